@@ -1,0 +1,81 @@
+#include <gtest/gtest.h>
+
+#include "base/codec.h"
+#include "base/crc32c.h"
+#include "base/glob.h"
+#include "base/hash.h"
+#include "base/number.h"
+
+namespace polyarch::base {
+namespace {
+
+TEST(Codec, VarintsComeBack) {
+  for (uint64_t v : {uint64_t{0}, uint64_t{127}, uint64_t{128}, uint64_t{1} << 63, ~uint64_t{0}}) {
+    std::string out;
+    PutVarint(out, v);
+    EXPECT_EQ(out.size(), VarintSize(v));
+    Reader reader(out);
+    EXPECT_EQ(reader.Varint(), v);
+    EXPECT_TRUE(reader.ok() && reader.empty());
+    Reader cut(std::string_view(out).substr(0, out.size() - 1));
+    cut.Varint();
+    EXPECT_FALSE(cut.ok());
+  }
+}
+
+TEST(Codec, OverlongVarintIsMalformed) {
+  Reader eleven("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+  eleven.Varint();
+  EXPECT_FALSE(eleven.ok());
+  Reader high("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02");
+  high.Varint();
+  EXPECT_FALSE(high.ok());
+}
+
+TEST(Codec, LengthBeyondInputFails) {
+  std::string out;
+  PutVarint(out, ~uint64_t{0});
+  Reader reader(out);
+  EXPECT_TRUE(reader.Bytes().empty());
+  EXPECT_FALSE(reader.ok());
+}
+
+TEST(Crc32c, KnownValue) { EXPECT_EQ(Crc32c("123456789"), 0xe3069283U); }
+
+TEST(Hash, SlotsAreRedis) {
+  EXPECT_EQ(KeySlot("123456789"), 12739);
+  EXPECT_EQ(KeySlot("a{x}b"), KeySlot("x"));
+  EXPECT_NE(KeySlot("a{}b"), KeySlot(""));
+}
+
+TEST(Glob, Patterns) {
+  EXPECT_TRUE(GlobMatch("*", ""));
+  EXPECT_TRUE(GlobMatch("a*c", "abbbc"));
+  EXPECT_FALSE(GlobMatch("a*c", "abbb"));
+  EXPECT_TRUE(GlobMatch("h[^e]llo", "hallo"));
+  EXPECT_FALSE(GlobMatch("h[^e]llo", "hello"));
+  EXPECT_TRUE(GlobMatch("h[a-c]llo", "hbllo"));
+  EXPECT_TRUE(GlobMatch("a\\*", "a*"));
+  EXPECT_FALSE(GlobMatch("a\\*", "ab"));
+  EXPECT_TRUE(GlobMatch("ABC*", "abcd", true));
+  EXPECT_FALSE(GlobMatch("?", ""));
+  std::string evil;
+  for (int i = 0; i < 500; ++i) evil += "a*";
+  EXPECT_FALSE(GlobMatch(evil + "b", std::string(100000, 'a')));
+  EXPECT_EQ(GlobLiteralSize("user:*"), 5U);
+}
+
+TEST(Number, StrictIntegers) {
+  EXPECT_EQ(ParseInt64("-9223372036854775808"), INT64_MIN);
+  for (const char* bad : {"", "-", "01", "+1", " 1", "1 ", "-0", "9223372036854775808", "1e3"}) {
+    EXPECT_FALSE(ParseInt64(bad)) << bad;
+  }
+  EXPECT_EQ(FormatInt64(INT64_MIN), "-9223372036854775808");
+  EXPECT_EQ(FormatLongDouble(*ParseLongDouble("0.1") + *ParseLongDouble("0.2")), "0.3");
+  EXPECT_FALSE(ParseLongDouble("nan"));
+  EXPECT_FALSE(ParseLongDouble("0x10"));
+  EXPECT_FALSE(CheckedAdd(INT64_MAX, 1));
+}
+
+}  // namespace
+}  // namespace polyarch::base
