@@ -1,0 +1,92 @@
+// What the event loop serves, and what it offers back. The loop (net/loop.h) knows sockets, bytes and
+// time; it knows no command, key or frame. A Service is told of clients, commands and peer messages,
+// always on the loop's one thread, and always inside a tick:
+//
+//   TickBegin, then any number of Execute / OnLink* / OnTimer, then TickEnd, then all replies leave.
+//
+// Replies and durability. Execute says whether the reply must wait for the log (`held`). After TickEnd
+// the loop asks hold_position() once; replies from the first held one of each connection on leave when
+// durable_position() has reached that value. Replies of one connection stay in order. A thread that
+// makes the log durable calls Loop::Wake() (thread-safe).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "resp/buffer.h"
+
+namespace polyarch::net {
+
+struct Clocks {
+  int64_t wall_ms = 0;  // since 1970
+  int64_t mono_us = 0;  // never goes back; for timeouts and intervals
+};
+
+using ClientId = uint64_t;
+using LinkId = uint64_t;
+
+// The service's state for one client connection; owned by the connection.
+class Session {
+ public:
+  virtual ~Session() = default;
+};
+
+enum class Outcome : uint8_t {
+  kReplied,    // the reply (possibly empty) is in the buffer
+  kHeld,       // the same, but it may leave only when this tick's log position is durable
+  kSuspended,  // nothing is in the buffer; run the same command again after Control::Resume(client)
+  kClose,      // the reply is in the buffer; close the connection after it has left
+};
+
+class Service {
+ public:
+  virtual ~Service() = default;
+
+  virtual void TickBegin(const Clocks& now) = 0;
+  virtual void TickEnd() = 0;
+  virtual uint64_t hold_position() const = 0;
+  virtual uint64_t durable_position() const = 0;
+
+  virtual std::unique_ptr<Session> OpenClient(ClientId id, std::string address, std::string local_address) = 0;
+  virtual void CloseClient(ClientId id, Session& session) = 0;
+  // `arguments` (at least one) are views into the connection's input, valid during the call only.
+  virtual Outcome Execute(ClientId id,
+                          Session& session,
+                          std::span<const std::string_view> arguments,
+                          resp::Buffer& out) = 0;
+  // True once the client may use the full limits (before, net applies the pre-authentication ones).
+  virtual bool IsAuthenticated(const Session& session) const = 0;
+
+  // A peer link is up: `dialed` is the address given to Control::Dial, or empty if the peer dialed us.
+  virtual void OnLinkUp(LinkId link, std::string dialed, std::string remote_address) = 0;
+  virtual void OnLinkMessage(LinkId link, std::string_view message) = 0;
+  virtual void OnLinkDown(LinkId link) = 0;
+  virtual void OnDialFailed(std::string address, std::string reason) = 0;
+
+  // Called in every tick, at least every `timer_ms` (LoopOptions); cheap.
+  virtual void OnTimer() = 0;
+  // The answer to one HTTP GET (path with query) on the HTTP port: a whole response with headers.
+  virtual std::string OnHttpGet(std::string_view path) = 0;
+};
+
+// What a Service may ask of the loop, on the loop's thread.
+class Control {
+ public:
+  virtual ~Control() = default;
+  // Sends one message to a peer; dropped silently if the link is down.
+  virtual void SendToLink(LinkId link, std::string_view message) = 0;
+  // Bytes accepted for the link but not yet taken by the kernel.
+  virtual size_t LinkBacklog(LinkId link) const = 0;
+  virtual void CloseLink(LinkId link) = 0;
+  virtual void Dial(std::string address) = 0;  // "host:port"; answers with OnLinkUp or OnDialFailed
+  virtual void Resume(ClientId id) = 0;        // run the suspended command again
+  virtual void CloseClientNow(ClientId id) = 0;  // after the present tick; pending replies are dropped
+  virtual size_t ClientOutputBytes(ClientId id) const = 0;  // replies not yet taken by the kernel
+  virtual void Stop() = 0;                     // leave the loop after this tick
+  virtual size_t client_count() const = 0;
+};
+
+}  // namespace polyarch::net

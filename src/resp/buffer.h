@@ -1,0 +1,97 @@
+// A growing byte buffer for replies and socket output: append at the end, consume from the front.
+// Contiguous, so that one write() takes all of it. Memory is given back when it drains after having
+// been large.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "base/check.h"
+
+namespace polyarch::resp {
+
+class Buffer {
+ public:
+  Buffer() = default;
+  ~Buffer() { std::free(data_); }
+  Buffer(Buffer&& o) noexcept { swap(o); }
+  Buffer& operator=(Buffer&& o) noexcept {
+    swap(o);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  size_t size() const { return end_ - begin_; }
+  bool empty() const { return begin_ == end_; }
+  const char* data() const { return data_ + begin_; }
+  std::string_view view() const { return {data(), size()}; }
+  size_t capacity() const { return capacity_; }
+
+  // Room for `n` more bytes; write there, then Advance by what was written.
+  char* Reserve(size_t n) {
+    if (end_ + n > capacity_) Grow(n);
+    return data_ + end_;
+  }
+  void Advance(size_t n) { end_ += n; }
+  void Append(std::string_view bytes) {
+    std::memcpy(Reserve(bytes.size()), bytes.data(), bytes.size());
+    end_ += bytes.size();
+  }
+  void Append(char c) {
+    *Reserve(1) = c;
+    ++end_;
+  }
+  // Takes the last `n` bytes back.
+  void Retract(size_t n) { end_ -= n; }
+  void Consume(size_t n) {
+    begin_ += n;
+    if (begin_ == end_) {
+      begin_ = end_ = 0;
+      if (capacity_ > kKeepBytes) Release();
+    }
+  }
+  void clear() { Consume(size()); }
+  void swap(Buffer& o) {
+    std::swap(data_, o.data_);
+    std::swap(begin_, o.begin_);
+    std::swap(end_, o.end_);
+    std::swap(capacity_, o.capacity_);
+  }
+
+ private:
+  static constexpr size_t kKeepBytes = 256 * 1024;
+
+  void Grow(size_t n) {
+    size_t used = size();
+    if (used + n <= capacity_ && begin_ >= capacity_ / 2) {
+      std::memmove(data_, data_ + begin_, used);
+    } else {
+      size_t wanted = capacity_ == 0 ? 1024 : capacity_ * 2;
+      while (wanted < used + n) wanted *= 2;
+      char* grown = static_cast<char*>(std::malloc(wanted));
+      CHECK(grown != nullptr);
+      if (used != 0) std::memcpy(grown, data_ + begin_, used);
+      std::free(data_);
+      data_ = grown;
+      capacity_ = wanted;
+    }
+    begin_ = 0;
+    end_ = used;
+  }
+  void Release() {
+    std::free(data_);
+    data_ = nullptr;
+    capacity_ = 0;
+  }
+
+  char* data_ = nullptr;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+  size_t capacity_ = 0;
+};
+
+}  // namespace polyarch::resp

@@ -1,0 +1,70 @@
+// Rows on disk, brought up to date by checkpoints. There is no write-ahead log here: the log room is
+// it. What was written since the last flush may be lost by a crash, but only as a suffix of the order
+// of writes, and a batch is kept whole or lost whole, across families. Recovery counts on exactly that.
+//
+// Used by one thread (the engine's). Write and Flush return at once; an implementation may work on a
+// thread of its own. The first failure is final and shows in status().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace polyarch::storage {
+
+enum class Family : uint8_t { kData, kExpiry, kMeta, kLedger };
+inline constexpr size_t kFamilies = 4;
+
+class Batch {
+ public:
+  struct Operation {
+    Family family;
+    bool is_delete;
+    std::string key;
+    std::string value;
+  };
+  void Put(Family family, std::string key, std::string value) {
+    bytes_ += key.size() + value.size();
+    operations_.push_back({family, false, std::move(key), std::move(value)});
+  }
+  void Delete(Family family, std::string key) {
+    bytes_ += key.size();
+    operations_.push_back({family, true, std::move(key), {}});
+  }
+  bool empty() const { return operations_.empty(); }
+  size_t bytes() const { return bytes_; }
+  const std::vector<Operation>& operations() const { return operations_; }
+  std::vector<Operation>& operations() { return operations_; }
+
+ private:
+  std::vector<Operation> operations_;
+  size_t bytes_ = 0;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Applied after every batch written before it.
+  virtual void Write(Batch batch) = 0;
+  // Asks that everything written so far survives a crash. Returns a ticket, rising from 1.
+  virtual uint64_t Flush() = 0;
+  // The highest ticket that has been served.
+  virtual uint64_t flushed() const = 0;
+  // Bytes written but not yet applied: the caller holds back its checkpoint above a bound.
+  virtual size_t pending_bytes() const = 0;
+  virtual base::Status status() const = 0;
+
+  // All rows of a family in key order, as of all writes before; until `visit` returns false. Used at
+  // start. kCorrupt when a row cannot be read: never silently skipped.
+  virtual base::Status Scan(Family family,
+                            const std::function<bool(std::string_view, std::string_view)>& visit) = 0;
+  // kNotFound when there is no such row.
+  virtual base::Result<std::string> Get(Family family, std::string_view key) = 0;
+};
+
+}  // namespace polyarch::storage
