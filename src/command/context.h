@@ -1,0 +1,39 @@
+// What a command's handler gets: the client, its arguments, the reply, the keyspace and the change under
+// way. A handler checks everything first, then writes (there is no rollback); it gives exactly one
+// reply, or asks to be suspended.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "command/client.h"
+#include "command/host.h"
+#include "keyspace/change.h"
+#include "keyspace/keyspace.h"
+#include "resp/writer.h"
+
+namespace polyarch::command {
+
+using Arguments = std::span<const std::string_view>;
+
+struct Context {
+  Client& client;
+  Arguments args;  // args[0] is the command's name
+  resp::Writer& reply;
+  keyspace::Keyspace& keys;
+  keyspace::Change& change;
+  ClusterHost& cluster;
+  ServerHost& server;
+  int64_t now_ms;       // the node's time (what hides expired keys)
+  uint64_t random;      // a fresh random number
+  bool suspended = false;  // run the same command again later; nothing was replied or written
+  bool close = false;      // close the connection after the reply
+
+  size_t count() const { return args.size(); }
+  keyspace::KeyRef Ref(std::string_view key) const { return keys.Ref(client.db, key); }
+};
+
+using Handler = void (*)(Context&);
+
+}  // namespace polyarch::command

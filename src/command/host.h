@@ -1,0 +1,91 @@
+// What commands ask of the node around them, beyond the keyspace. ClusterHost is the engine (the same
+// one in the server and in the simulator); ServerHost is the process: clients, configuration, numbers
+// about the machine. Interfaces belong to this room, which uses them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "command/client.h"
+#include "conflict/ledger.h"
+#include "conflict/policy.h"
+
+namespace polyarch::command {
+
+struct LeaderInfo {
+  std::string id;
+  std::string incarnation;   // hexadecimal; empty before the first write of its process
+  std::string address;       // host:peerport as advertised
+  std::string state;         // alive (this one too), unreachable, joining
+  uint64_t lag_changes = 0;  // changes applied here that it has not acknowledged as applied
+  int64_t lag_ms = 0;        // age of the oldest of them
+  int64_t clock_difference_ms = 0;  // its clock minus ours, as of its last message
+  bool self = false;
+  bool link_cut = false;
+  int64_t link_delay_ms = 0;
+};
+
+class ClusterHost {
+ public:
+  virtual ~ClusterHost() = default;
+
+  virtual const std::string& leader_id() const = 0;
+  virtual std::vector<LeaderInfo> Leaders() = 0;
+  // kNotFound for a name that is no member, kInvalid for this node's own.
+  virtual base::Status CutLink(std::string_view leader) = 0;
+  virtual base::Status HealLink(std::string_view leader) = 0;
+  virtual base::Status DelayLink(std::string_view leader, int64_t delay_ms) = 0;
+
+  virtual const conflict::PolicyTable& policies() const = 0;
+  virtual conflict::Ledger& ledger() = 0;
+  virtual const clock::OriginTable& origins() const = 0;
+  virtual const clock::VersionVector& applied() const = 0;
+
+  virtual std::string VersionVectorText() = 0;
+  virtual std::string DigestText() = 0;            // 32 hexadecimal digits
+  // Begins (or joins) a checkpoint; returns a ticket. CheckpointDone says whether it has ended.
+  virtual uint64_t StartCheckpoint() = 0;
+  virtual bool CheckpointDone(uint64_t ticket) const = 0;
+
+  // May this node accept writes? Else a line for the client: "HISTORY not yet admitted ...",
+  // "DISKFULL ...".
+  virtual base::Status WriteAllowed() const = 0;
+  // "name:value" lines of INFO's replication, persistence, ... sections that the engine knows.
+  virtual void InfoReplication(std::string& out) = 0;
+  virtual void InfoPersistence(std::string& out) = 0;
+  virtual uint64_t conflicts_detected() const = 0;
+};
+
+class ServerHost {
+ public:
+  virtual ~ServerHost() = default;
+
+  virtual void ForEachClient(const std::function<void(Client&)>& visit) = 0;
+  virtual bool KillClient(uint64_t id) = 0;
+  virtual size_t ClientOutputBytes(uint64_t id) const = 0;
+
+  // Parameters by name (lower case), sorted; `set` returns an error line for a bad value.
+  virtual std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) = 0;
+  virtual base::Status ConfigSet(std::string_view name, std::string_view value) = 0;
+  virtual void ConfigResetStat() = 0;
+
+  // True if `password` is right for `user` (constant-time); true for all if none is required.
+  virtual bool CheckPassword(std::string_view user, std::string_view password) = 0;
+  virtual bool password_required() const = 0;
+
+  // Lines of the INFO sections server, clients, memory, stats, cpu.
+  virtual void InfoSection(std::string_view section, std::string& out) = 0;
+  // For SHUTDOWN: the process ends after this tick.
+  virtual void Shutdown() = 0;
+  // For DEBUG SLEEP: blocks the whole process.
+  virtual void Sleep(double seconds) = 0;
+  virtual int64_t WallMicros() = 0;
+  virtual void CountCommand(std::string_view name) = 0;
+};
+
+}  // namespace polyarch::command

@@ -1,0 +1,92 @@
+// The ledger: what a rule decided against, kept, listed and restorable. One per leader, of its own: it
+// tells which pairs of concurrent versions met here. Bounded by age and size (oldest go first).
+//
+// An entry is named by its pair of tags (of what was shown and what lost); a newer version by the same
+// leader of the same key supersedes the entry of its older one. Noting the same pair twice (replay
+// after a start) changes nothing. The ledger does no I/O: the engine takes its dirty entries with each
+// checkpoint and gives stored ones back at start.
+//
+// Promise: every value that a write replaced without having seen it, and that was the last of its
+// leader, is in some leader's ledger; never an invented conflict.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/codec.h"
+#include "clock/origin.h"
+#include "clock/hlc.h"
+
+namespace polyarch::conflict {
+
+struct LedgerVersion {
+  std::string value;
+  bool absent = false;
+  clock::Origin origin;
+  uint64_t sequence = 0;
+  clock::Hlc hlc;
+};
+
+struct LedgerEntry {
+  uint64_t id = 0;        // rising; of this leader only
+  int64_t noted_ms = 0;   // the time here when the pair met
+  uint8_t db = 0;
+  std::string key;
+  std::string policy;     // as POLICY GET shows it, at that time
+  LedgerVersion shown;
+  LedgerVersion lost;
+};
+
+class Ledger {
+ public:
+  struct Limits {
+    size_t entries_max = 1'000'000;
+    size_t bytes_max = 256ULL << 20;
+    int64_t age_ms_max = 7LL * 24 * 3600 * 1000;
+  };
+
+  explicit Ledger(Limits limits) : limits_(limits) {}
+
+  // Notes a decided pair. Returns the entry's id (a present one's, if the pair was noted before).
+  uint64_t Note(LedgerEntry entry);
+  const LedgerEntry* Find(uint64_t id) const;
+  // Entries with id > after, oldest first, until `visit` returns false.
+  void Visit(uint64_t after, const std::function<bool(const LedgerEntry&)>& visit) const;
+  size_t size() const { return entries_.size(); }
+  size_t bytes() const { return bytes_; }
+  // Drops what is too old.
+  void Expire(int64_t now_ms);
+
+  void SetLimits(Limits limits) { limits_ = limits; }
+  const Limits& limits() const { return limits_; }
+
+  // Persistence: row keys are the id (8 bytes, big-endian). TakeDirty gives the rows written and the
+  // keys deleted since the last call; Load takes a stored row (before anything is noted).
+  struct Dirty {
+    std::vector<std::pair<std::string, std::string>> rows;
+    std::vector<std::string> deleted;
+  };
+  Dirty TakeDirty();
+  bool Load(std::string_view row_key, std::string_view row);
+
+ private:
+  void Drop(uint64_t id);
+  void Enforce();
+
+  Limits limits_;
+  std::map<uint64_t, LedgerEntry> entries_;
+  std::unordered_map<std::string, uint64_t> by_pair_;    // key, both tags -> id
+  std::unordered_map<std::string, uint64_t> by_loser_;   // key, lost leader, shown leader -> id
+  std::map<uint64_t, bool> dirty_;                       // id -> written (false: deleted)
+  uint64_t next_id_ = 1;
+  size_t bytes_ = 0;
+};
+
+}  // namespace polyarch::conflict

@@ -1,0 +1,101 @@
+// Effects: what a change did, as results that apply the same everywhere. An effect is replicated; the
+// command that caused it is not. `Seen` says what the writer had seen, from the frame's deps; an effect
+// replaces exactly that. Effects that act on less than "all that was seen" carry it explicitly
+// (`clears`, `seen`).
+//
+// An Effect is a view: its strings and spans belong to the caller (a command's arguments, or the frame
+// that is being applied) and live for the call.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "clock/hlc.h"
+#include "clock/origin.h"
+#include "clock/version_vector.h"
+#include "crdt/number.h"
+
+namespace polyarch::crdt {
+
+// A place in one origin's stream: the sequence of a change and the index of an effect in it. Together
+// with the origin it is a tag. (1,0) is the first possible one; (0,0) is "never".
+struct At {
+  uint64_t sequence = 0;
+  uint32_t index = 0;
+  friend auto operator<=>(const At&, const At&) = default;
+};
+
+// What a writer had seen of one origin's counter: that life of it, up to that increment.
+struct Clear {
+  clock::OriginIndex origin = clock::kNoOrigin;
+  At life;
+  At at;
+  Number total;
+};
+
+// Expiry instants are milliseconds since 1970 by the writer's clock; kNever is "no expiry".
+inline constexpr int64_t kNever = INT64_MAX;
+
+enum class EffectKind : uint8_t {
+  kPut = 1,        // a new version of the register
+  kWipe = 2,       // remove all that was seen of the key
+  kIncrement = 3,  // the origin's new total
+  kExpire = 4,     // a new expiry version (kNever: PERSIST)
+  kResolve = 5,    // a new version that replaces exactly `seen`
+  kClean = 6,      // remove the residue named by `seen`
+  kFlush = 7,      // remove all that was seen of every key of a database (kAllDatabases: of all)
+};
+inline constexpr uint8_t kEffectKindMax = 7;
+
+inline constexpr uint8_t kDatabases = 16;
+inline constexpr uint8_t kReservedDatabase = 16;  // members, policies, ...; clients cannot name it
+inline constexpr uint8_t kAllDatabases = 0xff;    // kFlush only; never the reserved one
+
+enum EffectFlag : uint8_t {
+  kAbsent = 1,      // kPut, kResolve: the version is "deleted"
+  kNeverFlag = 2,   // kPut, kResolve: this version was written without TTL
+  kWipes = 4,       // kPut, kIncrement: a kWipe comes first, in the same effect
+  kKeepExpiry = 8,  // kWipe: expiry versions stay
+  kHasExpiry = 16,  // kPut: an expiry version with the same tag comes with it
+};
+
+struct Effect {
+  EffectKind kind = EffectKind::kPut;
+  uint8_t db = 0;
+  uint8_t flags = 0;
+  std::string_view key;
+  std::string_view value;           // kPut, kResolve
+  int64_t expire_ms = kNever;       // kPut with kHasExpiry; kExpire
+  At life;                          // kIncrement: when the counter's present life began
+  Number total;                     // kIncrement: the origin's total in this life
+  Number increment;                 // kIncrement
+  std::span<const Clear> clears;    // kPut, kWipe, kIncrement, kResolve
+  std::span<const clock::Dot> seen; // kResolve, kClean
+};
+
+// What the writer of effect (origin, at) had seen: `deps`, its own earlier changes, and the same
+// change's earlier effects.
+class Seen {
+ public:
+  Seen(const clock::VersionVector& deps, clock::OriginIndex origin, At at)
+      : deps_(deps), origin_(origin), at_(at) {}
+
+  // A version's dot. One register never holds two versions of one dot, so the index is not needed: a
+  // version of this very change was written by an earlier effect of it.
+  bool Covers(clock::Dot dot) const {
+    return dot.origin() == origin_ ? dot.sequence() <= at_.sequence
+                                   : dot.sequence() <= deps_.Get(dot.origin());
+  }
+  clock::Dot dot() const { return {origin_, at_.sequence}; }
+  clock::OriginIndex origin() const { return origin_; }
+  At at() const { return at_; }
+
+ private:
+  const clock::VersionVector& deps_;
+  clock::OriginIndex origin_;
+  At at_;
+};
+
+}  // namespace polyarch::crdt

@@ -1,0 +1,414 @@
+#include "crdt/key_state.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/planted.h"
+
+namespace polyarch::crdt {
+
+namespace {
+
+template <typename T>
+void RemoveSeen(std::vector<T>& items, const Seen& seen) {
+  std::erase_if(items, [&](const T& item) {
+    return seen.Covers(item.dot) || (PLANTED(kDeleteAll) && !std::is_same_v<T, ExpiryVersion>);
+  });
+}
+
+template <typename T>
+void RemoveNamed(std::vector<T>& items, std::span<const clock::Dot> dots) {
+  std::erase_if(items, [&](const T& item) {
+    return std::find(dots.begin(), dots.end(), item.dot) != dots.end();
+  });
+}
+
+template <typename T>
+void InsertByDot(std::vector<T>& items, T item) {
+  auto place = std::lower_bound(items.begin(), items.end(), item.dot,
+                                [](const T& x, clock::Dot dot) { return x.dot < dot; });
+  items.insert(place, std::move(item));
+}
+
+CounterEntry* FindCounter(std::vector<CounterEntry>& counters, clock::OriginIndex origin) {
+  for (CounterEntry& e : counters) {
+    if (e.origin == origin) return &e;
+  }
+  return nullptr;
+}
+
+CounterEntry& CounterOf(std::vector<CounterEntry>& counters, clock::OriginIndex origin) {
+  auto place = std::lower_bound(counters.begin(), counters.end(), origin,
+                                [](const CounterEntry& e, clock::OriginIndex o) { return e.origin < o; });
+  if (place == counters.end() || place->origin != origin) {
+    place = counters.insert(place, CounterEntry{.origin = origin});
+  }
+  return *place;
+}
+
+void ApplyClears(KeyState& state, std::span<const Clear> clears, clock::Dot by) {
+  for (const Clear& clear : clears) {
+    CounterEntry* e = FindCounter(state.counters, clear.origin);
+    if (e == nullptr || e->life != clear.life || clear.at <= e->cleared_at) continue;
+    e->cleared_at = clear.at;
+    e->cleared_total = clear.total;
+    e->cleared_by = by;
+    if (PLANTED(kClearAll)) {
+      e->cleared_at = e->at;
+      e->cleared_total = e->total;
+    }
+  }
+}
+
+void Wipe(KeyState& state, const Effect& effect, const Seen& seen) {
+  RemoveSeen(state.versions, seen);
+  if ((effect.flags & kKeepExpiry) == 0) RemoveSeen(state.expiries, seen);
+  if (PLANTED(kExpiryAtOnce) && state.versions.empty()) state.expiries.clear();
+}
+
+void ApplyIncrement(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
+  const At at = seen.at();
+  bool known = FindCounter(state.counters, seen.origin()) != nullptr;
+  CounterEntry& e = CounterOf(state.counters, seen.origin());
+  if (PLANTED(kCountTwice) && known && at <= e.at) {
+    e.total = *Add(e.total, effect.increment);
+    return;
+  }
+  if (!known && effect.life != at) {
+    // The entry was purged: everything before this increment had been cleared.
+    auto before = Subtract(effect.total, effect.increment);
+    e.life = effect.life;
+    e.at = at;
+    e.total = effect.total;
+    e.cleared_total = before.value_or(Number::Integer(0));
+    e.hlc = hlc;
+  } else if (!known || effect.life > e.life) {
+    e = CounterEntry{.origin = e.origin, .life = effect.life, .at = at, .total = effect.total, .hlc = hlc};
+  } else if (effect.life == e.life && at > e.at) {
+    e.at = at;
+    e.total = effect.total;
+    e.hlc = hlc;
+  }
+}
+
+template <typename T, typename Both>
+std::vector<T> MergeByDot(const std::vector<T>& a,
+                          const clock::VersionVector& va,
+                          const std::vector<T>& b,
+                          const clock::VersionVector& vb,
+                          Both both) {
+  std::vector<T> out;
+  auto i = a.begin();
+  auto j = b.begin();
+  while (i != a.end() || j != b.end()) {
+    if (j == b.end() || (i != a.end() && i->dot < j->dot)) {
+      if (!vb.Covers(i->dot)) out.push_back(*i);
+      ++i;
+    } else if (i == a.end() || j->dot < i->dot) {
+      if (!va.Covers(j->dot)) out.push_back(*j);
+      ++j;
+    } else {
+      out.push_back(both(*i, *j));
+      ++i;
+      ++j;
+    }
+  }
+  return out;
+}
+
+CounterEntry MergeCounter(const CounterEntry& x, const CounterEntry& y) {
+  if (x.life != y.life) return x.life < y.life ? y : x;
+  CounterEntry merged = x.at < y.at ? y : x;
+  auto clear_rank = [](const CounterEntry& e) {
+    return std::pair(e.cleared_at, e.cleared_by.bits() != 0);
+  };
+  const CounterEntry& cleared = clear_rank(x) < clear_rank(y) ? y : x;
+  merged.cleared_at = cleared.cleared_at;
+  merged.cleared_total = cleared.cleared_total;
+  merged.cleared_by = cleared.cleared_by;
+  return merged;
+}
+
+std::vector<CounterEntry> MergeCounters(const std::vector<CounterEntry>& a,
+                                        const clock::VersionVector& va,
+                                        const std::vector<CounterEntry>& b,
+                                        const clock::VersionVector& vb) {
+  std::vector<CounterEntry> out;
+  auto i = a.begin();
+  auto j = b.begin();
+  while (i != a.end() || j != b.end()) {
+    if (j == b.end() || (i != a.end() && i->origin < j->origin)) {
+      if (i->at.sequence > vb.Get(i->origin)) out.push_back(*i);
+      ++i;
+    } else if (i == a.end() || j->origin < i->origin) {
+      if (j->at.sequence > va.Get(j->origin)) out.push_back(*j);
+      ++j;
+    } else {
+      out.push_back(MergeCounter(*i++, *j++));
+    }
+  }
+  return out;
+}
+
+void PutAt(std::string& out, At at) {
+  base::PutVarint(out, at.sequence);
+  base::PutVarint(out, at.index);
+}
+
+At ReadAt(base::Reader& in) {
+  At at;
+  at.sequence = in.Varint();
+  uint64_t index = in.Varint();
+  if (index > UINT32_MAX) in.Fail();
+  at.index = static_cast<uint32_t>(index);
+  return at;
+}
+
+void PutOrigin(std::string& out, const clock::Origin& origin) {
+  base::PutBytes(out, origin.leader);
+  base::PutFixed64(out, origin.incarnation);
+}
+
+}  // namespace
+
+bool KeyState::has_live_version() const {
+  return std::any_of(versions.begin(), versions.end(), [](const Version& v) { return !v.absent; });
+}
+
+bool KeyState::has_live_counter() const {
+  return std::any_of(counters.begin(), counters.end(), [](const CounterEntry& e) { return e.live(); });
+}
+
+int64_t KeyState::ExpiryTime() const {
+  bool any = false;
+  int64_t latest = INT64_MIN;
+  for (const ExpiryVersion& x : expiries) {
+    latest = std::max(latest, x.time_ms);
+    any = true;
+  }
+  for (const Version& v : versions) {
+    if (v.never && !v.absent) return kNever;
+  }
+  return any ? latest : kNever;
+}
+
+ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
+  ApplyResult result;
+  const clock::Dot dot = seen.dot();
+  switch (effect.kind) {
+    case EffectKind::kPut:
+    case EffectKind::kResolve: {
+      if (effect.kind == EffectKind::kPut) {
+        if ((effect.flags & kWipes) != 0) {
+          Wipe(state, effect, seen);
+        } else {
+          RemoveSeen(state.versions, seen);
+        }
+      } else if (PLANTED(kResolveAll)) {
+        state.versions.clear();
+      } else {
+        RemoveNamed(state.versions, effect.seen);
+      }
+      ApplyClears(state, effect.clears, dot);
+      result.added_version = true;
+      result.concurrent = !state.versions.empty();
+      InsertByDot(state.versions, Version{.dot = dot,
+                                          .hlc = hlc,
+                                          .never = (effect.flags & kNeverFlag) != 0,
+                                          .absent = (effect.flags & kAbsent) != 0,
+                                          .value = std::string(effect.value)});
+      if ((effect.flags & kHasExpiry) != 0) {
+        std::erase_if(state.expiries, [&](const ExpiryVersion& x) { return x.dot == dot; });
+        InsertByDot(state.expiries, ExpiryVersion{dot, hlc, effect.expire_ms});
+      }
+      break;
+    }
+    case EffectKind::kWipe:
+    case EffectKind::kFlush:
+      Wipe(state, effect, seen);
+      ApplyClears(state, effect.clears, dot);
+      break;
+    case EffectKind::kIncrement:
+      if ((effect.flags & kWipes) != 0) {
+        Wipe(state, effect, seen);
+        ApplyClears(state, effect.clears, dot);
+      }
+      ApplyIncrement(state, effect, seen, hlc);
+      break;
+    case EffectKind::kExpire:
+      RemoveSeen(state.expiries, seen);
+      InsertByDot(state.expiries, ExpiryVersion{dot, hlc, effect.expire_ms});
+      for (Version& v : state.versions) {
+        if (v.never && seen.Covers(v.dot) && !PLANTED(kNoExpiryFlag)) v.never = false;
+      }
+      break;
+    case EffectKind::kClean:
+      RemoveNamed(state.versions, effect.seen);
+      RemoveNamed(state.expiries, effect.seen);
+      break;
+  }
+  return result;
+}
+
+std::vector<Clear> ClearsOf(const KeyState& state) {
+  std::vector<Clear> clears;
+  for (const CounterEntry& e : state.counters) {
+    if (e.live()) clears.push_back({e.origin, e.life, e.at, e.total});
+  }
+  return clears;
+}
+
+std::optional<NextIncrement> PrepareIncrement(const KeyState& state,
+                                              clock::OriginIndex origin,
+                                              At at,
+                                              const Number& increment) {
+  for (const CounterEntry& e : state.counters) {
+    if (e.origin != origin || (!e.live() && !PLANTED(kLifeAfterPurge))) continue;
+    auto total = Add(e.total, increment);
+    if (!total) return std::nullopt;
+    return NextIncrement{e.life, *total};
+  }
+  return NextIncrement{at, increment};
+}
+
+KeyState Merge(const KeyState& a,
+               const clock::VersionVector& va,
+               const KeyState& b,
+               const clock::VersionVector& vb) {
+  KeyState merged;
+  merged.versions = MergeByDot(a.versions, va, b.versions, vb, [](Version x, const Version& y) {
+    x.never = x.never && y.never;  // only ever cleared
+    return x;
+  });
+  merged.expiries = MergeByDot(a.expiries, va, b.expiries, vb,
+                               [](const ExpiryVersion& x, const ExpiryVersion&) { return x; });
+  merged.counters = MergeCounters(a.counters, va, b.counters, vb);
+  return merged;
+}
+
+Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool* saturated) {
+  if (saturated != nullptr) *saturated = false;
+  __int128 integer = 0;
+  bool any_real = false;
+  for (const CounterEntry& e : state.counters) {
+    if (e.total.is_real || e.cleared_total.is_real) any_real = true;
+    integer += static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
+  }
+  if (any_real) {
+    std::vector<const CounterEntry*> ordered;
+    for (const CounterEntry& e : state.counters) ordered.push_back(&e);
+    std::sort(ordered.begin(), ordered.end(), [&](const CounterEntry* x, const CounterEntry* y) {
+      return origins.Less(x->origin, y->origin);
+    });
+    long double sum = 0;
+    for (const CounterEntry* e : ordered) sum += e->total.AsReal() - e->cleared_total.AsReal();
+    return Number::Real(sum);
+  }
+  constexpr __int128 kLow = std::numeric_limits<int64_t>::min();
+  constexpr __int128 kHigh = std::numeric_limits<int64_t>::max();
+  if (saturated != nullptr) *saturated = integer < kLow || integer > kHigh;
+  return Number::Integer(static_cast<int64_t>(std::clamp(integer, kLow, kHigh)));
+}
+
+void Encode(const KeyState& state, std::string& out) {
+  base::PutVarint(out, state.versions.size());
+  for (const Version& v : state.versions) {
+    base::PutFixed64(out, v.dot.bits());
+    base::PutFixed64(out, v.hlc.bits);
+    out.push_back(static_cast<char>((v.never ? 1 : 0) | (v.absent ? 2 : 0)));
+    base::PutBytes(out, v.value);
+  }
+  base::PutVarint(out, state.counters.size());
+  for (const CounterEntry& e : state.counters) {
+    base::PutVarint(out, clock::IndexOf(e.origin));
+    PutAt(out, e.life);
+    PutAt(out, e.at);
+    PutNumber(out, e.total);
+    PutAt(out, e.cleared_at);
+    PutNumber(out, e.cleared_total);
+    base::PutFixed64(out, e.cleared_by.bits());
+    base::PutFixed64(out, e.hlc.bits);
+  }
+  base::PutVarint(out, state.expiries.size());
+  for (const ExpiryVersion& x : state.expiries) {
+    base::PutFixed64(out, x.dot.bits());
+    base::PutFixed64(out, x.hlc.bits);
+    base::PutVarint(out, base::ZigZag(x.time_ms));
+  }
+}
+
+bool Decode(base::Reader& in, KeyState& state) {
+  state = KeyState{};
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    Version v;
+    v.dot = clock::Dot::FromBits(in.Fixed64());
+    v.hlc.bits = in.Fixed64();
+    uint8_t flags = in.Fixed8();
+    v.never = (flags & 1) != 0;
+    v.absent = (flags & 2) != 0;
+    v.value = in.Bytes();
+    state.versions.push_back(std::move(v));
+  }
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    CounterEntry e;
+    e.origin = static_cast<clock::OriginIndex>(in.Varint());
+    e.life = ReadAt(in);
+    e.at = ReadAt(in);
+    e.total = ReadNumber(in);
+    e.cleared_at = ReadAt(in);
+    e.cleared_total = ReadNumber(in);
+    e.cleared_by = clock::Dot::FromBits(in.Fixed64());
+    e.hlc.bits = in.Fixed64();
+    state.counters.push_back(e);
+  }
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    ExpiryVersion x;
+    x.dot = clock::Dot::FromBits(in.Fixed64());
+    x.hlc.bits = in.Fixed64();
+    x.time_ms = in.SignedVarint();
+    state.expiries.push_back(x);
+  }
+  return in.ok();
+}
+
+std::string Canonical(const KeyState& state, const clock::OriginTable& origins, bool residue) {
+  std::string out;
+  auto dot_key = [&](clock::Dot dot) {
+    std::string key;
+    PutOrigin(key, origins.Get(dot.origin()));
+    base::PutVarint(key, dot.sequence());
+    return key;
+  };
+  std::vector<std::string> lines;
+  const bool versions_count = residue || state.has_live_version();
+  if (versions_count) {
+    for (const Version& v : state.versions) {
+      std::string line = "v" + dot_key(v.dot);
+      base::PutFixed64(line, v.hlc.bits);
+      line.push_back(static_cast<char>((v.never ? 1 : 0) | (v.absent ? 2 : 0)));
+      line += v.value;
+      lines.push_back(std::move(line));
+    }
+  }
+  for (const CounterEntry& e : state.counters) {
+    if (!e.live()) continue;
+    std::string line = "c";
+    PutOrigin(line, origins.Get(e.origin));
+    auto value = Subtract(e.total, e.cleared_total);
+    // Totals may differ where an entry was purged and began anew; what counts is their difference.
+    PutNumber(line, value.value_or(Number::Integer(0)));
+    lines.push_back(std::move(line));
+  }
+  if (residue || state.live()) {
+    for (const ExpiryVersion& x : state.expiries) {
+      std::string line = "x" + dot_key(x.dot);
+      base::PutVarint(line, base::ZigZag(x.time_ms));
+      lines.push_back(std::move(line));
+    }
+  }
+  std::sort(lines.begin(), lines.end());
+  for (const std::string& line : lines) base::PutBytes(out, line);
+  return out;
+}
+
+}  // namespace polyarch::crdt

@@ -1,0 +1,111 @@
+// The replicated state of one key whose type is string: a register (its versions), a counter (one
+// entry an origin) and the expiry. Values: apply, merge, encode, digest; no I/O, no time.
+//
+// Laws, for any set of changes delivered in any order that respects causality:
+//   - Apply is commutative over concurrent effects;
+//   - Merge(a, va, b, vb) of two consistent states equals applying the union of what both applied;
+//   - Merge is commutative, associative and idempotent.
+// There are no tombstones: a version that a vector covers and the state lacks has been removed.
+//
+// Invariants: versions and expiries sorted by Dot of this node's numbering, one a dot; counters sorted
+// by origin index, one an origin. Canonical order for people and digests is by global origin.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "crdt/effect.h"
+
+namespace polyarch::crdt {
+
+struct Version {
+  clock::Dot dot;
+  clock::Hlc hlc;
+  bool never = false;   // written without TTL, and no EXPIRE that saw it since
+  bool absent = false;  // "deleted", kept so that delete against edit is a conflict
+  std::string value;
+  friend bool operator==(const Version&, const Version&) = default;
+};
+
+struct CounterEntry {
+  clock::OriginIndex origin = clock::kNoOrigin;
+  At life;                // the increment that began this life
+  At at;                  // the newest increment
+  Number total;           // of this life
+  At cleared_at;          // increments up to here are cleared; (0,0): none
+  Number cleared_total;   // the total then
+  clock::Dot cleared_by;  // the change that cleared last; zero: none (or before this entry)
+  clock::Hlc hlc;         // of the newest increment
+
+  // Existence is "at > cleared_at", never "total is not 0".
+  bool live() const { return at > cleared_at; }
+  friend bool operator==(const CounterEntry&, const CounterEntry&) = default;
+};
+
+struct ExpiryVersion {
+  clock::Dot dot;
+  clock::Hlc hlc;
+  int64_t time_ms = kNever;
+  friend bool operator==(const ExpiryVersion&, const ExpiryVersion&) = default;
+};
+
+struct KeyState {
+  std::vector<Version> versions;
+  std::vector<CounterEntry> counters;
+  std::vector<ExpiryVersion> expiries;
+
+  bool empty() const { return versions.empty() && counters.empty() && expiries.empty(); }
+  bool has_live_version() const;
+  bool has_live_counter() const;
+  // Is anything there that a client could see (whatever the policy)?
+  bool live() const { return has_live_version() || has_live_counter(); }
+  // The instant that counts: the latest of all expiry versions and of "never" versions.
+  int64_t ExpiryTime() const;
+
+  friend bool operator==(const KeyState&, const KeyState&) = default;
+};
+
+// What applying an effect met, for conflict events.
+struct ApplyResult {
+  bool added_version = false;  // a new version stands
+  bool concurrent = false;     // beside versions that its writer had not seen
+};
+
+// Applies one effect to one key (kFlush: to this key). `hlc` is the change's stamp.
+ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc);
+
+// The clears that a write carries which replaces all that `state` shows now.
+std::vector<Clear> ClearsOf(const KeyState& state);
+
+// The life and total that the next increment by `origin` must carry; `at` is its own place.
+struct NextIncrement {
+  At life;
+  Number total;
+};
+std::optional<NextIncrement> PrepareIncrement(const KeyState& state,
+                                              clock::OriginIndex origin,
+                                              At at,
+                                              const Number& increment);
+
+// Merges two consistent states of one key with their (frozen) vectors.
+KeyState Merge(const KeyState& a,
+               const clock::VersionVector& va,
+               const KeyState& b,
+               const clock::VersionVector& vb);
+
+// The sum of the live counters in canonical order; saturates to 64 bits when all are integers
+// (`saturated` is set then).
+Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool* saturated = nullptr);
+
+// Row format 1, with this node's origin indices. Decode fails on malformed bytes.
+void Encode(const KeyState& state, std::string& out);
+bool Decode(base::Reader& in, KeyState& state);
+
+// The canonical bytes of what counts for equality: live versions and counters and expiries of live
+// keys, with global origins; residue (cleared counters, lone absents, lone expiries) is left out.
+// Empty if nothing counts. With `residue`, everything.
+std::string Canonical(const KeyState& state, const clock::OriginTable& origins, bool residue = false);
+
+}  // namespace polyarch::crdt

@@ -1,0 +1,89 @@
+// The change under way: what commands write through. One Change serves one command (or transaction or
+// script); each method applies its effect to the keyspace at once and adds it to the frame of this
+// tick. A command that fails must fail before its first write: there is no rollback.
+//
+// An accepted write always writes an effect, also when it sets an equal value: otherwise an
+// acknowledged write could lose to a concurrent one that was never seen. A failed condition writes
+// nothing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "clock/hlc.h"
+#include "crdt/effect.h"
+#include "crdt/key_state.h"
+#include "keyspace/keyspace.h"
+
+namespace polyarch::keyspace {
+
+// Where changes go: gives dots and stamps, takes effects in order. Implemented by the engine.
+class ChangeSink {
+ public:
+  virtual ~ChangeSink() = default;
+  struct Stamp {
+    clock::OriginIndex origin;
+    uint64_t sequence;
+    clock::Hlc hlc;
+  };
+  // Begins a change (mints the incarnation if this is the first write of the process).
+  virtual Stamp Open() = 0;
+  // Everything this node has applied, its own earlier changes included.
+  virtual const clock::VersionVector& applied() const = 0;
+  virtual void Add(const crdt::Effect& effect) = 0;
+  virtual void Close() = 0;
+};
+
+class Change {
+ public:
+  Change(ChangeSink& sink, Keyspace& keyspace) : sink_(sink), keyspace_(keyspace) {}
+  ~Change() { Finish(); }
+  Change(const Change&) = delete;
+  Change& operator=(const Change&) = delete;
+
+  enum class Ttl : uint8_t {
+    kNone,  // as SET: whatever expiry there was is gone
+    kKeep,  // as APPEND, SET KEEPTTL: the expiry stays
+    kAt,    // as SET EX: expires at expire_ms
+  };
+
+  // A new value, replacing all that this leader has seen of the key.
+  void Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t expire_ms = crdt::kNever);
+  // Deletes what this leader has seen: an observed-remove, or the version "absent" if the key's policy
+  // says so.
+  void Delete(const KeyRef& ref);
+  // The removal of an expired key: the expiry versions stay (see docs/design on expiry).
+  void RemoveExpired(const KeyRef& ref);
+  // Adds `by` to the counter. False, and nothing written, when this origin's total would overflow.
+  // The caller has checked that the view is a number and that the sum fits.
+  bool Increment(const KeyRef& ref, const crdt::Number& by);
+  // EXPIRE (an instant) and PERSIST (crdt::kNever).
+  void SetExpiry(const KeyRef& ref, int64_t expire_ms);
+  // Replaces exactly the versions `seen` and the counter totals `clears` by `value` (or by "absent").
+  void Resolve(const KeyRef& ref,
+               std::string_view value,
+               bool absent,
+               std::span<const clock::Dot> seen,
+               std::span<const crdt::Clear> clears);
+  // Removes residue, by name.
+  void Clean(const KeyRef& ref, std::span<const clock::Dot> seen);
+  // FLUSHDB (one database) or FLUSHALL (crdt::kAllDatabases).
+  void Flush(uint8_t db);
+
+  // Ends the change; further writes begin another one.
+  void Finish();
+  bool wrote() const { return wrote_; }
+
+ private:
+  void Emit(crdt::Effect& effect);
+
+  ChangeSink& sink_;
+  Keyspace& keyspace_;
+  ChangeSink::Stamp stamp_{};
+  uint32_t next_index_ = 0;
+  bool open_ = false;
+  bool wrote_ = false;
+};
+
+}  // namespace polyarch::keyspace

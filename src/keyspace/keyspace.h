@@ -1,0 +1,182 @@
+// The keyspace: databases, keys, their replicated state, expiry; where crdt, conflict and the change
+// under way meet. Sans-IO and single-threaded; time is passed in (SetTime).
+//
+// State changes through one door, Apply, for local and remote effects alike. Commands read through
+// Read and write through Change (keyspace/change.h), which calls Apply.
+//
+// Memory. A key is one allocation (entry.h): a plain value is 16 bytes of metadata, key and value; a
+// counter of one origin is inline; everything else (siblings, several origins, expiry by EXPIRE) has a
+// KeyState beside it ("fat"). The form follows from the state and means nothing.
+//
+// Hidden keys. A key whose expiry instant has passed (at `time_ms`) is hidden: Read says it does not
+// exist. It is removed by a change of its own (RemovableExpired).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+#include "clock/origin.h"
+#include "conflict/policy.h"
+#include "crdt/effect.h"
+#include "crdt/key_state.h"
+#include "keyspace/entry.h"
+#include "keyspace/table.h"
+
+namespace polyarch::keyspace {
+
+// A key of a database with its hash; the string belongs to the caller.
+struct KeyRef {
+  uint8_t db = 0;
+  std::string_view key;
+  uint64_t hash = 0;
+};
+
+enum class Cause : uint8_t { kLocal, kRemote, kExpired, kLoaded };
+
+// Told of every change of a key's state. Calls come in the middle of Apply: do not call back.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void KeyModified(uint8_t db, std::string_view key, Cause cause) = 0;
+  // `added` came in beside versions that its writer had not seen (remote changes and resolutions).
+  virtual void VersionsMet(uint8_t db,
+                           std::string_view key,
+                           const crdt::KeyState& state,
+                           clock::Dot added) = 0;
+};
+
+// What a read shows.
+struct Shown {
+  enum class Kind : uint8_t { kMissing, kValue, kConflict };
+  Kind kind = Kind::kMissing;
+  bool is_integer = false;     // a counter's view, or the inline form: `integer` holds it
+  int64_t integer = 0;
+  std::string_view value;      // valid until the next Read, Apply or SetTime; empty if is_integer
+  int64_t expire_ms = crdt::kNever;
+  size_t versions = 0;         // kConflict: how many distinct ones
+
+  bool exists() const { return kind != Kind::kMissing; }
+  // The bytes, whatever the form; `scratch` holds base::kInt64CharsMax bytes.
+  std::string_view Text(char* scratch) const;
+};
+
+class Keyspace {
+ public:
+  struct Stats {
+    uint64_t expired_hidden = 0;
+    uint64_t unknown_effects = 0;
+    uint64_t saturated = 0;
+  };
+
+  Keyspace(clock::OriginTable& origins, const conflict::PolicyTable& policies, base::SipKey hash_key);
+  ~Keyspace();
+  Keyspace(const Keyspace&) = delete;
+  Keyspace& operator=(const Keyspace&) = delete;
+
+  void SetObserver(Observer* observer) { observer_ = observer; }
+  // The time that counts for hiding: set before each tick.
+  void SetTime(int64_t time_ms) { time_ms_ = time_ms; }
+  int64_t time_ms() const { return time_ms_; }
+
+  KeyRef Ref(uint8_t db, std::string_view key) const {
+    return {db, key, base::SipHash13(key, hash_key_)};
+  }
+  // Brings a key's bucket, then (second call) its entry, into the cache.
+  void PrefetchBucket(const KeyRef& ref) const { tables_[ref.db].PrefetchBucket(ref.hash); }
+  void PrefetchEntry(const KeyRef& ref) const { tables_[ref.db].PrefetchEntry(ref.hash); }
+
+  // ---- reading
+  Shown Read(const KeyRef& ref);
+  // Exists, under the key's policy (conflicting keys exist).
+  bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
+  // The whole state, hidden or not; empty if there is none. A copy.
+  crdt::KeyState State(const KeyRef& ref) const;
+  // Is there an unresolved conflict: several distinct versions, or increments hidden by a value that
+  // is no number?
+  static bool IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable& origins);
+
+  // Visible keys (not hidden ones; conflicting ones are visible).
+  size_t Size(uint8_t db) const;   // exact count of stored live keys, hidden ones included
+  // SCAN: visits keys from `cursor` until about `count` were looked at; returns the next cursor, 0 at
+  // the end. A key that is there during the whole iteration is visited at least once.
+  uint64_t Scan(uint8_t db,
+                uint64_t cursor,
+                size_t count,
+                const std::function<void(std::string_view key)>& visit);
+  // A visible key chosen by `random` (any 64-bit number), or nothing.
+  std::optional<std::string> RandomKey(uint8_t db, uint64_t random);
+  // All keys with their states, in no particular order.
+  void ForEach(const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit) const;
+
+  // ---- changing
+  void Apply(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
+
+  // ---- expiry and residue
+  // Hidden keys whose removal this node may be due to issue, oldest first; until false.
+  void VisitExpired(const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  // The earliest expiry instant of any live key that has one; kNever if none.
+  int64_t EarliestExpiry() const;
+  // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
+  const std::set<std::pair<uint8_t, std::string>>& residue_keys() const { return residue_; }
+  // Drops the wholly cleared counter entry of `origin`, locally (design: stability).
+  void PurgeCounter(const KeyRef& ref, clock::OriginIndex origin);
+
+  // ---- conflicts
+  const std::set<std::pair<uint8_t, std::string>>& open_conflicts() const { return conflicts_; }
+
+  // ---- checkpoint and recovery
+  // Sets the whole state of a key (from a row). Not dirty afterwards.
+  void Load(uint8_t db, std::string_view key, crdt::KeyState state);
+  // Visits up to `count` dirty keys and marks them clean; an empty state means: delete the row.
+  // Returns false when a full pass over what was dirty has ended.
+  bool VisitDirty(size_t count,
+                  const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  size_t dirty_count() const { return dirty_count_; }
+
+  base::Digest128 Digest() const;
+  size_t memory_bytes() const { return memory_bytes_; }
+  const Stats& stats() const { return stats_; }
+  const clock::OriginTable& origins() const { return origins_; }
+
+ private:
+  friend class KeyspaceTestPeer;
+  using KeySet = std::set<std::pair<uint8_t, std::string>>;
+
+  bool ApplyFast(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Entry** slot,
+                 const KeyRef& ref);
+  void ApplySlow(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, const KeyRef& ref,
+                 Cause cause);
+  void ApplyFlush(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
+  // Replaces the entry of `ref` by one that holds `state` (or by none).
+  void Store(const KeyRef& ref, crdt::KeyState state);
+  void Index(const KeyRef& ref, const crdt::KeyState& state);
+  void MarkDirty(const KeyRef& ref);
+  Shown ShowState(const KeyRef& ref, const crdt::KeyState& state);
+
+  clock::OriginTable& origins_;
+  const conflict::PolicyTable& policies_;
+  base::SipKey hash_key_;
+  Observer* observer_ = nullptr;
+  int64_t time_ms_ = 0;
+  std::vector<Table> tables_;   // kDatabases + the reserved one
+  std::vector<size_t> live_;    // keys with something live, a database
+  std::set<std::pair<int64_t, std::pair<uint8_t, std::string>>> expiry_index_;
+  KeySet residue_;
+  KeySet conflicts_;
+  KeySet deleted_;              // keys gone since their row was written
+  size_t dirty_count_ = 0;
+  size_t walk_db_ = 0;
+  uint64_t walk_cursor_ = 0;
+  size_t memory_bytes_ = 0;
+  std::string scratch_;
+  Stats stats_;
+};
+
+}  // namespace polyarch::keyspace
