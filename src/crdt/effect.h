@@ -66,6 +66,7 @@ struct Effect {
   uint8_t db = 0;
   uint8_t flags = 0;
   std::string_view key;
+  uint64_t key_hash = 0;            // of the key at this node if known, else 0; never on the wire
   std::string_view value;           // kPut, kResolve
   int64_t expire_ms = kNever;       // kPut with kHasExpiry; kExpire
   At life;                          // kIncrement: when the counter's present life began

@@ -33,6 +33,8 @@ class ChangeSink {
   virtual const clock::VersionVector& applied() const = 0;
   virtual void Add(const crdt::Effect& effect) = 0;
   virtual void Close() = 0;
+  // Takes back an Open that was followed by no Add: a rejected command is no change.
+  virtual void Abandon() = 0;
 };
 
 class Change {

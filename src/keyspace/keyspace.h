@@ -44,7 +44,7 @@ enum class Cause : uint8_t { kLocal, kRemote, kExpired, kLoaded };
 class Observer {
  public:
   virtual ~Observer() = default;
-  virtual void KeyModified(uint8_t db, std::string_view key, Cause cause) = 0;
+  virtual void KeyModified(const KeyRef& ref, Cause cause) = 0;
   // `added` came in beside versions that its writer had not seen (remote changes and resolutions).
   virtual void VersionsMet(uint8_t db,
                            std::string_view key,
@@ -118,6 +118,10 @@ class Keyspace {
   // ---- changing
   void Apply(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
 
+  // During replay: effects on keys for which this is true are passed over (their row reflects them).
+  using Filter = std::function<bool(uint8_t db, std::string_view key)>;
+  void SetReplayFilter(Filter filter) { skip_ = std::move(filter); }
+
   // ---- expiry and residue
   // Hidden keys whose removal this node may be due to issue, oldest first; until false.
   void VisitExpired(const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
@@ -125,6 +129,17 @@ class Keyspace {
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
   const std::set<std::pair<uint8_t, std::string>>& residue_keys() const { return residue_; }
+  // What a write that replaces the whole key clears (see crdt::ClearsOf).
+  std::vector<crdt::Clear> Clears(const KeyRef& ref) const;
+  // See crdt::PrepareIncrement.
+  std::optional<crdt::NextIncrement> PrepareIncrement(const KeyRef& ref,
+                                                      clock::OriginIndex origin,
+                                                      crdt::At at,
+                                                      const crdt::Number& increment) const;
+  bool HasExpiryVersions(const KeyRef& ref) const;
+  bool HasRegisterOrCounter(const KeyRef& ref) const;
+  const conflict::PolicyTable& policies() const { return policies_; }
+
   // Drops the wholly cleared counter entry of `origin`, locally (design: stability).
   void PurgeCounter(const KeyRef& ref, clock::OriginIndex origin);
 
@@ -149,16 +164,20 @@ class Keyspace {
   friend class KeyspaceTestPeer;
   using KeySet = std::set<std::pair<uint8_t, std::string>>;
 
-  bool ApplyFast(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Entry** slot,
-                 const KeyRef& ref);
+  bool ApplyFast(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, const KeyRef& ref);
   void ApplySlow(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, const KeyRef& ref,
                  Cause cause);
   void ApplyFlush(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
-  // Replaces the entry of `ref` by one that holds `state` (or by none).
-  void Store(const KeyRef& ref, crdt::KeyState state);
-  void Index(const KeyRef& ref, const crdt::KeyState& state);
-  void MarkDirty(const KeyRef& ref);
-  Shown ShowState(const KeyRef& ref, const crdt::KeyState& state);
+  // Puts `entry` (or nothing) in the place of the key's present one, with all indices.
+  void Place(const KeyRef& ref, Entry** slot, Entry* entry);
+  // Brings the indices in line with a fat entry's state after it was changed where it is.
+  void Reindex(Entry* entry);
+  void Unindex(Entry* entry);
+  void Touched(Entry** slot) {
+    if (Table::MarkDirty(slot)) ++dirty_count_;
+  }
+  Shown ShowState(std::string_view key, uint8_t db, const crdt::KeyState& state);
+  void CountMemory(const Entry* entry, bool added);
 
   clock::OriginTable& origins_;
   const conflict::PolicyTable& policies_;
@@ -167,7 +186,7 @@ class Keyspace {
   int64_t time_ms_ = 0;
   std::vector<Table> tables_;   // kDatabases + the reserved one
   std::vector<size_t> live_;    // keys with something live, a database
-  std::set<std::pair<int64_t, std::pair<uint8_t, std::string>>> expiry_index_;
+  std::set<std::pair<int64_t, Entry*>> expiry_index_;  // live keys only
   KeySet residue_;
   KeySet conflicts_;
   KeySet deleted_;              // keys gone since their row was written
@@ -176,6 +195,7 @@ class Keyspace {
   uint64_t walk_cursor_ = 0;
   size_t memory_bytes_ = 0;
   std::string scratch_;
+  Filter skip_;
   Stats stats_;
 };
 

@@ -1,0 +1,879 @@
+// The laws of a key's replicated state, against the naive model: random histories in random orders, and
+// every history of a small scope in every order. POLYARCH_TEST_LONG in the environment widens both.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <set>
+
+#include "base/random.h"
+#include "crdt/key_state.h"
+#include "crdt/naive_model.h"
+
+namespace polyarch::crdt {
+namespace {
+
+bool Long() { return std::getenv("POLYARCH_TEST_LONG") != nullptr; }
+
+const std::vector<clock::Origin>& GlobalOrigins() {
+  static const std::vector<clock::Origin> origins = {{"b", 2}, {"a", 7}, {"c", 1}, {"a", 3},
+                                                     {"d", 9}, {"b", 1}, {"c", 4}, {"d", 5}};
+  return origins;
+}
+
+// A token as CONFLICT GET gives it: what its reader saw, and when.
+struct Token {
+  std::vector<NaiveDot> seen;
+  std::vector<NaiveClear> clears;
+  NaiveVector at;
+};
+
+// One node's copy of the key, with origin indices of its own.
+class Replica {
+ public:
+  explicit Replica(const std::vector<size_t>& numbering) : index_of_(numbering.size()) {
+    for (size_t ordinal : numbering) {
+      clock::OriginIndex index = table_.Intern(GlobalOrigins()[ordinal]);
+      index_of_[ordinal] = index;
+      ordinal_of_.push_back(ordinal);
+    }
+    applied_.resize(numbering.size());
+  }
+
+  const KeyState& state() const { return state_; }
+  const NaiveVector& applied() const { return applied_; }
+  const clock::OriginTable& table() const { return table_; }
+  clock::OriginIndex Local(size_t ordinal) const { return index_of_[ordinal]; }
+  clock::Dot Local(NaiveDot dot) const { return {index_of_[dot.origin], dot.sequence}; }
+  NaiveDot Global(clock::Dot dot) const {
+    return {ordinal_of_[clock::IndexOf(dot.origin())], dot.sequence()};
+  }
+  clock::VersionVector Vector(const NaiveVector& v) const {
+    clock::VersionVector out;
+    for (size_t o = 0; o < v.size(); ++o) out.Set(Local(o), v[o]);
+    return out;
+  }
+
+  void ApplyEffect(const NaiveChange& change, uint32_t i) {
+    const NaiveEffect& e = change.effects[i];
+    std::vector<Clear> clears;
+    for (const NaiveClear& c : e.clears) clears.push_back({Local(c.origin), c.life, c.at, c.total});
+    std::vector<clock::Dot> dots;
+    for (NaiveDot dot : e.seen) dots.push_back(Local(dot));
+    Effect effect{.kind = e.kind, .flags = e.flags, .key = "k", .value = e.value,
+                  .expire_ms = e.expire_ms, .life = e.life, .total = e.total,
+                  .increment = e.increment, .clears = clears, .seen = dots};
+    clock::VersionVector deps = Vector(change.deps);
+    Apply(state_, effect, Seen(deps, Local(change.origin), At{change.sequence, i}), change.hlc);
+  }
+  void MarkApplied(const NaiveChange& change) { applied_[change.origin] = change.sequence; }
+  void ApplyChange(const NaiveChange& change) {
+    for (uint32_t i = 0; i < change.effects.size(); ++i) ApplyEffect(change, i);
+    MarkApplied(change);
+  }
+  bool Ready(const NaiveChange& change) const {
+    return change.sequence == applied_[change.origin] + 1 && Includes(applied_, change.deps);
+  }
+
+  std::vector<NaiveClear> Clears() const {
+    std::vector<NaiveClear> out;
+    for (const Clear& c : ClearsOf(state_)) {
+      out.push_back({ordinal_of_[clock::IndexOf(c.origin)], c.life, c.at, c.total});
+    }
+    return out;
+  }
+  Token MakeToken() const {
+    Token token{.clears = Clears(), .at = applied_};
+    for (const Version& v : state_.versions) token.seen.push_back(Global(v.dot));
+    return token;
+  }
+  // What a `clean` may name here.
+  std::vector<NaiveDot> Dots() const {
+    std::vector<NaiveDot> out;
+    for (const Version& v : state_.versions) out.push_back(Global(v.dot));
+    for (const ExpiryVersion& x : state_.expiries) out.push_back(Global(x.dot));
+    return out;
+  }
+
+  // Drops the wholly cleared entries whose origin is known to have seen the clear: one of its changes
+  // that was applied here covers it.
+  void Purge(const NaiveModel& model) {
+    std::erase_if(state_.counters, [&](const CounterEntry& e) {
+      if (e.live() || e.cleared_by.bits() == 0) return false;
+      const size_t owner = ordinal_of_[clock::IndexOf(e.origin)];
+      const NaiveDot by = Global(e.cleared_by);
+      for (const NaiveChange& c : model.changes()) {
+        if (c.origin != owner || c.sequence > applied_[owner]) continue;
+        if (by.origin == owner ? by.sequence <= c.sequence : by.sequence <= c.deps[by.origin]) {
+          return true;
+        }
+      }
+      return false;
+    });
+  }
+
+  // `other`'s state in this replica's numbering.
+  KeyState Translate(const Replica& other) const {
+    KeyState s = other.state_;
+    auto dot = [&](clock::Dot d) { return d.bits() == 0 ? d : Local(other.Global(d)); };
+    for (Version& v : s.versions) v.dot = dot(v.dot);
+    for (ExpiryVersion& x : s.expiries) x.dot = dot(x.dot);
+    for (CounterEntry& e : s.counters) {
+      e.origin = Local(other.ordinal_of_[clock::IndexOf(e.origin)]);
+      e.cleared_by = dot(e.cleared_by);
+    }
+    auto by_dot = [](const auto& x, const auto& y) { return x.dot < y.dot; };
+    std::sort(s.versions.begin(), s.versions.end(), by_dot);
+    std::sort(s.expiries.begin(), s.expiries.end(), by_dot);
+    std::sort(s.counters.begin(), s.counters.end(),
+              [](const auto& x, const auto& y) { return x.origin < y.origin; });
+    return s;
+  }
+  void MergeFrom(const Replica& other) {
+    state_ = Merge(state_, Vector(applied_), Translate(other), Vector(other.applied_));
+    for (size_t o = 0; o < applied_.size(); ++o) {
+      applied_[o] = std::max(applied_[o], other.applied_[o]);
+    }
+  }
+
+  // The state in the model's words.
+  NaiveState Projection() const { return Project(state_); }
+  NaiveState Project(const KeyState& state) const {
+    NaiveState out;
+    for (const Version& v : state.versions) {
+      NaiveDot dot = Global(v.dot);
+      out.versions.emplace_back(dot.origin, dot.sequence, v.hlc.bits, v.never, v.absent, v.value);
+    }
+    for (const CounterEntry& e : state.counters) {
+      if (!e.live()) continue;
+      NaiveState::Sum& sum = out.counters[ordinal_of_[clock::IndexOf(e.origin)]];
+      sum.integer = static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
+      sum.real = e.total.real - e.cleared_total.real;
+    }
+    for (const ExpiryVersion& x : state.expiries) {
+      NaiveDot dot = Global(x.dot);
+      out.expiries.emplace_back(dot.origin, dot.sequence, x.time_ms);
+    }
+    std::sort(out.versions.begin(), out.versions.end());
+    std::sort(out.expiries.begin(), out.expiries.end());
+    return out;
+  }
+  std::string Bytes(bool residue) const { return Canonical(state_, table_, residue); }
+
+ private:
+  clock::OriginTable table_;
+  std::vector<clock::OriginIndex> index_of_;  // ordinal -> index
+  std::vector<size_t> ordinal_of_;            // index -> ordinal
+  KeyState state_;
+  NaiveVector applied_;
+};
+
+std::vector<size_t> Identity(size_t n) {
+  std::vector<size_t> v(n);
+  std::iota(v.begin(), v.end(), size_t{0});
+  return v;
+}
+
+std::vector<size_t> Shuffled(size_t n, base::Random& random) {
+  std::vector<size_t> v = Identity(n);
+  for (size_t i = n; i > 1; --i) std::swap(v[i - 1], v[random.Below(i)]);
+  return v;
+}
+
+// An origin's sum as one number: which part is fractional depends on when the counter became real.
+bool SameSum(const NaiveState::Sum& a, const NaiveState::Sum& b) {
+  if (a.real == 0 && b.real == 0) return a.integer == b.integer;
+  return static_cast<long double>(a.integer) + a.real == static_cast<long double>(b.integer) + b.real;
+}
+
+bool Same(const NaiveState& a, const NaiveState& b) {
+  return a.versions == b.versions && a.expiries == b.expiries &&
+         std::equal(a.counters.begin(), a.counters.end(), b.counters.begin(), b.counters.end(),
+                    [](const auto& x, const auto& y) {
+                      return x.first == y.first && SameSum(x.second, y.second);
+                    });
+}
+
+// Everything but who cleared (of two concurrent clears of one total either may be remembered).
+KeyState Normal(KeyState s) {
+  for (CounterEntry& e : s.counters) {
+    e.cleared_by = clock::Dot(clock::OriginIndex{0}, e.cleared_by.bits() != 0 ? 1 : 0);
+  }
+  return s;
+}
+
+void CheckInvariants(const KeyState& s) {
+  auto sorted = [](const auto& items) {
+    for (size_t i = 1; i < items.size(); ++i) {
+      if (!(items[i - 1].dot < items[i].dot)) return false;
+    }
+    return true;
+  };
+  ASSERT_TRUE(sorted(s.versions));
+  ASSERT_TRUE(sorted(s.expiries));
+  for (size_t i = 0; i < s.counters.size(); ++i) {
+    const CounterEntry& e = s.counters[i];
+    ASSERT_TRUE(i == 0 || s.counters[i - 1].origin < e.origin);
+    ASSERT_LE(e.cleared_at, e.at);
+    ASSERT_LE(e.life, e.at);
+  }
+}
+
+void CheckViews(const Replica& replica, const NaiveState& want) {
+  const KeyState& s = replica.state();
+  bool live_version = std::any_of(want.versions.begin(), want.versions.end(),
+                                  [](const auto& v) { return !std::get<4>(v); });
+  ASSERT_EQ(s.has_live_version(), live_version);
+  ASSERT_EQ(s.has_live_counter(), !want.counters.empty());
+  ASSERT_EQ(replica.Bytes(false).empty(), !s.live());
+  int64_t latest = want.expiries.empty() ? kNever : std::numeric_limits<int64_t>::min();
+  for (const auto& x : want.expiries) latest = std::max(latest, std::get<2>(x));
+  for (const auto& v : want.versions) {
+    if (std::get<3>(v) && !std::get<4>(v)) latest = kNever;
+  }
+  ASSERT_EQ(s.ExpiryTime(), latest);
+  NaiveState::Sum sum;
+  for (const auto& [origin, part] : want.counters) {
+    sum.integer += part.integer;
+    sum.real += part.real;
+  }
+  bool saturated = false;
+  Number shown = CounterSum(s, replica.table(), &saturated);
+  if (shown.is_real) {
+    ASSERT_EQ(shown.real, static_cast<long double>(sum.integer) + sum.real);
+    return;
+  }
+  ASSERT_EQ(sum.real, 0);
+  __int128 low = std::numeric_limits<int64_t>::min();
+  __int128 high = std::numeric_limits<int64_t>::max();
+  ASSERT_TRUE(shown.integer == std::clamp(sum.integer, low, high));
+  ASSERT_EQ(saturated, sum.integer < low || sum.integer > high);
+}
+
+void CheckAgainst(const NaiveModel& model, const Replica& replica, const char* what) {
+  NaiveState want = model.StateAt(replica.applied());
+  NaiveState got = replica.Projection();
+  ASSERT_TRUE(Same(got, want)) << what << "\n  state" << got.ToString() << "\n  model"
+                               << want.ToString();
+  CheckInvariants(replica.state());
+  CheckViews(replica, want);
+}
+
+// ---- writing, as commands do
+
+enum class Op {
+  kPut,
+  kPutExpiring,
+  kPutKeepingExpiry,
+  kWipe,
+  kWipeExpired,  // the removal of an expired key: expiry versions stay
+  kPutAbsent,
+  kIncrement,
+  kIncrementReal,
+  kExpire,
+  kPersist,
+  kResolve,
+  kClean,
+  kFlush,
+  kCount,
+};
+
+struct WriteInput {
+  Op op;
+  std::string value = "v";
+  Number increment = Number::Integer(1);
+  int64_t expire_ms = 1000;
+  const Token* token = nullptr;        // kResolve
+  std::vector<NaiveDot> clean;         // kClean
+  bool never = true;                   // kPutKeepingExpiry, kResolve
+  bool create_wipes = true;            // an increment that creates begins with a wipe
+};
+
+// The effect of one write at `replica` as its `at`; nothing if the write fails.
+std::optional<NaiveEffect> Effectuate(const Replica& replica, size_t origin, At at,
+                                      const WriteInput& in) {
+  NaiveEffect e;
+  const KeyState& state = replica.state();
+  switch (in.op) {
+    case Op::kPut:
+    case Op::kPutExpiring:
+    case Op::kPutKeepingExpiry:
+      e.kind = EffectKind::kPut;
+      e.value = in.value;
+      e.clears = replica.Clears();
+      if (in.op == Op::kPut) e.flags = kWipes | kNeverFlag;
+      if (in.op == Op::kPutExpiring) e.flags = kWipes | kHasExpiry;
+      if (in.op == Op::kPutKeepingExpiry && in.never) e.flags = kNeverFlag;
+      if (in.op == Op::kPutExpiring) e.expire_ms = in.expire_ms;
+      return e;
+    case Op::kPutAbsent:
+      e.kind = EffectKind::kPut;
+      e.flags = kWipes | kAbsent;
+      e.clears = replica.Clears();
+      return e;
+    case Op::kWipe:
+    case Op::kWipeExpired:
+    case Op::kFlush:
+      e.kind = in.op == Op::kFlush ? EffectKind::kFlush : EffectKind::kWipe;
+      if (in.op == Op::kWipeExpired) e.flags = kKeepExpiry;
+      e.clears = replica.Clears();
+      return e;
+    case Op::kIncrement:
+    case Op::kIncrementReal: {
+      e.kind = EffectKind::kIncrement;
+      e.increment = in.increment;
+      if (!state.live() && in.create_wipes) {
+        e.flags = kWipes;
+        e.clears = replica.Clears();
+      }
+      auto next = PrepareIncrement(state, replica.Local(origin), at, in.increment);
+      if (!next) return std::nullopt;
+      e.life = next->life;
+      e.total = next->total;
+      return e;
+    }
+    case Op::kExpire:
+    case Op::kPersist:
+      e.kind = EffectKind::kExpire;
+      e.expire_ms = in.op == Op::kPersist ? kNever : in.expire_ms;
+      return e;
+    case Op::kResolve:
+      if (in.token == nullptr || !Includes(replica.applied(), in.token->at)) return std::nullopt;
+      e.kind = EffectKind::kResolve;
+      e.flags = in.never ? kNeverFlag : 0;
+      e.value = in.value;
+      e.seen = in.token->seen;
+      e.clears = in.token->clears;
+      return e;
+    case Op::kClean:
+      if (in.clean.empty()) return std::nullopt;
+      e.kind = EffectKind::kClean;
+      e.seen = in.clean;
+      return e;
+    case Op::kCount: break;
+  }
+  return std::nullopt;
+}
+
+// ---- random histories
+
+class RandomHistory {
+ public:
+  RandomHistory(uint64_t seed, size_t changes_max) : random_(seed) {
+    const size_t leaders = 2 + random_.Below(3);
+    origins_ = GlobalOrigins().size();
+    big_ = random_.Percent(10);
+    real_ = !big_ && random_.Percent(30);
+    for (size_t l = 0; l < leaders; ++l) {
+      nodes_.emplace_back(Shuffled(origins_, random_));
+      current_.push_back(l);
+    }
+    next_origin_ = leaders;
+    stamps_.resize(origins_);
+    const size_t changes = 1 + random_.Below(changes_max);
+    while (model_.changes().size() < changes) Step();
+  }
+
+  NaiveModel& model() { return model_; }
+  std::vector<Replica>& nodes() { return nodes_; }
+  base::Random& random() { return random_; }
+  size_t origins() const { return origins_; }
+  NaiveVector Everything() const {
+    NaiveVector all(origins_);
+    for (const NaiveChange& c : model_.changes()) all[c.origin] = c.sequence;
+    return all;
+  }
+
+ private:
+  void Step() {
+    const size_t n = random_.Below(nodes_.size());
+    const uint64_t draw = random_.Below(100);
+    if (draw < 40) {
+      Write(n);
+    } else if (draw < 90) {
+      Deliver(n);
+    } else if (draw < 93) {
+      nodes_[n].Purge(model_);
+    } else if (draw < 95) {
+      tokens_.push_back(std::make_unique<Token>(nodes_[n].MakeToken()));
+    } else if (draw < 97) {
+      Restart(n);
+    } else if (draw < 98) {
+      saved_.push_back({n, nodes_[n]});
+    } else {
+      nodes_[n].MergeFrom(nodes_[random_.Below(nodes_.size())]);
+    }
+  }
+
+  void Deliver(size_t n) {
+    size_t budget = 1 + random_.Below(3);
+    for (const NaiveChange& c : model_.changes()) {
+      if (budget > 0 && nodes_[n].Ready(c) && random_.Percent(70)) {
+        nodes_[n].ApplyChange(c);
+        --budget;
+      }
+    }
+  }
+
+  // A new process: another origin; sometimes with the disk of some time ago.
+  void Restart(size_t n) {
+    if (next_origin_ == origins_) return;
+    current_[n] = next_origin_++;
+    for (const auto& [owner, copy] : saved_) {
+      if (owner == n && random_.Percent(50)) {
+        nodes_[n] = copy;
+        return;
+      }
+    }
+  }
+
+  WriteInput Draw(const Replica& node) {
+    WriteInput in{.op = static_cast<Op>(random_.Below(static_cast<uint64_t>(Op::kCount)))};
+    in.value = std::string(1, static_cast<char>('a' + random_.Below(3)));
+    in.increment = Number::Integer(static_cast<int64_t>(random_.Below(9)) - 4);
+    if (big_) in.increment.integer *= std::numeric_limits<int64_t>::max() / 5;
+    if (in.op == Op::kIncrementReal && real_) {
+      in.increment = Number::Real(static_cast<long double>(random_.Below(9)) / 4 - 1);
+    }
+    in.expire_ms = static_cast<int64_t>(1000 * random_.Below(4));
+    in.never = random_.Percent(50);
+    in.create_wipes = random_.Percent(90);
+    if (!tokens_.empty()) in.token = tokens_[random_.Below(tokens_.size())].get();
+    if (in.op == Op::kResolve && random_.Percent(40)) {
+      tokens_.push_back(std::make_unique<Token>(node.MakeToken()));
+      in.token = tokens_.back().get();
+    }
+    for (NaiveDot dot : node.Dots()) {
+      if (random_.Percent(40)) in.clean.push_back(dot);
+    }
+    return in;
+  }
+
+  void Write(size_t n) {
+    Replica& node = nodes_[n];
+    NaiveChange change{.origin = current_[n], .sequence = node.applied()[current_[n]] + 1,
+                       .deps = node.applied()};
+    // Clocks of any kind, but each origin's own stamps rise.
+    stamps_[change.origin] += 1 + random_.Below(3);
+    change.hlc.bits = stamps_[change.origin];
+    const size_t effects = random_.Percent(75) ? 1 : 2 + random_.Below(2);
+    for (size_t i = 0; i < effects; ++i) {
+      const At at{change.sequence, static_cast<uint32_t>(change.effects.size())};
+      auto effect = Effectuate(node, change.origin, at, Draw(node));
+      if (!effect) continue;
+      change.effects.push_back(std::move(*effect));
+      node.ApplyEffect(change, at.index);
+    }
+    if (change.effects.empty()) return;
+    node.MarkApplied(change);
+    model_.Add(change);
+    CheckAgainst(model_, node, "after its own write");
+  }
+
+  base::Random random_;
+  NaiveModel model_;
+  size_t origins_ = 0;
+  size_t next_origin_ = 0;
+  bool big_ = false;
+  bool real_ = false;
+  std::vector<Replica> nodes_;
+  std::vector<size_t> current_;
+  std::vector<uint64_t> stamps_;
+  std::vector<std::unique_ptr<Token>> tokens_;
+  std::vector<std::pair<size_t, Replica>> saved_;
+};
+
+// A fresh replica that applies every change in a random causal order, purging now and then if `purges`.
+Replica Replay(RandomHistory& history, bool purges, const NaiveVector* until = nullptr) {
+  base::Random& random = history.random();
+  Replica replica(Shuffled(history.origins(), random));
+  std::vector<const NaiveChange*> ready;
+  while (true) {
+    ready.clear();
+    for (const NaiveChange& c : history.model().changes()) {
+      if (until != nullptr && (*until)[c.origin] < c.sequence) continue;
+      if (replica.Ready(c)) ready.push_back(&c);
+    }
+    if (ready.empty()) return replica;
+    replica.ApplyChange(*ready[random.Below(ready.size())]);
+    if (purges && random.Percent(30)) replica.Purge(history.model());
+  }
+}
+
+// Some causally closed part of the history.
+NaiveVector RandomCut(RandomHistory& history) {
+  NaiveVector cut(history.origins());
+  for (const NaiveChange& c : history.model().changes()) {
+    if (c.sequence == cut[c.origin] + 1 && Includes(cut, c.deps) && history.random().Percent(65)) {
+      cut[c.origin] = c.sequence;
+    }
+  }
+  return cut;
+}
+
+class Laws : public testing::Test {
+ protected:
+  static constexpr size_t kChangesMax = 12;
+  static size_t Histories() { return Long() ? 1'000'000 : 6'000; }
+};
+
+TEST_F(Laws, AnyCausalOrderEndsInOneState) {
+  for (uint64_t seed = 1; seed <= Histories() && !HasFatalFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomHistory history(seed, kChangesMax);
+    for (Replica& node : history.nodes()) {
+      CheckAgainst(history.model(), node, "a writing node");
+    }
+    Replica first = Replay(history, false);
+    ASSERT_EQ(first.applied(), history.Everything());
+    CheckAgainst(history.model(), first, "a replay");
+    for (int i = 0; i < 3; ++i) {
+      Replica other = Replay(history, i == 2);
+      CheckAgainst(history.model(), other, "another replay");
+      ASSERT_EQ(first.Bytes(false), other.Bytes(false));
+      ASSERT_EQ(first.Bytes(true), other.Bytes(true));
+      if (i != 2) {
+        ASSERT_EQ(Normal(first.state()), Normal(first.Translate(other)));
+      }
+    }
+  }
+}
+
+TEST_F(Laws, MergeIsApplyingTheUnion) {
+  for (uint64_t seed = 1; seed <= Histories() && !HasFatalFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomHistory history(seed + (uint64_t{1} << 32), kChangesMax);
+    const bool purges = seed % 2 == 0;
+    auto part = [&] {
+      NaiveVector cut = RandomCut(history);
+      return Replay(history, purges, &cut);
+    };
+    const Replica a = part();
+    const Replica b = part();
+    const Replica c = part();
+    Replica ab = a;
+    ab.MergeFrom(b);
+    CheckAgainst(history.model(), ab, "a merge");
+    const NaiveVector both = ab.applied();
+    Replica replayed = Replay(history, false, &both);
+    ASSERT_EQ(ab.Bytes(true), replayed.Bytes(true));
+    if (!purges) {
+      ASSERT_EQ(Normal(ab.state()), Normal(ab.Translate(replayed)));
+    }
+
+    Replica ba = b;
+    ba.MergeFrom(a);
+    ASSERT_EQ(ab.Bytes(true), ba.Bytes(true)) << "commutative";
+    Replica twice = ab;
+    twice.MergeFrom(b);
+    twice.MergeFrom(a);
+    twice.MergeFrom(twice);
+    ASSERT_EQ(ab.state(), twice.state()) << "idempotent";
+    Replica left = ab;
+    left.MergeFrom(c);
+    Replica right = b;
+    right.MergeFrom(c);
+    Replica whole = a;
+    whole.MergeFrom(right);
+    ASSERT_EQ(left.Bytes(true), whole.Bytes(true)) << "associative";
+    CheckAgainst(history.model(), left, "a merge of three");
+
+    // And what comes after a merge.
+    Replica rest = left;
+    for (bool more = true; more;) {
+      more = false;
+      for (const NaiveChange& change : history.model().changes()) {
+        if (!rest.Ready(change)) continue;
+        rest.ApplyChange(change);
+        more = true;
+      }
+    }
+    ASSERT_EQ(rest.applied(), history.Everything());
+    CheckAgainst(history.model(), rest, "the rest after a merge");
+  }
+}
+
+TEST_F(Laws, RowsComeBack) {
+  for (uint64_t seed = 1; seed <= Histories() / 10 && !HasFatalFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomHistory history(seed, kChangesMax);
+    const KeyState& state = history.nodes()[0].state();
+    std::string row;
+    Encode(state, row);
+    KeyState back;
+    base::Reader in(row);
+    ASSERT_TRUE(Decode(in, back));
+    ASSERT_TRUE(in.empty());
+    ASSERT_EQ(state, back);
+    for (size_t cut = 0; cut < row.size(); ++cut) {
+      base::Reader torn(std::string_view(row).substr(0, cut));
+      ASSERT_FALSE(Decode(torn, back)) << "cut to " << cut << " of " << row.size();
+    }
+    // Any bytes: an error, or a state that keeps the invariants and comes back.
+    for (int i = 0; i < 50; ++i) {
+      std::string bytes = row;
+      if (bytes.empty()) break;
+      for (uint64_t n = 1 + history.random().Below(3); n > 0; --n) {
+        bytes[history.random().Below(bytes.size())] = static_cast<char>(history.random().Next());
+      }
+      base::Reader fuzzed(bytes);
+      KeyState read;
+      if (!Decode(fuzzed, read)) continue;
+      std::string again;
+      Encode(read, again);
+      base::Reader second(again);
+      ASSERT_TRUE(Decode(second, back));
+      ASSERT_EQ(read, back);
+      for (size_t k = 1; k < read.versions.size(); ++k) {
+        ASSERT_LT(read.versions[k - 1].dot, read.versions[k].dot);
+      }
+    }
+  }
+}
+
+TEST(Row, RandomBytesAreNoCrash) {
+  base::Random random(99);
+  for (int i = 0; i < 100'000; ++i) {
+    std::string bytes(random.Below(60), '\0');
+    for (char& c : bytes) c = static_cast<char>(random.Percent(40) ? random.Below(4) : random.Next());
+    base::Reader in(bytes);
+    KeyState state;
+    static_cast<void>(Decode(in, state));
+  }
+}
+
+// ---- every history of a small scope, in every order
+
+// Who had seen what: per change its leader and the vector of what its writer had seen. In an order that
+// respects causality.
+struct Shape {
+  struct Change {
+    size_t leader;
+    NaiveVector deps;
+  };
+  std::vector<Change> changes;
+};
+
+std::vector<Shape> AllShapes(size_t leaders, size_t changes_each) {
+  std::vector<Shape> shapes;
+  std::set<std::vector<std::pair<size_t, NaiveVector>>> known;
+  Shape shape;
+  std::vector<NaiveVector> seen(leaders, NaiveVector(leaders));
+  auto closed = [&](const NaiveVector& v) {
+    std::vector<uint64_t> count(leaders);
+    for (const Shape::Change& c : shape.changes) {
+      if (++count[c.leader] <= v[c.leader] && !Includes(v, c.deps)) return false;
+    }
+    for (size_t l = 0; l < leaders; ++l) {
+      if (v[l] > count[l]) return false;
+    }
+    return true;
+  };
+  auto extend = [&](auto&& self) -> void {
+    if (shape.changes.size() == leaders * changes_each) {
+      std::vector<std::pair<size_t, NaiveVector>> name;
+      for (const Shape::Change& c : shape.changes) name.emplace_back(c.leader, c.deps);
+      std::sort(name.begin(), name.end());
+      if (known.insert(name).second) shapes.push_back(shape);
+      return;
+    }
+    for (size_t l = 0; l < leaders; ++l) {
+      if (seen[l][l] == changes_each) continue;
+      const NaiveVector before = seen[l];
+      size_t combinations = 1;
+      for (size_t o = 0; o < leaders; ++o) combinations *= changes_each + 1;
+      for (size_t i = 0; i < combinations; ++i) {
+        NaiveVector v(leaders);
+        size_t rest = i;
+        for (size_t o = 0; o < leaders; ++o) {
+          v[o] = rest % (changes_each + 1);
+          rest /= changes_each + 1;
+        }
+        if (v[l] != before[l] || !Includes(v, before) || !closed(v)) continue;
+        shape.changes.push_back({l, v});
+        seen[l] = v;
+        seen[l][l] = before[l] + 1;
+        self(self);
+        shape.changes.pop_back();
+        seen[l] = before;
+      }
+    }
+  };
+  extend(extend);
+  return shapes;
+}
+
+// All states that any order of one history passes through: one a causally closed set of changes, each
+// reached from every predecessor. So all orders are covered without walking each.
+class Lattice {
+ public:
+  Lattice(const Shape& shape, size_t leaders, size_t changes_each, bool purges)
+      : shape_(shape), leaders_(leaders), width_(changes_each + 1), purges_(purges) {}
+
+  // Writes op[i] as the shape's change i, and checks everything.
+  void Run(const std::vector<Op>& ops) {
+    model_ = NaiveModel();
+    states_.clear();
+    size_t count = 1;
+    for (size_t l = 0; l < leaders_; ++l) count *= width_;
+    states_.resize(count);
+    const std::vector<size_t> numbering = Identity(leaders_);
+    states_[0].emplace(numbering);
+    std::vector<Token> tokens(leaders_);
+    for (size_t i = 0; i < ops.size(); ++i) {
+      const auto& [leader, deps] = shape_.changes[i];
+      const Replica* writer = Reach(deps);
+      if (writer == nullptr) return;
+      NaiveChange change{.origin = leader, .sequence = deps[leader] + 1, .deps = deps};
+      change.hlc.bits = i + 1;
+      WriteInput in{.op = ops[i]};
+      in.value = std::to_string(i);
+      in.increment = Number::Integer(int64_t{1} << i);
+      in.expire_ms = static_cast<int64_t>(1000 * i);
+      in.token = &tokens[leader];  // what this leader saw before its last write
+      in.clean = writer->Dots();
+      auto effect = Effectuate(*writer, leader, At{change.sequence, 0}, in);
+      if (tokens[leader].at.empty()) tokens[leader].at.resize(leaders_);
+      tokens[leader] = writer->MakeToken();
+      if (effect) change.effects.push_back(std::move(*effect));
+      model_.Add(std::move(change));
+    }
+    NaiveVector v(leaders_);
+    for (size_t i = 0; i < count; ++i) {
+      size_t rest = i;
+      for (size_t l = 0; l < leaders_; ++l) {
+        v[l] = rest % width_;
+        rest /= width_;
+      }
+      if (Closed(v) && Reach(v) == nullptr) return;
+    }
+    CheckMerges();
+  }
+
+ private:
+  size_t IndexOf(const NaiveVector& v) const {
+    size_t index = 0;
+    for (size_t l = leaders_; l-- > 0;) index = index * width_ + v[l];
+    return index;
+  }
+
+  bool Closed(const NaiveVector& v) const {
+    for (const NaiveChange& c : model_.changes()) {
+      if (c.sequence <= v[c.origin] && !Includes(v, c.deps)) return false;
+    }
+    return true;
+  }
+
+  // The state at `v`, from every predecessor; nullptr after a failure.
+  const Replica* Reach(const NaiveVector& v) {
+    std::optional<Replica>& slot = states_[IndexOf(v)];
+    if (slot) return &*slot;
+    for (const NaiveChange& c : model_.changes()) {
+      if (c.sequence != v[c.origin]) continue;
+      NaiveVector before = v;
+      --before[c.origin];
+      if (!Closed(before)) continue;
+      const Replica* from = Reach(before);
+      if (from == nullptr) return nullptr;
+      Replica next = *from;
+      next.ApplyChange(c);
+      if (purges_) next.Purge(model_);
+      if (!slot) {
+        CheckAgainst(model_, next, "a state");
+        if (testing::Test::HasFatalFailure()) return nullptr;
+        slot = std::move(next);
+      } else if (purges_ ? next.Bytes(true) != slot->Bytes(true)
+                         : Normal(next.state()) != Normal(slot->state())) {
+        ADD_FAILURE() << "two orders, two states\n " << next.Projection().ToString() << "\n "
+                      << slot->Projection().ToString();
+        return nullptr;
+      }
+    }
+    return &*slot;
+  }
+
+  void CheckMerges() {
+    for (size_t i = 0; i < states_.size(); ++i) {
+      for (size_t j = 0; j < states_.size(); ++j) {
+        if (i == j || !states_[i] || !states_[j]) continue;
+        const Replica& a = *states_[i];
+        const Replica& b = *states_[j];
+        if (i < j && (Includes(a.applied(), b.applied()) || Includes(b.applied(), a.applied()))) {
+          continue;  // the other order of the pair shows it
+        }
+        Replica merged = a;
+        merged.MergeFrom(b);
+        const Replica& want = *states_[IndexOf(merged.applied())];
+        const bool equal = purges_ ? merged.Bytes(true) == want.Bytes(true)
+                                   : Normal(merged.state()) == Normal(want.state());
+        ASSERT_TRUE(equal) << "merge\n " << merged.Projection().ToString() << "\n want\n "
+                           << want.Projection().ToString();
+      }
+    }
+  }
+
+  const Shape& shape_;
+  size_t leaders_;
+  size_t width_;
+  bool purges_;
+  NaiveModel model_;
+  std::vector<std::optional<Replica>> states_;
+};
+
+// Every shape, every assignment of ops out of `alphabet`. `stride` looks at each stride-th history only.
+void Exhaust(size_t leaders, size_t changes_each, const std::vector<Op>& alphabet, size_t stride) {
+  const std::vector<Shape> shapes = AllShapes(leaders, changes_each);
+  const size_t length = leaders * changes_each;
+  size_t combinations = 1;
+  for (size_t i = 0; i < length; ++i) combinations *= alphabet.size();
+  size_t histories = 0;
+  std::vector<Op> ops(length);
+  for (size_t s = 0; s < shapes.size(); ++s) {
+    Lattice plain(shapes[s], leaders, changes_each, false);
+    Lattice purging(shapes[s], leaders, changes_each, true);
+    for (size_t i = s % stride; i < combinations; i += stride) {
+      size_t rest = i;
+      for (Op& op : ops) {
+        op = alphabet[rest % alphabet.size()];
+        rest /= alphabet.size();
+      }
+      (i % 2 == 0 ? plain : purging).Run(ops);
+      ++histories;
+      if (testing::Test::HasFailure()) {
+        std::string text;
+        for (size_t k = 0; k < length; ++k) {
+          text += " " + std::to_string(shapes[s].changes[k].leader) + ":" +
+                  std::to_string(static_cast<int>(ops[k])) + "[";
+          for (uint64_t d : shapes[s].changes[k].deps) text += std::to_string(d) + " ";
+          text += "]";
+        }
+        FAIL() << "leader:op[seen]" << text;
+      }
+    }
+  }
+  testing::Test::RecordProperty("shapes", static_cast<int>(shapes.size()));
+  testing::Test::RecordProperty("histories", static_cast<int>(histories));
+  std::printf("%zu shapes, %zu histories\n", shapes.size(), histories);
+}
+
+const std::vector<Op> kCounterOps = {Op::kPut, Op::kIncrement, Op::kWipe};
+const std::vector<Op> kExpiryOps = {Op::kPut, Op::kExpire, Op::kWipeExpired};
+const std::vector<Op> kConflictOps = {Op::kPut, Op::kPutAbsent, Op::kResolve};
+const std::vector<Op> kMixedOps = {Op::kIncrement, Op::kResolve, Op::kClean};
+
+TEST(SmallScope, TwoLeadersThreeWrites) {
+  for (const auto& ops : {kCounterOps, kExpiryOps, kConflictOps, kMixedOps}) Exhaust(2, 3, ops, 1);
+}
+
+TEST(SmallScope, ThreeLeadersTwoWrites) {
+  for (const auto& ops : {kCounterOps, kExpiryOps, kConflictOps, kMixedOps}) {
+    Exhaust(3, 2, ops, Long() ? 1 : 5);
+  }
+}
+
+}  // namespace
+}  // namespace polyarch::crdt

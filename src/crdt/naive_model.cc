@@ -1,0 +1,136 @@
+#include "crdt/naive_model.h"
+
+#include <algorithm>
+
+namespace polyarch::crdt {
+
+namespace {
+
+enum class Part { kVersion, kCounter, kExpiry };
+
+struct Tag {
+  size_t origin;
+  At at;
+};
+
+bool CoveredBy(const NaiveVector& v, size_t origin, uint64_t sequence) {
+  return origin < v.size() && sequence <= v[origin];
+}
+
+// Had the writer of effect `at` of `change` seen the effect `tag`?
+bool HadSeen(const NaiveChange& change, At at, const Tag& tag) {
+  if (tag.origin == change.origin) return tag.at < at;
+  return CoveredBy(change.deps, tag.origin, tag.at.sequence);
+}
+
+bool Names(const std::vector<NaiveDot>& dots, const Tag& tag) {
+  return std::find(dots.begin(), dots.end(), NaiveDot{tag.origin, tag.at.sequence}) != dots.end();
+}
+
+// Does this effect remove everything of `part` that its writer had seen?
+bool Replaces(const NaiveEffect& e, Part part) {
+  const bool wipes = (e.flags & kWipes) != 0;
+  switch (e.kind) {
+    case EffectKind::kPut: return part != Part::kExpiry || wipes;
+    case EffectKind::kIncrement: return wipes;
+    case EffectKind::kWipe:
+    case EffectKind::kFlush: return part != Part::kExpiry || (e.flags & kKeepExpiry) == 0;
+    case EffectKind::kExpire: return part == Part::kExpiry;
+    case EffectKind::kResolve:
+    case EffectKind::kClean: return false;
+  }
+  return false;
+}
+
+bool Kills(const NaiveChange& change, At at, const NaiveEffect& e, Part part, const Tag& tag) {
+  if (e.kind == EffectKind::kClean) return part != Part::kCounter && Names(e.seen, tag);
+  if (e.kind == EffectKind::kResolve && part == Part::kVersion) {
+    // What its token names, and what the same change wrote before.
+    bool own = tag.origin == change.origin && tag.at.sequence == at.sequence && tag.at < at;
+    return own || Names(e.seen, tag);
+  }
+  if (e.kind == EffectKind::kResolve && part == Part::kCounter) {
+    return std::any_of(e.clears.begin(), e.clears.end(), [&](const NaiveClear& c) {
+      return c.origin == tag.origin && c.life <= tag.at && tag.at <= c.at;
+    });
+  }
+  return Replaces(e, part) && HadSeen(change, at, tag);
+}
+
+}  // namespace
+
+bool Includes(const NaiveVector& b, const NaiveVector& a) {
+  for (size_t o = 0; o < a.size(); ++o) {
+    if (a[o] > 0 && !CoveredBy(b, o, a[o])) return false;
+  }
+  return true;
+}
+
+NaiveState NaiveModel::StateAt(const NaiveVector& seen) const {
+  NaiveState state;
+  auto visit = [&](auto&& each) {
+    for (const NaiveChange& change : changes_) {
+      if (!CoveredBy(seen, change.origin, change.sequence)) continue;
+      for (uint32_t i = 0; i < change.effects.size(); ++i) {
+        each(change, At{change.sequence, i}, change.effects[i]);
+      }
+    }
+  };
+  auto killed = [&](Part part, const Tag& tag) {
+    bool any = false;
+    visit([&](const NaiveChange& change, At at, const NaiveEffect& e) {
+      any = any || Kills(change, at, e, part, tag);
+    });
+    return any;
+  };
+  auto extended = [&](const Tag& tag) {
+    bool any = false;
+    visit([&](const NaiveChange& change, At at, const NaiveEffect& e) {
+      any = any || (e.kind == EffectKind::kExpire && HadSeen(change, at, tag));
+    });
+    return any;
+  };
+  visit([&](const NaiveChange& change, At at, const NaiveEffect& e) {
+    const Tag tag{change.origin, at};
+    const bool writes = e.kind == EffectKind::kPut || e.kind == EffectKind::kResolve;
+    if (writes && !killed(Part::kVersion, tag)) {
+      bool never = (e.flags & kNeverFlag) != 0 && !extended(tag);
+      state.versions.emplace_back(change.origin, change.sequence, change.hlc.bits, never,
+                                  (e.flags & kAbsent) != 0, e.value);
+    }
+    if (e.kind == EffectKind::kIncrement && !killed(Part::kCounter, tag)) {
+      NaiveState::Sum& sum = state.counters[change.origin];
+      if (e.increment.is_real) {
+        sum.real += e.increment.real;
+      } else {
+        sum.integer += e.increment.integer;
+      }
+    }
+    const bool expires = e.kind == EffectKind::kExpire || (writes && (e.flags & kHasExpiry) != 0);
+    if (expires && !killed(Part::kExpiry, tag)) {
+      state.expiries.emplace_back(change.origin, change.sequence, e.expire_ms);
+    }
+  });
+  std::sort(state.versions.begin(), state.versions.end());
+  std::sort(state.expiries.begin(), state.expiries.end());
+  return state;
+}
+
+std::string NaiveState::ToString() const {
+  std::string text;
+  for (const auto& [origin, sequence, hlc, never, absent, value] : versions) {
+    text += " v" + std::to_string(origin) + ":" + std::to_string(sequence) + "@" +
+            std::to_string(hlc) + (never ? " never" : "") + (absent ? " absent" : "='" + value + "'");
+  }
+  for (const auto& [origin, sum] : counters) {
+    text += " c" + std::to_string(origin) + "=" + std::to_string(static_cast<int64_t>(sum.integer)) +
+            "+" + std::to_string(sum.real);
+  }
+  for (const auto& [origin, sequence, time_ms] : expiries) {
+    text += " x" + std::to_string(origin) + ":" + std::to_string(sequence) + "=" +
+            (time_ms == kNever ? "never" : std::to_string(time_ms));
+  }
+  return text.empty() ? " nothing" : text;
+}
+
+}  // namespace polyarch::crdt

@@ -1,0 +1,297 @@
+// One leader without I/O: keyspace, log, replication, conflicts and duties, driven from outside. The
+// server and the simulator run this very class.
+//
+// Driving it. Everything happens in ticks, on one thread:
+//
+//   BeginTick(clocks)
+//     OnLinkUp / OnLinkMessage / OnLinkDown / OnDialFailed    any number, any order
+//     Execute(client, arguments, out)                         any number
+//   EndTick()
+//
+// Client commands of one tick make one frame (several beyond 1 MiB); frames from peers are applied
+// whole, before or after it, never between two commands. EndTick appends the frame, commits the log,
+// forwards, runs what is due (timers, expiry, claims, checkpoint slices) and may ask for a sync. Time
+// comes with BeginTick only. Call a tick at least every kTimerMs, also without input.
+//
+// Replies. Execute says how the reply may leave: see net::Outcome; a held one when the log is durable
+// up to hold_position() as of EndTick. Order of replies within a connection is the caller's duty.
+//
+// Failure. A failed log write or sync, or a failed store, ends the write path: status() is not ok and
+// the process should end. Nothing is acknowledged after it.
+//
+// Ownership: the log and the store are the caller's and outlive the engine.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.h"
+#include "clock/hlc.h"
+#include "clock/origin.h"
+#include "clock/version_vector.h"
+#include "command/context.h"
+#include "command/host.h"
+#include "conflict/ledger.h"
+#include "conflict/policy.h"
+#include "keyspace/change.h"
+#include "keyspace/keyspace.h"
+#include "log/log.h"
+#include "replication/replica.h"
+#include "storage/store.h"
+
+namespace polyarch::engine {
+
+using LinkId = uint64_t;
+
+enum class Durability : uint8_t { kAlways, kEverySecond, kNone };
+
+struct Options {
+  std::string leader_id;
+  std::string advertise;              // host:peerport that others can dial
+  std::vector<std::string> join;      // addresses of members; empty: found a cluster or continue one
+  Durability durability = Durability::kAlways;
+  int64_t clock_skew_ms_max = 5000;
+  uint64_t seed = 0;                  // from a random device: incarnations, nonces, hash keys, jitter
+  size_t frame_bytes_max = 1 << 20;
+  size_t change_bytes_max = 64 << 20;
+  uint64_t checkpoint_log_bytes = 1ULL << 30;
+  int64_t checkpoint_interval_ms = 300'000;
+  size_t checkpoint_slice_keys = 2000;
+  size_t window_bytes = 4 << 20;      // flow control, an origin
+  size_t versions_max = 64;           // of one register, for client resolutions only
+  conflict::Ledger::Limits ledger;
+};
+
+// What the engine asks of the world.
+class Host {
+ public:
+  virtual ~Host() = default;
+  virtual void Send(LinkId link, std::string_view message) = 0;
+  virtual size_t Backlog(LinkId link) const = 0;
+  virtual void CloseLink(LinkId link) = 0;   // OnLinkDown follows, in this or a later tick
+  virtual void Dial(const std::string& address) = 0;  // OnLinkUp or OnDialFailed follows
+  // The suspended command of this client can be run again.
+  virtual void Resume(uint64_t client_id) = 0;
+  // One line for the operator. Severity: 0 info, 1 warning, 2 alarm.
+  virtual void Report(int severity, const std::string& line) = 0;
+};
+
+struct Clocks {
+  int64_t wall_ms = 0;
+  int64_t mono_us = 0;
+};
+
+enum class Outcome : uint8_t { kReplied, kHeld, kSuspended, kClose };
+
+// Told of what happens inside, for tests and the simulator's checkers. All calls come within a tick.
+class Probe {
+ public:
+  virtual ~Probe() = default;
+  // A frame was appended to this node's log (its own or a peer's) and applied.
+  virtual void FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) = 0;
+  // The body of `frame` in this node's terms can be read with this dictionary and these deps.
+  virtual void FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) = 0;
+};
+
+class Engine final : public command::ClusterHost,
+                     private keyspace::ChangeSink,
+                     private keyspace::Observer,
+                     private replication::ReplicaHost {
+ public:
+  Engine(Options options, Host& host, log::Log& log, storage::Store& store);
+  ~Engine() override;
+
+  static constexpr int64_t kTimerMs = 10;
+
+  // Loads rows, replays the log, founds the cluster or prepares to join. Call once, first. The failure
+  // is one line with cause and remedy.
+  base::Status Start(const Clocks& now);
+
+  void BeginTick(const Clocks& now);
+  Outcome Execute(command::Client& client,
+                  command::Arguments arguments,
+                  resp::Buffer& out,
+                  command::ServerHost& server);
+  void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
+  void OnLinkMessage(LinkId link, std::string_view message);
+  void OnLinkDown(LinkId link);
+  void OnDialFailed(const std::string& address);
+  void EndTick();
+
+  log::Position hold_position() const { return log_.end(); }
+  log::Position durable_position() const { return log_.durable(); }
+  const base::Status& status() const { return status_; }
+  bool may_write() const { return admitted_; }
+  // Prefetch for a batch: which keys the next commands will touch.
+  keyspace::Keyspace& keys() { return keyspace_; }
+  replication::Replica& replica() { return replica_; }
+  void SetProbe(Probe* probe) { probe_ = probe; }
+  void SetDurability(Durability durability) { options_.durability = durability; }
+  Durability durability() const { return options_.durability; }
+  int64_t node_time_ms() const { return keyspace_.time_ms(); }
+  // Nothing owed, nothing queued, nothing dirty in the replication sense: for "falls silent" checks.
+  bool idle() const;
+
+  // ---- command::ClusterHost
+  const std::string& leader_id() const override { return options_.leader_id; }
+  std::vector<command::LeaderInfo> Leaders() override;
+  base::Status CutLink(std::string_view leader) override;
+  base::Status HealLink(std::string_view leader) override;
+  base::Status DelayLink(std::string_view leader, int64_t delay_ms) override;
+  const conflict::PolicyTable& policies() const override { return policies_; }
+  conflict::Ledger& ledger() override { return ledger_; }
+  const clock::OriginTable& origins() const override { return origins_; }
+  const clock::VersionVector& applied() const override { return replica_.applied(); }
+  std::string VersionVectorText() override;
+  std::string DigestText() override;
+  uint64_t StartCheckpoint() override;
+  bool CheckpointDone(uint64_t ticket) const override { return checkpoints_done_ >= ticket; }
+  base::Status WriteAllowed() const override;
+  void InfoReplication(std::string& out) override;
+  void InfoPersistence(std::string& out) override;
+  uint64_t conflicts_detected() const override { return conflicts_detected_; }
+
+ private:
+  // ---- keyspace::ChangeSink
+  Stamp Open() override;
+  void Add(const crdt::Effect& effect) override;
+  void Close() override;
+  void Abandon() override;
+  // ---- keyspace::Observer
+  void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override;
+  void VersionsMet(uint8_t db, std::string_view key, const crdt::KeyState& state, clock::Dot added) override;
+  // ---- replication::ReplicaHost
+  log::Position AppendFrame(std::string_view bytes) override;
+  void ApplyFrame(const wire::Frame& frame,
+                  std::string_view bytes,
+                  const replication::OriginRow& row,
+                  clock::OriginIndex origin,
+                  const clock::VersionVector& deps) override;
+  void Send(LinkId link, std::string_view message) override { host_.Send(link, message); }
+  size_t Backlog(LinkId link) const override { return host_.Backlog(link); }
+  void CloseLink(LinkId link) override { host_.CloseLink(link); }
+  void Dial(const std::string& address) override { host_.Dial(address); }
+  void Report(int severity, const std::string& line) override { host_.Report(severity, line); }
+  void ForkDetected(clock::OriginIndex origin) override;
+  void NameClash(const std::string& other_address) override;
+  void JoinRequested(const std::string& leader, uint64_t nonce, const std::string& address) override;
+  void ClusterKnown(uint64_t cluster_id) override;
+
+  // ---- frames of this node
+  void BeginFrame();
+  void FinishFrame();
+  void WriteRecords();      // what this node's next frame must say first (ended origins)
+  void WriteEmptyFrame(bool solid);
+
+  // ---- recovery (recovery.cc)
+  base::Status LoadRows();
+  base::Status ReplayLog();
+  base::Status ReplayFrame(const log::Record& record);
+  base::Status ReplayLocal(const log::Record& record);
+  void Found();
+  std::string EncodeCheckpointMeta(log::Position start) const;
+  bool DecodeCheckpointMeta(std::string_view bytes);
+  void AppendIdentity();
+
+  // ---- duties (duties.cc)
+  void RunDuties();
+  void RemoveExpired();
+  void PurgeResidue();
+  void WriteClaim();
+  void ExtendLease();
+  void SyncIfDue();
+  void CheckpointSlice();
+  void BeginCheckpoint();
+  void ReadConfiguration();   // members, policies, priorities, ended origins from the reserved keyspace
+  void UpdateTime();
+  std::optional<std::string> Reserved(std::string_view key);
+  void PutReserved(std::string_view key, std::string_view value);
+
+  Options options_;
+  Host& host_;
+  log::Log& log_;
+  storage::Store& store_;
+  base::Random random_;
+  base::Status status_;
+  Probe* probe_ = nullptr;
+
+  clock::OriginTable origins_;
+  conflict::PolicyTable policies_;
+  conflict::Ledger ledger_;
+  keyspace::Keyspace keyspace_;
+  clock::HlcClock hlc_;
+  replication::Replica replica_;
+
+  Clocks now_;
+  bool in_tick_ = false;
+  bool replaying_ = false;
+  bool configuration_changed_ = false;
+  bool admitted_ = false;
+  uint64_t cluster_id_ = 0;
+  uint64_t join_nonce_ = 0;
+
+  // The frame under way.
+  bool frame_open_ = false;
+  bool change_open_ = false;
+  uint32_t change_effects_ = 0;
+  size_t change_start_ = 0;
+  wire::Frame frame_;
+  std::string body_;
+  std::string encoded_;
+  clock::Hlc last_stamp_;
+  clock::Hlc frame_base_;
+  uint64_t frame_first_ = 0;
+  uint64_t frame_count_ = 0;
+
+  // Which keys were written by frames that may not be durable yet: by hash, the log position before
+  // which a reply that touched the key may not leave.
+  static constexpr size_t kFilterSize = 8192;
+  std::vector<log::Position> written_at_;
+  log::Position any_written_at_ = 0;
+
+  // Duties.
+  int64_t next_duty_us_ = 0;
+  int64_t next_second_us_ = 0;
+  int64_t last_claim_us_ = 0;
+  int64_t last_sync_us_ = 0;
+  int64_t last_checkpoint_us_ = 0;
+  bool owes_claim_ = false;
+  int64_t owes_since_us_ = 0;
+  clock::VersionVector nonempty_;     // applied, without trailing empty frames
+  int64_t last_claimed_clock_ms_ = -1;
+  std::map<std::pair<uint8_t, std::string>, clock::VersionVector> residue_seen_;
+  std::vector<std::pair<uint64_t, log::Position>> leases_;  // asked for, with the position of the record
+  int64_t last_skew_alarm_us_ = 0;
+
+  // Checkpoints.
+  struct Pass {
+    log::Position start = 0;
+    std::string meta;
+    bool walked = false;
+    uint64_t flush_ticket = 0;
+  };
+  std::optional<Pass> pass_;
+  std::deque<std::pair<log::Position, storage::Batch>> held_batches_;  // until durable
+  uint64_t checkpoints_started_ = 0;
+  uint64_t checkpoints_done_ = 0;
+  log::Position checkpoint_position_ = 0;  // where recovery would begin
+  size_t stored_origins_ = 0;
+  std::vector<uint64_t> checkpoint_waiters_;  // client ids
+  std::map<std::pair<uint8_t, std::string>, log::Position> row_positions_;  // replay only
+
+  uint64_t conflicts_detected_ = 0;
+  uint64_t changes_local_ = 0;
+  uint64_t changes_remote_ = 0;
+  uint64_t skewed_stamps_ = 0;
+};
+
+}  // namespace polyarch::engine

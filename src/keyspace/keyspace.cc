@@ -1,0 +1,522 @@
+#include "keyspace/keyspace.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/number.h"
+#include "base/planted.h"
+
+namespace polyarch::keyspace {
+
+namespace {
+
+// What the register shows as a number; nothing if it is no number.
+std::optional<crdt::Number> AsNumber(std::string_view value) {
+  if (auto integer = base::ParseInt64(value)) return crdt::Number::Integer(*integer);
+  if (auto real = base::ParseLongDouble(value)) return crdt::Number::Real(*real);
+  return std::nullopt;
+}
+
+bool HasResidue(const crdt::KeyState& state) {
+  if (!state.has_live_version() && !state.versions.empty()) return true;
+  if (!state.live() && !state.expiries.empty()) return true;
+  return std::any_of(state.counters.begin(), state.counters.end(),
+                     [](const crdt::CounterEntry& e) { return !e.live(); });
+}
+
+}  // namespace
+
+std::string_view Shown::Text(char* scratch) const {
+  if (!is_integer) return value;
+  return {scratch, base::FormatInt64(integer, scratch)};
+}
+
+Keyspace::Keyspace(clock::OriginTable& origins,
+                   const conflict::PolicyTable& policies,
+                   base::SipKey hash_key)
+    : origins_(origins), policies_(policies), hash_key_(hash_key) {
+  tables_.reserve(crdt::kDatabases + 1);
+  for (int db = 0; db <= crdt::kDatabases; ++db) {
+    tables_.emplace_back([hash_key](std::string_view key) { return base::SipHash13(key, hash_key); });
+  }
+  live_.resize(tables_.size());
+}
+
+Keyspace::~Keyspace() = default;
+
+void Keyspace::CountMemory(const Entry* entry, bool added) {
+  if (added) {
+    memory_bytes_ += entry->memory_bytes();
+  } else {
+    memory_bytes_ -= std::min(memory_bytes_, entry->memory_bytes());
+  }
+}
+
+// ---- reading
+
+Shown Keyspace::ShowState(std::string_view key, uint8_t db, const crdt::KeyState& state) {
+  Shown shown;
+  shown.expire_ms = state.ExpiryTime();
+  if (shown.expire_ms < time_ms_) return {};
+  static const conflict::Policy kReservedPolicy;
+  const conflict::Policy& policy =
+      db == crdt::kReservedDatabase ? kReservedPolicy : policies_.For(key);
+  conflict::View view =
+      conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
+  if (view.kind == conflict::View::Kind::kConflict) {
+    shown.kind = Shown::Kind::kConflict;
+    shown.versions = view.distinct;
+    return shown;
+  }
+  const bool has_base = view.kind == conflict::View::Kind::kValue;
+  if (has_base) shown.value = state.versions[view.index].value;
+  if (!state.has_live_counter()) {
+    shown.kind = has_base ? Shown::Kind::kValue : Shown::Kind::kMissing;
+    return shown;
+  }
+  shown.kind = Shown::Kind::kValue;
+  crdt::Number base = crdt::Number::Integer(0);
+  if (has_base) {
+    auto number = AsNumber(shown.value);
+    if (!number) return shown;  // the increments stay hidden until the next SET clears them
+    base = *number;
+  }
+  bool saturated = false;
+  crdt::Number sum = crdt::CounterSum(state, origins_, &saturated);
+  auto total = crdt::Add(base, sum);
+  if (saturated || !total) ++stats_.saturated;
+  if (!total) total = crdt::Number::Integer(sum.integer > 0 ? INT64_MAX : INT64_MIN);
+  shown.value = {};
+  if (!total->is_real) {
+    shown.is_integer = true;
+    shown.integer = total->integer;
+  } else {
+    scratch_ = base::FormatLongDouble(total->real);
+    shown.value = scratch_;
+  }
+  return shown;
+}
+
+Shown Keyspace::Read(const KeyRef& ref) {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr) return {};
+  const Entry& entry = **slot;
+  Shown shown;
+  switch (entry.form()) {
+    case Form::kValueTtl:
+      if (entry.ttl_part().expire_ms < time_ms_) return {};
+      shown.expire_ms = entry.ttl_part().expire_ms;
+      [[fallthrough]];
+    case Form::kValue:
+      shown.kind = Shown::Kind::kValue;
+      shown.value = entry.value();
+      return shown;
+    case Form::kCounter:
+      shown.kind = Shown::Kind::kValue;
+      shown.is_integer = true;
+      shown.integer = entry.counter().total;
+      return shown;
+    case Form::kFat: return ShowState(ref.key, ref.db, entry.fat().state);
+  }
+  return shown;
+}
+
+crdt::KeyState Keyspace::State(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  return slot == nullptr ? crdt::KeyState{} : (*slot)->State();
+}
+
+bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable&) {
+  if (conflict::CountDistinct(state.versions) > 1) return true;
+  return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
+}
+
+size_t Keyspace::Size(uint8_t db) const { return live_[db]; }
+
+uint64_t Keyspace::Scan(uint8_t db,
+                        uint64_t cursor,
+                        size_t count,
+                        const std::function<void(std::string_view key)>& visit) {
+  return tables_[db].Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
+    if (Read(Ref(db, entry->key())).exists()) visit(entry->key());
+  });
+}
+
+std::optional<std::string> Keyspace::RandomKey(uint8_t db, uint64_t random) {
+  if (live_[db] == 0) return std::nullopt;
+  // From a random place on, the first visible key; a second look at another place evens out runs of
+  // hidden ones. Falls back to a walk from the start.
+  uint64_t cursor = random >> Table::kCursorShift;
+  for (int round = 0; round < 2; ++round) {
+    do {
+      std::vector<std::string> found;
+      cursor = Scan(db, cursor, 16, [&](std::string_view key) { found.emplace_back(key); });
+      if (!found.empty()) return found[random % found.size()];
+    } while (cursor != 0);
+  }
+  return std::nullopt;
+}
+
+void Keyspace::ForEach(
+    const std::function<void(uint8_t, std::string_view, const crdt::KeyState&)>& visit) const {
+  for (size_t db = 0; db < tables_.size(); ++db) {
+    tables_[db].ForEach([&](const Entry& entry) {
+      if (entry.form() == Form::kFat) {
+        visit(static_cast<uint8_t>(db), entry.key(), entry.fat().state);
+      } else {
+        visit(static_cast<uint8_t>(db), entry.key(), entry.State());
+      }
+    });
+  }
+}
+
+// ---- indices
+
+void Keyspace::Unindex(Entry* entry) {
+  int64_t expiry = entry->indexed_expiry();
+  if (expiry != crdt::kNever) expiry_index_.erase({expiry, entry});
+  if (entry->has(Entry::kLive)) --live_[entry->db()];
+  entry->set(Entry::kLive, false);
+}
+
+void Keyspace::Reindex(Entry* entry) {
+  const uint8_t db = entry->db();
+  if (entry->form() != Form::kFat) {
+    if (!entry->has(Entry::kLive)) {
+      entry->set(Entry::kLive, true);
+      ++live_[db];
+    }
+    int64_t expiry = entry->indexed_expiry();
+    if (expiry != crdt::kNever) expiry_index_.insert({expiry, entry});
+    return;
+  }
+  FatPart::Fat& fat = entry->fat();
+  const bool live = fat.state.live();
+  if (live != entry->has(Entry::kLive)) {
+    entry->set(Entry::kLive, live);
+    live_[db] += live ? 1 : -1;
+  }
+  int64_t expiry = live ? fat.state.ExpiryTime() : crdt::kNever;
+  if (expiry != fat.indexed_expiry) {
+    if (fat.indexed_expiry != crdt::kNever) expiry_index_.erase({fat.indexed_expiry, entry});
+    fat.indexed_expiry = expiry;
+    if (expiry != crdt::kNever) expiry_index_.insert({expiry, entry});
+  }
+  auto sync = [&](KeySet& set, Entry::Bit bit, bool wanted) {
+    if (wanted == entry->has(bit)) return;
+    entry->set(bit, wanted);
+    if (wanted) {
+      set.emplace(db, entry->key());
+    } else {
+      set.erase({db, std::string(entry->key())});
+    }
+  };
+  sync(residue_, Entry::kResidue, HasResidue(fat.state));
+  sync(conflicts_, Entry::kConflict,
+       db != crdt::kReservedDatabase && IsOpenConflict(fat.state, origins_));
+}
+
+void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
+  if (slot != nullptr) {
+    Entry* old = *slot;
+    const bool stored = old->has(Entry::kStored);
+    Unindex(old);
+    if (old->has(Entry::kResidue)) residue_.erase({ref.db, std::string(ref.key)});
+    if (old->has(Entry::kConflict)) conflicts_.erase({ref.db, std::string(ref.key)});
+    CountMemory(old, false);
+    if (entry == nullptr) {
+      if (stored) deleted_.emplace(ref.db, ref.key);
+      if (Table::IsDirty(slot)) --dirty_count_;
+      tables_[ref.db].Erase(slot);
+      return;
+    }
+    entry->set(Entry::kStored, stored);
+    Entry::Free(old);
+    *slot = entry;
+  } else {
+    if (entry == nullptr) return;
+    if (!deleted_.empty() && deleted_.erase({ref.db, std::string(ref.key)}) != 0) {
+      entry->set(Entry::kStored, true);
+    }
+    slot = tables_[ref.db].Insert(ref.hash, entry);
+  }
+  CountMemory(entry, true);
+  Reindex(entry);
+  Touched(slot);
+}
+
+// ---- changing
+
+bool Keyspace::ApplyFast(const crdt::Effect& effect,
+                         const crdt::Seen& seen,
+                         clock::Hlc hlc,
+                         const KeyRef& ref) {
+  using crdt::EffectKind;
+  if (!effect.clears.empty()) return false;
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  Entry* old = slot == nullptr ? nullptr : *slot;
+  const bool plain = old != nullptr && old->form() <= Form::kValueTtl;
+  if (plain && !seen.Covers(old->value_part().dot)) return false;
+
+  if (effect.kind == EffectKind::kPut) {
+    if ((effect.flags & crdt::kAbsent) != 0) return false;
+    if (old != nullptr && !plain) return false;
+    const bool wipes = (effect.flags & crdt::kWipes) != 0;
+    const bool ttl = (effect.flags & crdt::kHasExpiry) != 0;
+    if (!wipes && (old == nullptr || old->form() == Form::kValueTtl)) return false;
+    if (ttl && (effect.expire_ms == crdt::kNever || (effect.flags & crdt::kNeverFlag) != 0)) return false;
+    if (old != nullptr && old->form() == Form::kValue && !ttl &&
+        old->value_size() == effect.value.size()) {
+      old->value_part() = {seen.dot(), hlc};
+      old->set(Entry::kNever, (effect.flags & crdt::kNeverFlag) != 0);
+      std::memcpy(old->mutable_value(), effect.value.data(), effect.value.size());
+      Touched(slot);
+      return true;
+    }
+    Entry* entry = ttl ? Entry::NewValueTtl(ref.db, ref.key, seen.dot(), hlc, effect.expire_ms, effect.value)
+                       : Entry::NewValue(ref.db, ref.key, seen.dot(), hlc,
+                                         (effect.flags & crdt::kNeverFlag) != 0, effect.value);
+    Place(ref, slot, entry);
+    return true;
+  }
+  if (effect.kind == EffectKind::kIncrement) {
+    if (effect.total.is_real) return false;
+    if (old == nullptr) {
+      if (effect.life != seen.at()) return false;
+      Place(ref, slot,
+            Entry::NewCounter(ref.db, ref.key,
+                              {seen.dot(), hlc, seen.at().sequence, effect.total.integer,
+                               effect.life.index, seen.at().index}));
+      return true;
+    }
+    if (old->form() != Form::kCounter || (effect.flags & crdt::kWipes) != 0) return false;
+    CounterPart& c = old->counter();
+    if (c.life.origin() != seen.origin() || effect.life != crdt::At{c.life.sequence(), c.life_index} ||
+        seen.at() <= crdt::At{c.at_sequence, c.at_index}) {
+      return false;
+    }
+    c.at_sequence = seen.at().sequence;
+    c.at_index = seen.at().index;
+    c.total = effect.total.integer;
+    c.hlc = hlc;
+    Touched(slot);
+    return true;
+  }
+  if (effect.kind == EffectKind::kWipe || effect.kind == EffectKind::kFlush) {
+    if (old == nullptr) return true;
+    if (!plain || (old->form() == Form::kValueTtl && (effect.flags & crdt::kKeepExpiry) != 0)) return false;
+    Place(ref, slot, nullptr);
+    return true;
+  }
+  return false;
+}
+
+void Keyspace::ApplySlow(const crdt::Effect& effect,
+                         const crdt::Seen& seen,
+                         clock::Hlc hlc,
+                         const KeyRef& ref,
+                         Cause cause) {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  crdt::ApplyResult result;
+  if (slot != nullptr && (*slot)->form() == Form::kFat) {
+    Entry* entry = *slot;
+    crdt::KeyState& state = entry->fat().state;
+    CountMemory(entry, false);
+    result = crdt::Apply(state, effect, seen, hlc);
+    if (PLANTED(kDropConcurrent) && result.concurrent) {
+      std::erase_if(state.versions, [&](const crdt::Version& v) { return v.dot != seen.dot(); });
+    }
+    CountMemory(entry, true);
+    // Back to a small form as soon as the state allows it; a counter with a base stays fat.
+    Entry* smaller = nullptr;
+    bool maybe = state.counters.empty() ? state.versions.size() <= 1
+                                        : state.versions.empty() && state.expiries.empty();
+    if (maybe) smaller = MakeEntry(ref.db, ref.key, state);
+    if (smaller == nullptr && maybe) {
+      Place(ref, slot, nullptr);
+    } else if (smaller != nullptr && smaller->form() != Form::kFat) {
+      Place(ref, slot, smaller);
+    } else {
+      if (smaller != nullptr) Entry::Free(smaller);
+      Reindex(entry);
+      Touched(slot);
+    }
+  } else {
+    crdt::KeyState state = slot == nullptr ? crdt::KeyState{} : (*slot)->State();
+    result = crdt::Apply(state, effect, seen, hlc);
+    if (PLANTED(kDropConcurrent) && result.concurrent) {
+      std::erase_if(state.versions, [&](const crdt::Version& v) { return v.dot != seen.dot(); });
+    }
+    Place(ref, slot, MakeEntry(ref.db, ref.key, std::move(state)));
+  }
+  if (result.concurrent && observer_ != nullptr && cause != Cause::kLocal) {
+    observer_->VersionsMet(ref.db, ref.key, State(ref), seen.dot());
+  } else if (result.concurrent && observer_ != nullptr && effect.kind == crdt::EffectKind::kResolve) {
+    observer_->VersionsMet(ref.db, ref.key, State(ref), seen.dot());
+  }
+}
+
+void Keyspace::ApplyFlush(const crdt::Effect& effect,
+                          const crdt::Seen& seen,
+                          clock::Hlc hlc,
+                          Cause cause) {
+  for (size_t db = 0; db < crdt::kDatabases; ++db) {
+    if (effect.db != crdt::kAllDatabases && effect.db != db) continue;
+    tables_[db].ForEachSlot([&](Entry** slot) {
+      std::string key((*slot)->key());
+      if (skip_ && skip_(static_cast<uint8_t>(db), key)) return;
+      KeyRef ref = Ref(static_cast<uint8_t>(db), key);
+      if (!ApplyFast(effect, seen, hlc, ref)) ApplySlow(effect, seen, hlc, ref, cause);
+      if (observer_ != nullptr) observer_->KeyModified(ref, cause);
+    });
+  }
+}
+
+void Keyspace::Apply(const crdt::Effect& effect,
+                     const crdt::Seen& seen,
+                     clock::Hlc hlc,
+                     Cause cause) {
+  if (effect.kind == crdt::EffectKind::kFlush) {
+    ApplyFlush(effect, seen, hlc, cause);
+    return;
+  }
+  if (skip_ && skip_(effect.db, effect.key)) return;
+  KeyRef ref{effect.db, effect.key,
+             effect.key_hash != 0 ? effect.key_hash : base::SipHash13(effect.key, hash_key_)};
+  if (!ApplyFast(effect, seen, hlc, ref)) ApplySlow(effect, seen, hlc, ref, cause);
+  if (observer_ != nullptr) observer_->KeyModified(ref, cause);
+}
+
+std::vector<crdt::Clear> Keyspace::Clears(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr || (*slot)->form() <= Form::kValueTtl) return {};
+  if ((*slot)->form() == Form::kCounter) {
+    const CounterPart& c = (*slot)->counter();
+    return {{c.life.origin(),
+             {c.life.sequence(), c.life_index},
+             {c.at_sequence, c.at_index},
+             crdt::Number::Integer(c.total)}};
+  }
+  return crdt::ClearsOf((*slot)->fat().state);
+}
+
+std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
+                                                              clock::OriginIndex origin,
+                                                              crdt::At at,
+                                                              const crdt::Number& increment) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot != nullptr && (*slot)->form() == Form::kCounter) {
+    const CounterPart& c = (*slot)->counter();
+    if (c.life.origin() == origin) {
+      auto total = crdt::Add(crdt::Number::Integer(c.total), increment);
+      if (!total) return std::nullopt;
+      return crdt::NextIncrement{{c.life.sequence(), c.life_index}, *total};
+    }
+  } else if (slot != nullptr && (*slot)->form() == Form::kFat) {
+    return crdt::PrepareIncrement((*slot)->fat().state, origin, at, increment);
+  }
+  return crdt::NextIncrement{at, increment};
+}
+
+bool Keyspace::HasExpiryVersions(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr) return false;
+  if ((*slot)->form() == Form::kFat) return !(*slot)->fat().state.expiries.empty();
+  return (*slot)->form() == Form::kValueTtl;
+}
+
+bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr) return false;
+  if ((*slot)->form() != Form::kFat) return true;
+  const crdt::KeyState& state = (*slot)->fat().state;
+  return state.has_live_version() || !state.counters.empty();
+}
+
+// ---- expiry and residue
+
+void Keyspace::VisitExpired(
+    const std::function<bool(uint8_t, std::string_view, const crdt::KeyState&)>& visit) {
+  for (const auto& [time, entry] : expiry_index_) {
+    if (time >= time_ms_) return;
+    if (entry->db() == crdt::kReservedDatabase) continue;
+    if (!visit(entry->db(), entry->key(), entry->State())) return;
+  }
+}
+
+int64_t Keyspace::EarliestExpiry() const {
+  return expiry_index_.empty() ? crdt::kNever : expiry_index_.begin()->first;
+}
+
+void Keyspace::PurgeCounter(const KeyRef& ref, clock::OriginIndex origin) {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return;
+  crdt::KeyState state = (*slot)->fat().state;
+  std::erase_if(state.counters,
+                [&](const crdt::CounterEntry& e) { return e.origin == origin && !e.live(); });
+  Place(ref, slot, MakeEntry(ref.db, ref.key, std::move(state)));
+}
+
+// ---- checkpoint and recovery
+
+void Keyspace::Load(uint8_t db, std::string_view key, crdt::KeyState state) {
+  KeyRef ref = Ref(db, key);
+  Entry** slot = tables_[db].Find(ref.hash, key);
+  CHECK(slot == nullptr);
+  Entry* entry = MakeEntry(db, key, std::move(state));
+  if (entry == nullptr) return;
+  entry->set(Entry::kStored, true);
+  tables_[db].Insert(ref.hash, entry);
+  CountMemory(entry, true);
+  Reindex(entry);
+}
+
+bool Keyspace::VisitDirty(
+    size_t count,
+    const std::function<void(uint8_t, std::string_view, const crdt::KeyState&)>& visit) {
+  size_t visited = 0;
+  while (!deleted_.empty() && visited < count) {
+    auto it = deleted_.begin();
+    visit(it->first, it->second, crdt::KeyState{});
+    deleted_.erase(it);
+    ++visited;
+  }
+  while (visited < count) {
+    if (walk_db_ == tables_.size()) {
+      walk_db_ = 0;
+      walk_cursor_ = 0;
+      return false;
+    }
+    walk_cursor_ = tables_[walk_db_].TakeDirty(walk_cursor_, count - visited, [&](Entry* entry) {
+      entry->set(Entry::kStored, true);
+      --dirty_count_;
+      ++visited;
+      if (entry->form() == Form::kFat) {
+        visit(entry->db(), entry->key(), entry->fat().state);
+      } else {
+        visit(entry->db(), entry->key(), entry->State());
+      }
+    });
+    if (walk_cursor_ == 0) {
+      ++walk_db_;
+    } else if (visited < count) {
+      return true;  // many clean segments: enough for one slice
+    }
+  }
+  return true;
+}
+
+base::Digest128 Keyspace::Digest() const {
+  base::Digest128 digest;
+  ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+    std::string canonical = crdt::Canonical(state, origins_);
+    if (canonical.empty()) return;
+    std::string bytes(1, static_cast<char>(db));
+    base::PutBytes(bytes, key);
+    bytes += canonical;
+    digest += base::ContentHash128(bytes);
+  });
+  return digest;
+}
+
+}  // namespace polyarch::keyspace

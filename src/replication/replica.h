@@ -1,0 +1,303 @@
+// Replication without I/O: links, subscriptions, the causal gate, catching up from the log, claims and
+// stability. Frames' bodies are opaque here. Driven by Engine; the same object runs in the simulator.
+//
+// Messages (wire/peer_message.h) are self-contained and idempotent: a lost, doubled or reordered one
+// costs time, never correctness. What heals:
+//   - a frame that does not fit the stream (gap) or a stream without progress: subscribe again, from
+//     what has been received so far;
+//   - a silent link (kLinkTimeoutUs): closed, dialed again with back-off and jitter.
+//
+// Receiver-driven: for each origin this node subscribes at exactly one neighbour, at the origin's own
+// process if there is a link to it, else (or if that one makes no progress) at whoever has more. Flow
+// control is per origin: cumulative credit in bytes, of which one frame is always allowed; per link it
+// could deadlock (two gates full of frames that wait for each other's heads).
+//
+// The gate: a frame whose deps are not covered waits in its origin's queue. The causally least missing
+// frame is always at the head of some queue, so there is always progress.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/random.h"
+#include "base/status.h"
+#include "clock/origin.h"
+#include "clock/version_vector.h"
+#include "log/log.h"
+#include "replication/origin_row.h"
+#include "wire/frame.h"
+#include "wire/peer_message.h"
+
+namespace polyarch::replication {
+
+using LinkId = uint64_t;
+
+class ReplicaHost {
+ public:
+  virtual ~ReplicaHost() = default;
+  virtual log::Position AppendFrame(std::string_view bytes) = 0;
+  // Applies the body of a frame whose deps are covered; it is in the log already.
+  virtual void ApplyFrame(const wire::Frame& frame,
+                          std::string_view bytes,
+                          const OriginRow& row,
+                          clock::OriginIndex origin,
+                          const clock::VersionVector& deps) = 0;
+  virtual void Send(LinkId link, std::string_view message) = 0;
+  virtual size_t Backlog(LinkId link) const = 0;
+  virtual void CloseLink(LinkId link) = 0;
+  virtual void Dial(const std::string& address) = 0;
+  virtual void Report(int severity, const std::string& line) = 0;
+  virtual void ForkDetected(clock::OriginIndex origin) = 0;
+  virtual void NameClash(const std::string& other_address) = 0;
+  // A process asks to become a member (its directory is empty).
+  virtual void JoinRequested(const std::string& leader, uint64_t nonce, const std::string& address) = 0;
+  virtual void ClusterKnown(uint64_t cluster_id) = 0;
+};
+
+struct Member {
+  std::string name;
+  std::string address;
+  clock::VersionVector floor;  // what its admission covers: its first claim
+};
+
+struct LinkStats {
+  std::string leader;
+  std::string state;  // up, cut, down
+  uint64_t lag_changes = 0;
+  int64_t lag_ms = 0;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t incarnation = 0;
+  int64_t clock_difference_ms = 0;
+  int64_t delay_ms = 0;
+  bool joining = false;
+};
+
+class Replica {
+ public:
+  struct Options {
+    std::string leader;
+    std::string advertise;
+    std::vector<std::string> join;
+    size_t window_bytes = 4 << 20;
+    size_t backlog_bytes_max = 4 << 20;
+    size_t pump_bytes = 1 << 20;  // a link and tick
+  };
+  struct Counters {
+    uint64_t duplicates_dropped = 0;
+    uint64_t frames_in = 0;
+    uint64_t frames_out = 0;
+    uint64_t resubscribed = 0;
+    uint64_t malformed = 0;
+    uint64_t forks = 0;
+    uint64_t moved = 0;
+  };
+
+  Replica(Options options, ReplicaHost& host, log::Log& log, clock::OriginTable& origins, uint64_t seed);
+
+  // ---- life
+  void Start(int64_t mono_us, int64_t wall_ms);
+  void SetTime(int64_t mono_us, int64_t wall_ms) {
+    now_us_ = mono_us;
+    wall_ms_ = wall_ms;
+  }
+  // Timers, pumping, announcements; at the end of each tick.
+  void Tick();
+  // Applies whatever the gate lets through. Not while a local frame is open.
+  void ApplyReady();
+
+  // ---- links
+  void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
+  void OnLinkMessage(LinkId link, std::string_view message);
+  void OnLinkDown(LinkId link);
+  void OnDialFailed(const std::string& address);
+  base::Status Cut(std::string_view leader);
+  base::Status Heal(std::string_view leader);
+  base::Status Delay(std::string_view leader, int64_t delay_ms);
+
+  // ---- this node's frames
+  // The origin of this process; minted (registered) at the first call.
+  clock::OriginIndex Mint();
+  std::optional<clock::OriginIndex> own() const { return own_; }
+  // Ends this process's origin: the next write mints another (after a fork, or under another name).
+  void ForgetOwn();
+  // Fills frame.deps_changed / deps_new with what was applied since the own origin's previous frame and
+  // adds new origins to its dictionary.
+  void PrepareDeps(wire::Frame& frame, clock::VersionVector& deps);
+  // An own frame was appended and its effects applied.
+  void NoteOwn(const wire::Frame& frame, std::string_view bytes, const clock::VersionVector& deps,
+               log::Position start, log::Position end);
+  // Recovery: a frame found in the log. Its effects are applied by the caller with row and deps.
+  base::Status NoteReplayed(const wire::Frame& frame, std::string_view bytes, log::Position start,
+                            log::Position end, clock::OriginIndex& origin, clock::VersionVector& deps);
+  void RaiseApplied(clock::OriginIndex origin, uint64_t sequence) { applied_.Raise(origin, sequence); }
+  void LogDurable(log::Position durable);
+
+  // ---- what is known
+  const clock::VersionVector& applied() const { return applied_; }
+  const clock::VersionVector& durable() const { return durable_; }
+  OriginRow& Row(clock::OriginIndex origin);
+  size_t row_count() const { return rows_.size(); }
+  void SetMembers(std::map<std::string, Member> members) { members_ = std::move(members); }
+  const std::map<std::string, Member>& members() const { return members_; }
+  void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
+  void SetClusterId(uint64_t id) { cluster_id_ = id; }
+  void SetJoining(bool joining, uint64_t nonce) {
+    joining_ = joining;
+    join_nonce_ = nonce;
+  }
+  void Rename(const std::string& leader) { options_.leader = leader; }
+  // Origins of this leader's name, not this process's, not ended, announced by no live process.
+  std::vector<clock::OriginIndex> OriginsToEnd();
+
+  // A member's claim; the minimum over members: everything below is stable.
+  clock::VersionVector Claim(const std::string& member) const;
+  clock::VersionVector Stable() const;
+  // The clock that the member last claimed, -1 if none.
+  int64_t MemberClock(const std::string& member) const;
+
+  size_t causal_waiting() const;
+  bool synced_with_links() const;  // nothing queued, nothing behind any link's announcement
+  std::vector<LinkStats> Links() const;
+  const Counters& counters() const { return counters_; }
+  uint64_t nonce() const { return nonce_; }
+  uint64_t incarnation() const { return incarnation_; }
+  std::string SegmentHead() const;  // the log's head provider
+
+ private:
+  struct Process {
+    std::string leader;
+    uint64_t nonce = 0;
+    int64_t started_ms = 0;
+    std::string address;
+    uint64_t incarnation = 0;
+  };
+  struct Cursor {           // a subscription that we serve
+    uint64_t next = 1;
+    log::Position position = 0;
+    uint64_t sent = 0;
+    uint64_t credit = 0;
+    uint64_t generation = 0;
+    bool at_tail = false;
+  };
+  struct Link {
+    LinkId id = 0;
+    std::string dialed;
+    bool greeted = false;       // their Hello has come
+    Process peer;
+    bool joining = false;
+    clock::VersionVector have;
+    clock::VersionVector have_durable;
+    std::map<clock::OriginIndex, Cursor> cursors;
+    int64_t up_us = 0;
+    int64_t heard_us = 0;
+    int64_t hello_us = 0;       // when we last sent ours
+    int64_t announced_us = 0;   // full announcement
+    clock::VersionVector sent_have;
+    clock::VersionVector sent_durable;
+    int64_t clock_difference_ms = 0;
+    uint64_t bytes_in = 0;
+    uint64_t bytes_out = 0;
+    std::vector<std::pair<Process, int64_t>> reports;  // live processes it hears, age
+    std::deque<std::pair<int64_t, std::string>> delayed;
+  };
+  struct Pending {
+    uint64_t first = 0;
+    uint64_t last = 0;
+    std::string bytes;
+  };
+  struct Stream {             // what we receive of one origin
+    LinkId source = 0;        // 0: none
+    uint64_t generation = 0;
+    uint64_t next = 0;        // the next sequence to come
+    uint64_t consumed = 0;
+    uint64_t granted = 0;
+    int64_t progress_us = 0;
+    int64_t subscribed_us = 0;
+    int64_t backoff_us = 0;
+    std::deque<Pending> queue;
+    size_t queued_bytes = 0;
+    clock::OriginIndex blocked_on = clock::kNoOrigin;
+    uint64_t blocked_at = 0;
+    int64_t forked_until_us = 0;
+  };
+  struct Dialing {
+    int64_t next_us = 0;
+    int64_t backoff_us = 0;
+    bool under_way = false;
+  };
+
+  void Handle(Link& link, std::string_view message);
+  void HandleHello(Link& link, const wire::Hello& hello);
+  void HandleHave(Link& link, const wire::Have& have);
+  void HandleSubscribe(Link& link, const wire::Subscribe& subscribe);
+  void HandleFrame(Link& link, std::string_view bytes);
+  void HandleCredit(Link& link, const wire::Credit& credit);
+  void SendTo(Link& link, std::string_view message);
+  void SendHello(Link& link);
+  void Announce(Link& link, bool full);
+  void AnnounceAll();
+  void DialMembers();
+  void Route();
+  void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
+  void Unsubscribe(clock::OriginIndex origin, Stream& stream);
+  bool TryApply(clock::OriginIndex origin, Stream& stream);
+  bool DecodeDeps(const wire::Frame& frame, OriginRow& row, clock::OriginIndex origin,
+                  clock::VersionVector& deps, bool commit);
+  void Grant(clock::OriginIndex origin, Stream& stream, bool force);
+  void Forward(clock::OriginIndex origin, const wire::Frame& frame, std::string_view bytes,
+               log::Position start, log::Position end);
+  void Pump(Link& link);
+  bool PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget);
+  log::Position Locate(clock::OriginIndex origin, uint64_t sequence) const;
+  void NoteIndex(clock::OriginIndex origin, uint64_t first, log::Position start);
+  void NoteLogged(clock::OriginIndex origin, uint64_t last, log::Position end);
+  void CheckClash();
+  Link* LinkOfProcess(clock::OriginIndex origin);
+  Link* FindLink(std::string_view leader);
+  bool IsCut(const std::string& leader) const { return cut_.count(leader) != 0; }
+  Stream& StreamOf(clock::OriginIndex origin);
+
+  Options options_;
+  ReplicaHost& host_;
+  log::Log& log_;
+  clock::OriginTable& origins_;
+  base::Random random_;
+
+  int64_t now_us_ = 0;
+  int64_t wall_ms_ = 0;
+  int64_t started_ms_ = 0;
+  uint64_t nonce_ = 0;
+  uint64_t incarnation_ = 0;
+  uint64_t cluster_id_ = 0;
+  bool joining_ = false;
+  uint64_t join_nonce_ = 0;
+  std::optional<clock::OriginIndex> own_;
+
+  clock::VersionVector applied_;
+  clock::VersionVector durable_;
+  std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
+  std::vector<OriginRow> rows_;
+  std::vector<Stream> streams_;
+  std::vector<std::vector<std::pair<uint64_t, log::Position>>> index_;  // by origin: sparse
+  std::map<std::string, Member> members_;
+  std::map<LinkId, Link> links_;
+  std::set<std::string> cut_;
+  std::map<std::string, int64_t> delay_ms_;
+  std::map<std::string, Dialing> dialing_;
+  std::deque<std::pair<int64_t, clock::VersionVector>> samples_;  // for lag in ms
+  std::map<uint64_t, int64_t> own_name_seen_us_;  // other incarnations of our name: since when known
+  int64_t clash_since_us_ = 0;
+  int64_t next_route_us_ = 0;
+  bool routes_changed_ = true;
+  uint64_t next_generation_ = 1;
+  Counters counters_;
+};
+
+}  // namespace polyarch::replication

@@ -1,0 +1,234 @@
+#include "wire/change_codec.h"
+
+#include "base/check.h"
+
+namespace polyarch::wire {
+
+namespace {
+
+using crdt::At;
+using crdt::Effect;
+using crdt::EffectKind;
+
+constexpr uint8_t kHasClears = 0x80;  // in the flags byte of a payload
+constexpr uint64_t kSeenMax = 1 << 16;
+
+void PutDot(std::string& out, clock::Dot dot, const Dictionary& dictionary) {
+  uint64_t place = 0;
+  CHECK(dictionary.Find(dot.origin(), place));
+  base::PutVarint(out, place);
+  base::PutVarint(out, dot.sequence());
+}
+
+void PutAt(std::string& out, At at) {
+  base::PutVarint(out, at.sequence);
+  base::PutVarint(out, at.index);
+}
+
+bool ReadAt(base::Reader& in, At& at) {
+  at.sequence = in.Varint();
+  uint64_t index = in.Varint();
+  if (index > UINT32_MAX) in.Fail();
+  at.index = static_cast<uint32_t>(index);
+  return in.ok();
+}
+
+void PutClears(std::string& out, const Effect& effect, const Dictionary& dictionary) {
+  if (effect.clears.empty()) return;
+  base::PutVarint(out, effect.clears.size());
+  for (const crdt::Clear& clear : effect.clears) {
+    uint64_t place = 0;
+    CHECK(dictionary.Find(clear.origin, place));
+    base::PutVarint(out, place);
+    PutAt(out, clear.life);
+    PutAt(out, clear.at);
+    crdt::PutNumber(out, clear.total);
+  }
+}
+
+}  // namespace
+
+bool Dictionary::Find(clock::OriginIndex origin, uint64_t& place) const {
+  if (origin == entries_[0]) {
+    place = 0;
+    return true;
+  }
+  size_t i = clock::IndexOf(origin);
+  if (i >= places_.size() || places_[i] == 0) return false;
+  place = places_[i];
+  return true;
+}
+
+uint64_t Dictionary::Add(clock::OriginIndex origin) {
+  uint64_t place = 0;
+  if (Find(origin, place)) return place;
+  entries_.push_back(origin);
+  size_t i = clock::IndexOf(origin);
+  if (i >= places_.size()) places_.resize(i + 1);
+  places_[i] = static_cast<uint32_t>(entries_.size() - 1);
+  return entries_.size() - 1;
+}
+
+void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dictionary) {
+  const auto flags =
+      static_cast<uint8_t>(effect.flags | (effect.clears.empty() ? 0 : kHasClears));
+  if (effect.kind == EffectKind::kPut && effect.clears.empty()) {
+    // The hot one: sizes are known, so it is written in one go.
+    const bool ttl = (flags & crdt::kHasExpiry) != 0;
+    const uint64_t expiry = base::ZigZag(effect.expire_ms);
+    const size_t size = 2 + base::VarintSize(effect.key.size()) + effect.key.size() +
+                        (ttl ? base::VarintSize(expiry) : 0) + effect.value.size();
+    char head[1 + base::kVarintBytesMax + 2 + base::kVarintBytesMax];
+    char* p = head;
+    *p++ = static_cast<char>(effect.kind);
+    p = base::EncodeVarint(p, size);
+    *p++ = static_cast<char>(flags);
+    *p++ = static_cast<char>(effect.db);
+    p = base::EncodeVarint(p, effect.key.size());
+    out.append(head, static_cast<size_t>(p - head));
+    out.append(effect.key);
+    if (ttl) base::PutVarint(out, expiry);
+    out.append(effect.value);
+    return;
+  }
+  std::string payload;
+  payload.push_back(static_cast<char>(flags));
+  payload.push_back(static_cast<char>(effect.db));
+  if (effect.kind != EffectKind::kFlush) base::PutBytes(payload, effect.key);
+  PutClears(payload, effect, dictionary);
+  switch (effect.kind) {
+    case EffectKind::kPut:
+      if ((flags & crdt::kHasExpiry) != 0) base::PutVarint(payload, base::ZigZag(effect.expire_ms));
+      payload.append(effect.value);
+      break;
+    case EffectKind::kIncrement:
+      PutAt(payload, effect.life);
+      crdt::PutNumber(payload, effect.total);
+      crdt::PutNumber(payload, effect.increment);
+      break;
+    case EffectKind::kExpire: base::PutVarint(payload, base::ZigZag(effect.expire_ms)); break;
+    case EffectKind::kResolve:
+    case EffectKind::kClean:
+      base::PutVarint(payload, effect.seen.size());
+      for (clock::Dot dot : effect.seen) PutDot(payload, dot, dictionary);
+      payload.append(effect.value);
+      break;
+    case EffectKind::kWipe:
+    case EffectKind::kFlush: break;
+  }
+  out.push_back(static_cast<char>(effect.kind));
+  base::PutBytes(out, payload);
+}
+
+bool BodyReader::NextChange(clock::Hlc& stamp) {
+  if (!in_.ok() || in_.empty()) return false;
+  uint64_t delta = in_.Varint();
+  if (!in_.ok() || stamp_.bits + delta < stamp_.bits) {
+    in_.Fail();
+    return false;
+  }
+  stamp_.bits += delta;
+  stamp = stamp_;
+  index_ = 0;
+  return true;
+}
+
+bool BodyReader::NextEffect(Effect& effect, uint32_t& index) {
+  while (true) {
+    uint8_t kind = in_.Fixed8();
+    if (!in_.ok() || kind == kChangeEnd) return false;
+    std::string_view payload = in_.Bytes();
+    if (!in_.ok()) return false;
+    index = index_++;
+    if (kind > crdt::kEffectKindMax) {
+      ++unknown_;
+      continue;
+    }
+    if (!ParsePayload(kind, payload, effect)) {
+      in_.Fail();
+      return false;
+    }
+    return true;
+  }
+}
+
+bool BodyReader::ReadClears(base::Reader& in) {
+  clears_.clear();
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    crdt::Clear clear;
+    clear.origin = dictionary_.At(in.Varint());
+    if (clear.origin == clock::kNoOrigin) in.Fail();
+    ReadAt(in, clear.life);
+    ReadAt(in, clear.at);
+    clear.total = crdt::ReadNumber(in);
+    clears_.push_back(clear);
+  }
+  return in.ok();
+}
+
+bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& effect) {
+  base::Reader in(payload);
+  effect = Effect{};
+  effect.kind = static_cast<EffectKind>(kind);
+  uint8_t flags = in.Fixed8();
+  effect.flags = flags & static_cast<uint8_t>(~kHasClears);
+  effect.db = in.Fixed8();
+  const bool flush = effect.kind == EffectKind::kFlush;
+  if (effect.db > crdt::kReservedDatabase && !(flush && effect.db == crdt::kAllDatabases)) return false;
+  if (!flush) effect.key = in.Bytes();
+  if (effect.key.size() > UINT16_MAX) return false;
+  if ((flags & kHasClears) != 0) {
+    if (!ReadClears(in)) return false;
+    effect.clears = clears_;
+  }
+  switch (effect.kind) {
+    case EffectKind::kPut:
+      if ((flags & crdt::kHasExpiry) != 0) effect.expire_ms = in.SignedVarint();
+      effect.value = in.Raw(in.remaining());
+      break;
+    case EffectKind::kIncrement:
+      ReadAt(in, effect.life);
+      effect.total = crdt::ReadNumber(in);
+      effect.increment = crdt::ReadNumber(in);
+      break;
+    case EffectKind::kExpire: effect.expire_ms = in.SignedVarint(); break;
+    case EffectKind::kResolve:
+    case EffectKind::kClean: {
+      seen_.clear();
+      uint64_t n = in.Varint();
+      if (n > kSeenMax) return false;
+      for (; n > 0 && in.ok(); --n) {
+        clock::OriginIndex origin = dictionary_.At(in.Varint());
+        uint64_t sequence = in.Varint();
+        if (origin == clock::kNoOrigin || sequence >> 48 != 0) return false;
+        seen_.emplace_back(origin, sequence);
+      }
+      effect.seen = seen_;
+      effect.value = in.Raw(in.remaining());
+      break;
+    }
+    case EffectKind::kWipe:
+    case EffectKind::kFlush: break;
+  }
+  return in.ok() && in.empty();
+}
+
+bool ValidateBody(std::string_view body,
+                  clock::Hlc base,
+                  uint64_t count,
+                  const Dictionary& dictionary) {
+  BodyReader reader(body, base, dictionary);
+  clock::Hlc stamp;
+  Effect effect;
+  uint32_t index = 0;
+  uint64_t changes = 0;
+  while (reader.NextChange(stamp)) {
+    ++changes;
+    while (reader.NextEffect(effect, index)) {
+    }
+    if (!reader.ok()) return false;
+  }
+  return reader.ok() && changes == count;
+}
+
+}  // namespace polyarch::wire

@@ -1,0 +1,92 @@
+// What peers say to each other. Each message is one byte of type and a payload; self-contained (origins
+// by full name) and idempotent. Framing and checksum are the transport's. docs/FORMATS.md, "peer 1".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clock/origin.h"
+
+namespace polyarch::wire {
+
+inline constexpr uint32_t kPeerFormat = 1;
+inline constexpr size_t kListMax = 1 << 16;  // entries of any list in a message
+
+enum class MessageType : uint8_t {
+  kHello = 1,
+  kHave = 2,
+  kSubscribe = 3,
+  kUnsubscribe = 4,
+  kFrame = 5,   // payload: the frame's bytes
+  kCredit = 6,
+  kFork = 7,
+};
+
+struct ProcessInfo {
+  std::string leader;
+  uint64_t nonce = 0;        // of this process
+  int64_t started_ms = 0;
+  std::string address;
+  uint64_t incarnation = 0;  // what its first write uses, or uses already
+};
+
+struct Hello {
+  uint32_t format = kPeerFormat;
+  uint64_t cluster = 0;      // 0: not known yet (joining)
+  ProcessInfo process;
+  bool joining = false;
+  uint64_t join_nonce = 0;
+  uint64_t heard = 0;        // the nonce of the receiver, if its Hello has come
+};
+
+struct HaveEntry {
+  clock::Origin origin;
+  uint64_t applied = 0;
+  uint64_t durable = 0;
+};
+struct Heard {
+  ProcessInfo process;
+  int64_t age_ms = 0;        // since the sender last heard from it
+};
+struct Have {
+  bool full = false;         // all entries, and the processes; else what changed
+  int64_t wall_ms = 0;
+  std::vector<HaveEntry> entries;
+  std::vector<Heard> heard;
+};
+
+struct Subscribe {
+  clock::Origin origin;
+  uint64_t from = 1;         // the first sequence wanted
+  uint64_t chain = 0;        // the chained hash at from - 1
+  uint64_t credit = 0;       // bytes that may be sent, cumulative
+  uint64_t generation = 0;   // rises with each subscription; credits name it
+};
+struct Credit {
+  clock::Origin origin;
+  uint64_t generation = 0;
+  uint64_t credit = 0;
+};
+struct Fork {
+  clock::Origin origin;
+  uint64_t sequence = 0;
+};
+
+std::string Encode(const Hello& m);
+std::string Encode(const Have& m);
+std::string Encode(const Subscribe& m);
+std::string EncodeUnsubscribe(const clock::Origin& origin);
+std::string Encode(const Credit& m);
+std::string Encode(const Fork& m);
+
+// The payload behind the type byte. False on malformed bytes.
+bool Decode(std::string_view payload, Hello& m);
+bool Decode(std::string_view payload, Have& m);
+bool Decode(std::string_view payload, Subscribe& m);
+bool DecodeUnsubscribe(std::string_view payload, clock::Origin& origin);
+bool Decode(std::string_view payload, Credit& m);
+bool Decode(std::string_view payload, Fork& m);
+
+}  // namespace polyarch::wire
