@@ -39,6 +39,8 @@ class HlcClock {
   void Start(uint64_t lease_ms);
 
   Hlc last() const { return last_; }
+  // The largest bound asked for: at least everything issued.
+  uint64_t lease_asked() const { return asked_ms_; }
 
   static constexpr uint64_t kLeaseMs = 10'000;
 

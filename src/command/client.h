@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace polyarch::command {
 
@@ -14,7 +15,7 @@ struct Client {
   std::string library_name;   // CLIENT SETINFO
   std::string library_version;
   std::string user = "default";
-  std::string last_command;   // lower case, "config|get"
+  std::string_view last_command;  // "config|get": a row's name, so it lives for ever
   uint8_t db = 0;
   int protocol = 2;
   bool authenticated = false;

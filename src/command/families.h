@@ -7,10 +7,18 @@
 
 namespace polyarch::command {
 
-void AddStringFamily(std::vector<Row>& rows);      // string.cc, counter.cc
-void AddKeyFamily(std::vector<Row>& rows);         // key.cc
-void AddConnectionFamily(std::vector<Row>& rows);  // connection.cc, client.cc
-void AddServerFamily(std::vector<Row>& rows);      // server.cc, introspection.cc
-void AddPolyarchFamily(std::vector<Row>& rows);    // policy, conflict, leader, link, polyarch
+void AddStringFamily(std::vector<Row>& rows);         // string.cc
+void AddRangeFamily(std::vector<Row>& rows);          // range.cc: APPEND, SETRANGE, GETRANGE, ...
+void AddCounterFamily(std::vector<Row>& rows);        // counter.cc
+void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
+void AddKeyFamily(std::vector<Row>& rows);            // key.cc
+void AddExpireFamily(std::vector<Row>& rows);         // expire.cc
+void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at whole databases
+void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc
+void AddClientFamily(std::vector<Row>& rows);         // client.cc
+void AddServerFamily(std::vector<Row>& rows);         // server.cc
+void AddConfigFamily(std::vector<Row>& rows);         // config.cc: CONFIG, INFO
+void AddIntrospectionFamily(std::vector<Row>& rows);  // introspection.cc: COMMAND
+void AddPolyarchFamily(std::vector<Row>& rows);       // policy, conflict, leader, link, polyarch
 
 }  // namespace polyarch::command

@@ -51,6 +51,8 @@ class ClusterHost {
   // Begins (or joins) a checkpoint; returns a ticket. CheckpointDone says whether it has ended.
   virtual uint64_t StartCheckpoint() = 0;
   virtual bool CheckpointDone(uint64_t ticket) const = 0;
+  // The wall time of the last checkpoint that ended, or of the start if there was none.
+  virtual int64_t last_checkpoint_ms() const = 0;
 
   // May this node accept writes? Else a line for the client: "HISTORY not yet admitted ...",
   // "DISKFULL ...".
@@ -78,14 +80,14 @@ class ServerHost {
   virtual bool CheckPassword(std::string_view user, std::string_view password) = 0;
   virtual bool password_required() const = 0;
 
-  // Lines of the INFO sections server, clients, memory, stats, cpu.
+  // Appends "name:value" lines of the INFO sections server, clients, memory, stats, cpu; without the
+  // section's title. redis_version, polyarch_version and redis_mode are written by this room.
   virtual void InfoSection(std::string_view section, std::string& out) = 0;
   // For SHUTDOWN: the process ends after this tick.
   virtual void Shutdown() = 0;
   // For DEBUG SLEEP: blocks the whole process.
   virtual void Sleep(double seconds) = 0;
   virtual int64_t WallMicros() = 0;
-  virtual void CountCommand(std::string_view name) = 0;
 };
 
 }  // namespace polyarch::command

@@ -1,6 +1,7 @@
 // The command table: metadata as data (arity, flags, key positions, ACL categories, documentation), one
 // row a command; subcommands of containers are rows too. Families register explicitly (families.h).
-// Lookup is by name in any case, through a table built once; it allocates nothing.
+// Lookup is by name in any case, through a table built once; it allocates nothing. Rows never move, so
+// whoever counts calls may do it by a row's place in rows().
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,8 @@ enum Flag : uint32_t {
   kWholeKeyspace = 1 << 10,  // looks at keys it does not name: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSH*
   kAllowBusy = 1 << 11,
   kMovableKeys = 1 << 12,
+  kNoAsyncLoading = 1 << 13,
+  kNoMulti = 1 << 14,
 };
 
 // Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none.
@@ -47,8 +50,14 @@ struct Row {
   std::string_view since;      // "1.0.0" as in Redis; "polyarch 0.1.0" for our own
   std::string_view group;      // "string", "generic", "connection", "server", "polyarch"
   std::string_view complexity;
-  // Arguments for COMMAND DOCS, in a small notation read once at start; see docs.h.
+  // Arguments for COMMAND DOCS, in a small notation; see docs.h.
   std::string_view syntax;
+  // How the keys are used, as in COMMAND INFO's key specifications: "RW access update". Two parts with
+  // '|' between them: the first and the second key are used differently.
+  std::string_view key_access;
+  std::string_view tips;             // "request_policy:all_shards nondeterministic_output"
+  std::string_view deprecated_since; // "2.0.0", or empty
+  std::string_view replaced_by;
 };
 
 class Table {
@@ -66,18 +75,38 @@ class Table {
   std::vector<const Row*> Subcommands(std::string_view container) const;
 
  private:
+  // A name of up to 24 bytes, lower case, padded with zeros: compared and hashed as three words.
+  static constexpr size_t kNameBytesMax = 24;
+  static constexpr uint16_t kNone = 0xffff;
+  struct Name {
+    uint64_t words[3] = {0, 0, 0};
+    uint32_t size = 0;
+    uint16_t parent = kNone;  // the container's row, for a subcommand
+    friend bool operator==(const Name&, const Name&) = default;
+  };
+  struct Slot {
+    Name name;
+    uint16_t row = kNone;
+    bool container = false;
+  };
+
   Table();
+  static Name Pack(std::string_view name, uint16_t parent);
+  size_t Home(const Name& name) const;
+  const Slot* FindSlot(std::string_view name, uint16_t parent) const;
+  void Insert(std::string_view name, uint16_t parent, uint16_t row);
+
   std::vector<Row> rows_;
-  std::vector<uint16_t> slots_;  // open addressing over lower-case names
+  std::vector<Slot> slots_;  // open addressing, a power of two, at most a quarter full
 };
 
 // The indices in `args` of the keys of a command.
 void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
 
-// Looks the command up, checks authentication, arity and WriteAllowed, and runs its handler. Gives the
-// error replies of Redis 7.0 for what is wrong ("ERR unknown command 'x', with args beginning with: ",
-// "ERR wrong number of arguments for 'x' command", "NOAUTH Authentication required."). Returns the row
-// that ran, or nullptr.
+// Looks the command up, checks authentication, arity, key sizes and WriteAllowed, and runs its handler;
+// does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong ("ERR unknown
+// command 'x', with args beginning with: ", "ERR wrong number of arguments for 'x' command", "NOAUTH
+// Authentication required."). Returns the row that ran, or nullptr.
 const Row* Dispatch(Context& context);
 
 }  // namespace polyarch::command

@@ -1,28 +1,30 @@
 // The ledger: what a rule decided against, kept, listed and restorable. One per leader, of its own: it
-// tells which pairs of concurrent versions met here. Bounded by age and size (oldest go first).
+// tells which pairs of concurrent versions met here. Bounded by age and size (oldest go first; the
+// newest entry always stays, however big).
 //
-// An entry is named by its pair of tags (of what was shown and what lost); a newer version by the same
-// leader of the same key supersedes the entry of its older one. Noting the same pair twice (replay
-// after a start) changes nothing. The ledger does no I/O: the engine takes its dirty entries with each
-// checkpoint and gives stored ones back at start.
+// An entry is named by its pair of tags (of what was shown and what lost, in either role). Where two
+// origins meet again at the same key, the pair of their newer versions supersedes the older pair's
+// entry. (By origin, not by leader's name: what a power cut took from a leader but not from its peers
+// counts as another's.) Noting the same or an older pair again (replay after a start) changes nothing.
+// The ledger does no I/O: the engine takes its dirty entries with each checkpoint and gives stored ones
+// back at start.
 //
 // Promise: every value that a write replaced without having seen it, and that was the last of its
 // leader, is in some leader's ledger; never an invented conflict.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/codec.h"
-#include "clock/origin.h"
 #include "clock/hlc.h"
+#include "clock/origin.h"
 
 namespace polyarch::conflict {
 
@@ -32,6 +34,7 @@ struct LedgerVersion {
   clock::Origin origin;
   uint64_t sequence = 0;
   clock::Hlc hlc;
+  friend bool operator==(const LedgerVersion&, const LedgerVersion&) = default;
 };
 
 struct LedgerEntry {
@@ -42,6 +45,7 @@ struct LedgerEntry {
   std::string policy;     // as POLICY GET shows it, at that time
   LedgerVersion shown;
   LedgerVersion lost;
+  friend bool operator==(const LedgerEntry&, const LedgerEntry&) = default;
 };
 
 class Ledger {
@@ -54,7 +58,8 @@ class Ledger {
 
   explicit Ledger(Limits limits) : limits_(limits) {}
 
-  // Notes a decided pair. Returns the entry's id (a present one's, if the pair was noted before).
+  // Notes a decided pair (`entry.id` is given here). Returns the entry's id, or that of the present
+  // entry that has this pair or a newer one of the same origins.
   uint64_t Note(LedgerEntry entry);
   const LedgerEntry* Find(uint64_t id) const;
   // Entries with id > after, oldest first, until `visit` returns false.
@@ -64,11 +69,16 @@ class Ledger {
   // Drops what is too old.
   void Expire(int64_t now_ms);
 
-  void SetLimits(Limits limits) { limits_ = limits; }
+  void SetLimits(Limits limits) {
+    limits_ = limits;
+    Enforce();
+  }
   const Limits& limits() const { return limits_; }
 
-  // Persistence: row keys are the id (8 bytes, big-endian). TakeDirty gives the rows written and the
-  // keys deleted since the last call; Load takes a stored row (before anything is noted).
+  // Persistence: row keys are the id (8 bytes, big-endian); id 0 is the row of the ledger itself (the
+  // next id, so that ids are not given again). Each row begins with its format's version. TakeDirty
+  // gives the rows written and the keys deleted since the last call; Load takes a stored row (before
+  // anything is noted) and is false, with nothing changed, if the row is malformed.
   struct Dirty {
     std::vector<std::pair<std::string, std::string>> rows;
     std::vector<std::string> deleted;
@@ -77,15 +87,17 @@ class Ledger {
   bool Load(std::string_view row_key, std::string_view row);
 
  private:
+  void Insert(LedgerEntry entry);
   void Drop(uint64_t id);
   void Enforce();
 
   Limits limits_;
   std::map<uint64_t, LedgerEntry> entries_;
-  std::unordered_map<std::string, uint64_t> by_pair_;    // key, both tags -> id
-  std::unordered_map<std::string, uint64_t> by_loser_;   // key, lost leader, shown leader -> id
-  std::map<uint64_t, bool> dirty_;                       // id -> written (false: deleted)
+  std::unordered_map<std::string, uint64_t> by_pair_;     // db, key, both tags -> id
+  std::unordered_map<std::string, uint64_t> by_origins_;  // db, key, both origins -> newest id
+  std::map<uint64_t, bool> dirty_;                        // id -> written (false: deleted)
   uint64_t next_id_ = 1;
+  uint64_t next_id_stored_ = 1;
   size_t bytes_ = 0;
 };
 

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -15,6 +15,15 @@
 #include "crdt/key_state.h"
 
 namespace polyarch::conflict {
+
+// A read of a key with siblings looks at each name; a longer list would be no list of leaders.
+inline constexpr size_t kPriorityNamesMax = 64;
+// A key is matched against each pattern in turn.
+inline constexpr size_t kPatternsMax = 1024;
+inline constexpr size_t kPatternBytesMax = 1024;
+// A client that resolves with an old token over and over could pile versions up. On client writes only,
+// never on a peer's change.
+inline constexpr size_t kVersionsMax = 64;
 
 enum class PolicyKind : uint8_t {
   kLww,       // the highest (HLC, origin)
@@ -32,8 +41,10 @@ struct Policy {
 
   // "lww", "lww DELETES", "priority eu us", "siblings": as POLICY SET takes it and POLICY GET shows it.
   std::string ToString() const;
-  // kInvalid with a line for the user ("unknown policy 'x'; one of lww, priority, siblings").
+  // kInvalid with a line for the user ("unknown policy 'x'; one of lww, lww DELETES, ...").
   static base::Result<Policy> Parse(std::span<const std::string_view> words);
+  // The inverse of ToString: what is stored in the reserved database.
+  static base::Result<Policy> ParseText(std::string_view text);
 
   friend bool operator==(const Policy&, const Policy&) = default;
 };
@@ -74,7 +85,8 @@ struct View {
 };
 
 // Versions with equal bytes count as one. Under plain lww (without DELETES) an absent never beats a
-// value. `default_order` serves a kPriority policy without names.
+// value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the higher
+// global origin, then to the higher sequence.
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,
              std::span<const crdt::Version> versions,
@@ -90,5 +102,6 @@ size_t CountDistinct(std::span<const crdt::Version> versions);
 
 // "eu.0123456789abcdef:17", the name of one version for clients.
 std::string TagText(clock::Dot dot, const clock::OriginTable& origins);
+std::string TagText(const clock::Origin& origin, uint64_t sequence);
 
 }  // namespace polyarch::conflict

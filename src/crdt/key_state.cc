@@ -207,7 +207,10 @@ ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock
       } else if (PLANTED(kResolveAll)) {
         state.versions.clear();
       } else {
+        // Of two writes in one change the later one stands, whatever its token says: a version is
+        // named by its change.
         RemoveNamed(state.versions, effect.seen);
+        RemoveNamed(state.versions, std::span(&dot, 1));
       }
       ApplyClears(state, effect.clears, dot);
       result.added_version = true;
@@ -291,12 +294,15 @@ Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool
   __int128 integer = 0;
   bool any_real = false;
   for (const CounterEntry& e : state.counters) {
+    if (!e.live()) continue;  // adds nothing, and is purged at different times at different leaders
     if (e.total.is_real || e.cleared_total.is_real) any_real = true;
     integer += static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
   }
   if (any_real) {
     std::vector<const CounterEntry*> ordered;
-    for (const CounterEntry& e : state.counters) ordered.push_back(&e);
+    for (const CounterEntry& e : state.counters) {
+      if (e.live()) ordered.push_back(&e);
+    }
     std::sort(ordered.begin(), ordered.end(), [&](const CounterEntry* x, const CounterEntry* y) {
       return origins.Less(x->origin, y->origin);
     });
@@ -339,11 +345,19 @@ void Encode(const KeyState& state, std::string& out) {
 
 bool Decode(base::Reader& in, KeyState& state) {
   state = KeyState{};
+  // The next dot of a list: names an origin, and lists rise.
+  clock::Dot last;
+  auto read_dot = [&] {
+    clock::Dot dot = clock::Dot::FromBits(in.Fixed64());
+    if (clock::IndexOf(dot.origin()) >= clock::kOriginsMax || dot <= last) in.Fail();
+    return last = dot;
+  };
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
     Version v;
-    v.dot = clock::Dot::FromBits(in.Fixed64());
+    v.dot = read_dot();
     v.hlc.bits = in.Fixed64();
     uint8_t flags = in.Fixed8();
+    if (flags > 3) in.Fail();
     v.never = (flags & 1) != 0;
     v.absent = (flags & 2) != 0;
     v.value = in.Bytes();
@@ -351,7 +365,10 @@ bool Decode(base::Reader& in, KeyState& state) {
   }
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
     CounterEntry e;
-    e.origin = static_cast<clock::OriginIndex>(in.Varint());
+    uint64_t index = in.Varint();
+    if (index >= clock::kOriginsMax) in.Fail();
+    e.origin = static_cast<clock::OriginIndex>(index);
+    if (!state.counters.empty() && e.origin <= state.counters.back().origin) in.Fail();
     e.life = ReadAt(in);
     e.at = ReadAt(in);
     e.total = ReadNumber(in);
@@ -361,9 +378,10 @@ bool Decode(base::Reader& in, KeyState& state) {
     e.hlc.bits = in.Fixed64();
     state.counters.push_back(e);
   }
+  last = clock::Dot();
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
     ExpiryVersion x;
-    x.dot = clock::Dot::FromBits(in.Fixed64());
+    x.dot = read_dot();
     x.hlc.bits = in.Fixed64();
     x.time_ms = in.SignedVarint();
     state.expiries.push_back(x);

@@ -23,8 +23,11 @@ bool HadSeen(const NaiveChange& change, At at, const Tag& tag) {
   return CoveredBy(change.deps, tag.origin, tag.at.sequence);
 }
 
-bool Names(const std::vector<NaiveDot>& dots, const Tag& tag) {
-  return std::find(dots.begin(), dots.end(), NaiveDot{tag.origin, tag.at.sequence}) != dots.end();
+// Does effect `e` name `tag`? Dots have no index: what comes later in the same change is not meant.
+bool Names(const NaiveChange& change, At at, const NaiveEffect& e, const Tag& tag) {
+  if (tag.origin == change.origin && tag.at >= at) return false;
+  return std::find(e.seen.begin(), e.seen.end(), NaiveDot{tag.origin, tag.at.sequence}) !=
+         e.seen.end();
 }
 
 // Does this effect remove everything of `part` that its writer had seen?
@@ -43,11 +46,11 @@ bool Replaces(const NaiveEffect& e, Part part) {
 }
 
 bool Kills(const NaiveChange& change, At at, const NaiveEffect& e, Part part, const Tag& tag) {
-  if (e.kind == EffectKind::kClean) return part != Part::kCounter && Names(e.seen, tag);
+  if (e.kind == EffectKind::kClean) return part != Part::kCounter && Names(change, at, e, tag);
   if (e.kind == EffectKind::kResolve && part == Part::kVersion) {
     // What its token names, and what the same change wrote before.
     bool own = tag.origin == change.origin && tag.at.sequence == at.sequence && tag.at < at;
-    return own || Names(e.seen, tag);
+    return own || Names(change, at, e, tag);
   }
   if (e.kind == EffectKind::kResolve && part == Part::kCounter) {
     return std::any_of(e.clears.begin(), e.clears.end(), [&](const NaiveClear& c) {
@@ -114,6 +117,33 @@ NaiveState NaiveModel::StateAt(const NaiveVector& seen) const {
   std::sort(state.versions.begin(), state.versions.end());
   std::sort(state.expiries.begin(), state.expiries.end());
   return state;
+}
+
+std::string NaiveModel::ToString() const {
+  static constexpr const char* kKinds[] = {"?",      "put",     "wipe",  "increment",
+                                           "expire", "resolve", "clean", "flush"};
+  std::string text;
+  for (const NaiveChange& c : changes_) {
+    text += "\n  " + std::to_string(c.origin) + ":" + std::to_string(c.sequence) + " saw";
+    for (uint64_t s : c.deps) text += " " + std::to_string(s);
+    for (const NaiveEffect& e : c.effects) {
+      text += std::string(" | ") + kKinds[static_cast<size_t>(e.kind)];
+      text += " flags " + std::to_string(e.flags);
+      if (e.kind == EffectKind::kIncrement) {
+        text += " " + std::to_string(e.increment.integer) + "+" + std::to_string(e.increment.real);
+        text += " life " + std::to_string(e.life.sequence) + "." + std::to_string(e.life.index);
+      }
+      for (const NaiveClear& x : e.clears) {
+        text += " clears " + std::to_string(x.origin) + " life " + std::to_string(x.life.sequence) +
+                "." + std::to_string(x.life.index) + " to " + std::to_string(x.at.sequence) + "." +
+                std::to_string(x.at.index);
+      }
+      for (NaiveDot dot : e.seen) {
+        text += " names " + std::to_string(dot.origin) + ":" + std::to_string(dot.sequence);
+      }
+    }
+  }
+  return text;
 }
 
 std::string NaiveState::ToString() const {

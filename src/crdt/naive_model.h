@@ -74,6 +74,8 @@ class NaiveModel {
   const std::vector<NaiveChange>& changes() const { return changes_; }
   // The state of whoever has seen exactly `seen` (closed under causality), residue included.
   NaiveState StateAt(const NaiveVector& seen) const;
+  // The changes, a line each, for a failing test.
+  std::string ToString() const;
 
  private:
   std::vector<NaiveChange> changes_;

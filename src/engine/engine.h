@@ -40,6 +40,7 @@
 #include "clock/version_vector.h"
 #include "command/context.h"
 #include "command/host.h"
+#include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 #include "keyspace/change.h"
@@ -116,6 +117,9 @@ class Engine final : public command::ClusterHost,
   // is one line with cause and remedy.
   base::Status Start(const Clocks& now);
 
+  // Where recovery from this store begins: everything before was durable. 0 if nothing is known.
+  static log::Position CheckpointPosition(storage::Store& store);
+
   void BeginTick(const Clocks& now);
   Outcome Execute(command::Client& client,
                   command::Arguments arguments,
@@ -155,6 +159,7 @@ class Engine final : public command::ClusterHost,
   std::string DigestText() override;
   uint64_t StartCheckpoint() override;
   bool CheckpointDone(uint64_t ticket) const override { return checkpoints_done_ >= ticket; }
+  int64_t last_checkpoint_ms() const override { return last_checkpoint_ms_; }
   base::Status WriteAllowed() const override;
   void InfoReplication(std::string& out) override;
   void InfoPersistence(std::string& out) override;
@@ -197,6 +202,7 @@ class Engine final : public command::ClusterHost,
   base::Status ReplayLog();
   base::Status ReplayFrame(const log::Record& record);
   base::Status ReplayLocal(const log::Record& record);
+  base::Status CheckIdentity();
   void Found();
   std::string EncodeCheckpointMeta(log::Position start) const;
   bool DecodeCheckpointMeta(std::string_view bytes);
@@ -213,6 +219,10 @@ class Engine final : public command::ClusterHost,
   void BeginCheckpoint();
   void ReadConfiguration();   // members, policies, priorities, ended origins from the reserved keyspace
   void UpdateTime();
+  void AnswerRequests();      // joins, a new name, a new incarnation: between frames only
+  void ApplyBody(const wire::Frame& frame, const wire::Dictionary& dictionary, clock::OriginIndex origin,
+                 const clock::VersionVector& deps, keyspace::Cause cause);
+  bool MustHold(const command::Row& row, command::Arguments arguments, bool wrote);
   std::optional<std::string> Reserved(std::string_view key);
   void PutReserved(std::string_view key, std::string_view value);
 
@@ -236,6 +246,16 @@ class Engine final : public command::ClusterHost,
   bool replaying_ = false;
   bool configuration_changed_ = false;
   bool admitted_ = false;
+  bool founding_ = false;
+  std::string rename_after_;   // the address of the process whose name we share
+  bool rename_wanted_ = false;
+  bool forget_wanted_ = false;
+  struct JoinRequest {
+    std::string leader;
+    uint64_t nonce;
+    std::string address;
+  };
+  std::vector<JoinRequest> join_requests_;
   uint64_t cluster_id_ = 0;
   uint64_t join_nonce_ = 0;
 
@@ -248,9 +268,8 @@ class Engine final : public command::ClusterHost,
   std::string body_;
   std::string encoded_;
   clock::Hlc last_stamp_;
-  clock::Hlc frame_base_;
-  uint64_t frame_first_ = 0;
-  uint64_t frame_count_ = 0;
+  clock::VersionVector frame_deps_;
+  clock::Hlc stamp_before_;
 
   // Which keys were written by frames that may not be durable yet: by hash, the log position before
   // which a reply that touched the key may not leave.
@@ -265,12 +284,16 @@ class Engine final : public command::ClusterHost,
   int64_t last_sync_us_ = 0;
   int64_t last_checkpoint_us_ = 0;
   bool owes_claim_ = false;
+  bool records_due_ = true;           // look for origins of ours to end before the next frame
+  bool frame_ended_records_ = false;  // the frame under way began with records
   int64_t owes_since_us_ = 0;
   clock::VersionVector nonempty_;     // applied, without trailing empty frames
   int64_t last_claimed_clock_ms_ = -1;
   std::map<std::pair<uint8_t, std::string>, clock::VersionVector> residue_seen_;
   std::vector<std::pair<uint64_t, log::Position>> leases_;  // asked for, with the position of the record
-  int64_t last_skew_alarm_us_ = 0;
+  int64_t last_skew_alarm_us_ = -1;
+  int64_t others_clock_ms_ = INT64_MIN;  // median of the members' claimed clocks minus the skew bound
+  std::pair<uint8_t, std::string> purge_cursor_;
 
   // Checkpoints.
   struct Pass {
@@ -281,8 +304,11 @@ class Engine final : public command::ClusterHost,
   };
   std::optional<Pass> pass_;
   std::deque<std::pair<log::Position, storage::Batch>> held_batches_;  // until durable
+  int64_t last_checkpoint_ms_ = 0;
   uint64_t checkpoints_started_ = 0;
   uint64_t checkpoints_done_ = 0;
+  std::string identity_leader_;            // as found on disk
+  bool identity_known_ = false;
   log::Position checkpoint_position_ = 0;  // where recovery would begin
   size_t stored_origins_ = 0;
   std::vector<uint64_t> checkpoint_waiters_;  // client ids

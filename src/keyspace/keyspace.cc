@@ -444,6 +444,11 @@ void Keyspace::VisitExpired(
   }
 }
 
+int64_t Keyspace::LatestHidden() const {
+  auto it = expiry_index_.lower_bound({time_ms_, nullptr});
+  return it == expiry_index_.begin() ? -1 : std::prev(it)->first;
+}
+
 int64_t Keyspace::EarliestExpiry() const {
   return expiry_index_.empty() ? crdt::kNever : expiry_index_.begin()->first;
 }

@@ -125,6 +125,8 @@ class Keyspace {
   // ---- expiry and residue
   // Hidden keys whose removal this node may be due to issue, oldest first; until false.
   void VisitExpired(const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  // The latest instant among hidden keys; -1 if no key is hidden.
+  int64_t LatestHidden() const;
   // The earliest expiry instant of any live key that has one; kNever if none.
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.

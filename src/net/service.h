@@ -1,13 +1,19 @@
-// What the event loop serves, and what it offers back. The loop (net/loop.h) knows sockets, bytes and
-// time; it knows no command, key or frame. A Service is told of clients, commands and peer messages,
-// always on the loop's one thread, and always inside a tick:
+// What the event loop serves, and what it offers back. The loop (net/loop.h) knows sockets, bytes
+// and time; it knows no command, key or frame. A Service is told of clients, commands and peer
+// messages, always on the loop's one thread, and always inside a tick:
 //
-//   TickBegin, then any number of Execute / OnLink* / OnTimer, then TickEnd, then all replies leave.
+//   TickBegin, then any number of Execute / OnLink* / OnTimer, then TickEnd, then all replies
+//   leave.
 //
-// Replies and durability. Execute says whether the reply must wait for the log (`held`). After TickEnd
-// the loop asks hold_position() once; replies from the first held one of each connection on leave when
-// durable_position() has reached that value. Replies of one connection stay in order. A thread that
-// makes the log durable calls Loop::Wake() (thread-safe).
+// Replies and durability. Execute says whether the reply must wait for the log (`held`). After
+// TickEnd the loop asks hold_position() once; replies from the first held one of each connection on
+// leave when durable_position() has reached that value. Replies of one connection stay in order. A
+// thread that makes the log durable calls Loop::Wake() (thread-safe). durable_position() is also
+// asked outside of ticks, when the loop stops.
+//
+// Every OpenClient is followed by one CloseClient, and every OnLinkUp by one OnLinkDown, except for
+// what is still open when Loop::Run returns. Both come inside a tick and never from within another
+// call of the service.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +56,9 @@ class Service {
   virtual uint64_t hold_position() const = 0;
   virtual uint64_t durable_position() const = 0;
 
-  virtual std::unique_ptr<Session> OpenClient(ClientId id, std::string address, std::string local_address) = 0;
+  virtual std::unique_ptr<Session> OpenClient(ClientId id,
+                                              std::string address,
+                                              std::string local_address) = 0;
   virtual void CloseClient(ClientId id, Session& session) = 0;
   // `arguments` (at least one) are views into the connection's input, valid during the call only.
   virtual Outcome Execute(ClientId id,
@@ -60,7 +68,8 @@ class Service {
   // True once the client may use the full limits (before, net applies the pre-authentication ones).
   virtual bool IsAuthenticated(const Session& session) const = 0;
 
-  // A peer link is up: `dialed` is the address given to Control::Dial, or empty if the peer dialed us.
+  // A peer link is up: `dialed` is the address given to Control::Dial, or empty if the peer dialed
+  // us.
   virtual void OnLinkUp(LinkId link, std::string dialed, std::string remote_address) = 0;
   virtual void OnLinkMessage(LinkId link, std::string_view message) = 0;
   virtual void OnLinkDown(LinkId link) = 0;
@@ -83,9 +92,14 @@ class Control {
   virtual void CloseLink(LinkId link) = 0;
   virtual void Dial(std::string address) = 0;  // "host:port"; answers with OnLinkUp or OnDialFailed
   virtual void Resume(ClientId id) = 0;        // run the suspended command again
-  virtual void CloseClientNow(ClientId id) = 0;  // after the present tick; pending replies are dropped
+  virtual void CloseClientNow(
+      ClientId id) = 0;  // after the present tick; pending replies are dropped
   virtual size_t ClientOutputBytes(ClientId id) const = 0;  // replies not yet taken by the kernel
-  virtual void Stop() = 0;                     // leave the loop after this tick
+  // Appends complete RESP values (pushes) to a client's output, in order with its replies. `held`:
+  // they may leave only when this tick's log position is durable. Not for the client whose Execute
+  // is running and has begun its reply. A Control without clients may leave this empty.
+  virtual void SendToClient(ClientId /*id*/, std::string_view /*bytes*/, bool /*held*/) {}
+  virtual void Stop() = 0;  // leave the loop after this tick
   virtual size_t client_count() const = 0;
 };
 

@@ -50,6 +50,7 @@ class ReplicaHost {
                           const clock::VersionVector& deps) = 0;
   virtual void Send(LinkId link, std::string_view message) = 0;
   virtual size_t Backlog(LinkId link) const = 0;
+  // OnLinkDown follows later, never from within the call.
   virtual void CloseLink(LinkId link) = 0;
   virtual void Dial(const std::string& address) = 0;
   virtual void Report(int severity, const std::string& line) = 0;
@@ -130,6 +131,8 @@ class Replica {
   // Fills frame.deps_changed / deps_new with what was applied since the own origin's previous frame and
   // adds new origins to its dictionary.
   void PrepareDeps(wire::Frame& frame, clock::VersionVector& deps);
+  // The frame was given up: takes back what PrepareDeps added to the dictionary.
+  void UndoDeps(const wire::Frame& frame);
   // An own frame was appended and its effects applied.
   void NoteOwn(const wire::Frame& frame, std::string_view bytes, const clock::VersionVector& deps,
                log::Position start, log::Position end);
@@ -137,12 +140,18 @@ class Replica {
   base::Status NoteReplayed(const wire::Frame& frame, std::string_view bytes, log::Position start,
                             log::Position end, clock::OriginIndex& origin, clock::VersionVector& deps);
   void RaiseApplied(clock::OriginIndex origin, uint64_t sequence) { applied_.Raise(origin, sequence); }
+  // From a checkpoint: applied and durable.
+  void RestoreApplied(clock::OriginIndex origin, uint64_t sequence) {
+    applied_.Raise(origin, sequence);
+    durable_.Raise(origin, sequence);
+  }
   void LogDurable(log::Position durable);
 
   // ---- what is known
   const clock::VersionVector& applied() const { return applied_; }
   const clock::VersionVector& durable() const { return durable_; }
   OriginRow& Row(clock::OriginIndex origin);
+  const OriginRow& row(clock::OriginIndex origin) const { return rows_[clock::IndexOf(origin)]; }
   size_t row_count() const { return rows_.size(); }
   void SetMembers(std::map<std::string, Member> members) { members_ = std::move(members); }
   const std::map<std::string, Member>& members() const { return members_; }
@@ -210,6 +219,7 @@ class Replica {
   struct Pending {
     uint64_t first = 0;
     uint64_t last = 0;
+    uint64_t chain = 0;
     std::string bytes;
   };
   struct Stream {             // what we receive of one origin
@@ -248,9 +258,10 @@ class Replica {
   void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);
-  bool DecodeDeps(const wire::Frame& frame, OriginRow& row, clock::OriginIndex origin,
-                  clock::VersionVector& deps, bool commit);
-  void Grant(clock::OriginIndex origin, Stream& stream, bool force);
+  // The frame's full deps from its author's previous ones; `added`: origins new to the dictionary.
+  bool DecodeDeps(const wire::Frame& frame, const OriginRow& row, clock::VersionVector& deps,
+                  std::vector<clock::OriginIndex>& added);
+  void Grant(clock::OriginIndex origin, Stream& stream);
   void Forward(clock::OriginIndex origin, const wire::Frame& frame, std::string_view bytes,
                log::Position start, log::Position end);
   void Pump(Link& link);
@@ -260,7 +271,6 @@ class Replica {
   void NoteLogged(clock::OriginIndex origin, uint64_t last, log::Position end);
   void CheckClash();
   Link* LinkOfProcess(clock::OriginIndex origin);
-  Link* FindLink(std::string_view leader);
   bool IsCut(const std::string& leader) const { return cut_.count(leader) != 0; }
   Stream& StreamOf(clock::OriginIndex origin);
 
@@ -295,6 +305,7 @@ class Replica {
   std::map<uint64_t, int64_t> own_name_seen_us_;  // other incarnations of our name: since when known
   int64_t clash_since_us_ = 0;
   int64_t next_route_us_ = 0;
+  int64_t next_announce_us_ = 0;
   bool routes_changed_ = true;
   uint64_t next_generation_ = 1;
   Counters counters_;

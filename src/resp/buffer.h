@@ -38,6 +38,7 @@ class Buffer {
   }
   void Advance(size_t n) { end_ += n; }
   void Append(std::string_view bytes) {
+    if (bytes.empty()) return;  // memcpy must not see a null pointer, even for no bytes
     std::memcpy(Reserve(bytes.size()), bytes.data(), bytes.size());
     end_ += bytes.size();
   }
@@ -71,12 +72,20 @@ class Buffer {
       std::memmove(data_, data_ + begin_, used);
     } else {
       size_t wanted = capacity_ == 0 ? 1024 : capacity_ * 2;
-      while (wanted < used + n) wanted *= 2;
-      char* grown = static_cast<char*>(std::malloc(wanted));
-      CHECK(grown != nullptr);
-      if (used != 0) std::memcpy(grown, data_ + begin_, used);
-      std::free(data_);
-      data_ = grown;
+      while (wanted < used + n)
+        wanted *= 2;
+      if (begin_ == 0) {
+        // Large blocks are often extended, or moved by their page tables, without a copy.
+        char* grown = static_cast<char*>(std::realloc(data_, wanted));
+        CHECK(grown != nullptr);
+        data_ = grown;
+      } else {
+        char* grown = static_cast<char*>(std::malloc(wanted));
+        CHECK(grown != nullptr);
+        if (used != 0) std::memcpy(grown, data_ + begin_, used);
+        std::free(data_);
+        data_ = grown;
+      }
       capacity_ = wanted;
     }
     begin_ = 0;

@@ -69,6 +69,13 @@ uint64_t Dictionary::Add(clock::OriginIndex origin) {
   return entries_.size() - 1;
 }
 
+void Dictionary::RemoveLast(size_t count) {
+  for (; count > 0; --count) {
+    places_[clock::IndexOf(entries_.back())] = 0;
+    entries_.pop_back();
+  }
+}
+
 void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dictionary) {
   const auto flags =
       static_cast<uint8_t>(effect.flags | (effect.clears.empty() ? 0 : kHasClears));

@@ -34,6 +34,7 @@ class Dictionary {
     return place < entries_.size() ? entries_[place] : clock::kNoOrigin;
   }
   uint64_t Add(clock::OriginIndex origin);
+  void RemoveLast(size_t count);
   size_t size() const { return entries_.size(); }
 
  private:

@@ -37,6 +37,10 @@ _random = random.Random(os.getpid() ^ time.time_ns())
 _given_ports = set()
 
 
+class Skip(Exception):
+    """This test cannot run here, for the reason given."""
+
+
 def die_with_parent(how=signal.SIGKILL):
     """For preexec_fn: the kernel sends `how` to this process when the thread that forked it ends."""
     _libc.prctl(1, how)

@@ -1,0 +1,73 @@
+// Rare paths carry a mark: SOMETIMES(kTornTail). How often each was passed is printed after a run; a
+// mark that a long run never passed means that the simulator no longer tests what it claims to test.
+// Counts are process-wide (one simulated world at a time, on one thread).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace polyarch::sim {
+
+enum class Mark : int {
+  kConflict,           // two versions of one key, concurrent
+  kThreeSiblings,      // three or more of them
+  kConflictRefused,    // a plain read answered -CONFLICT
+  kResolved,           // CONFLICT RESOLVE was accepted
+  kNotYet,             // ... was refused at a leader that had not seen all of the token
+  kRestoredValue,      // CONFLICT RESTORE wrote a lost value back
+  kLedgerPair,         // a leader's log listed a pair that met there
+  kCounterCleared,     // a counter was cleared while a concurrent increment survived
+  kHiddenKey,          // a key was hidden by its expiry
+  kExpired,            // a leader issued the removal of an expired key
+  kCleaned,            // residue was removed by a `clean`
+  kCounterPurged,      // a cleared counter entry was purged
+  kHeldWrite,          // a reply waited for the disk
+  kHeldRead,           // a read waited for the disk
+  kLostUnacknowledged, // a crash took writes that nobody had been told of
+  kLostAcknowledged,   // ... or had, under everysec or none
+  kTornTail,           // a crash took a part of the log's tail
+  kStoreSuffix,        // a crash took rows that were not flushed
+  kCrashInPass,        // a crash in the middle of a checkpoint
+  kCheckpoint,         // a checkpoint ended
+  kSyncFailed,         // the log's sync failed
+  kFlushFailed,        // the store's flush failed
+  kPowerCut,
+  kKilled,
+  kStopped,
+  kPaused,
+  kWiped,              // a node came back with an empty disk
+  kRestored,           // ... with an old one
+  kCloned,             // a copy ran beside the original
+  kRenamed,            // and took another name
+  kJoined,             // a node joined in mid-run
+  kRefusedWrite,       // a write answered -HISTORY
+  kGateWaited,         // a frame waited for its causes
+  kDuplicate,          // a frame came twice
+  kResubscribed,       // a gap or a stall was healed
+  kServedByOther,      // a frame came from a node that is not its author
+  kLinkDown,
+  kDialFailed,
+  kPartition,
+  kBridge,
+  kAsymmetric,
+  kFlapping,
+  kClogged,
+  kClockJump,
+  kFarClock,           // a clock was years off
+  kLeap,
+  kEndedOrigin,        // an origin of a dead process was ended
+  kManyFramesInTick,   // one tick of one node made several frames
+  kSameInstant,        // several leaders wrote one key in one millisecond
+  kCount,
+};
+
+void Pass(Mark mark, uint64_t times = 1);
+uint64_t Passed(Mark mark);
+std::string_view NameOf(Mark mark);
+// The counts themselves, for a parent process that adds up its children's.
+std::array<uint64_t, static_cast<size_t>(Mark::kCount)>& MarkCounts();
+
+}  // namespace polyarch::sim
+
+#define SOMETIMES(mark) ::polyarch::sim::Pass(::polyarch::sim::Mark::mark)

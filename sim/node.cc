@@ -1,0 +1,569 @@
+#include "sim/node.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "command/table.h"
+#include "sim/marks.h"
+#include "sim/workload.h"
+#include "sim/world.h"
+
+namespace polyarch::sim {
+
+namespace {
+
+// A small segment, so that catching up begins at segment heads, too.
+constexpr uint64_t kSegmentBytes = 4 << 10;
+// An HLC may run ahead of every wall clock it was given by the skew bound, and by a lease or so a start.
+constexpr int64_t kStampSlackMs = 30'000;
+
+std::vector<std::string_view> Views(const std::vector<std::string>& args) {
+  return {args.begin(), args.end()};
+}
+
+}  // namespace
+
+Disk Disk::Copy() const {
+  Disk copy;
+  *copy.log = *log;
+  *copy.store = *store;
+  return copy;
+}
+
+Node::Node(World& world, Options options, Disk disk)
+    : world_(world), options_(std::move(options)), disk_(std::move(disk)) {
+  label_ = options_.leader + "@" + std::to_string(options_.place);
+}
+
+Node::~Node() = default;
+
+// ---- clocks
+
+int64_t Node::WallMs() const {
+  const int64_t now_us = world_.now_us();
+  const int64_t drift_us = (now_us - drift_since_us_) / 1000 * drift_ppm_ / 1000;
+  return (kEpochUs + now_us + offset_us_ + drift_us) / 1000;
+}
+
+void Node::SetDrift(int64_t ppm) {
+  drift_ppm_ = ppm;
+  drift_since_us_ = world_.now_us();
+}
+
+engine::Clocks Node::Clocks() const { return {WallMs(), world_.now_us()}; }
+
+// ---- life
+
+void Node::Start() {
+  CHECK(!process_);
+  ++boots_;
+  ++serial_;
+  process_ = std::make_unique<Process>();
+  Process& p = *process_;
+  p.log = std::make_unique<log::MemoryLog>(disk_.log, kSegmentBytes);
+  p.store = std::make_unique<storage::MemoryStore>(disk_.store);
+  engine::Options engine_options = options_.engine;
+  engine_options.leader_id = options_.leader;
+  engine_options.advertise = options_.address;
+  engine_options.join = options_.join;
+  engine_options.seed = world_.draw().Next();
+  p.engine = std::make_unique<engine::Engine>(engine_options, *this, *p.log, *p.store);
+  p.engine->SetProbe(this);
+  for (int i = 0; i < options_.clients; ++i) {
+    auto client = std::make_unique<command::Client>();
+    client->id = serial_ * 100 + static_cast<uint64_t>(i) + 1;
+    client->authenticated = true;
+    if (i == 2) client->db = 1;
+    p.clients.push_back(std::move(client));
+  }
+  durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  p.applied = durable_;
+  p.network_id = world_.network().Join(options_.place, options_.address, this);
+  checkpoint_started_ = false;
+  wall_ms_max_ = std::max(wall_ms_max_, WallMs());
+  world_.Log([&] { return "start " + label_ + " with " + world_.history().Text(durable_); });
+  base::Status status = p.engine->Start(Clocks());
+  if (!status.ok()) throw Violation(label_ + " does not start: " + status.ToString());
+  CheckStarted();
+  AfterTick();
+}
+
+void Node::CheckStarted() {
+  Process& p = *process_;
+  Vector found = world_.history().Convert(p.engine->applied(), p.engine->origins());
+  Vector expected = p.applied;
+  Normalize(expected);
+  if (found != expected) {
+    throw Violation(label_ + " has recovered another set of changes than its log holds: " +
+                    world_.history().Text(found) + " instead of " + world_.history().Text(expected));
+  }
+  world_.CheckNode(*this);
+}
+
+void Node::End(EndOfProcess how) {
+  CHECK(process_);
+  Process& p = *process_;
+  if (how == EndOfProcess::kStopped && p.log->status().ok()) {
+    // What server/ does on SIGTERM: everything appended is committed and synced.
+    (void)p.log->Commit();
+    p.log->RequestSync();
+    while (p.log->syncing()) p.log->CompleteSync();
+    NoteDurable();
+    Release();
+  }
+  if (checkpoint_started_) SOMETIMES(kCrashInPass);
+  checkpoint_started_ = false;
+  if (!disk_.store->unflushed.empty()) SOMETIMES(kStoreSuffix);
+  world_.network().Leave(p.network_id, world_.draw().Percent(30));
+  process_.reset();
+  ++serial_;
+  frame_.reset();
+  dictionary_ = nullptr;
+
+  const Vector before = durable_;
+  if (how == EndOfProcess::kPower) {
+    const size_t records = disk_.log->records.size();
+    disk_.log->Crash(world_.draw().random());
+    if (disk_.log->records.size() < records) SOMETIMES(kTornTail);
+  }
+  disk_.store->Crash(world_.draw().random());
+  durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  met_.clear();  // what was torn meets again, or never did; the rest is checked before
+  world_.DiskChanged(*this);
+}
+
+void Node::Pause(int64_t until_us) {
+  SOMETIMES(kPaused);
+  paused_until_us_ = std::max(paused_until_us_, until_us);
+  if (up()) process_->next_tick_us = -1;
+  Wake(until_us);
+}
+
+bool Node::paused() const { return world_.now_us() < paused_until_us_; }
+
+void Node::FailSyncs() {
+  if (!up()) return;
+  SOMETIMES(kSyncFailed);
+  process_->log_failed = true;
+  process_->log->FailSyncs();
+  Wake(world_.now_us());
+}
+
+void Node::FailFlushes() {
+  if (!up()) return;
+  SOMETIMES(kFlushFailed);
+  process_->store->FailFlushes();
+}
+
+// ---- ticks
+
+void Node::Wake(int64_t at_us) {
+  if (!process_) return;
+  at_us = std::max(at_us, paused_until_us_);
+  Process& p = *process_;
+  if (p.next_tick_us >= 0 && p.next_tick_us <= at_us) return;
+  p.next_tick_us = at_us;
+  world_.scheduler().At(at_us, [this, serial = serial_, at_us] {
+    if (serial != serial_ || process_->next_tick_us != at_us) return;
+    if (paused()) {
+      process_->next_tick_us = -1;
+      Wake(paused_until_us_);
+      return;
+    }
+    Tick();
+  });
+}
+
+void Node::Tick() {
+  Process& p = *process_;
+  p.next_tick_us = -1;
+  p.frames_in_tick = 0;
+  p.written.clear();
+  wall_ms_max_ = std::max(wall_ms_max_, WallMs());
+  if (!p.log->status().ok()) p.log_failed = true;
+  const bool was_failed = p.log_failed;
+  p.engine->BeginTick(Clocks());
+  std::deque<Input> inputs = std::move(p.inputs);
+  std::deque<Op> commands = std::move(p.commands);
+  p.inputs.clear();
+  p.commands.clear();
+  std::vector<uint64_t> resumed = std::move(p.resumed);
+  p.resumed.clear();
+  for (uint64_t id : resumed) {
+    auto it = p.suspended.find(id);
+    if (it == p.suspended.end()) continue;
+    Op op = std::move(it->second);
+    p.suspended.erase(it);
+    Run(std::move(op));
+  }
+  // A server takes what its sockets give, in any order.
+  while (!inputs.empty() || !commands.empty()) {
+    if (commands.empty() || (!inputs.empty() && world_.draw().Percent(50))) {
+      Feed(inputs.front());
+      inputs.pop_front();
+    } else {
+      Run(std::move(commands.front()));
+      commands.pop_front();
+    }
+  }
+  p.engine->EndTick();
+  if (p.frames_in_tick > 1) SOMETIMES(kManyFramesInTick);
+  if (!p.engine->status().ok()) {
+    world_.Log([&] { return label_ + " fails: " + p.engine->status().ToString(); });
+    // Nothing is acknowledged after a failure.
+    p.executed.clear();
+    world_.ProcessFailed(*this);
+    return;
+  }
+  if (was_failed) throw Violation(label_ + " goes on after a failed sync");
+  AfterTick();
+  world_.TickDone(*this);
+}
+
+void Node::AfterTick() {
+  Process& p = *process_;
+  NoteDurable();
+  for (Op& op : p.executed) {
+    op.hold = p.engine->hold_position();
+    if (op.needs_tick) op.need = std::max(op.need, op.hold);
+    p.waiting.push_back(std::move(op));
+  }
+  p.executed.clear();
+  Release();
+  ScheduleDisk();
+  Wake(world_.now_us() + options_.timer_us);
+}
+
+void Node::Release() {
+  Process& p = *process_;
+  const bool always = options_.engine.durability == engine::Durability::kAlways;
+  while (!p.waiting.empty()) {
+    Op& op = p.waiting.front();
+    if (op.held && p.log->durable() < op.hold) return;
+    if (op.held) op.last > op.first ? SOMETIMES(kHeldWrite) : SOMETIMES(kHeldRead);
+    if (always && disk_.log->durable < op.need) {
+      std::string text = label_ + " answers ";
+      for (const std::string& arg : op.args) text += arg + " ";
+      throw Violation(text + "with " + op.reply.ToString() + " before what the reply tells is on disk");
+    }
+    Op released = std::move(op);
+    p.waiting.pop_front();
+    world_.Released(*this, released);
+  }
+}
+
+void Node::ScheduleDisk() {
+  Process& p = *process_;
+  if (p.log->syncing() && !p.sync_pending && !p.log_failed) {
+    p.sync_pending = true;
+    const int64_t delay_us = world_.draw().Scale(options_.sync_min_us, options_.sync_max_us);
+    world_.scheduler().After(delay_us, [this, serial = serial_] {
+      if (serial != serial_) return;
+      process_->sync_pending = false;
+      process_->log->CompleteSync();
+      ScheduleDisk();
+      Wake(world_.now_us());
+    });
+  }
+  if (p.store->flushing() && !p.flush_pending) {
+    p.flush_pending = true;
+    world_.scheduler().After(world_.draw().Scale(1 * kMs, 200 * kMs), [this, serial = serial_] {
+      if (serial != serial_) return;
+      process_->flush_pending = false;
+      process_->store->CompleteFlush();
+      ScheduleDisk();
+      Wake(world_.now_us());
+    });
+  }
+}
+
+void Node::NoteDurable() {
+  Process& p = *process_;
+  while (!p.undurable.empty() && std::get<0>(p.undurable.front()) <= disk_.log->durable) {
+    Raise(durable_, std::get<1>(p.undurable.front()), std::get<2>(p.undurable.front()));
+    p.undurable.pop_front();
+  }
+}
+
+Vector Node::DurableNow() {
+  if (up()) NoteDurable();
+  return durable_;
+}
+
+void Node::Feed(const Input& input) {
+  engine::Engine& engine = *process_->engine;
+  switch (input.kind) {
+    case Input::Kind::kUp: engine.OnLinkUp(input.link, input.text, input.remote); break;
+    case Input::Kind::kMessage: engine.OnLinkMessage(input.link, *input.bytes); break;
+    case Input::Kind::kDown: engine.OnLinkDown(input.link); break;
+    case Input::Kind::kDialFailed: engine.OnDialFailed(input.text); break;
+  }
+}
+
+// ---- commands
+
+void Node::Submit(Op op) {
+  if (!up()) return;
+  process_->commands.push_back(std::move(op));
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+bool Node::ClientBusy(int client) const {
+  if (!up()) return true;
+  const uint64_t id = process_->clients[static_cast<size_t>(client)]->id;
+  return process_->suspended.count(id) != 0;
+}
+
+void Node::Run(Op op) {
+  Process& p = *process_;
+  command::Client& client = *p.clients[static_cast<size_t>(op.client)];
+  if (p.suspended.count(client.id) != 0) return;  // its owner waits
+  const auto args = Views(op.args);
+  Expectation expectation(*p.engine, client, args);
+
+  auto own = p.engine->replica().own();
+  const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
+  resp::Buffer out;
+  const engine::Outcome outcome = p.engine->Execute(client, args, out, *this);
+  if (outcome == engine::Outcome::kSuspended) {
+    if (!out.empty()) throw Violation("a suspended command has answered");
+    checkpoint_started_ = true;
+    p.suspended.emplace(client.id, std::move(op));
+    return;
+  }
+  resp::ReplyReader reader;
+  reader.Feed(out.view());
+  if (reader.Next() != resp::ReplyReader::State::kValue) {
+    throw Violation(label_ + " gives no reply to " + op.args[0] + ": " + std::string(out.view()));
+  }
+  op.reply = std::move(reader.value());
+  op.held = outcome == engine::Outcome::kHeld;
+  if (op.args[0] == "POLYARCH") checkpoint_started_ = false;
+
+  own = p.engine->replica().own();
+  if (own) {
+    op.origin = OrdinalOf(*own);
+    op.first = before;
+    op.last = p.engine->applied().Get(*own);
+    if (op.last < op.first) op.first = 0;  // minted anew
+  }
+  const bool wrote = op.last > op.first;
+  op.needs_tick = wrote;
+  auto touch = [&](const Key& key) {
+    auto it = p.touched.find(key);
+    if (it != p.touched.end()) op.need = std::max(op.need, it->second);
+    if (p.written.count(key) != 0) op.needs_tick = true;
+  };
+  for (const Key& key : op.keys) {
+    touch(key);
+    if (wrote) p.written.insert(key);
+  }
+  if (op.whole) {
+    op.need = std::max(op.need, p.touched_any);
+    if (!p.written.empty()) op.needs_tick = true;
+    if (wrote) p.written.insert(Key{});
+  }
+  if (p.written.count(Key{}) != 0 && !op.keys.empty()) op.needs_tick = true;
+
+  world_.Log([&] {
+    std::string text = label_ + " c" + std::to_string(op.client) + ": ";
+    for (const std::string& arg : op.args) text += (arg.empty() ? "''" : arg) + " ";
+    text += "-> " + op.reply.ToString();
+    if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
+    return text;
+  });
+  expectation.Check(*p.engine, client, op.reply, wrote, label_);
+  world_.Executed(*this, op);
+  p.executed.push_back(std::move(op));
+}
+
+// ---- Endpoint
+
+void Node::LinkUp(LinkId link, const std::string& dialed, const std::string& remote) {
+  process_->inputs.push_back({Input::Kind::kUp, link, dialed, remote, nullptr});
+  Wake(world_.now_us());
+}
+
+void Node::Message(LinkId link, std::shared_ptr<const std::string> bytes) {
+  process_->inputs.push_back({Input::Kind::kMessage, link, "", "", std::move(bytes)});
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+void Node::LinkDown(LinkId link) {
+  process_->inputs.push_back({Input::Kind::kDown, link, "", "", nullptr});
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+void Node::DialFailed(const std::string& address) {
+  process_->inputs.push_back({Input::Kind::kDialFailed, 0, address, "", nullptr});
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+// ---- engine::Host
+
+void Node::Send(engine::LinkId link, std::string_view message) { world_.network().Send(link, message); }
+size_t Node::Backlog(engine::LinkId link) const { return world_.network().Backlog(link); }
+void Node::CloseLink(engine::LinkId link) { world_.network().Close(link); }
+void Node::Dial(const std::string& address) { world_.network().Dial(process_->network_id, address); }
+
+void Node::Resume(uint64_t client_id) {
+  process_->resumed.push_back(client_id);
+  SOMETIMES(kCheckpoint);
+  Wake(world_.now_us() + 1);
+}
+
+void Node::Report(int severity, const std::string& line) {
+  ++reports_[static_cast<size_t>(std::clamp(severity, 0, 2))];
+  world_.Log([&] { return label_ + " reports (" + std::to_string(severity) + "): " + line; });
+  world_.Reported(*this, severity, line);
+}
+
+void Node::ForEachClient(const std::function<void(command::Client&)>& visit) {
+  for (auto& client : process_->clients) visit(*client);
+}
+
+// ---- engine::Probe
+
+uint32_t Node::OrdinalOf(clock::OriginIndex index) {
+  Process& p = *process_;
+  const size_t i = clock::IndexOf(index);
+  while (p.ordinals.size() <= i) {
+    auto next = static_cast<clock::OriginIndex>(p.ordinals.size());
+    p.ordinals.push_back(world_.history().Ordinal(p.engine->origins().Get(next)));
+  }
+  return p.ordinals[i];
+}
+
+OracleState Node::StateOf(const crdt::KeyState& state) {
+  OracleState out;
+  for (const crdt::Version& v : state.versions) {
+    out.versions.push_back(
+        {{OrdinalOf(v.dot.origin()), v.dot.sequence()}, v.hlc.bits, v.never, v.absent, v.value});
+  }
+  for (const crdt::ExpiryVersion& x : state.expiries) {
+    out.expiries.push_back({{OrdinalOf(x.dot.origin()), x.dot.sequence()}, x.time_ms});
+  }
+  for (const crdt::CounterEntry& e : state.counters) {
+    if (!e.live()) continue;
+    OracleState::Sum sum{.origin = OrdinalOf(e.origin)};
+    if (e.total.is_real || e.cleared_total.is_real) {
+      sum.any_real = true;
+      sum.real = e.total.AsReal() - e.cleared_total.AsReal();
+    } else {
+      sum.integer = static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
+    }
+    out.counters.push_back(sum);
+  }
+  std::sort(out.versions.begin(), out.versions.end());
+  std::sort(out.expiries.begin(), out.expiries.end());
+  std::sort(out.counters.begin(), out.counters.end(),
+            [](const auto& a, const auto& b) { return a.origin < b.origin; });
+  return out;
+}
+
+void Node::FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) {
+  dictionary_ = &dictionary;
+  deps_ = deps;
+  HandleFrame();
+}
+
+void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) {
+  frame_ = frame;
+  frame_bytes_ = bytes;
+  frame_own_ = own;
+  HandleFrame();
+}
+
+void Node::HandleFrame() {
+  if (!frame_ || dictionary_ == nullptr) return;
+  const wire::Frame frame = *frame_;
+  frame_.reset();
+  History& history = world_.history();
+  const wire::Dictionary& dictionary = *dictionary_;
+  dictionary_ = nullptr;
+  const clock::OriginTable& table = process_->engine->origins();
+  const FrameFacts& facts = frame_own_ ? history.AddOwn(frame, frame_bytes_, dictionary, deps_, table)
+                                       : history.CheckForeign(frame, frame_bytes_);
+  const uint32_t origin = history.Ordinal(frame.origin);
+  world_.Log([&] {
+    std::string text = label_ + (frame_own_ ? " writes " : " applies ") +
+                       history.Name({origin, frame.first}) + ".." + std::to_string(frame.last());
+    if (facts.empty) text += frame.solid ? " (a solid claim)" : " (a claim)";
+    for (const Key& key : facts.keys) text += " " + std::to_string(key.first) + "/" + key.second;
+    return text + " after " + history.Text(facts.deps);
+  });
+  if (frame_own_) {
+    // A stamp far ahead of all clocks that this node was given came from somebody else's bad clock.
+    const int64_t slack_ms = options_.engine.clock_skew_ms_max + kStampSlackMs * (boots_ + 1);
+    const auto stamp_ms = static_cast<int64_t>(facts.hlc_last >> 16);
+    if (stamp_ms > wall_ms_max_ + slack_ms) {
+      throw Violation(label_ + " stamps " + history.Name({origin, frame.last()}) + " " +
+                      std::to_string(stamp_ms - wall_ms_max_) + " ms ahead of its own clock");
+    }
+  }
+  NoteFrame(facts, origin, frame.first, frame_own_);
+}
+
+void Node::NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own) {
+  Process& p = *process_;
+  History& history = world_.history();
+  const Dot dot{origin, first};
+  if (At(p.applied, origin) + 1 != first) {
+    throw Violation(label_ + " applies " + history.Name(dot) + " after " +
+                    std::to_string(At(p.applied, origin)));
+  }
+  if (!Includes(p.applied, facts.deps)) {
+    throw Violation("causality: " + label_ + " applies " + history.Name(dot) + " without its causes: has " +
+                    history.Text(p.applied) + " needs " + history.Text(facts.deps));
+  }
+  NoteMeetings(facts, origin, own);
+  Raise(p.applied, origin, facts.last);
+  const log::Position end = p.log->end();
+  p.undurable.emplace_back(end, origin, facts.last);
+  for (const Key& key : facts.keys) p.touched[key] = end;
+  if (!facts.keys.empty() || !facts.flushed.empty()) p.touched_any = end;
+  for (uint8_t db : facts.flushed) {
+    for (const auto& [key, place] : history.oracle().keys()) {
+      if (db == crdt::kAllDatabases || db == key.first) p.touched[key] = end;
+    }
+  }
+  ++p.frames_in_tick;
+  last_append_us_ = world_.now_us();
+  if (!facts.empty) last_nonempty_us_ = world_.now_us();
+  if (!own) world_.FrameArrived(*this, origin);
+}
+
+void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
+  Process& p = *process_;
+  History& history = world_.history();
+  for (const FrameFacts::Put& put : facts.puts) {
+    if (put.key.first == crdt::kReservedDatabase || (own && !put.resolve)) continue;
+    // What stands beside it: as of all that was applied before, and this frame up to it.
+    Vector seen = p.applied;
+    Raise(seen, origin, put.sequence);
+    std::vector<OracleState::Version> versions = history.oracle().VersionsOf(put.key, seen);
+    if (versions.size() < 2) continue;
+    const OracleState::Version* added = nullptr;
+    for (const auto& v : versions) {
+      if (v.dot == Dot{origin, put.sequence}) added = &v;
+    }
+    if (added == nullptr) continue;  // replaced by the same change
+    const OracleState::Version* winner = world_.Winner(*this, put.key, versions);
+    SOMETIMES(kConflict);
+    if (versions.size() > 2) SOMETIMES(kThreeSiblings);
+    if (winner == nullptr) continue;
+    auto note = [&](const OracleState::Version& shown, const OracleState::Version& lost) {
+      if (shown.absent == lost.absent && shown.value == lost.value) return;
+      const auto [low, high] = std::minmax(shown.dot, lost.dot);
+      met_[{put.key, low.origin, high.origin}] = {low, high, world_.now_us()};
+      world_.Log([&] {
+        return label_ + " meets " + history.Name(low) + " and " + history.Name(high) + " at " + put.key.second;
+      });
+    };
+    for (const auto& v : versions) {
+      if (winner == added ? &v != added : &v == added) note(*winner, v);
+    }
+  }
+}
+
+}  // namespace polyarch::sim

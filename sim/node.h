@@ -1,0 +1,249 @@
+// One simulated machine: a disk that outlives its processes, a wall clock of its own, and at times a
+// process: the very Engine of the server over a memory log and a memory store, driven in ticks.
+//
+// The node does what net/ and server/ do for a real one: collects messages and commands until the
+// next tick, holds replies until the log is durable, completes syncs and flushes after a while, ends
+// the process when the engine reports a failure. And it watches: each tick, each frame and each reply
+// is checked against what the world knows.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/engine.h"
+#include "log/memory_log.h"
+#include "resp/reply.h"
+#include "sim/history.h"
+#include "sim/network.h"
+#include "storage/memory_store.h"
+
+namespace polyarch::sim {
+
+class World;
+
+// A machine's disk: a value; copies are backups and clones.
+struct Disk {
+  std::shared_ptr<log::MemoryLogDisk> log = std::make_shared<log::MemoryLogDisk>();
+  std::shared_ptr<storage::MemoryStoreDisk> store = std::make_shared<storage::MemoryStoreDisk>();
+
+  Disk Copy() const;
+};
+
+// One command of a client, on its way.
+struct Op {
+  uint64_t id = 0;
+  int client = 0;                    // of this node
+  std::vector<std::string> args;
+  std::vector<Key> keys;             // that it reads or writes; empty and `whole`: all of them
+  bool whole = false;
+  int64_t amount = 0;                // of a tracked counter
+  std::function<void(Op&, const resp::Value&)> done;  // when the reply is released
+
+  // As it ran.
+  uint32_t origin = 0;               // what it wrote: (first, last] of this origin
+  uint64_t first = 0;
+  uint64_t last = 0;
+  log::Position need = 0;            // the reply may leave when this much is durable
+  log::Position hold = 0;            // the engine's word on the same
+  bool held = false;
+  bool needs_tick = false;           // `need` is where this tick ends
+  Vector seen;                       // what the reply shows
+  resp::Value reply;
+};
+
+enum class EndOfProcess : uint8_t {
+  kStopped,  // SIGTERM: all is synced
+  kKilled,   // the operating system lives on: all that was committed is there
+  kPower,    // what was not synced is torn anywhere
+};
+
+class Node final : public engine::Host,
+                   public engine::Probe,
+                   public command::ServerHost,
+                   public Endpoint {
+ public:
+  struct Options {
+    std::string leader;
+    std::string address;
+    int place = 0;
+    std::vector<std::string> join;
+    engine::Options engine;            // limits and durability; the rest is set here
+    int64_t timer_us = 10 * kMs;
+    int64_t gather_us = 0;             // from a wake-up to the tick
+    int64_t sync_min_us = 100;
+    int64_t sync_max_us = 5 * kMs;
+    int clients = 3;
+  };
+
+  Node(World& world, Options options, Disk disk);
+  ~Node() override;
+
+  // ---- life
+  void Start();
+  void End(EndOfProcess how);
+  void Pause(int64_t until_us);
+  bool up() const { return process_ != nullptr; }
+  bool paused() const;
+  bool may_write() const { return up() && process_->engine->may_write(); }
+  void SetDisk(Disk disk) { disk_ = std::move(disk); }
+  const Disk& disk() const { return disk_; }
+  // From now on the log's syncs fail, or the store's flushes.
+  void FailSyncs();
+  void FailFlushes();
+
+  // ---- clocks
+  int64_t WallMs() const;
+  void SetOffset(int64_t offset_us) { offset_us_ = offset_us; }
+  int64_t offset_us() const { return offset_us_; }
+  void SetDrift(int64_t ppm);
+
+  // ---- clients
+  // Runs at the next tick, if the process lives until then.
+  void Submit(Op op);
+  int clients() const { return options_.clients; }
+  bool ClientBusy(int client) const;
+
+  // ---- looking in
+  engine::Engine& engine() { return *process_->engine; }
+  const Options& options() const { return options_; }
+  Options& mutable_options() { return options_; }
+  const std::string& name() const { return label_; }
+  // What this process has applied, as its frames told; and what is durable on its disk.
+  const Vector& applied() const { return process_->applied; }
+  const Vector& durable() const { return durable_; }
+  int64_t last_append_us() const { return last_append_us_; }
+  int64_t last_nonempty_us() const { return last_nonempty_us_; }
+  uint32_t boots() const { return boots_; }
+  bool lost_data() const { return lost_data_; }
+  void SetLostData() { lost_data_ = true; }
+  Vector DurableNow();
+  OracleState StateOf(const crdt::KeyState& state);
+  uint32_t OrdinalOf(clock::OriginIndex index);
+  bool in_checkpoint() const { return checkpoint_started_ && up(); }
+  // Pairs of concurrent versions that met here: key and origins -> the newest pair.
+  struct Met {
+    Dot first;
+    Dot second;
+    int64_t time_us = 0;
+  };
+  using MetKey = std::tuple<Key, uint32_t, uint32_t>;
+  const std::map<MetKey, Met>& met() const { return met_; }
+  uint64_t reports(int severity) const { return reports_[static_cast<size_t>(severity)]; }
+
+  // ---- Endpoint
+  void LinkUp(LinkId link, const std::string& dialed, const std::string& remote) override;
+  void Message(LinkId link, std::shared_ptr<const std::string> bytes) override;
+  void LinkDown(LinkId link) override;
+  void DialFailed(const std::string& address) override;
+
+  // ---- engine::Host
+  void Send(engine::LinkId link, std::string_view message) override;
+  size_t Backlog(engine::LinkId link) const override;
+  void CloseLink(engine::LinkId link) override;
+  void Dial(const std::string& address) override;
+  void Resume(uint64_t client_id) override;
+  void Report(int severity, const std::string& line) override;
+
+  // ---- engine::Probe
+  void FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) override;
+  void FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) override;
+
+  // ---- command::ServerHost: a server with nothing to configure
+  void ForEachClient(const std::function<void(command::Client&)>& visit) override;
+  bool KillClient(uint64_t) override { return false; }
+  size_t ClientOutputBytes(uint64_t) const override { return 0; }
+  std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view) override { return {}; }
+  base::Status ConfigSet(std::string_view, std::string_view) override { return {}; }
+  void ConfigResetStat() override {}
+  bool CheckPassword(std::string_view, std::string_view) override { return true; }
+  bool password_required() const override { return false; }
+  void InfoSection(std::string_view, std::string&) override {}
+  void Shutdown() override {}
+  void Sleep(double) override {}
+  int64_t WallMicros() override { return WallMs() * 1000; }
+  void CountCommand(std::string_view) override {}
+
+ private:
+  struct Input {
+    enum class Kind : uint8_t { kUp, kMessage, kDown, kDialFailed } kind;
+    LinkId link = 0;
+    std::string text;
+    std::string remote;
+    std::shared_ptr<const std::string> bytes;
+  };
+  struct Process {
+    uint64_t network_id = 0;
+    std::unique_ptr<log::MemoryLog> log;
+    std::unique_ptr<storage::MemoryStore> store;
+    std::unique_ptr<engine::Engine> engine;
+    std::deque<Input> inputs;
+    std::deque<Op> commands;
+    std::vector<std::unique_ptr<command::Client>> clients;
+    std::map<uint64_t, Op> suspended;       // by client id
+    std::vector<uint64_t> resumed;
+    std::vector<Op> executed;               // in this tick
+    std::deque<Op> waiting;                 // for the disk, in order
+    std::set<Key> written;                  // by commands of this tick
+    std::map<Key, log::Position> touched;   // by the frame that ends there
+    log::Position touched_any = 0;
+    std::deque<std::tuple<log::Position, uint32_t, uint64_t>> undurable;
+    Vector applied;
+    std::vector<uint32_t> ordinals;         // by the process's origin index
+    bool sync_pending = false;
+    bool flush_pending = false;
+    int64_t next_tick_us = -1;
+    int frames_in_tick = 0;
+    bool log_failed = false;
+  };
+
+  void Wake(int64_t at_us);
+  void Tick();
+  void Feed(const Input& input);
+  void Run(Op op);
+  void Finish(Op& op);
+  void AfterTick();
+  void Release();
+  void ScheduleDisk();
+  engine::Clocks Clocks() const;
+  void NoteDurable();
+  void NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own);
+  void NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own);
+  void CheckStarted();
+  void HandleFrame();
+
+  World& world_;
+  Options options_;
+  Disk disk_;
+  std::string label_;
+  std::unique_ptr<Process> process_;
+  uint64_t serial_ = 0;  // of the process: events of an earlier one are void
+  uint32_t boots_ = 0;
+  int64_t paused_until_us_ = 0;
+  int64_t offset_us_ = 0;
+  int64_t drift_ppm_ = 0;
+  int64_t drift_since_us_ = 0;
+  int64_t wall_ms_max_ = 0;
+  Vector durable_;
+  bool lost_data_ = false;
+  bool checkpoint_started_ = false;
+  int64_t last_append_us_ = 0;
+  int64_t last_nonempty_us_ = 0;
+  std::map<MetKey, Met> met_;
+  uint64_t reports_[3] = {0, 0, 0};
+
+  // The frame that is being told, until both halves are there.
+  std::optional<wire::Frame> frame_;
+  std::string frame_bytes_;
+  bool frame_own_ = false;
+  const wire::Dictionary* dictionary_ = nullptr;
+  clock::VersionVector deps_;
+};
+
+}  // namespace polyarch::sim

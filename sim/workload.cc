@@ -1,0 +1,332 @@
+#include "sim/workload.h"
+
+#include <algorithm>
+
+#include "base/number.h"
+#include "command/table.h"
+#include "sim/marks.h"
+#include "sim/world.h"
+
+namespace polyarch::sim {
+
+namespace {
+
+bool StartsWith(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+// Errors that a client may get; anything else is a bug.
+bool AllowedError(std::string_view text) {
+  for (std::string_view prefix :
+       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "ERR no such key",
+        "ERR value is not an integer", "ERR value is not a valid float",
+        "ERR increment or decrement would overflow", "ERR increment would produce NaN",
+        "ERR no such entry", "ERR no such conflict", "ERR no such version", "ERR invalid expire time"}) {
+    if (StartsWith(text, prefix)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& keys, bool& whole) {
+  std::vector<std::string_view> views(args.begin(), args.end());
+  const command::Row* row = command::Table::Instance().Find(views);
+  keys.clear();
+  whole = false;
+  if (row == nullptr) return;
+  whole = (row->flags & command::kWholeKeyspace) != 0;
+  std::vector<size_t> indices;
+  command::KeyIndices(*row, views, indices);
+  for (size_t i : indices) keys.emplace_back(db, args[i]);
+}
+
+// ---- expectations
+
+Expectation::Expectation(engine::Engine& engine,
+                         const command::Client& client,
+                         const std::vector<std::string_view>& args)
+    : args_(args), now_ms_(engine.node_time_ms()) {
+  if (args.size() > 1) before_.push_back(Look(engine, client, args[1]));
+  if (args[0] == "RENAME") before_.push_back(Look(engine, client, args[2]));
+}
+
+Expectation::Seen Expectation::Look(engine::Engine& engine,
+                                    const command::Client& client,
+                                    std::string_view key) {
+  keyspace::Shown shown = engine.keys().Read(engine.keys().Ref(client.db, key));
+  Seen seen;
+  seen.exists = shown.exists();
+  seen.conflict = shown.kind == keyspace::Shown::Kind::kConflict;
+  char scratch[base::kInt64CharsMax];
+  if (seen.exists && !seen.conflict) seen.text = shown.Text(scratch);
+  seen.expire_ms = shown.expire_ms;
+  return seen;
+}
+
+std::string Expectation::After(engine::Engine& engine,
+                               const command::Client& client,
+                               std::string_view key,
+                               std::optional<std::string> text,
+                               std::optional<int64_t> expire_ms) {
+  Seen seen = Look(engine, client, key);
+  std::string name(key);
+  if (!text) return seen.exists ? "but " + name + " still exists" : "";
+  if (!seen.exists) return "but " + name + " does not exist";
+  if (seen.conflict) return "but " + name + " is in conflict";
+  if (seen.text != *text) return "but " + name + " is '" + seen.text + "' instead of '" + *text + "'";
+  if (expire_ms && seen.expire_ms != *expire_ms) {
+    return "but " + name + " expires at " + std::to_string(seen.expire_ms) + " instead of " +
+           std::to_string(*expire_ms);
+  }
+  return "";
+}
+
+std::string Expectation::Judge(engine::Engine& engine,
+                               const command::Client& client,
+                               const resp::Value& reply) {
+  using Type = resp::Value::Type;
+  const std::string_view name = args_[0];
+  if (reply.is_error()) {
+    if (!AllowedError(reply.text)) return "which is no error to expect";
+    if (StartsWith(reply.text, "CONFLICT ")) {
+      SOMETIMES(kConflictRefused);
+      if (name == "GET" && !before_[0].conflict) return "but there is no conflict";
+    }
+    if (StartsWith(reply.text, "NOTYET ")) SOMETIMES(kNotYet);
+    if (StartsWith(reply.text, "HISTORY ")) SOMETIMES(kRefusedWrite);
+    return "";
+  }
+  auto is_bulk = [&](const std::string& text) { return reply.type == Type::kBulk && reply.text == text; };
+  if (name == "SET") {
+    const int64_t expire = args_.size() > 4 ? now_ms_ + *base::ParseInt64(args_[4]) : crdt::kNever;
+    return After(engine, client, args_[1], std::string(args_[2]), expire);
+  }
+  if (name == "GET" || name == "GETDEL") {
+    if (before_[0].exists ? !is_bulk(before_[0].text) : !reply.is_null()) return "which is not what it holds";
+    return name == "GETDEL" ? After(engine, client, args_[1], std::nullopt) : "";
+  }
+  if (name == "INCRBY") {
+    const int64_t old = before_[0].exists ? base::ParseInt64(before_[0].text).value_or(0) : 0;
+    const int64_t sum = old + *base::ParseInt64(args_[2]);
+    if (reply.type != Type::kInteger || reply.integer != sum) return "instead of " + std::to_string(sum);
+    return After(engine, client, args_[1], std::to_string(sum),
+                 before_[0].exists ? before_[0].expire_ms : crdt::kNever);
+  }
+  if (name == "INCRBYFLOAT") return After(engine, client, args_[1], reply.text);
+  if (name == "APPEND") {
+    return After(engine, client, args_[1], before_[0].text + std::string(args_[2]),
+                 before_[0].exists ? before_[0].expire_ms : crdt::kNever);
+  }
+  if (name == "DEL") {
+    if (reply.integer != (before_[0].exists ? 1 : 0)) return "which is not how many there were";
+    return After(engine, client, args_[1], std::nullopt);
+  }
+  if (name == "PEXPIRE" || name == "PERSIST") {
+    if (reply.integer != 1) return "";
+    if (before_[0].conflict) return "";
+    const int64_t expire = name == "PERSIST" ? crdt::kNever : now_ms_ + *base::ParseInt64(args_[2]);
+    return After(engine, client, args_[1], before_[0].text, expire);
+  }
+  if (name == "MSET") {
+    for (size_t i = 1; i + 1 < args_.size(); i += 2) {
+      bool again = std::find(args_.begin() + static_cast<ptrdiff_t>(i) + 2, args_.end(), args_[i]) != args_.end();
+      if (again) continue;
+      std::string bad = After(engine, client, args_[i], std::string(args_[i + 1]), crdt::kNever);
+      if (!bad.empty()) return bad;
+    }
+    return "";
+  }
+  if (name == "RENAME" && args_[1] != args_[2]) {
+    std::string bad = After(engine, client, args_[1], std::nullopt);
+    return bad.empty() ? After(engine, client, args_[2], before_[0].text, before_[0].expire_ms) : bad;
+  }
+  if (name == "FLUSHDB" || name == "FLUSHALL") {
+    return engine.keys().Size(client.db) == 0 ? "" : "but some keys still exist";
+  }
+  return "";
+}
+
+void Expectation::Check(engine::Engine& engine,
+                        const command::Client& client,
+                        const resp::Value& reply,
+                        bool wrote,
+                        const std::string& node) {
+  std::string bad = Judge(engine, client, reply);
+  if (bad.empty() && reply.is_error() && wrote) bad = "but it has written";
+  if (bad.empty()) return;
+  std::string text = node + " answers";
+  for (std::string_view arg : args_) text += " " + std::string(arg);
+  throw Violation(text + " with " + reply.ToString() + ", " + bad);
+}
+
+// ---- drawing
+
+std::string Workload::DrawKey() {
+  const auto& keys = profile_.keys;
+  // The first ones more often.
+  size_t a = world_.draw().Below(keys.size());
+  size_t b = world_.draw().Below(keys.size());
+  return keys[std::min(a, b)];
+}
+
+std::string Workload::DrawValue() {
+  const uint64_t n = next_value_++;
+  if (profile_.numeric && world_.draw().Percent(80)) return std::to_string(n * 1000);
+  std::string value = "v" + std::to_string(n);
+  if (world_.draw().OneIn(40)) value.append(world_.draw().Below(3000), 'x');
+  // Equal values by different writers are no conflict.
+  if (world_.draw().OneIn(25)) value = "same";
+  return value;
+}
+
+std::vector<std::string> Workload::DrawCommand(Node& node) {
+  const WorkloadProfile& p = profile_;
+  Draw& draw = world_.draw();
+  const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
+                              p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
+                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan};
+  auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
+  (void)node;
+  switch (draw.Weighted(weights)) {
+    case 0: return {"SET", DrawKey(), DrawValue()};
+    case 1: return {"SET", DrawKey(), DrawValue(), "PX", ttl()};
+    case 2: return {"GET", draw.Percent(30) && !p.tracked.empty() ? draw.Pick(p.tracked) : DrawKey()};
+    case 3: return {"INCRBY", DrawKey(), std::to_string(draw.Between(1, 9))};
+    case 4:
+      if (p.tracked.empty()) return {"GET", DrawKey()};
+      return {"INCRBY", draw.Pick(p.tracked), std::to_string(int64_t{1} << draw.Below(40))};
+    case 5: return {"INCRBYFLOAT", DrawKey(), draw.Percent(50) ? "0.5" : "1.25"};
+    case 6: return {"APPEND", DrawKey(), "a" + std::to_string(next_value_++)};
+    case 7: return {"DEL", DrawKey()};
+    case 8: return {"PEXPIRE", DrawKey(), ttl()};
+    case 9: return {"PERSIST", DrawKey()};
+    case 10: {
+      std::vector<std::string> args = {"MSET"};
+      for (int64_t n = draw.Between(1, 3); n > 0; --n) {
+        args.push_back(DrawKey());
+        args.push_back(DrawValue());
+      }
+      return args;
+    }
+    case 11: return {"GETDEL", DrawKey()};
+    case 12: return {"RENAME", DrawKey(), DrawKey()};
+    case 13:
+      if (!p.tracked.empty()) return {"GET", DrawKey()};  // tracked counters are never deleted
+      return {draw.Percent(50) ? "FLUSHDB" : "FLUSHALL"};
+    case 14: {
+      const std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
+      switch (draw.Below(5)) {
+        case 0: return {"POLICY", "SET", pattern, "lww"};
+        case 1: return {"POLICY", "SET", pattern, "lww", "DELETES"};
+        case 2: return {"POLICY", "SET", pattern, "siblings"};
+        case 3: return {"POLICY", "SET", pattern, "priority", world_.leader_name(1), world_.leader_name(0)};
+        default: return {"POLICY", "DEL", pattern};
+      }
+    }
+    case 15: return {"POLYARCH", "CHECKPOINT"};
+    case 16: return draw.Percent(50) ? std::vector<std::string>{"DBSIZE"} : std::vector<std::string>{"KEYS", "*"};
+    default: return {"PING"};
+  }
+}
+
+void Workload::Give(Node& node, int client, std::vector<std::string> args) {
+  Op op;
+  op.id = world_.NextOp();
+  op.client = client;
+  KeysOf(args, client == 2 ? 1 : 0, op.keys, op.whole);
+  if (args[0] == "INCRBY" && StartsWith(args[1], kTrackedPrefix)) op.amount = *base::ParseInt64(args[2]);
+  op.args = std::move(args);
+  node.Submit(std::move(op));
+}
+
+// CONFLICT GET, then, with its token, RESOLVE: at once, later, or at another leader; or a look into the
+// log of decided conflicts and RESTORE.
+void Workload::Resolve(Node& node, int client) {
+  Draw& draw = world_.draw();
+  const uint8_t db = client == 2 ? 1 : 0;
+  if (!tokens_.empty() && draw.Percent(60)) {
+    const size_t i = draw.Below(tokens_.size());
+    Token token = tokens_[i];
+    if (draw.Percent(50)) tokens_.erase(tokens_.begin() + static_cast<ptrdiff_t>(i));
+    if (token.db == db) {
+      Op op;
+      op.id = world_.NextOp();
+      op.client = client;
+      op.args = {"CONFLICT", "RESOLVE", token.key, token.token, DrawValue()};
+      KeysOf(op.args, db, op.keys, op.whole);
+      op.done = [](Op&, const resp::Value& reply) {
+        if (!reply.is_error()) SOMETIMES(kResolved);
+      };
+      node.Submit(std::move(op));
+      return;
+    }
+  }
+  Op op;
+  op.id = world_.NextOp();
+  op.client = client;
+  if (draw.Percent(80)) {
+    const std::string key = DrawKey();
+    op.args = {"CONFLICT", "GET", key};
+    op.done = [this, db, key](Op&, const resp::Value& reply) {
+      if (reply.items.size() < 2 || reply.items[0].text.empty()) return;
+      if (tokens_.size() < 20) tokens_.push_back({db, key, reply.items[0].text});
+    };
+  } else {
+    op.args = {"CONFLICT", "LOG", "COUNT", "3"};
+    op.done = [this, &node, client](Op&, const resp::Value& reply) {
+      // A map an entry: id, ..., lost: a list of [value, leader, ms, tag].
+      if (reply.items.empty() || !world_.draw().Percent(50)) return;
+      const resp::Value& entry = reply.items[world_.draw().Below(reply.items.size())];
+      std::string id;
+      std::string tag;
+      std::string key;
+      for (size_t i = 0; i + 1 < entry.items.size(); i += 2) {
+        const std::string& field = entry.items[i].text;
+        const resp::Value& value = entry.items[i + 1];
+        if (field == "id") id = value.text.empty() ? std::to_string(value.integer) : value.text;
+        if (field == "key") key = value.text;
+        if (field == "lost" && !value.items.empty() && value.items[0].items.size() > 3) {
+          tag = value.items[0].items[3].text;
+        }
+      }
+      if (id.empty() || tag.empty() || StartsWith(key, kTrackedPrefix)) return;
+      if (world_.draw().Percent(50)) Give(node, client, {"CONFLICT", "RESTORE", id, tag});
+    };
+  }
+  KeysOf(op.args, db, op.keys, op.whole);
+  node.Submit(std::move(op));
+}
+
+void Workload::Step() {
+  Draw& draw = world_.draw();
+  std::vector<Node*> writers = world_.Writers();
+  if (writers.empty()) return;
+  if (draw.Percent(profile_.burst_percent) && writers.size() > 1) {
+    // The same key at several leaders in one instant.
+    SOMETIMES(kSameInstant);
+    const std::string key = DrawKey();
+    for (Node* node : writers) {
+      if (draw.Percent(20)) continue;
+      std::vector<std::string> args = DrawCommand(*node);
+      if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
+          !StartsWith(args[1], kTrackedPrefix)) {
+        args[1] = key;
+      }
+      Give(*node, 0, std::move(args));
+    }
+    return;
+  }
+  Node& node = *draw.Pick(writers);
+  const int client = static_cast<int>(draw.Below(static_cast<uint64_t>(node.clients())));
+  if (node.ClientBusy(client)) return;
+  for (int64_t n = draw.OneIn(5) ? draw.Between(2, 12) : 1; n > 0; --n) {
+    if (profile_.conflict != 0 && draw.Percent(profile_.conflict)) {
+      Resolve(node, client);
+    } else {
+      Give(node, client, DrawCommand(node));
+    }
+  }
+}
+
+}  // namespace polyarch::sim

@@ -1,0 +1,288 @@
+// CLIENT: what a connection says about itself, and what can be seen and done about the others.
+#include <algorithm>
+#include <vector>
+
+#include "base/number.h"
+#include "command/families.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+
+bool CheckClientName(Context& c, std::string_view name) {
+  constexpr size_t kNameBytesMax = 1024;  // a name is kept and listed for every connection
+  if (name.size() > kNameBytesMax) {
+    c.reply.Error("LIMIT client name longer than 1024 bytes");
+    return false;
+  }
+  if (!IsPlainName(name)) {
+    c.reply.Error("ERR Client names cannot contain spaces, newlines or special characters.");
+    return false;
+  }
+  return true;
+}
+
+void ClientReply(Context& c) {
+  using Mode = Client::ReplyMode;
+  if (EqualsIgnoreCase(c.args[2], "on")) {
+    c.client.reply_mode = Mode::kOn;
+    c.reply.Ok();
+  } else if (EqualsIgnoreCase(c.args[2], "off")) {
+    c.client.reply_mode = Mode::kOff;
+  } else if (EqualsIgnoreCase(c.args[2], "skip")) {
+    if (c.client.reply_mode != Mode::kOff) c.client.reply_mode = Mode::kSkipNext;
+  } else {
+    ReplySyntaxError(c);
+  }
+}
+
+namespace {
+
+void ClientSetname(Context& c) {
+  if (!CheckClientName(c, c.args[2])) return;
+  c.client.name = c.args[2];
+  c.reply.Ok();
+}
+
+void ClientGetname(Context& c) {
+  c.client.name.empty() ? c.reply.Null() : c.reply.Bulk(c.client.name);
+}
+
+void ClientSetinfo(Context& c) {
+  bool library_name = EqualsIgnoreCase(c.args[2], "lib-name");
+  if (!library_name && !EqualsIgnoreCase(c.args[2], "lib-ver")) {
+    return c.reply.Error("ERR Unrecognized option '" + std::string(c.args[2].substr(0, 128)) + "'");
+  }
+  std::string_view value = c.args[3];
+  if (!IsPlainName(value) || value.size() > 256) {
+    return c.reply.Error("ERR " + ToLower(c.args[2]) +
+                         " cannot contain spaces, newlines or special characters.");
+  }
+  (library_name ? c.client.library_name : c.client.library_version) = value;
+  c.reply.Ok();
+}
+
+void ClientId(Context& c) { c.reply.Integer(static_cast<int64_t>(c.client.id)); }
+
+// One line of CLIENT LIST: what Redis shows, as far as it exists here.
+std::string ClientLine(Context& c, const Client& client) {
+  std::string line;
+  auto field = [&line](std::string_view name, std::string_view value) {
+    if (!line.empty()) line += ' ';
+    line.append(name).append("=").append(value);
+  };
+  auto number = [&field](std::string_view name, int64_t value) {
+    field(name, base::FormatInt64(value));
+  };
+  number("id", static_cast<int64_t>(client.id));
+  field("addr", client.address);
+  field("laddr", client.local_address);
+  field("name", client.name);
+  number("age", std::max<int64_t>(0, c.now_ms - client.created_ms) / 1000);
+  number("idle", std::max<int64_t>(0, c.now_ms - client.active_ms) / 1000);
+  field("flags", client.no_evict ? "e" : "N");
+  number("db", client.db);
+  number("sub", 0);
+  number("psub", 0);
+  number("ssub", 0);
+  number("multi", -1);
+  number("omem", static_cast<int64_t>(c.server.ClientOutputBytes(client.id)));
+  field("events", "r");
+  field("cmd", client.last_command.empty() ? "NULL" : client.last_command);
+  field("user", client.user);
+  number("redir", -1);
+  number("resp", client.protocol);
+  field("lib-name", client.library_name);
+  field("lib-ver", client.library_version);
+  line += '\n';
+  return line;
+}
+
+void ClientInfo(Context& c) { c.reply.Verbatim(ClientLine(c, c.client)); }
+
+// The kinds that Redis knows; all clients here are normal ones. False: no such kind.
+bool ReadClientType(Context& c, std::string_view word, bool& matches_all) {
+  matches_all = EqualsIgnoreCase(word, "normal");
+  if (matches_all || EqualsIgnoreCase(word, "master") || EqualsIgnoreCase(word, "slave") ||
+      EqualsIgnoreCase(word, "replica") || EqualsIgnoreCase(word, "pubsub")) {
+    return true;
+  }
+  c.reply.Error("ERR Unknown client type '" + std::string(word.substr(0, 128)) + "'");
+  return false;
+}
+
+void ClientList(Context& c) {
+  bool everyone = true;
+  std::vector<uint64_t> ids;
+  bool by_id = false;
+  if (c.count() == 4 && EqualsIgnoreCase(c.args[2], "type")) {
+    if (!ReadClientType(c, c.args[3], everyone)) return;
+  } else if (c.count() > 3 && EqualsIgnoreCase(c.args[2], "id")) {
+    by_id = true;
+    for (std::string_view text : c.args.subspan(3)) {
+      auto id = ReadInteger(c, text, "ERR Invalid client ID");
+      if (!id) return;
+      ids.push_back(static_cast<uint64_t>(*id));
+    }
+  } else if (c.count() != 2) {
+    return ReplySyntaxError(c);
+  }
+  std::vector<std::pair<uint64_t, std::string>> lines;
+  c.server.ForEachClient([&](Client& client) {
+    if (!everyone) return;
+    if (by_id && std::find(ids.begin(), ids.end(), client.id) == ids.end()) return;
+    lines.emplace_back(client.id, ClientLine(c, client));
+  });
+  std::sort(lines.begin(), lines.end());
+  std::string text;
+  for (const auto& [id, line] : lines) text += line;
+  c.reply.Verbatim(text);
+}
+
+struct KillFilter {
+  std::optional<uint64_t> id;
+  std::optional<std::string_view> address;
+  std::optional<std::string_view> local_address;
+  std::optional<std::string_view> user;
+  bool type_matches = true;
+  bool skip_self = true;
+
+  bool Matches(const Client& client, const Client& self) const {
+    if (!type_matches || (skip_self && &client == &self)) return false;
+    if (id && client.id != *id) return false;
+    if (address && client.address != *address) return false;
+    if (local_address && client.local_address != *local_address) return false;
+    return !user || client.user == *user;
+  }
+};
+
+bool ReadKillOption(Context& c, std::string_view word, std::string_view value, KillFilter& filter) {
+  if (EqualsIgnoreCase(word, "id")) {
+    constexpr std::string_view kError = "ERR client-id should be greater than 0";
+    auto id = ReadInteger(c, value, kError);
+    if (id && *id < 1) c.reply.Error(kError);
+    if (!id || *id < 1) return false;
+    filter.id = static_cast<uint64_t>(*id);
+    return true;
+  }
+  if (EqualsIgnoreCase(word, "type")) return ReadClientType(c, value, filter.type_matches);
+  if (EqualsIgnoreCase(word, "addr")) {
+    filter.address = value;
+    return true;
+  }
+  if (EqualsIgnoreCase(word, "laddr")) {
+    filter.local_address = value;
+    return true;
+  }
+  if (EqualsIgnoreCase(word, "user")) {
+    filter.user = value;
+    if (value == "default") return true;
+    c.reply.Error("ERR No such user '" + std::string(value.substr(0, 128)) + "'");
+    return false;
+  }
+  if (EqualsIgnoreCase(word, "skipme")) {
+    filter.skip_self = EqualsIgnoreCase(value, "yes");
+    if (filter.skip_self || EqualsIgnoreCase(value, "no")) return true;
+  }
+  ReplySyntaxError(c);
+  return false;
+}
+
+// Closes the clients that match; this one only after its reply. Returns how many.
+int64_t KillClients(Context& c, const KillFilter& filter) {
+  std::vector<uint64_t> ids;
+  bool self = false;
+  c.server.ForEachClient([&](Client& client) {
+    if (!filter.Matches(client, c.client)) return;
+    &client == &c.client ? self = true : (ids.push_back(client.id), true);
+  });
+  int64_t killed = 0;
+  for (uint64_t id : ids) killed += c.server.KillClient(id) ? 1 : 0;
+  if (self) c.close = true;
+  return killed + (self ? 1 : 0);
+}
+
+void ClientKill(Context& c) {
+  KillFilter filter;
+  if (c.count() == 3) {
+    filter.address = c.args[2];
+    filter.skip_self = false;
+    if (KillClients(c, filter) == 0) return c.reply.Error("ERR No such client");
+    return c.reply.Ok();
+  }
+  for (size_t i = 2; i < c.count(); i += 2) {
+    if (i + 1 == c.count()) return ReplySyntaxError(c);
+    if (!ReadKillOption(c, c.args[i], c.args[i + 1], filter)) return;
+  }
+  c.reply.Integer(KillClients(c, filter));
+}
+
+void SetSwitch(Context& c, bool& value) {
+  bool on = EqualsIgnoreCase(c.args[2], "on");
+  if (!on && !EqualsIgnoreCase(c.args[2], "off")) return ReplySyntaxError(c);
+  value = on;
+  c.reply.Ok();
+}
+
+void ClientNoEvict(Context& c) { SetSwitch(c, c.client.no_evict); }
+void ClientNoTouch(Context& c) { SetSwitch(c, c.client.no_touch); }
+
+}  // namespace
+
+void AddClientFamily(std::vector<Row>& rows) {
+  static constexpr Row kRows[] = {
+      {.name = "client", .arity = -2, .categories = "@slow",
+       .summary = "Looks after client connections", .since = "2.4.0", .group = "connection",
+       .complexity = "Depends on the subcommand"},
+      {.name = "client|setname", .arity = 3, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientSetname,
+       .summary = "Names the connection", .since = "2.6.9", .group = "connection",
+       .complexity = "O(1)", .syntax = "connection-name"},
+      {.name = "client|getname", .arity = 2, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientGetname,
+       .summary = "Returns the name of the connection", .since = "2.6.9", .group = "connection",
+       .complexity = "O(1)"},
+      {.name = "client|setinfo", .arity = 4, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientSetinfo,
+       .summary = "Notes the library that the client uses", .since = "7.2.0", .group = "connection",
+       .complexity = "O(1)", .syntax = "attr:(LIB-NAME libname|LIB-VER libver)"},
+      {.name = "client|id", .arity = 2, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientId,
+       .summary = "Returns the id of the connection", .since = "5.0.0", .group = "connection",
+       .complexity = "O(1)"},
+      {.name = "client|list", .arity = -2, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection", .handler = ClientList,
+       .summary = "Lists the connections", .since = "2.4.0", .group = "connection",
+       .complexity = "O(N) where N is the number of connections",
+       .syntax = "TYPE normal_master_replica_pubsub:(NORMAL|MASTER|REPLICA|PUBSUB)?@5.0.0 ID "
+                 "id:{client-id:integer*}?@6.2.0", .tips = "nondeterministic_output"},
+      {.name = "client|info", .arity = 2, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientInfo,
+       .summary = "Describes the connection", .since = "6.2.0", .group = "connection",
+       .complexity = "O(1)", .tips = "nondeterministic_output"},
+      {.name = "client|kill", .arity = -3, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection", .handler = ClientKill,
+       .summary = "Closes connections", .since = "2.4.0", .group = "connection",
+       .complexity = "O(N) where N is the number of connections",
+       .syntax = "filter:(ip:port~2.8.12|new-format:(ID client-id:integer?@2.8.12|TYPE "
+                 "normal_master_slave_pubsub:(NORMAL|MASTER@3.2.0|SLAVE|REPLICA@5.0.0|PUBSUB)?@2.8.12|USER "
+                 "username?|ADDR ip:port?|LADDR ip:port?@6.2.0|SKIPME yes/no?)*)"},
+      {.name = "client|reply", .arity = 3, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientReply,
+       .summary = "Turns replies to this connection on or off", .since = "3.2.0",
+       .group = "connection", .complexity = "O(1)", .syntax = "on_off_skip:(ON|OFF|SKIP)"},
+      {.name = "client|no-evict", .arity = 3, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection", .handler = ClientNoEvict,
+       .summary = "Exempts the connection from eviction", .since = "7.0.0", .group = "connection",
+       .complexity = "O(1)", .syntax = "enabled:(ON|OFF)"},
+      {.name = "client|no-touch", .arity = 3, .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection", .handler = ClientNoTouch,
+       .summary = "Keeps reads of this connection from counting as use", .since = "7.2.0",
+       .group = "connection", .complexity = "O(1)", .syntax = "enabled:(ON|OFF)"},
+      {.name = "client|help", .arity = 2, .flags = kLoading | kStale,
+       .categories = "@slow @connection", .handler = ContainerHelp, .summary = "Print this help",
+       .since = "5.0.0", .group = "connection", .complexity = "O(1)"},
+  };
+  rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+}
+
+}  // namespace polyarch::command

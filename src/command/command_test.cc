@@ -1,0 +1,496 @@
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "command/command_test_env.h"
+#include "command/docs.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+namespace {
+
+using crdt::EffectKind;
+
+std::string_view NameOf(std::initializer_list<std::string_view> args) {
+  std::vector<std::string_view> list(args);
+  const Row* row = Table::Instance().Find(list);
+  return row == nullptr ? "none" : row->name;
+}
+
+// ---- the table
+
+TEST(Table, FindsInAnyCase) {
+  EXPECT_EQ(NameOf({"get"}), "get");
+  EXPECT_EQ(NameOf({"GeT", "k"}), "get");
+  EXPECT_EQ(NameOf({"INCRBYFLOAT"}), "incrbyfloat");
+  EXPECT_EQ(NameOf({"CONFIG", "GET", "x"}), "config|get");
+  EXPECT_EQ(NameOf({"client", "No-Evict"}), "client|no-evict");
+  EXPECT_EQ(NameOf({"config"}), "config");
+}
+
+TEST(Table, FindsNothingElse) {
+  bool container = true;
+  std::vector<std::string_view> args{"nosuch"};
+  EXPECT_EQ(Table::Instance().Find(args, &container), nullptr);
+  EXPECT_FALSE(container);
+  args = {"config", "nosuch"};
+  EXPECT_EQ(Table::Instance().Find(args, &container), nullptr);
+  EXPECT_TRUE(container);
+  EXPECT_EQ(NameOf({""}), "none");
+  EXPECT_EQ(NameOf({std::string_view("get\0", 4)}), "none");
+  EXPECT_EQ(NameOf({"g\x05t"}), "none");  // differs from "get" by the bit of the case
+  EXPECT_EQ(NameOf({std::string_view("GET\x00\x00\x00\x00\x00x", 9)}), "none");
+  EXPECT_EQ(NameOf({std::string(100, 'g')}), "none");
+  EXPECT_EQ(NameOf({"config|get"}), "none");
+  EXPECT_EQ(Table::Instance().FindName("config|nosuch"), nullptr);
+}
+
+TEST(Table, EveryRowIsFoundByItsName) {
+  std::set<std::string_view> names;
+  for (const Row& row : Table::Instance().rows()) {
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+    EXPECT_EQ(Table::Instance().FindName(row.name), &row);
+    EXPECT_EQ(Table::Instance().FindName(ToUpper(row.name)), &row);
+  }
+}
+
+TEST(Table, RowsAreSound) {
+  for (const Row& row : Table::Instance().rows()) {
+    SCOPED_TRACE(row.name);
+    EXPECT_EQ(row.name, ToLower(row.name));
+    EXPECT_NE(row.arity, 0);
+    EXPECT_FALSE(row.summary.empty());
+    EXPECT_FALSE(row.since.empty());
+    EXPECT_FALSE(row.group.empty());
+    EXPECT_FALSE((row.flags & kWrite) != 0 && (row.flags & kReadonly) != 0);
+    bool fast = row.categories.find("@fast") != std::string_view::npos;
+    EXPECT_EQ(fast, (row.flags & kFast) != 0);
+    if ((row.flags & kWrite) != 0) {
+      EXPECT_NE(row.categories.find("@write"), std::string_view::npos);
+    }
+    EXPECT_EQ(row.keys.first == 0, row.keys.step == 0);
+    ParseSyntax(row.syntax);
+  }
+}
+
+TEST(Table, KeyIndices) {
+  auto keys_of = [](std::initializer_list<std::string_view> args) {
+    std::vector<std::string_view> list(args);
+    std::vector<size_t> indices;
+    KeyIndices(*Table::Instance().Find(list), list, indices);
+    return indices;
+  };
+  using Indices = std::vector<size_t>;
+  EXPECT_EQ(keys_of({"get", "k"}), (Indices{1}));
+  EXPECT_EQ(keys_of({"mset", "a", "1", "b", "2"}), (Indices{1, 3}));
+  EXPECT_EQ(keys_of({"del", "a", "b", "c"}), (Indices{1, 2, 3}));
+  EXPECT_EQ(keys_of({"rename", "a", "b"}), (Indices{1, 2}));
+  EXPECT_EQ(keys_of({"object", "encoding", "k"}), (Indices{2}));
+  EXPECT_EQ(keys_of({"ping"}), Indices{});
+  EXPECT_EQ(keys_of({"get"}), Indices{});  // too few arguments: none, and no reading beyond them
+}
+
+// ---- the notation of arguments
+
+TEST(Syntax, Reads) {
+  auto list = ParseSyntax("key:key ip:port?* EX seconds:integer@2.6 GET? c:(NX|XX a)?~1 b:{x y:double}+");
+  ASSERT_EQ(list.size(), 6U);
+  EXPECT_EQ(list[0].type, "key");
+  EXPECT_EQ(list[1].name, "ip:port");
+  EXPECT_EQ(list[1].type, "string");
+  EXPECT_TRUE(list[1].optional && list[1].multiple);
+  EXPECT_EQ(list[2].token, "EX");
+  EXPECT_EQ(list[2].name, "seconds");
+  EXPECT_EQ(list[2].since, "2.6");
+  EXPECT_EQ(list[3].type, "pure-token");
+  EXPECT_TRUE(list[3].optional);
+  EXPECT_EQ(list[4].type, "oneof");
+  ASSERT_EQ(list[4].children.size(), 2U);
+  EXPECT_EQ(list[4].children[1].token, "XX");
+  EXPECT_EQ(list[4].deprecated_since, "1");
+  EXPECT_EQ(list[5].type, "block");
+  EXPECT_TRUE(list[5].multiple_token);
+  EXPECT_TRUE(ParseSyntax("").empty());
+}
+
+TEST(Syntax, UsageForPeople) {
+  EXPECT_EQ(Usage("key:key c:(NX|XX)? EX seconds:integer? kv:{k v}*"),
+            "<key> [NX|XX] [EX <seconds>] <k> <v> [<k> <v> ...]");
+}
+
+// ---- dispatch
+
+TEST(Dispatch, NothingBeforeAuthentication) {
+  TestNode node;
+  node.server.password = "secret";
+  Client& client = node.Connect();
+  EXPECT_EQ(node.Ask(client, {"GET", "k"}), "-NOAUTH Authentication required.");
+  EXPECT_EQ(node.Ask(client, {"PING"}), "-NOAUTH Authentication required.");
+  EXPECT_EQ(node.Ask(client, {"NOSUCH"}), "-ERR unknown command 'NOSUCH', with args beginning with: ");
+  EXPECT_TRUE(node.Ask(client, {"HELLO", "3"}).starts_with("-NOAUTH HELLO must be called"));
+  EXPECT_EQ(client.protocol, 2);
+  EXPECT_EQ(node.Ask(client, {"AUTH", "wrong"}),
+            "-WRONGPASS invalid username-password pair or user is disabled.");
+  EXPECT_EQ(node.Ask(client, {"AUTH", "other", "secret"}),
+            "-WRONGPASS invalid username-password pair or user is disabled.");
+  EXPECT_EQ(node.Ask(client, {"AUTH", "secret"}), "+OK");
+  EXPECT_EQ(node.Ask(client, {"GET", "k"}), "null");
+  EXPECT_EQ(node.Ask(client, {"RESET"}), "+RESET");
+  EXPECT_EQ(node.Ask(client, {"GET", "k"}), "-NOAUTH Authentication required.");
+  std::string hello = node.Ask(client, {"HELLO", "3", "AUTH", "default", "secret", "SETNAME", "me"});
+  EXPECT_TRUE(hello.starts_with("{\"server\": \"redis\", \"version\": \"7.0.15\", \"proto\": 3")) << hello;
+  EXPECT_EQ(client.name, "me");
+}
+
+TEST(Dispatch, WritesNeedPermissionReadsDoNot) {
+  TestNode node;
+  node.cluster.write_allowed = {base::Code::kFull, "DISKFULL no space left"};
+  EXPECT_EQ(node.Ask({"SET", "k", "v"}), "-DISKFULL no space left");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "null");
+  EXPECT_EQ(node.effects(), 0U);
+}
+
+TEST(Dispatch, LongKeysAreRefusedForWrites) {
+  TestNode node;
+  std::string key(65536, 'k');
+  EXPECT_EQ(node.Ask({"SET", key, "v"}), "-LIMIT key longer than 65535 bytes");
+  EXPECT_EQ(node.Ask({"MSET", "a", "1", key, "v"}), "-LIMIT key longer than 65535 bytes");
+  EXPECT_EQ(node.effects(), 0U);
+  EXPECT_EQ(node.Ask({"GET", key}), "null");
+  EXPECT_EQ(node.Ask({"MSET", "a", key}), "+OK");  // a value may be that long
+  key.pop_back();
+  EXPECT_EQ(node.Ask({"SET", key, "v"}), "+OK");
+}
+
+TEST(Dispatch, ReplyOffAndSkip) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "SKIP"}), "(none)");
+  EXPECT_EQ(node.Ask({"PING"}), "(none)");
+  EXPECT_EQ(node.Ask({"PING"}), "+PONG");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "OFF"}), "(none)");
+  EXPECT_EQ(node.Ask({"NOSUCH"}), "(none)");
+  EXPECT_EQ(node.Ask({"SET", "k", "v"}), "(none)");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "SKIP"}), "(none)");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "MAYBE"}), "(none)");
+  EXPECT_EQ(node.Ask({"PING"}), "(none)");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "ON"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "\"v\"");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "SKIP"}), "(none)");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "SKIP"}), "(none)");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "ON"}), "+OK");
+  EXPECT_EQ(node.Ask({"PING"}), "+PONG");
+}
+
+TEST(Dispatch, ASkippedCommandThatSuspendsStaysSkipped) {
+  TestNode node;
+  node.Ask({"CLIENT", "REPLY", "SKIP"});
+  EXPECT_EQ(node.Ask({"SAVE"}), "(none)");
+  EXPECT_TRUE(node.last_suspended);
+  node.cluster.checkpoint_done = true;
+  EXPECT_EQ(node.Ask({"SAVE"}), "(none)");
+  EXPECT_FALSE(node.last_suspended);
+  EXPECT_EQ(node.Ask({"SAVE"}), "+OK");
+}
+
+// ---- what is written
+
+TEST(Writes, FailedConditionsAndErrorsWriteNothing) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  node.Ask({"SET", "n", "9223372036854775807"});
+  size_t before = node.effects();
+  node.Ask({"SET", "k", "w", "NX"});
+  node.Ask({"SET", "none", "w", "XX"});
+  node.Ask({"SET", "k", "w", "EX", "0"});
+  node.Ask({"SETNX", "k", "w"});
+  node.Ask({"MSETNX", "new", "1", "k", "2"});
+  node.Ask({"INCR", "k"});
+  node.Ask({"INCR", "n"});
+  node.Ask({"INCRBYFLOAT", "k", "1"});
+  node.Ask({"INCRBYFLOAT", "n", "inf"});
+  node.Ask({"DEL", "none"});
+  node.Ask({"EXPIRE", "none", "10"});
+  node.Ask({"EXPIRE", "k", "10", "XX"});
+  node.Ask({"PERSIST", "k"});
+  node.Ask({"RENAME", "none", "x"});
+  node.Ask({"RENAMENX", "k", "n"});
+  node.Ask({"COPY", "k", "n"});
+  node.Ask({"GETDEL", "none"});
+  node.Ask({"GETEX", "k"});
+  node.Ask({"GETEX", "k", "PERSIST"});
+  node.Ask({"SETRANGE", "k", "1", ""});
+  node.Ask({"SETRANGE", "k", "536870912", "x"});
+  EXPECT_EQ(node.effects(), before);
+}
+
+TEST(Writes, AcceptedOnesAlwaysWrite) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  node.Ask({"SET", "k", "v"});
+  node.Ask({"INCRBY", "n", "0"});
+  node.Ask({"EXPIRE", "k", "100"});
+  node.Ask({"EXPIRE", "k", "100"});
+  node.Ask({"PERSIST", "k"});
+  node.Ask({"EXPIRE", "k", "-1"});
+  EXPECT_EQ(node.sink.effects,
+            (std::vector{EffectKind::kPut, EffectKind::kPut, EffectKind::kIncrement,
+                         EffectKind::kExpire, EffectKind::kExpire, EffectKind::kExpire,
+                         EffectKind::kWipe}));
+}
+
+TEST(Writes, OneCommandOneChange) {
+  TestNode node;
+  node.Ask({"MSET", "a", "1", "b", "2", "c", "3"});
+  node.Ask({"RENAME", "a", "d"});
+  node.Ask({"SET", "e", "x"});
+  uint64_t third = node.keys.State(node.keys.Ref(0, "e")).versions[0].dot.sequence();
+  EXPECT_EQ(third, 3U);
+}
+
+TEST(Writes, TooLargeForOneChange) {
+  TestNode node;
+  std::string half(33 << 20, 'x');
+  EXPECT_TRUE(node.Ask({"MSET", "a", half, "b", half}).starts_with("-LIMIT change of "));
+  EXPECT_EQ(node.Ask({"SET", "a", half}), "+OK");
+  EXPECT_TRUE(node.Ask({"APPEND", "a", half}).starts_with("-LIMIT change of "));
+  EXPECT_TRUE(node.Ask({"SETRANGE", "a", "100000000", "x"}).starts_with("-LIMIT change of "));
+  EXPECT_EQ(node.Ask({"SETRANGE", "a", "9223372036854775807", "x"}),
+            "-ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+  EXPECT_EQ(node.effects(), 1U);
+  EXPECT_EQ(node.Ask({"STRLEN", "a"}), std::to_string(half.size()));
+}
+
+TEST(Expiry, FollowsTheNodesTime) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"SET", "k", "v", "PX", "1500"}), "+OK");
+  EXPECT_EQ(node.Ask({"PTTL", "k"}), "1500");
+  EXPECT_EQ(node.Ask({"TTL", "k"}), "2");
+  EXPECT_EQ(node.Ask({"PEXPIRETIME", "k"}), std::to_string(kTestStartMs + 1500));
+  EXPECT_EQ(node.Ask({"APPEND", "k", "w"}), "2");
+  EXPECT_EQ(node.Ask({"PTTL", "k"}), "1500");
+  EXPECT_EQ(node.Ask({"INCR", "n"}), "1");
+  EXPECT_EQ(node.Ask({"PEXPIRE", "n", "3000"}), "1");
+  EXPECT_EQ(node.Ask({"INCR", "n"}), "2");
+  EXPECT_EQ(node.Ask({"PTTL", "n"}), "3000");
+  node.Advance(1501);
+  EXPECT_EQ(node.Ask({"GET", "k"}), "null");
+  EXPECT_EQ(node.Ask({"TTL", "k"}), "-2");
+  EXPECT_EQ(node.Ask({"DEL", "k"}), "0");
+  EXPECT_EQ(node.Ask({"KEYS", "*"}), "[\"n\"]");
+  EXPECT_EQ(node.Ask({"RENAME", "n", "m"}), "+OK");
+  EXPECT_EQ(node.Ask({"PTTL", "m"}), "1499");
+  EXPECT_EQ(node.Ask({"COPY", "m", "c"}), "1");
+  EXPECT_EQ(node.Ask({"PTTL", "c"}), "1499");
+  EXPECT_EQ(node.Ask({"SET", "m", "x", "KEEPTTL"}), "+OK");
+  EXPECT_EQ(node.Ask({"PTTL", "m"}), "1499");
+  EXPECT_EQ(node.Ask({"SET", "m", "x"}), "+OK");
+  EXPECT_EQ(node.Ask({"PTTL", "m"}), "-1");
+  EXPECT_EQ(node.Ask({"SET", "past", "x", "PXAT", "1"}), "+OK");
+  EXPECT_EQ(node.Ask({"EXISTS", "past"}), "0");
+}
+
+TEST(Expiry, TheLatestInstantIsNotNever) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  EXPECT_EQ(node.Ask({"PEXPIREAT", "k", "9223372036854775807"}), "1");
+  EXPECT_EQ(node.Ask({"PEXPIRETIME", "k"}), "9223372036854775806");
+  EXPECT_EQ(node.Ask({"EXPIRETIME", "k"}), "9223372036854776");
+  EXPECT_EQ(node.Ask({"PERSIST", "k"}), "1");
+  EXPECT_EQ(node.Ask({"PEXPIRE", "k", "9223372036854775807"}),
+            "-ERR invalid expire time in 'pexpire' command");
+}
+
+// ---- concurrent versions
+
+class Conflicts : public ::testing::Test {
+ protected:
+  Conflicts() {
+    node.SetPolicy("wiki:*", "siblings");
+    node.Ask({"SET", "wiki:title", "B"});
+    node.Ask({"SET", "other", "x"});
+    node.Remote("wiki:title", "C");
+  }
+  static constexpr std::string_view kError =
+      "-CONFLICT 2 concurrent versions of 'wiki:title'; see CONFLICT GET";
+  TestNode node;
+};
+
+TEST_F(Conflicts, ReadsAndReadModifyWritesAreRefused) {
+  size_t before = node.effects();
+  std::vector<std::vector<std::string_view>> refused = {
+      {"GET", "wiki:title"},
+      {"MGET", "other", "wiki:title", "other"},
+      {"STRLEN", "wiki:title"},
+      {"GETRANGE", "wiki:title", "0", "1"},
+      {"SUBSTR", "wiki:title", "0", "1"},
+      {"GETSET", "wiki:title", "D"},
+      {"GETDEL", "wiki:title"},
+      {"GETEX", "wiki:title", "EX", "100"},
+      {"SET", "wiki:title", "D", "GET"},
+      {"SET", "wiki:title", "D", "XX", "GET"},
+      {"APPEND", "wiki:title", "D"},
+      {"SETRANGE", "wiki:title", "0", "D"},
+      {"INCR", "wiki:title"},
+      {"DECRBY", "wiki:title", "2"},
+      {"INCRBYFLOAT", "wiki:title", "2"},
+      {"LCS", "other", "wiki:title"},
+      {"RENAME", "wiki:title", "new"},
+      {"RENAMENX", "wiki:title", "new"},
+      {"COPY", "wiki:title", "new"},
+      {"MOVE", "wiki:title", "1"},
+      {"OBJECT", "ENCODING", "wiki:title"},
+  };
+  for (const auto& args : refused) {
+    auto replies = node.Run(*node.server.clients[0], args);
+    ASSERT_EQ(replies.size(), 1U);
+    EXPECT_EQ(replies[0].ToString(), kError) << args[0];
+  }
+  EXPECT_EQ(node.effects(), before);
+}
+
+TEST_F(Conflicts, TheKeyExists) {
+  EXPECT_EQ(node.Ask({"EXISTS", "wiki:title"}), "1");
+  EXPECT_EQ(node.Ask({"TYPE", "wiki:title"}), "+string");
+  EXPECT_EQ(node.Ask({"TTL", "wiki:title"}), "-1");
+  EXPECT_EQ(node.Ask({"SETNX", "wiki:title", "D"}), "0");
+  EXPECT_EQ(node.Ask({"SET", "wiki:title", "D", "NX"}), "null");
+  EXPECT_EQ(node.Ask({"EXPIRE", "wiki:title", "100"}), "1");
+  EXPECT_EQ(node.Ask({"TTL", "wiki:title"}), "100");
+  EXPECT_EQ(node.Ask({"PERSIST", "wiki:title"}), "1");
+  EXPECT_EQ(node.Ask({"GET", "wiki:title"}), kError);
+}
+
+TEST_F(Conflicts, RenameOntoItReplacesAllThatWasSeen) {
+  EXPECT_EQ(node.Ask({"RENAME", "other", "wiki:title"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "wiki:title"}), "\"x\"");
+}
+
+TEST_F(Conflicts, LastWriterWinsShowsOne) {
+  node.SetPolicy("wiki:*", "lww");
+  EXPECT_EQ(node.Ask({"GET", "wiki:title"}), "\"C\"");
+}
+
+// ---- the process
+
+TEST(Server, SaveWaitsForTheCheckpoint) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"SAVE"}), "(none)");
+  EXPECT_TRUE(node.last_suspended);
+  node.cluster.checkpoint_done = true;
+  EXPECT_EQ(node.Ask({"SAVE"}), "+OK");
+  EXPECT_EQ(node.Ask({"BGSAVE"}), "+Background saving started");
+  EXPECT_EQ(node.Ask({"LASTSAVE"}), std::to_string(kTestStartMs / 1000));
+}
+
+TEST(Server, ShutdownClosesWithoutReply) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"SHUTDOWN", "ABORT"}), "-ERR No shutdown in progress.");
+  EXPECT_FALSE(node.server.shut_down);
+  EXPECT_EQ(node.Ask({"SHUTDOWN", "NOSAVE"}), "(none)");
+  EXPECT_TRUE(node.server.shut_down);
+  EXPECT_TRUE(node.last_close);
+}
+
+TEST(Server, DebugMayBeForbidden) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"DEBUG", "SLEEP", "0.5"}), "+OK");
+  EXPECT_EQ(node.server.slept_seconds, 0.5);
+  node.server.parameters.emplace_back("enable-debug-command", "no");
+  EXPECT_TRUE(node.Ask({"DEBUG", "SLEEP", "0.5"}).starts_with("-ERR DEBUG command not allowed."));
+  node.server.parameters.back().second = "local";
+  EXPECT_EQ(node.Ask({"DEBUG", "SLEEP", "0.5"}), "+OK");
+  EXPECT_EQ(node.Ask({"DEBUG", "DIGEST"}), "+00000000000000000000000000000000");
+}
+
+TEST(Server, InfoHasSections) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  EXPECT_EQ(node.Ask({"INFO", "keyspace"}),
+            "\"# Keyspace\\r\\ndb0:keys=1,expires=0,avg_ttl=0\\r\\n\"");
+  EXPECT_EQ(node.Ask({"INFO", "Replication"}),
+            "\"# Replication\\r\\nrole:master\\r\\nleader_id:eu\\r\\n\"");
+  std::string all = node.Ask({"INFO"});
+  EXPECT_NE(all.find("redis_version:7.0.15\\r\\n"), std::string::npos);
+  EXPECT_NE(all.find("\\r\\n\\r\\n# Clients\\r\\n"), std::string::npos);
+  EXPECT_EQ(node.Ask({"INFO", "nosuch"}), "\"\"");
+}
+
+TEST(Config, SetIsAllOrNothing) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "maxmemory", "1", "timeout", "bad"}),
+            "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be good");
+  EXPECT_EQ(node.Ask({"CONFIG", "GET", "maxmemory", "time*"}),
+            "[\"maxmemory\", \"0\", \"timeout\", \"0\"]");
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "maxmemory", "1", "TIMEOUT", "2"}), "+OK");
+  EXPECT_EQ(node.Ask({"CONFIG", "GET", "maxmemory", "timeout"}),
+            "[\"maxmemory\", \"1\", \"timeout\", \"2\"]");
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "nosuch", "1"}),
+            "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'");
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "*", "1"}),
+            "-ERR Unknown option or number of arguments for CONFIG SET - '*'");
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "timeout", "1", "timeout", "2"}),
+            "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter");
+}
+
+TEST(Clients, ListAndKill) {
+  TestNode node;
+  Client& second = node.Connect();
+  EXPECT_EQ(node.Ask(second, {"CLIENT", "SETNAME", "two"}), "+OK");
+  EXPECT_EQ(node.Ask(second, {"CLIENT", "SETINFO", "LIB-NAME", "lib"}), "+OK");
+  std::string list = node.Ask({"CLIENT", "LIST"});
+  EXPECT_NE(list.find("id=2 addr=127.0.0.1:50002 laddr=127.0.0.1:7400 name=two age=0"),
+            std::string::npos)
+      << list;
+  EXPECT_NE(list.find("cmd=client|setinfo user=default redir=-1 resp=2 lib-name=lib lib-ver="),
+            std::string::npos)
+      << list;
+  EXPECT_EQ(node.Ask({"CLIENT", "LIST", "TYPE", "pubsub"}), "\"\"");
+  EXPECT_TRUE(node.Ask({"CLIENT", "LIST", "ID", "2"}).starts_with("\"id=2 "));
+  EXPECT_EQ(node.Ask({"CLIENT", "KILL", "SKIPME", "yes", "ADDR", "127.0.0.1:50001"}), "0");
+  EXPECT_EQ(node.Ask({"CLIENT", "KILL", "ID", "2"}), "1");
+  EXPECT_EQ(node.server.clients.size(), 1U);
+  EXPECT_EQ(node.Ask({"CLIENT", "KILL", "127.0.0.1:50002"}), "-ERR No such client");
+  EXPECT_EQ(node.Ask({"CLIENT", "KILL", "127.0.0.1:50001"}), "+OK");
+  EXPECT_TRUE(node.last_close);
+}
+
+TEST(Clients, HelpNamesEverySubcommand) {
+  TestNode node;
+  for (std::string_view container : {"CLIENT", "CONFIG", "OBJECT", "COMMAND", "MEMORY", "DEBUG"}) {
+    std::string help = node.Ask({container, "HELP"});
+    for (const Row* row : Table::Instance().Subcommands(ToLower(container))) {
+      std::string name = ToUpper(row->name.substr(container.size() + 1));
+      EXPECT_NE(help.find("+" + name), std::string::npos) << help;
+    }
+  }
+}
+
+// Whatever bytes come as arguments: one reply, well-formed (TestNode checks), and no crash.
+TEST(Hostile, StrangeArgumentsGetOneReply) {
+  TestNode node;
+  const std::string nul("a\0b", 3);
+  const std::vector<std::string_view> words = {
+      "",    "0",   "-1",  "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+      "nan", "inf", nul,   "\r\n+OK\r\n",         "get",                  "EX",
+      "XX",  "1e400", "*", "[", "\\", "KEEPTTL",  "DB", "\xff\xfe"};
+  uint64_t state = 1;
+  auto next = [&state](size_t bound) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return static_cast<size_t>(state >> 33) % bound;
+  };
+  for (int round = 0; round < 200; ++round) {
+    for (const Row& row : Table::Instance().rows()) {
+      if (row.name.starts_with("client") || row.name == "quit") continue;
+      std::vector<std::string_view> args;
+      size_t bar = row.name.find('|');
+      args.push_back(row.name.substr(0, bar));
+      if (bar != std::string_view::npos) args.push_back(row.name.substr(bar + 1));
+      for (size_t extra = next(7); extra > 0; --extra) args.push_back(words[next(words.size())]);
+      size_t replies = node.Run(*node.server.clients[0], args).size();
+      EXPECT_EQ(replies, node.last_suspended || node.last_close ? 0U : 1U) << row.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace polyarch::command

@@ -1,0 +1,108 @@
+#include "command/command_test_env.h"
+
+#include <gtest/gtest.h>
+
+#include "base/glob.h"
+
+namespace polyarch::command {
+
+std::vector<std::pair<std::string, std::string>> FakeServer::ConfigGet(std::string_view pattern) {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (const auto& parameter : parameters) {
+    if (base::GlobMatch(pattern, parameter.first)) found.push_back(parameter);
+  }
+  return found;
+}
+
+base::Status FakeServer::ConfigSet(std::string_view name, std::string_view value) {
+  if (value == "bad") return base::Invalid("argument must be good");
+  for (auto& parameter : parameters) {
+    if (parameter.first != name) continue;
+    parameter.second = value;
+    return {};
+  }
+  return base::NotFound("no such parameter");
+}
+
+TestNode::TestNode()
+    : keys(origins, policies, base::SipKey{1, 2}), cluster(policies, origins, sink) {
+  origins.Intern({"eu", 1});
+  origins.Intern({"us", 2});
+  keys.SetTime(now_ms_);
+  Connect();
+}
+
+Client& TestNode::Connect() {
+  auto client = std::make_unique<Client>();
+  client->id = next_client_id_++;
+  client->address = "127.0.0.1:" + std::to_string(50000 + client->id);
+  client->local_address = "127.0.0.1:7400";
+  client->created_ms = client->active_ms = now_ms_;
+  client->authenticated = !server.password_required();
+  server.clients.push_back(std::move(client));
+  return *server.clients.back();
+}
+
+std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::string_view> args) {
+  resp::Buffer out;
+  {
+    resp::Writer reply(out, client.protocol);
+    keyspace::Change change(sink, keys);
+    Context context{.client = client,
+                    .args = args,
+                    .reply = reply,
+                    .keys = keys,
+                    .change = change,
+                    .cluster = cluster,
+                    .server = server,
+                    .now_ms = now_ms_,
+                    .random = 42};
+    Dispatch(context);
+    last_suspended = context.suspended;
+    last_close = context.close;
+  }
+  resp::ReplyReader reader;
+  reader.Feed(out.view());
+  std::vector<resp::Value> replies;
+  while (true) {
+    resp::ReplyReader::State state = reader.Next();
+    EXPECT_NE(state, resp::ReplyReader::State::kError) << reader.error() << ": " << out.view();
+    if (state != resp::ReplyReader::State::kValue) break;
+    replies.push_back(std::move(reader.value()));
+  }
+  // Well-formed, and not more than one reply a request.
+  EXPECT_LE(replies.size(), 1U) << out.view();
+  EXPECT_EQ(replies.empty(), out.empty()) << out.view();
+  return replies;
+}
+
+std::string TestNode::Ask(Client& client, std::initializer_list<std::string_view> args) {
+  std::vector<std::string_view> list(args);
+  std::vector<resp::Value> replies = Run(client, list);
+  return replies.empty() ? "(none)" : replies[0].ToString();
+}
+
+std::string TestNode::Ask(std::initializer_list<std::string_view> args) {
+  return Ask(*server.clients.front(), args);
+}
+
+void TestNode::Remote(std::string_view key, std::string_view value) {
+  crdt::Effect effect{.kind = crdt::EffectKind::kPut, .flags = crdt::kNeverFlag, .key = key};
+  effect.value = value;
+  crdt::Seen seen(nothing_seen_, clock::OriginIndex{1}, {++remote_sequence_, 0});
+  keys.Apply(effect, seen, sink.NextHlc(), keyspace::Cause::kRemote);
+  sink.Applied(seen.dot());
+}
+
+void TestNode::SetPolicy(std::string_view pattern, std::string_view policy) {
+  auto parsed = conflict::Policy::ParseText(policy);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  policies.Set(std::string(pattern), *parsed);
+}
+
+void TestNode::Advance(int64_t ms) {
+  now_ms_ += ms;
+  keys.SetTime(now_ms_);
+}
+
+}  // namespace polyarch::command

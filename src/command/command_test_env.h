@@ -1,0 +1,162 @@
+// A node for tests of commands: a real keyspace, and fakes around it. Time stands still until it is
+// advanced; writes get dots of the origin "eu"; Remote() is a write by "us" that has seen nothing.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "command/table.h"
+#include "keyspace/change.h"
+#include "resp/reply.h"
+
+namespace polyarch::command {
+
+inline constexpr int64_t kTestStartMs = 1'700'000'000'000;
+
+class FakeSink : public keyspace::ChangeSink {
+ public:
+  Stamp Open() override {
+    ++sequence_;
+    return {clock::OriginIndex{0}, sequence_, NextHlc()};
+  }
+  const clock::VersionVector& applied() const override { return applied_; }
+  void Add(const crdt::Effect& effect) override { effects.push_back(effect.kind); }
+  void Close() override { applied_.Raise(clock::OriginIndex{0}, sequence_); }
+  void Abandon() override { --sequence_; }
+
+  void Applied(clock::Dot dot) { applied_.Raise(dot.origin(), dot.sequence()); }
+  clock::Hlc NextHlc() { return {clock::Hlc::FromMs(kTestStartMs).bits + ++stamps_}; }
+
+  std::vector<crdt::EffectKind> effects;  // all that was written
+
+ private:
+  clock::VersionVector applied_;
+  uint64_t sequence_ = 0;
+  uint64_t stamps_ = 0;
+};
+
+class FakeCluster : public ClusterHost {
+ public:
+  FakeCluster(const conflict::PolicyTable& policies, const clock::OriginTable& origins, FakeSink& sink)
+      : policies_(policies), origins_(origins), sink_(sink) {}
+
+  const std::string& leader_id() const override { return leader_id_; }
+  std::vector<LeaderInfo> Leaders() override { return leaders; }
+  base::Status CutLink(std::string_view leader) override {
+    return Link(leader, [](LeaderInfo& info) { info.link_cut = true; });
+  }
+  base::Status HealLink(std::string_view leader) override {
+    return Link(leader, [](LeaderInfo& info) { info.link_cut = false; });
+  }
+  base::Status DelayLink(std::string_view leader, int64_t delay_ms) override {
+    return Link(leader, [delay_ms](LeaderInfo& info) { info.link_delay_ms = delay_ms; });
+  }
+  const conflict::PolicyTable& policies() const override { return policies_; }
+  conflict::Ledger& ledger() override { return ledger_; }
+  const clock::OriginTable& origins() const override { return origins_; }
+  const clock::VersionVector& applied() const override { return sink_.applied(); }
+  std::string VersionVectorText() override { return applied().ToString(origins_); }
+  std::string DigestText() override { return std::string(32, '0'); }
+  uint64_t StartCheckpoint() override { return 7; }
+  bool CheckpointDone(uint64_t ticket) const override { return ticket == 7 && checkpoint_done; }
+  int64_t last_checkpoint_ms() const override { return kTestStartMs; }
+  base::Status WriteAllowed() const override { return write_allowed; }
+  void InfoReplication(std::string& out) override { out += "role:master\nleader_id:eu\n"; }
+  void InfoPersistence(std::string& out) override { out += "loading:0\n"; }
+  uint64_t conflicts_detected() const override { return 0; }
+
+  bool checkpoint_done = false;
+  base::Status write_allowed;
+  std::vector<LeaderInfo> leaders = {
+      {.id = "eu", .incarnation = "0000000000000001", .state = "alive", .self = true},
+      {.id = "us", .address = "127.0.0.1:8401", .state = "alive"}};
+
+ private:
+  base::Status Link(std::string_view leader, const std::function<void(LeaderInfo&)>& change) {
+    for (LeaderInfo& info : leaders) {
+      if (info.id != leader) continue;
+      if (info.self) return base::Invalid("that is this leader itself");
+      change(info);
+      return {};
+    }
+    return base::NotFound("no such leader");
+  }
+
+  std::string leader_id_ = "eu";
+  const conflict::PolicyTable& policies_;
+  const clock::OriginTable& origins_;
+  FakeSink& sink_;
+  conflict::Ledger ledger_{conflict::Ledger::Limits{}};
+};
+
+class FakeServer : public ServerHost {
+ public:
+  void ForEachClient(const std::function<void(Client&)>& visit) override {
+    for (const auto& client : clients) visit(*client);
+  }
+  bool KillClient(uint64_t id) override {
+    return std::erase_if(clients, [id](const auto& client) { return client->id == id; }) != 0;
+  }
+  size_t ClientOutputBytes(uint64_t) const override { return 0; }
+  std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
+  base::Status ConfigSet(std::string_view name, std::string_view value) override;
+  void ConfigResetStat() override { ++resets; }
+  bool CheckPassword(std::string_view user, std::string_view given) override {
+    return user == "default" && (password.empty() || given == password);
+  }
+  bool password_required() const override { return !password.empty(); }
+  void InfoSection(std::string_view section, std::string& out) override {
+    out.append(section).append("_number:1\n");
+  }
+  void Shutdown() override { shut_down = true; }
+  void Sleep(double seconds) override { slept_seconds += seconds; }
+  int64_t WallMicros() override { return kTestStartMs * 1000 + 123456; }
+
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::pair<std::string, std::string>> parameters = {
+      {"appendonly", "yes"}, {"maxmemory", "0"}, {"save", ""}, {"timeout", "0"}};
+  std::string password;
+  int resets = 0;
+  double slept_seconds = 0;
+  bool shut_down = false;
+};
+
+class TestNode {
+ public:
+  TestNode();
+
+  Client& Connect();
+  // Runs one request of `client`; what it replied, if anything, in the order of the bytes.
+  std::vector<resp::Value> Run(Client& client, std::span<const std::string_view> args);
+  // The same by the first client, one reply as text (see resp::Value::ToString).
+  std::string Ask(std::initializer_list<std::string_view> args);
+  std::string Ask(Client& client, std::initializer_list<std::string_view> args);
+
+  // "us" writes `value` without having seen anything.
+  void Remote(std::string_view key, std::string_view value);
+  void SetPolicy(std::string_view pattern, std::string_view policy);
+  void Advance(int64_t ms);
+  int64_t now_ms() const { return now_ms_; }
+  size_t effects() const { return sink.effects.size(); }
+
+  clock::OriginTable origins;
+  conflict::PolicyTable policies;
+  keyspace::Keyspace keys;
+  FakeSink sink;
+  FakeCluster cluster;
+  FakeServer server;
+  bool last_suspended = false;
+  bool last_close = false;
+
+ private:
+  int64_t now_ms_ = kTestStartMs;
+  uint64_t next_client_id_ = 1;
+  uint64_t remote_sequence_ = 0;
+  clock::VersionVector nothing_seen_;
+};
+
+}  // namespace polyarch::command

@@ -1,0 +1,201 @@
+// CONFIG and INFO: the process's parameters and numbers. The host knows them; here they get their form.
+#include <algorithm>
+#include <array>
+#include <map>
+#include <vector>
+
+#include "base/number.h"
+#include "command/families.h"
+#include "command/support.h"
+#include "command/version.h"
+
+namespace polyarch::command {
+namespace {
+
+// ---- CONFIG
+
+using Parameters = std::vector<std::pair<std::string, std::string>>;
+
+void ConfigGet(Context& c) {
+  std::map<std::string, std::string> found;
+  for (std::string_view pattern : c.args.subspan(2)) {
+    // A plain name is answered as it was spelled.
+    bool is_glob = pattern.find_first_of("*?[") != std::string_view::npos;
+    for (auto& [name, value] : c.server.ConfigGet(ToLower(pattern))) {
+      found[is_glob ? name : std::string(pattern)] = value;
+    }
+  }
+  c.reply.Map(found.size());
+  for (const auto& [name, value] : found) {
+    c.reply.Bulk(name);
+    c.reply.Bulk(value);
+  }
+}
+
+void ReplySetFailed(Context& c, std::string_view name, std::string_view reason) {
+  std::string text = "ERR CONFIG SET failed (possibly related to argument '";
+  text.append(name.substr(0, 128)).append("') - ").append(reason);
+  c.reply.Error(text);
+}
+
+void ReplyUnknownParameter(Context& c, std::string_view name) {
+  c.reply.Error("ERR Unknown option or number of arguments for CONFIG SET - '" +
+                std::string(name.substr(0, 128)) + "'");
+}
+
+// The present values of the parameters to set. False if a name is unknown or given twice.
+bool ReadPresent(Context& c, Parameters& present) {
+  for (size_t i = 2; i < c.count(); i += 2) {
+    std::string name = ToLower(c.args[i]);
+    Parameters found = c.server.ConfigGet(name);
+    // A name with glob characters would find others.
+    if (found.size() != 1 || found[0].first != name) {
+      ReplyUnknownParameter(c, c.args[i]);
+      return false;
+    }
+    bool twice = std::any_of(present.begin(), present.end(),
+                             [&](const auto& parameter) { return parameter.first == name; });
+    if (twice) {
+      ReplySetFailed(c, c.args[i], "duplicate parameter");
+      return false;
+    }
+    present.push_back(std::move(found[0]));
+  }
+  return true;
+}
+
+// All or nothing: what was set before the first bad value is set back.
+void ConfigSet(Context& c) {
+  if (c.count() % 2 != 0) return ReplySyntaxError(c);
+  Parameters present;
+  if (!ReadPresent(c, present)) return;
+  for (size_t i = 0; i < present.size(); ++i) {
+    base::Status status = c.server.ConfigSet(present[i].first, c.args[2 * i + 3]);
+    if (status.ok()) continue;
+    for (size_t j = 0; j < i; ++j) {
+      static_cast<void>(c.server.ConfigSet(present[j].first, present[j].second));
+    }
+    return ReplySetFailed(c, c.args[2 * i + 2], status.message());
+  }
+  c.reply.Ok();
+}
+
+void ConfigResetstat(Context& c) {
+  c.server.ConfigResetStat();
+  c.reply.Ok();
+}
+
+void ConfigRewrite(Context& c) {
+  c.reply.Error("ERR CONFIG REWRITE is not supported; write the parameter into the configuration file");
+}
+
+// ---- INFO
+
+// Appends lines as a host writes them ("\n" or "\r\n") with the line ends of the protocol.
+void AppendLines(std::string& out, std::string_view lines) {
+  while (!lines.empty()) {
+    std::string_view line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty()) out.append(line).append("\r\n");
+  }
+}
+
+void InfoServer(Context& c, std::string& out) {
+  out.append("redis_version:").append(kRedisVersion).append("\n");
+  out.append("polyarch_version:").append(kPolyarchVersion).append("\n");
+  out.append("redis_mode:standalone\n");
+  c.server.InfoSection("server", out);
+}
+void InfoClients(Context& c, std::string& out) { c.server.InfoSection("clients", out); }
+void InfoMemory(Context& c, std::string& out) { c.server.InfoSection("memory", out); }
+void InfoPersistence(Context& c, std::string& out) { c.cluster.InfoPersistence(out); }
+void InfoStats(Context& c, std::string& out) { c.server.InfoSection("stats", out); }
+void InfoReplication(Context& c, std::string& out) { c.cluster.InfoReplication(out); }
+void InfoCpu(Context& c, std::string& out) { c.server.InfoSection("cpu", out); }
+void InfoCluster(Context&, std::string& out) { out.append("cluster_enabled:0\n"); }
+void InfoKeyspace(Context& c, std::string& out) {
+  for (uint8_t db = 0; db < kDatabases; ++db) {
+    size_t keys = c.keys.Size(db);
+    if (keys == 0) continue;
+    out.append("db").append(base::FormatInt64(db));
+    out.append(":keys=").append(base::FormatInt64(static_cast<int64_t>(keys)));
+    out.append(",expires=0,avg_ttl=0\n");
+  }
+}
+
+struct Section {
+  std::string_view name;   // as asked for
+  std::string_view title;  // as shown
+  void (*write)(Context&, std::string&);
+};
+constexpr std::array<Section, 9> kSections = {{
+    {"server", "Server", InfoServer},
+    {"clients", "Clients", InfoClients},
+    {"memory", "Memory", InfoMemory},
+    {"persistence", "Persistence", InfoPersistence},
+    {"stats", "Stats", InfoStats},
+    {"replication", "Replication", InfoReplication},
+    {"cpu", "CPU", InfoCpu},
+    {"cluster", "Cluster", InfoCluster},
+    {"keyspace", "Keyspace", InfoKeyspace},
+}};
+
+bool IsAsked(Context& c, std::string_view name) {
+  if (c.count() == 1) return true;
+  return std::any_of(c.args.begin() + 1, c.args.end(), [name](std::string_view word) {
+    return EqualsIgnoreCase(word, name) || EqualsIgnoreCase(word, "all") ||
+           EqualsIgnoreCase(word, "default") || EqualsIgnoreCase(word, "everything");
+  });
+}
+
+void Info(Context& c) {
+  std::string text;
+  for (const Section& section : kSections) {
+    if (!IsAsked(c, section.name)) continue;
+    if (!text.empty()) text.append("\r\n");
+    text.append("# ").append(section.title).append("\r\n");
+    std::string lines;
+    section.write(c, lines);
+    AppendLines(text, lines);
+  }
+  c.reply.Verbatim(text);
+}
+
+}  // namespace
+
+void AddConfigFamily(std::vector<Row>& rows) {
+  static constexpr Row kRows[] = {
+      {.name = "config", .arity = -2, .categories = "@slow",
+       .summary = "Reads and changes parameters of the server", .since = "2.0.0", .group = "server",
+       .complexity = "Depends on the subcommand"},
+      {.name = "config|get", .arity = -3, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = ConfigGet,
+       .summary = "Returns parameters whose names match", .since = "2.0.0", .group = "server",
+       .complexity = "O(N) where N is the number of parameters",
+       .syntax = "parameter:{parameter}*"},
+      {.name = "config|set", .arity = -4, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = ConfigSet,
+       .summary = "Sets parameters, all of them or none", .since = "2.0.0", .group = "server",
+       .complexity = "O(N) where N is the number of parameters",
+       .syntax = "parameter_value:{parameter value}*",
+       .tips = "request_policy:all_nodes response_policy:all_succeeded"},
+      {.name = "config|resetstat", .arity = 2, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = ConfigResetstat,
+       .summary = "Sets the statistics of INFO to zero", .since = "2.0.0", .group = "server",
+       .complexity = "O(1)"},
+      {.name = "config|rewrite", .arity = 2, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = ConfigRewrite,
+       .summary = "Not supported", .since = "2.8.0", .group = "server", .complexity = "O(1)"},
+      {.name = "config|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
+       .handler = ContainerHelp, .summary = "Print this help", .since = "5.0.0", .group = "server",
+       .complexity = "O(1)"},
+      {.name = "info", .arity = -1, .flags = kLoading | kStale, .categories = "@slow @dangerous",
+       .handler = Info, .summary = "Returns numbers about the server, in sections",
+       .since = "1.0.0", .group = "server", .complexity = "O(1)", .syntax = "section?*",
+       .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
+  };
+  rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+}
+
+}  // namespace polyarch::command

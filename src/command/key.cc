@@ -1,0 +1,228 @@
+// Whole keys: DEL, EXISTS, TYPE, RENAME, COPY, MOVE, OBJECT. A key that holds concurrent versions
+// without a winner exists, can be deleted and overwritten, but not read or copied.
+#include "base/number.h"
+#include "command/families.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+namespace {
+
+using keyspace::Change;
+using keyspace::KeyRef;
+using keyspace::Shown;
+
+constexpr std::string_view kSameObjects = "ERR source and destination objects are the same";
+
+void Del(Context& c) {
+  int64_t deleted = 0;
+  for (std::string_view key : c.args.subspan(1)) {
+    KeyRef ref = c.Ref(key);
+    if (!c.keys.Exists(ref)) continue;
+    c.change.Delete(ref);
+    ++deleted;
+  }
+  c.reply.Integer(deleted);
+}
+
+void Exists(Context& c) {
+  int64_t count = 0;
+  for (std::string_view key : c.args.subspan(1)) count += c.keys.Exists(c.Ref(key)) ? 1 : 0;
+  c.reply.Integer(count);
+}
+
+void Type(Context& c) { c.reply.Simple(c.keys.Exists(c.Ref(c.args[1])) ? "string" : "none"); }
+
+// Writes what `shown` (just read) shows to `target`: value and expiry.
+bool PutCopy(Context& c, const Shown& shown, const KeyRef& target) {
+  char scratch[base::kInt64CharsMax];
+  std::string value(shown.Text(scratch));
+  if (!FitsChange(c, target.key.size() + value.size(), 2)) return false;
+  bool expires = shown.expire_ms != crdt::kNever;
+  c.change.Put(target, value, expires ? Change::Ttl::kAt : Change::Ttl::kNone, shown.expire_ms);
+  return true;
+}
+
+// RENAME and RENAMENX; false if the reply has been given.
+bool RenameKey(Context& c, bool only_if_missing) {
+  KeyRef source = c.Ref(c.args[1]);
+  KeyRef target = c.Ref(c.args[2]);
+  Shown shown = c.keys.Read(source);
+  if (!shown.exists()) {
+    c.reply.Error(kNoSuchKey);
+    return false;
+  }
+  if (c.args[1] == c.args[2]) {
+    only_if_missing ? c.reply.Integer(0) : c.reply.Ok();
+    return false;
+  }
+  if (RefuseConflict(c, c.args[1], shown)) return false;
+  if (only_if_missing && c.keys.Exists(target)) {
+    c.reply.Integer(0);
+    return false;
+  }
+  if (!PutCopy(c, c.keys.Read(source), target)) return false;
+  c.change.Delete(source);
+  return true;
+}
+
+void Rename(Context& c) {
+  if (RenameKey(c, false)) c.reply.Ok();
+}
+
+void Renamenx(Context& c) {
+  if (RenameKey(c, true)) c.reply.Integer(1);
+}
+
+void Copy(Context& c) {
+  uint8_t db = c.client.db;
+  bool replace = false;
+  for (size_t i = 3; i < c.count(); ++i) {
+    if (EqualsIgnoreCase(c.args[i], "replace")) {
+      replace = true;
+    } else if (EqualsIgnoreCase(c.args[i], "db") && i + 1 < c.count()) {
+      std::optional<uint8_t> read = ReadDatabase(c, c.args[++i]);
+      if (!read) return;
+      db = *read;
+    } else {
+      return ReplySyntaxError(c);
+    }
+  }
+  if (db == c.client.db && c.args[1] == c.args[2]) return c.reply.Error(kSameObjects);
+  KeyRef source = c.Ref(c.args[1]);
+  KeyRef target = c.keys.Ref(db, c.args[2]);
+  Shown shown = c.keys.Read(source);
+  if (!shown.exists()) return c.reply.Integer(0);
+  if (RefuseConflict(c, c.args[1], shown)) return;
+  if (!replace && c.keys.Exists(target)) return c.reply.Integer(0);
+  if (PutCopy(c, c.keys.Read(source), target)) c.reply.Integer(1);
+}
+
+void Move(Context& c) {
+  std::optional<uint8_t> db = ReadDatabase(c, c.args[2]);
+  if (!db) return;
+  if (*db == c.client.db) return c.reply.Error(kSameObjects);
+  KeyRef source = c.Ref(c.args[1]);
+  KeyRef target = c.keys.Ref(*db, c.args[1]);
+  Shown shown = c.keys.Read(source);
+  if (!shown.exists()) return c.reply.Integer(0);
+  if (RefuseConflict(c, c.args[1], shown)) return;
+  if (c.keys.Exists(target)) return c.reply.Integer(0);
+  if (!PutCopy(c, c.keys.Read(source), target)) return;
+  c.change.Delete(source);
+  c.reply.Integer(1);
+}
+
+// ---- OBJECT
+
+void ObjectEncoding(Context& c) {
+  constexpr size_t kEmbeddedBytesMax = 44;  // Redis's embstr
+  Shown shown = c.keys.Read(c.Ref(c.args[2]));
+  if (!shown.exists()) return c.reply.Null();
+  if (RefuseConflict(c, c.args[2], shown)) return;
+  if (shown.is_integer || base::ParseInt64(shown.value)) return c.reply.Bulk("int");
+  c.reply.Bulk(shown.value.size() <= kEmbeddedBytesMax ? "embstr" : "raw");
+}
+
+void ObjectRefcount(Context& c) {
+  c.keys.Exists(c.Ref(c.args[2])) ? c.reply.Integer(1) : c.reply.Null();
+}
+
+// Reads leave no trace here, so "idle" is the time since the newest write.
+void ObjectIdletime(Context& c) {
+  KeyRef ref = c.Ref(c.args[2]);
+  if (!c.keys.Exists(ref)) return c.reply.Null();
+  crdt::KeyState state = c.keys.State(ref);
+  uint64_t newest_ms = 0;
+  for (const crdt::Version& v : state.versions) newest_ms = std::max(newest_ms, v.hlc.ms());
+  for (const crdt::CounterEntry& e : state.counters) newest_ms = std::max(newest_ms, e.hlc.ms());
+  for (const crdt::ExpiryVersion& e : state.expiries) newest_ms = std::max(newest_ms, e.hlc.ms());
+  c.reply.Integer(std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000));
+}
+
+void ObjectFreq(Context& c) {
+  if (!c.keys.Exists(c.Ref(c.args[2]))) return c.reply.Null();
+  c.reply.Error(
+      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
+      "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
+}
+
+}  // namespace
+
+void AddKeyFamily(std::vector<Row>& rows) {
+  static constexpr Row kRows[] = {
+      {.name = "del", .arity = -2, .flags = kWrite, .keys = {1, -1, 1},
+       .categories = "@keyspace @write @slow", .handler = Del, .summary = "Deletes keys",
+       .since = "1.0.0", .group = "generic", .complexity = "O(N) where N is the number of keys",
+       .syntax = "key:key*", .key_access = "RM delete",
+       .tips = "request_policy:multi_shard response_policy:agg_sum"},
+      {.name = "unlink", .arity = -2, .flags = kWrite | kFast, .keys = {1, -1, 1},
+       .categories = "@keyspace @write @fast", .handler = Del, .summary = "Deletes keys",
+       .since = "4.0.0", .group = "generic", .complexity = "O(N) where N is the number of keys",
+       .syntax = "key:key*", .key_access = "RM delete",
+       .tips = "request_policy:multi_shard response_policy:agg_sum"},
+      {.name = "exists", .arity = -2, .flags = kReadonly | kFast, .keys = {1, -1, 1},
+       .categories = "@keyspace @read @fast", .handler = Exists,
+       .summary = "Counts how many of the keys exist", .since = "1.0.0", .group = "generic",
+       .complexity = "O(N) where N is the number of keys", .syntax = "key:key*", .key_access = "RO",
+       .tips = "request_policy:multi_shard response_policy:agg_sum"},
+      {.name = "type", .arity = 2, .flags = kReadonly | kFast, .keys = {1, 1, 1},
+       .categories = "@keyspace @read @fast", .handler = Type,
+       .summary = "Returns the type of a key", .since = "1.0.0", .group = "generic",
+       .complexity = "O(1)", .syntax = "key:key", .key_access = "RO"},
+      {.name = "rename", .arity = 3, .flags = kWrite, .keys = {1, 2, 1},
+       .categories = "@keyspace @write @slow", .handler = Rename,
+       .summary = "Moves a value and its expiry to another key", .since = "1.0.0",
+       .group = "generic", .complexity = "O(N) where N is the length of the value",
+       .syntax = "key:key newkey:key", .key_access = "RW access delete|OW update"},
+      {.name = "renamenx", .arity = 3, .flags = kWrite | kFast, .keys = {1, 2, 1},
+       .categories = "@keyspace @write @fast", .handler = Renamenx,
+       .summary = "Moves a value and its expiry to another key that does not exist",
+       .since = "1.0.0", .group = "generic",
+       .complexity = "O(N) where N is the length of the value", .syntax = "key:key newkey:key",
+       .key_access = "RW access delete|OW insert"},
+      {.name = "copy", .arity = -3, .flags = kWrite | kDenyOom, .keys = {1, 2, 1},
+       .categories = "@keyspace @write @slow", .handler = Copy,
+       .summary = "Copies a value and its expiry to another key", .since = "6.2.0",
+       .group = "generic", .complexity = "O(N) where N is the length of the value",
+       .syntax = "source:key destination:key DB destination-db:integer? REPLACE?",
+       .key_access = "RO access|OW update"},
+      {.name = "touch", .arity = -2, .flags = kReadonly | kFast, .keys = {1, -1, 1},
+       .categories = "@keyspace @read @fast", .handler = Exists,
+       .summary = "Counts how many of the keys exist", .since = "3.2.1", .group = "generic",
+       .complexity = "O(N) where N is the number of keys", .syntax = "key:key*", .key_access = "RO",
+       .tips = "request_policy:multi_shard response_policy:agg_sum"},
+      {.name = "move", .arity = 3, .flags = kWrite | kFast, .keys = {1, 1, 1},
+       .categories = "@keyspace @write @fast", .handler = Move,
+       .summary = "Moves a key to another database", .since = "1.0.0", .group = "generic",
+       .complexity = "O(N) where N is the length of the value", .syntax = "key:key db:integer",
+       .key_access = "RW access update"},
+      {.name = "object", .arity = -2, .categories = "@slow", .summary = "Tells how values are kept",
+       .since = "2.2.3", .group = "generic", .complexity = "Depends on the subcommand"},
+      {.name = "object|encoding", .arity = 3, .flags = kReadonly, .keys = {2, 2, 1},
+       .categories = "@keyspace @read @slow", .handler = ObjectEncoding,
+       .summary = "Returns the encoding that Redis would give the value", .since = "2.2.3",
+       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO",
+       .tips = "nondeterministic_output"},
+      {.name = "object|refcount", .arity = 3, .flags = kReadonly, .keys = {2, 2, 1},
+       .categories = "@keyspace @read @slow", .handler = ObjectRefcount,
+       .summary = "Returns 1 for a key that exists", .since = "2.2.3", .group = "generic",
+       .complexity = "O(1)", .syntax = "key:key", .key_access = "RO",
+       .tips = "nondeterministic_output"},
+      {.name = "object|idletime", .arity = 3, .flags = kReadonly, .keys = {2, 2, 1},
+       .categories = "@keyspace @read @slow", .handler = ObjectIdletime,
+       .summary = "Returns the seconds since the key was last written", .since = "2.2.3",
+       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO",
+       .tips = "nondeterministic_output"},
+      {.name = "object|freq", .arity = 3, .flags = kReadonly, .keys = {2, 2, 1},
+       .categories = "@keyspace @read @slow", .handler = ObjectFreq,
+       .summary = "Returns an access frequency, which is not tracked", .since = "4.0.0",
+       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO",
+       .tips = "nondeterministic_output"},
+      {.name = "object|help", .arity = 2, .flags = kLoading | kStale,
+       .categories = "@keyspace @slow", .handler = ContainerHelp, .summary = "Print this help",
+       .since = "6.2.0", .group = "generic", .complexity = "O(1)"},
+  };
+  rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+}
+
+}  // namespace polyarch::command

@@ -1,0 +1,431 @@
+// POLICY, CONFLICT, LEADER, LINK, TOPOLOGY, POLYARCH.
+#include <gtest/gtest.h>
+
+#include <regex>
+
+#include "base/random.h"
+#include "command/command_test_env.h"
+#include "command/polyarch_token.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+namespace {
+
+constexpr std::string_view kNotYet =
+    "-NOTYET this leader has not yet seen all versions in the token; try again, or read them here";
+
+// The token in the text of a reply of CONFLICT GET.
+std::string TokenIn(const std::string& reply) {
+  size_t end = reply.find('"', 2);
+  EXPECT_TRUE(reply.starts_with("[\"") && end != std::string::npos) << reply;
+  return reply.substr(2, end - 2);
+}
+
+std::string Get(TestNode& node, std::string_view key) { return node.Ask({"CONFLICT", "GET", key}); }
+
+// CONFLICT GET's versions without times.
+std::string Versions(TestNode& node, std::string_view key) {
+  std::string reply = Get(node, key);
+  size_t begin = reply.find(", [");
+  if (begin == std::string::npos) return reply;
+  reply = reply.substr(begin + 2, reply.size() - begin - 3);
+  return std::regex_replace(reply, std::regex(", 17\\d{11}, "), ", ms, ");
+}
+
+std::string Stored(TestNode& node, std::string_view key) {
+  keyspace::Shown shown = node.keys.Read(node.keys.Ref(crdt::kReservedDatabase, key));
+  return shown.exists() ? std::string(shown.value) : "none";
+}
+
+// ---- POLICY
+
+TEST(PolicyCommand, WritesTheReservedDatabase) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "wiki:*", "priority", "eu", "us"}), "+OK");
+  EXPECT_EQ(Stored(node, "policy/wiki:*"), "priority eu us");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "wiki:*", "LWW", "deletes"}), "+OK");
+  EXPECT_EQ(Stored(node, "policy/wiki:*"), "lww DELETES");
+  EXPECT_EQ(node.Ask({"KEYS", "*"}), "[]") << "clients do not see it";
+  EXPECT_EQ(node.Ask({"POLICY", "DEL", "wiki:*"}), "1");
+  EXPECT_EQ(Stored(node, "policy/wiki:*"), "none");
+  EXPECT_EQ(node.Ask({"POLICY", "DEL", "wiki:*"}), "0");
+  EXPECT_EQ(node.effects(), 3U);
+}
+
+TEST(PolicyCommand, Shows) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "k"}), "\"lww\"");
+  EXPECT_EQ(node.Ask({"POLICY", "LIST"}), "[]");
+  node.SetPolicy("*", "siblings");
+  node.SetPolicy("wiki:*", "priority eu us");
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "wiki:x"}), "\"priority eu us\"");
+  EXPECT_EQ(node.Ask({"POLICY", "LIST"}), "[\"wiki:*\", \"priority eu us\", \"*\", \"siblings\"]");
+  Client& client = node.Connect();
+  client.protocol = 3;
+  EXPECT_EQ(node.Ask(client, {"POLICY", "LIST"}), "{\"wiki:*\": \"priority eu us\", \"*\": \"siblings\"}");
+}
+
+TEST(PolicyCommand, Refuses) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "best"}),
+            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "merge", "MAX"}),
+            "-ERR policy 'merge' is not available in this version; one of lww, lww DELETES, priority, "
+            "siblings");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f", "lww"}),
+            "-ERR policies of single fields come with the hash type, in a later version");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "", "lww"}),
+            "-ERR a pattern must not be empty; '*' is for all keys");
+  std::string longest(conflict::kPatternBytesMax, 'x');
+  EXPECT_EQ(node.Ask({"POLICY", "SET", longest, "lww"}), "+OK");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", longest + "x", "lww"}),
+            "-LIMIT pattern longer than 1024 bytes");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k"}), "-ERR wrong number of arguments for 'policy|set' command");
+  EXPECT_EQ(node.effects(), 1U);
+  for (size_t i = 0; i < conflict::kPatternsMax; ++i) node.SetPolicy("p" + std::to_string(i), "lww");
+  EXPECT_TRUE(node.Ask({"POLICY", "SET", "one more", "lww"}).starts_with("-LIMIT "));
+  EXPECT_EQ(node.Ask({"POLICY", "SET", longest, "siblings"}), "+OK") << "changing one is no more";
+}
+
+// ---- CONFLICT: open ones
+
+TEST(ConflictCommand, WikiTitle) {
+  TestNode node;
+  node.SetPolicy("wiki:*", "siblings");
+  node.Ask({"SET", "wiki:title", "B"});
+  node.Remote("wiki:title", "C");
+  node.Ask({"SET", "other", "x"});
+  EXPECT_EQ(node.Ask({"GET", "wiki:title"}),
+            "-CONFLICT 2 concurrent versions of 'wiki:title'; see CONFLICT GET");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"wiki:title\"]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "1");
+  EXPECT_EQ(Versions(node, "wiki:title"),
+            "[[\"B\", \"eu\", ms, \"eu.0000000000000001:1\"], "
+            "[\"C\", \"us\", ms, \"us.0000000000000002:1\"]]");
+  std::string token = TokenIn(Get(node, "wiki:title"));
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "wiki:title", token, "B/C"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "wiki:title"}), "\"B/C\"");
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+  EXPECT_EQ(Versions(node, "wiki:title"), "[[\"B/C\", \"eu\", ms, \"eu.0000000000000001:3\"]]");
+}
+
+TEST(ConflictCommand, WhatCameInMeanwhileStays) {
+  TestNode node;
+  node.SetPolicy("*", "siblings");
+  node.Ask({"SET", "k", "mine"});
+  std::string token = TokenIn(Get(node, "k"));
+  node.Remote("k", "theirs");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", token, "resolved"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "-CONFLICT 2 concurrent versions of 'k'; see CONFLICT GET");
+  EXPECT_EQ(Versions(node, "k"),
+            "[[\"resolved\", \"eu\", ms, \"eu.0000000000000001:2\"], "
+            "[\"theirs\", \"us\", ms, \"us.0000000000000002:1\"]]");
+  token = TokenIn(Get(node, "k"));
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", token, "both"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "\"both\"");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", token, "again"}), "+OK") << "a sibling, then";
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "1");
+}
+
+TEST(ConflictCommand, AnOldTokenCannotPileVersionsUp) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  std::string token = TokenIn(Get(node, "k"));
+  std::string reply;
+  size_t accepted = 0;
+  for (; accepted < 200; ++accepted) {
+    reply = node.Ask({"CONFLICT", "RESOLVE", "k", token, std::to_string(accepted)});
+    if (reply != "+OK") break;
+  }
+  EXPECT_EQ(accepted, conflict::kVersionsMax);
+  EXPECT_EQ(reply, "-LIMIT key holds 64 versions that the token does not name; resolve with a new token");
+  token = TokenIn(Get(node, "k"));
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", token, "one"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "\"one\"");
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+}
+
+TEST(ConflictCommand, DeleteAgainstEdit) {
+  TestNode node;
+  node.SetPolicy("*", "lww DELETES");
+  node.Ask({"SET", "k", "v"});
+  node.Remote("k", "edited");
+  node.Ask({"SELECT", "0"});
+  node.Ask({"CONFLICT", "RESOLVE", "k", TokenIn(Get(node, "k")), "base"});
+  std::string token = TokenIn(Get(node, "k"));
+  node.Remote("k", "edited again");
+  EXPECT_EQ(node.Ask({"DEL", "k"}), "1");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "null");
+  node.Remote("k", "late edit");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "\"late edit\"");
+  EXPECT_EQ(node.Ask({"DEL", "k"}), "1");
+  EXPECT_EQ(Get(node, "k"), "null") << "nothing but an absent";
+}
+
+TEST(ConflictCommand, AbsentIsNil) {
+  TestNode node;
+  node.SetPolicy("*", "siblings");
+  node.Ask({"SET", "k", "v"});
+  node.Ask({"DEL", "k"});
+  node.Remote("k", "edited");
+  EXPECT_EQ(Versions(node, "k"),
+            "[[null, \"eu\", ms, \"eu.0000000000000001:2\"], "
+            "[\"edited\", \"us\", ms, \"us.0000000000000002:1\"]]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"k\"]");
+  node.policies.clear();
+  node.SetPolicy("*", "priority eu");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "null");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"k\"]") << "a delete that won is still undecided";
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", TokenIn(Get(node, "k")), "v2"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "\"v2\"");
+}
+
+TEST(ConflictCommand, ListsTheClientsDatabase) {
+  TestNode node;
+  for (const char* key : {"b", "a", "c"}) {
+    node.Ask({"SET", key, "1"});
+    node.Remote(key, "2");
+  }
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"a\", \"b\", \"c\"]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "2"}), "[\"a\", \"b\"]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "match", "[bc]", "count", "9"}), "[\"b\", \"c\"]");
+  Client& other = node.Connect();
+  other.db = 1;
+  EXPECT_EQ(node.Ask(other, {"CONFLICT", "LIST"}), "[]");
+  EXPECT_EQ(node.Ask(other, {"CONFLICT", "COUNT"}), "0");
+  EXPECT_EQ(node.Ask(other, {"CONFLICT", "GET", "a"}), "null");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "0"}), "-ERR COUNT must be at least 1");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT"}), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "AFTER", "1"}), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "x"}), "-" + std::string(kNotInteger));
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "MATCH", std::string(2000, '*')}),
+            "-LIMIT pattern longer than 1024 bytes");
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD", "f"}),
+            "-ERR FIELD comes with the hash type, in a later version");
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "b"}), "-ERR syntax error");
+}
+
+TEST(ConflictCommand, HiddenKeysAreMissing) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  node.Remote("k", "w");
+  std::string token = TokenIn(Get(node, "k"));
+  node.Ask({"PEXPIRE", "k", "100"});
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "1");
+  node.Advance(200);
+  EXPECT_EQ(Get(node, "k"), "null");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+  size_t effects = node.effects();
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", token, "x"}), "-ERR no such key");
+  EXPECT_EQ(Get(node, "none"), "null");
+  EXPECT_EQ(node.effects(), effects);
+}
+
+TEST(ConflictCommand, Counters) {
+  TestNode node;
+  node.Ask({"SET", "n", "10"});
+  node.Ask({"INCRBY", "n", "5"});
+  EXPECT_EQ(Versions(node, "n"),
+            "[[\"10\", \"eu\", ms, \"eu.0000000000000001:1\"], "
+            "[\"+5\", \"eu\", ms, \"eu.0000000000000001:2\"]]");
+  std::string token = TokenIn(Get(node, "n"));
+  node.Ask({"DECRBY", "n", "2"});
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "n", token, "100"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "n"}), "\"98\"") << "what the token had not seen stays";
+  node.Ask({"SET", "n", "0"});
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "n", token, "7"}), "+OK");
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "1") << "the old token replaces nothing any more";
+}
+
+// ---- tokens
+
+TEST(TokenTest, ComesBack) {
+  Token token;
+  token.versions = {{{"eu", 1}, 300}, {{"us.west", UINT64_MAX}, 1}};
+  token.clears = {{{"eu", 1}, {1, 0}, {70'000, 9}, crdt::Number::Integer(-5)},
+                  {{"us", 2}, {1, 0}, {1, 0}, crdt::Number::Real(0.5L)}};
+  std::string text = EncodeToken(token, 3, "k");
+  auto back = DecodeToken(text, 3, "k");
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(*back, token);
+  EXPECT_EQ(DecodeToken(text, 3, "l").status().message(), "invalid token: it is of another key");
+  EXPECT_FALSE(DecodeToken(text, 2, "k").ok());
+}
+
+TEST(TokenTest, ForeignBytes) {
+  Token token{.versions = {{{"eu", 1}, 300}}};
+  const std::string text = EncodeToken(token, 0, "k");
+  base::Random random(3);
+  for (size_t i = 0; i < text.size(); ++i) {
+    EXPECT_FALSE(DecodeToken(text.substr(0, i), 0, "k").ok());
+    std::string other = text;
+    other[i] = other[i] == 'a' ? 'b' : 'a';
+    EXPECT_FALSE(DecodeToken(other, 0, "k").ok());
+    other[i] = static_cast<char>(random.Next());
+    if (other != text) EXPECT_FALSE(DecodeToken(other, 0, "k").ok());
+  }
+  EXPECT_EQ(DecodeToken("rubbish", 0, "k").status().message(),
+            "invalid token: it must be what CONFLICT GET returned");
+  EXPECT_FALSE(DecodeToken("", 0, "k").ok());
+}
+
+TEST(ConflictCommand, TokensOfOthersAreCheckedFirst) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  node.Ask({"INCR", "n"});
+  node.Ask({"INCR", "n"});
+  size_t effects = node.effects();
+  auto resolve = [&](const Token& token, std::string_view key = "k") {
+    return node.Ask({"CONFLICT", "RESOLVE", key, EncodeToken(token, 0, key), "x"});
+  };
+  EXPECT_EQ(resolve({.versions = {{{"eu", 1}, 1}, {{"us", 2}, 1}}}), kNotYet);
+  EXPECT_EQ(resolve({.versions = {{{"asia", 9}, 1}}}), kNotYet) << "an origin never heard of";
+  EXPECT_EQ(resolve({.clears = {{{"us", 2}, {1, 0}, {1, 0}, crdt::Number::Integer(1)}}}), kNotYet);
+  EXPECT_EQ(resolve({.versions = {{{"eu", 1}, UINT64_MAX}}}), kNotYet);
+  Token forged{.clears = {{{"eu", 1}, {2, 0}, {3, 0}, crdt::Number::Integer(99)}}};
+  EXPECT_EQ(resolve(forged, "n"), "-ERR invalid token: it names increments that never were");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", "token", "x"}),
+            "-ERR invalid token: it must be what CONFLICT GET returned");
+  EXPECT_EQ(node.effects(), effects);
+  node.Remote("k", "w");
+  EXPECT_EQ(resolve({.versions = {{{"eu", 1}, 1}, {{"us", 2}, 1}}}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "k"}), "\"x\"");
+}
+
+// ---- CONFLICT: decided ones
+
+conflict::LedgerEntry Decided(std::string key, std::string shown, std::string lost, uint8_t db = 0) {
+  conflict::LedgerEntry e{.noted_ms = kTestStartMs, .db = db, .key = std::move(key), .policy = "lww"};
+  e.shown = {.value = std::move(shown), .origin = {"us", 2}, .sequence = 4,
+             .hlc = clock::Hlc::FromMs(1000)};
+  e.lost = {.value = std::move(lost), .origin = {"eu", 1}, .sequence = 3,
+            .hlc = clock::Hlc::FromMs(999)};
+  return e;
+}
+
+TEST(ConflictCommand, LogAndRestore) {
+  TestNode node;
+  node.cluster.ledger().Note(Decided("a", "C", "B"));
+  node.cluster.ledger().Note(Decided("b", "C", "B", 1));
+  conflict::LedgerEntry deleted = Decided("c", "C", "");
+  deleted.lost.absent = true;
+  node.cluster.ledger().Note(deleted);
+  EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "MATCH", "a"}),
+            "[[\"id\", 1, \"time\", 1700000000000, \"key\", \"a\", \"field\", \"\", \"policy\", \"lww\", "
+            "\"shown\", [\"C\", \"us\", 1000, \"us.0000000000000002:4\"], "
+            "\"lost\", [[\"B\", \"eu\", 999, \"eu.0000000000000001:3\"]]]]");
+  EXPECT_TRUE(node.Ask({"CONFLICT", "LOG", "AFTER", "1"}).starts_with("[[\"id\", 3,"));
+  EXPECT_TRUE(node.Ask({"CONFLICT", "LOG", "COUNT", "1"}).starts_with("[[\"id\", 1,"));
+  EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "AFTER", "3"}), "[]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "AFTER", "-1"}), "-ERR AFTER must be an id of CONFLICT LOG");
+
+  node.Ask({"SET", "a", "C", "EX", "100"});
+  node.Ask({"SET", "c", "C"});
+  size_t effects = node.effects();
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "1", "us.0000000000000002:4"}),
+            "-ERR wrong tag: what lost in conflict 1 is eu.0000000000000001:3");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "2", "eu.0000000000000001:3"}),
+            "-ERR no conflict 2 in the log of this leader, for this database");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "-1", "x"}),
+            "-ERR no conflict -1 in the log of this leader, for this database");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "?", "x"}), "-ERR invalid id: it must be one of CONFLICT LOG");
+  EXPECT_EQ(node.effects(), effects);
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "1", "eu.0000000000000001:3"}), "+OK");
+  EXPECT_EQ(node.Ask({"GET", "a"}), "\"B\"");
+  EXPECT_EQ(node.Ask({"TTL", "a"}), "-1");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "3", "eu.0000000000000001:3"}), "+OK");
+  EXPECT_EQ(node.Ask({"EXISTS", "c"}), "0");
+}
+
+// ---- LEADER, LINK, TOPOLOGY, POLYARCH
+
+TEST(LeaderCommand, List) {
+  TestNode node;
+  node.cluster.leaders[1].lag_changes = 7;
+  node.cluster.leaders[1].clock_difference_ms = -3;
+  EXPECT_EQ(node.Ask({"LEADER", "LIST"}),
+            "[[\"id\", \"eu\", \"incarnation\", \"0000000000000001\", \"address\", \"\", \"state\", "
+            "\"alive\", \"lag_changes\", 0, \"lag_ms\", 0, \"clock_difference_ms\", 0, \"self\", 1, "
+            "\"link\", \"up\"], "
+            "[\"id\", \"us\", \"incarnation\", \"\", \"address\", \"127.0.0.1:8401\", \"state\", "
+            "\"alive\", \"lag_changes\", 7, \"lag_ms\", 0, \"clock_difference_ms\", -3, \"self\", 0, "
+            "\"link\", \"up\"]]");
+}
+
+TEST(LeaderCommand, Priority) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "eu"}), "+OK");
+  EXPECT_EQ(Stored(node, "priority"), "us eu");
+  EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "asia"}), "-ERR no leader 'asia'; see LEADER LIST");
+  EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "us"}), "-ERR leader 'us' is named twice");
+  EXPECT_EQ(node.Ask({"LEADER", "PRIORITY"}),
+            "-ERR wrong number of arguments for 'leader|priority' command");
+  EXPECT_EQ(Stored(node, "priority"), "us eu");
+  EXPECT_EQ(node.Ask({"LEADER", "RETIRE", "us"}), "-ERR LEADER RETIRE comes with a later version");
+}
+
+TEST(LinkCommand, CutHealDelay) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"LINK", "CUT", "us"}), "+OK");
+  EXPECT_TRUE(node.cluster.leaders[1].link_cut);
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "GET"}),
+            "[\"topology\", \"mesh\", \"links\", [\"us\", \"cut\"], \"bypasses\", [], \"routes\", "
+            "[\"us\", \"us\"]]");
+  EXPECT_EQ(node.Ask({"LINK", "HEAL", "us"}), "+OK");
+  EXPECT_FALSE(node.cluster.leaders[1].link_cut);
+  EXPECT_EQ(node.Ask({"LINK", "DELAY", "us", "300"}), "+OK");
+  EXPECT_EQ(node.cluster.leaders[1].link_delay_ms, 300);
+  EXPECT_NE(node.Ask({"LEADER", "LIST"}).find("\"link\", \"delayed\""), std::string::npos);
+  EXPECT_EQ(node.Ask({"LINK", "DELAY", "us", "-1"}), "-ERR a delay is from 0 to 3600000 ms");
+  EXPECT_EQ(node.Ask({"LINK", "DELAY", "us", "x"}), "-" + std::string(kNotInteger));
+  EXPECT_EQ(node.Ask({"LINK", "CUT", "mars"}), "-ERR no such leader");
+  EXPECT_EQ(node.Ask({"LINK", "CUT", "eu"}), "-ERR that is this leader itself");
+}
+
+TEST(TopologyCommand, OnlyMesh) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "mesh"}), "+OK");
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "ring", "eu", "us"}),
+            "-ERR topology 'ring' comes with a later version; this one knows mesh");
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "cube"}),
+            "-ERR unknown topology 'cube'; this version knows mesh");
+}
+
+TEST(PolyarchCommand, VectorDigestVersion) {
+  TestNode node;
+  node.Ask({"SET", "k", "v"});
+  EXPECT_EQ(node.Ask({"POLYARCH", "VV"}), "\"eu.0000000000000001:1\"");
+  EXPECT_EQ(node.Ask({"POLYARCH", "DIGEST"}),
+            "[\"eu.0000000000000001:1\", \"" + std::string(32, '0') + "\"]");
+  EXPECT_EQ(node.Ask({"POLYARCH", "VERSION"}), "\"0.1.0\"");
+}
+
+TEST(PolyarchCommand, CheckpointIsWaitedFor) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLYARCH", "CHECKPOINT"}), "(none)");
+  EXPECT_TRUE(node.last_suspended);
+  node.cluster.checkpoint_done = true;
+  EXPECT_EQ(node.Ask({"POLYARCH", "CHECKPOINT"}), "+OK");
+  EXPECT_FALSE(node.last_suspended);
+  EXPECT_EQ(node.server.clients[0]->ticket, 0U);
+}
+
+TEST(PolyarchCommand, EachContainerHasHelp) {
+  TestNode node;
+  for (const char* container : {"POLICY", "CONFLICT", "LEADER", "LINK", "TOPOLOGY", "POLYARCH"}) {
+    std::string help = node.Ask({container, "HELP"});
+    EXPECT_NE(help.find(std::string(container) + " <subcommand>"), std::string::npos) << help;
+    EXPECT_EQ(node.Ask({container}),
+              "-ERR wrong number of arguments for '" + ToLower(container) + "' command");
+    EXPECT_EQ(node.Ask({container, "NOSUCH"}),
+              "-ERR unknown subcommand 'NOSUCH'. Try " + std::string(container) + " HELP.");
+  }
+  std::string help = node.Ask({"POLICY", "HELP"});
+  EXPECT_NE(help.find("SET <pattern> LWW|LWW DELETES|PRIORITY <leader> [PRIORITY <leader> ...]|SIBLINGS"),
+            std::string::npos)
+      << help;
+}
+
+}  // namespace
+}  // namespace polyarch::command

@@ -1,0 +1,325 @@
+// CONFLICT: what concurrent writes left behind. Open conflicts (LIST, COUNT, GET, RESOLVE) are a function
+// of the replicated state, the same at every leader; the log of decided ones (LOG, RESTORE) is each
+// leader's own. All of them speak of the client's database.
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "base/glob.h"
+#include "base/number.h"
+#include "command/families.h"
+#include "command/polyarch.h"
+#include "command/polyarch_token.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+namespace {
+
+constexpr uint64_t kLogCountDefault = 100;
+
+// ---- options
+
+struct ListOptions {
+  std::string_view pattern = "*";
+  uint64_t count = std::numeric_limits<uint64_t>::max();
+  uint64_t after = 0;
+
+  bool Matches(std::string_view key) const { return pattern == "*" || base::GlobMatch(pattern, key); }
+};
+
+bool ReadListOptions(Context& c, bool log, ListOptions& options) {
+  for (size_t i = 2; i < c.count(); i += 2) {
+    const bool has_value = i + 1 < c.count();
+    const bool match = EqualsIgnoreCase(c.args[i], "match");
+    const bool count = EqualsIgnoreCase(c.args[i], "count");
+    const bool after = log && EqualsIgnoreCase(c.args[i], "after");
+    if (!has_value || !(match || count || after)) {
+      ReplySyntaxError(c);
+      return false;
+    }
+    if (match) {
+      options.pattern = c.args[i + 1];
+      if (!CheckPatternSize(c, options.pattern)) return false;
+      continue;
+    }
+    std::optional<int64_t> number = ReadInteger(c, c.args[i + 1]);
+    if (!number) return false;
+    if (*number < (count ? 1 : 0)) {
+      c.reply.Error(count ? "ERR COUNT must be at least 1" : "ERR AFTER must be an id of CONFLICT LOG");
+      return false;
+    }
+    (count ? options.count : options.after) = static_cast<uint64_t>(*number);
+  }
+  return true;
+}
+
+// FIELD f behind the arguments that a subcommand needs. The keys of this version have no fields.
+bool RefuseOptions(Context& c, size_t needed) {
+  if (c.count() == needed) return false;
+  const bool field = c.count() == needed + 2 && EqualsIgnoreCase(c.args[needed], "field");
+  c.reply.Error(field ? "ERR FIELD comes with the hash type, in a later version" : kSyntaxError);
+  return true;
+}
+
+// ---- open conflicts
+
+// Is there something that is not past its time? (Under a policy that lets a delete win, a key with an
+// open conflict may show nothing; it can be read and resolved here all the same.)
+bool IsVisible(Context& c, const crdt::KeyState& state) {
+  return state.live() && state.ExpiryTime() >= c.keys.time_ms();
+}
+
+// The conflicting keys of the client's database, in order, until false.
+template <typename Visit>
+void ForEachOpen(Context& c, Visit visit) {
+  const auto& open = c.keys.open_conflicts();
+  for (auto it = open.lower_bound({c.client.db, std::string()});
+       it != open.end() && it->first == c.client.db; ++it) {
+    const keyspace::KeyRef ref = c.Ref(it->second);
+    const bool visible = c.keys.Exists(ref) || IsVisible(c, c.keys.State(ref));
+    if (visible && !visit(it->second)) return;
+  }
+}
+
+void ConflictList(Context& c) {
+  ListOptions options;
+  if (!ReadListOptions(c, false, options)) return;
+  std::vector<std::string_view> found;
+  ForEachOpen(c, [&](const std::string& key) {
+    if (options.Matches(key)) found.push_back(key);
+    return found.size() < options.count;
+  });
+  c.reply.Array(found.size());
+  for (std::string_view key : found) c.reply.Bulk(key);
+}
+
+void ConflictCount(Context& c) {
+  int64_t count = 0;
+  ForEachOpen(c, [&](const std::string&) {
+    ++count;
+    return true;
+  });
+  c.reply.Integer(count);
+}
+
+void ReplyVersion(Context& c,
+                  bool absent,
+                  std::string_view value,
+                  const clock::Origin& origin,
+                  uint64_t sequence,
+                  clock::Hlc hlc) {
+  c.reply.Array(4);
+  absent ? c.reply.Null() : c.reply.Bulk(value);
+  c.reply.Bulk(origin.leader);
+  c.reply.Integer(static_cast<int64_t>(hlc.ms()));
+  c.reply.Bulk(conflict::TagText(origin, sequence));
+}
+
+std::string SignedText(const crdt::Number& n) {
+  std::string text = n.is_real ? base::FormatLongDouble(n.real) : base::FormatInt64(n.integer);
+  return text.starts_with('-') ? text : "+" + text;
+}
+
+// The versions of the register, then what each origin's increments add to it ("+3").
+void ConflictGet(Context& c) {
+  if (RefuseOptions(c, 3)) return;
+  const std::string_view key = c.args[2];
+  const crdt::KeyState state = c.keys.State(c.Ref(key));
+  if (!IsVisible(c, state)) return c.reply.NullArray();
+  const clock::OriginTable& origins = c.cluster.origins();
+  const Token token = MakeToken(state, origins);
+  c.reply.Array(2);
+  c.reply.Bulk(EncodeToken(token, c.client.db, key));
+  c.reply.Array(token.versions.size() + token.clears.size());
+  for (size_t i : conflict::CanonicalOrder(state.versions, origins)) {
+    const crdt::Version& v = state.versions[i];
+    ReplyVersion(c, v.absent, v.value, origins.Get(v.dot.origin()), v.dot.sequence(), v.hlc);
+  }
+  for (const Token::Clear& clear : token.clears) {
+    for (const crdt::CounterEntry& e : state.counters) {
+      if (origins.Get(e.origin) != clear.origin) continue;
+      auto sum = crdt::Subtract(e.total, e.cleared_total).value_or(e.total);
+      ReplyVersion(c, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
+    }
+  }
+}
+
+// A token in this node's terms.
+struct Resolution {
+  std::vector<clock::Dot> seen;
+  std::vector<crdt::Clear> clears;
+};
+
+// The index of `origin` if its changes up to `sequence` have been applied here.
+std::optional<clock::OriginIndex> Covered(Context& c, const clock::Origin& origin, uint64_t sequence) {
+  std::optional<clock::OriginIndex> index = c.cluster.origins().Find(origin);
+  if (!index || c.cluster.applied().Get(*index) < sequence) return std::nullopt;
+  return index;
+}
+
+// False, with the error given, if this leader cannot tell yet what the token means.
+bool Translate(Context& c, const Token& token, const crdt::KeyState& state, Resolution& resolution) {
+  constexpr std::string_view kNotYet =
+      "NOTYET this leader has not yet seen all versions in the token; try again, or read them here";
+  for (const Token::Version& v : token.versions) {
+    auto index = Covered(c, v.origin, v.sequence);
+    if (!index) {
+      c.reply.Error(kNotYet);
+      return false;
+    }
+    resolution.seen.emplace_back(*index, v.sequence);
+  }
+  for (const Token::Clear& clear : token.clears) {
+    auto index = Covered(c, clear.origin, clear.at.sequence);
+    if (!index) {
+      c.reply.Error(kNotYet);
+      return false;
+    }
+    auto entry = std::find_if(state.counters.begin(), state.counters.end(),
+                              [&](const crdt::CounterEntry& e) { return e.origin == *index; });
+    // What has been cleared since, or belongs to an earlier life, needs no clear.
+    if (entry == state.counters.end() || entry->life != clear.life || clear.at <= entry->cleared_at) {
+      continue;
+    }
+    if (clear.at > entry->at || (clear.at == entry->at && clear.total != entry->total)) {
+      c.reply.Error("ERR invalid token: it names increments that never were");
+      return false;
+    }
+    resolution.clears.push_back({*index, clear.life, clear.at, clear.total});
+  }
+  return true;
+}
+
+void ConflictResolve(Context& c) {
+  if (RefuseOptions(c, 5)) return;
+  const std::string_view key = c.args[2];
+  const std::string_view value = c.args[4];
+  base::Result<Token> token = DecodeToken(c.args[3], c.client.db, key);
+  if (!token.ok()) return c.reply.Error("ERR " + token.status().message());
+  const keyspace::KeyRef ref = c.Ref(key);
+  const crdt::KeyState state = c.keys.State(ref);
+  Resolution resolution;
+  if (!Translate(c, *token, state, resolution)) return;
+  if (!IsVisible(c, state)) return c.reply.Error(kNoSuchKey);
+  const std::set<clock::Dot> named(resolution.seen.begin(), resolution.seen.end());
+  size_t kept = 0;
+  for (const crdt::Version& v : state.versions) kept += named.contains(v.dot) ? 0 : 1;
+  if (kept >= conflict::kVersionsMax) {
+    return c.reply.Error("LIMIT key holds " + base::FormatInt64(static_cast<int64_t>(kept)) +
+                         " versions that the token does not name; resolve with a new token");
+  }
+  // Origins, places and totals of what was seen travel with the value.
+  constexpr size_t kSeenBytesMax = 64;
+  const size_t seen_bytes = kSeenBytesMax * (resolution.seen.size() + resolution.clears.size());
+  if (!FitsChange(c, key.size() + value.size() + seen_bytes)) return;
+  c.change.Resolve(ref, value, false, resolution.seen, resolution.clears);
+  c.reply.Ok();
+}
+
+// ---- decided conflicts
+
+void ReplyVersion(Context& c, const conflict::LedgerVersion& v) {
+  ReplyVersion(c, v.absent, v.value, v.origin, v.sequence, v.hlc);
+}
+
+void ConflictLog(Context& c) {
+  ListOptions options{.count = kLogCountDefault};
+  if (!ReadListOptions(c, true, options)) return;
+  std::vector<const conflict::LedgerEntry*> found;
+  c.cluster.ledger().Visit(options.after, [&](const conflict::LedgerEntry& e) {
+    if (e.db == c.client.db && options.Matches(e.key)) found.push_back(&e);
+    return found.size() < options.count;
+  });
+  c.reply.Array(found.size());
+  for (const conflict::LedgerEntry* e : found) {
+    c.reply.Map(7);
+    c.reply.Bulk("id");
+    c.reply.Integer(static_cast<int64_t>(e->id));
+    c.reply.Bulk("time");
+    c.reply.Integer(e->noted_ms);
+    c.reply.Bulk("key");
+    c.reply.Bulk(e->key);
+    c.reply.Bulk("field");
+    c.reply.Bulk("");
+    c.reply.Bulk("policy");
+    c.reply.Bulk(e->policy);
+    c.reply.Bulk("shown");
+    ReplyVersion(c, e->shown);
+    c.reply.Bulk("lost");
+    c.reply.Array(1);
+    ReplyVersion(c, e->lost);
+  }
+}
+
+void ConflictRestore(Context& c) {
+  std::optional<int64_t> id = ReadInteger(c, c.args[2], "ERR invalid id: it must be one of CONFLICT LOG");
+  if (!id) return;
+  const conflict::LedgerEntry* entry =
+      *id > 0 ? c.cluster.ledger().Find(static_cast<uint64_t>(*id)) : nullptr;
+  if (entry == nullptr || entry->db != c.client.db) {
+    return c.reply.Error("ERR no conflict " + base::FormatInt64(*id) +
+                         " in the log of this leader, for this database");
+  }
+  const conflict::LedgerVersion& lost = entry->lost;
+  const std::string tag = conflict::TagText(lost.origin, lost.sequence);
+  if (c.args[3] != tag) {
+    return c.reply.Error("ERR wrong tag: what lost in conflict " + base::FormatInt64(*id) + " is " + tag);
+  }
+  const keyspace::KeyRef ref = c.Ref(entry->key);
+  if (lost.absent) {
+    if (c.keys.Exists(ref)) c.change.Delete(ref);
+    return c.reply.Ok();
+  }
+  if (!FitsChange(c, entry->key.size() + lost.value.size())) return;
+  c.change.Put(ref, lost.value, keyspace::Change::Ttl::kNone);
+  c.reply.Ok();
+}
+
+}  // namespace
+
+void AddConflictRows(std::vector<Row>& rows) {
+  static constexpr Row kRows[] = {
+      {.name = "conflict", .arity = -2, .categories = "@slow",
+       .summary = "Concurrent writes: what is open, and what was decided", .since = "polyarch 0.1.0",
+       .group = "polyarch", .complexity = "Depends on the subcommand"},
+      {.name = "conflict|list", .arity = -2, .flags = kReadonly | kWholeKeyspace,
+       .categories = "@read @slow", .handler = ConflictList,
+       .summary = "Returns the keys that hold concurrent versions nobody has resolved",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of such keys",
+       .syntax = "MATCH pattern:pattern? COUNT count:integer?"},
+      {.name = "conflict|count", .arity = 2, .flags = kReadonly | kWholeKeyspace,
+       .categories = "@read @slow", .handler = ConflictCount,
+       .summary = "Returns how many keys hold concurrent versions nobody has resolved",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of such keys"},
+      {.name = "conflict|get", .arity = -3, .flags = kReadonly, .keys = {2, 2, 1},
+       .categories = "@read @slow", .handler = ConflictGet,
+       .summary = "Returns a token and all versions of a key: value, leader, Unix time in ms, tag",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of versions", .syntax = "key:key",
+       .key_access = "RO access"},
+      {.name = "conflict|resolve", .arity = -5, .flags = kWrite | kDenyOom, .keys = {2, 2, 1},
+       .categories = "@write @slow", .handler = ConflictResolve,
+       .summary = "Replaces exactly the versions that a token names by a value",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of versions", .syntax = "key:key token value",
+       .key_access = "RW update"},
+      {.name = "conflict|log", .arity = -2, .flags = kReadonly | kWholeKeyspace,
+       .categories = "@read @slow", .handler = ConflictLog,
+       .summary = "Returns conflicts that a rule decided here, oldest first, with what lost",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of entries in the log",
+       .syntax = "MATCH pattern:pattern? COUNT count:integer? AFTER id:integer?"},
+      {.name = "conflict|restore", .arity = 4, .flags = kWrite | kDenyOom,
+       .categories = "@write @slow", .handler = ConflictRestore,
+       .summary = "Writes a value that lost back to its key", .since = "polyarch 0.1.0",
+       .group = "polyarch", .complexity = "O(1)", .syntax = "id:integer tag"},
+      {.name = "conflict|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
+       .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",
+       .group = "polyarch", .complexity = "O(1)"},
+  };
+  rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+}
+
+}  // namespace polyarch::command

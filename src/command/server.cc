@@ -1,0 +1,222 @@
+// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE, MEMORY, DEBUG, LOLWUT.
+#include <algorithm>
+#include <cmath>
+
+#include "base/glob.h"
+#include "base/number.h"
+#include "base/random.h"
+#include "command/families.h"
+#include "command/support.h"
+#include "command/version.h"
+
+namespace polyarch::command {
+namespace {
+
+void Time(Context& c) {
+  int64_t micros = c.server.WallMicros();
+  c.reply.Array(2);
+  c.reply.BulkInteger(micros / 1'000'000);
+  c.reply.BulkInteger(micros % 1'000'000);
+}
+
+void Shutdown(Context& c) {
+  bool abort = false;
+  bool save = false;
+  bool no_save = false;
+  bool other = false;
+  for (std::string_view word : c.args.subspan(1)) {
+    if (EqualsIgnoreCase(word, "abort")) {
+      abort = true;
+    } else if (EqualsIgnoreCase(word, "save")) {
+      save = true;
+    } else if (EqualsIgnoreCase(word, "nosave")) {
+      no_save = true;
+    } else if (EqualsIgnoreCase(word, "now") || EqualsIgnoreCase(word, "force")) {
+      other = true;
+    } else {
+      return ReplySyntaxError(c);
+    }
+  }
+  if ((abort && (save || no_save || other)) || (save && no_save)) return ReplySyntaxError(c);
+  if (abort) return c.reply.Error("ERR No shutdown in progress.");
+  // The log is the durable state, so there is nothing to save and NOSAVE loses nothing.
+  c.server.Shutdown();
+  c.close = true;
+}
+
+// ---- checkpoints
+
+void Save(Context& c) {
+  if (c.client.ticket == 0) c.client.ticket = c.cluster.StartCheckpoint();
+  if (!c.cluster.CheckpointDone(c.client.ticket)) {
+    c.suspended = true;
+    return;
+  }
+  c.client.ticket = 0;
+  c.reply.Ok();
+}
+
+void Bgsave(Context& c) {
+  bool ok = c.count() == 1 || (c.count() == 2 && EqualsIgnoreCase(c.args[1], "schedule"));
+  if (!ok) return ReplySyntaxError(c);
+  c.cluster.StartCheckpoint();
+  c.reply.Simple("Background saving started");
+}
+
+void Lastsave(Context& c) { c.reply.Integer(c.cluster.last_checkpoint_ms() / 1000); }
+
+// ---- replication as Redis's clients see it: a master, whose offset is the count of changes applied
+
+void Role(Context& c) {
+  const clock::VersionVector& applied = c.cluster.applied();
+  uint64_t changes = 0;
+  for (size_t i = 0; i < applied.index_end(); ++i) {
+    changes += applied.Get(static_cast<clock::OriginIndex>(i));
+  }
+  c.reply.Array(3);
+  c.reply.Bulk("master");
+  c.reply.Integer(static_cast<int64_t>(changes));
+  c.reply.Array(0);
+}
+
+// ---- MEMORY
+
+void MemoryUsage(Context& c) {
+  if (c.count() > 3) {
+    if (c.count() != 5 || !EqualsIgnoreCase(c.args[3], "samples")) return ReplySyntaxError(c);
+    auto samples = ReadInteger(c, c.args[4]);
+    if (!samples) return;
+    if (*samples < 0) return ReplySyntaxError(c);
+  }
+  keyspace::KeyRef ref = c.Ref(c.args[2]);
+  if (!c.keys.Exists(ref)) return c.reply.Null();
+  // A plain value is one allocation: header, dot and stamp, key, value; and the table's slot.
+  constexpr size_t kSlotBytes = 8;
+  constexpr size_t kHeaderBytes = 8;
+  constexpr size_t kMetaBytes = 16;
+  crdt::KeyState state = c.keys.State(ref);
+  size_t bytes = kSlotBytes + kHeaderBytes + ref.key.size();
+  for (const crdt::Version& version : state.versions) bytes += kMetaBytes + version.value.size();
+  bytes += state.counters.size() * sizeof(crdt::CounterEntry);
+  bytes += state.expiries.size() * sizeof(crdt::ExpiryVersion);
+  c.reply.Integer(static_cast<int64_t>(bytes));
+}
+
+void MemoryDoctor(Context& c) {
+  c.reply.Verbatim(
+      "Nothing is watched here that could be called a memory problem. INFO memory has the numbers.\n");
+}
+
+// ---- DEBUG
+
+// As Redis: only if the configuration says so, since DEBUG SLEEP stops everybody.
+bool DebugAllowed(Context& c) {
+  auto found = c.server.ConfigGet("enable-debug-command");
+  std::string allowed = found.empty() ? "yes" : found[0].second;
+  bool local = c.client.address.starts_with("127.") || c.client.address.starts_with("[::1]");
+  if (allowed == "yes" || (allowed == "local" && local)) return true;
+  c.reply.Error(
+      "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can "
+      "run it from a local connection, otherwise you need to set this option in the configuration "
+      "file, and then restart the server.");
+  return false;
+}
+
+void DebugSleep(Context& c) {
+  if (!DebugAllowed(c)) return;
+  std::optional<long double> seconds = base::ParseLongDouble(c.args[2]);
+  if (!seconds || *seconds < 0) return c.reply.Error(kNotFloat);
+  c.server.Sleep(static_cast<double>(*seconds));
+  c.reply.Ok();
+}
+
+void DebugDigest(Context& c) {
+  if (DebugAllowed(c)) c.reply.Simple(c.cluster.DigestText());
+}
+
+// ---- LOLWUT: many leaders, one state
+
+void Lolwut(Context& c) {
+  constexpr size_t kColumns = 40;
+  constexpr size_t kRows = 8;
+  constexpr std::string_view kShades = " .:+*#@";
+  base::Random random(c.random);
+  std::string text;
+  for (size_t row = 0; row < kRows; ++row) {
+    // Each line begins at random and ends alike.
+    for (size_t column = 0; column < kColumns; ++column) {
+      size_t settled = column * (kShades.size() - 1) / (kColumns - 1);
+      size_t noise = random.Below(kShades.size());
+      bool early = random.Below(kColumns) > column;
+      text += kShades[early ? noise : settled];
+    }
+    text += '\n';
+  }
+  text.append("\nMany leaders, one state. Polyarch ").append(kPolyarchVersion);
+  text.append(" (Redis ver. ").append(kRedisVersion).append(")\n");
+  c.reply.Verbatim(text);
+}
+
+}  // namespace
+
+void AddServerFamily(std::vector<Row>& rows) {
+  static constexpr Row kRows[] = {
+      {.name = "time", .arity = 1, .flags = kLoading | kStale | kFast, .categories = "@fast",
+       .handler = Time, .summary = "Returns the time of the server", .since = "2.6.0",
+       .group = "server", .complexity = "O(1)", .tips = "nondeterministic_output"},
+      {.name = "shutdown", .arity = -1,
+       .flags = kAdmin | kNoScript | kLoading | kStale | kNoMulti | kAllowBusy,
+       .categories = "@admin @slow @dangerous", .handler = Shutdown,
+       .summary = "Stops the server cleanly", .since = "1.0.0", .group = "server",
+       .complexity = "O(1)",
+       .syntax = "nosave_save:(NOSAVE|SAVE)? NOW?@7.0.0 FORCE?@7.0.0 ABORT?@7.0.0"},
+      {.name = "save", .arity = 1, .flags = kAdmin | kNoScript | kNoAsyncLoading | kNoMulti,
+       .categories = "@admin @slow @dangerous", .handler = Save,
+       .summary = "Makes a checkpoint and waits for it", .since = "1.0.0", .group = "server",
+       .complexity = "O(N) where N is the number of keys written since the last checkpoint"},
+      {.name = "bgsave", .arity = -1, .flags = kAdmin | kNoScript | kNoAsyncLoading,
+       .categories = "@admin @slow @dangerous", .handler = Bgsave, .summary = "Begins a checkpoint",
+       .since = "1.0.0", .group = "server", .complexity = "O(1)", .syntax = "SCHEDULE?@3.2.2"},
+      {.name = "lastsave", .arity = 1, .flags = kLoading | kStale | kFast,
+       .categories = "@admin @fast @dangerous", .handler = Lastsave,
+       .summary = "Returns the Unix time of the last checkpoint", .since = "1.0.0",
+       .group = "server", .complexity = "O(1)", .tips = "nondeterministic_output"},
+      {.name = "role", .arity = 1, .flags = kNoScript | kLoading | kStale | kFast,
+       .categories = "@admin @fast @dangerous", .handler = Role,
+       .summary = "Tells the role of the server: always a master", .since = "2.8.12",
+       .group = "server", .complexity = "O(1)"},
+      {.name = "memory", .arity = -2, .categories = "@slow", .summary = "Tells about memory",
+       .since = "4.0.0", .group = "server", .complexity = "Depends on the subcommand"},
+      {.name = "memory|usage", .arity = -3, .flags = kReadonly, .keys = {2, 2, 1},
+       .categories = "@read @slow", .handler = MemoryUsage,
+       .summary = "Estimates the bytes that a key takes", .since = "4.0.0", .group = "server",
+       .complexity = "O(1)", .syntax = "key:key SAMPLES count:integer?", .key_access = "RO"},
+      {.name = "memory|doctor", .arity = 2, .categories = "@slow", .handler = MemoryDoctor,
+       .summary = "Reports memory problems", .since = "4.0.0", .group = "server",
+       .complexity = "O(1)",
+       .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
+      {.name = "memory|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
+       .handler = ContainerHelp, .summary = "Print this help", .since = "4.0.0", .group = "server",
+       .complexity = "O(1)"},
+      {.name = "debug", .arity = -2, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .summary = "Tools for tests", .since = "1.0.0",
+       .group = "server", .complexity = "Depends on the subcommand"},
+      {.name = "debug|sleep", .arity = 3, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = DebugSleep,
+       .summary = "Stops the whole server for some seconds", .since = "1.0.0", .group = "server",
+       .complexity = "O(1)", .syntax = "seconds:double"},
+      {.name = "debug|digest", .arity = 2, .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = DebugDigest,
+       .summary = "Returns a digest of all that is stored", .since = "1.0.0", .group = "server",
+       .complexity = "O(1)"},
+      {.name = "debug|help", .arity = 2, .flags = kLoading | kStale,
+       .categories = "@admin @slow @dangerous", .handler = ContainerHelp,
+       .summary = "Print this help", .since = "1.0.0", .group = "server", .complexity = "O(1)"},
+      {.name = "lolwut", .arity = -1, .flags = kReadonly | kFast, .categories = "@read @fast",
+       .handler = Lolwut, .summary = "Draws something and tells the version", .since = "5.0.0",
+       .group = "server", .syntax = "VERSION version:integer?"},
+  };
+  rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+}
+
+}  // namespace polyarch::command

@@ -1,0 +1,75 @@
+#include "command/support.h"
+
+#include <algorithm>
+
+#include "base/number.h"
+
+namespace polyarch::command {
+
+bool EqualsIgnoreCase(std::string_view text, std::string_view lower) {
+  if (text.size() != lower.size()) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (ToLower(text[i]) != lower[i]) return false;
+  }
+  return true;
+}
+
+std::string ToLower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = ToLower(c);
+  return lower;
+}
+
+std::string ToUpper(std::string_view text) {
+  std::string upper(text);
+  for (char& c : upper) c = ToUpper(c);
+  return upper;
+}
+
+bool IsPlainName(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '!' && c <= '~'; });
+}
+
+std::optional<int64_t> ReadInteger(Context& c, std::string_view text, std::string_view error) {
+  std::optional<int64_t> value = base::ParseInt64(text);
+  if (!value) c.reply.Error(error);
+  return value;
+}
+
+std::optional<uint8_t> ReadDatabase(Context& c, std::string_view text) {
+  std::optional<int64_t> index = ReadInteger(c, text);
+  if (!index) return std::nullopt;
+  if (*index < 0 || *index >= static_cast<int64_t>(kDatabases)) {
+    // Redis reads an int here and has other words for what is none.
+    bool is_int = *index >= INT32_MIN && *index <= INT32_MAX;
+    c.reply.Error(is_int ? "ERR DB index is out of range"
+                         : "ERR value is out of range, value must between -2147483648 and 2147483647");
+    return std::nullopt;
+  }
+  return static_cast<uint8_t>(*index);
+}
+
+void ReplyShown(Context& c, const keyspace::Shown& shown) {
+  if (!shown.exists()) return c.reply.Null();
+  if (shown.is_integer) return c.reply.BulkInteger(shown.integer);
+  c.reply.Bulk(shown.value);
+}
+
+bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& shown) {
+  if (shown.kind != keyspace::Shown::Kind::kConflict) [[likely]] return false;
+  std::string text = "CONFLICT ";
+  text.append(base::FormatInt64(static_cast<int64_t>(shown.versions)));
+  text.append(" concurrent versions of '").append(key).append("'; see CONFLICT GET");
+  c.reply.Error(text);
+  return true;
+}
+
+bool FitsChange(Context& c, size_t bytes, size_t effects) {
+  if (bytes + effects * kEffectBytesMax <= kChangeBytesMax) [[likely]] return true;
+  c.reply.Error("LIMIT change of " + base::FormatInt64(static_cast<int64_t>(bytes)) +
+                " bytes is larger than " +
+                base::FormatInt64(static_cast<int64_t>(kChangeBytesMax)));
+  return false;
+}
+
+}  // namespace polyarch::command

@@ -1,0 +1,64 @@
+// What the families share: reading arguments, the replies that many commands give, and the limits that
+// writes must keep. Whatever returns false (or nothing) has given the error reply.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "command/context.h"
+
+namespace polyarch::command {
+
+// Rows and frames store a key's size in two bytes.
+inline constexpr size_t kKeyBytesMax = 65535;
+// Redis's proto-max-bulk-len: what APPEND and SETRANGE may make.
+inline constexpr int64_t kStringBytesMax = int64_t{512} << 20;
+// One change must fit into one frame, and a peer must be able to hold it.
+inline constexpr size_t kChangeBytesMax = size_t{64} << 20;
+// What an effect costs beyond its key and value, at most.
+inline constexpr size_t kEffectBytesMax = 64;
+inline constexpr size_t kDatabases = crdt::kDatabases;
+
+inline constexpr std::string_view kSyntaxError = "ERR syntax error";
+inline constexpr std::string_view kNotInteger = "ERR value is not an integer or out of range";
+inline constexpr std::string_view kNotFloat = "ERR value is not a valid float";
+inline constexpr std::string_view kNoSuchKey = "ERR no such key";
+
+inline char ToUpper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
+inline char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+// `lower` is in lower case.
+bool EqualsIgnoreCase(std::string_view text, std::string_view lower);
+std::string ToLower(std::string_view text);
+std::string ToUpper(std::string_view text);
+// CLIENT SETNAME's rule: printable ASCII without the space.
+bool IsPlainName(std::string_view text);
+
+// The integer of an argument; `error` is the whole error line.
+std::optional<int64_t> ReadInteger(Context& c,
+                                   std::string_view text,
+                                   std::string_view error = kNotInteger);
+// 0 to 15.
+std::optional<uint8_t> ReadDatabase(Context& c, std::string_view text);
+
+// The value as a bulk, or null if there is none.
+void ReplyShown(Context& c, const keyspace::Shown& shown);
+// If the key holds concurrent versions without a winner: the error of 2-conflicts, and true.
+bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& shown);
+
+// Do `bytes` of keys and values in `effects` effects fit into one change?
+bool FitsChange(Context& c, size_t bytes, size_t effects = 1);
+
+// An option word: the reply of Redis to one that does not belong there.
+inline void ReplySyntaxError(Context& c) { c.reply.Error(kSyntaxError); }
+
+// Is this a name that a connection may have (CLIENT SETNAME, HELLO SETNAME)?
+bool CheckClientName(Context& c, std::string_view name);
+
+// Handlers that the table or several families name.
+void ClientReply(Context& c);
+// HELP of any container: made from the rows of its subcommands.
+void ContainerHelp(Context& c);
+
+}  // namespace polyarch::command

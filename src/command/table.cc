@@ -1,0 +1,271 @@
+#include "command/table.h"
+
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "command/families.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+namespace {
+
+// The lower case of eight ASCII characters at once; other bytes stay as they are.
+uint64_t Lower(uint64_t word) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  uint64_t low_bits = word & (kOnes * 0x7f);
+  uint64_t from_a = low_bits + kOnes * (0x80 - 'A');
+  uint64_t above_z = low_bits + kOnes * (0x7f - 'Z');
+  uint64_t upper = ~word & (from_a ^ above_z) & (kOnes * 0x80);
+  return word | (upper >> 2);
+}
+
+// Up to eight bytes as a word, without reading beyond them and without a call.
+uint64_t LoadUpTo8(const char* p, size_t size) {
+  if (size >= 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, p, 8);
+    return word;
+  }
+  if (size >= 4) {
+    uint32_t head = 0;
+    uint32_t tail = 0;
+    std::memcpy(&head, p, 4);
+    std::memcpy(&tail, p + size - 4, 4);
+    return head | (static_cast<uint64_t>(tail) << (8 * (size - 4)));
+  }
+  if (size == 0) return 0;
+  // First, middle and last byte: all of one to three.
+  auto byte_at = [p](size_t i) {
+    return static_cast<uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
+  };
+  return byte_at(0) | byte_at(size / 2) | byte_at(size - 1);
+}
+
+}  // namespace
+
+Table::Name Table::Pack(std::string_view name, uint16_t parent) {
+  Name packed;
+  packed.size = static_cast<uint32_t>(name.size());
+  packed.parent = parent;
+  for (size_t i = 0; 8 * i < name.size(); ++i) {
+    packed.words[i] = Lower(LoadUpTo8(name.data() + 8 * i, name.size() - 8 * i));
+  }
+  return packed;
+}
+
+size_t Table::Home(const Name& name) const {
+  uint64_t mixed = name.words[0] * 0x9e3779b97f4a7c15ULL;
+  mixed ^= std::rotl((name.words[1] ^ name.parent) * 0xbf58476d1ce4e5b9ULL, 29);
+  mixed ^= name.words[2] * 0x94d049bb133111ebULL;
+  return (mixed >> 40) & (slots_.size() - 1);
+}
+
+const Table::Slot* Table::FindSlot(std::string_view name, uint16_t parent) const {
+  if (name.size() > kNameBytesMax) return nullptr;
+  Name packed = Pack(name, parent);
+  for (size_t i = Home(packed);; i = (i + 1) & (slots_.size() - 1)) {
+    const Slot& slot = slots_[i];
+    if (slot.row == kNone) return nullptr;
+    if (slot.name == packed) return &slot;
+  }
+}
+
+void Table::Insert(std::string_view name, uint16_t parent, uint16_t row) {
+  CHECK(name.size() <= kNameBytesMax);
+  CHECK(FindSlot(name, parent) == nullptr);
+  Name packed = Pack(name, parent);
+  size_t i = Home(packed);
+  while (slots_[i].row != kNone) i = (i + 1) & (slots_.size() - 1);
+  slots_[i].name = packed;
+  slots_[i].row = row;
+}
+
+Table::Table() {
+  AddStringFamily(rows_);
+  AddRangeFamily(rows_);
+  AddCounterFamily(rows_);
+  AddLcsFamily(rows_);
+  AddKeyFamily(rows_);
+  AddExpireFamily(rows_);
+  AddScanFamily(rows_);
+  AddConnectionFamily(rows_);
+  AddClientFamily(rows_);
+  AddServerFamily(rows_);
+  AddConfigFamily(rows_);
+  AddIntrospectionFamily(rows_);
+  AddPolyarchFamily(rows_);
+  CHECK(rows_.size() < kNone);
+  for (const Row& row : rows_) CHECK(row.handler != nullptr || row.arity == -2);  // a container
+  slots_.resize(std::bit_ceil(4 * rows_.size()));
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].name.find('|') == std::string_view::npos) {
+      Insert(rows_[i].name, kNone, static_cast<uint16_t>(i));
+    }
+  }
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    size_t bar = rows_[i].name.find('|');
+    if (bar == std::string_view::npos) continue;
+    const Slot* found = FindSlot(rows_[i].name.substr(0, bar), kNone);
+    CHECK(found != nullptr);
+    Slot& container = slots_[static_cast<size_t>(found - slots_.data())];
+    container.container = true;
+    Insert(rows_[i].name.substr(bar + 1), container.row, static_cast<uint16_t>(i));
+  }
+}
+
+const Table& Table::Instance() {
+  static const Table table;
+  return table;
+}
+
+const Row* Table::Find(Arguments args, bool* container) const {
+  if (container != nullptr) *container = false;
+  const Slot* slot = FindSlot(args[0], kNone);
+  if (slot == nullptr) return nullptr;
+  if (!slot->container) return &rows_[slot->row];
+  if (container != nullptr) *container = true;
+  if (args.size() < 2) return &rows_[slot->row];
+  const Slot* sub = FindSlot(args[1], slot->row);
+  return sub == nullptr ? nullptr : &rows_[sub->row];
+}
+
+const Row* Table::FindName(std::string_view name) const {
+  size_t bar = name.find('|');
+  const Slot* slot = FindSlot(name.substr(0, bar), kNone);
+  if (slot == nullptr || bar == std::string_view::npos) {
+    return slot == nullptr ? nullptr : &rows_[slot->row];
+  }
+  const Slot* sub = FindSlot(name.substr(bar + 1), slot->row);
+  return sub == nullptr ? nullptr : &rows_[sub->row];
+}
+
+std::vector<const Row*> Table::Commands() const {
+  std::vector<const Row*> found;
+  for (const Row& row : rows_) {
+    if (row.name.find('|') == std::string_view::npos) found.push_back(&row);
+  }
+  return found;
+}
+
+std::vector<const Row*> Table::Subcommands(std::string_view container) const {
+  std::vector<const Row*> found;
+  for (const Row& row : rows_) {
+    size_t bar = row.name.find('|');
+    if (bar != std::string_view::npos && row.name.substr(0, bar) == container) {
+      found.push_back(&row);
+    }
+  }
+  return found;
+}
+
+void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
+  out.clear();
+  if (row.keys.first <= 0) return;
+  auto first = static_cast<size_t>(row.keys.first);
+  auto step = static_cast<size_t>(row.keys.step);
+  auto count = static_cast<int64_t>(args.size());
+  int64_t last = row.keys.last < 0 ? count + row.keys.last : row.keys.last;
+  for (size_t i = first; static_cast<int64_t>(i) <= last && i < args.size(); i += step) {
+    out.push_back(i);
+  }
+}
+
+namespace {
+
+void ReplyUnknownCommand(Context& c) {
+  constexpr size_t kShownMax = 128;  // as Redis: enough to recognize, too little to flood a log
+  std::string text = "ERR unknown command '";
+  text.append(c.args[0].substr(0, kShownMax));
+  text.append("', with args beginning with: ");
+  size_t shown = 0;
+  for (size_t i = 1; i < c.count() && shown < kShownMax; ++i) {
+    std::string_view arg = c.args[i].substr(0, kShownMax - shown);
+    text.append("'").append(arg).append("' ");
+    shown += arg.size() + 3;
+  }
+  c.reply.Error(text);
+}
+
+void ReplyUnknownSubcommand(Context& c) {
+  std::string text = "ERR unknown subcommand '";
+  text.append(c.args[1].substr(0, 128)).append("'. Try ");
+  for (char ch : c.args[0]) text.push_back(ToUpper(ch));
+  text.append(" HELP.");
+  c.reply.Error(text);
+}
+
+void ReplyWrongArity(Context& c, const Row& row) {
+  std::string text = "ERR wrong number of arguments for '";
+  text.append(row.name).append("' command");
+  c.reply.Error(text);
+}
+
+bool KeysFit(const Row& row, Arguments args) {
+  bool long_argument = false;
+  for (std::string_view arg : args) long_argument |= arg.size() > kKeyBytesMax;
+  if (!long_argument) [[likely]] return true;
+  std::vector<size_t> keys;
+  KeyIndices(row, args, keys);
+  for (size_t i : keys) {
+    if (args[i].size() > kKeyBytesMax) return false;
+  }
+  return true;
+}
+
+bool AllowWrite(Context& c, const Row& row) {
+  base::Status allowed = c.cluster.WriteAllowed();
+  if (!allowed.ok()) {
+    c.reply.Error(allowed.message());
+    return false;
+  }
+  if (!KeysFit(row, c.args)) {
+    c.reply.Error("LIMIT key longer than 65535 bytes");
+    return false;
+  }
+  return true;
+}
+
+const Row* Run(Context& c) {
+  bool container = false;
+  const Row* row = Table::Instance().Find(c.args, &container);
+  if (row == nullptr) [[unlikely]] {
+    container ? ReplyUnknownSubcommand(c) : ReplyUnknownCommand(c);
+    return nullptr;
+  }
+  auto count = static_cast<int>(c.count());
+  if (row->arity >= 0 ? count != row->arity : count < -row->arity) [[unlikely]] {
+    ReplyWrongArity(c, *row);
+    return nullptr;
+  }
+  if (!c.client.authenticated && (row->flags & kNoAuth) == 0 && c.server.password_required())
+      [[unlikely]] {
+    c.reply.Error("NOAUTH Authentication required.");
+    return nullptr;
+  }
+  if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return nullptr;
+  c.client.last_command = row->name;
+  c.client.active_ms = c.now_ms;
+  row->handler(c);
+  return row;
+}
+
+}  // namespace
+
+const Row* Dispatch(Context& c) {
+  Client::ReplyMode mode = c.client.reply_mode;
+  if (mode == Client::ReplyMode::kOn) [[likely]] return Run(c);
+  resp::Buffer& out = c.reply.out();
+  size_t before = out.size();
+  // SKIP holds for this command only, unless the command is another CLIENT REPLY.
+  if (mode == Client::ReplyMode::kSkipNext) c.client.reply_mode = Client::ReplyMode::kOn;
+  const Row* row = Run(c);
+  if (c.suspended) {
+    c.client.reply_mode = mode;
+  } else if (row == nullptr || row->handler != ClientReply || !EqualsIgnoreCase(c.args[2], "on")) {
+    out.Retract(out.size() - before);
+  }
+  return row;
+}
+
+}  // namespace polyarch::command

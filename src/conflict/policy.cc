@@ -1,0 +1,223 @@
+#include "conflict/policy.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/glob.h"
+#include "base/planted.h"
+
+namespace polyarch::conflict {
+
+namespace {
+
+constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings";
+// Policies of the design that this version does not have yet.
+constexpr std::array<std::string_view, 4> kLaterNames = {"merge", "handler", "sync", "pop-owner"};
+
+bool SameWord(std::string_view word, std::string_view lower) {
+  return std::equal(word.begin(), word.end(), lower.begin(), lower.end(), [](char a, char b) {
+    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+  });
+}
+
+// A name that survives ToString and ParseText.
+bool IsName(std::string_view word) {
+  return !word.empty() &&
+         std::all_of(word.begin(), word.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+// What a user sees of a word of theirs in an error line: short and printable.
+std::string Quoted(std::string_view word) {
+  constexpr size_t kShownBytesMax = 64;
+  std::string text = "'";
+  for (char c : word.substr(0, kShownBytesMax)) text += c >= ' ' && c < '\x7f' ? c : '?';
+  if (word.size() > kShownBytesMax) text += "...";
+  return text + "'";
+}
+
+// Is `a` before `b` in the order of last-write-wins? Total over the versions of one register.
+bool Earlier(const crdt::Version& a, const crdt::Version& b, const clock::OriginTable& origins) {
+  if (PLANTED(kLastWriterByMs)) return a.hlc.ms() <= b.hlc.ms();
+  if (a.hlc != b.hlc) return a.hlc < b.hlc;
+  if (a.dot.origin() != b.dot.origin()) return origins.Less(a.dot.origin(), b.dot.origin());
+  return a.dot.sequence() < b.dot.sequence();
+}
+
+size_t RankOf(const std::string& leader, const std::vector<std::string>& order) {
+  return static_cast<size_t>(std::find(order.begin(), order.end(), leader) - order.begin());
+}
+
+bool SameContent(const crdt::Version& a, const crdt::Version& b) {
+  return a.absent == b.absent && (a.absent || a.value == b.value);
+}
+
+}  // namespace
+
+std::string Policy::ToString() const {
+  switch (kind) {
+    case PolicyKind::kLww: return deletes ? "lww DELETES" : "lww";
+    case PolicyKind::kSiblings: return "siblings";
+    case PolicyKind::kPriority: break;
+  }
+  std::string text = "priority";
+  for (const std::string& leader : leaders) text += " " + leader;
+  return text;
+}
+
+base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
+  if (words.empty()) return base::Invalid("a policy is missing; one of " + std::string(kNames));
+  const std::string_view name = words[0];
+  const auto arguments = words.subspan(1);
+  Policy policy;
+  if (SameWord(name, "lww")) {
+    if (!arguments.empty() && !SameWord(arguments[0], "deletes")) {
+      return base::Invalid("policy 'lww' knows no option " + Quoted(arguments[0]) + "; only DELETES");
+    }
+    if (arguments.size() > 1) return base::Invalid("policy 'lww' takes nothing but DELETES");
+    policy.deletes = !arguments.empty();
+    return policy;
+  }
+  if (SameWord(name, "siblings")) {
+    if (!arguments.empty()) return base::Invalid("policy 'siblings' takes no arguments");
+    policy.kind = PolicyKind::kSiblings;
+    return policy;
+  }
+  if (SameWord(name, "priority")) {
+    policy.kind = PolicyKind::kPriority;
+    if (arguments.size() > kPriorityNamesMax) {
+      return base::Invalid("policy 'priority' takes at most " + std::to_string(kPriorityNamesMax) +
+                           " leaders");
+    }
+    for (std::string_view leader : arguments) {
+      if (!IsName(leader)) return base::Invalid(Quoted(leader) + " is no name of a leader");
+      if (RankOf(std::string(leader), policy.leaders) != policy.leaders.size()) {
+        return base::Invalid("leader " + Quoted(leader) + " is named twice");
+      }
+      policy.leaders.emplace_back(leader);
+    }
+    return policy;
+  }
+  for (std::string_view later : kLaterNames) {
+    if (!SameWord(name, later)) continue;
+    return base::Invalid("policy '" + std::string(later) +
+                         "' is not available in this version; one of " + std::string(kNames));
+  }
+  return base::Invalid("unknown policy " + Quoted(name) + "; one of " + std::string(kNames));
+}
+
+base::Result<Policy> Policy::ParseText(std::string_view text) {
+  std::vector<std::string_view> words;
+  while (true) {
+    size_t begin = text.find_first_not_of(' ');
+    if (begin == std::string_view::npos) break;
+    text.remove_prefix(begin);
+    size_t end = std::min(text.find(' '), text.size());
+    words.push_back(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+  return Parse(words);
+}
+
+void PolicyTable::Set(std::string pattern, Policy policy) {
+  Erase(pattern);
+  auto more_specific = [](const auto& entry, const std::string& p) {
+    size_t a = base::GlobLiteralSize(entry.first);
+    size_t b = base::GlobLiteralSize(p);
+    return a != b ? a > b : entry.first < p;
+  };
+  auto place =
+      std::lower_bound(by_specificity_.begin(), by_specificity_.end(), pattern, more_specific);
+  by_specificity_.emplace(place, std::move(pattern), std::move(policy));
+}
+
+bool PolicyTable::Erase(std::string_view pattern) {
+  return std::erase_if(by_specificity_, [&](const auto& e) { return e.first == pattern; }) != 0;
+}
+
+void PolicyTable::clear() {
+  by_specificity_.clear();
+  default_order_.clear();
+}
+
+const Policy& PolicyTable::For(std::string_view key) const {
+  for (const auto& [pattern, policy] : by_specificity_) {
+    if (base::GlobMatch(pattern, key)) return policy;
+  }
+  return default_;
+}
+
+std::string_view PolicyTable::PatternFor(std::string_view key) const {
+  for (const auto& [pattern, policy] : by_specificity_) {
+    if (base::GlobMatch(pattern, key)) return pattern;
+  }
+  return {};
+}
+
+View Resolve(const Policy& policy,
+             const std::vector<std::string>& default_order,
+             std::span<const crdt::Version> versions,
+             const clock::OriginTable& origins) {
+  View view;
+  if (versions.empty()) return view;
+  view.distinct = CountDistinct(versions);
+  const std::vector<std::string>& order = policy.leaders.empty() ? default_order : policy.leaders;
+  const bool values_first = !policy.DeleteIsVersion();
+  auto loses_to = [&](const crdt::Version& a, const crdt::Version& b) {
+    if (values_first && a.absent != b.absent) return a.absent;
+    if (policy.kind == PolicyKind::kPriority) {
+      size_t rank_a = RankOf(origins.Get(a.dot.origin()).leader, order);
+      size_t rank_b = RankOf(origins.Get(b.dot.origin()).leader, order);
+      if (rank_a != rank_b) return rank_a > rank_b;
+    }
+    return Earlier(a, b, origins);
+  };
+  for (size_t i = 1; i < versions.size(); ++i) {
+    if (loses_to(versions[view.index], versions[i])) view.index = i;
+  }
+  if (policy.kind == PolicyKind::kSiblings && view.distinct > 1) {
+    view.kind = View::Kind::kConflict;
+  } else if (!versions[view.index].absent) {
+    view.kind = View::Kind::kValue;
+  }
+  return view;
+}
+
+std::vector<size_t> CanonicalOrder(std::span<const crdt::Version> versions,
+                                   const clock::OriginTable& origins) {
+  std::vector<size_t> order(versions.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](size_t i, size_t j) {
+    clock::Dot a = versions[i].dot;
+    clock::Dot b = versions[j].dot;
+    if (a.origin() != b.origin()) return origins.Less(a.origin(), b.origin());
+    return a.sequence() < b.sequence();
+  });
+  return order;
+}
+
+size_t CountDistinct(std::span<const crdt::Version> versions) {
+  if (versions.size() < 2) return versions.size();
+  if (versions.size() == 2) return SameContent(versions[0], versions[1]) ? 1 : 2;
+  std::vector<std::string_view> values;
+  bool any_absent = false;
+  for (const crdt::Version& v : versions) {
+    if (v.absent) {
+      any_absent = true;
+    } else {
+      values.push_back(v.value);
+    }
+  }
+  std::sort(values.begin(), values.end());
+  auto end = std::unique(values.begin(), values.end());
+  return static_cast<size_t>(end - values.begin()) + (any_absent ? 1 : 0);
+}
+
+std::string TagText(const clock::Origin& origin, uint64_t sequence) {
+  return origin.ToString() + ":" + std::to_string(sequence);
+}
+
+std::string TagText(clock::Dot dot, const clock::OriginTable& origins) {
+  return TagText(origins.Get(dot.origin()), dot.sequence());
+}
+
+}  // namespace polyarch::conflict

@@ -1,0 +1,515 @@
+// Ticks, commands, and the frames of this node. Recovery: recovery.cc. What is done on time: duties.cc.
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/planted.h"
+#include "wire/change_codec.h"
+
+namespace polyarch::engine {
+
+namespace {
+
+base::SipKey HashKey(uint64_t seed) {
+  base::Random random(seed ^ 0x5bd1e995);
+  uint64_t k0 = random.Next();
+  return {k0, random.Next()};
+}
+
+replication::Replica::Options ReplicaOptions(const Options& options) {
+  replication::Replica::Options out;
+  out.leader = options.leader_id;
+  out.advertise = options.advertise;
+  out.join = options.join;
+  out.window_bytes = options.window_bytes;
+  return out;
+}
+
+}  // namespace
+
+Engine::Engine(Options options, Host& host, log::Log& log, storage::Store& store)
+    : options_(std::move(options)),
+      host_(host),
+      log_(log),
+      store_(store),
+      random_(options_.seed),
+      ledger_(options_.ledger),
+      keyspace_(origins_, policies_, HashKey(options_.seed)),
+      replica_(ReplicaOptions(options_), *this, log, origins_, random_.Next()),
+      written_at_(kFilterSize) {
+  keyspace_.SetObserver(this);
+  log_.SetHeadProvider([this] { return replica_.SegmentHead(); });
+}
+
+Engine::~Engine() = default;
+
+// ---- ticks
+
+void Engine::BeginTick(const Clocks& now) {
+  now_ = now;
+  in_tick_ = true;
+  replica_.SetTime(now.mono_us, now.wall_ms);
+  replica_.LogDurable(log_.durable());
+  while (!leases_.empty() && leases_.front().second <= log_.durable()) {
+    hlc_.LeaseGranted(leases_.front().first);
+    leases_.erase(leases_.begin());
+  }
+  keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
+}
+
+void Engine::EndTick() {
+  FinishFrame();
+  replica_.ApplyReady();
+  if (configuration_changed_) ReadConfiguration();
+  AnswerRequests();
+  RunDuties();
+  FinishFrame();
+  base::Status committed = log_.Commit();
+  if (status_.ok() && !committed.ok()) status_ = committed;
+  if (status_.ok() && !log_.status().ok()) status_ = log_.status();
+  if (status_.ok() && !store_.status().ok()) status_ = store_.status();
+  SyncIfDue();
+  replica_.Tick();
+  in_tick_ = false;
+}
+
+void Engine::OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address) {
+  replica_.OnLinkUp(link, dialed, remote_address);
+}
+void Engine::OnLinkMessage(LinkId link, std::string_view message) { replica_.OnLinkMessage(link, message); }
+void Engine::OnLinkDown(LinkId link) { replica_.OnLinkDown(link); }
+void Engine::OnDialFailed(const std::string& address) { replica_.OnDialFailed(address); }
+
+// ---- commands
+
+Outcome Engine::Execute(command::Client& client,
+                        command::Arguments arguments,
+                        resp::Buffer& out,
+                        command::ServerHost& server) {
+  resp::Writer writer(out, client.protocol);
+  keyspace::Change change(*this, keyspace_);
+  command::Context context{.client = client,
+                           .args = arguments,
+                           .reply = writer,
+                           .keys = keyspace_,
+                           .change = change,
+                           .cluster = *this,
+                           .server = server,
+                           .now_ms = keyspace_.time_ms(),
+                           .random = random_.Next()};
+  const command::Row* row = command::Dispatch(context);
+  change.Finish();
+  if (context.suspended) {
+    if (std::find(checkpoint_waiters_.begin(), checkpoint_waiters_.end(), client.id) ==
+        checkpoint_waiters_.end()) {
+      checkpoint_waiters_.push_back(client.id);
+    }
+    return Outcome::kSuspended;
+  }
+  if (context.close) return Outcome::kClose;
+  if (options_.durability != Durability::kAlways || row == nullptr) return Outcome::kReplied;
+  return MustHold(*row, arguments, change.wrote()) ? Outcome::kHeld : Outcome::kReplied;
+}
+
+bool Engine::MustHold(const command::Row& row, command::Arguments arguments, bool wrote) {
+  if (PLANTED(kAckBeforeDurable)) return false;
+  if (wrote) return true;
+  if (PLANTED(kForgetWait)) return false;
+  const log::Position durable = log_.durable();
+  if (any_written_at_ <= durable) return false;
+  if ((row.flags & command::kWholeKeyspace) != 0) return true;
+  std::vector<size_t> indices;
+  command::KeyIndices(row, arguments, indices);
+  for (size_t i : indices) {
+    // The database does not matter: a false hit is safe.
+    if (written_at_[keyspace_.Ref(0, arguments[i]).hash % kFilterSize] > durable) return true;
+  }
+  return false;
+}
+
+base::Status Engine::WriteAllowed() const {
+  if (!status_.ok()) {
+    return {base::Code::kIo, "DISKFULL the log cannot be written (" + status_.message() + "); writes are refused"};
+  }
+  if (!admitted_) {
+    return {base::Code::kBusy,
+            "HISTORY not yet admitted to writes: this leader is still catching up with the cluster; try again soon"};
+  }
+  return {};
+}
+
+// ---- the frame under way
+
+void Engine::BeginFrame() {
+  frame_ = wire::Frame{};
+  replica_.PrepareDeps(frame_, frame_deps_);
+  body_.clear();
+  frame_open_ = true;
+  frame_ended_records_ = false;
+  if (records_due_) WriteRecords();
+}
+
+void Engine::WriteRecords() {
+  records_due_ = false;
+  for (clock::OriginIndex origin : replica_.OriginsToEnd()) {
+    frame_ended_records_ = true;
+    replica_.SetEnded(origin);
+    PutReserved("ended/" + origins_.Get(origin).ToString(),
+                frame_.origin.ToString() + ":" + std::to_string(frame_.first));
+  }
+}
+
+keyspace::ChangeSink::Stamp Engine::Open() {
+  if (!frame_open_) BeginFrame();
+  CHECK(!change_open_);
+  change_open_ = true;
+  change_effects_ = 0;
+  change_start_ = body_.size();
+  stamp_before_ = last_stamp_;
+  clock::Hlc stamp = hlc_.Next(now_.wall_ms);
+  if (frame_.count == 0) frame_.base = last_stamp_ = stamp;
+  base::PutVarint(body_, stamp.bits - last_stamp_.bits);
+  last_stamp_ = stamp;
+  return {*replica_.own(), frame_.first + frame_.count, stamp};
+}
+
+void Engine::Add(const crdt::Effect& effect) {
+  wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary);
+  ++change_effects_;
+}
+
+void Engine::Close() {
+  body_.push_back(wire::kChangeEnd);
+  ++frame_.count;
+  change_open_ = false;
+  replica_.RaiseApplied(*replica_.own(), frame_.first + frame_.count - 1);
+  if (change_effects_ > 0) {
+    nonempty_.Raise(*replica_.own(), frame_.first + frame_.count - 1);
+    owes_claim_ = true;
+    ++changes_local_;
+  }
+  if (body_.size() >= options_.frame_bytes_max) FinishFrame();
+}
+
+void Engine::Abandon() {
+  body_.resize(change_start_);
+  last_stamp_ = stamp_before_;
+  change_open_ = false;
+}
+
+void Engine::FinishFrame() {
+  if (!frame_open_) return;
+  CHECK(!change_open_);
+  frame_open_ = false;
+  if (frame_.count == 0) {
+    replica_.UndoDeps(frame_);
+    return;
+  }
+  const clock::OriginIndex own = *replica_.own();
+  frame_.body = body_;
+  encoded_.clear();
+  wire::AppendFrame(encoded_, frame_, replica_.Row(own).chain);
+  const log::Position start = log_.end();
+  const log::Position end = log_.Append(log::RecordType::kFrame, encoded_);
+  if (probe_ != nullptr) {
+    probe_->FrameContext(replica_.Row(own).dictionary, frame_deps_);
+    probe_->FrameApplied(frame_, encoded_, true);
+  }
+  last_claimed_clock_ms_ = std::max(last_claimed_clock_ms_, frame_.clock_ms);
+  replica_.NoteOwn(frame_, encoded_, frame_deps_, start, end);
+}
+
+void Engine::WriteEmptyFrame(bool solid) {
+  FinishFrame();
+  Open();
+  Close();
+  frame_.solid = solid;
+  FinishFrame();
+}
+
+// ---- frames from peers
+
+log::Position Engine::AppendFrame(std::string_view bytes) {
+  return log_.Append(log::RecordType::kFrame, bytes);
+}
+
+void Engine::ApplyBody(const wire::Frame& frame,
+                       const wire::Dictionary& dictionary,
+                       clock::OriginIndex origin,
+                       const clock::VersionVector& deps,
+                       keyspace::Cause cause) {
+  wire::BodyReader reader(frame.body, frame.base, dictionary);
+  clock::Hlc stamp;
+  crdt::Effect effect;
+  uint32_t index = 0;
+  uint64_t sequence = frame.first;
+  uint64_t effects = 0;
+  for (; reader.NextChange(stamp); ++sequence) {
+    while (reader.NextEffect(effect, index)) {
+      ++effects;
+      keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
+    }
+  }
+  if (reader.unknown() > 0) {
+    Report(2, "changes by " + frame.origin.leader + " use kinds that this version does not know; they are kept and forwarded: upgrade this leader");
+  }
+  if (effects + reader.unknown() > 0) {
+    nonempty_.Raise(origin, frame.last());
+    if (cause != keyspace::Cause::kLocal) owes_claim_ = true;
+  }
+  if (!hlc_.Observe(stamp, now_.wall_ms, options_.clock_skew_ms_max) &&
+      cause == keyspace::Cause::kRemote) {
+    ++skewed_stamps_;
+    if (last_skew_alarm_us_ < 0 || now_.mono_us - last_skew_alarm_us_ > 10'000'000) {
+      last_skew_alarm_us_ = now_.mono_us;
+      Report(2, "the clock of leader " + frame.origin.leader + " is " +
+                    std::to_string(static_cast<int64_t>(stamp.ms()) - now_.wall_ms) +
+                    " ms ahead of this one; set the wrong one right");
+    }
+  }
+}
+
+void Engine::ApplyFrame(const wire::Frame& frame,
+                        std::string_view bytes,
+                        const replication::OriginRow& row,
+                        clock::OriginIndex origin,
+                        const clock::VersionVector& deps) {
+  ApplyBody(frame, row.dictionary, origin, deps, keyspace::Cause::kRemote);
+  changes_remote_ += frame.count;
+  if (probe_ != nullptr) {
+    probe_->FrameContext(row.dictionary, deps);
+    probe_->FrameApplied(frame, bytes, false);
+  }
+}
+
+// ---- what the keyspace tells
+
+void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
+  if (ref.db == crdt::kReservedDatabase) configuration_changed_ = true;
+  if (replaying_) return;
+  // A frame under way is not in the log yet: it will end beyond the present end.
+  const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
+  written_at_[ref.hash % kFilterSize] = position;
+  any_written_at_ = position;
+  if (!residue_seen_.empty()) residue_seen_.erase({ref.db, std::string(ref.key)});
+}
+
+void Engine::VersionsMet(uint8_t db,
+                         std::string_view key,
+                         const crdt::KeyState& state,
+                         clock::Dot added) {
+  if (conflict::CountDistinct(state.versions) < 2 || db == crdt::kReservedDatabase) return;
+  const crdt::Version* fresh = nullptr;
+  for (const crdt::Version& v : state.versions) {
+    if (v.dot == added) fresh = &v;
+  }
+  if (fresh == nullptr) return;
+  ++conflicts_detected_;
+  const conflict::Policy& policy = policies_.For(key);
+  conflict::View view = conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
+  if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
+  const crdt::Version& winner = state.versions[view.index];
+  auto as_ledger = [&](const crdt::Version& v) {
+    const clock::Origin& origin = origins_.Get(v.dot.origin());
+    return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};
+  };
+  auto note = [&](const crdt::Version& shown, const crdt::Version& lost) {
+    if (shown.absent == lost.absent && shown.value == lost.value) return;
+    ledger_.Note({.id = 0,
+                  .noted_ms = now_.wall_ms,
+                  .db = db,
+                  .key = std::string(key),
+                  .policy = policy.ToString(),
+                  .shown = as_ledger(shown),
+                  .lost = as_ledger(lost)});
+  };
+  if (winner.dot == added) {
+    for (const crdt::Version& v : state.versions) {
+      if (v.dot != added) note(winner, v);
+    }
+  } else {
+    note(winner, *fresh);
+  }
+}
+
+// ---- requests from peers that need a frame of their own
+
+void Engine::ForkDetected(clock::OriginIndex origin) {
+  if (replica_.own() && *replica_.own() == origin) forget_wanted_ = true;
+}
+
+void Engine::NameClash(const std::string& other_address) {
+  rename_wanted_ = true;
+  rename_after_ = other_address;
+}
+
+void Engine::JoinRequested(const std::string& leader, uint64_t nonce, const std::string& address) {
+  join_requests_.push_back({leader, nonce, address});
+}
+
+void Engine::ClusterKnown(uint64_t cluster_id) {
+  cluster_id_ = cluster_id;
+  AppendIdentity();
+}
+
+void Engine::AnswerRequests() {
+  if (forget_wanted_) {
+    forget_wanted_ = false;
+    replica_.ForgetOwn();
+    records_due_ = true;
+  }
+  if (!admitted_) {
+    join_requests_.clear();
+    rename_wanted_ = false;
+    return;
+  }
+  if (rename_wanted_) {
+    rename_wanted_ = false;
+    std::string old = options_.leader_id;
+    std::string hex = clock::Origin{"", random_.Next()}.ToString().substr(1, 6);
+    options_.leader_id = old.substr(0, old.find('~')) + "~" + hex;
+    Report(2, "another process at " + rename_after_ + " is leader " + old + " (a copied directory?): this one goes on as " +
+                  options_.leader_id + "; give it an --id of its own or retire it");
+    replica_.Rename(options_.leader_id);
+    replica_.ForgetOwn();
+    records_due_ = true;
+    AppendIdentity();
+    PutReserved("member/" + options_.leader_id, "0 " + VersionVectorText());
+    PutReserved("address/" + options_.leader_id, options_.advertise);
+    FinishFrame();
+    ReadConfiguration();
+  }
+  for (const JoinRequest& request : join_requests_) {
+    const std::string nonce = clock::Origin{"", request.nonce}.ToString().substr(1);
+    crdt::KeyState state =
+        keyspace_.State(keyspace_.Ref(crdt::kReservedDatabase, "member/" + request.leader));
+    bool there = std::any_of(state.versions.begin(), state.versions.end(), [&](const crdt::Version& v) {
+      return v.value.substr(0, nonce.size()) == nonce;
+    });
+    if (there) continue;
+    // The record's deps are its floor: the new member's first claim.
+    PutReserved("member/" + request.leader, nonce + " " + VersionVectorText());
+    PutReserved("address/" + request.leader, request.address);
+    FinishFrame();
+    ReadConfiguration();
+    Report(0, "leader " + request.leader + " at " + request.address + " is admitted");
+  }
+  join_requests_.clear();
+}
+
+// ---- command::ClusterHost
+
+std::vector<command::LeaderInfo> Engine::Leaders() {
+  std::vector<command::LeaderInfo> out;
+  command::LeaderInfo self;
+  self.id = options_.leader_id;
+  self.address = options_.advertise;
+  self.state = admitted_ ? "alive" : "joining";
+  self.self = true;
+  if (replica_.own()) self.incarnation = origins_.Get(*replica_.own()).ToString().substr(options_.leader_id.size() + 1);
+  out.push_back(self);
+  for (const replication::LinkStats& link : replica_.Links()) {
+    command::LeaderInfo info;
+    info.id = link.leader;
+    auto member = replica_.members().find(link.leader);
+    if (member != replica_.members().end()) info.address = member->second.address;
+    if (link.incarnation != 0) info.incarnation = clock::Origin{"", link.incarnation}.ToString().substr(1);
+    info.state = link.state == "up" ? (link.joining ? "joining" : "alive") : "unreachable";
+    info.lag_changes = link.lag_changes;
+    info.lag_ms = link.lag_ms;
+    info.clock_difference_ms = link.clock_difference_ms;
+    info.link_cut = link.state == "cut";
+    info.link_delay_ms = link.delay_ms;
+    out.push_back(info);
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  return out;
+}
+
+base::Status Engine::CutLink(std::string_view leader) {
+  if (leader == options_.leader_id) return base::Invalid("ERR a leader has no link to itself");
+  if (replica_.members().count(std::string(leader)) == 0) {
+    return base::NotFound("ERR no such leader '" + std::string(leader) + "'; see LEADER LIST");
+  }
+  return replica_.Cut(leader);
+}
+
+base::Status Engine::HealLink(std::string_view leader) {
+  if (leader == options_.leader_id) return base::Invalid("ERR a leader has no link to itself");
+  if (replica_.members().count(std::string(leader)) == 0) {
+    return base::NotFound("ERR no such leader '" + std::string(leader) + "'; see LEADER LIST");
+  }
+  return replica_.Heal(leader);
+}
+
+base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
+  if (leader == options_.leader_id) return base::Invalid("ERR a leader has no link to itself");
+  if (replica_.members().count(std::string(leader)) == 0) {
+    return base::NotFound("ERR no such leader '" + std::string(leader) + "'; see LEADER LIST");
+  }
+  return replica_.Delay(leader, delay_ms);
+}
+
+std::string Engine::VersionVectorText() { return replica_.applied().ToString(origins_); }
+
+std::string Engine::DigestText() {
+  base::Digest128 digest = keyspace_.Digest();
+  return clock::Origin{"", digest.high}.ToString().substr(1) +
+         clock::Origin{"", digest.low}.ToString().substr(1);
+}
+
+void Engine::InfoReplication(std::string& out) {
+  auto line = [&](const std::string& name, const std::string& value) {
+    out += name + ":" + value + "\r\n";
+  };
+  const auto links = replica_.Links();
+  line("role", "master");
+  line("connected_slaves", "0");
+  line("leader_id", options_.leader_id);
+  line("incarnation", clock::Origin{"", replica_.incarnation()}.ToString().substr(1));
+  line("leaders", std::to_string(replica_.members().size()));
+  line("admitted", admitted_ ? "1" : "0");
+  line("vv", VersionVectorText());
+  line("stable_vv", replica_.Stable().ToString(origins_));
+  line("changes_local", std::to_string(changes_local_));
+  line("changes_remote", std::to_string(changes_remote_));
+  line("frames_received", std::to_string(replica_.counters().frames_in));
+  line("frames_sent", std::to_string(replica_.counters().frames_out));
+  line("duplicates_dropped", std::to_string(replica_.counters().duplicates_dropped));
+  line("resubscribed", std::to_string(replica_.counters().resubscribed));
+  line("causal_waiting", std::to_string(replica_.causal_waiting()));
+  line("forks_detected", std::to_string(replica_.counters().forks));
+  line("stamps_from_the_future", std::to_string(skewed_stamps_));
+  line("conflicts_detected", std::to_string(conflicts_detected_));
+  line("conflicts_open", std::to_string(keyspace_.open_conflicts().size()));
+  line("conflicts_logged", std::to_string(ledger_.size()));
+  line("state_transfers", "0");
+  for (const auto& link : links) {
+    line("link_" + link.leader,
+         "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) +
+             ",lag_ms=" + std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
+             ",bytes_out=" + std::to_string(link.bytes_out));
+  }
+}
+
+void Engine::InfoPersistence(std::string& out) {
+  auto line = [&](const char* name, uint64_t value) {
+    out += std::string(name) + ":" + std::to_string(value) + "\r\n";
+  };
+  line("loading", 0);
+  line("log_begin", log_.begin());
+  line("log_end", log_.end());
+  line("log_durable", log_.durable());
+  line("checkpoint_position", checkpoint_position_);
+  line("checkpoint_in_progress", pass_ ? 1 : 0);
+  line("checkpoints_done", checkpoints_done_);
+  line("dirty_keys", keyspace_.dirty_count());
+  line("residue_keys", keyspace_.residue_keys().size());
+}
+
+bool Engine::idle() const {
+  return !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
+}
+
+}  // namespace polyarch::engine

@@ -1,0 +1,317 @@
+#include "net/links.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utility>
+
+#include "base/codec.h"
+#include "base/crc32c.h"
+
+namespace polyarch::net {
+namespace {
+
+// Fairness: what one link may bring in one tick.
+constexpr size_t kReadBytesMax = 1 << 20;
+constexpr int kPeerKeepaliveSeconds = 30;
+
+bool IsTransient(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+void StoreFixed32(char* p, uint32_t v) {
+  for (int i = 0; i < 4; ++i)
+    p[i] = static_cast<char>(v >> (8 * i));
+}
+
+}  // namespace
+
+void AppendFrame(resp::Buffer& out, std::string_view message) {
+  char* p = out.Reserve(kFrameHeaderBytes + message.size());
+  StoreFixed32(p, static_cast<uint32_t>(message.size()));
+  StoreFixed32(p + 4, base::Crc32c(message));
+  if (!message.empty()) std::memcpy(p + kFrameHeaderBytes, message.data(), message.size());
+  out.Advance(kFrameHeaderBytes + message.size());
+}
+
+Links::Links(Context& context, Poller& poller, std::function<void()> wake)
+    : context_(context), poller_(poller), resolver_(std::move(wake)) {}
+
+Link* Links::Find(LinkId id) const {
+  auto found = links_.find(id);
+  return found == links_.end() || found->second->dead ? nullptr : found->second.get();
+}
+
+void Links::Accept(Fd fd, const SocketAddress& remote) {
+  if (links_.size() >= context_.options.links_max) {
+    ++context_.stats.links_rejected;
+    return;
+  }
+  ++context_.stats.links_accepted;
+  auto owned = std::make_unique<Link>();
+  Link& link = *owned;
+  link.id = next_id_++;
+  link.fd = std::move(fd);
+  if (!poller_.Add(link, EPOLLIN)) {
+    ++context_.stats.accept_errors;
+    return;
+  }
+  link.deadline_us = context_.now.mono_us + context_.options.link_first_message_ms * 1000LL;
+  links_.emplace(link.id, std::move(owned));
+  Up(link, remote.ToString());
+}
+
+void Links::Up(Link& link, std::string remote) {
+  SetOption(link.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  SetKeepalive(link.fd.get(), kPeerKeepaliveSeconds);
+  link.up = true;
+  context_.service.OnLinkUp(link.id, link.dialed, std::move(remote));
+}
+
+// Dialing
+// ------------------------------------------------------------------------------------------
+
+void Links::RunDials() {
+  for (Resolver::Answer& answer : resolver_.Take()) {
+    if (answer.addresses.ok()) {
+      Connect(std::move(answer.address), std::move(*answer.addresses));
+    } else {
+      DialFailed(answer.address, answer.addresses.status().message());
+    }
+  }
+  // The service may dial again from within OnDialFailed: that is for the next tick.
+  for (std::string& address : std::exchange(dials_, {})) {
+    auto target = ParseHostPort(address);
+    if (!target.ok()) {
+      DialFailed(address, target.status().message());
+      continue;
+    }
+    auto addresses = Resolve(*target, /*numeric=*/true);
+    if (addresses.ok()) {
+      Connect(std::move(address), std::move(*addresses));
+    } else if (!resolver_.Start(address, std::move(*target))) {
+      DialFailed(address, "too many name lookups are under way");
+    }
+  }
+}
+
+void Links::DialFailed(const std::string& address, std::string reason) {
+  ++context_.stats.dial_failures;
+  context_.service.OnDialFailed(address, std::move(reason));
+}
+
+void Links::Connect(std::string address, std::vector<SocketAddress> addresses) {
+  auto owned = std::make_unique<Link>();
+  Link& link = *owned;
+  link.id = next_id_++;
+  link.dialed = std::move(address);
+  link.addresses = std::move(addresses);
+  link.deadline_us = context_.now.mono_us + context_.options.dial_timeout_ms * 1000LL;
+  links_.emplace(link.id, std::move(owned));
+  TryNext(link, "no address");
+}
+
+void Links::TryNext(Link& link, std::string reason) {
+  while (link.next_address < link.addresses.size()) {
+    const SocketAddress& address = link.addresses[link.next_address++];
+    link.fd =
+        Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    // Whether it connected at once or not: the socket tells by EPOLLOUT.
+    if (link.fd.ok() &&
+        (::connect(link.fd.get(), address.get(), address.size) == 0 || errno == EINPROGRESS) &&
+        poller_.Add(link, EPOLLOUT)) {
+      return;
+    }
+    reason = std::strerror(errno);
+  }
+  Kill(link);
+  DialFailed(link.dialed, std::move(reason));
+}
+
+void Links::OnConnected(Link& link) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(link.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) return TryNext(link, std::strerror(error));
+  SocketAddress remote = RemoteAddress(link.fd.get());
+  // A port in the ephemeral range where nobody listens may be given to the dialing socket itself,
+  // which then meets itself (TCP's simultaneous open).
+  if (remote == LocalAddress(link.fd.get())) return TryNext(link, "nobody listens there");
+  link.addresses.clear();
+  link.deadline_us = 0;
+  poller_.Want(link, EPOLLIN);
+  Up(link, remote.ToString());
+}
+
+// Messages
+// -----------------------------------------------------------------------------------------
+
+void Links::OnEvent(Link& link, uint32_t events) {
+  if (link.dead) return;
+  if (!link.up) return OnConnected(link);
+  if ((events & EPOLLOUT) != 0) {
+    link.blocked = false;
+    if (!link.in_writes) {
+      link.in_writes = true;
+      writes_.push_back(&link);
+    }
+  }
+  if ((events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) Read(link);
+}
+
+void Links::Read(Link& link) {
+  size_t total = 0;
+  while (!link.dead && total < kReadBytesMax) {
+    const bool own = !link.in.empty();
+    // Sized by the message under way, in steps: a declared size allocates nothing.
+    const size_t room = own ? std::clamp(link.missing, Context::kScratchBytes, kReadBytesMax)
+                            : Context::kScratchBytes;
+    char* to = own ? link.in.Reserve(room) : context_.scratch.get();
+    ssize_t got = ::read(link.fd.get(), to, room);
+    if (got <= 0) {
+      if (got == 0 || !IsTransient(errno)) Kill(link);
+      return;
+    }
+    const auto size = static_cast<size_t>(got);
+    total += size;
+    context_.stats.link_input_bytes += size;
+    if (own) link.in.Advance(size);
+    std::string_view input = own ? link.in.view() : std::string_view(to, size);
+    size_t done = Deliver(link, input);
+    if (own) {
+      link.in.Consume(done);
+    } else if (done < input.size()) {
+      context_.buffers.Lend(link.in);
+      link.in.Append(input.substr(done));
+    }
+    if (link.in.empty()) context_.buffers.Return(link.in);
+    if (size < room) return;
+  }
+}
+
+size_t Links::Deliver(Link& link, std::string_view input) {
+  size_t at = 0;
+  link.missing = 0;
+  while (input.size() - at >= kFrameHeaderBytes) {
+    const size_t size = base::LoadFixed32(input.data() + at);
+    const size_t size_max = link.trusted ? context_.options.link_message_bytes_max
+                                         : context_.options.link_first_message_bytes_max;
+    if (size > size_max) {
+      Fail(link);
+      return input.size();
+    }
+    const size_t have = input.size() - at - kFrameHeaderBytes;
+    if (have < size) {
+      link.missing = size - have;
+      break;
+    }
+    std::string_view message = input.substr(at + kFrameHeaderBytes, size);
+    if (base::Crc32c(message) != base::LoadFixed32(input.data() + at + 4)) {
+      Fail(link);
+      return input.size();
+    }
+    link.trusted = true;
+    if (link.dialed.empty()) link.deadline_us = 0;
+    at += kFrameHeaderBytes + size;
+    context_.service.OnLinkMessage(link.id, message);
+    if (link.dead) return input.size();
+  }
+  return at;
+}
+
+void Links::Send(LinkId id, std::string_view message) {
+  Link* link = Find(id);
+  if (link == nullptr || !link->up) return;
+  // The peer would refuse the message, or does not keep up although flow control asked it to.
+  if (message.size() > context_.options.link_message_bytes_max ||
+      link->out.size() > context_.options.link_output_bytes_max) {
+    return Fail(*link);
+  }
+  context_.buffers.Lend(link->out);
+  AppendFrame(link->out, message);
+  if (!link->in_writes) {
+    link->in_writes = true;
+    writes_.push_back(link);
+  }
+}
+
+size_t Links::Backlog(LinkId id) const {
+  const Link* link = Find(id);
+  return link == nullptr ? 0 : link->out.size();
+}
+
+void Links::Flush() {
+  for (Link* link : writes_) {
+    link->in_writes = false;
+    Write(*link);
+  }
+  writes_.clear();
+}
+
+void Links::Write(Link& link) {
+  if (link.dead || link.blocked) return;
+  if (!link.out.empty()) {
+    ssize_t sent = ::send(link.fd.get(), link.out.data(), link.out.size(), MSG_NOSIGNAL);
+    if (sent < 0) {
+      if (!IsTransient(errno)) return Kill(link);
+      sent = 0;
+    }
+    link.out.Consume(static_cast<size_t>(sent));
+    context_.stats.link_output_bytes += static_cast<uint64_t>(sent);
+  }
+  link.blocked = !link.out.empty();
+  if (!link.blocked) context_.buffers.Return(link.out);
+  poller_.Want(link, link.blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+// Closing
+// ------------------------------------------------------------------------------------------
+
+void Links::Close(LinkId id) {
+  if (Link* link = Find(id)) Kill(*link);
+}
+
+void Links::Fail(Link& link) {
+  ++context_.stats.link_errors;
+  Kill(link);
+}
+
+void Links::Kill(Link& link) {
+  if (link.dead) return;
+  link.dead = true;
+  dead_.push_back(&link);
+}
+
+void Links::Sweep() {
+  // By id: a failed dial calls the service, which may dial; nothing is erased here.
+  for (auto& [id, link] : links_) {
+    if (link->dead || link->deadline_us == 0 || context_.now.mono_us < link->deadline_us) continue;
+    if (link->up) {
+      Fail(*link);
+    } else {
+      Kill(*link);
+      DialFailed(link->dialed, "timed out");
+    }
+  }
+}
+
+void Links::Reap() {
+  for (size_t i = 0; i < dead_.size(); ++i) {  // OnLinkDown may close more
+    Link& link = *dead_[i];
+    if (link.in_writes) std::erase(writes_, &link);
+    if (link.up) context_.service.OnLinkDown(link.id);
+    links_.erase(link.id);
+  }
+  dead_.clear();
+}
+
+void Links::CloseAll() {
+  for (auto& [id, link] : links_)
+    link->fd.Reset();
+}
+
+}  // namespace polyarch::net

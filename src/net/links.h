@@ -1,0 +1,97 @@
+// Connections between peers: messages over TCP, in order, each whole or not at all. A message is
+// framed as [u32 size][u32 CRC-32C of the payload][payload], little-endian. What the messages mean
+// is the service's affair. A violation (size, checksum, backlog, silence before the first message)
+// closes the link and counts; the service dials again when it likes.
+//
+// A link lives until Reap, as a client does (net/clients.h).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/context.h"
+#include "net/poller.h"
+#include "net/resolver.h"
+#include "net/service.h"
+#include "net/socket.h"
+#include "resp/buffer.h"
+
+namespace polyarch::net {
+
+inline constexpr size_t kFrameHeaderBytes = 8;
+// Appends the frame of `message`.
+void AppendFrame(resp::Buffer& out, std::string_view message);
+
+struct Link : Pollable {
+  Link() : Pollable(PollKind::kLink) {}
+
+  LinkId id = 0;
+  std::string dialed;  // as given to Dial; empty if the peer dialed us
+  resp::Buffer in;
+  resp::Buffer out;
+  size_t missing = 0;                    // bytes that the message under way lacks; 0: unknown
+  int64_t deadline_us = 0;               // of the connect, or of the first message; 0: none
+  std::vector<SocketAddress> addresses;  // while connecting: what there is to try
+  size_t next_address = 0;
+
+  bool up = false;
+  bool trusted = false;  // it has sent a message, so it is a peer and no stray client
+  bool blocked = false;
+  bool dead = false;
+  bool in_writes = false;
+};
+
+class Links {
+ public:
+  // `wake` as Loop::Wake: called when a name lookup is done.
+  Links(Context& context, Poller& poller, std::function<void()> wake);
+
+  size_t size() const { return links_.size(); }
+  void Accept(Fd fd, const SocketAddress& remote);
+  void OnEvent(Link& link, uint32_t events);
+  // Starts what Dial asked for and reports lookups. Inside the tick.
+  void RunDials();
+  void Sweep();
+  void Reap();
+  // Writes what this tick gathered; one call of the kernel for each link.
+  void Flush();
+  bool has_work() const { return !dials_.empty() || !dead_.empty(); }
+  void CloseAll();
+
+  void Dial(std::string address) { dials_.push_back(std::move(address)); }
+  void Send(LinkId id, std::string_view message);
+  size_t Backlog(LinkId id) const;
+  void Close(LinkId id);
+
+ private:
+  Link* Find(LinkId id) const;
+  void DialFailed(const std::string& address, std::string reason);
+  void Connect(std::string address, std::vector<SocketAddress> addresses);
+  // Tries the next address; OnDialFailed if there is none.
+  void TryNext(Link& link, std::string reason);
+  void OnConnected(Link& link);
+  void Up(Link& link, std::string remote);
+  void Read(Link& link);
+  // Hands complete messages over; the count of bytes that are done with.
+  size_t Deliver(Link& link, std::string_view input);
+  void Write(Link& link);
+  // Closes for a violation.
+  void Fail(Link& link);
+  void Kill(Link& link);
+
+  Context& context_;
+  Poller& poller_;
+  Resolver resolver_;
+  LinkId next_id_ = 1;
+  std::map<LinkId, std::unique_ptr<Link>> links_;
+  std::vector<std::string> dials_;
+  std::vector<Link*> writes_;
+  std::vector<Link*> dead_;
+};
+
+}  // namespace polyarch::net

@@ -1,0 +1,91 @@
+// Settings and counters of the event loop. Every limit has its reason beside it; docs/limits.md
+// lists them for operators. Values only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "resp/parser.h"
+
+namespace polyarch::net {
+
+struct LoopOptions {
+  // Where to listen. Port 0 of `port` and `peer_port` is any free port (Loop tells which); a
+  // negative port is off, and so is http_port 0.
+  std::vector<std::string> bind = {"127.0.0.1"};
+  std::vector<std::string> peer_bind;  // empty: as `bind`
+  std::vector<std::string> http_bind;  // empty: as `bind`
+  int port = 7001;
+  int peer_port = -1;
+  int http_port = 0;
+  bool http_any_port = false;  // http_port 0 is any free port (tests)
+  std::string unix_socket;     // a path; empty: none
+  unsigned unix_socket_mode =
+      0700;  // set by umask before the bind, so there is no moment without it
+
+  int timer_ms = 10;
+  int tcp_keepalive_s = 300;  // 0: off
+
+  // Clients. Connections beyond get an error and are closed; peers and HTTP have their own budgets,
+  // so that a flood of clients cannot lock them out.
+  size_t maxclients = 10000;
+  size_t links_max = 256;
+  size_t http_connections_max = 64;
+
+  // Input. A client is charged for what it sent and what is not yet executed.
+  resp::Limits limits;
+  size_t input_bytes_max = 128ULL << 20;  // one client; at least one largest bulk and its line
+  size_t input_bytes_total_max = 2048ULL << 20;        // all clients
+  size_t preauth_input_bytes_total_max = 16ULL << 20;  // all clients that have not authenticated
+
+  // Output. A client that does not read its replies is closed: at once beyond the hard limit, or
+  // after a while beyond the soft one.
+  size_t output_bytes_hard_max = 256ULL << 20;
+  size_t output_bytes_soft_max = 64ULL << 20;
+  int output_soft_s = 60;
+  size_t preauth_output_bytes_max = 1024;
+  int preauth_deadline_ms = 10'000;  // only where authentication is required
+
+  // Fairness: what one client may have executed in one tick before others have their turn.
+  size_t turn_input_bytes = 1 << 20;
+  size_t turn_output_bytes = 1 << 20;
+  size_t turn_commands = 4096;
+
+  // Peer links.
+  size_t link_message_bytes_max = 80ULL << 20;
+  size_t link_first_message_bytes_max = 64 << 10;  // until a peer has shown that it is one
+  size_t link_output_bytes_max = 512ULL << 20;
+  int link_first_message_ms = 10'000;
+  int dial_timeout_ms = 5'000;
+
+  int http_deadline_ms = 10'000;
+  int stop_flush_ms = 1'000;  // how long replies may still leave after Stop
+};
+
+// Written on the loop's thread; read there, or after Run has returned.
+struct LoopStats {
+  uint64_t ticks = 0;
+  uint64_t commands = 0;
+  uint64_t clients_received = 0;
+  uint64_t clients_rejected = 0;  // beyond maxclients
+  uint64_t accept_errors = 0;     // EMFILE and others
+  uint64_t net_input_bytes = 0;   // clients
+  uint64_t net_output_bytes = 0;
+  uint64_t protocol_errors = 0;
+  uint64_t input_limit_closes = 0;   // input budgets
+  uint64_t output_limit_closes = 0;  // slow readers
+  uint64_t preauth_closes = 0;       // deadline or reply limit before authentication
+  uint64_t links_accepted = 0;
+  uint64_t links_rejected = 0;
+  uint64_t link_errors = 0;  // CRC, size, deadline or backlog violations
+  uint64_t link_input_bytes = 0;
+  uint64_t link_output_bytes = 0;
+  uint64_t dial_failures = 0;
+  uint64_t http_requests = 0;
+  uint64_t input_bytes = 0;          // buffered now, all clients
+  uint64_t preauth_input_bytes = 0;  // buffered now, clients that have not authenticated
+};
+
+}  // namespace polyarch::net

@@ -1,0 +1,626 @@
+// Links, greetings, announcements, dialing, claims. Streams of frames: streams.cc.
+#include "replication/replica.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/planted.h"
+
+namespace polyarch::replication {
+
+namespace {
+
+constexpr int64_t kHelloRetryUs = 500'000;
+constexpr int64_t kHeartbeatUs = 500'000;
+constexpr int64_t kAnnounceUs = 10'000;
+constexpr int64_t kLinkTimeoutUs = 2'500'000;
+constexpr int64_t kDialBackoffFirstUs = 50'000;
+constexpr int64_t kDialBackoffMaxUs = 2'000'000;
+constexpr int64_t kClashUs = 3'000'000;       // a clash must last this long to be believed
+constexpr int64_t kFreshMs = 1'200;           // a process heard this recently is alive
+constexpr int64_t kEndGraceUs = 4'000'000;    // before a foreign process of our name counts as gone
+constexpr int64_t kRouteUs = 100'000;
+constexpr int64_t kSampleUs = 50'000;
+constexpr size_t kSamplesMax = 600;
+
+}  // namespace
+
+Replica::Replica(Options options,
+                 ReplicaHost& host,
+                 log::Log& log,
+                 clock::OriginTable& origins,
+                 uint64_t seed)
+    : options_(std::move(options)), host_(host), log_(log), origins_(origins), random_(seed) {
+  nonce_ = random_.Next() | 1;
+  incarnation_ = random_.Next() | 1;
+}
+
+void Replica::Start(int64_t mono_us, int64_t wall_ms) {
+  SetTime(mono_us, wall_ms);
+  started_ms_ = wall_ms;
+  for (size_t i = 0; i < origins_.size(); ++i) {
+    const clock::Origin& origin = origins_.Get(static_cast<clock::OriginIndex>(i));
+    if (origin.leader == options_.leader) own_name_seen_us_[origin.incarnation] = 0;
+  }
+}
+
+OriginRow& Replica::Row(clock::OriginIndex origin) {
+  size_t i = clock::IndexOf(origin);
+  while (rows_.size() <= i) {
+    auto index = static_cast<clock::OriginIndex>(rows_.size());
+    rows_.emplace_back();
+    rows_.back().dictionary = wire::Dictionary(index);
+  }
+  return rows_[i];
+}
+
+// ---- this node's origin
+
+clock::OriginIndex Replica::Mint() {
+  if (!own_) {
+    if (PLANTED(kReuseIncarnation)) {
+      for (size_t i = 0; i < origins_.size(); ++i) {
+        auto origin = static_cast<clock::OriginIndex>(i);
+        if (origins_.Get(origin).leader == options_.leader && applied_.Get(origin) > 0) own_ = origin;
+      }
+      if (own_) {
+        incarnation_ = origins_.Get(*own_).incarnation;
+        return *own_;
+      }
+    }
+    clock::OriginIndex index = origins_.Intern({options_.leader, incarnation_});
+    CHECK(index != clock::kNoOrigin);
+    Row(index);
+    own_ = index;
+  }
+  return *own_;
+}
+
+void Replica::ForgetOwn() {
+  own_.reset();
+  incarnation_ = random_.Next() | 1;
+  for (auto& [id, link] : links_) SendHello(link);
+}
+
+std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
+  std::vector<clock::OriginIndex> out;
+  for (size_t i = 0; i < origins_.size(); ++i) {
+    auto index = static_cast<clock::OriginIndex>(i);
+    const clock::Origin& origin = origins_.Get(index);
+    if (origin.leader != options_.leader || (own_ && index == *own_)) continue;
+    if (Row(index).ended || applied_.Get(index) == 0) continue;
+    bool live = false;
+    for (const auto& [id, link] : links_) {
+      if (!link.greeted) continue;
+      live |= link.peer.leader == origin.leader && link.peer.incarnation == origin.incarnation;
+      for (const auto& [process, age_ms] : link.reports) {
+        live |= process.leader == origin.leader && process.incarnation == origin.incarnation &&
+                process.nonce != nonce_ && age_ms < kFreshMs;
+      }
+    }
+    // What was there at our start is of an earlier process (an incarnation never outlives one). What
+    // came later may be a clone's that nobody has told us of yet: give the announcement some time.
+    auto [seen, fresh] = own_name_seen_us_.try_emplace(origin.incarnation, now_us_);
+    if (live) {
+      seen->second = now_us_;
+      continue;
+    }
+    if (seen->second != 0 && now_us_ - seen->second < kEndGraceUs) continue;
+    out.push_back(index);
+  }
+  return out;
+}
+
+// ---- links
+
+void Replica::SendTo(Link& link, std::string_view message) {
+  link.bytes_out += message.size();
+  host_.Send(link.id, message);
+}
+
+void Replica::SendHello(Link& link) {
+  wire::Hello hello;
+  hello.cluster = cluster_id_;
+  hello.process = {options_.leader, nonce_, started_ms_, options_.advertise, incarnation_};
+  hello.joining = joining_;
+  hello.join_nonce = join_nonce_;
+  hello.heard = link.greeted ? link.peer.nonce : 0;
+  link.hello_us = now_us_;
+  SendTo(link, wire::Encode(hello));
+}
+
+void Replica::OnLinkUp(LinkId id, const std::string& dialed, const std::string&) {
+  Link& link = links_[id];
+  link.id = id;
+  link.dialed = dialed;
+  link.up_us = link.heard_us = now_us_;
+  if (!dialed.empty()) dialing_[dialed].under_way = false;
+  SendHello(link);
+}
+
+void Replica::OnLinkDown(LinkId id) {
+  auto it = links_.find(id);
+  if (it == links_.end()) return;
+  if (!it->second.dialed.empty()) {
+    Dialing& dialing = dialing_[it->second.dialed];
+    dialing.under_way = false;
+    dialing.backoff_us = std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
+    dialing.next_us = now_us_ + dialing.backoff_us / 2 +
+                      static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
+  }
+  for (Stream& stream : streams_) {
+    if (stream.source == id) {
+      stream.source = 0;
+      routes_changed_ = true;
+    }
+  }
+  links_.erase(it);
+}
+
+void Replica::OnDialFailed(const std::string& address) {
+  Dialing& dialing = dialing_[address];
+  dialing.under_way = false;
+  dialing.backoff_us = std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
+  dialing.next_us = now_us_ + dialing.backoff_us / 2 +
+                    static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
+}
+
+void Replica::OnLinkMessage(LinkId id, std::string_view message) {
+  auto it = links_.find(id);
+  if (it == links_.end() || message.empty()) return;
+  Link& link = it->second;
+  link.heard_us = now_us_;
+  link.bytes_in += message.size();
+  auto delay = link.greeted ? delay_ms_.find(link.peer.leader) : delay_ms_.end();
+  if (delay != delay_ms_.end() && delay->second > 0) {
+    link.delayed.emplace_back(now_us_ + delay->second * 1000, message);
+    return;
+  }
+  Handle(link, message);
+}
+
+void Replica::Handle(Link& link, std::string_view message) {
+  std::string_view payload = message.substr(1);
+  const auto type = static_cast<wire::MessageType>(message[0]);
+  bool well_formed = true;
+  if (type == wire::MessageType::kHello) {
+    wire::Hello hello;
+    well_formed = wire::Decode(payload, hello);
+    if (well_formed) {
+      HandleHello(link, hello);
+      return;
+    }
+  } else if (!link.greeted) {
+    return;  // their greeting was lost; it will be sent again
+  } else if (type == wire::MessageType::kFrame) {
+    HandleFrame(link, payload);
+    return;
+  } else if (type == wire::MessageType::kHave) {
+    wire::Have have;
+    well_formed = wire::Decode(payload, have);
+    if (well_formed) HandleHave(link, have);
+  } else if (type == wire::MessageType::kSubscribe) {
+    wire::Subscribe subscribe;
+    well_formed = wire::Decode(payload, subscribe);
+    if (well_formed) HandleSubscribe(link, subscribe);
+  } else if (type == wire::MessageType::kUnsubscribe) {
+    clock::Origin origin;
+    well_formed = wire::DecodeUnsubscribe(payload, origin);
+    auto index = origins_.Find(origin);
+    if (well_formed && index) link.cursors.erase(*index);
+  } else if (type == wire::MessageType::kCredit) {
+    wire::Credit credit;
+    well_formed = wire::Decode(payload, credit);
+    if (well_formed) HandleCredit(link, credit);
+  } else if (type == wire::MessageType::kFork) {
+    wire::Fork fork;
+    well_formed = wire::Decode(payload, fork);
+    auto index = origins_.Find(fork.origin);
+    if (well_formed && index) {
+      ++counters_.forks;
+      host_.Report(2, link.peer.leader + " holds other contents for " + fork.origin.ToString() + ":" +
+                          std::to_string(fork.sequence) + "; compare backups of both before trusting either");
+      host_.ForkDetected(*index);
+    }
+  }
+  if (!well_formed) {
+    ++counters_.malformed;
+    host_.Report(1, "malformed message from a peer; the link is closed and opened again");
+    host_.CloseLink(link.id);
+  }
+}
+
+void Replica::HandleHello(Link& link, const wire::Hello& hello) {
+  if (hello.format != wire::kPeerFormat) {
+    host_.Report(2, "a peer speaks format " + std::to_string(hello.format) + ", this node " +
+                        std::to_string(wire::kPeerFormat) + ": upgrade the older one");
+    host_.CloseLink(link.id);
+    return;
+  }
+  if (hello.process.nonce == nonce_) {  // ourselves, by an address of our own
+    host_.CloseLink(link.id);
+    return;
+  }
+  if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
+    host_.Report(2, "leader " + hello.process.leader + " at " + hello.process.address +
+                        " belongs to another cluster; start it with an empty directory and --join");
+    host_.CloseLink(link.id);
+    return;
+  }
+  if (IsCut(hello.process.leader)) {
+    host_.CloseLink(link.id);
+    return;
+  }
+  // One link a pair: of two, the one that the lower name dialed stays.
+  for (auto& [id, other] : links_) {
+    if (id == link.id || !other.greeted || other.peer.nonce != hello.process.nonce) continue;
+    const bool we_are_lower = std::pair(options_.leader, nonce_) <
+                              std::pair(hello.process.leader, hello.process.nonce);
+    const bool keep_this = !link.dialed.empty() == we_are_lower;
+    const bool keep_other = !other.dialed.empty() == we_are_lower;
+    if (keep_this == keep_other) {
+      if (id < link.id) {
+        host_.CloseLink(id);
+      } else {
+        host_.CloseLink(link.id);
+        return;
+      }
+    } else if (keep_this) {
+      host_.CloseLink(id);
+    } else {
+      host_.CloseLink(link.id);
+      return;
+    }
+  }
+  const bool first = !link.greeted;
+  link.greeted = true;
+  if (link.peer.incarnation != hello.process.incarnation) routes_changed_ = true;
+  link.peer = {hello.process.leader, hello.process.nonce, hello.process.started_ms,
+               hello.process.address, hello.process.incarnation};
+  link.joining = hello.joining;
+  if (!link.dialed.empty()) dialing_[link.dialed].backoff_us = 0;
+  if (cluster_id_ == 0 && hello.cluster != 0) {
+    cluster_id_ = hello.cluster;
+    host_.ClusterKnown(cluster_id_);
+  }
+  if (hello.joining && !joining_ && cluster_id_ != 0) {
+    host_.JoinRequested(hello.process.leader, hello.join_nonce, hello.process.address);
+  }
+  if (hello.heard != nonce_) SendHello(link);
+  if (first) {
+    Announce(link, true);
+    routes_changed_ = true;
+  }
+}
+
+base::Status Replica::Cut(std::string_view leader) {
+  cut_.emplace(leader);
+  for (auto& [id, link] : links_) {
+    if (link.greeted && link.peer.leader == leader) host_.CloseLink(id);
+  }
+  return {};
+}
+
+base::Status Replica::Heal(std::string_view leader) {
+  cut_.erase(std::string(leader));
+  for (auto& [address, dialing] : dialing_) {
+    dialing.backoff_us = 0;
+    dialing.next_us = now_us_;
+  }
+  return {};
+}
+
+base::Status Replica::Delay(std::string_view leader, int64_t delay_ms) {
+  if (delay_ms > 0) {
+    delay_ms_[std::string(leader)] = delay_ms;
+  } else {
+    delay_ms_.erase(std::string(leader));
+  }
+  return {};
+}
+
+void Replica::DialMembers() {
+  std::set<std::string> wanted;
+  if (members_.empty() || joining_) wanted.insert(options_.join.begin(), options_.join.end());
+  for (const auto& [name, member] : members_) {
+    if (member.address.empty() || member.address == options_.advertise || IsCut(name)) continue;
+    bool linked = false;
+    for (const auto& [id, link] : links_) {
+      linked |= link.greeted && link.peer.leader == name && name != options_.leader;
+      linked |= link.greeted && link.peer.address == member.address;
+    }
+    if (!linked) wanted.insert(member.address);
+  }
+  for (const auto& [id, link] : links_) {
+    if (!link.dialed.empty()) wanted.erase(link.dialed);
+  }
+  if (joining_) {
+    // Once greeted by a member there is no need to dial the same process by another address.
+    for (const auto& [id, link] : links_) {
+      if (link.greeted) wanted.erase(link.peer.address);
+    }
+  }
+  for (const std::string& address : wanted) {
+    Dialing& dialing = dialing_[address];
+    if (dialing.under_way || now_us_ < dialing.next_us) continue;
+    dialing.under_way = true;
+    if (dialing.backoff_us == 0) dialing.backoff_us = kDialBackoffFirstUs / 2;
+    host_.Dial(address);
+  }
+}
+
+// ---- announcements
+
+void Replica::Announce(Link& link, bool full) {
+  wire::Have have;
+  have.full = full;
+  have.wall_ms = wall_ms_;
+  for (size_t i = 0; i < origins_.size(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    uint64_t applied = applied_.Get(origin);
+    uint64_t durable = durable_.Get(origin);
+    if (applied == 0) continue;
+    if (!full && applied == link.sent_have.Get(origin) && durable == link.sent_durable.Get(origin)) continue;
+    have.entries.push_back({origins_.Get(origin), applied, durable});
+    link.sent_have.Set(origin, applied);
+    link.sent_durable.Set(origin, durable);
+  }
+  if (full) {
+    link.announced_us = now_us_;
+    for (const auto& [id, other] : links_) {
+      if (!other.greeted || id == link.id) continue;
+      const Process& p = other.peer;
+      have.heard.push_back({{p.leader, p.nonce, p.started_ms, p.address, p.incarnation},
+                            (now_us_ - other.heard_us) / 1000});
+    }
+  } else if (have.entries.empty()) {
+    return;
+  }
+  SendTo(link, wire::Encode(have));
+}
+
+void Replica::AnnounceAll() {
+  for (auto& [id, link] : links_) {
+    if (!link.greeted) continue;
+    if (now_us_ - link.announced_us >= kHeartbeatUs) {
+      Announce(link, true);
+    } else if (host_.Backlog(id) < options_.backlog_bytes_max) {
+      Announce(link, false);
+    }
+  }
+}
+
+void Replica::HandleHave(Link& link, const wire::Have& have) {
+  link.clock_difference_ms = have.wall_ms - wall_ms_;
+  for (const wire::HaveEntry& e : have.entries) {
+    clock::OriginIndex origin = origins_.Intern(e.origin);
+    if (origin == clock::kNoOrigin) continue;
+    if (e.applied > link.have.Get(origin)) {
+      link.have.Set(origin, e.applied);
+      if (e.applied > applied_.Get(origin)) {
+        Stream& stream = StreamOf(origin);
+        if (stream.source == 0) routes_changed_ = true;
+      }
+    }
+    link.have_durable.Raise(origin, e.durable);
+  }
+  if (have.full) {
+    link.reports.clear();
+    for (const wire::Heard& h : have.heard) {
+      link.reports.push_back({{h.process.leader, h.process.nonce, h.process.started_ms,
+                               h.process.address, h.process.incarnation},
+                              h.age_ms});
+    }
+    CheckClash();
+  }
+}
+
+void Replica::CheckClash() {
+  // Another live process with our name: whoever started later takes another name. The evidence must be
+  // fresh and last, so that a dead process that a peer has not given up yet is not mistaken for one.
+  const Process* other = nullptr;
+  for (const auto& [id, link] : links_) {
+    if (!link.greeted) continue;
+    if (link.peer.leader == options_.leader && link.peer.nonce != nonce_ &&
+        now_us_ - link.heard_us < kFreshMs * 1000) {
+      other = &link.peer;
+    }
+    for (const auto& [process, age_ms] : link.reports) {
+      if (process.leader == options_.leader && process.nonce != nonce_ && age_ms < kFreshMs) other = &process;
+    }
+  }
+  if (other == nullptr) {
+    clash_since_us_ = 0;
+    return;
+  }
+  if (clash_since_us_ == 0) clash_since_us_ = now_us_;
+  if (now_us_ - clash_since_us_ < kClashUs) return;
+  if (std::pair(started_ms_, nonce_) < std::pair(other->started_ms, other->nonce)) return;
+  clash_since_us_ = 0;
+  host_.NameClash(other->address);
+}
+
+// ---- time
+
+void Replica::Tick() {
+  for (auto it = links_.begin(); it != links_.end();) {
+    Link& link = (it++)->second;
+    while (!link.delayed.empty() && link.delayed.front().first <= now_us_) {
+      std::string message = std::move(link.delayed.front().second);
+      link.delayed.pop_front();
+      const LinkId id = link.id;
+      Handle(link, message);
+      if (links_.count(id) == 0) break;
+    }
+  }
+  for (auto& [id, link] : links_) {
+    if (now_us_ - link.heard_us > kLinkTimeoutUs) {
+      host_.CloseLink(id);
+      continue;
+    }
+    if (!link.greeted && now_us_ - link.hello_us > kHelloRetryUs) SendHello(link);
+  }
+  if (now_us_ >= next_route_us_) {
+    next_route_us_ = now_us_ + kRouteUs;
+    DialMembers();
+    routes_changed_ = true;
+  }
+  if (routes_changed_) Route();
+  for (auto& [id, link] : links_) {
+    if (link.greeted) Pump(link);
+  }
+  bool due = false;
+  for (const auto& [id, link] : links_) due |= now_us_ - link.announced_us >= kHeartbeatUs;
+  if (samples_.empty() || now_us_ - samples_.back().first >= kSampleUs) {
+    samples_.emplace_back(now_us_, applied_);
+    if (samples_.size() > kSamplesMax) samples_.pop_front();
+  }
+  if (due || now_us_ >= next_announce_us_) {
+    next_announce_us_ = now_us_ + kAnnounceUs;
+    AnnounceAll();
+  }
+}
+
+void Replica::LogDurable(log::Position durable) {
+  while (!undurable_.empty() && std::get<0>(undurable_.front()) <= durable) {
+    durable_.Raise(std::get<1>(undurable_.front()), std::get<2>(undurable_.front()));
+    undurable_.pop_front();
+  }
+}
+
+void Replica::NoteLogged(clock::OriginIndex origin, uint64_t last, log::Position end) {
+  undurable_.emplace_back(end, origin, last);
+}
+
+// ---- claims
+
+clock::VersionVector Replica::Claim(const std::string& name) const {
+  auto member = members_.find(name);
+  clock::VersionVector base;
+  if (member != members_.end()) base = member->second.floor;
+  if (PLANTED(kClaimGossip)) {
+    for (const auto& [id, link] : links_) {
+      if (link.greeted && link.peer.leader == name) return link.have;
+    }
+    if (name == options_.leader) return applied_;
+  }
+  bool any_live = false;
+  clock::VersionVector live;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    if (origins_.Get(origin).leader == name && rows_[i].ended && rows_[i].has_claim) base.Join(rows_[i].claim);
+  }
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    if (origins_.Get(origin).leader != name || rows_[i].ended || rows_[i].last == 0) continue;
+    const clock::VersionVector& claim = rows_[i].has_claim ? rows_[i].claim : base;
+    if (any_live) {
+      live.Meet(claim);
+    } else {
+      live = claim;
+    }
+    any_live = true;
+  }
+  return any_live ? live : base;
+}
+
+clock::VersionVector Replica::Stable() const {
+  clock::VersionVector stable;
+  bool any = false;
+  for (const auto& [name, member] : members_) {
+    clock::VersionVector claim = Claim(name);
+    if (any) {
+      stable.Meet(claim);
+    } else {
+      stable = std::move(claim);
+    }
+    any = true;
+  }
+  return stable;
+}
+
+int64_t Replica::MemberClock(const std::string& name) const {
+  int64_t clock = -1;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    if (origins_.Get(static_cast<clock::OriginIndex>(i)).leader == name) {
+      clock = std::max(clock, rows_[i].clock_ms);
+    }
+  }
+  return clock;
+}
+
+std::vector<LinkStats> Replica::Links() const {
+  std::vector<LinkStats> out;
+  std::set<std::string> names;
+  for (const auto& [name, member] : members_) names.insert(name);
+  for (const auto& [id, link] : links_) {
+    if (link.greeted) names.insert(link.peer.leader);
+  }
+  names.erase(options_.leader);
+  for (const std::string& name : names) {
+    LinkStats stats;
+    stats.leader = name;
+    stats.state = IsCut(name) ? "cut" : "down";
+    auto delay = delay_ms_.find(name);
+    if (delay != delay_ms_.end()) stats.delay_ms = delay->second;
+    for (const auto& [id, link] : links_) {
+      if (!link.greeted || link.peer.leader != name) continue;
+      stats.state = "up";
+      stats.bytes_in = link.bytes_in;
+      stats.bytes_out = link.bytes_out;
+      stats.incarnation = link.peer.incarnation;
+      stats.clock_difference_ms = link.clock_difference_ms;
+      stats.joining = link.joining;
+      for (size_t i = 0; i < applied_.index_end(); ++i) {
+        auto origin = static_cast<clock::OriginIndex>(i);
+        uint64_t mine = applied_.Get(origin);
+        uint64_t theirs = link.have.Get(origin);
+        if (mine > theirs) stats.lag_changes += mine - theirs;
+      }
+      if (stats.lag_changes > 0) {
+        int64_t since = now_us_;
+        for (auto it = samples_.rbegin(); it != samples_.rend(); ++it) {
+          since = it->first;
+          if (link.have.Includes(it->second)) break;
+        }
+        stats.lag_ms = (now_us_ - since) / 1000;
+      }
+    }
+    out.push_back(std::move(stats));
+  }
+  return out;
+}
+
+size_t Replica::causal_waiting() const {
+  size_t count = 0;
+  for (const Stream& stream : streams_) count += stream.queue.size();
+  return count;
+}
+
+bool Replica::synced_with_links() const {
+  if (causal_waiting() != 0) return false;
+  for (const auto& [id, link] : links_) {
+    if (link.greeted && !applied_.Includes(link.have)) return false;
+  }
+  return true;
+}
+
+std::string Replica::SegmentHead() const {
+  std::string out;
+  size_t count = 0;
+  for (size_t i = 0; i < applied_.index_end(); ++i) {
+    if (applied_.Get(static_cast<clock::OriginIndex>(i)) != 0) ++count;
+  }
+  base::PutVarint(out, count);
+  for (size_t i = 0; i < applied_.index_end(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    if (applied_.Get(origin) == 0) continue;
+    base::PutBytes(out, origins_.Get(origin).leader);
+    base::PutFixed64(out, origins_.Get(origin).incarnation);
+    base::PutVarint(out, applied_.Get(origin));
+  }
+  return out;
+}
+
+}  // namespace polyarch::replication

@@ -1,0 +1,502 @@
+// Streams of frames: subscribing, the causal gate, serving from the log.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/planted.h"
+#include "replication/replica.h"
+
+namespace polyarch::replication {
+
+namespace {
+
+constexpr int64_t kStallUs = 1'000'000;       // no progress although the source has more
+constexpr int64_t kStallMaxUs = 8'000'000;
+constexpr int64_t kLeaveBehindUs = 200'000;   // before a source that has no more is left for one that has
+constexpr int64_t kResubscribeUs = 50'000;
+constexpr int64_t kForkPauseUs = 5'000'000;
+constexpr log::Position kIndexBytes = 256 << 10;
+
+std::string FrameMessage(std::string_view bytes) {
+  std::string message;
+  message.reserve(bytes.size() + 1);
+  message.push_back(static_cast<char>(wire::MessageType::kFrame));
+  message.append(bytes);
+  return message;
+}
+
+}  // namespace
+
+Replica::Stream& Replica::StreamOf(clock::OriginIndex origin) {
+  size_t i = clock::IndexOf(origin);
+  if (streams_.size() <= i) streams_.resize(i + 1);
+  Stream& stream = streams_[i];
+  if (stream.queue.empty() && stream.next <= applied_.Get(origin)) stream.next = applied_.Get(origin) + 1;
+  return stream;
+}
+
+Replica::Link* Replica::LinkOfProcess(clock::OriginIndex origin) {
+  const clock::Origin& o = origins_.Get(origin);
+  for (auto& [id, link] : links_) {
+    if (link.greeted && link.peer.incarnation == o.incarnation && link.peer.leader == o.leader) return &link;
+  }
+  return nullptr;
+}
+
+// ---- receiving: routes
+
+void Replica::Route() {
+  routes_changed_ = false;
+  for (size_t i = 0; i < origins_.size(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    if (own_ && *own_ == origin) continue;
+    Stream& stream = StreamOf(origin);
+    if (stream.forked_until_us > now_us_) continue;
+    const uint64_t received = stream.next - 1;
+    Link* direct = LinkOfProcess(origin);
+    Link* best = nullptr;  // whoever has most of what is missing
+    for (auto& [id, link] : links_) {
+      if (!link.greeted || link.have.Get(origin) <= received) continue;
+      if (best == nullptr || link.have.Get(origin) > best->have.Get(origin) ||
+          (link.have.Get(origin) == best->have.Get(origin) && link.peer.leader < best->peer.leader)) {
+        best = &link;
+      }
+    }
+    auto source = links_.find(stream.source);
+    if (source == links_.end()) {
+      stream.source = 0;
+      Link* to = direct != nullptr && direct->have.Get(origin) > received ? direct : best;
+      if (to != nullptr) SubscribeAt(origin, stream, *to);
+      continue;
+    }
+    Link& current = source->second;
+    const int64_t idle_us = now_us_ - std::max(stream.progress_us, stream.subscribed_us);
+    const bool owes_us_frames = current.have.Get(origin) > received;
+    auto delay = delay_ms_.find(current.peer.leader);
+    const int64_t patience_us = std::max(kStallUs, stream.backoff_us) +
+                                (delay == delay_ms_.end() ? 0 : delay->second * 2000);
+    if (owes_us_frames && idle_us > patience_us && stream.queued_bytes < options_.window_bytes) {
+      // Lost messages, or a neighbour that is alive and makes no progress.
+      stream.backoff_us = std::min(kStallMaxUs, patience_us * 2);
+      Link* to = &current;
+      for (auto& [id, link] : links_) {
+        if (link.greeted && id != current.id && link.have.Get(origin) > received) {
+          to = &link;
+          break;
+        }
+      }
+      ++counters_.resubscribed;
+      SubscribeAt(origin, stream, *to);
+    } else if (&current != direct && direct != nullptr && direct->have.Get(origin) > received &&
+               stream.backoff_us == 0) {
+      SubscribeAt(origin, stream, *direct);
+    } else if (!owes_us_frames && best != nullptr && idle_us > kLeaveBehindUs) {
+      SubscribeAt(origin, stream, *best);
+    }
+  }
+}
+
+void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link) {
+  if (stream.source != 0 && stream.source != link.id) {
+    ++counters_.moved;
+    auto old = links_.find(stream.source);
+    if (old != links_.end()) SendTo(old->second, wire::EncodeUnsubscribe(origins_.Get(origin)));
+    if (PLANTED(kSubscribeFromZero)) ++stream.next;
+  }
+  stream.source = link.id;
+  stream.generation = next_generation_++;
+  stream.subscribed_us = now_us_;
+  stream.consumed = 0;
+  stream.granted = std::max<uint64_t>(
+      1, options_.window_bytes > stream.queued_bytes ? options_.window_bytes - stream.queued_bytes : 1);
+  wire::Subscribe subscribe;
+  subscribe.origin = origins_.Get(origin);
+  subscribe.from = stream.next;
+  subscribe.chain = stream.queue.empty() ? Row(origin).chain : stream.queue.back().chain;
+  subscribe.credit = stream.granted;
+  subscribe.generation = stream.generation;
+  SendTo(link, wire::Encode(subscribe));
+}
+
+void Replica::Unsubscribe(clock::OriginIndex origin, Stream& stream) {
+  auto it = links_.find(stream.source);
+  if (it != links_.end()) SendTo(it->second, wire::EncodeUnsubscribe(origins_.Get(origin)));
+  stream.source = 0;
+}
+
+void Replica::Grant(clock::OriginIndex origin, Stream& stream) {
+  const uint64_t credit = stream.consumed + options_.window_bytes;
+  if (credit - stream.granted < std::max<uint64_t>(1, options_.window_bytes / 2)) return;
+  auto it = links_.find(stream.source);
+  if (it == links_.end()) return;
+  stream.granted = credit;
+  SendTo(it->second, wire::Encode(wire::Credit{origins_.Get(origin), stream.generation, credit}));
+}
+
+// ---- receiving: frames
+
+void Replica::HandleFrame(Link& link, std::string_view bytes) {
+  wire::FrameName name;
+  if (!wire::ParseFrameName(bytes, name)) {
+    ++counters_.malformed;
+    host_.Report(1, "malformed frame from " + link.peer.leader + "; the link is closed and opened again");
+    host_.CloseLink(link.id);
+    return;
+  }
+  auto index = origins_.Find({std::string(name.leader), name.incarnation});
+  if (!index || (own_ && *index == *own_)) return;
+  ++counters_.frames_in;
+  Stream& stream = StreamOf(*index);
+  const uint64_t last = name.first + name.count - 1;
+  link.have.Raise(*index, last);
+  if (name.first == stream.next) {
+    wire::Frame frame;
+    if (!wire::ParseFrame(bytes, frame)) {
+      ++counters_.malformed;
+      host_.CloseLink(link.id);
+      return;
+    }
+    stream.queue.push_back({name.first, last, frame.chain, std::string(bytes)});
+    stream.queued_bytes += bytes.size();
+    stream.next = last + 1;
+    stream.progress_us = now_us_;
+    if (link.id == stream.source) stream.backoff_us = 0;
+  } else if (last < stream.next) {
+    ++counters_.duplicates_dropped;
+    if (PLANTED(kSkipDedup)) {
+      wire::Frame frame;
+      if (wire::ParseFrame(bytes, frame) && last <= applied_.Get(*index)) {
+        host_.ApplyFrame(frame, bytes, Row(*index), *index, Row(*index).deps);
+      }
+    }
+  } else if (link.id == stream.source && now_us_ - stream.subscribed_us > kResubscribeUs) {
+    ++counters_.resubscribed;  // something on the way was lost
+    SubscribeAt(*index, stream, link);
+  }
+}
+
+void Replica::ApplyReady() {
+  bool progress = true;
+  while (progress) {
+    progress = false;
+    for (size_t i = 0; i < streams_.size(); ++i) {
+      auto origin = static_cast<clock::OriginIndex>(i);
+      while (!streams_[i].queue.empty() && TryApply(origin, streams_[i])) progress = true;
+    }
+  }
+}
+
+bool Replica::DecodeDeps(const wire::Frame& frame,
+                         const OriginRow& row,
+                         clock::VersionVector& deps,
+                         std::vector<clock::OriginIndex>& added) {
+  deps = row.deps;
+  for (const auto& [place, increase] : frame.deps_changed) {
+    clock::OriginIndex origin = row.dictionary.At(place);
+    if (place == 0 || origin == clock::kNoOrigin || increase >> 48 != 0) return false;
+    uint64_t sequence = deps.Get(origin) + increase;
+    if (sequence >> 48 != 0) return false;
+    deps.Set(origin, sequence);
+  }
+  for (const auto& [name, sequence] : frame.deps_new) {
+    clock::OriginIndex origin = origins_.Intern(name);
+    if (origin == clock::kNoOrigin) return false;
+    uint64_t place = 0;
+    if (row.dictionary.Find(origin, place)) return false;
+    deps.Set(origin, sequence);
+    added.push_back(origin);
+  }
+  return true;
+}
+
+bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
+  if (stream.blocked_on != clock::kNoOrigin) {
+    if (applied_.Get(stream.blocked_on) < stream.blocked_at) return false;
+    stream.blocked_on = clock::kNoOrigin;
+  }
+  const uint64_t have = applied_.Get(origin);
+  if (stream.queue.front().last <= have) {
+    stream.queued_bytes -= stream.queue.front().bytes.size();
+    stream.queue.pop_front();
+    return true;
+  }
+  wire::Frame frame;
+  const std::string& bytes = stream.queue.front().bytes;
+  CHECK(wire::ParseFrame(bytes, frame));
+  if (!PLANTED(kSubscribeFromZero)) CHECK(frame.first == have + 1);
+  clock::VersionVector deps;
+  std::vector<clock::OriginIndex> added;
+  bool well_formed = DecodeDeps(frame, Row(origin), deps, added);
+  if (well_formed && !PLANTED(kNoGate)) {
+    for (size_t i = 0; i < deps.index_end(); ++i) {
+      auto other = static_cast<clock::OriginIndex>(i);
+      if (deps.Get(other) > applied_.Get(other)) {
+        stream.blocked_on = other;
+        stream.blocked_at = deps.Get(other);
+        return false;
+      }
+    }
+  }
+  const bool forked = wire::ChainOf(bytes, frame, Row(origin).chain) != frame.chain &&
+                      !PLANTED(kSubscribeFromZero);
+  if (well_formed && !forked) {
+    wire::Dictionary& dictionary = Row(origin).dictionary;
+    for (clock::OriginIndex o : added) dictionary.Add(o);
+    well_formed = wire::ValidateBody(frame.body, frame.base, frame.count, dictionary);
+    if (!well_formed) dictionary.RemoveLast(added.size());
+  }
+  if (!well_formed || forked) {
+    const std::string what = origins_.Get(origin).ToString() + ":" + std::to_string(frame.first);
+    auto source = links_.find(stream.source);
+    if (forked) {
+      ++counters_.forks;
+      host_.Report(2, "two contents for change " + what + ": its history forked; both leaders begin a new incarnation");
+      if (source != links_.end()) {
+        SendTo(source->second, wire::Encode(wire::Fork{origins_.Get(origin), frame.first}));
+      }
+      host_.ForkDetected(origin);
+    } else {
+      ++counters_.malformed;
+      host_.Report(2, "malformed change " + what + " is refused; upgrade or repair the leader that wrote it");
+    }
+    stream.queue.clear();
+    stream.queued_bytes = 0;
+    stream.next = have + 1;
+    stream.forked_until_us = now_us_ + kForkPauseUs;
+    Unsubscribe(origin, stream);
+    return false;
+  }
+  Pending pending = std::move(stream.queue.front());
+  stream.queue.pop_front();
+  stream.queued_bytes -= pending.bytes.size();
+  wire::ParseFrame(pending.bytes, frame);  // views into the moved string
+  const log::Position start = log_.end();
+  const log::Position end = host_.AppendFrame(pending.bytes);
+  // Rows may grow while effects are applied (records name origins): no reference is kept across.
+  host_.ApplyFrame(frame, pending.bytes, Row(origin), origin, deps);
+  Row(origin).Note(frame, deps, origin);
+  applied_.Raise(origin, frame.last());
+  NoteIndex(origin, frame.first, start);
+  NoteLogged(origin, frame.last(), end);
+  Forward(origin, frame, pending.bytes, start, end);
+  Stream& same = StreamOf(origin);
+  same.consumed += pending.bytes.size();
+  Grant(origin, same);
+  return true;
+}
+
+// ---- this node's frames
+
+void Replica::PrepareDeps(wire::Frame& frame, clock::VersionVector& deps) {
+  const clock::OriginIndex self = Mint();
+  frame.deps_changed.clear();
+  frame.deps_new.clear();
+  deps = applied_;
+  deps.Set(self, 0);
+  OriginRow& row = Row(self);
+  for (size_t i = 0; i < deps.index_end(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    uint64_t sequence = deps.Get(origin);
+    if (sequence == 0) continue;
+    uint64_t place = 0;
+    if (!row.dictionary.Find(origin, place)) {
+      row.dictionary.Add(origin);
+      frame.deps_new.emplace_back(origins_.Get(origin), sequence);
+    } else if (sequence > row.deps.Get(origin)) {
+      frame.deps_changed.emplace_back(place, sequence - row.deps.Get(origin));
+    }
+  }
+  frame.origin = origins_.Get(self);
+  frame.first = row.last + 1;
+  frame.durable = durable_.Get(self);
+  frame.clock_ms = wall_ms_;
+}
+
+void Replica::NoteOwn(const wire::Frame& frame,
+                      std::string_view bytes,
+                      const clock::VersionVector& deps,
+                      log::Position start,
+                      log::Position end) {
+  Row(*own_).Note(frame, deps, *own_);
+  applied_.Raise(*own_, frame.last());
+  NoteIndex(*own_, frame.first, start);
+  NoteLogged(*own_, frame.last(), end);
+  Forward(*own_, frame, bytes, start, end);
+  if (frame.first == 1) next_announce_us_ = 0;  // peers subscribe when they hear of it
+}
+
+base::Status Replica::NoteReplayed(const wire::Frame& frame,
+                                   std::string_view bytes,
+                                   log::Position start,
+                                   log::Position end,
+                                   clock::OriginIndex& origin,
+                                   clock::VersionVector& deps) {
+  origin = origins_.Intern(frame.origin);
+  if (origin == clock::kNoOrigin) return base::Corrupt("the log names more origins than this node can hold");
+  OriginRow& row = Row(origin);
+  if (frame.first != row.last + 1) {
+    return base::Corrupt("the log skips changes of " + frame.origin.ToString() + " before " +
+                         std::to_string(frame.first) + ": restore the directory, or empty it and --join");
+  }
+  std::vector<clock::OriginIndex> added;
+  if (!DecodeDeps(frame, row, deps, added) || wire::ChainOf(bytes, frame, row.chain) != frame.chain) {
+    return base::Corrupt("the log does not fit the checkpoint at " + frame.origin.ToString() + ":" +
+                         std::to_string(frame.first) + ": restore the directory, or empty it and --join");
+  }
+  for (clock::OriginIndex o : added) Row(origin).dictionary.Add(o);
+  Row(origin).Note(frame, deps, origin);
+  applied_.Raise(origin, frame.last());
+  NoteIndex(origin, frame.first, start);
+  NoteLogged(origin, frame.last(), end);
+  return {};
+}
+
+void Replica::UndoDeps(const wire::Frame& frame) {
+  Row(*own_).dictionary.RemoveLast(frame.deps_new.size());
+}
+
+// ---- serving
+
+void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
+  auto origin = origins_.Find(subscribe.origin);
+  if (!origin) return;
+  const OriginRow& row = Row(*origin);
+  auto present = link.cursors.find(*origin);
+  if (present != link.cursors.end() && subscribe.generation < present->second.generation) return;
+  if (subscribe.from > 1 && subscribe.from == row.last + 1 && subscribe.chain != row.chain) {
+    ++counters_.forks;
+    host_.Report(2, link.peer.leader + " holds other contents for " + subscribe.origin.ToString() +
+                        " up to " + std::to_string(row.last) + ": its history forked; both leaders begin a new incarnation");
+    SendTo(link, wire::Encode(wire::Fork{subscribe.origin, row.last}));
+    link.cursors.erase(*origin);
+    host_.ForkDetected(*origin);
+    return;
+  }
+  Cursor cursor;
+  cursor.next = subscribe.from;
+  cursor.credit = subscribe.credit;
+  cursor.generation = subscribe.generation;
+  cursor.at_tail = subscribe.from > row.last;
+  cursor.position = cursor.at_tail ? log_.end() : Locate(*origin, subscribe.from);
+  link.cursors[*origin] = cursor;
+}
+
+void Replica::HandleCredit(Link& link, const wire::Credit& credit) {
+  auto origin = origins_.Find(credit.origin);
+  if (!origin) return;
+  auto it = link.cursors.find(*origin);
+  if (it == link.cursors.end() || it->second.generation != credit.generation) return;
+  it->second.credit = std::max(it->second.credit, credit.credit);
+}
+
+void Replica::Forward(clock::OriginIndex origin,
+                      const wire::Frame& frame,
+                      std::string_view bytes,
+                      log::Position start,
+                      log::Position end) {
+  std::string message;
+  for (auto& [id, link] : links_) {
+    auto it = link.cursors.find(origin);
+    if (it == link.cursors.end() || !it->second.at_tail) continue;
+    Cursor& cursor = it->second;
+    if (frame.last() < cursor.next) continue;  // the subscriber is ahead of us
+    if (cursor.next == frame.first && cursor.sent < cursor.credit &&
+        host_.Backlog(id) < options_.backlog_bytes_max) {
+      if (message.empty()) message = FrameMessage(bytes);
+      SendTo(link, message);
+      ++counters_.frames_out;
+      cursor.sent += bytes.size();
+      cursor.next = frame.last() + 1;
+      cursor.position = end;
+    } else {
+      cursor.at_tail = false;
+      cursor.position = start;
+    }
+  }
+}
+
+void Replica::Pump(Link& link) {
+  size_t budget = options_.pump_bytes;
+  for (auto& [origin, cursor] : link.cursors) {
+    if (!cursor.at_tail && !PumpCursor(link, origin, cursor, budget)) {
+      link.cursors.erase(origin);
+      return;
+    }
+    if (budget == 0) return;
+  }
+}
+
+bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget) {
+  const clock::Origin& name = origins_.Get(origin);
+  bool stopped = false;
+  bool gap = false;
+  if (cursor.sent >= cursor.credit || host_.Backlog(link.id) >= options_.backlog_bytes_max) return true;
+  auto result = log_.Read(cursor.position, budget * 4 + 1, [&](const log::Record& record) {
+    wire::FrameName frame;
+    if (record.type == log::RecordType::kFrame && wire::ParseFrameName(record.payload, frame) &&
+        frame.incarnation == name.incarnation && frame.leader == name.leader &&
+        frame.first + frame.count > cursor.next) {
+      if (frame.first > cursor.next) {
+        gap = true;
+        return false;
+      }
+      if (cursor.sent >= cursor.credit || budget == 0 ||
+          host_.Backlog(link.id) >= options_.backlog_bytes_max) {
+        stopped = true;
+        return false;
+      }
+      SendTo(link, FrameMessage(record.payload));
+      ++counters_.frames_out;
+      cursor.sent += record.payload.size();
+      cursor.next = frame.first + frame.count;
+      budget -= std::min(budget, record.payload.size());
+    }
+    cursor.position = record.end;
+    return true;
+  });
+  if (!result.ok()) {
+    host_.Report(2, "cannot read the log for " + link.peer.leader + ": " + result.status().message());
+    return false;
+  }
+  if (gap) {
+    host_.Report(2, "the log lacks changes of " + name.ToString() + " before those that " +
+                        link.peer.leader + " asked for");
+    return false;
+  }
+  if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
+  return true;
+}
+
+log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) const {
+  size_t i = clock::IndexOf(origin);
+  if (i < index_.size()) {
+    const auto& entries = index_[i];
+    auto after = std::upper_bound(entries.begin(), entries.end(), sequence,
+                                  [](uint64_t s, const auto& entry) { return s < entry.first; });
+    if (after != entries.begin()) return std::prev(after)->second;
+  }
+  // Before what this process has indexed: the last segment that begins without the change.
+  const clock::Origin& name = origins_.Get(origin);
+  log::Position position = log_.begin();
+  for (const log::SegmentHead& head : log_.Heads()) {
+    base::Reader in(head.head);
+    uint64_t reached = 0;
+    for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+      std::string_view leader = in.Bytes();
+      uint64_t incarnation = in.Fixed64();
+      uint64_t last = in.Varint();
+      if (leader == name.leader && incarnation == name.incarnation) reached = last;
+    }
+    if (reached >= sequence) break;
+    position = head.position;
+  }
+  return position;
+}
+
+void Replica::NoteIndex(clock::OriginIndex origin, uint64_t first, log::Position start) {
+  size_t i = clock::IndexOf(origin);
+  if (index_.size() <= i) index_.resize(i + 1);
+  if (index_[i].empty() || start - index_[i].back().second >= kIndexBytes) index_[i].emplace_back(first, start);
+}
+
+}  // namespace polyarch::replication

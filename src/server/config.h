@@ -1,0 +1,50 @@
+// What a server is told at its start: by flags, by a TOML file, by defaults, in that order. Every flag
+// is also a key of the file, by the same name without dashes in front.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/engine.h"
+
+namespace polyarch::server {
+
+struct Config {
+  std::string id;
+  std::vector<std::string> bind = {"127.0.0.1"};
+  int port = 7400;
+  int peer_port = 0;  // 0: port + 1000
+  int http_port = -1; // -1: port + 2000; 0: off
+  std::string advertise;  // empty: the first bind address and the peer port
+  std::string dir = "data";
+  std::vector<std::string> join;
+  std::string durability = "always";
+  std::string requirepass;
+  uint64_t log_quota_bytes = 4ULL << 30;
+  uint64_t log_ring_bytes = 64ULL << 20;
+  uint64_t log_segment_bytes = 64ULL << 20;
+  uint64_t checkpoint_bytes = 1ULL << 30;
+  uint64_t bulk_bytes_max = 64ULL << 20;
+  uint64_t conflict_log_bytes = 256ULL << 20;
+  uint64_t conflict_log_entries = 1'000'000;
+  int64_t conflict_log_age_s = 7 * 24 * 3600;
+  int64_t clock_skew_ms_max = 5000;
+  size_t maxclients = 10000;
+  bool insecure = false;
+  std::string log_level = "info";
+  // For drills and tests only.
+  std::string io = "posix";        // or "power-cut": what was not synced dies with the process
+  int64_t clock_offset_ms = 0;     // this process's wall clock is off by so much
+};
+
+// Reads the command line of `polyarch server`. On --help or an error prints to the terminal and gives
+// the exit code to end with (0 or 2) in `exit_code`.
+bool ReadConfig(int argc, char** argv, Config& config, int& exit_code);
+
+// "always" and so on; kInvalid names the choices.
+base::Result<engine::Durability> ParseDurability(const std::string& text);
+const char* DurabilityName(engine::Durability durability);
+
+}  // namespace polyarch::server

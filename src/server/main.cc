@@ -1,0 +1,59 @@
+// polyarch: one binary with subcommands.
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include "command/version.h"
+#include "server/config.h"
+#include "server/logging.h"
+#include "server/server.h"
+
+namespace {
+
+polyarch::server::Server* g_server = nullptr;  // NOLINT: for the signal handler
+
+void OnSignal(int) {
+  if (g_server != nullptr) g_server->RequestStop();
+}
+
+int RunServer(int argc, char** argv) {
+  polyarch::server::Config config;
+  int exit_code = 0;
+  if (!polyarch::server::ReadConfig(argc, argv, config, exit_code)) return exit_code;
+  polyarch::server::StartLogging(config.id, config.log_level);
+  polyarch::server::Server server(config);
+  polyarch::base::Status status = server.Start();
+  if (!status.ok()) {
+    std::fprintf(stderr, "polyarch: %s\n", status.message().c_str());
+    return 1;
+  }
+  g_server = &server;
+  struct sigaction action {};
+  action.sa_handler = OnSignal;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  exit_code = server.Run();
+  g_server = nullptr;
+  return exit_code;
+}
+
+void Usage(FILE* out) {
+  std::fprintf(out,
+               "usage: polyarch server --id NAME [options]   run one leader (--help explains each option)\n"
+               "       polyarch --version\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc >= 2 && std::strcmp(argv[1], "server") == 0) return RunServer(argc - 1, argv + 1);
+  if (argc >= 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::printf("polyarch %s (Redis %s commands)\n", polyarch::command::kPolyarchVersion.data(),
+                polyarch::command::kRedisVersion.data());
+    return 0;
+  }
+  const bool help = argc >= 2 && (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0);
+  Usage(help ? stdout : stderr);
+  return help ? 0 : 2;
+}

@@ -1,0 +1,245 @@
+// CONFIG, INFO's sections about the process, and the HTTP pages.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "base/glob.h"
+#include "base/number.h"
+#include "server/server.h"
+
+namespace polyarch::server {
+
+namespace {
+
+// Redis's parameters that have no counterpart here, with its defaults: applications set or read them.
+constexpr std::pair<const char*, const char*> kRemembered[] = {
+    {"save", ""},
+    {"appendonly", "yes"},
+    {"timeout", "0"},
+    {"tcp-keepalive", "300"},
+    {"maxmemory", "0"},
+    {"maxmemory-policy", "noeviction"},
+    {"hash-max-listpack-entries", "128"},
+    {"hash-max-listpack-value", "64"},
+    {"list-max-listpack-size", "-2"},
+    {"set-max-intset-entries", "512"},
+    {"zset-max-listpack-entries", "128"},
+    {"zset-max-listpack-value", "64"},
+    {"notify-keyspace-events", ""},
+    {"slowlog-log-slower-than", "10000"},
+    {"slowlog-max-len", "128"},
+    {"lazyfree-lazy-expire", "no"},
+    {"lazyfree-lazy-user-del", "no"},
+    {"proto-max-bulk-len", "536870912"},
+};
+
+uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0;
+  uint64_t resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::string Human(uint64_t bytes) {
+  char text[32];
+  const double b = static_cast<double>(bytes);
+  if (bytes < 1024) {
+    std::snprintf(text, sizeof text, "%luB", static_cast<unsigned long>(bytes));  // NOLINT: printf
+  } else if (bytes < 1024 * 1024) {
+    std::snprintf(text, sizeof text, "%.2fK", b / 1024);
+  } else if (bytes < 1024ULL * 1024 * 1024) {
+    std::snprintf(text, sizeof text, "%.2fM", b / (1024 * 1024));
+  } else {
+    std::snprintf(text, sizeof text, "%.2fG", b / (1024 * 1024 * 1024));
+  }
+  return text;
+}
+
+std::string HttpResponse(int code, const char* reason, const std::string& body) {
+  return "HTTP/1.1 " + std::to_string(code) + " " + reason +
+         "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nConnection: close\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_view pattern) {
+  std::string bind;
+  for (const std::string& address : config_.bind) bind += (bind.empty() ? "" : " ") + address;
+  std::map<std::string, std::string> all;
+  for (const auto& [name, value] : kRemembered) all[name] = value;
+  for (const auto& [name, value] : remembered_) all[name] = value;
+  const engine::Durability durability = engine_->durability();
+  all["appendfsync"] = durability == engine::Durability::kNone ? "no" : DurabilityName(durability);
+  all["durability"] = DurabilityName(durability);
+  all["bind"] = bind;
+  all["port"] = std::to_string(config_.port);
+  all["peer-port"] = std::to_string(config_.peer_port);
+  all["http-port"] = std::to_string(config_.http_port);
+  all["advertise"] = config_.advertise;
+  all["dir"] = config_.dir;
+  all["databases"] = "16";
+  all["maxclients"] = std::to_string(loop_->maxclients());
+  all["requirepass"] = config_.requirepass;
+  all["max-clock-skew"] = std::to_string(config_.clock_skew_ms_max) + "ms";
+  all["max-bulk"] = std::to_string(config_.bulk_bytes_max);
+  all["conflict-log-bytes"] = std::to_string(engine_->ledger().limits().bytes_max);
+  all["conflict-log-entries"] = std::to_string(engine_->ledger().limits().entries_max);
+  all["conflict-log-age"] = std::to_string(engine_->ledger().limits().age_ms_max / 1000);
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const auto& [name, value] : all) {
+    if (base::GlobMatch(pattern, name, true)) out.emplace_back(name, value);
+  }
+  return out;
+}
+
+base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
+  if (name == "requirepass") {
+    config_.requirepass = value;
+    return {};
+  }
+  if (name == "appendfsync" || name == "durability") {
+    auto durability = ParseDurability(std::string(value));
+    if (!durability.ok()) return durability.status();
+    engine_->SetDurability(*durability);
+    return {};
+  }
+  if (name == "conflict-log-bytes" || name == "conflict-log-entries" || name == "conflict-log-age") {
+    auto number = base::ParseInt64(value);
+    if (!number || *number < 0) return base::Invalid("argument must be a number of 0 or more");
+    conflict::Ledger::Limits limits = engine_->ledger().limits();
+    if (name == "conflict-log-bytes") limits.bytes_max = static_cast<size_t>(*number);
+    if (name == "conflict-log-entries") limits.entries_max = static_cast<size_t>(*number);
+    if (name == "conflict-log-age") limits.age_ms_max = *number * 1000;
+    engine_->ledger().SetLimits(limits);
+    return {};
+  }
+  for (const auto& [known, initial] : kRemembered) {
+    if (name == known) {
+      remembered_[std::string(name)] = value;
+      return {};
+    }
+  }
+  return base::Invalid("can't set immutable config");
+}
+
+void Server::ConfigResetStat() {
+  commands_base_ = commands_;
+  connections_base_ = loop_->stats().clients_received;
+}
+
+void Server::InfoSection(std::string_view section, std::string& out) {
+  auto line = [&](const char* name, const std::string& value) {
+    out += std::string(name) + ":" + value + "\n";
+  };
+  const net::LoopStats& stats = loop_->stats();
+  if (section == "server") {
+    const int64_t uptime_s = (WallMicros() / 1000 - config_.clock_offset_ms - started_ms_) / 1000;
+    line("os", "Linux");
+    line("arch_bits", "64");
+    line("process_id", std::to_string(getpid()));
+    line("run_id", clock::Origin{"", engine_->replica().nonce()}.ToString().substr(1) +
+                       clock::Origin{"", engine_->replica().incarnation()}.ToString().substr(1) + "00000000");
+    line("tcp_port", std::to_string(config_.port));
+    line("peer_port", std::to_string(config_.peer_port));
+    line("http_port", std::to_string(config_.http_port));
+    line("server_time_usec", std::to_string(WallMicros()));
+    line("uptime_in_seconds", std::to_string(uptime_s));
+    line("uptime_in_days", std::to_string(uptime_s / 86400));
+    line("durability", DurabilityName(engine_->durability()));
+  } else if (section == "clients") {
+    line("connected_clients", std::to_string(clients_.size()));
+    line("maxclients", std::to_string(loop_->maxclients()));
+    line("blocked_clients", "0");
+  } else if (section == "memory") {
+    const uint64_t resident = ResidentBytes();
+    const uint64_t used = engine_->keys().memory_bytes();
+    line("used_memory", std::to_string(used));
+    line("used_memory_human", Human(used));
+    line("used_memory_rss", std::to_string(resident));
+    line("used_memory_rss_human", Human(resident));
+    line("used_memory_dataset", std::to_string(used));
+    line("maxmemory", "0");
+    line("maxmemory_human", "0B");
+    line("maxmemory_policy", "noeviction");
+  } else if (section == "stats") {
+    line("total_connections_received", std::to_string(stats.clients_received - connections_base_));
+    line("total_commands_processed", std::to_string(commands_ - commands_base_));
+    line("total_net_input_bytes", std::to_string(stats.net_input_bytes));
+    line("total_net_output_bytes", std::to_string(stats.net_output_bytes));
+    line("rejected_connections", std::to_string(stats.clients_rejected));
+    line("protocol_errors", std::to_string(stats.protocol_errors));
+    line("client_output_buffer_limit_disconnections", std::to_string(stats.output_limit_closes));
+    line("client_query_buffer_limit_disconnections", std::to_string(stats.input_limit_closes));
+    line("link_errors", std::to_string(stats.link_errors));
+    line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
+    line("ticks", std::to_string(stats.ticks));
+  } else if (section == "cpu") {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    auto seconds = [](const timeval& t) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(t.tv_sec),  // NOLINT
+                    static_cast<long long>(t.tv_usec));                                  // NOLINT
+      return std::string(text);
+    };
+    line("used_cpu_sys", seconds(usage.ru_stime));
+    line("used_cpu_user", seconds(usage.ru_utime));
+  }
+}
+
+std::string Server::Metrics() {
+  std::string info;
+  engine_->InfoReplication(info);
+  engine_->InfoPersistence(info);
+  for (const char* section : {"clients", "memory", "stats"}) InfoSection(section, info);
+  // Every plain number becomes a metric of its name; links become labels.
+  std::string out;
+  size_t at = 0;
+  while (at < info.size()) {
+    size_t end = info.find('\n', at);
+    std::string row = info.substr(at, end - at);
+    at = end + 1;
+    if (!row.empty() && row.back() == '\r') row.pop_back();
+    size_t colon = row.find(':');
+    if (colon == std::string::npos) continue;
+    std::string name = row.substr(0, colon);
+    std::string value = row.substr(colon + 1);
+    if (name.rfind("link_", 0) == 0 && value.rfind("state=", 0) == 0) {
+      std::string leader = name.substr(5);
+      size_t from = 0;
+      while (from < value.size()) {
+        size_t comma = std::min(value.find(',', from), value.size());
+        std::string pair = value.substr(from, comma - from);
+        from = comma + 1;
+        size_t equal = pair.find('=');
+        std::string key = pair.substr(0, equal);
+        std::string number = pair.substr(equal + 1);
+        if (key == "state") {
+          key = "up";
+          number = number == "up" ? "1" : "0";
+        }
+        out += "polyarch_link_" + key + "{peer=\"" + leader + "\"} " + number + "\n";
+      }
+      continue;
+    }
+    if (base::ParseInt64(value)) out += "polyarch_" + name + " " + value + "\n";
+  }
+  return out;
+}
+
+std::string Server::OnHttpGet(std::string_view path) {
+  if (path == "/healthz") return HttpResponse(200, "OK", "ok\n");
+  if (path == "/readyz") {
+    return engine_->may_write() ? HttpResponse(200, "OK", "ready\n")
+                                : HttpResponse(503, "Service Unavailable", "not yet admitted\n");
+  }
+  if (path == "/metrics") return HttpResponse(200, "OK", Metrics());
+  return HttpResponse(404, "Not Found", "there are /metrics, /healthz and /readyz\n");
+}
+
+}  // namespace polyarch::server

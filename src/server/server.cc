@@ -1,0 +1,245 @@
+#include "server/server.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "log/faulty_io.h"
+#include "server/logging.h"
+
+namespace polyarch::server {
+
+namespace {
+
+uint64_t RandomSeed() {
+  uint64_t seed = 0;
+  CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
+  return seed;
+}
+
+int64_t NowMicros(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1000;
+}
+
+}  // namespace
+
+Server::Server(Config config) : config_(std::move(config)) {}
+
+Server::~Server() {
+  engine_.reset();
+  log_.reset();
+  store_.reset();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+engine::Clocks Server::ReadClocks() const {
+  return {NowMicros(CLOCK_REALTIME) / 1000 + config_.clock_offset_ms, NowMicros(CLOCK_MONOTONIC)};
+}
+
+base::Status Server::LockDirectory() {
+  std::error_code error;
+  std::filesystem::create_directories(config_.dir, error);
+  if (error) {
+    return base::IoError("cannot create the directory " + config_.dir + " (" + error.message() + "): give another --dir or the right to write there");
+  }
+  std::string path = config_.dir + "/LOCK";
+  lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_fd_ < 0) {
+    return base::IoError("cannot write to the directory " + config_.dir + " (" + std::strerror(errno) + "): give another --dir or the right to write there");
+  }
+  if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    return base::IoError("the directory " + config_.dir + " is in use by another process: stop that one or give another --dir");
+  }
+  for (const char* sub : {"/log", "/store"}) std::filesystem::create_directories(config_.dir + sub, error);
+  return {};
+}
+
+base::Status Server::Start() {
+  started_ms_ = NowMicros(CLOCK_REALTIME) / 1000;
+  base::Status status = LockDirectory();
+  if (!status.ok()) return status;
+
+  net::LoopOptions options;
+  options.bind = config_.bind;
+  options.port = config_.port;
+  options.peer_port = config_.peer_port;
+  options.http_port = config_.http_port;
+  options.maxclients = config_.maxclients;
+  options.limits.bulk_bytes_max = config_.bulk_bytes_max;
+  options.input_bytes_max = std::max<size_t>(options.input_bytes_max, config_.bulk_bytes_max * 2);
+  loop_ = std::make_unique<net::Loop>(options, *this);
+  status = loop_->Listen();
+  if (!status.ok()) return status;
+  config_.port = loop_->port();
+  config_.peer_port = loop_->peer_port();
+  config_.http_port = loop_->http_port();
+  if (config_.advertise.empty()) {
+    config_.advertise = config_.bind.front() + ":" + std::to_string(config_.peer_port);
+  }
+
+  auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
+  if (!store.ok()) return store.status();
+  store_ = std::move(*store);
+  if (config_.io == "power-cut") {
+    io_ = std::make_unique<log::FaultyIo>(log::FaultyIo::Options{.seed = RandomSeed()});
+  }
+  log::SegmentedLog::Options log_options;
+  log_options.dir = config_.dir + "/log";
+  log_options.segment_bytes = config_.log_segment_bytes;
+  log_options.ring_bytes = config_.log_ring_bytes;
+  log_options.verify_from = engine::Engine::CheckpointPosition(*store_);
+  log_options.io = io_.get();
+  log_options.on_durable = [loop = loop_.get()] { loop->Wake(); };
+  auto log = log::SegmentedLog::Open(log_options);
+  if (!log.ok()) return log.status();
+  log_ = std::move(*log);
+  if (log_->bytes_dropped() > 0) {
+    Log(1, "dropped " + std::to_string(log_->bytes_dropped()) + " bytes of unacknowledged writes at the end of the log");
+  }
+
+  engine::Options engine_options;
+  engine_options.leader_id = config_.id;
+  engine_options.advertise = config_.advertise;
+  engine_options.join = config_.join;
+  engine_options.durability = *ParseDurability(config_.durability);
+  engine_options.clock_skew_ms_max = config_.clock_skew_ms_max;
+  engine_options.seed = RandomSeed();
+  engine_options.checkpoint_log_bytes = config_.checkpoint_bytes;
+  engine_options.ledger = {config_.conflict_log_entries, config_.conflict_log_bytes,
+                           config_.conflict_log_age_s * 1000};
+  engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
+  status = engine_->Start(ReadClocks());
+  if (!status.ok()) return status;
+  // The first stamps need the clock's lease on disk.
+  status = log_->Sync();
+  if (!status.ok()) return status;
+  Log(0, "leader " + engine_->leader_id() + " serves clients on port " + std::to_string(config_.port) +
+             ", peers on " + config_.advertise +
+             (config_.http_port > 0 ? ", http on port " + std::to_string(config_.http_port) : ""));
+  return {};
+}
+
+int Server::Run() {
+  loop_->Run();
+  if (!engine_->status().ok()) {
+    Log(2, "stopped: " + engine_->status().message() + "; what was acknowledged is safe: mend the disk and start again");
+    return 1;
+  }
+  base::Status status = log_->Sync();
+  if (!status.ok()) {
+    Log(2, "stopped: " + status.message());
+    return 1;
+  }
+  Log(0, "stopped");
+  return 0;
+}
+
+void Server::RequestStop() { loop_->RequestStop(); }
+
+// ---- ticks
+
+void Server::TickBegin(const net::Clocks& now) {
+  now_ = {now.wall_ms + config_.clock_offset_ms, now.mono_us};
+  engine_->BeginTick(now_);
+}
+
+void Server::TickEnd() {
+  engine_->EndTick();
+  if (!engine_->status().ok() && !failed_) {
+    failed_ = true;
+    loop_->Stop();
+  }
+}
+
+std::unique_ptr<net::Session> Server::OpenClient(net::ClientId id,
+                                                 std::string address,
+                                                 std::string local_address) {
+  auto session = std::make_unique<ClientSession>();
+  session->client.id = id;
+  session->client.address = std::move(address);
+  session->client.local_address = std::move(local_address);
+  session->client.created_ms = session->client.active_ms = now_.wall_ms;
+  clients_[id] = session.get();
+  return session;
+}
+
+void Server::CloseClient(net::ClientId id, net::Session&) { clients_.erase(id); }
+
+net::Outcome Server::Execute(net::ClientId,
+                             net::Session& session,
+                             std::span<const std::string_view> arguments,
+                             resp::Buffer& out) {
+  command::Client& client = static_cast<ClientSession&>(session).client;
+  client.active_ms = now_.wall_ms;
+  ++commands_;
+  switch (engine_->Execute(client, arguments, out, *this)) {
+    case engine::Outcome::kReplied: return net::Outcome::kReplied;
+    case engine::Outcome::kHeld: return net::Outcome::kHeld;
+    case engine::Outcome::kSuspended: return net::Outcome::kSuspended;
+    case engine::Outcome::kClose: return net::Outcome::kClose;
+  }
+  return net::Outcome::kReplied;
+}
+
+bool Server::IsAuthenticated(const net::Session& session) const {
+  return config_.requirepass.empty() || static_cast<const ClientSession&>(session).client.authenticated;
+}
+
+void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) {
+  engine_->OnLinkUp(link, dialed, remote_address);
+}
+void Server::OnLinkMessage(net::LinkId link, std::string_view message) {
+  engine_->OnLinkMessage(link, message);
+}
+void Server::OnLinkDown(net::LinkId link) { engine_->OnLinkDown(link); }
+void Server::OnDialFailed(std::string address, std::string reason) {
+  Log(-1, "cannot reach " + address + ": " + reason);
+  engine_->OnDialFailed(address);
+}
+
+void Server::Report(int severity, const std::string& line) { Log(severity, line); }
+
+// ---- command::ServerHost
+
+void Server::ForEachClient(const std::function<void(command::Client&)>& visit) {
+  for (auto& [id, session] : clients_) visit(session->client);
+}
+
+bool Server::KillClient(uint64_t id) {
+  if (clients_.count(id) == 0) return false;
+  loop_->CloseClientNow(id);
+  return true;
+}
+
+bool Server::CheckPassword(std::string_view user, std::string_view password) {
+  if (user != "default") return false;
+  // Constant in time over the right password, whatever is given.
+  unsigned char difference = password.size() == config_.requirepass.size() ? 0 : 1;
+  for (size_t i = 0; i < config_.requirepass.size(); ++i) {
+    unsigned char given = i < password.size() ? static_cast<unsigned char>(password[i]) : 0;
+    difference = static_cast<unsigned char>(
+        difference | (given ^ static_cast<unsigned char>(config_.requirepass[i])));
+  }
+  return difference == 0;
+}
+
+void Server::Sleep(double seconds) {
+  timespec t{};
+  t.tv_sec = static_cast<time_t>(seconds);
+  t.tv_nsec = static_cast<long>((seconds - static_cast<double>(t.tv_sec)) * 1e9);  // NOLINT: timespec
+  nanosleep(&t, nullptr);
+}
+
+int64_t Server::WallMicros() { return NowMicros(CLOCK_REALTIME) + config_.clock_offset_ms * 1000; }
+
+}  // namespace polyarch::server

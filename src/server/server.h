@@ -1,0 +1,105 @@
+// The process: wires the event loop, the engine, the log and the store together. The only room that
+// knows everybody; holds no rule of its own about data.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "command/client.h"
+#include "command/host.h"
+#include "engine/engine.h"
+#include "log/io.h"
+#include "log/segmented_log.h"
+#include "net/loop.h"
+#include "net/service.h"
+#include "server/config.h"
+#include "storage/rocks/rocks_store.h"
+
+namespace polyarch::server {
+
+class Server final : public net::Service, public engine::Host, public command::ServerHost {
+ public:
+  explicit Server(Config config);
+  ~Server() override;
+
+  // Listens, locks and recovers the directory, founds, continues or joins. One line on failure.
+  base::Status Start();
+  // Serves until SIGTERM, SIGINT, SHUTDOWN or a failure of the write path. The exit code.
+  int Run();
+  // From a signal handler.
+  void RequestStop();
+
+  // ---- net::Service
+  void TickBegin(const net::Clocks& now) override;
+  void TickEnd() override;
+  uint64_t hold_position() const override { return engine_->hold_position(); }
+  uint64_t durable_position() const override { return engine_->durable_position(); }
+  std::unique_ptr<net::Session> OpenClient(net::ClientId id,
+                                           std::string address,
+                                           std::string local_address) override;
+  void CloseClient(net::ClientId id, net::Session& session) override;
+  net::Outcome Execute(net::ClientId id,
+                       net::Session& session,
+                       std::span<const std::string_view> arguments,
+                       resp::Buffer& out) override;
+  bool IsAuthenticated(const net::Session& session) const override;
+  void OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) override;
+  void OnLinkMessage(net::LinkId link, std::string_view message) override;
+  void OnLinkDown(net::LinkId link) override;
+  void OnDialFailed(std::string address, std::string reason) override;
+  void OnTimer() override {}
+  std::string OnHttpGet(std::string_view path) override;
+
+ private:
+  struct ClientSession final : net::Session {
+    command::Client client;
+  };
+
+  // ---- engine::Host
+  void Send(engine::LinkId link, std::string_view message) override { loop_->SendToLink(link, message); }
+  size_t Backlog(engine::LinkId link) const override { return loop_->LinkBacklog(link); }
+  void CloseLink(engine::LinkId link) override { loop_->CloseLink(link); }
+  void Dial(const std::string& address) override { loop_->Dial(address); }
+  void Resume(uint64_t client_id) override { loop_->Resume(client_id); }
+  void Report(int severity, const std::string& line) override;
+
+  // ---- command::ServerHost
+  void ForEachClient(const std::function<void(command::Client&)>& visit) override;
+  bool KillClient(uint64_t id) override;
+  size_t ClientOutputBytes(uint64_t id) const override { return loop_->ClientOutputBytes(id); }
+  std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
+  base::Status ConfigSet(std::string_view name, std::string_view value) override;
+  void ConfigResetStat() override;
+  bool CheckPassword(std::string_view user, std::string_view password) override;
+  bool password_required() const override { return !config_.requirepass.empty(); }
+  void InfoSection(std::string_view section, std::string& out) override;
+  void Shutdown() override { loop_->Stop(); }
+  void Sleep(double seconds) override;
+  int64_t WallMicros() override;
+
+  base::Status LockDirectory();
+  engine::Clocks ReadClocks() const;
+  std::string Metrics();
+
+  Config config_;
+  std::unique_ptr<log::Io> io_;
+  std::unique_ptr<storage::RocksStore> store_;
+  std::unique_ptr<log::SegmentedLog> log_;
+  std::unique_ptr<net::Loop> loop_;
+  std::unique_ptr<engine::Engine> engine_;
+  int lock_fd_ = -1;
+  bool failed_ = false;
+  int64_t started_ms_ = 0;
+  uint64_t commands_ = 0;
+  uint64_t commands_base_ = 0;
+  uint64_t connections_base_ = 0;
+  engine::Clocks now_;
+  std::map<uint64_t, ClientSession*> clients_;
+  // Parameters that Redis has and that change nothing here: accepted and remembered.
+  std::map<std::string, std::string, std::less<>> remembered_;
+};
+
+}  // namespace polyarch::server

@@ -1,0 +1,355 @@
+#include "storage/rocks/rocks_store.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/slice.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include "base/check.h"
+
+namespace polyarch::storage {
+
+namespace {
+
+// By Family. On disk for ever.
+constexpr std::array<const char*, kFamilies> kFamilyNames = {"data", "expiry", "meta", "ledger"};
+
+constexpr int kOpenFilesMax = 512;
+
+base::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
+  base::Code code = base::Code::kIo;
+  if (status.IsCorruption()) code = base::Code::kCorrupt;
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit)
+    code = base::Code::kFull;
+  std::string message(what);
+  message.append(": ").append(status.ToString());
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  return {code, std::move(message)};
+}
+
+base::Status OpenStatus(const rocksdb::Status& status, const std::string& dir) {
+  const std::string text = status.ToString();
+  const auto says = [&](std::string_view part) {
+    return text.find(part) != std::string::npos;
+  };
+  if (says("lock ") && says("LOCK")) {
+    return {base::Code::kBusy, "the store in " + dir + " is in use by another process"};
+  }
+  if (status.IsNotSupported() || says("Column families not opened")) {
+    return {
+        base::Code::kIncompatible,
+        "the store in " + dir + " was written by a newer version: run that version (" + text + ")"};
+  }
+  base::Status result = ToStatus(status, "cannot open the store in " + dir);
+  if (result.code() != base::Code::kCorrupt) return result;
+  return base::Corrupt(
+      result.message() +
+      "; restore this node from a backup, or empty its data directory and let it join "
+      "again");
+}
+
+rocksdb::Slice ToSlice(std::string_view v) {
+  return {v.data(), v.size()};
+}
+std::string_view ToView(const rocksdb::Slice& s) {
+  return {s.data(), s.size()};
+}
+
+rocksdb::CompressionType Compression() {
+  for (const rocksdb::CompressionType type : rocksdb::GetSupportedCompressions()) {
+    if (type == rocksdb::kLZ4Compression) return type;
+  }
+  return rocksdb::kNoCompression;
+}
+
+rocksdb::ReadOptions VerifiedRead() {
+  rocksdb::ReadOptions read;
+  read.verify_checksums = true;
+  return read;
+}
+
+}  // namespace
+
+class RocksStore::Impl {
+ public:
+  explicit Impl(Options options) : options_(std::move(options)) {}
+
+  ~Impl() {
+    if (thread_.joinable()) {
+      {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+      }
+      work_.notify_one();
+      thread_.join();
+    }
+    for (auto* family : families_)
+      (void)db_->DestroyColumnFamilyHandle(family).ok();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  base::Status Open() {
+    rocksdb::DBOptions db;
+    db.create_if_missing = true;
+    db.create_missing_column_families = true;
+    db.atomic_flush = true;
+    // What is not flushed may be lost anyway; so closing is quick, and like a crash.
+    db.avoid_flush_during_shutdown = true;
+    // The first failure is final: RocksDB is not to try again behind our back.
+    db.max_bgerror_resume_count = 0;
+    db.paranoid_checks = true;
+    db.verify_sst_unique_id_in_manifest = true;
+    // Not db_write_buffer_size, which would bound all families together: with atomic_flush
+    // RocksDB 7.8 then sometimes switches memtables without scheduling their flush, and writes stop
+    // for ever.
+    db.max_background_jobs = 2;
+    db.max_open_files = kOpenFilesMax;
+    db.bytes_per_sync = 1 << 20;
+    db.keep_log_file_num = 2;
+    db.max_log_file_size = 1 << 20;
+    db.info_log_level = rocksdb::WARN_LEVEL;
+    db.max_manifest_file_size = 16 << 20;
+    db.stats_dump_period_sec = 0;
+    db.stats_persist_period_sec = 0;
+
+    rocksdb::BlockBasedTableOptions table;
+    table.block_cache = rocksdb::NewLRUCache(options_.block_cache_bytes);
+    table.cache_index_and_filter_blocks = true;
+    table.pin_l0_filter_and_index_blocks_in_cache = true;
+    table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+    table.format_version = 5;
+    table.checksum = rocksdb::kXXH3;
+    table.verify_compression = true;
+
+    rocksdb::ColumnFamilyOptions family;
+    family.write_buffer_size = options_.write_buffer_bytes;
+    family.compression = Compression();
+    family.level_compaction_dynamic_level_bytes = true;
+    family.force_consistency_checks = true;
+    family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+
+    // RocksDB insists that its default family is opened; it stays empty.
+    std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+    descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName, family);
+    for (const char* name : kFamilyNames)
+      descriptors.emplace_back(name, family);
+
+    rocksdb::DB* opened = nullptr;
+    const rocksdb::Status status =
+        rocksdb::DB::Open(db, options_.dir, descriptors, &families_, &opened);
+    if (!status.ok()) return OpenStatus(status, options_.dir);
+    db_.reset(opened);
+    thread_ = std::thread([this] { Run(); });
+    return {};
+  }
+
+  void Write(Batch batch) {
+    if (!batch.empty()) Push(std::move(batch));
+  }
+
+  uint64_t Flush() {
+    const uint64_t ticket = ++tickets_;
+    Push(ticket);
+    return ticket;
+  }
+
+  uint64_t flushed() const { return flushed_.load(std::memory_order_acquire); }
+  size_t pending_bytes() const { return pending_bytes_.load(std::memory_order_relaxed); }
+  base::Status status() const {
+    std::lock_guard lock(mutex_);
+    return status_;
+  }
+
+  base::Status Scan(Family family,
+                    const std::function<bool(std::string_view, std::string_view)>& visit) {
+    if (base::Status s = WaitUntilApplied(); !s.ok()) return s;
+    rocksdb::ReadOptions read = VerifiedRead();
+    read.fill_cache = false;
+    read.readahead_size = 1 << 20;
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read, Handle(family)));
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      if (!visit(ToView(it->key()), ToView(it->value()))) break;
+    }
+    if (!it->status().ok()) return ReadStatus(it->status());
+    return {};
+  }
+
+  base::Result<std::string> Get(Family family, std::string_view key) {
+    if (base::Status s = WaitUntilApplied(); !s.ok()) return s;
+    std::string value;
+    const rocksdb::Status status = db_->Get(VerifiedRead(), Handle(family), ToSlice(key), &value);
+    if (status.IsNotFound()) return base::NotFound("no such row");
+    if (!status.ok()) return ReadStatus(status);
+    return value;
+  }
+
+ private:
+  using Item = std::variant<Batch, uint64_t>;  // a batch, or a flush's ticket
+
+  // A row that cannot be read is never "not found", and whatever RocksDB calls it, it is damaged: a
+  // missing or truncated file is an IO error to it.
+  base::Status ReadStatus(const rocksdb::Status& status) const {
+    return base::Corrupt(ToStatus(status, "cannot read the store in " + options_.dir).message());
+  }
+
+  rocksdb::ColumnFamilyHandle* Handle(Family family) const {
+    return families_[static_cast<size_t>(family) + 1];
+  }
+
+  void Push(Item item) {
+    {
+      std::lock_guard lock(mutex_);
+      if (!status_.ok()) return;
+      if (const auto* batch = std::get_if<Batch>(&item)) {
+        pending_bytes_.fetch_add(batch->bytes(), std::memory_order_relaxed);
+      }
+      queue_.push_back(std::move(item));
+    }
+    work_.notify_one();
+  }
+
+  base::Status WaitUntilApplied() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] { return (queue_.empty() && !busy_) || !status_.ok(); });
+    return status_;
+  }
+
+  void Run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+      Item item = std::move(queue_.front());
+      queue_.pop_front();
+      busy_ = true;
+      lock.unlock();
+      base::Status status = Serve(std::move(item));
+      lock.lock();
+      busy_ = false;
+      if (!status.ok()) {
+        // Nothing may be applied behind a hole.
+        status_ = std::move(status);
+        queue_.clear();
+        pending_bytes_.store(0, std::memory_order_relaxed);
+      }
+      if (queue_.empty()) idle_.notify_all();
+      if (options_.on_progress) {
+        lock.unlock();
+        options_.on_progress();
+        lock.lock();
+      }
+    }
+  }
+
+  base::Status Serve(Item item) {
+    if (auto* batch = std::get_if<Batch>(&item)) {
+      const size_t bytes = batch->bytes();
+      base::Status status = Apply(*batch);
+      if (status.ok()) pending_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+      return status;
+    }
+    const uint64_t ticket = std::get<uint64_t>(item);
+    rocksdb::FlushOptions flush;
+    flush.wait = true;
+    flush.allow_write_stall = true;
+    const rocksdb::Status status = db_->Flush(flush, families_);
+    if (!status.ok()) return ToStatus(status, "cannot flush the store");
+    flushed_.store(ticket, std::memory_order_release);
+    return {};
+  }
+
+  base::Status Apply(Batch& batch) {
+    std::vector<const Batch::Operation*> operations;
+    operations.reserve(batch.operations().size());
+    for (const Batch::Operation& operation : batch.operations())
+      operations.push_back(&operation);
+    // Stable, so that of several operations on one key the last stays the last.
+    std::stable_sort(operations.begin(), operations.end(), [](const auto* a, const auto* b) {
+      return a->family != b->family ? a->family < b->family : a->key < b->key;
+    });
+    rocksdb::WriteBatch out(batch.bytes() + operations.size() * 16);
+    for (size_t i = 0; i < operations.size(); ++i) {
+      const Batch::Operation& operation = *operations[i];
+      if (i + 1 < operations.size() && operations[i + 1]->family == operation.family &&
+          operations[i + 1]->key == operation.key) {
+        continue;
+      }
+      const rocksdb::Status added =
+          operation.is_delete ? out.Delete(Handle(operation.family), operation.key)
+                              : out.Put(Handle(operation.family), operation.key, operation.value);
+      if (!added.ok()) return ToStatus(added, "cannot write to the store");
+    }
+    rocksdb::WriteOptions write;
+    write.disableWAL = true;
+    const rocksdb::Status status = db_->Write(write, &out);
+    return status.ok() ? base::Status() : ToStatus(status, "cannot write to the store");
+  }
+
+  const Options options_;
+  std::unique_ptr<rocksdb::DB> db_;
+  std::vector<rocksdb::ColumnFamilyHandle*> families_;  // the default one, then by Family
+
+  std::atomic<size_t> pending_bytes_ = 0;
+  std::atomic<uint64_t> flushed_ = 0;
+  uint64_t tickets_ = 0;  // the caller's
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable idle_;
+  std::deque<Item> queue_;
+  bool busy_ = false;  // the thread has an item in hand
+  bool stopping_ = false;
+  base::Status status_;
+
+  std::thread thread_;
+};
+
+base::Result<std::unique_ptr<RocksStore>> RocksStore::Open(Options options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (base::Status s = impl->Open(); !s.ok()) return s;
+  return std::unique_ptr<RocksStore>(new RocksStore(std::move(impl)));
+}
+
+RocksStore::RocksStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RocksStore::~RocksStore() = default;
+
+void RocksStore::Write(Batch batch) {
+  impl_->Write(std::move(batch));
+}
+uint64_t RocksStore::Flush() {
+  return impl_->Flush();
+}
+uint64_t RocksStore::flushed() const {
+  return impl_->flushed();
+}
+size_t RocksStore::pending_bytes() const {
+  return impl_->pending_bytes();
+}
+base::Status RocksStore::status() const {
+  return impl_->status();
+}
+base::Status RocksStore::Scan(
+    Family family, const std::function<bool(std::string_view, std::string_view)>& visit) {
+  return impl_->Scan(family, visit);
+}
+base::Result<std::string> RocksStore::Get(Family family, std::string_view key) {
+  return impl_->Get(family, key);
+}
+
+}  // namespace polyarch::storage

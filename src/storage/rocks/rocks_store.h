@@ -1,0 +1,58 @@
+// The store on RocksDB: a column family for each Family, no write-ahead log, atomic flushes. A
+// thread of its own applies the batches in their order, so that Write and Flush never block the
+// caller, and each batch sorted by key, which is what makes RocksDB cheap.
+//
+// Why a crash keeps a prefix: a batch is one RocksDB write; memtables are switched between writes,
+// those of all families together (atomic_flush); a flush enters the manifest as one record.
+//
+// One thread, except on_progress, which the store's thread calls.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "storage/store.h"
+
+namespace polyarch::storage {
+
+class RocksStore final : public Store {
+ public:
+  struct Options {
+    std::string dir;  // made if it is missing; its parent exists
+    // A family's memtable; the first that is full makes RocksDB flush all.
+    size_t write_buffer_bytes = 64 << 20;
+    size_t block_cache_bytes = 32 << 20;
+    // Called when batches were applied, a flush was served, or the store failed. Must not block,
+    // and call nothing of the store but flushed(), pending_bytes() and status().
+    std::function<void()> on_progress;
+  };
+
+  // One line that says what is wrong: kCorrupt, kBusy (another process has it open), kIncompatible
+  // (made by a newer version), kFull or kIo.
+  static base::Result<std::unique_ptr<RocksStore>> Open(Options options);
+  // Stops without applying what is pending. What is applied but not flushed may or may not survive.
+  ~RocksStore() override;
+  RocksStore(const RocksStore&) = delete;
+  RocksStore& operator=(const RocksStore&) = delete;
+
+  void Write(Batch batch) override;
+  uint64_t Flush() override;
+  uint64_t flushed() const override;
+  size_t pending_bytes() const override;
+  base::Status status() const override;
+  // Scan and Get wait until what was written before is applied.
+  base::Status Scan(Family family,
+                    const std::function<bool(std::string_view, std::string_view)>& visit) override;
+  base::Result<std::string> Get(Family family, std::string_view key) override;
+
+ private:
+  class Impl;  // keeps RocksDB's headers behind this door
+  explicit RocksStore(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace polyarch::storage

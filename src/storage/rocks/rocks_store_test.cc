@@ -1,0 +1,163 @@
+#include "storage/rocks/rocks_store.h"
+
+#include <atomic>
+#include <csignal>
+#include <fstream>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "storage/store_test_util.h"
+
+namespace polyarch::storage {
+namespace {
+
+// A process of its own is killed at some moment, in small memtables, so that RocksDB flushes by
+// itself too.
+TEST(RocksStore, AKilledProcessLeavesAPrefix) {
+  constexpr size_t kValueBytes = 2000;
+  uint64_t more_than_flushed = 0;
+  for (unsigned round = 0; round < 8; ++round) {
+    TempDir dir;
+    int pipe_fds[2];
+    ASSERT_EQ(::pipe(pipe_fds), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto store = RocksStore::Open({.dir = dir.path() + "/rows", .write_buffer_bytes = 256 << 10});
+      if (!store.ok()) ::_exit(1);
+      uint64_t awaited = 0;
+      uint64_t at = 0;
+      for (uint64_t i = 1;; ++i) {
+        (*store)->Write(WorkloadBatch(i, kValueBytes));
+        if (awaited == 0 && i % 100 == 50) {
+          awaited = (*store)->Flush();
+          at = i;
+        }
+        if (awaited > 0 && (*store)->flushed() >= awaited) {
+          awaited = 0;
+          if (::write(pipe_fds[1], &at, sizeof(at)) < 0) ::_exit(1);
+        }
+        while ((*store)->pending_bytes() > (1 << 20))
+          std::this_thread::yield();
+      }
+    }
+    ::close(pipe_fds[1]);
+    uint64_t flushed = 0;
+    for (unsigned n = 0; n <= round; ++n) {
+      ASSERT_EQ(::read(pipe_fds[0], &flushed, sizeof(flushed)),
+                static_cast<ssize_t>(sizeof(flushed)));
+    }
+    ::usleep(1000 * 7 * round);
+    ::kill(child, SIGKILL);
+    while (::read(pipe_fds[0], &flushed, sizeof(flushed)) == sizeof(flushed)) {
+    }
+    ::close(pipe_fds[0]);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+
+    auto store = RocksStore::Open({.dir = dir.path() + "/rows"});
+    ASSERT_TRUE(store.ok()) << store.status().ToString();
+    const uint64_t kept = CheckPrefix(**store, kValueBytes);
+    EXPECT_GE(kept, flushed);
+    if (kept > flushed) ++more_than_flushed;
+  }
+  // RocksDB's own flushes were seen, too.
+  EXPECT_GT(more_than_flushed, 0u);
+}
+
+TEST(RocksStore, TellsItsProgress) {
+  TempDir dir;
+  std::atomic<int> calls = 0;
+  auto store = RocksStore::Open({.dir = dir.path() + "/rows", .on_progress = [&] {
+                                   ++calls;
+                                 }});
+  ASSERT_TRUE(store.ok());
+  (*store)->Write(WorkloadBatch(1, 10));
+  const uint64_t ticket = (*store)->Flush();
+  while ((*store)->flushed() < ticket)
+    std::this_thread::yield();
+  *store = nullptr;
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(RocksStore, OnlyOneProcessAtATime) {
+  TempDir dir;
+  auto first = RocksStore::Open({.dir = dir.path() + "/rows"});
+  ASSERT_TRUE(first.ok());
+  auto second = RocksStore::Open({.dir = dir.path() + "/rows"});
+  EXPECT_EQ(second.status().code(), base::Code::kBusy);
+  EXPECT_EQ(second.status().message().find('\n'), std::string::npos);
+}
+
+TEST(RocksStore, OpeningWhereItCannot) {
+  auto store = RocksStore::Open({.dir = "/nonexistent/parent/rows"});
+  ASSERT_FALSE(store.ok());
+  EXPECT_EQ(store.status().code(), base::Code::kIo);
+  EXPECT_EQ(store.status().message().find('\n'), std::string::npos);
+}
+
+// Damages every table file, at `offset` from the beginning (or the end when negative).
+int DamageTables(const std::string& dir, int64_t offset) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(dir)) {
+    if (entry.path().extension() != ".sst") continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(offset, offset < 0 ? std::ios::end : std::ios::beg);
+    file.write("\x55\xaa\x55\xaa", 4);
+    ++count;
+  }
+  return count;
+}
+
+TEST(RocksStore, ADamagedRowIsAnErrorAndNeverNotFound) {
+  TempDir dir;
+  const std::string path = dir.path() + "/rows";
+  {
+    auto store = RocksStore::Open({.dir = path});
+    ASSERT_TRUE(store.ok());
+    for (uint64_t i = 1; i <= 200; ++i)
+      (*store)->Write(WorkloadBatch(i, 1000));
+    const uint64_t ticket = (*store)->Flush();
+    while ((*store)->flushed() < ticket)
+      std::this_thread::yield();
+  }
+  ASSERT_GT(DamageTables(path, 100), 0);
+  auto store = RocksStore::Open({.dir = path});
+  base::Status status = store.status();
+  if (store.ok()) {
+    status = (*store)->Scan(Family::kData, [](std::string_view, std::string_view) { return true; });
+    EXPECT_EQ((*store)->Get(Family::kData, WorkloadKey(0)).status().code(), base::Code::kCorrupt);
+  }
+  EXPECT_EQ(status.code(), base::Code::kCorrupt) << status.ToString();
+  EXPECT_EQ(status.message().find('\n'), std::string::npos);
+}
+
+TEST(RocksStore, AMissingTableIsAnError) {
+  TempDir dir;
+  const std::string path = dir.path() + "/rows";
+  {
+    auto store = RocksStore::Open({.dir = path});
+    ASSERT_TRUE(store.ok());
+    for (uint64_t i = 1; i <= 20; ++i)
+      (*store)->Write(WorkloadBatch(i, 1000));
+    const uint64_t ticket = (*store)->Flush();
+    while ((*store)->flushed() < ticket)
+      std::this_thread::yield();
+  }
+  std::vector<std::filesystem::path> tables;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().extension() == ".sst") tables.push_back(entry.path());
+  }
+  ASSERT_FALSE(tables.empty());
+  for (const auto& table : tables)
+    std::filesystem::remove(table);
+  auto store = RocksStore::Open({.dir = path});
+  ASSERT_FALSE(store.ok());
+  EXPECT_EQ(store.status().code(), base::Code::kCorrupt) << store.status().ToString();
+}
+
+}  // namespace
+}  // namespace polyarch::storage

@@ -1,0 +1,174 @@
+// What every store must do: one suite for all of them.
+#include "storage/store.h"
+
+#include <memory>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "storage/memory_store.h"
+#include "storage/rocks/rocks_store.h"
+#include "storage/store_test_util.h"
+
+namespace polyarch::storage {
+namespace {
+
+class MemoryFixture {
+ public:
+  MemoryFixture() { Reopen(); }
+  Store& store() { return *store_; }
+  void AwaitFlush(uint64_t ticket) {
+    while (store_->flushed() < ticket)
+      store_->CompleteFlush();
+  }
+  // The process ends and starts again.
+  void Reopen() {
+    store_ = nullptr;
+    base::Random random(++seed_);
+    disk_->Crash(random);
+    store_ = std::make_unique<MemoryStore>(disk_);
+  }
+
+ private:
+  uint64_t seed_ = 0;
+  std::shared_ptr<MemoryStoreDisk> disk_ = std::make_shared<MemoryStoreDisk>();
+  std::unique_ptr<MemoryStore> store_;
+};
+
+class RocksFixture {
+ public:
+  RocksFixture() { Reopen(); }
+  Store& store() { return *store_; }
+  void AwaitFlush(uint64_t ticket) {
+    while (store_->flushed() < ticket) {
+      ASSERT_TRUE(store_->status().ok()) << store_->status().ToString();
+      std::this_thread::yield();
+    }
+  }
+  void Reopen() {
+    store_ = nullptr;
+    auto store = RocksStore::Open({.dir = dir_.path() + "/rows", .write_buffer_bytes = 1 << 20});
+    ASSERT_TRUE(store.ok()) << store.status().ToString();
+    store_ = std::move(*store);
+  }
+
+ private:
+  TempDir dir_;
+  std::unique_ptr<RocksStore> store_;
+};
+
+template <typename Fixture>
+class StoreTest : public ::testing::Test {
+ protected:
+  Store& store() { return fixture_.store(); }
+  Fixture fixture_;
+};
+
+using Fixtures = ::testing::Types<MemoryFixture, RocksFixture>;
+TYPED_TEST_SUITE(StoreTest, Fixtures);
+
+TYPED_TEST(StoreTest, EmptyAtFirst) {
+  EXPECT_EQ(ReadModel(this->store()), Model());
+  EXPECT_EQ(this->store().Get(Family::kData, "x").status().code(), base::Code::kNotFound);
+  EXPECT_EQ(this->store().flushed(), 0u);
+  EXPECT_TRUE(this->store().status().ok());
+}
+
+TYPED_TEST(StoreTest, WhatIsWrittenIsReadBeforeAndAfterAFlush) {
+  Store& store = this->store();
+  for (uint64_t i = 1; i <= 300; ++i) {
+    store.Write(WorkloadBatch(i, 100));
+    if (i % 100 == 0) this->fixture_.AwaitFlush(store.Flush());
+    if (i % 30 == 0) {
+      EXPECT_EQ(CheckPrefix(store, 100), i);
+    }
+  }
+  const Model model = WorkloadModel(300, 100);
+  for (size_t family = 0; family < kFamilies; ++family) {
+    for (uint64_t n = 0; n < 50; ++n) {
+      const auto row = model[family].find(WorkloadKey(n));
+      const auto found = store.Get(static_cast<Family>(family), WorkloadKey(n));
+      ASSERT_EQ(found.ok(), row != model[family].end());
+      if (found.ok()) {
+        EXPECT_EQ(*found, row->second);
+      } else {
+        EXPECT_EQ(found.status().code(), base::Code::kNotFound);
+      }
+    }
+  }
+  EXPECT_EQ(store.pending_bytes(), 0u);
+}
+
+TYPED_TEST(StoreTest, TheLastOperationOnAKeyWinsWithinABatch) {
+  Batch batch;
+  batch.Put(Family::kData, "b", "1");
+  batch.Put(Family::kData, "a", "1");
+  batch.Delete(Family::kData, "b");
+  batch.Put(Family::kData, "a", "2");
+  batch.Delete(Family::kData, "c");
+  batch.Put(Family::kData, "c", "3");
+  batch.Put(Family::kMeta, "b", "meta");
+  this->store().Write(std::move(batch));
+  Model expected;
+  expected[static_cast<size_t>(Family::kData)] = {{"a", "2"}, {"c", "3"}};
+  expected[static_cast<size_t>(Family::kMeta)] = {{"b", "meta"}};
+  EXPECT_EQ(ReadModel(this->store()), expected);
+}
+
+TYPED_TEST(StoreTest, AnyBytesAreKeysAndValues) {
+  Batch batch;
+  const std::string zeros(3, '\0');
+  const std::string high("\xff\xff", 2);
+  batch.Put(Family::kLedger, zeros, high);
+  batch.Put(Family::kLedger, high, "");
+  batch.Put(Family::kLedger, "", zeros);
+  this->store().Write(std::move(batch));
+  this->store().Write({});
+  EXPECT_EQ(*this->store().Get(Family::kLedger, zeros), high);
+  std::vector<std::string> keys;
+  ASSERT_TRUE(this->store()
+                  .Scan(Family::kLedger,
+                        [&](std::string_view key, std::string_view) {
+                          keys.emplace_back(key);
+                          return keys.size() < 2;
+                        })
+                  .ok());
+  EXPECT_EQ(keys, (std::vector<std::string>{"", zeros}));
+}
+
+TYPED_TEST(StoreTest, TicketsRiseFromOne) {
+  Store& store = this->store();
+  EXPECT_EQ(store.Flush(), 1u);
+  EXPECT_EQ(store.Flush(), 2u);
+  this->fixture_.AwaitFlush(2);
+  EXPECT_EQ(store.flushed(), 2u);
+  store.Write(WorkloadBatch(1, 10));
+  EXPECT_EQ(store.Flush(), 3u);
+  this->fixture_.AwaitFlush(3);
+}
+
+TYPED_TEST(StoreTest, ARestartKeepsAPrefixWithAllThatWasFlushed) {
+  uint64_t written = 0;
+  uint64_t flushed = 0;
+  for (int round = 0; round < 10; ++round) {
+    for (int n = 0; n < 20; ++n)
+      this->store().Write(WorkloadBatch(++written, 50));
+    const uint64_t ticket = this->store().Flush();
+    const uint64_t at = written;
+    for (int n = 0; n < 20; ++n)
+      this->store().Write(WorkloadBatch(++written, 50));
+    if (round % 2 == 0) {
+      this->fixture_.AwaitFlush(ticket);
+      flushed = at;
+    }
+    this->fixture_.Reopen();
+    const uint64_t kept = CheckPrefix(this->store(), 50);
+    EXPECT_GE(kept, flushed);
+    EXPECT_LE(kept, written);
+    written = kept;
+    flushed = kept;
+  }
+}
+
+}  // namespace
+}  // namespace polyarch::storage

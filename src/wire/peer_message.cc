@@ -1,0 +1,186 @@
+#include "wire/peer_message.h"
+
+#include "base/codec.h"
+
+namespace polyarch::wire {
+
+namespace {
+
+constexpr size_t kTextMax = 1024;
+
+void PutOrigin(std::string& out, const clock::Origin& origin) {
+  base::PutBytes(out, origin.leader);
+  base::PutFixed64(out, origin.incarnation);
+}
+
+clock::Origin ReadOrigin(base::Reader& in) {
+  clock::Origin origin;
+  std::string_view leader = in.Bytes();
+  if (leader.empty() || leader.size() > 255) in.Fail();
+  origin.leader = leader;
+  origin.incarnation = in.Fixed64();
+  return origin;
+}
+
+void PutProcess(std::string& out, const ProcessInfo& p) {
+  base::PutBytes(out, p.leader);
+  base::PutFixed64(out, p.nonce);
+  base::PutVarint(out, base::ZigZag(p.started_ms));
+  base::PutBytes(out, p.address);
+  base::PutFixed64(out, p.incarnation);
+}
+
+ProcessInfo ReadProcess(base::Reader& in) {
+  ProcessInfo p;
+  std::string_view leader = in.Bytes();
+  p.nonce = in.Fixed64();
+  p.started_ms = in.SignedVarint();
+  std::string_view address = in.Bytes();
+  p.incarnation = in.Fixed64();
+  if (leader.empty() || leader.size() > 255 || address.size() > kTextMax) in.Fail();
+  p.leader = leader;
+  p.address = address;
+  return p;
+}
+
+std::string Begin(MessageType type) { return std::string(1, static_cast<char>(type)); }
+
+bool Sequence(base::Reader& in, uint64_t& value) {
+  value = in.Varint();
+  if (value >> 48 != 0) in.Fail();
+  return in.ok();
+}
+
+}  // namespace
+
+std::string Encode(const Hello& m) {
+  std::string out = Begin(MessageType::kHello);
+  base::PutVarint(out, m.format);
+  base::PutFixed64(out, m.cluster);
+  PutProcess(out, m.process);
+  out.push_back(m.joining ? 1 : 0);
+  base::PutFixed64(out, m.join_nonce);
+  base::PutFixed64(out, m.heard);
+  return out;
+}
+
+bool Decode(std::string_view payload, Hello& m) {
+  base::Reader in(payload);
+  uint64_t format = in.Varint();
+  m.format = format > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(format);
+  if (m.format != kPeerFormat) return in.ok();  // the rest may look different
+  m.cluster = in.Fixed64();
+  m.process = ReadProcess(in);
+  m.joining = in.Fixed8() != 0;
+  m.join_nonce = in.Fixed64();
+  m.heard = in.Fixed64();
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const Have& m) {
+  std::string out = Begin(MessageType::kHave);
+  out.push_back(m.full ? 1 : 0);
+  base::PutVarint(out, base::ZigZag(m.wall_ms));
+  base::PutVarint(out, m.entries.size());
+  for (const HaveEntry& e : m.entries) {
+    PutOrigin(out, e.origin);
+    base::PutVarint(out, e.applied);
+    base::PutVarint(out, e.durable);
+  }
+  base::PutVarint(out, m.heard.size());
+  for (const Heard& h : m.heard) {
+    PutProcess(out, h.process);
+    base::PutVarint(out, base::ZigZag(h.age_ms));
+  }
+  return out;
+}
+
+bool Decode(std::string_view payload, Have& m) {
+  base::Reader in(payload);
+  m.full = in.Fixed8() != 0;
+  m.wall_ms = in.SignedVarint();
+  m.entries.clear();
+  uint64_t n = in.Varint();
+  if (n > kListMax) return false;
+  for (; n > 0 && in.ok(); --n) {
+    HaveEntry e;
+    e.origin = ReadOrigin(in);
+    Sequence(in, e.applied);
+    Sequence(in, e.durable);
+    m.entries.push_back(std::move(e));
+  }
+  m.heard.clear();
+  n = in.Varint();
+  if (n > kListMax) return false;
+  for (; n > 0 && in.ok(); --n) {
+    Heard h;
+    h.process = ReadProcess(in);
+    h.age_ms = in.SignedVarint();
+    m.heard.push_back(std::move(h));
+  }
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const Subscribe& m) {
+  std::string out = Begin(MessageType::kSubscribe);
+  PutOrigin(out, m.origin);
+  base::PutVarint(out, m.from);
+  base::PutFixed64(out, m.chain);
+  base::PutVarint(out, m.credit);
+  base::PutVarint(out, m.generation);
+  return out;
+}
+
+bool Decode(std::string_view payload, Subscribe& m) {
+  base::Reader in(payload);
+  m.origin = ReadOrigin(in);
+  Sequence(in, m.from);
+  m.chain = in.Fixed64();
+  m.credit = in.Varint();
+  m.generation = in.Varint();
+  return in.ok() && in.empty() && m.from > 0;
+}
+
+std::string EncodeUnsubscribe(const clock::Origin& origin) {
+  std::string out = Begin(MessageType::kUnsubscribe);
+  PutOrigin(out, origin);
+  return out;
+}
+
+bool DecodeUnsubscribe(std::string_view payload, clock::Origin& origin) {
+  base::Reader in(payload);
+  origin = ReadOrigin(in);
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const Credit& m) {
+  std::string out = Begin(MessageType::kCredit);
+  PutOrigin(out, m.origin);
+  base::PutVarint(out, m.generation);
+  base::PutVarint(out, m.credit);
+  return out;
+}
+
+bool Decode(std::string_view payload, Credit& m) {
+  base::Reader in(payload);
+  m.origin = ReadOrigin(in);
+  m.generation = in.Varint();
+  m.credit = in.Varint();
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const Fork& m) {
+  std::string out = Begin(MessageType::kFork);
+  PutOrigin(out, m.origin);
+  base::PutVarint(out, m.sequence);
+  return out;
+}
+
+bool Decode(std::string_view payload, Fork& m) {
+  base::Reader in(payload);
+  m.origin = ReadOrigin(in);
+  Sequence(in, m.sequence);
+  return in.ok() && in.empty();
+}
+
+}  // namespace polyarch::wire

@@ -1,0 +1,256 @@
+"""The same random commands to redis-server 7.0.15 and to one leader: the replies are equal, byte for byte.
+
+Strings, counters, keys, databases, wrong arguments and errors. Reproducible: set POLYARCH_SEED. The first
+difference is shown with its seed and the history of the keys it touches. Known deviations are in
+DEVIATIONS, each with its reason, as in docs/compatibility.md.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+
+from cluster import Cluster, Process, Skip, free_port, until
+from resp import Connection
+
+BATCH = 50
+TIME_TOLERANCE = {b"TTL": 1, b"PTTL": 1500, b"EXPIRETIME": 2, b"PEXPIRETIME": 1500}
+ANY_ORDER = {b"KEYS", b"SCAN"}
+FAR = 4_000_000_000  # a Unix time that does not come while the test runs
+INT_EDGES = [0, 1, -1, 2, 7, 100, 2**31 - 1, 2**31, -2**31, 2**32, 2**63 - 1, 2**63, -2**63, -2**63 - 1]
+
+
+class Generator:
+    """Draws commands; few keys, so that they meet."""
+
+    def __init__(self, seed):
+        self.draw = random.Random(seed)
+        self.makers = [
+            (14, self.set), (8, self.get), (10, self.counter), (6, self.text), (6, self.expire), (6, self.ttl),
+            (5, self.many), (5, self.keys), (4, self.rename), (3, self.edge), (2, self.wrong), (1, self.database)]
+        self.weights = [weight for weight, _ in self.makers]
+        self.functions = [function for _, function in self.makers]
+
+    def command(self):
+        made = self.draw.choices(self.functions, self.weights)[0]()
+        return [word if isinstance(word, bytes) else str(word).encode() for word in made]
+
+    def key(self):
+        return self.draw.choice(["a", "b", "c", "n1", "n2", "n3", "f1", "long", "", "x\0y", "t1", "t2"]) + \
+            self.draw.choice(["", "", "", "2", "3"])
+
+    def integer(self):
+        draw = self.draw
+        return draw.choice([draw.randint(-10, 10), draw.randint(-10**6, 10**6), draw.choice(INT_EDGES)])
+
+    def number_text(self):
+        draw = self.draw
+        return draw.choice([
+            self.integer(), f"{draw.uniform(-100, 100):.{draw.randint(0, 6)}f}", "3.0", "1e5", "-0", "+5", " 5", "5 ",
+            "abc", "", "0x1f", "1.5e-3", "inf", "nan", "99999999999999999999", "007"])
+
+    def value(self):
+        draw = self.draw
+        return draw.choice([
+            self.integer(), self.number_text(), "v" * draw.randint(0, 60), "", "hello world",
+            bytes(draw.randrange(256) for _ in range(draw.randint(0, 12))), draw.randint(0, 20)])
+
+    def case(self, word):
+        return self.draw.choice([word, word.lower(), word.title()])
+
+    def ttl_option(self):
+        draw = self.draw
+        return draw.choice([
+            ["EX", draw.randint(1000, 9999)], ["PX", draw.randint(10**6, 10**7)], ["EXAT", FAR + draw.randint(0, 99)],
+            ["PXAT", FAR * 1000 + draw.randint(0, 9999)], ["KEEPTTL"], ["EX", 0], ["PX", -5], ["EX", "x"],
+            ["EX", 2**62], ["PX"], []])
+
+    def set(self):
+        draw = self.draw
+        if draw.random() < 0.5:
+            return ["SET", self.key(), self.value()]
+        words = ["SET", self.key(), self.value()]
+        parts = [draw.choice([[], ["NX"], ["XX"], ["nx"]]), draw.choice([[], [], ["GET"]]), self.ttl_option()]
+        if draw.random() < 0.05:
+            parts.append(draw.choice([["NX"], ["EX", 5000], ["BOGUS"], ["PERSIST"]]))
+        draw.shuffle(parts)
+        return words + sum(parts, [])
+
+    def get(self):
+        draw = self.draw
+        return draw.choice([
+            ["GET", self.key()], ["GET", self.key()], ["STRLEN", self.key()], ["EXISTS", self.key()],
+            ["TYPE", self.key()], ["GETDEL", self.key()], ["GETSET", self.key(), self.value()],
+            ["GETEX", self.key()] + self.ttl_option(), ["GETEX", self.key(), "PERSIST"],
+            ["GETEX", self.key(), "EXAT", 5],
+            ["GETRANGE", self.key(), self.integer(), self.integer()],
+            ["SUBSTR", self.key(), draw.randint(-9, 9), draw.randint(-9, 9)]])
+
+    def counter(self):
+        draw = self.draw
+        return draw.choice([
+            ["INCR", self.key()], ["DECR", self.key()], ["INCRBY", self.key(), self.integer()],
+            ["DECRBY", self.key(), self.integer()], ["INCRBY", self.key(), self.number_text()],
+            ["INCRBYFLOAT", self.key(), self.draw.choice(["0.1", "1.5", "-2.25", "3", "1e3", "5.0e-2"])],
+            ["INCRBYFLOAT", self.key(), self.number_text()]])
+
+    def text(self):
+        draw = self.draw
+        return draw.choice([
+            ["APPEND", self.key(), self.value()], ["SETRANGE", self.key(), draw.randint(0, 40), self.value()],
+            ["SETRANGE", self.key(), draw.choice([-1, 0, 2**29, 2**40, "x"]), self.value()],
+            ["SETNX", self.key(), self.value()], ["SETEX", self.key(), draw.choice([5000, 0, -1, "x", 2**60]), "e"],
+            ["PSETEX", self.key(), draw.choice([5_000_000, 0, -1, "x"]), "p"],
+            ["LCS", self.key(), self.key()] + draw.choice([
+                [], ["LEN"], ["IDX"], ["IDX", "WITHMATCHLEN"], ["IDX", "MINMATCHLEN", 2], ["LEN", "IDX"], ["X"]])])
+
+    def expire(self):
+        draw = self.draw
+        name, unit, at = draw.choice([("EXPIRE", 1, 0), ("PEXPIRE", 1000, 0), ("EXPIREAT", 1, 1),
+                                      ("PEXPIREAT", 1000, 1)])
+        when = (FAR if at else 5000) * unit + draw.randint(0, 3000) * unit
+        if draw.random() < 0.15:
+            when = draw.choice([0, -1, 1, "x", 2**62, -2**63, 2**63 - 1, 2**63, 10**15])
+            if when == 1 and not at:
+                when = -1
+        option = draw.choice([[], [], [], ["NX"], ["XX"], ["GT"], ["LT"], ["nx"], ["NX", "XX"], ["GT", "LT"], ["Z"]])
+        return draw.choice([[name, self.key(), when] + option, [name, self.key(), when], ["PERSIST", self.key()]])
+
+    def ttl(self):
+        return [self.draw.choice(["TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"]), self.key()]
+
+    def many(self):
+        draw = self.draw
+        keys = [self.key() for _ in range(draw.randint(1, 4))]
+        flat = [word for key in keys for word in (key, self.value())]
+        return draw.choice([["MGET"] + keys, ["MSET"] + flat, ["MSETNX"] + flat, ["DEL"] + keys, ["UNLINK"] + keys,
+                            ["EXISTS"] + keys, ["TOUCH"] + keys, ["MSET"] + flat + ["odd"]])
+
+    def keys(self):
+        draw = self.draw
+        return draw.choice([
+            ["KEYS", draw.choice(["*", "a*", "?", "[ab]", "*2", "n[1-2]*", "[^a]", "\\a", "x*y", "", "["])],
+            ["SCAN", "0", "COUNT", "100000"], ["SCAN", "0", "MATCH", "n*", "COUNT", "100000"],
+            ["SCAN", "0", "TYPE", draw.choice(["string", "list"]), "COUNT", "100000"], ["SCAN", "x"],
+            ["SCAN", "0", "COUNT", "0"], ["SCAN", "0", "COUNT", "x"], ["SCAN", "0", "BOGUS"], ["DBSIZE"],
+            ["DBSIZE"], ["OBJECT", "ENCODING", self.key()], ["OBJECT", "REFCOUNT", "no such"], ["TYPE", self.key()]])
+
+    def rename(self):
+        draw = self.draw
+        return draw.choice([
+            ["RENAME", self.key(), self.key()], ["RENAMENX", self.key(), self.key()], ["COPY", self.key(), self.key()],
+            ["COPY", self.key(), self.key(), "REPLACE"], ["COPY", self.key(), self.key(), "DB", draw.randint(0, 2)],
+            ["COPY", self.key(), self.key(), "DB", draw.choice([16, -1, "x"])], ["COPY", self.key(), self.key(), "X"]])
+
+    def edge(self):
+        name = self.draw.choice(["INCRBY", "DECRBY"])
+        return self.draw.choice([["SET", self.key(), self.draw.choice(INT_EDGES)],
+                                 [name, self.key(), self.draw.choice(INT_EDGES)]])
+
+    def wrong(self):
+        draw = self.draw
+        name = draw.choice(["GET", "SET", "INCR", "INCRBY", "MGET", "MSET", "SETEX", "GETRANGE", "EXPIRE", "TTL", "COPY",
+                            "RENAME", "DEL", "APPEND", "LCS", "SCAN", "NOSUCHCOMMAND", "SETRANGE", "KEYS", "ECHO",
+                            "SELECT", "OBJECT", "PERSIST", "GETEX", "DBSIZE", "FLUSHDB", "PING", "TYPE", ""])
+        words = [self.key() for _ in range(draw.randint(0, 4))]
+        if name == "SELECT" or (name == "FLUSHDB" and not words):
+            words = ["x"]
+        if name == "SCAN":
+            words = ["y"] + words
+        return [self.case(name)] + words
+
+    def database(self):
+        draw = self.draw
+        return draw.choice([["SELECT", draw.choice([0, 0, 0, 1, 2])], ["SELECT", draw.choice([16, -1, "x", 2**40])],
+                            ["ECHO", self.value()], ["PING"], ["PING", self.value()],
+                            draw.choice([["FLUSHDB"], ["DBSIZE"], ["DBSIZE"], ["DBSIZE"], ["FLUSHALL", "ASYNC"],
+                                         ["FLUSHDB", "SYNC"], ["FLUSHALL", "X"]])])
+
+
+# (what, does it cover this command and these replies): differences that are meant.
+DEVIATIONS = []
+
+
+def _normal(name, reply):
+    """Sorted, for replies whose order is nobody's promise."""
+    if name in ANY_ORDER and reply[:1] == b"*":
+        return b"".join(sorted(reply.split(b"\r\n")))
+    return reply
+
+
+def _equal(command, ours, theirs):
+    if ours == theirs:
+        return True
+    name = command[0].upper()
+    if name in TIME_TOLERANCE and ours[:1] == theirs[:1] == b":":
+        mine, other = int(ours[1:]), int(theirs[1:])
+        return mine > 0 and other > 0 and abs(mine - other) <= TIME_TOLERANCE[name]
+    if _normal(name, ours) == _normal(name, theirs):
+        return True
+    return any(covers(command, ours, theirs) for _, covers in DEVIATIONS)
+
+
+def _show(command):
+    return " ".join(repr(word)[1:] if len(word) < 80 else repr(word[:80])[1:] + "..." for word in command)
+
+
+def _compare(seed, count, polyarch, redis):
+    generator = Generator(seed)
+    history = []
+    done = 0
+    for connection in (polyarch, redis):
+        assert connection.ask("SELECT", 0) == b"OK"
+    while done < count:
+        batch = [generator.command() for _ in range(min(BATCH, count - done))]
+        data = b"".join(b"*%d\r\n" % len(c) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in c) for c in batch)
+        polyarch.send_raw(data)
+        redis.send_raw(data)
+        for command in batch:
+            ours, theirs = polyarch.read_raw(), redis.read_raw()
+            done += 1
+            history.append((done, command, theirs))
+            if not _equal(command, ours, theirs):
+                keys = set(command[1:])
+                related = [entry for entry in history if keys & set(entry[1][1:]) or entry[1][0].upper() in (
+                    b"SELECT", b"FLUSHDB", b"FLUSHALL")]
+                story = "\n".join(f"        {number}: {_show(past)} -> {reply[:80]!r}"
+                                  for number, past, reply in related[-25:])
+                raise AssertionError(
+                    f"command {done} of seed {seed}: {_show(command)}\n      redis:    {theirs[:300]!r}\n"
+                    f"      polyarch: {ours[:300]!r}\n      what touched its keys before (with redis's replies):\n{story}")
+        del history[:-20_000]
+
+
+def _redis_server(cluster):
+    if not shutil.which("redis-server"):
+        raise Skip("redis-server is not installed")
+    version = subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    if "v=7.0." not in version:
+        raise Skip("redis-server is not 7.0: " + version.strip())
+    port = free_port()
+    cluster.others.append(Process(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir",
+         cluster.directory], os.path.join(cluster.directory, "redis.log")))
+
+    def answers():
+        try:
+            with Connection(port) as connection:
+                return connection.ask("PING") == b"PONG"
+        except OSError:
+            return False
+    until("redis-server answers", answers)
+    return port
+
+
+def test_differential(long):
+    first = int(os.environ.get("POLYARCH_SEED", 1))
+    rounds, count = (100, 10_000) if long else (6, 5_000)
+    with Cluster(["eu"], flags=["--durability", "everysec"]) as cluster:
+        port = _redis_server(cluster)
+        begin = time.monotonic()
+        for seed in range(first, first + rounds):
+            with cluster.eu.connect() as polyarch, Connection(port) as redis:
+                assert polyarch.ask("FLUSHALL") == redis.ask("FLUSHALL") == b"OK"
+                _compare(seed, count, polyarch, redis)
+        print(f"note: {rounds * count} commands, {rounds * count / (time.monotonic() - begin):.0f}/s")

@@ -1,0 +1,62 @@
+"""kill -9 and power cuts of leaders under load; nothing acknowledged may be missing afterwards."""
+
+import random
+import time
+
+from cluster import Cluster
+from load import Writer, check_writers
+
+
+def _loop(kills, seed, flags, kills_a_check):
+    """Kills random leaders `kills` times while six writers write, restarts them, and checks all that was
+    acknowledged after every `kills_a_check` kills."""
+    draw = random.Random(seed)
+    with Cluster(flags=flags) as cluster:
+        writers = [Writer(leader, f"{leader.name}.{i}", seed * 100 + i, ("shared:1", "shared:2"))
+                   for leader in cluster.living() for i in range(2)]
+        acknowledged = done = 0
+        while done < kills:
+            fresh = []
+            for writer in writers:
+                again = Writer(writer.leader, writer.label, draw.random(), writer.shared)
+                again.registers, again.counters = writer.registers, writer.counters
+                again.shared, again.number = writer.shared, writer.number
+                fresh.append(again)
+            writers = fresh
+            for writer in writers:
+                writer.start()
+            for _ in range(min(kills_a_check, kills - done)):
+                time.sleep(draw.uniform(0.2, 0.8))
+                names = draw.sample(list(cluster.leaders), draw.choice([1, 1, 1, 1, 2, 3]))
+                for name in names:
+                    cluster.leaders[name].kill()
+                done += 1
+                time.sleep(draw.choice([0, 0.05, 0.3]))
+                if draw.random() < 0.2:  # killed again while it recovers
+                    cluster.restart(names[0], ready=False)
+                    time.sleep(draw.uniform(0, 0.1))
+                    cluster.leaders[names[0]].kill()
+                for name in names:
+                    cluster.restart(name)
+            time.sleep(0.2)
+            for writer in writers:
+                writer.stop()
+                acknowledged += writer.acknowledged
+            cluster.wait_converged(60)
+            check_writers(writers, cluster.living())
+        assert acknowledged > 100 * kills, f"hardly any load: {acknowledged} acknowledged"
+        print(f"note: {kills} kills, {acknowledged} acknowledged writes, seed {seed}")
+
+
+def test_kill_loop(long):
+    _loop(200 if long else 6, 1, ["--durability", "always"], 5 if long else 2)
+
+
+def test_kill_loop_everysec(long):
+    """What was handed to the operating system survives the process, also without fsync."""
+    _loop(50 if long else 3, 2, ["--durability", "everysec"], 3)
+
+
+def test_power_cut(long):
+    """--io power-cut: what was not synced never reaches the file, so kill -9 is a power cut."""
+    _loop(50 if long else 3, 3, ["--durability", "always", "--io", "power-cut"], 2 if long else 1)

@@ -1,0 +1,174 @@
+"""./run: three leaders on fixed ports with their data in ./data, and one screen that follows them.
+
+Stops them (SIGTERM, by pid) on Ctrl-C or SIGTERM; the kernel does it if this program is killed.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "process"))
+from cluster import BINARY, ROOT, Process, port_is_free  # noqa: E402
+from resp import Connection, ReplyError  # noqa: E402
+
+LEADERS = (("eu", 7001), ("us", 7002), ("asia", 7003))
+READY_S = 60
+STOP_S = 10
+
+
+class Stop(Exception):
+    pass
+
+
+def _stop(*_):
+    raise Stop
+
+
+class Shown:
+    """One leader: its process and what it last said of itself."""
+
+    def __init__(self, name, port, data):
+        self.name = name
+        self.port = port
+        self.log_path = os.path.join(data, name + ".log")
+        directory = os.path.join(data, name)
+        os.makedirs(directory, exist_ok=True)
+        arguments = [BINARY, "server", "--id", name, "--port", str(port), "--peer-port", str(port + 1000),
+                     "--dir", directory]
+        if port != LEADERS[0][1]:
+            arguments += ["--join", f"127.0.0.1:{LEADERS[0][1] + 1000}"]
+        self.process = Process(arguments, self.log_path, signal.SIGTERM)
+        self.connection = None
+        self.before = None
+        self.rate = 0
+
+    def ask(self, *arguments):
+        """None while it does not answer."""
+        try:
+            if self.connection is None:
+                self.connection = Connection(self.port, timeout=2)
+            reply = self.connection.ask(*arguments)
+            return None if isinstance(reply, ReplyError) else reply
+        except OSError:
+            if self.connection:
+                self.connection.close()
+            self.connection = None
+            return None
+
+    def info(self):
+        text = self.ask("INFO")
+        if text is None:
+            return None
+        return dict(line.split(":", 1) for line in text.decode().splitlines()
+                    if ":" in line and not line.startswith("#"))
+
+    def row(self):
+        info = self.info()
+        if info is None:
+            state = "no answer" if self.process.alive() else f"ended ({self.process.child.returncode})"
+            return f"{self.name:<6}{self.port:<7}{state}   see {os.path.relpath(self.log_path, ROOT)}"
+        commands = int(info.get("total_commands_processed", 0))
+        now = time.monotonic()
+        if self.before:
+            self.rate = max(0, round((commands - self.before[0]) / (now - self.before[1])))
+        self.before = (commands, now)
+        keys = self.ask("DBSIZE")
+        links = []
+        for name, value in info.items():
+            if name.startswith("link_"):
+                fields = dict(part.split("=", 1) for part in value.split(","))
+                links.append(f"{name[5:]} {fields.get('state')} lag {fields.get('lag_changes')}"
+                             f"/{fields.get('lag_ms')} ms")
+        return (f"{self.name:<6}{self.port:<7}{self.rate:>9}{keys if keys is not None else '?':>10}"
+                f"{info.get('used_memory_human', '?'):>9}{info.get('changes_local', '?'):>10}"
+                f"{info.get('changes_remote', '?'):>10}{info.get('conflicts_open', '?'):>6}   "
+                + "; ".join(links))
+
+
+HEADER = (f"{'id':<6}{'port':<7}{'commands/s':>9}{'keys':>10}{'memory':>9}{'own':>10}{'others':>10}"
+          f"{'open':>6}   links: peer, state, lag in changes/time")
+
+
+def follow(leaders):
+    screen = sys.stdout.isatty()
+    lines = 0
+    while True:
+        rows = [leader.row() for leader in leaders]
+        if screen:
+            if lines:
+                sys.stdout.write(f"\x1b[{lines}A")
+            width = os.get_terminal_size().columns
+            text = [HEADER] + rows
+            sys.stdout.write("".join(f"\x1b[2K{line[:width - 1]}\n" for line in text))
+            lines = len(text)
+        else:
+            print(time.strftime("%H:%M:%S ") + " | ".join(" ".join(row.split()) for row in rows))
+        sys.stdout.flush()
+        if not any(leader.process.alive() for leader in leaders):
+            raise SystemExit("run: all three leaders have ended")
+        time.sleep(1 if screen else 10)
+
+
+def main():
+    for name, port in LEADERS:
+        for wanted in (port, port + 1000):
+            if not port_is_free(wanted):
+                print(f"run: port {wanted} (of leader {name}) is in use; stop what uses it "
+                      f"(another ./run?) and call again", file=sys.stderr)
+                return 1
+    data = os.path.join(ROOT, "data")
+    try:
+        os.makedirs(data, exist_ok=True)
+    except OSError as error:
+        print(f"run: cannot write {data}: {error.strerror}", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    leaders = []
+    code = 0
+    try:
+        for name, port in LEADERS:
+            leaders.append(Shown(name, port, data))
+        end = time.monotonic() + READY_S
+        for leader in leaders:
+            while leader.ask("PING") is None:
+                if not leader.process.alive() or time.monotonic() > end:
+                    print(leader.process.log_tail(10), file=sys.stderr)
+                    print(f"run: {leader.name} did not start (its log is above)", file=sys.stderr)
+                    raise Stop(1)
+                time.sleep(0.02)
+        print("Three leaders are up; each takes reads and writes from any Redis client.\n"
+              "    redis-cli -p 7001 SET k v          write at eu\n"
+              "    redis-cli -p 7003 GET k            read at asia\n"
+              "    redis-cli -p 7002 INFO replication how us sees the others\n"
+              "    redis-cli -p 7001 LINK CUT us      cut a link, write on both sides, LINK HEAL us\n"
+              "Data and logs are in ./data. Ctrl-C stops all three.\n", flush=True)
+        follow(leaders)
+    except (KeyboardInterrupt, Stop) as stop:
+        code = stop.args[0] if stop.args else 0
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.EPIPE):  # the terminal is gone: an order to stop
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for leader in leaders:
+            leader.process.signal(signal.SIGTERM)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("\nstopping the leaders", flush=True)
+        end = time.monotonic() + STOP_S
+        for leader in leaders:
+            while leader.process.alive() and time.monotonic() < end:
+                time.sleep(0.02)
+            if leader.process.alive():
+                print(f"run: {leader.name} did not stop within {STOP_S} s; killed", file=sys.stderr)
+                leader.process.kill()
+                code = 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
