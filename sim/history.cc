@@ -45,6 +45,14 @@ Vector History::Convert(const clock::VersionVector& vv, const clock::OriginTable
   return out;
 }
 
+bool History::Saw(Dot later, Dot earlier) const {
+  if (later.origin == earlier.origin) return earlier.sequence <= later.sequence;
+  const auto& frames = frames_[later.origin];
+  auto it = frames.upper_bound(later.sequence);
+  if (it == frames.begin()) return false;
+  return Covers(std::prev(it)->second.deps, earlier);
+}
+
 Vector History::DiskVector(const log::MemoryLogDisk& disk, log::Position end) {
   Vector out;
   for (const auto& record : disk.records) {

@@ -70,6 +70,8 @@ class History {
   std::string Name(Dot dot) const;
   std::string Text(const Vector& v) const;
 
+  // Had the writer of `later` seen `earlier`?
+  bool Saw(Dot later, Dot earlier) const;
   // The changes in the log of a disk, up to a position.
   Vector DiskVector(const log::MemoryLogDisk& disk, log::Position end);
   Vector Convert(const clock::VersionVector& vv, const clock::OriginTable& table);

@@ -21,7 +21,7 @@ bool AllowedError(std::string_view text) {
        {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "ERR no such key",
         "ERR value is not an integer", "ERR value is not a valid float",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
-        "ERR no such entry", "ERR no such conflict", "ERR no such version", "ERR invalid expire time"}) {
+        "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: "}) {
     if (StartsWith(text, prefix)) return true;
   }
   return false;

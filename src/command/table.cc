@@ -44,27 +44,31 @@ uint64_t LoadUpTo8(const char* p, size_t size) {
 
 }  // namespace
 
-Table::Name Table::Pack(std::string_view name, uint16_t parent) {
+inline Table::Name Table::Pack(std::string_view name, uint16_t parent) {
+  const char* p = name.data();
+  size_t size = name.size();
   Name packed;
-  packed.size = static_cast<uint32_t>(name.size());
+  packed.size = static_cast<uint32_t>(size);
   packed.parent = parent;
-  for (size_t i = 0; 8 * i < name.size(); ++i) {
-    packed.words[i] = Lower(LoadUpTo8(name.data() + 8 * i, name.size() - 8 * i));
+  packed.words[0] = Lower(LoadUpTo8(p, size));
+  if (size > 8) [[unlikely]] {
+    packed.words[1] = Lower(LoadUpTo8(p + 8, size - 8));
+    if (size > 16) packed.words[2] = Lower(LoadUpTo8(p + 16, size - 16));
   }
   return packed;
 }
 
-size_t Table::Home(const Name& name) const {
+inline size_t Table::Home(const Name& name) const {
   uint64_t mixed = name.words[0] * 0x9e3779b97f4a7c15ULL;
   mixed ^= std::rotl((name.words[1] ^ name.parent) * 0xbf58476d1ce4e5b9ULL, 29);
   mixed ^= name.words[2] * 0x94d049bb133111ebULL;
-  return (mixed >> 40) & (slots_.size() - 1);
+  return (mixed >> 40) & mask_;
 }
 
 const Table::Slot* Table::FindSlot(std::string_view name, uint16_t parent) const {
   if (name.size() > kNameBytesMax) return nullptr;
   Name packed = Pack(name, parent);
-  for (size_t i = Home(packed);; i = (i + 1) & (slots_.size() - 1)) {
+  for (size_t i = Home(packed);; i = (i + 1) & mask_) {
     const Slot& slot = slots_[i];
     if (slot.row == kNone) return nullptr;
     if (slot.name == packed) return &slot;
@@ -76,7 +80,7 @@ void Table::Insert(std::string_view name, uint16_t parent, uint16_t row) {
   CHECK(FindSlot(name, parent) == nullptr);
   Name packed = Pack(name, parent);
   size_t i = Home(packed);
-  while (slots_[i].row != kNone) i = (i + 1) & (slots_.size() - 1);
+  while (slots_[i].row != kNone) i = (i + 1) & mask_;
   slots_[i].name = packed;
   slots_[i].row = row;
 }
@@ -98,6 +102,7 @@ Table::Table() {
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_) CHECK(row.handler != nullptr || row.arity == -2);  // a container
   slots_.resize(std::bit_ceil(4 * rows_.size()));
+  mask_ = slots_.size() - 1;
   for (size_t i = 0; i < rows_.size(); ++i) {
     if (rows_[i].name.find('|') == std::string_view::npos) {
       Insert(rows_[i].name, kNone, static_cast<uint16_t>(i));

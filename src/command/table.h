@@ -98,6 +98,7 @@ class Table {
 
   std::vector<Row> rows_;
   std::vector<Slot> slots_;  // open addressing, a power of two, at most a quarter full
+  size_t mask_ = 0;
 };
 
 // The indices in `args` of the keys of a command.

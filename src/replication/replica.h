@@ -158,8 +158,11 @@ class Replica {
   void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
   void SetClusterId(uint64_t id) { cluster_id_ = id; }
   void SetJoining(bool joining, uint64_t nonce) {
+    const bool changed = joining_ != joining;
     joining_ = joining;
     join_nonce_ = nonce;
+    if (!changed) return;
+    for (auto& [id, link] : links_) SendHello(link);
   }
   void Rename(const std::string& leader) { options_.leader = leader; }
   // Origins of this leader's name, not this process's, not ended, announced by no live process.

@@ -1,0 +1,368 @@
+#include "sim/checkers.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/number.h"
+#include "sim/marks.h"
+#include "sim/node.h"
+#include "sim/workload.h"
+#include "sim/world.h"
+
+namespace polyarch::sim {
+
+namespace {
+
+std::string NameOf(const Key& key) { return std::to_string(key.first) + "/" + key.second; }
+
+}  // namespace
+
+// ---- as things happen
+
+void Checkers::Executed(Node& node, Op& op) {
+  History& history = world_.history();
+  if (op.amount != 0 && op.last > op.first) {
+    tracked_[op.keys[0]].push_back({{op.origin, op.last}, op.amount});
+  }
+  // What the reply shows: its own write, or what stands of the keys it read.
+  if (op.last > op.first) {
+    Raise(op.seen, op.origin, op.last);
+  } else if (world_.draw().OneIn(4)) {
+    for (const Key& key : op.keys) {
+      const OracleState state = history.oracle().StateOf(key, node.applied());
+      for (const auto& v : state.versions) Raise(op.seen, v.dot.origin, v.dot.sequence);
+      for (const auto& x : state.expiries) Raise(op.seen, x.dot.origin, x.dot.sequence);
+    }
+  }
+}
+
+void Checkers::Released(Node& node, Op& op) {
+  if (op.last > op.first && !op.reply.is_error()) {
+    Raise(acknowledged_, op.origin, op.last);
+    ++acknowledged_count_;
+  }
+  Join(sessions_[&node], op.seen);
+}
+
+void Checkers::DiskChanged(Node& node) {
+  const bool always = node.options().engine.durability == engine::Durability::kAlways;
+  Vector held;
+  for (auto& other : world_.nodes()) {
+    // Of the others only what they surely keep.
+    Join(held, other->DurableNow());
+  }
+  const bool excused = !always || node.lost_data();
+  for (size_t o = 0; o < acknowledged_.size(); ++o) {
+    if (acknowledged_[o] <= At(held, o)) continue;
+    if (excused) {
+      acknowledged_[o] = At(held, o);
+      SOMETIMES(kLostAcknowledged);
+    }
+  }
+  Vector& session = sessions_[&node];
+  for (size_t o = 0; o < session.size(); ++o) {
+    if (session[o] <= At(node.durable(), o)) continue;
+    if (!excused) {
+      throw Violation(node.name() + " showed a client " +
+                      world_.history().Name({static_cast<uint32_t>(o), session[o]}) +
+                      ", and has lost it in a crash");
+    }
+    session[o] = At(node.durable(), o);
+  }
+}
+
+// ---- at any moment
+
+void Checkers::CheckNode(Node& node) {
+  if (!node.up()) return;
+  CheckState(node);
+  CheckStable(node);
+  CheckSessions(node);
+  CheckTracked(node);
+}
+
+void Checkers::CheckAll() {
+  for (auto& node : world_.nodes()) CheckNode(*node);
+}
+
+void Checkers::CheckSessions(Node& node) {
+  auto it = sessions_.find(&node);
+  if (it == sessions_.end() || Includes(node.applied(), it->second)) return;
+  throw Violation(node.name() + " no longer has what its clients saw there: " +
+                  world_.history().Text(it->second) + ", it has " + world_.history().Text(node.applied()));
+}
+
+void Checkers::CheckState(Node& node) {
+  History& history = world_.history();
+  const Oracle& oracle = history.oracle();
+  engine::Engine& engine = node.engine();
+  Vector vector = history.Convert(engine.applied(), engine.origins());
+  Vector told = node.applied();
+  Normalize(told);
+  if (vector != told) {
+    throw Violation(node.name() + " says it has applied " + history.Text(vector) + " but was seen to apply " +
+                    history.Text(told));
+  }
+  std::map<Key, OracleState> found;
+  engine.keys().ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+    OracleState as_oracle = node.StateOf(state);
+    if (!as_oracle.empty()) found.emplace(Key{db, std::string(key)}, std::move(as_oracle));
+  });
+  size_t matched = 0;
+  for (const auto& [key, place] : oracle.keys()) {
+    const OracleState expected = oracle.StateOf(key, vector);
+    auto it = found.find(key);
+    static const OracleState kNothing;
+    if (it != found.end()) ++matched;
+    std::string difference = Difference(expected, it == found.end() ? kNothing : it->second);
+    if (!difference.empty()) {
+      throw Violation(node.name() + " differs from the oracle at " + NameOf(key) + ", having applied " +
+                      history.Text(vector) + difference);
+    }
+    if (key.first < crdt::kDatabases) CheckView(node, key, expected);
+  }
+  if (matched != found.size()) throw Violation(node.name() + " holds a key that nobody wrote");
+  const std::string digest = engine.DigestText();
+  auto [it, added] = digests_.try_emplace(vector, digest, node.name());
+  if (!added && it->second.first != digest) {
+    throw Violation("equal vectors, different digests: " + node.name() + " and " + it->second.second + " at " +
+                    history.Text(vector));
+  }
+}
+
+const OracleState::Version* Checkers::Winner(Node& node,
+                                             const Key& key,
+                                             const std::vector<OracleState::Version>& versions) {
+  const conflict::PolicyTable& policies = node.engine().policies();
+  const conflict::Policy& policy = policies.For(key.second);
+  const auto& order = policy.leaders.empty() ? policies.default_order() : policy.leaders;
+  if (policy.kind == conflict::PolicyKind::kSiblings) {
+    for (const auto& v : versions) {
+      if (v.absent != versions[0].absent || (!v.absent && v.value != versions[0].value)) return nullptr;
+    }
+  }
+  auto rank = [&](const OracleState::Version& v) {
+    const clock::Origin& origin = world_.history().OriginOf(v.dot.origin);
+    size_t place = 0;
+    if (policy.kind == conflict::PolicyKind::kPriority) {
+      while (place < order.size() && order[place] != origin.leader) ++place;
+    }
+    // Under plain lww an absent never beats a value.
+    const bool yields = v.absent && policy.kind == conflict::PolicyKind::kLww && !policy.deletes;
+    return std::tuple(!yields, -static_cast<int64_t>(place), v.hlc, origin, v.dot.sequence);
+  };
+  const OracleState::Version* best = nullptr;
+  for (const auto& v : versions) {
+    if (best == nullptr || rank(*best) < rank(v)) best = &v;
+  }
+  return best;
+}
+
+// What a read shows must be what the policy says of the versions that the oracle knows.
+void Checkers::CheckView(Node& node, const Key& key, const OracleState& state) {
+  engine::Engine& engine = node.engine();
+  keyspace::Shown shown = engine.keys().Read(engine.keys().Ref(key.first, key.second));
+  auto wrong = [&](const std::string& expected) {
+    char scratch[base::kInt64CharsMax];
+    const std::string found = !shown.exists() ? "nothing"
+                              : shown.kind == keyspace::Shown::Kind::kConflict
+                                  ? "a conflict"
+                                  : "'" + std::string(shown.Text(scratch)) + "'";
+    throw Violation(node.name() + " shows " + found + " at " + NameOf(key) + " instead of " + expected +
+                    " of" + state.ToString());
+  };
+  if (!state.live() || state.ExpiryTime() < engine.node_time_ms()) {
+    if (state.live()) SOMETIMES(kHiddenKey);
+    if (shown.exists()) wrong("nothing");
+    return;
+  }
+  const OracleState::Version* winner = state.versions.empty() ? nullptr : Winner(node, key, state.versions);
+  if (winner == nullptr && !state.versions.empty()) {
+    if (shown.kind != keyspace::Shown::Kind::kConflict) wrong("a conflict");
+    return;
+  }
+  char scratch[base::kInt64CharsMax];
+  const bool has_base = winner != nullptr && !winner->absent;
+  if (state.counters.empty()) {
+    if (!has_base) {
+      if (shown.exists()) wrong("nothing");
+    } else if (shown.kind != keyspace::Shown::Kind::kValue || shown.Text(scratch) != winner->value) {
+      wrong("'" + winner->value.substr(0, 40) + "'");
+    }
+    return;
+  }
+  if (!shown.exists()) wrong("a number");
+  __int128 sum = 0;
+  if (has_base) {
+    auto base = base::ParseInt64(winner->value);
+    if (!base) {
+      // No integer: either a real number, or a text that hides the increments.
+      if (!base::ParseLongDouble(winner->value) && shown.Text(scratch) != winner->value) wrong("the text");
+      return;
+    }
+    sum = *base;
+  }
+  for (const auto& c : state.counters) {
+    if (c.any_real) return;
+    sum += c.integer;
+  }
+  if (sum > INT64_MAX || sum < INT64_MIN) return;
+  if (shown.Text(scratch) != std::to_string(static_cast<int64_t>(sum))) {
+    wrong(std::to_string(static_cast<int64_t>(sum)));
+  }
+}
+
+// "Counters equal the sum of the increments": by what the clients asked for, not by what was written.
+void Checkers::CheckTracked(Node& node) {
+  engine::Engine& engine = node.engine();
+  for (const auto& [key, increments] : tracked_) {
+    int64_t sum = 0;
+    bool any = false;
+    for (const auto& [dot, amount] : increments) {
+      if (!Covers(node.applied(), dot)) continue;
+      sum += amount;
+      any = true;
+    }
+    keyspace::Shown shown = engine.keys().Read(engine.keys().Ref(key.first, key.second));
+    char scratch[base::kInt64CharsMax];
+    const std::string found = shown.exists() ? std::string(shown.Text(scratch)) : "nothing";
+    if (any ? found != std::to_string(sum) : shown.exists()) {
+      throw Violation(node.name() + " shows " + found + " at counter " + NameOf(key) + " instead of " +
+                      std::to_string(sum));
+    }
+  }
+}
+
+// What is stable is on every member's disk.
+void Checkers::CheckStable(Node& node) {
+  History& history = world_.history();
+  replication::Replica& replica = node.engine().replica();
+  if (replica.members().empty()) return;
+  const Vector stable = history.Convert(replica.Stable(), node.engine().origins());
+  for (auto& other : world_.nodes()) {
+    if (other->lost_data()) continue;
+    if (replica.members().count(other->options().leader) == 0) continue;
+    const Vector durable = other->DurableNow();
+    if (Includes(durable, stable)) continue;
+    throw Violation(node.name() + " takes for stable " + history.Text(stable) + ", but the disk of " +
+                    other->name() + " holds " + history.Text(durable));
+  }
+}
+
+// ---- at the end
+
+bool Checkers::Converged(std::string* why) {
+  const Node* first = nullptr;
+  Vector vector;
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) {
+      if (why != nullptr) *why = node->name() + " is down";
+      return false;
+    }
+    if (!node->may_write()) {
+      if (why != nullptr) *why = node->name() + " is not admitted";
+      return false;
+    }
+    Vector applied = node->applied();
+    Normalize(applied);
+    if (first != nullptr && applied != vector) {
+      if (why != nullptr) {
+        *why = first->name() + " has " + world_.history().Text(vector) + ", " + node->name() + " has " +
+               world_.history().Text(applied);
+      }
+      return false;
+    }
+    first = node.get();
+    vector = applied;
+  }
+  return true;
+}
+
+void Checkers::CheckConverged() {
+  CheckAll();
+  const Node& node = *world_.nodes()[0];
+  for (size_t o = 0; o < acknowledged_.size(); ++o) {
+    if (acknowledged_[o] > At(node.applied(), o)) {
+      throw Violation("an acknowledged write is lost: " +
+                      world_.history().Name({static_cast<uint32_t>(o), acknowledged_[o]}) + ", all have " +
+                      world_.history().Text(node.applied()));
+    }
+  }
+  for (auto& n : world_.nodes()) CheckLedger(*n);
+}
+
+void Checkers::CheckResidue() {
+  for (auto& node : world_.nodes()) {
+    engine::Engine& engine = node->engine();
+    if (engine.replica().causal_waiting() != 0) throw Violation(node->name() + " still has frames at its gate");
+    for (const auto& [db, name] : engine.keys().residue_keys()) {
+      if (db == crdt::kReservedDatabase) continue;
+      crdt::KeyState state = engine.keys().State(engine.keys().Ref(db, name));
+      // A cleared entry of a dead origin goes when that is folded: a later version.
+      std::erase_if(state.counters, [&](const crdt::CounterEntry& e) {
+        if (e.live()) return false;
+        const clock::Origin& origin = engine.origins().Get(e.origin);
+        for (auto& other : world_.nodes()) {
+          auto own = other->engine().replica().own();
+          if (own && other->engine().origins().Get(*own) == origin) return false;
+        }
+        return true;
+      });
+      const bool left = (!state.has_live_version() && !state.versions.empty()) ||
+                        (!state.live() && !state.expiries.empty()) ||
+                        std::any_of(state.counters.begin(), state.counters.end(),
+                                    [](const crdt::CounterEntry& e) { return !e.live(); });
+      if (left) {
+        throw Violation("residue is left at " + node->name() + " of " + NameOf({db, name}) + ":" +
+                        node->StateOf(state).ToString() + " with " + std::to_string(state.counters.size()) +
+                        " counter entries");
+      }
+    }
+  }
+}
+
+void Checkers::CheckLedger(Node& node) {
+  History& history = world_.history();
+  struct Pair {
+    Dot low;
+    Dot high;
+  };
+  std::map<Node::MetKey, std::vector<Pair>> listed;
+  const Vector& applied = node.applied();
+  node.engine().ledger().Visit(0, [&](const conflict::LedgerEntry& e) {
+    SOMETIMES(kLedgerPair);
+    const Dot shown{history.Ordinal(e.shown.origin), e.shown.sequence};
+    const Dot lost{history.Ordinal(e.lost.origin), e.lost.sequence};
+    if (!node.lost_data() && (!Covers(applied, shown) || !Covers(applied, lost))) {
+      throw Violation(node.name() + " lists a conflict of versions that it does not know: " + e.key);
+    }
+    if (history.Saw(shown, lost) || history.Saw(lost, shown)) {
+      throw Violation("an invented conflict at " + node.name() + ": " + history.Name(shown) + " and " +
+                      history.Name(lost) + " of " + e.key);
+    }
+    const auto [low, high] = std::minmax(shown, lost);
+    listed[{Key{e.db, e.key}, low.origin, high.origin}].push_back({low, high});
+    return true;
+  });
+  for (const auto& [key, pair] : node.met()) {
+    auto it = listed.find(key);
+    bool found = it != listed.end() && std::any_of(it->second.begin(), it->second.end(), [&](const Pair& p) {
+      return p.low.sequence >= pair.first.sequence && p.high.sequence >= pair.second.sequence;
+    });
+    if (!found) {
+      throw Violation(node.name() + " has not listed the conflict of " + history.Name(pair.first) + " and " +
+                      history.Name(pair.second) + " at " + NameOf(std::get<0>(key)));
+    }
+  }
+}
+
+void Checkers::CheckNoConflicts() {
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    if (node->engine().conflicts_detected() != 0 || node->engine().ledger().size() != 0) {
+      throw Violation("a conflict at " + node->name() + " although one leader alone writes");
+    }
+  }
+}
+
+}  // namespace polyarch::sim

@@ -1,0 +1,124 @@
+#include "sim/world.h"
+
+#include <cstdio>
+
+#include "base/hash.h"
+#include "sim/marks.h"
+
+namespace polyarch::sim {
+
+void Trace::Add(std::string line) {
+  if (mode_ == Mode::kPrint) {
+    std::puts(line.c_str());
+    return;
+  }
+  if (lines_.size() < kTailLines) {
+    lines_.push_back(std::move(line));
+  } else {
+    lines_[next_] = std::move(line);
+  }
+  next_ = (next_ + 1) % kTailLines;
+}
+
+std::string Trace::Tail() const {
+  std::string text;
+  for (size_t i = 0; i < lines_.size(); ++i) {
+    const size_t at = lines_.size() < kTailLines ? i : (next_ + i) % kTailLines;
+    text += "  " + lines_[at] + "\n";
+  }
+  return text;
+}
+
+World::World(uint64_t seed, Trace& trace)
+    : trace_(trace), draw_(seed), network_(scheduler_, draw_), checkers_(*this) {}
+
+World::~World() = default;
+
+void World::Trace_(const std::string& line) {
+  char time[32];
+  std::snprintf(time, sizeof(time), "%12.6f ", static_cast<double>(now_us()) / 1e6);
+  trace_.Add(time + line);
+}
+
+Node& World::AddNode(Node::Options options, Disk disk) {
+  nodes_.push_back(std::make_unique<Node>(*this, std::move(options), std::move(disk)));
+  return *nodes_.back();
+}
+
+Node* World::Find(std::string_view leader) {
+  for (auto& node : nodes_) {
+    if (node->options().leader == leader) return node.get();
+  }
+  return nullptr;
+}
+
+std::vector<Node*> World::Writers() {
+  std::vector<Node*> out;
+  if (!writers_.empty()) {
+    for (Node* node : writers_) {
+      if (node->up()) out.push_back(node);
+    }
+    return out;
+  }
+  for (auto& node : nodes_) {
+    if (node->up()) out.push_back(node.get());
+  }
+  return out;
+}
+
+void World::RunFor(int64_t us) {
+  const int64_t end_us = now_us() + us;
+  while (scheduler_.RunNext(end_us)) {
+  }
+}
+
+bool World::RunUntil(int64_t us, int64_t step_us, const std::function<bool()>& done) {
+  const int64_t end_us = now_us() + us;
+  while (now_us() < end_us) {
+    if (done()) return true;
+    RunFor(step_us);
+  }
+  return done();
+}
+
+void World::ProcessFailed(Node& node) {
+  // A failed sync tells nothing about what reached the disk.
+  node.End(EndOfProcess::kPower);
+  if (on_failed) on_failed(node);
+}
+
+void World::DiskChanged(Node& node) { checkers_.DiskChanged(node); }
+
+void World::TickDone(Node& node) {
+  if (check_every_ != 0 && draw_.OneIn(check_every_)) checkers_.CheckNode(node);
+}
+
+void World::Executed(Node& node, Op& op) { checkers_.Executed(node, op); }
+
+void World::Released(Node& node, Op& op) {
+  checkers_.Released(node, op);
+  if (op.done) op.done(op, op.reply);
+}
+
+void World::Reported(Node&, int, const std::string& line) {
+  if (line.find("forked") != std::string::npos || line.find("two contents") != std::string::npos ||
+      line.find("other contents") != std::string::npos || line.find("malformed") != std::string::npos ||
+      line.find("lacks changes") != std::string::npos || line.find("cannot read") != std::string::npos) {
+    throw Violation("a node reports: " + line);
+  }
+  if (line.find("goes on as") != std::string::npos) SOMETIMES(kRenamed);
+  if (line.find("ahead of this one") != std::string::npos) SOMETIMES(kFarClock);
+}
+
+void World::FrameArrived(Node&, uint32_t) {}
+
+uint64_t World::Fingerprint() {
+  std::string text = std::to_string(draw_.Next()) + " " + std::to_string(scheduler_.events()) + " " +
+                     std::to_string(history_.frames()) + " " + std::to_string(network_.bytes());
+  for (auto& node : nodes_) {
+    if (node->up()) text += " " + node->engine().VersionVectorText() + " " + node->engine().DigestText();
+  }
+  return base::ContentHash64(text);
+}
+
+}  // namespace polyarch::sim
