@@ -40,7 +40,9 @@ TEST(Codec, LengthBeyondInputFails) {
   EXPECT_FALSE(reader.ok());
 }
 
-TEST(Crc32c, KnownValue) { EXPECT_EQ(Crc32c("123456789"), 0xe3069283U); }
+TEST(Crc32c, KnownValue) {
+  EXPECT_EQ(Crc32c("123456789"), 0xe3069283U);
+}
 
 TEST(Hash, SlotsAreRedis) {
   EXPECT_EQ(KeySlot("123456789"), 12739);
@@ -60,7 +62,8 @@ TEST(Glob, Patterns) {
   EXPECT_TRUE(GlobMatch("ABC*", "abcd", true));
   EXPECT_FALSE(GlobMatch("?", ""));
   std::string evil;
-  for (int i = 0; i < 500; ++i) evil += "a*";
+  for (int i = 0; i < 500; ++i)
+    evil += "a*";
   EXPECT_FALSE(GlobMatch(evil + "b", std::string(100000, 'a')));
   EXPECT_EQ(GlobLiteralSize("user:*"), 5U);
 }

@@ -1,7 +1,7 @@
 // Bytes in and out. Writers append to a std::string; a Reader walks over foreign bytes and never
-// reads past their end: after the first malformed or missing field `ok()` is false and every further
-// read gives zero or empty, so a decoder may read a whole record and check once. Integers are
-// little-endian or LEB128 varints (at most 10 bytes; a longer or overflowing one is malformed).
+// reads past their end: after the first malformed or missing field `ok()` is false and every
+// further read gives zero or empty, so a decoder may read a whole record and check once. Integers
+// are little-endian or LEB128 varints (at most 10 bytes; a longer or overflowing one is malformed).
 #pragma once
 
 #include <bit>
@@ -14,7 +14,9 @@ namespace polyarch::base {
 
 inline constexpr size_t kVarintBytesMax = 10;
 
-inline void PutFixed8(std::string& out, uint8_t v) { out.push_back(static_cast<char>(v)); }
+inline void PutFixed8(std::string& out, uint8_t v) {
+  out.push_back(static_cast<char>(v));
+}
 void PutFixed32(std::string& out, uint32_t v);
 void PutFixed64(std::string& out, uint64_t v);
 
@@ -28,7 +30,9 @@ inline char* EncodeVarint(char* p, uint64_t v) {
   return p;
 }
 
-inline size_t VarintSize(uint64_t v) { return (static_cast<size_t>(std::bit_width(v | 1)) + 6) / 7; }
+inline size_t VarintSize(uint64_t v) {
+  return (static_cast<size_t>(std::bit_width(v | 1)) + 6) / 7;
+}
 
 inline void PutVarint(std::string& out, uint64_t v) {
   char buffer[kVarintBytesMax];

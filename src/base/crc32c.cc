@@ -1,8 +1,7 @@
 #include "base/crc32c.h"
 
-#include <nmmintrin.h>
-
 #include <cstring>
+#include <nmmintrin.h>
 
 namespace polyarch::base {
 
@@ -18,7 +17,8 @@ uint32_t Crc32c(std::string_view bytes, uint32_t seed) {
     n -= 8;
   }
   auto tail = static_cast<uint32_t>(crc);
-  while (n-- > 0) tail = _mm_crc32_u8(tail, static_cast<uint8_t>(*p++));
+  while (n-- > 0)
+    tail = _mm_crc32_u8(tail, static_cast<uint8_t>(*p++));
   return ~tail;
 }
 

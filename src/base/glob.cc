@@ -87,7 +87,8 @@ size_t GlobLiteralSize(std::string_view pattern) {
     if (pattern[p] == '*' || pattern[p] == '?') continue;
     if (pattern[p] == '\\') ++p;
     if (pattern[p < pattern.size() ? p : p - 1] == '[') {
-      while (p < pattern.size() && pattern[p] != ']') ++p;
+      while (p < pattern.size() && pattern[p] != ']')
+        ++p;
       continue;
     }
     ++count;

@@ -1,11 +1,10 @@
 #include "base/hash.h"
 
 #define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <array>
 #include <bit>
 #include <cstring>
+#include <xxhash.h>
 
 namespace polyarch::base {
 
@@ -44,7 +43,8 @@ constexpr std::array<uint16_t, 256> kCrc16Table = MakeCrc16Table();
 uint16_t Crc16(std::string_view bytes) {
   uint16_t crc = 0;
   for (char c : bytes) {
-    crc = static_cast<uint16_t>((crc << 8) ^ kCrc16Table[((crc >> 8) ^ static_cast<uint8_t>(c)) & 0xff]);
+    crc = static_cast<uint16_t>((crc << 8) ^
+                                kCrc16Table[((crc >> 8) ^ static_cast<uint8_t>(c)) & 0xff]);
   }
   return crc;
 }
@@ -52,8 +52,10 @@ uint16_t Crc16(std::string_view bytes) {
 }  // namespace
 
 uint64_t SipHash13(std::string_view bytes, const SipKey& key) {
-  SipState s{key.k0 ^ 0x736f6d6570736575ULL, key.k1 ^ 0x646f72616e646f6dULL,
-             key.k0 ^ 0x6c7967656e657261ULL, key.k1 ^ 0x7465646279746573ULL};
+  SipState s{key.k0 ^ 0x736f6d6570736575ULL,
+             key.k1 ^ 0x646f72616e646f6dULL,
+             key.k0 ^ 0x6c7967656e657261ULL,
+             key.k1 ^ 0x7465646279746573ULL};
   const char* p = bytes.data();
   size_t n = bytes.size();
   while (n >= 8) {
@@ -66,7 +68,8 @@ uint64_t SipHash13(std::string_view bytes, const SipKey& key) {
     n -= 8;
   }
   uint64_t last = static_cast<uint64_t>(bytes.size()) << 56;
-  for (size_t i = 0; i < n; ++i) last |= static_cast<uint64_t>(static_cast<uint8_t>(p[i])) << (8 * i);
+  for (size_t i = 0; i < n; ++i)
+    last |= static_cast<uint64_t>(static_cast<uint8_t>(p[i])) << (8 * i);
   s.v3 ^= last;
   s.Round();
   s.v0 ^= last;

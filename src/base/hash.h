@@ -1,6 +1,6 @@
 // Hashes, each for one purpose: SipHash-1-3 with a secret key for tables whose keys clients choose
-// (a client cannot make collisions); a 64-bit and a 128-bit content hash (XXH3) for chains of frames
-// and digests of state; CRC-16/XMODEM for Redis Cluster's slots.
+// (a client cannot make collisions); a 64-bit and a 128-bit content hash (XXH3) for chains of
+// frames and digests of state; CRC-16/XMODEM for Redis Cluster's slots.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,8 @@ std::optional<int64_t> ParseInt64(std::string_view text) {
 std::optional<long double> ParseLongDouble(std::string_view text, bool allow_inf) {
   if (text.empty() || text.size() > 256) return std::nullopt;
   for (char c : text) {
-    bool number = (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
+    bool number =
+        (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
     bool infinity = allow_inf && (c == 'i' || c == 'n' || c == 'f' || c == 't' || c == 'y' ||
                                   c == 'I' || c == 'N' || c == 'F' || c == 'T' || c == 'Y');
     if (!number && !infinity) return std::nullopt;
@@ -49,7 +50,8 @@ std::string FormatLongDouble(long double value) {
   int size = std::snprintf(buffer, sizeof buffer, "%.17Lf", value);
   std::string text(buffer, static_cast<size_t>(size));
   if (text.find('.') != std::string::npos) {
-    while (text.back() == '0') text.pop_back();
+    while (text.back() == '0')
+      text.pop_back();
     if (text.back() == '.') text.pop_back();
   }
   return text == "-0" ? "0" : text;

@@ -1,6 +1,6 @@
-// Planted bugs: each is a mistake that a multi-leader database could really hold. They exist only in
-// the build with POLYARCH_PLANTED (preset "planted"), where the simulator switches one on and must
-// find it; in every other build PLANTED(x) is the constant false and leaves no code behind.
+// Planted bugs: each is a mistake that a multi-leader database could really hold. They exist only
+// in the build with POLYARCH_PLANTED (preset "planted"), where the simulator switches one on and
+// must find it; in every other build PLANTED(x) is the constant false and leaves no code behind.
 // docs/TESTING.md lists what each does.
 #pragma once
 
@@ -8,29 +8,29 @@ namespace polyarch::base {
 
 enum class Bug : int {
   kNone,
-  kReuseIncarnation,     // a restarted process goes on with its last origin
-  kNoGate,               // frames are applied without waiting for their deps
-  kSkipDedup,            // a frame that was applied already is applied again
-  kLastWriterByMs,       // ties within a millisecond go to whoever came last
-  kDropConcurrent,       // last-write-wins forgets the loser at once
-  kDeleteAll,            // a remote DEL removes versions that it had not seen
-  kClearAll,             // a clear of a counter clears what it had not seen
-  kLifeAfterPurge,       // a wholly cleared counter goes on with its old life
-  kCountTwice,           // a counter adds the increment instead of taking the total
-  kPurgeAny,             // a cleared counter entry is purged before its origin knows
-  kClaimUndurable,       // a claim counts before it is durable
-  kClaimGossip,          // stability from gossiped vectors instead of claims
-  kExpiryAtOnce,         // expiry versions go with the value instead of after stability
-  kCreateWithoutWipe,    // a creating INCR does not remove the expiry versions it saw
-  kCheckpointVector,     // the checkpoint's vector is taken at its end instead of its start
-  kReplayAll,            // recovery applies effects that a row already reflects
-  kAckBeforeDurable,     // replies leave before the frame is on disk
-  kSubscribeFromZero,    // a moved subscription skips one frame
-  kNoExpiryFlag,         // EXPIRE leaves the flag "never" of what it saw
-  kForgetWait,           // a reply to a read leaves although it saw an undurable write
-  kSkewMoves,            // a far-future stamp advances the local clock
-  kResolveAll,           // CONFLICT RESOLVE replaces versions that are not in its token
-  kTornTail,             // recovery keeps a torn record's bytes
+  kReuseIncarnation,   // a restarted process goes on with its last origin
+  kNoGate,             // frames are applied without waiting for their deps
+  kSkipDedup,          // a frame that was applied already is applied again
+  kLastWriterByMs,     // ties within a millisecond go to whoever came last
+  kDropConcurrent,     // last-write-wins forgets the loser at once
+  kDeleteAll,          // a remote DEL removes versions that it had not seen
+  kClearAll,           // a clear of a counter clears what it had not seen
+  kLifeAfterPurge,     // a wholly cleared counter goes on with its old life
+  kCountTwice,         // a counter adds the increment instead of taking the total
+  kPurgeAny,           // a cleared counter entry is purged before its origin knows
+  kClaimUndurable,     // a claim counts before it is durable
+  kClaimGossip,        // stability from gossiped vectors instead of claims
+  kExpiryAtOnce,       // expiry versions go with the value instead of after stability
+  kCreateWithoutWipe,  // a creating INCR does not remove the expiry versions it saw
+  kCheckpointVector,   // the checkpoint's vector is taken at its end instead of its start
+  kReplayAll,          // recovery applies effects that a row already reflects
+  kAckBeforeDurable,   // replies leave before the frame is on disk
+  kSubscribeFromZero,  // a moved subscription skips one frame
+  kNoExpiryFlag,       // EXPIRE leaves the flag "never" of what it saw
+  kForgetWait,         // a reply to a read leaves although it saw an undurable write
+  kSkewMoves,          // a far-future stamp advances the local clock
+  kResolveAll,         // CONFLICT RESOLVE replaces versions that are not in its token
+  kTornTail,           // recovery keeps a torn record's bytes
   kCount,
 };
 

@@ -17,7 +17,9 @@ class Random {
   }
   // Uniform in [0, bound); 0 if bound is 0.
   uint64_t Below(uint64_t bound) {
-    return bound == 0 ? 0 : static_cast<uint64_t>((static_cast<unsigned __int128>(Next()) * bound) >> 64);
+    return bound == 0
+               ? 0
+               : static_cast<uint64_t>((static_cast<unsigned __int128>(Next()) * bound) >> 64);
   }
   // True with the given chance in percent.
   bool Percent(unsigned chance) { return Below(100) < chance; }

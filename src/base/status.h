@@ -1,6 +1,6 @@
 // Expected failures. Status says whether something worked and, if not, what kind of failure it was
-// (the code, chosen by what the caller does next) and why, in words for a person. Result<T> is a value
-// or a Status. Both are nodiscard: an ignored failure does not compile.
+// (the code, chosen by what the caller does next) and why, in words for a person. Result<T> is a
+// value or a Status. Both are nodiscard: an ignored failure does not compile.
 #pragma once
 
 #include <optional>
@@ -40,15 +40,23 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
-inline Status Invalid(std::string m) { return {Code::kInvalid, std::move(m)}; }
-inline Status NotFound(std::string m) { return {Code::kNotFound, std::move(m)}; }
-inline Status Corrupt(std::string m) { return {Code::kCorrupt, std::move(m)}; }
-inline Status IoError(std::string m) { return {Code::kIo, std::move(m)}; }
+inline Status Invalid(std::string m) {
+  return {Code::kInvalid, std::move(m)};
+}
+inline Status NotFound(std::string m) {
+  return {Code::kNotFound, std::move(m)};
+}
+inline Status Corrupt(std::string m) {
+  return {Code::kCorrupt, std::move(m)};
+}
+inline Status IoError(std::string m) {
+  return {Code::kIo, std::move(m)};
+}
 
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                      // NOLINT: a value is a result
+  Result(T value) : value_(std::move(value)) {}  // NOLINT: a value is a result
   Result(Status status) : status_(std::move(status)) { CHECK(!status_.ok()); }  // NOLINT
 
   bool ok() const { return value_.has_value(); }

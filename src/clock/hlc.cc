@@ -27,7 +27,9 @@ uint64_t HlcClock::LeaseWanted(int64_t wall_ms) {
   return asked_ms_;
 }
 
-void HlcClock::LeaseGranted(uint64_t lease_ms) { lease_ms_ = std::max(lease_ms_, lease_ms); }
+void HlcClock::LeaseGranted(uint64_t lease_ms) {
+  lease_ms_ = std::max(lease_ms_, lease_ms);
+}
 
 void HlcClock::Start(uint64_t lease_ms) {
   last_ = std::max(last_, Hlc::FromMs(lease_ms));

@@ -1,11 +1,11 @@
-// Hybrid logical clock (Kulkarni et al. 2014, "Logical Physical Clocks"): 48 bits of milliseconds and
-// 16 bits of counter. It orders *concurrent* writes for last-write-wins and for display; it never
-// decides whether they are concurrent (version vectors do).
+// Hybrid logical clock (Kulkarni et al. 2014, "Logical Physical Clocks"): 48 bits of milliseconds
+// and 16 bits of counter. It orders *concurrent* writes for last-write-wins and for display; it
+// never decides whether they are concurrent (version vectors do).
 //
 // A clock is given the wall time with each call and never reads one. It never goes back within a
-// process; across restarts it is bound by a lease: the largest value it may issue is on disk before it
-// is issued (HlcClock::lease_wanted), and a new process starts from that bound. A wall clock that
-// jumps forward beyond the lease advances only to the bound until the new lease is durable.
+// process; across restarts it is bound by a lease: the largest value it may issue is on disk before
+// it is issued (HlcClock::lease_wanted), and a new process starts from that bound. A wall clock
+// that jumps forward beyond the lease advances only to the bound until the new lease is durable.
 #pragma once
 
 #include <compare>
@@ -26,8 +26,8 @@ class HlcClock {
   // The next stamp: above every stamp issued or observed before.
   Hlc Next(int64_t wall_ms);
 
-  // A stamp that came with a remote change. Beyond wall + skew_max_ms it does not advance this clock
-  // (a single bad clock must not drag everybody's along); returns false then, for an alarm.
+  // A stamp that came with a remote change. Beyond wall + skew_max_ms it does not advance this
+  // clock (a single bad clock must not drag everybody's along); returns false then, for an alarm.
   bool Observe(Hlc remote, int64_t wall_ms, int64_t skew_max_ms);
 
   // The bound to persist, or 0 if the present lease reaches far enough. Asks again only when the
@@ -46,8 +46,8 @@ class HlcClock {
 
  private:
   Hlc last_;
-  uint64_t lease_ms_ = 0;   // durable
-  uint64_t asked_ms_ = 0;   // asked for
+  uint64_t lease_ms_ = 0;  // durable
+  uint64_t asked_ms_ = 0;  // asked for
 };
 
 }  // namespace polyarch::clock

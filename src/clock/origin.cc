@@ -7,7 +7,8 @@ namespace polyarch::clock {
 std::string Origin::ToString() const {
   char hex[17];
   static constexpr char kDigits[] = "0123456789abcdef";
-  for (int i = 0; i < 16; ++i) hex[i] = kDigits[(incarnation >> (60 - 4 * i)) & 15];
+  for (int i = 0; i < 16; ++i)
+    hex[i] = kDigits[(incarnation >> (60 - 4 * i)) & 15];
   return leader + "." + std::string(hex, 16);
 }
 

@@ -1,6 +1,7 @@
-// Who wrote: an Origin is (leader, incarnation), the incarnation being a random number that a process
-// draws before its first write. An OriginTable gives each origin that this node has heard of a small
-// index, for this node only; a Dot packs that index and a sequence into 8 bytes and names one change.
+// Who wrote: an Origin is (leader, incarnation), the incarnation being a random number that a
+// process draws before its first write. An OriginTable gives each origin that this node has heard
+// of a small index, for this node only; a Dot packs that index and a sequence into 8 bytes and
+// names one change.
 //
 // Indices are dense from 0, never reused, and stable across restarts (the table is checkpointed in
 // order). Everything that leaves the node (wire, digest, tokens) uses the global Origin instead.
@@ -29,7 +30,9 @@ struct Origin {
 enum class OriginIndex : uint16_t {};
 inline constexpr OriginIndex kNoOrigin{0xffff};
 inline constexpr size_t kOriginsMax = 0xfff0;
-inline size_t IndexOf(OriginIndex o) { return static_cast<size_t>(o); }
+inline size_t IndexOf(OriginIndex o) {
+  return static_cast<size_t>(o);
+}
 
 // One change: which origin, and its sequence (dense from 1; 48 bits).
 class Dot {

@@ -33,7 +33,8 @@ void VersionVector::Meet(const VersionVector& other) {
 std::string VersionVector::ToString(const OriginTable& origins) const {
   std::vector<std::pair<Origin, uint64_t>> entries;
   for (size_t i = 0; i < sequences_.size(); ++i) {
-    if (sequences_[i] != 0) entries.emplace_back(origins.Get(static_cast<OriginIndex>(i)), sequences_[i]);
+    if (sequences_[i] != 0)
+      entries.emplace_back(origins.Get(static_cast<OriginIndex>(i)), sequences_[i]);
   }
   std::sort(entries.begin(), entries.end());
   std::string text;

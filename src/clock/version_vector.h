@@ -1,5 +1,6 @@
-// A version vector: per origin the highest sequence applied. Since sequences are applied without gaps
-// it stands for an exact set of dots. Indexed by this node's OriginIndex; a missing entry is 0.
+// A version vector: per origin the highest sequence applied. Since sequences are applied without
+// gaps it stands for an exact set of dots. Indexed by this node's OriginIndex; a missing entry is
+// 0.
 #pragma once
 
 #include <cstdint>

@@ -61,7 +61,9 @@ void ClientSetinfo(Context& c) {
   c.reply.Ok();
 }
 
-void ClientId(Context& c) { c.reply.Integer(static_cast<int64_t>(c.client.id)); }
+void ClientId(Context& c) {
+  c.reply.Integer(static_cast<int64_t>(c.client.id));
+}
 
 // One line of CLIENT LIST: what Redis shows, as far as it exists here.
 std::string ClientLine(Context& c, const Client& client) {
@@ -97,7 +99,9 @@ std::string ClientLine(Context& c, const Client& client) {
   return line;
 }
 
-void ClientInfo(Context& c) { c.reply.Verbatim(ClientLine(c, c.client)); }
+void ClientInfo(Context& c) {
+  c.reply.Verbatim(ClientLine(c, c.client));
+}
 
 // The kinds that Redis knows; all clients here are normal ones. False: no such kind.
 bool ReadClientType(Context& c, std::string_view word, bool& matches_all) {
@@ -134,7 +138,8 @@ void ClientList(Context& c) {
   });
   std::sort(lines.begin(), lines.end());
   std::string text;
-  for (const auto& [id, line] : lines) text += line;
+  for (const auto& [id, line] : lines)
+    text += line;
   c.reply.Verbatim(text);
 }
 
@@ -196,7 +201,8 @@ int64_t KillClients(Context& c, const KillFilter& filter) {
     &client == &c.client ? self = true : (ids.push_back(client.id), true);
   });
   int64_t killed = 0;
-  for (uint64_t id : ids) killed += c.server.KillClient(id) ? 1 : 0;
+  for (uint64_t id : ids)
+    killed += c.server.KillClient(id) ? 1 : 0;
   if (self) c.close = true;
   return killed + (self ? 1 : 0);
 }
@@ -223,65 +229,139 @@ void SetSwitch(Context& c, bool& value) {
   c.reply.Ok();
 }
 
-void ClientNoEvict(Context& c) { SetSwitch(c, c.client.no_evict); }
-void ClientNoTouch(Context& c) { SetSwitch(c, c.client.no_touch); }
+void ClientNoEvict(Context& c) {
+  SetSwitch(c, c.client.no_evict);
+}
+void ClientNoTouch(Context& c) {
+  SetSwitch(c, c.client.no_touch);
+}
 
 }  // namespace
 
 void AddClientFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "client", .arity = -2, .categories = "@slow",
-       .summary = "Looks after client connections", .since = "2.4.0", .group = "connection",
+      {.name = "client",
+       .arity = -2,
+       .categories = "@slow",
+       .summary = "Looks after client connections",
+       .since = "2.4.0",
+       .group = "connection",
        .complexity = "Depends on the subcommand"},
-      {.name = "client|setname", .arity = 3, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientSetname,
-       .summary = "Names the connection", .since = "2.6.9", .group = "connection",
-       .complexity = "O(1)", .syntax = "connection-name"},
-      {.name = "client|getname", .arity = 2, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientGetname,
-       .summary = "Returns the name of the connection", .since = "2.6.9", .group = "connection",
+      {.name = "client|setname",
+       .arity = 3,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientSetname,
+       .summary = "Names the connection",
+       .since = "2.6.9",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "connection-name"},
+      {.name = "client|getname",
+       .arity = 2,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientGetname,
+       .summary = "Returns the name of the connection",
+       .since = "2.6.9",
+       .group = "connection",
        .complexity = "O(1)"},
-      {.name = "client|setinfo", .arity = 4, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientSetinfo,
-       .summary = "Notes the library that the client uses", .since = "7.2.0", .group = "connection",
-       .complexity = "O(1)", .syntax = "attr:(LIB-NAME libname|LIB-VER libver)"},
-      {.name = "client|id", .arity = 2, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientId,
-       .summary = "Returns the id of the connection", .since = "5.0.0", .group = "connection",
+      {.name = "client|setinfo",
+       .arity = 4,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientSetinfo,
+       .summary = "Notes the library that the client uses",
+       .since = "7.2.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "attr:(LIB-NAME libname|LIB-VER libver)"},
+      {.name = "client|id",
+       .arity = 2,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientId,
+       .summary = "Returns the id of the connection",
+       .since = "5.0.0",
+       .group = "connection",
        .complexity = "O(1)"},
-      {.name = "client|list", .arity = -2, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous @connection", .handler = ClientList,
-       .summary = "Lists the connections", .since = "2.4.0", .group = "connection",
+      {.name = "client|list",
+       .arity = -2,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection",
+       .handler = ClientList,
+       .summary = "Lists the connections",
+       .since = "2.4.0",
+       .group = "connection",
        .complexity = "O(N) where N is the number of connections",
        .syntax = "TYPE normal_master_replica_pubsub:(NORMAL|MASTER|REPLICA|PUBSUB)?@5.0.0 ID "
-                 "id:{client-id:integer*}?@6.2.0", .tips = "nondeterministic_output"},
-      {.name = "client|info", .arity = 2, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientInfo,
-       .summary = "Describes the connection", .since = "6.2.0", .group = "connection",
-       .complexity = "O(1)", .tips = "nondeterministic_output"},
-      {.name = "client|kill", .arity = -3, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous @connection", .handler = ClientKill,
-       .summary = "Closes connections", .since = "2.4.0", .group = "connection",
+                 "id:{client-id:integer*}?@6.2.0",
+       .tips = "nondeterministic_output"},
+      {.name = "client|info",
+       .arity = 2,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientInfo,
+       .summary = "Describes the connection",
+       .since = "6.2.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .tips = "nondeterministic_output"},
+      {.name = "client|kill",
+       .arity = -3,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection",
+       .handler = ClientKill,
+       .summary = "Closes connections",
+       .since = "2.4.0",
+       .group = "connection",
        .complexity = "O(N) where N is the number of connections",
        .syntax = "filter:(ip:port~2.8.12|new-format:(ID client-id:integer?@2.8.12|TYPE "
-                 "normal_master_slave_pubsub:(NORMAL|MASTER@3.2.0|SLAVE|REPLICA@5.0.0|PUBSUB)?@2.8.12|USER "
+                 "normal_master_slave_pubsub:(NORMAL|MASTER@3.2.0|SLAVE|REPLICA@5.0.0|PUBSUB)?@2.8."
+                 "12|USER "
                  "username?|ADDR ip:port?|LADDR ip:port?@6.2.0|SKIPME yes/no?)*)"},
-      {.name = "client|reply", .arity = 3, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientReply,
-       .summary = "Turns replies to this connection on or off", .since = "3.2.0",
-       .group = "connection", .complexity = "O(1)", .syntax = "on_off_skip:(ON|OFF|SKIP)"},
-      {.name = "client|no-evict", .arity = 3, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous @connection", .handler = ClientNoEvict,
-       .summary = "Exempts the connection from eviction", .since = "7.0.0", .group = "connection",
-       .complexity = "O(1)", .syntax = "enabled:(ON|OFF)"},
-      {.name = "client|no-touch", .arity = 3, .flags = kNoScript | kLoading | kStale,
-       .categories = "@slow @connection", .handler = ClientNoTouch,
-       .summary = "Keeps reads of this connection from counting as use", .since = "7.2.0",
-       .group = "connection", .complexity = "O(1)", .syntax = "enabled:(ON|OFF)"},
-      {.name = "client|help", .arity = 2, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = ContainerHelp, .summary = "Print this help",
-       .since = "5.0.0", .group = "connection", .complexity = "O(1)"},
+      {.name = "client|reply",
+       .arity = 3,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientReply,
+       .summary = "Turns replies to this connection on or off",
+       .since = "3.2.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "on_off_skip:(ON|OFF|SKIP)"},
+      {.name = "client|no-evict",
+       .arity = 3,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection",
+       .handler = ClientNoEvict,
+       .summary = "Exempts the connection from eviction",
+       .since = "7.0.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "enabled:(ON|OFF)"},
+      {.name = "client|no-touch",
+       .arity = 3,
+       .flags = kNoScript | kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ClientNoTouch,
+       .summary = "Keeps reads of this connection from counting as use",
+       .since = "7.2.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "enabled:(ON|OFF)"},
+      {.name = "client|help",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ContainerHelp,
+       .summary = "Print this help",
+       .since = "5.0.0",
+       .group = "connection",
+       .complexity = "O(1)"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

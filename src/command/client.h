@@ -9,10 +9,10 @@ namespace polyarch::command {
 
 struct Client {
   uint64_t id = 0;
-  std::string address;        // "127.0.0.1:50000"
+  std::string address;  // "127.0.0.1:50000"
   std::string local_address;
-  std::string name;           // CLIENT SETNAME
-  std::string library_name;   // CLIENT SETINFO
+  std::string name;          // CLIENT SETNAME
+  std::string library_name;  // CLIENT SETINFO
   std::string library_version;
   std::string user = "default";
   std::string_view last_command;  // "config|get": a row's name, so it lives for ever
@@ -23,8 +23,8 @@ struct Client {
   bool no_touch = false;
   enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext } reply_mode = ReplyMode::kOn;
   int64_t created_ms = 0;
-  int64_t active_ms = 0;      // of the last command
-  uint64_t ticket = 0;        // what a suspended command waits for; 0: none
+  int64_t active_ms = 0;  // of the last command
+  uint64_t ticket = 0;    // what a suspended command waits for; 0: none
 };
 
 }  // namespace polyarch::command

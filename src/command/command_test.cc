@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include "command/command_test_env.h"
 #include "command/docs.h"
@@ -93,7 +93,8 @@ TEST(Table, KeyIndices) {
 // ---- the notation of arguments
 
 TEST(Syntax, Reads) {
-  auto list = ParseSyntax("key:key ip:port?* EX seconds:integer@2.6 GET? c:(NX|XX a)?~1 b:{x y:double}+");
+  auto list =
+      ParseSyntax("key:key ip:port?* EX seconds:integer@2.6 GET? c:(NX|XX a)?~1 b:{x y:double}+");
   ASSERT_EQ(list.size(), 6U);
   EXPECT_EQ(list[0].type, "key");
   EXPECT_EQ(list[1].name, "ip:port");
@@ -126,7 +127,8 @@ TEST(Dispatch, NothingBeforeAuthentication) {
   Client& client = node.Connect();
   EXPECT_EQ(node.Ask(client, {"GET", "k"}), "-NOAUTH Authentication required.");
   EXPECT_EQ(node.Ask(client, {"PING"}), "-NOAUTH Authentication required.");
-  EXPECT_EQ(node.Ask(client, {"NOSUCH"}), "-ERR unknown command 'NOSUCH', with args beginning with: ");
+  EXPECT_EQ(node.Ask(client, {"NOSUCH"}),
+            "-ERR unknown command 'NOSUCH', with args beginning with: ");
   EXPECT_TRUE(node.Ask(client, {"HELLO", "3"}).starts_with("-NOAUTH HELLO must be called"));
   EXPECT_EQ(client.protocol, 2);
   EXPECT_EQ(node.Ask(client, {"AUTH", "wrong"}),
@@ -137,8 +139,10 @@ TEST(Dispatch, NothingBeforeAuthentication) {
   EXPECT_EQ(node.Ask(client, {"GET", "k"}), "null");
   EXPECT_EQ(node.Ask(client, {"RESET"}), "+RESET");
   EXPECT_EQ(node.Ask(client, {"GET", "k"}), "-NOAUTH Authentication required.");
-  std::string hello = node.Ask(client, {"HELLO", "3", "AUTH", "default", "secret", "SETNAME", "me"});
-  EXPECT_TRUE(hello.starts_with("{\"server\": \"redis\", \"version\": \"7.0.15\", \"proto\": 3")) << hello;
+  std::string hello =
+      node.Ask(client, {"HELLO", "3", "AUTH", "default", "secret", "SETNAME", "me"});
+  EXPECT_TRUE(hello.starts_with("{\"server\": \"redis\", \"version\": \"7.0.15\", \"proto\": 3"))
+      << hello;
   EXPECT_EQ(client.name, "me");
 }
 
@@ -233,8 +237,12 @@ TEST(Writes, AcceptedOnesAlwaysWrite) {
   node.Ask({"PERSIST", "k"});
   node.Ask({"EXPIRE", "k", "-1"});
   EXPECT_EQ(node.sink.effects,
-            (std::vector{EffectKind::kPut, EffectKind::kPut, EffectKind::kIncrement,
-                         EffectKind::kExpire, EffectKind::kExpire, EffectKind::kExpire,
+            (std::vector{EffectKind::kPut,
+                         EffectKind::kPut,
+                         EffectKind::kIncrement,
+                         EffectKind::kExpire,
+                         EffectKind::kExpire,
+                         EffectKind::kExpire,
                          EffectKind::kWipe}));
 }
 
@@ -417,8 +425,9 @@ TEST(Server, InfoHasSections) {
 
 TEST(Config, SetIsAllOrNothing) {
   TestNode node;
-  EXPECT_EQ(node.Ask({"CONFIG", "SET", "maxmemory", "1", "timeout", "bad"}),
-            "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be good");
+  EXPECT_EQ(
+      node.Ask({"CONFIG", "SET", "maxmemory", "1", "timeout", "bad"}),
+      "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be good");
   EXPECT_EQ(node.Ask({"CONFIG", "GET", "maxmemory", "time*"}),
             "[\"maxmemory\", \"0\", \"timeout\", \"0\"]");
   EXPECT_EQ(node.Ask({"CONFIG", "SET", "maxmemory", "1", "TIMEOUT", "2"}), "+OK");
@@ -428,8 +437,9 @@ TEST(Config, SetIsAllOrNothing) {
             "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'");
   EXPECT_EQ(node.Ask({"CONFIG", "SET", "*", "1"}),
             "-ERR Unknown option or number of arguments for CONFIG SET - '*'");
-  EXPECT_EQ(node.Ask({"CONFIG", "SET", "timeout", "1", "timeout", "2"}),
-            "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter");
+  EXPECT_EQ(
+      node.Ask({"CONFIG", "SET", "timeout", "1", "timeout", "2"}),
+      "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter");
 }
 
 TEST(Clients, ListAndKill) {
@@ -469,10 +479,26 @@ TEST(Clients, HelpNamesEverySubcommand) {
 TEST(Hostile, StrangeArgumentsGetOneReply) {
   TestNode node;
   const std::string nul("a\0b", 3);
-  const std::vector<std::string_view> words = {
-      "",    "0",   "-1",  "9223372036854775807", "-9223372036854775808", "9223372036854775808",
-      "nan", "inf", nul,   "\r\n+OK\r\n",         "get",                  "EX",
-      "XX",  "1e400", "*", "[", "\\", "KEEPTTL",  "DB", "\xff\xfe"};
+  const std::vector<std::string_view> words = {"",
+                                               "0",
+                                               "-1",
+                                               "9223372036854775807",
+                                               "-9223372036854775808",
+                                               "9223372036854775808",
+                                               "nan",
+                                               "inf",
+                                               nul,
+                                               "\r\n+OK\r\n",
+                                               "get",
+                                               "EX",
+                                               "XX",
+                                               "1e400",
+                                               "*",
+                                               "[",
+                                               "\\",
+                                               "KEEPTTL",
+                                               "DB",
+                                               "\xff\xfe"};
   uint64_t state = 1;
   auto next = [&state](size_t bound) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -485,7 +511,8 @@ TEST(Hostile, StrangeArgumentsGetOneReply) {
       size_t bar = row.name.find('|');
       args.push_back(row.name.substr(0, bar));
       if (bar != std::string_view::npos) args.push_back(row.name.substr(bar + 1));
-      for (size_t extra = next(7); extra > 0; --extra) args.push_back(words[next(words.size())]);
+      for (size_t extra = next(7); extra > 0; --extra)
+        args.push_back(words[next(words.size())]);
       size_t replies = node.Run(*node.server.clients[0], args).size();
       EXPECT_EQ(replies, node.last_suspended || node.last_close ? 0U : 1U) << row.name;
     }

@@ -41,7 +41,9 @@ class FakeSink : public keyspace::ChangeSink {
 
 class FakeCluster : public ClusterHost {
  public:
-  FakeCluster(const conflict::PolicyTable& policies, const clock::OriginTable& origins, FakeSink& sink)
+  FakeCluster(const conflict::PolicyTable& policies,
+              const clock::OriginTable& origins,
+              FakeSink& sink)
       : policies_(policies), origins_(origins), sink_(sink) {}
 
   const std::string& leader_id() const override { return leader_id_; }
@@ -96,7 +98,8 @@ class FakeCluster : public ClusterHost {
 class FakeServer : public ServerHost {
  public:
   void ForEachClient(const std::function<void(Client&)>& visit) override {
-    for (const auto& client : clients) visit(*client);
+    for (const auto& client : clients)
+      visit(*client);
   }
   bool KillClient(uint64_t id) override {
     return std::erase_if(clients, [id](const auto& client) { return client->id == id; }) != 0;

@@ -1,4 +1,5 @@
-// CONFIG and INFO: the process's parameters and numbers. The host knows them; here they get their form.
+// CONFIG and INFO: the process's parameters and numbers. The host knows them; here they get their
+// form.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -53,8 +54,9 @@ bool ReadPresent(Context& c, Parameters& present) {
       ReplyUnknownParameter(c, c.args[i]);
       return false;
     }
-    bool twice = std::any_of(present.begin(), present.end(),
-                             [&](const auto& parameter) { return parameter.first == name; });
+    bool twice = std::any_of(present.begin(), present.end(), [&](const auto& parameter) {
+      return parameter.first == name;
+    });
     if (twice) {
       ReplySetFailed(c, c.args[i], "duplicate parameter");
       return false;
@@ -86,7 +88,8 @@ void ConfigResetstat(Context& c) {
 }
 
 void ConfigRewrite(Context& c) {
-  c.reply.Error("ERR CONFIG REWRITE is not supported; write the parameter into the configuration file");
+  c.reply.Error(
+      "ERR CONFIG REWRITE is not supported; write the parameter into the configuration file");
 }
 
 // ---- INFO
@@ -107,13 +110,27 @@ void InfoServer(Context& c, std::string& out) {
   out.append("redis_mode:standalone\n");
   c.server.InfoSection("server", out);
 }
-void InfoClients(Context& c, std::string& out) { c.server.InfoSection("clients", out); }
-void InfoMemory(Context& c, std::string& out) { c.server.InfoSection("memory", out); }
-void InfoPersistence(Context& c, std::string& out) { c.cluster.InfoPersistence(out); }
-void InfoStats(Context& c, std::string& out) { c.server.InfoSection("stats", out); }
-void InfoReplication(Context& c, std::string& out) { c.cluster.InfoReplication(out); }
-void InfoCpu(Context& c, std::string& out) { c.server.InfoSection("cpu", out); }
-void InfoCluster(Context&, std::string& out) { out.append("cluster_enabled:0\n"); }
+void InfoClients(Context& c, std::string& out) {
+  c.server.InfoSection("clients", out);
+}
+void InfoMemory(Context& c, std::string& out) {
+  c.server.InfoSection("memory", out);
+}
+void InfoPersistence(Context& c, std::string& out) {
+  c.cluster.InfoPersistence(out);
+}
+void InfoStats(Context& c, std::string& out) {
+  c.server.InfoSection("stats", out);
+}
+void InfoReplication(Context& c, std::string& out) {
+  c.cluster.InfoReplication(out);
+}
+void InfoCpu(Context& c, std::string& out) {
+  c.server.InfoSection("cpu", out);
+}
+void InfoCluster(Context&, std::string& out) {
+  out.append("cluster_enabled:0\n");
+}
 void InfoKeyspace(Context& c, std::string& out) {
   for (uint8_t db = 0; db < kDatabases; ++db) {
     size_t keys = c.keys.Size(db);
@@ -165,36 +182,76 @@ void Info(Context& c) {
 }  // namespace
 
 void AddConfigFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "config", .arity = -2, .categories = "@slow",
-       .summary = "Reads and changes parameters of the server", .since = "2.0.0", .group = "server",
+      {.name = "config",
+       .arity = -2,
+       .categories = "@slow",
+       .summary = "Reads and changes parameters of the server",
+       .since = "2.0.0",
+       .group = "server",
        .complexity = "Depends on the subcommand"},
-      {.name = "config|get", .arity = -3, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = ConfigGet,
-       .summary = "Returns parameters whose names match", .since = "2.0.0", .group = "server",
+      {.name = "config|get",
+       .arity = -3,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = ConfigGet,
+       .summary = "Returns parameters whose names match",
+       .since = "2.0.0",
+       .group = "server",
        .complexity = "O(N) where N is the number of parameters",
        .syntax = "parameter:{parameter}*"},
-      {.name = "config|set", .arity = -4, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = ConfigSet,
-       .summary = "Sets parameters, all of them or none", .since = "2.0.0", .group = "server",
+      {.name = "config|set",
+       .arity = -4,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = ConfigSet,
+       .summary = "Sets parameters, all of them or none",
+       .since = "2.0.0",
+       .group = "server",
        .complexity = "O(N) where N is the number of parameters",
        .syntax = "parameter_value:{parameter value}*",
        .tips = "request_policy:all_nodes response_policy:all_succeeded"},
-      {.name = "config|resetstat", .arity = 2, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = ConfigResetstat,
-       .summary = "Sets the statistics of INFO to zero", .since = "2.0.0", .group = "server",
+      {.name = "config|resetstat",
+       .arity = 2,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = ConfigResetstat,
+       .summary = "Sets the statistics of INFO to zero",
+       .since = "2.0.0",
+       .group = "server",
        .complexity = "O(1)"},
-      {.name = "config|rewrite", .arity = 2, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = ConfigRewrite,
-       .summary = "Not supported", .since = "2.8.0", .group = "server", .complexity = "O(1)"},
-      {.name = "config|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
-       .handler = ContainerHelp, .summary = "Print this help", .since = "5.0.0", .group = "server",
+      {.name = "config|rewrite",
+       .arity = 2,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = ConfigRewrite,
+       .summary = "Not supported",
+       .since = "2.8.0",
+       .group = "server",
        .complexity = "O(1)"},
-      {.name = "info", .arity = -1, .flags = kLoading | kStale, .categories = "@slow @dangerous",
-       .handler = Info, .summary = "Returns numbers about the server, in sections",
-       .since = "1.0.0", .group = "server", .complexity = "O(1)", .syntax = "section?*",
+      {.name = "config|help",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = "@slow",
+       .handler = ContainerHelp,
+       .summary = "Print this help",
+       .since = "5.0.0",
+       .group = "server",
+       .complexity = "O(1)"},
+      {.name = "info",
+       .arity = -1,
+       .flags = kLoading | kStale,
+       .categories = "@slow @dangerous",
+       .handler = Info,
+       .summary = "Returns numbers about the server, in sections",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .syntax = "section?*",
        .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

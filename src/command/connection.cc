@@ -16,7 +16,9 @@ void Ping(Context& c) {
   c.count() == 1 ? c.reply.Simple("PONG") : c.reply.Bulk(c.args[1]);
 }
 
-void Echo(Context& c) { c.reply.Bulk(c.args[1]); }
+void Echo(Context& c) {
+  c.reply.Bulk(c.args[1]);
+}
 
 // The only user is "default" until there are ACLs.
 bool Authenticate(Context& c, std::string_view user, std::string_view password) {
@@ -92,7 +94,8 @@ void ReplyHello(Context& c) {
 void Hello(Context& c) {
   int protocol = c.client.protocol;
   if (c.count() >= 2) {
-    auto asked = ReadInteger(c, c.args[1], "ERR Protocol version is not an integer or out of range");
+    auto asked =
+        ReadInteger(c, c.args[1], "ERR Protocol version is not an integer or out of range");
     if (!asked) return;
     if (*asked < 2 || *asked > 3) return c.reply.Error("NOPROTO unsupported protocol version");
     protocol = static_cast<int>(*asked);
@@ -138,40 +141,80 @@ void Reset(Context& c) {
 }  // namespace
 
 void AddConnectionFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "ping", .arity = -1, .flags = kFast, .categories = "@fast @connection",
-       .handler = Ping, .summary = "Answers PONG, or the message", .since = "1.0.0",
-       .group = "connection", .complexity = "O(1)", .syntax = "message?",
+      {.name = "ping",
+       .arity = -1,
+       .flags = kFast,
+       .categories = "@fast @connection",
+       .handler = Ping,
+       .summary = "Answers PONG, or the message",
+       .since = "1.0.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "message?",
        .tips = "request_policy:all_shards response_policy:all_succeeded"},
-      {.name = "echo", .arity = 2, .flags = kLoading | kStale | kFast,
-       .categories = "@fast @connection", .handler = Echo, .summary = "Answers the message",
-       .since = "1.0.0", .group = "connection", .complexity = "O(1)", .syntax = "message"},
-      {.name = "auth", .arity = -2,
+      {.name = "echo",
+       .arity = 2,
+       .flags = kLoading | kStale | kFast,
+       .categories = "@fast @connection",
+       .handler = Echo,
+       .summary = "Answers the message",
+       .since = "1.0.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "message"},
+      {.name = "auth",
+       .arity = -2,
        .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy,
-       .categories = "@fast @connection", .handler = Auth,
-       .summary = "Authenticates the connection", .since = "1.0.0", .group = "connection",
-       .complexity = "O(1)", .syntax = "username?@6.0.0 password"},
-      {.name = "hello", .arity = -1,
+       .categories = "@fast @connection",
+       .handler = Auth,
+       .summary = "Authenticates the connection",
+       .since = "1.0.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "username?@6.0.0 password"},
+      {.name = "hello",
+       .arity = -1,
        .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy,
-       .categories = "@fast @connection", .handler = Hello,
-       .summary = "Begins a connection: protocol, authentication, name", .since = "6.0.0",
-       .group = "connection", .complexity = "O(1)",
+       .categories = "@fast @connection",
+       .handler = Hello,
+       .summary = "Begins a connection: protocol, authentication, name",
+       .since = "6.0.0",
+       .group = "connection",
+       .complexity = "O(1)",
        .syntax = "arguments:{protover:integer AUTH username_password:{username password}? "
                  "SETNAME clientname?}?"},
-      {.name = "select", .arity = 2, .flags = kLoading | kStale | kFast,
-       .categories = "@fast @connection", .handler = Select,
-       .summary = "Chooses the database of the connection", .since = "1.0.0", .group = "connection",
-       .complexity = "O(1)", .syntax = "index:integer"},
-      {.name = "quit", .arity = -1,
+      {.name = "select",
+       .arity = 2,
+       .flags = kLoading | kStale | kFast,
+       .categories = "@fast @connection",
+       .handler = Select,
+       .summary = "Chooses the database of the connection",
+       .since = "1.0.0",
+       .group = "connection",
+       .complexity = "O(1)",
+       .syntax = "index:integer"},
+      {.name = "quit",
+       .arity = -1,
        .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy,
-       .categories = "@fast @connection", .handler = Quit, .summary = "Closes the connection",
-       .since = "1.0.0", .group = "connection", .complexity = "O(1)"},
-      {.name = "reset", .arity = 1,
+       .categories = "@fast @connection",
+       .handler = Quit,
+       .summary = "Closes the connection",
+       .since = "1.0.0",
+       .group = "connection",
+       .complexity = "O(1)"},
+      {.name = "reset",
+       .arity = 1,
        .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy,
-       .categories = "@fast @connection", .handler = Reset,
-       .summary = "Sets the connection back to how it began", .since = "6.2.0",
-       .group = "connection", .complexity = "O(1)"},
+       .categories = "@fast @connection",
+       .handler = Reset,
+       .summary = "Sets the connection back to how it began",
+       .since = "6.2.0",
+       .group = "connection",
+       .complexity = "O(1)"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

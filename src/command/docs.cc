@@ -12,10 +12,12 @@ namespace {
 constexpr std::string_view kPureToken = "pure-token";
 constexpr std::string_view kOneOf = "oneof";
 constexpr std::string_view kBlock = "block";
-constexpr std::array<std::string_view, 5> kTypes = {"key", "integer", "double", "pattern",
-                                                    "unix-time"};
+constexpr std::array<std::string_view, 5> kTypes = {
+    "key", "integer", "double", "pattern", "unix-time"};
 
-bool IsUpper(char c) { return c >= 'A' && c <= 'Z'; }
+bool IsUpper(char c) {
+  return c >= 'A' && c <= 'Z';
+}
 
 class SyntaxParser {
  public:
@@ -26,7 +28,8 @@ class SyntaxParser {
     std::vector<Argument> list;
     if (text_.empty()) return list;
     list.push_back(One());
-    while (Take(separator)) list.push_back(One());
+    while (Take(separator))
+      list.push_back(One());
     close == '\0' ? CHECK(text_.empty()) : CHECK(Take(close));
     return list;
   }
@@ -102,7 +105,9 @@ class SyntaxParser {
 
 // ---- for people
 
-void AppendUsage(const std::vector<Argument>& arguments, std::string_view separator, std::string& out);
+void AppendUsage(const std::vector<Argument>& arguments,
+                 std::string_view separator,
+                 std::string& out);
 
 void AppendUsage(const Argument& a, std::string& out) {
   std::string one(a.token);
@@ -120,7 +125,9 @@ void AppendUsage(const Argument& a, std::string& out) {
   out += a.optional ? "[" + one + "]" : one;
 }
 
-void AppendUsage(const std::vector<Argument>& arguments, std::string_view separator, std::string& out) {
+void AppendUsage(const std::vector<Argument>& arguments,
+                 std::string_view separator,
+                 std::string& out) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (i != 0) out += separator;
     AppendUsage(arguments[i], out);
@@ -138,7 +145,8 @@ class DocsReply {
 
   void List(const std::vector<Argument>& arguments) {
     reply_.Array(arguments.size());
-    for (const Argument& a : arguments) One(a);
+    for (const Argument& a : arguments)
+      One(a);
   }
 
  private:
@@ -233,8 +241,7 @@ void ContainerHelp(Context& c) {
   std::string container = ToLower(c.args[0]);
   std::vector<const Row*> subcommands = Table::Instance().Subcommands(container);
   c.reply.Array(1 + 2 * subcommands.size());
-  c.reply.Simple(ToUpper(container) +
-                 " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+  c.reply.Simple(ToUpper(container) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
   for (const Row* sub : subcommands) {
     std::string usage = ToUpper(sub->name.substr(container.size() + 1));
     if (!sub->syntax.empty()) usage += ' ' + Usage(sub->syntax);

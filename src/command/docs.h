@@ -1,5 +1,5 @@
-// Documentation of commands as data: the notation of Row::syntax, and what is made of it (COMMAND DOCS,
-// from which redis-cli takes its hints, and HELP of containers).
+// Documentation of commands as data: the notation of Row::syntax, and what is made of it (COMMAND
+// DOCS, from which redis-cli takes its hints, and HELP of containers).
 //
 //   arguments = argument { " " argument }
 //   argument  = [ TOKEN " " ] name [ ":" type ] marks  |  TOKEN marks
@@ -9,8 +9,9 @@
 //   marks     = [ "?" optional ] [ "*" multiple ] [ "+" token repeated too ]
 //               [ "@" since-version ] [ "~" deprecated-since-version ]
 //
-// A TOKEN is in upper case, a name is not. A name may hold a colon ("ip:port") if no type follows it.
-//   SET: "key:key value condition:(NX|XX)?@2.6.12 GET?@6.2.0 expiration:(EX seconds:integer|KEEPTTL)?"
+// A TOKEN is in upper case, a name is not. A name may hold a colon ("ip:port") if no type follows
+// it.
+//   SET: "key:key value condition:(NX|XX)?@2.6.12 GET?@6.2.0 expiration:(EX seconds:integer|...)?"
 #pragma once
 
 #include <string>

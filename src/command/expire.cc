@@ -60,8 +60,8 @@ void SetExpiry(Context& c, Unit unit, int64_t base_ms, std::string_view command)
   std::optional<int64_t> given = ReadInteger(c, c.args[2]);
   if (!given) return;
   int64_t instant_ms = *given;
-  bool overflow = unit == Unit::kSeconds &&
-                  __builtin_mul_overflow(instant_ms, int64_t{1000}, &instant_ms);
+  bool overflow =
+      unit == Unit::kSeconds && __builtin_mul_overflow(instant_ms, int64_t{1000}, &instant_ms);
   if (overflow || __builtin_add_overflow(instant_ms, base_ms, &instant_ms)) {
     return c.reply.Error("ERR invalid expire time in '" + std::string(command) + "' command");
   }
@@ -73,10 +73,18 @@ void SetExpiry(Context& c, Unit unit, int64_t base_ms, std::string_view command)
   c.reply.Integer(1);
 }
 
-void Expire(Context& c) { SetExpiry(c, Unit::kSeconds, c.now_ms, "expire"); }
-void Pexpire(Context& c) { SetExpiry(c, Unit::kMilliseconds, c.now_ms, "pexpire"); }
-void Expireat(Context& c) { SetExpiry(c, Unit::kSeconds, 0, "expireat"); }
-void Pexpireat(Context& c) { SetExpiry(c, Unit::kMilliseconds, 0, "pexpireat"); }
+void Expire(Context& c) {
+  SetExpiry(c, Unit::kSeconds, c.now_ms, "expire");
+}
+void Pexpire(Context& c) {
+  SetExpiry(c, Unit::kMilliseconds, c.now_ms, "pexpire");
+}
+void Expireat(Context& c) {
+  SetExpiry(c, Unit::kSeconds, 0, "expireat");
+}
+void Pexpireat(Context& c) {
+  SetExpiry(c, Unit::kMilliseconds, 0, "pexpireat");
+}
 
 void Persist(Context& c) {
   KeyRef ref = c.Ref(c.args[1]);
@@ -96,61 +104,136 @@ void ReplyExpiry(Context& c, Unit unit, int64_t base_ms) {
   c.reply.Integer(unit == Unit::kMilliseconds ? ms : ms / 1000 + (ms % 1000 >= 500 ? 1 : 0));
 }
 
-void Ttl(Context& c) { ReplyExpiry(c, Unit::kSeconds, c.now_ms); }
-void Pttl(Context& c) { ReplyExpiry(c, Unit::kMilliseconds, c.now_ms); }
-void Expiretime(Context& c) { ReplyExpiry(c, Unit::kSeconds, 0); }
-void Pexpiretime(Context& c) { ReplyExpiry(c, Unit::kMilliseconds, 0); }
+void Ttl(Context& c) {
+  ReplyExpiry(c, Unit::kSeconds, c.now_ms);
+}
+void Pttl(Context& c) {
+  ReplyExpiry(c, Unit::kMilliseconds, c.now_ms);
+}
+void Expiretime(Context& c) {
+  ReplyExpiry(c, Unit::kSeconds, 0);
+}
+void Pexpiretime(Context& c) {
+  ReplyExpiry(c, Unit::kMilliseconds, 0);
+}
 
 }  // namespace
 
 void AddExpireFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "expire", .arity = -3, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @write @fast", .handler = Expire,
-       .summary = "Lets a key expire after some seconds", .since = "1.0.0", .group = "generic",
-       .complexity = "O(1)", .syntax = "key:key seconds:integer condition:(NX|XX|GT|LT)?@7.0.0",
+      {.name = "expire",
+       .arity = -3,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @write @fast",
+       .handler = Expire,
+       .summary = "Lets a key expire after some seconds",
+       .since = "1.0.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .syntax = "key:key seconds:integer condition:(NX|XX|GT|LT)?@7.0.0",
        .key_access = "RW update"},
-      {.name = "pexpire", .arity = -3, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @write @fast", .handler = Pexpire,
-       .summary = "Lets a key expire after some milliseconds", .since = "2.6.0", .group = "generic",
+      {.name = "pexpire",
+       .arity = -3,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @write @fast",
+       .handler = Pexpire,
+       .summary = "Lets a key expire after some milliseconds",
+       .since = "2.6.0",
+       .group = "generic",
        .complexity = "O(1)",
        .syntax = "key:key milliseconds:integer condition:(NX|XX|GT|LT)?@7.0.0",
        .key_access = "RW update"},
-      {.name = "expireat", .arity = -3, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @write @fast", .handler = Expireat,
-       .summary = "Lets a key expire at a Unix time in seconds", .since = "1.2.0",
-       .group = "generic", .complexity = "O(1)",
+      {.name = "expireat",
+       .arity = -3,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @write @fast",
+       .handler = Expireat,
+       .summary = "Lets a key expire at a Unix time in seconds",
+       .since = "1.2.0",
+       .group = "generic",
+       .complexity = "O(1)",
        .syntax = "key:key unix-time-seconds:unix-time condition:(NX|XX|GT|LT)?@7.0.0",
        .key_access = "RW update"},
-      {.name = "pexpireat", .arity = -3, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @write @fast", .handler = Pexpireat,
-       .summary = "Lets a key expire at a Unix time in milliseconds", .since = "2.6.0",
-       .group = "generic", .complexity = "O(1)",
+      {.name = "pexpireat",
+       .arity = -3,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @write @fast",
+       .handler = Pexpireat,
+       .summary = "Lets a key expire at a Unix time in milliseconds",
+       .since = "2.6.0",
+       .group = "generic",
+       .complexity = "O(1)",
        .syntax = "key:key unix-time-milliseconds:unix-time condition:(NX|XX|GT|LT)?@7.0.0",
        .key_access = "RW update"},
-      {.name = "persist", .arity = 2, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @write @fast", .handler = Persist,
-       .summary = "Removes the expiry of a key", .since = "2.2.0", .group = "generic",
-       .complexity = "O(1)", .syntax = "key:key", .key_access = "RW update"},
-      {.name = "ttl", .arity = 2, .flags = kReadonly | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @read @fast", .handler = Ttl,
-       .summary = "Returns the remaining time of a key in seconds", .since = "1.0.0",
-       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO access",
+      {.name = "persist",
+       .arity = 2,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @write @fast",
+       .handler = Persist,
+       .summary = "Removes the expiry of a key",
+       .since = "2.2.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .syntax = "key:key",
+       .key_access = "RW update"},
+      {.name = "ttl",
+       .arity = 2,
+       .flags = kReadonly | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @read @fast",
+       .handler = Ttl,
+       .summary = "Returns the remaining time of a key in seconds",
+       .since = "1.0.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .syntax = "key:key",
+       .key_access = "RO access",
        .tips = "nondeterministic_output"},
-      {.name = "pttl", .arity = 2, .flags = kReadonly | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @read @fast", .handler = Pttl,
-       .summary = "Returns the remaining time of a key in milliseconds", .since = "2.6.0",
-       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO access",
+      {.name = "pttl",
+       .arity = 2,
+       .flags = kReadonly | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @read @fast",
+       .handler = Pttl,
+       .summary = "Returns the remaining time of a key in milliseconds",
+       .since = "2.6.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .syntax = "key:key",
+       .key_access = "RO access",
        .tips = "nondeterministic_output"},
-      {.name = "expiretime", .arity = 2, .flags = kReadonly | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @read @fast", .handler = Expiretime,
-       .summary = "Returns the Unix time in seconds at which a key expires", .since = "7.0.0",
-       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO access"},
-      {.name = "pexpiretime", .arity = 2, .flags = kReadonly | kFast, .keys = {1, 1, 1},
-       .categories = "@keyspace @read @fast", .handler = Pexpiretime,
-       .summary = "Returns the Unix time in milliseconds at which a key expires", .since = "7.0.0",
-       .group = "generic", .complexity = "O(1)", .syntax = "key:key", .key_access = "RO access"},
+      {.name = "expiretime",
+       .arity = 2,
+       .flags = kReadonly | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @read @fast",
+       .handler = Expiretime,
+       .summary = "Returns the Unix time in seconds at which a key expires",
+       .since = "7.0.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .syntax = "key:key",
+       .key_access = "RO access"},
+      {.name = "pexpiretime",
+       .arity = 2,
+       .flags = kReadonly | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@keyspace @read @fast",
+       .handler = Pexpiretime,
+       .summary = "Returns the Unix time in milliseconds at which a key expires",
+       .since = "7.0.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .syntax = "key:key",
+       .key_access = "RO access"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

@@ -50,14 +50,17 @@ size_t CountWords(std::string_view text) {
 }
 
 void ReplyFlags(resp::Writer& reply, uint32_t flags) {
-  auto known = [flags](const FlagName& f) { return (flags & f.flag) != 0; };
+  auto known = [flags](const FlagName& f) {
+    return (flags & f.flag) != 0;
+  };
   reply.Set(static_cast<size_t>(std::count_if(kFlagNames.begin(), kFlagNames.end(), known)));
   for (const FlagName& f : kFlagNames) {
     if (known(f)) reply.Simple(f.name);
   }
 }
 
-void ReplyKeySpecification(resp::Writer& reply, std::string_view access, int first, int last, int step) {
+void ReplyKeySpecification(
+    resp::Writer& reply, std::string_view access, int first, int last, int step) {
   reply.Map(3);
   reply.Bulk("flags");
   reply.Set(CountWords(access));
@@ -113,16 +116,20 @@ void ReplyInfo(resp::Writer& reply, const Row& row) {
   ForEachWord(row.tips, [&](std::string_view word) { reply.Bulk(word); });
   ReplyKeySpecifications(reply, row);
   subcommands.empty() ? reply.Set(0) : reply.Array(subcommands.size());
-  for (const Row* sub : subcommands) ReplyInfo(reply, *sub);
+  for (const Row* sub : subcommands)
+    ReplyInfo(reply, *sub);
 }
 
 void ReplyAllInfo(Context& c) {
   std::vector<const Row*> commands = Table::Instance().Commands();
   c.reply.Array(commands.size());
-  for (const Row* row : commands) ReplyInfo(c.reply, *row);
+  for (const Row* row : commands)
+    ReplyInfo(c.reply, *row);
 }
 
-void Command(Context& c) { ReplyAllInfo(c); }
+void Command(Context& c) {
+  ReplyAllInfo(c);
+}
 
 void CommandInfo(Context& c) {
   if (c.count() == 2) return ReplyAllInfo(c);
@@ -184,7 +191,8 @@ void CommandList(Context& c) {
     if (listed) names.push_back(row.name);
   }
   c.reply.Array(names.size());
-  for (std::string_view name : names) c.reply.Bulk(name);
+  for (std::string_view name : names)
+    c.reply.Bulk(name);
 }
 
 void CommandGetkeys(Context& c) {
@@ -199,45 +207,88 @@ void CommandGetkeys(Context& c) {
   std::vector<size_t> keys;
   KeyIndices(*row, args, keys);
   c.reply.Array(keys.size());
-  for (size_t i : keys) c.reply.Bulk(args[i]);
+  for (size_t i : keys)
+    c.reply.Bulk(args[i]);
 }
 
 }  // namespace
 
 void AddIntrospectionFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "command", .arity = -1, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = Command, .summary = "Describes the commands",
-       .since = "2.8.13", .group = "server", .complexity = "O(N) where N is the number of commands",
+      {.name = "command",
+       .arity = -1,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = Command,
+       .summary = "Describes the commands",
+       .since = "2.8.13",
+       .group = "server",
+       .complexity = "O(N) where N is the number of commands",
        .tips = "nondeterministic_output_order"},
-      {.name = "command|count", .arity = 2, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = CommandCount,
-       .summary = "Returns the number of commands", .since = "2.8.13", .group = "server",
+      {.name = "command|count",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = CommandCount,
+       .summary = "Returns the number of commands",
+       .since = "2.8.13",
+       .group = "server",
        .complexity = "O(1)"},
-      {.name = "command|info", .arity = -2, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = CommandInfo,
-       .summary = "Describes commands for programs", .since = "2.8.13", .group = "server",
-       .complexity = "O(N) where N is the number of commands asked for", .syntax = "command-name?*",
+      {.name = "command|info",
+       .arity = -2,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = CommandInfo,
+       .summary = "Describes commands for programs",
+       .since = "2.8.13",
+       .group = "server",
+       .complexity = "O(N) where N is the number of commands asked for",
+       .syntax = "command-name?*",
        .tips = "nondeterministic_output_order"},
-      {.name = "command|docs", .arity = -2, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = CommandDocs, .summary = "Documents commands",
-       .since = "7.0.0", .group = "server",
-       .complexity = "O(N) where N is the number of commands asked for", .syntax = "command-name?*",
+      {.name = "command|docs",
+       .arity = -2,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = CommandDocs,
+       .summary = "Documents commands",
+       .since = "7.0.0",
+       .group = "server",
+       .complexity = "O(N) where N is the number of commands asked for",
+       .syntax = "command-name?*",
        .tips = "nondeterministic_output_order"},
-      {.name = "command|list", .arity = -2, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = CommandList,
-       .summary = "Lists the names of commands", .since = "7.0.0", .group = "server",
+      {.name = "command|list",
+       .arity = -2,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = CommandList,
+       .summary = "Lists the names of commands",
+       .since = "7.0.0",
+       .group = "server",
        .complexity = "O(N) where N is the number of commands",
        .syntax = "FILTERBY filterby:(MODULE module-name|ACLCAT category|PATTERN "
-                 "pattern:pattern)?", .tips = "nondeterministic_output_order"},
-      {.name = "command|getkeys", .arity = -4, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = CommandGetkeys,
-       .summary = "Returns the keys among the arguments of a command", .since = "2.8.13",
-       .group = "server", .complexity = "O(N) where N is the number of arguments"},
-      {.name = "command|help", .arity = 2, .flags = kLoading | kStale,
-       .categories = "@slow @connection", .handler = ContainerHelp, .summary = "Print this help",
-       .since = "5.0.0", .group = "server", .complexity = "O(1)"},
+                 "pattern:pattern)?",
+       .tips = "nondeterministic_output_order"},
+      {.name = "command|getkeys",
+       .arity = -4,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = CommandGetkeys,
+       .summary = "Returns the keys among the arguments of a command",
+       .since = "2.8.13",
+       .group = "server",
+       .complexity = "O(N) where N is the number of arguments"},
+      {.name = "command|help",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = ContainerHelp,
+       .summary = "Print this help",
+       .since = "5.0.0",
+       .group = "server",
+       .complexity = "O(1)"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

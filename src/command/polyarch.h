@@ -12,7 +12,8 @@ namespace polyarch::command {
 
 void AddPolicyRows(std::vector<Row>& rows);    // polyarch_policy.cc
 void AddConflictRows(std::vector<Row>& rows);  // polyarch_conflict.cc
-void AddClusterRows(std::vector<Row>& rows);   // polyarch_cluster.cc: LEADER, LINK, TOPOLOGY, POLYARCH
+void AddClusterRows(
+    std::vector<Row>& rows);  // polyarch_cluster.cc: LEADER, LINK, TOPOLOGY, POLYARCH
 
 // False, with the error given, if a pattern is longer than any key that is worth matching.
 bool CheckPatternSize(Context& c, std::string_view pattern);

@@ -55,10 +55,11 @@ void LeaderPriority(Context& c) {
   std::string order;
   for (size_t i = 2; i < c.count(); ++i) {
     const std::string_view id = c.args[i];
-    const bool known = std::any_of(leaders.begin(), leaders.end(),
-                                   [id](const LeaderInfo& info) { return info.id == id; });
+    const bool known = std::any_of(
+        leaders.begin(), leaders.end(), [id](const LeaderInfo& info) { return info.id == id; });
     if (!known) {
-      return c.reply.Error("ERR no leader '" + std::string(id.substr(0, 64)) + "'; see LEADER LIST");
+      return c.reply.Error("ERR no leader '" + std::string(id.substr(0, 64)) +
+                           "'; see LEADER LIST");
     }
     if (std::find(c.args.begin() + 2, c.args.begin() + static_cast<ptrdiff_t>(i), id) !=
         c.args.begin() + static_cast<ptrdiff_t>(i)) {
@@ -67,7 +68,8 @@ void LeaderPriority(Context& c) {
     if (!order.empty()) order += ' ';
     order += id;
   }
-  c.change.Put(c.keys.Ref(crdt::kReservedDatabase, "priority"), order, keyspace::Change::Ttl::kNone);
+  c.change.Put(
+      c.keys.Ref(crdt::kReservedDatabase, "priority"), order, keyspace::Change::Ttl::kNone);
   c.reply.Ok();
 }
 
@@ -82,8 +84,12 @@ void ReplyStatus(Context& c, const base::Status& status) {
   c.reply.Ok();
 }
 
-void LinkCut(Context& c) { ReplyStatus(c, c.cluster.CutLink(c.args[2])); }
-void LinkHeal(Context& c) { ReplyStatus(c, c.cluster.HealLink(c.args[2])); }
+void LinkCut(Context& c) {
+  ReplyStatus(c, c.cluster.CutLink(c.args[2]));
+}
+void LinkHeal(Context& c) {
+  ReplyStatus(c, c.cluster.HealLink(c.args[2]));
+}
 
 void LinkDelay(Context& c) {
   std::optional<int64_t> delay_ms = ReadInteger(c, c.args[3]);
@@ -130,12 +136,15 @@ void TopologySet(Context& c) {
     return c.reply.Error("ERR topology '" + std::string(later) +
                          "' comes with a later version; this one knows mesh");
   }
-  c.reply.Error("ERR unknown topology '" + std::string(name.substr(0, 64)) + "'; this version knows mesh");
+  c.reply.Error("ERR unknown topology '" + std::string(name.substr(0, 64)) +
+                "'; this version knows mesh");
 }
 
 // ---- POLYARCH
 
-void PolyarchVv(Context& c) { c.reply.Bulk(c.cluster.VersionVectorText()); }
+void PolyarchVv(Context& c) {
+  c.reply.Bulk(c.cluster.VersionVectorText());
+}
 
 void PolyarchDigest(Context& c) {
   c.reply.Array(2);
@@ -153,20 +162,24 @@ void PolyarchCheckpoint(Context& c) {
   c.reply.Ok();
 }
 
-void PolyarchVersion(Context& c) { c.reply.Bulk(kPolyarchVersion); }
+void PolyarchVersion(Context& c) {
+  c.reply.Bulk(kPolyarchVersion);
+}
 
 }  // namespace
 
 bool CheckPatternSize(Context& c, std::string_view pattern) {
   if (pattern.size() <= conflict::kPatternBytesMax) return true;
-  c.reply.Error("LIMIT pattern longer than " + std::to_string(conflict::kPatternBytesMax) + " bytes");
+  c.reply.Error("LIMIT pattern longer than " + std::to_string(conflict::kPatternBytesMax) +
+                " bytes");
   return false;
 }
 
 void AddClusterRows(std::vector<Row>& rows) {
   static constexpr Row kRows[] = {
-      {.name = "leader", .arity = -2, .categories = "@slow", .summary = "The leaders of the cluster",
-       .since = "polyarch 0.1.0", .group = "polyarch", .complexity = "Depends on the subcommand"},
+      {.name = "leader", .arity = -2, .categories = "@slow",
+       .summary = "The leaders of the cluster", .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "Depends on the subcommand"},
       {.name = "leader|list", .arity = 2, .flags = kAdmin | kStale,
        .categories = "@admin @slow @dangerous", .handler = LeaderList,
        .summary = "Returns every leader with state, lag and clock difference",
@@ -174,7 +187,7 @@ void AddClusterRows(std::vector<Row>& rows) {
        .complexity = "O(N) where N is the number of leaders", .tips = "nondeterministic_output"},
       {.name = "leader|priority", .arity = -3, .flags = kWrite | kAdmin | kNoScript,
        .categories = "@admin @write @slow @dangerous", .handler = LeaderPriority,
-       .summary = "Sets the default order of precedence, which a policy 'priority' without names uses",
+       .summary = "Sets the order of precedence that a policy 'priority' without names uses",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of leaders", .syntax = "id*"},
       {.name = "leader|retire", .arity = 3, .flags = kAdmin | kNoScript,
@@ -187,7 +200,8 @@ void AddClusterRows(std::vector<Row>& rows) {
 
       {.name = "link", .arity = -2, .categories = "@slow",
        .summary = "Stops, resumes or slows down replication with a peer, at this node",
-       .since = "polyarch 0.1.0", .group = "polyarch", .complexity = "Depends on the subcommand"},
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "Depends on the subcommand"},
       {.name = "link|cut", .arity = 3, .flags = kAdmin | kNoScript | kStale,
        .categories = "@admin @slow @dangerous", .handler = LinkCut,
        .summary = "Stops replication with a leader, in both directions", .since = "polyarch 0.1.0",
@@ -220,8 +234,9 @@ void AddClusterRows(std::vector<Row>& rows) {
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)"},
 
-      {.name = "polyarch", .arity = -2, .categories = "@slow", .summary = "The replicated state as a whole",
-       .since = "polyarch 0.1.0", .group = "polyarch", .complexity = "Depends on the subcommand"},
+      {.name = "polyarch", .arity = -2, .categories = "@slow",
+       .summary = "The replicated state as a whole", .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "Depends on the subcommand"},
       {.name = "polyarch|vv", .arity = 2, .flags = kReadonly | kWholeKeyspace,
        .categories = "@read @slow", .handler = PolyarchVv,
        .summary = "Returns the version vector: what this leader has applied, an entry an origin",
@@ -229,8 +244,8 @@ void AddClusterRows(std::vector<Row>& rows) {
        .complexity = "O(N) where N is the number of origins"},
       {.name = "polyarch|digest", .arity = 2, .flags = kReadonly | kWholeKeyspace,
        .categories = "@read @slow @dangerous", .handler = PolyarchDigest,
-       .summary = "Returns the version vector and a digest of all that is stored; equal vectors mean "
-                  "equal digests",
+       .summary = "Returns the version vector and a digest of all that is stored; equal vectors "
+                  "mean equal digests",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of keys"},
       {.name = "polyarch|checkpoint", .arity = 2, .flags = kAdmin | kNoScript | kNoMulti,
@@ -239,8 +254,9 @@ void AddClusterRows(std::vector<Row>& rows) {
        .group = "polyarch",
        .complexity = "O(N) where N is the number of keys written since the last checkpoint"},
       {.name = "polyarch|version", .arity = 2, .flags = kFast | kLoading | kStale,
-       .categories = "@fast", .handler = PolyarchVersion, .summary = "Returns the version of Polyarch",
-       .since = "polyarch 0.1.0", .group = "polyarch", .complexity = "O(1)"},
+       .categories = "@fast", .handler = PolyarchVersion,
+       .summary = "Returns the version of Polyarch", .since = "polyarch 0.1.0",
+       .group = "polyarch", .complexity = "O(1)"},
       {.name = "polyarch|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)"},

@@ -1,7 +1,7 @@
 // POLICY, CONFLICT, LEADER, LINK, TOPOLOGY, POLYARCH.
-#include <gtest/gtest.h>
-
 #include <regex>
+
+#include <gtest/gtest.h>
 
 #include "base/random.h"
 #include "command/command_test_env.h"
@@ -21,7 +21,9 @@ std::string TokenIn(const std::string& reply) {
   return reply.substr(2, end - 2);
 }
 
-std::string Get(TestNode& node, std::string_view key) { return node.Ask({"CONFLICT", "GET", key}); }
+std::string Get(TestNode& node, std::string_view key) {
+  return node.Ask({"CONFLICT", "GET", key});
+}
 
 // CONFLICT GET's versions without times.
 std::string Versions(TestNode& node, std::string_view key) {
@@ -62,16 +64,18 @@ TEST(PolicyCommand, Shows) {
   EXPECT_EQ(node.Ask({"POLICY", "LIST"}), "[\"wiki:*\", \"priority eu us\", \"*\", \"siblings\"]");
   Client& client = node.Connect();
   client.protocol = 3;
-  EXPECT_EQ(node.Ask(client, {"POLICY", "LIST"}), "{\"wiki:*\": \"priority eu us\", \"*\": \"siblings\"}");
+  EXPECT_EQ(node.Ask(client, {"POLICY", "LIST"}),
+            "{\"wiki:*\": \"priority eu us\", \"*\": \"siblings\"}");
 }
 
 TEST(PolicyCommand, Refuses) {
   TestNode node;
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "best"}),
             "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings");
-  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "merge", "MAX"}),
-            "-ERR policy 'merge' is not available in this version; one of lww, lww DELETES, priority, "
-            "siblings");
+  EXPECT_EQ(
+      node.Ask({"POLICY", "SET", "k", "merge", "MAX"}),
+      "-ERR policy 'merge' is not available in this version; one of lww, lww DELETES, priority, "
+      "siblings");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f", "lww"}),
             "-ERR policies of single fields come with the hash type, in a later version");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "", "lww"}),
@@ -80,9 +84,11 @@ TEST(PolicyCommand, Refuses) {
   EXPECT_EQ(node.Ask({"POLICY", "SET", longest, "lww"}), "+OK");
   EXPECT_EQ(node.Ask({"POLICY", "SET", longest + "x", "lww"}),
             "-LIMIT pattern longer than 1024 bytes");
-  EXPECT_EQ(node.Ask({"POLICY", "SET", "k"}), "-ERR wrong number of arguments for 'policy|set' command");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k"}),
+            "-ERR wrong number of arguments for 'policy|set' command");
   EXPECT_EQ(node.effects(), 1U);
-  for (size_t i = 0; i < conflict::kPatternsMax; ++i) node.SetPolicy("p" + std::to_string(i), "lww");
+  for (size_t i = 0; i < conflict::kPatternsMax; ++i)
+    node.SetPolicy("p" + std::to_string(i), "lww");
   EXPECT_TRUE(node.Ask({"POLICY", "SET", "one more", "lww"}).starts_with("-LIMIT "));
   EXPECT_EQ(node.Ask({"POLICY", "SET", longest, "siblings"}), "+OK") << "changing one is no more";
 }
@@ -138,7 +144,8 @@ TEST(ConflictCommand, AnOldTokenCannotPileVersionsUp) {
     if (reply != "+OK") break;
   }
   EXPECT_EQ(accepted, conflict::kVersionsMax);
-  EXPECT_EQ(reply, "-LIMIT key holds 64 versions that the token does not name; resolve with a new token");
+  EXPECT_EQ(reply,
+            "-LIMIT key holds 64 versions that the token does not name; resolve with a new token");
   token = TokenIn(Get(node, "k"));
   EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", token, "one"}), "+OK");
   EXPECT_EQ(node.Ask({"GET", "k"}), "\"one\"");
@@ -295,12 +302,18 @@ TEST(ConflictCommand, TokensOfOthersAreCheckedFirst) {
 
 // ---- CONFLICT: decided ones
 
-conflict::LedgerEntry Decided(std::string key, std::string shown, std::string lost, uint8_t db = 0) {
-  conflict::LedgerEntry e{.noted_ms = kTestStartMs, .db = db, .key = std::move(key), .policy = "lww"};
-  e.shown = {.value = std::move(shown), .origin = {"us", 2}, .sequence = 4,
+conflict::LedgerEntry Decided(std::string key,
+                              std::string shown,
+                              std::string lost,
+                              uint8_t db = 0) {
+  conflict::LedgerEntry e{
+      .noted_ms = kTestStartMs, .db = db, .key = std::move(key), .policy = "lww"};
+  e.shown = {.value = std::move(shown),
+             .origin = {"us", 2},
+             .sequence = 4,
              .hlc = clock::Hlc::FromMs(1000)};
-  e.lost = {.value = std::move(lost), .origin = {"eu", 1}, .sequence = 3,
-            .hlc = clock::Hlc::FromMs(999)};
+  e.lost = {
+      .value = std::move(lost), .origin = {"eu", 1}, .sequence = 3, .hlc = clock::Hlc::FromMs(999)};
   return e;
 }
 
@@ -311,14 +324,16 @@ TEST(ConflictCommand, LogAndRestore) {
   conflict::LedgerEntry deleted = Decided("c", "C", "");
   deleted.lost.absent = true;
   node.cluster.ledger().Note(deleted);
-  EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "MATCH", "a"}),
-            "[[\"id\", 1, \"time\", 1700000000000, \"key\", \"a\", \"field\", \"\", \"policy\", \"lww\", "
-            "\"shown\", [\"C\", \"us\", 1000, \"us.0000000000000002:4\"], "
-            "\"lost\", [[\"B\", \"eu\", 999, \"eu.0000000000000001:3\"]]]]");
+  EXPECT_EQ(
+      node.Ask({"CONFLICT", "LOG", "MATCH", "a"}),
+      "[[\"id\", 1, \"time\", 1700000000000, \"key\", \"a\", \"field\", \"\", \"policy\", \"lww\", "
+      "\"shown\", [\"C\", \"us\", 1000, \"us.0000000000000002:4\"], "
+      "\"lost\", [[\"B\", \"eu\", 999, \"eu.0000000000000001:3\"]]]]");
   EXPECT_TRUE(node.Ask({"CONFLICT", "LOG", "AFTER", "1"}).starts_with("[[\"id\", 3,"));
   EXPECT_TRUE(node.Ask({"CONFLICT", "LOG", "COUNT", "1"}).starts_with("[[\"id\", 1,"));
   EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "AFTER", "3"}), "[]");
-  EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "AFTER", "-1"}), "-ERR AFTER must be an id of CONFLICT LOG");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LOG", "AFTER", "-1"}),
+            "-ERR AFTER must be an id of CONFLICT LOG");
 
   node.Ask({"SET", "a", "C", "EX", "100"});
   node.Ask({"SET", "c", "C"});
@@ -329,7 +344,8 @@ TEST(ConflictCommand, LogAndRestore) {
             "-ERR no conflict 2 in the log of this leader, for this database");
   EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "-1", "x"}),
             "-ERR no conflict -1 in the log of this leader, for this database");
-  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "?", "x"}), "-ERR invalid id: it must be one of CONFLICT LOG");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "?", "x"}),
+            "-ERR invalid id: it must be one of CONFLICT LOG");
   EXPECT_EQ(node.effects(), effects);
   EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "1", "eu.0000000000000001:3"}), "+OK");
   EXPECT_EQ(node.Ask({"GET", "a"}), "\"B\"");
@@ -344,20 +360,22 @@ TEST(LeaderCommand, List) {
   TestNode node;
   node.cluster.leaders[1].lag_changes = 7;
   node.cluster.leaders[1].clock_difference_ms = -3;
-  EXPECT_EQ(node.Ask({"LEADER", "LIST"}),
-            "[[\"id\", \"eu\", \"incarnation\", \"0000000000000001\", \"address\", \"\", \"state\", "
-            "\"alive\", \"lag_changes\", 0, \"lag_ms\", 0, \"clock_difference_ms\", 0, \"self\", 1, "
-            "\"link\", \"up\"], "
-            "[\"id\", \"us\", \"incarnation\", \"\", \"address\", \"127.0.0.1:8401\", \"state\", "
-            "\"alive\", \"lag_changes\", 7, \"lag_ms\", 0, \"clock_difference_ms\", -3, \"self\", 0, "
-            "\"link\", \"up\"]]");
+  EXPECT_EQ(
+      node.Ask({"LEADER", "LIST"}),
+      "[[\"id\", \"eu\", \"incarnation\", \"0000000000000001\", \"address\", \"\", \"state\", "
+      "\"alive\", \"lag_changes\", 0, \"lag_ms\", 0, \"clock_difference_ms\", 0, \"self\", 1, "
+      "\"link\", \"up\"], "
+      "[\"id\", \"us\", \"incarnation\", \"\", \"address\", \"127.0.0.1:8401\", \"state\", "
+      "\"alive\", \"lag_changes\", 7, \"lag_ms\", 0, \"clock_difference_ms\", -3, \"self\", 0, "
+      "\"link\", \"up\"]]");
 }
 
 TEST(LeaderCommand, Priority) {
   TestNode node;
   EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "eu"}), "+OK");
   EXPECT_EQ(Stored(node, "priority"), "us eu");
-  EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "asia"}), "-ERR no leader 'asia'; see LEADER LIST");
+  EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "asia"}),
+            "-ERR no leader 'asia'; see LEADER LIST");
   EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "us"}), "-ERR leader 'us' is named twice");
   EXPECT_EQ(node.Ask({"LEADER", "PRIORITY"}),
             "-ERR wrong number of arguments for 'leader|priority' command");

@@ -1,6 +1,6 @@
-// CONFLICT: what concurrent writes left behind. Open conflicts (LIST, COUNT, GET, RESOLVE) are a function
-// of the replicated state, the same at every leader; the log of decided ones (LOG, RESTORE) is each
-// leader's own. All of them speak of the client's database.
+// CONFLICT: what concurrent writes left behind. Open conflicts (LIST, COUNT, GET, RESOLVE) are a
+// function of the replicated state, the same at every leader; the log of decided ones (LOG,
+// RESTORE) is each leader's own. All of them speak of the client's database.
 #include <algorithm>
 #include <limits>
 #include <set>
@@ -24,7 +24,9 @@ struct ListOptions {
   uint64_t count = std::numeric_limits<uint64_t>::max();
   uint64_t after = 0;
 
-  bool Matches(std::string_view key) const { return pattern == "*" || base::GlobMatch(pattern, key); }
+  bool Matches(std::string_view key) const {
+    return pattern == "*" || base::GlobMatch(pattern, key);
+  }
 };
 
 bool ReadListOptions(Context& c, bool log, ListOptions& options) {
@@ -45,7 +47,8 @@ bool ReadListOptions(Context& c, bool log, ListOptions& options) {
     std::optional<int64_t> number = ReadInteger(c, c.args[i + 1]);
     if (!number) return false;
     if (*number < (count ? 1 : 0)) {
-      c.reply.Error(count ? "ERR COUNT must be at least 1" : "ERR AFTER must be an id of CONFLICT LOG");
+      c.reply.Error(count ? "ERR COUNT must be at least 1"
+                          : "ERR AFTER must be an id of CONFLICT LOG");
       return false;
     }
     (count ? options.count : options.after) = static_cast<uint64_t>(*number);
@@ -63,8 +66,8 @@ bool RefuseOptions(Context& c, size_t needed) {
 
 // ---- open conflicts
 
-// Is there something that is not past its time? (Under a policy that lets a delete win, a key with an
-// open conflict may show nothing; it can be read and resolved here all the same.)
+// Is there something that is not past its time? (Under a policy that lets a delete win, a key with
+// an open conflict may show nothing; it can be read and resolved here all the same.)
 bool IsVisible(Context& c, const crdt::KeyState& state) {
   return state.live() && state.ExpiryTime() >= c.keys.time_ms();
 }
@@ -74,7 +77,8 @@ template <typename Visit>
 void ForEachOpen(Context& c, Visit visit) {
   const auto& open = c.keys.open_conflicts();
   for (auto it = open.lower_bound({c.client.db, std::string()});
-       it != open.end() && it->first == c.client.db; ++it) {
+       it != open.end() && it->first == c.client.db;
+       ++it) {
     const keyspace::KeyRef ref = c.Ref(it->second);
     const bool visible = c.keys.Exists(ref) || IsVisible(c, c.keys.State(ref));
     if (visible && !visit(it->second)) return;
@@ -90,7 +94,8 @@ void ConflictList(Context& c) {
     return found.size() < options.count;
   });
   c.reply.Array(found.size());
-  for (std::string_view key : found) c.reply.Bulk(key);
+  for (std::string_view key : found)
+    c.reply.Bulk(key);
 }
 
 void ConflictCount(Context& c) {
@@ -151,14 +156,19 @@ struct Resolution {
 };
 
 // The index of `origin` if its changes up to `sequence` have been applied here.
-std::optional<clock::OriginIndex> Covered(Context& c, const clock::Origin& origin, uint64_t sequence) {
+std::optional<clock::OriginIndex> Covered(Context& c,
+                                          const clock::Origin& origin,
+                                          uint64_t sequence) {
   std::optional<clock::OriginIndex> index = c.cluster.origins().Find(origin);
   if (!index || c.cluster.applied().Get(*index) < sequence) return std::nullopt;
   return index;
 }
 
 // False, with the error given, if this leader cannot tell yet what the token means.
-bool Translate(Context& c, const Token& token, const crdt::KeyState& state, Resolution& resolution) {
+bool Translate(Context& c,
+               const Token& token,
+               const crdt::KeyState& state,
+               Resolution& resolution) {
   constexpr std::string_view kNotYet =
       "NOTYET this leader has not yet seen all versions in the token; try again, or read them here";
   for (const Token::Version& v : token.versions) {
@@ -175,10 +185,12 @@ bool Translate(Context& c, const Token& token, const crdt::KeyState& state, Reso
       c.reply.Error(kNotYet);
       return false;
     }
-    auto entry = std::find_if(state.counters.begin(), state.counters.end(),
+    auto entry = std::find_if(state.counters.begin(),
+                              state.counters.end(),
                               [&](const crdt::CounterEntry& e) { return e.origin == *index; });
     // What has been cleared since, or belongs to an earlier life, needs no clear.
-    if (entry == state.counters.end() || entry->life != clear.life || clear.at <= entry->cleared_at) {
+    if (entry == state.counters.end() || entry->life != clear.life ||
+        clear.at <= entry->cleared_at) {
       continue;
     }
     if (clear.at > entry->at || (clear.at == entry->at && clear.total != entry->total)) {
@@ -203,7 +215,8 @@ void ConflictResolve(Context& c) {
   if (!IsVisible(c, state)) return c.reply.Error(kNoSuchKey);
   const std::set<clock::Dot> named(resolution.seen.begin(), resolution.seen.end());
   size_t kept = 0;
-  for (const crdt::Version& v : state.versions) kept += named.contains(v.dot) ? 0 : 1;
+  for (const crdt::Version& v : state.versions)
+    kept += named.contains(v.dot) ? 0 : 1;
   if (kept >= conflict::kVersionsMax) {
     return c.reply.Error("LIMIT key holds " + base::FormatInt64(static_cast<int64_t>(kept)) +
                          " versions that the token does not name; resolve with a new token");
@@ -252,7 +265,8 @@ void ConflictLog(Context& c) {
 }
 
 void ConflictRestore(Context& c) {
-  std::optional<int64_t> id = ReadInteger(c, c.args[2], "ERR invalid id: it must be one of CONFLICT LOG");
+  std::optional<int64_t> id =
+      ReadInteger(c, c.args[2], "ERR invalid id: it must be one of CONFLICT LOG");
   if (!id) return;
   const conflict::LedgerEntry* entry =
       *id > 0 ? c.cluster.ledger().Find(static_cast<uint64_t>(*id)) : nullptr;
@@ -263,7 +277,8 @@ void ConflictRestore(Context& c) {
   const conflict::LedgerVersion& lost = entry->lost;
   const std::string tag = conflict::TagText(lost.origin, lost.sequence);
   if (c.args[3] != tag) {
-    return c.reply.Error("ERR wrong tag: what lost in conflict " + base::FormatInt64(*id) + " is " + tag);
+    return c.reply.Error("ERR wrong tag: what lost in conflict " + base::FormatInt64(*id) + " is " +
+                         tag);
   }
   const keyspace::KeyRef ref = c.Ref(entry->key);
   if (lost.absent) {
@@ -280,8 +295,8 @@ void ConflictRestore(Context& c) {
 void AddConflictRows(std::vector<Row>& rows) {
   static constexpr Row kRows[] = {
       {.name = "conflict", .arity = -2, .categories = "@slow",
-       .summary = "Concurrent writes: what is open, and what was decided", .since = "polyarch 0.1.0",
-       .group = "polyarch", .complexity = "Depends on the subcommand"},
+       .summary = "Concurrent writes: what is open, and what was decided",
+       .since = "polyarch 0.1.0", .group = "polyarch", .complexity = "Depends on the subcommand"},
       {.name = "conflict|list", .arity = -2, .flags = kReadonly | kWholeKeyspace,
        .categories = "@read @slow", .handler = ConflictList,
        .summary = "Returns the keys that hold concurrent versions nobody has resolved",

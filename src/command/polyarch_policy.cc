@@ -1,5 +1,6 @@
-// POLICY: which rule decides what a read shows of concurrent versions. A policy is an ordinary replicated
-// register in the reserved database, under "policy/<pattern>"; the engine keeps the table of them.
+// POLICY: which rule decides what a read shows of concurrent versions. A policy is an ordinary
+// replicated register in the reserved database, under "policy/<pattern>"; the engine keeps the
+// table of them.
 #include "command/families.h"
 #include "command/polyarch.h"
 #include "command/support.h"
@@ -7,7 +8,9 @@
 namespace polyarch::command {
 namespace {
 
-std::string PolicyKey(std::string_view pattern) { return "policy/" + std::string(pattern); }
+std::string PolicyKey(std::string_view pattern) {
+  return "policy/" + std::string(pattern);
+}
 
 bool CheckPattern(Context& c, std::string_view pattern) {
   if (pattern.empty()) {
@@ -21,7 +24,8 @@ void PolicySet(Context& c) {
   const std::string_view pattern = c.args[2];
   if (!CheckPattern(c, pattern)) return;
   if (EqualsIgnoreCase(c.args[3], "field")) {
-    return c.reply.Error("ERR policies of single fields come with the hash type, in a later version");
+    return c.reply.Error(
+        "ERR policies of single fields come with the hash type, in a later version");
   }
   base::Result<conflict::Policy> policy = conflict::Policy::Parse(c.args.subspan(3));
   if (!policy.ok()) return c.reply.Error("ERR " + policy.status().message());
@@ -35,7 +39,9 @@ void PolicySet(Context& c) {
   c.reply.Ok();
 }
 
-void PolicyGet(Context& c) { c.reply.Bulk(c.cluster.policies().For(c.args[2]).ToString()); }
+void PolicyGet(Context& c) {
+  c.reply.Bulk(c.cluster.policies().For(c.args[2]).ToString());
+}
 
 void PolicyList(Context& c) {
   const auto& entries = c.cluster.policies().entries();
@@ -67,7 +73,8 @@ void AddPolicyRows(std::vector<Row>& rows) {
        .summary = "Sets the policy of all keys that match a pattern, at every leader",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of policies",
-       .syntax = "pattern:pattern policy:(LWW|lww-deletes:{LWW DELETES}|PRIORITY leader*|SIBLINGS)"},
+       .syntax = "pattern:pattern policy:(lww:{LWW DELETES?}|priority:{word:(PRIORITY) leader?*}|"
+                 "SIBLINGS)"},
       {.name = "policy|get", .arity = 3, .flags = kReadonly, .keys = {2, 2, 1},
        .categories = "@read @slow", .handler = PolicyGet,
        .summary = "Returns the policy that decides for a key", .since = "polyarch 0.1.0",

@@ -13,7 +13,9 @@ namespace {
 constexpr uint8_t kFormat = 1;
 constexpr size_t kCrcBytes = 4;
 
-uint64_t HashOf(uint8_t db, std::string_view key) { return base::ContentHash64(key, db); }
+uint64_t HashOf(uint8_t db, std::string_view key) {
+  return base::ContentHash64(key, db);
+}
 
 void PutOrigin(std::string& out, const clock::Origin& origin) {
   base::PutBytes(out, origin.leader);
@@ -81,8 +83,9 @@ Token MakeToken(const crdt::KeyState& state, const clock::OriginTable& origins) 
   for (const crdt::Clear& c : crdt::ClearsOf(state)) {
     token.clears.push_back({origins.Get(c.origin), c.life, c.at, c.total});
   }
-  std::sort(token.clears.begin(), token.clears.end(),
-            [](const auto& a, const auto& b) { return a.origin < b.origin; });
+  std::sort(token.clears.begin(), token.clears.end(), [](const auto& a, const auto& b) {
+    return a.origin < b.origin;
+  });
   return token;
 }
 

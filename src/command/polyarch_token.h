@@ -1,6 +1,6 @@
-// The token of CONFLICT GET: exactly which versions, and which totals of counters, its reader saw of one
-// key. CONFLICT RESOLVE replaces those and nothing else. It names global origins, so it may be used at
-// any leader, and it is foreign bytes when it comes back.
+// The token of CONFLICT GET: exactly which versions, and which totals of counters, its reader saw
+// of one key. CONFLICT RESOLVE replaces those and nothing else. It names global origins, so it may
+// be used at any leader, and it is foreign bytes when it comes back.
 //
 // Text: the hexadecimal digits of
 //   format (1 byte), hash of database and key (8), versions, clears, CRC-32C of all that (4)

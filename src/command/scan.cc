@@ -1,4 +1,5 @@
-// What looks at, or empties, whole databases: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB.
+// What looks at, or empties, whole databases: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL,
+// SWAPDB.
 #include <charconv>
 #include <limits>
 #include <vector>
@@ -12,7 +13,8 @@ namespace {
 
 void ReplyKeys(Context& c, const std::vector<std::string>& keys) {
   c.reply.Array(keys.size());
-  for (const std::string& key : keys) c.reply.Bulk(key);
+  for (const std::string& key : keys)
+    c.reply.Bulk(key);
 }
 
 void Keys(Context& c) {
@@ -82,7 +84,9 @@ void Randomkey(Context& c) {
   key ? c.reply.Bulk(*key) : c.reply.Null();
 }
 
-void Dbsize(Context& c) { c.reply.Integer(static_cast<int64_t>(c.keys.Size(c.client.db))); }
+void Dbsize(Context& c) {
+  c.reply.Integer(static_cast<int64_t>(c.keys.Size(c.client.db)));
+}
 
 // ASYNC and SYNC are accepted; there is no difference to see.
 void Flush(Context& c, uint8_t db) {
@@ -94,8 +98,12 @@ void Flush(Context& c, uint8_t db) {
   c.reply.Ok();
 }
 
-void Flushdb(Context& c) { Flush(c, c.client.db); }
-void Flushall(Context& c) { Flush(c, crdt::kAllDatabases); }
+void Flushdb(Context& c) {
+  Flush(c, c.client.db);
+}
+void Flushall(Context& c) {
+  Flush(c, crdt::kAllDatabases);
+}
 
 void Swapdb(Context& c) {
   c.reply.Error("ERR SWAPDB is not supported: other leaders may be writing to both databases");
@@ -104,44 +112,84 @@ void Swapdb(Context& c) {
 }  // namespace
 
 void AddScanFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "keys", .arity = 2, .flags = kReadonly | kWholeKeyspace,
-       .categories = "@keyspace @read @slow @dangerous", .handler = Keys,
-       .summary = "Returns all keys that match a pattern", .since = "1.0.0", .group = "generic",
+      {.name = "keys",
+       .arity = 2,
+       .flags = kReadonly | kWholeKeyspace,
+       .categories = "@keyspace @read @slow @dangerous",
+       .handler = Keys,
+       .summary = "Returns all keys that match a pattern",
+       .since = "1.0.0",
+       .group = "generic",
        .complexity = "O(N) where N is the number of keys in the database",
        .syntax = "pattern:pattern",
        .tips = "request_policy:all_shards nondeterministic_output_order"},
-      {.name = "scan", .arity = -2, .flags = kReadonly | kWholeKeyspace,
-       .categories = "@keyspace @read @slow", .handler = Scan,
-       .summary = "Walks through the keys of the database in steps", .since = "2.8.0",
-       .group = "generic", .complexity = "O(1) a call, O(N) for the whole walk",
+      {.name = "scan",
+       .arity = -2,
+       .flags = kReadonly | kWholeKeyspace,
+       .categories = "@keyspace @read @slow",
+       .handler = Scan,
+       .summary = "Walks through the keys of the database in steps",
+       .since = "2.8.0",
+       .group = "generic",
+       .complexity = "O(1) a call, O(N) for the whole walk",
        .syntax = "cursor:integer MATCH pattern:pattern? COUNT count:integer? TYPE type?@6.0.0",
        .tips = "nondeterministic_output request_policy:special"},
-      {.name = "randomkey", .arity = 1, .flags = kReadonly | kWholeKeyspace,
-       .categories = "@keyspace @read @slow", .handler = Randomkey,
-       .summary = "Returns some key of the database", .since = "1.0.0", .group = "generic",
-       .complexity = "O(1)", .tips = "request_policy:all_shards nondeterministic_output"},
-      {.name = "dbsize", .arity = 1, .flags = kReadonly | kFast | kWholeKeyspace,
-       .categories = "@keyspace @read @fast", .handler = Dbsize,
-       .summary = "Returns the number of keys in the database", .since = "1.0.0", .group = "server",
-       .complexity = "O(1)", .tips = "request_policy:all_shards response_policy:agg_sum"},
-      {.name = "flushdb", .arity = -1, .flags = kWrite | kWholeKeyspace,
-       .categories = "@keyspace @write @slow @dangerous", .handler = Flushdb,
-       .summary = "Deletes all keys of the database", .since = "1.0.0", .group = "server",
+      {.name = "randomkey",
+       .arity = 1,
+       .flags = kReadonly | kWholeKeyspace,
+       .categories = "@keyspace @read @slow",
+       .handler = Randomkey,
+       .summary = "Returns some key of the database",
+       .since = "1.0.0",
+       .group = "generic",
+       .complexity = "O(1)",
+       .tips = "request_policy:all_shards nondeterministic_output"},
+      {.name = "dbsize",
+       .arity = 1,
+       .flags = kReadonly | kFast | kWholeKeyspace,
+       .categories = "@keyspace @read @fast",
+       .handler = Dbsize,
+       .summary = "Returns the number of keys in the database",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .tips = "request_policy:all_shards response_policy:agg_sum"},
+      {.name = "flushdb",
+       .arity = -1,
+       .flags = kWrite | kWholeKeyspace,
+       .categories = "@keyspace @write @slow @dangerous",
+       .handler = Flushdb,
+       .summary = "Deletes all keys of the database",
+       .since = "1.0.0",
+       .group = "server",
        .complexity = "O(N) where N is the number of keys in the database",
        .syntax = "async:(ASYNC@4.0.0|SYNC@6.2.0)?",
        .tips = "request_policy:all_shards response_policy:all_succeeded"},
-      {.name = "flushall", .arity = -1, .flags = kWrite | kWholeKeyspace,
-       .categories = "@keyspace @write @slow @dangerous", .handler = Flushall,
-       .summary = "Deletes all keys of all databases", .since = "1.0.0", .group = "server",
+      {.name = "flushall",
+       .arity = -1,
+       .flags = kWrite | kWholeKeyspace,
+       .categories = "@keyspace @write @slow @dangerous",
+       .handler = Flushall,
+       .summary = "Deletes all keys of all databases",
+       .since = "1.0.0",
+       .group = "server",
        .complexity = "O(N) where N is the number of keys in all databases",
        .syntax = "async:(ASYNC@4.0.0|SYNC@6.2.0)?",
        .tips = "request_policy:all_shards response_policy:all_succeeded"},
-      {.name = "swapdb", .arity = 3, .flags = kWrite | kFast,
-       .categories = "@keyspace @write @fast @dangerous", .handler = Swapdb,
-       .summary = "Not supported", .since = "4.0.0", .group = "server", .complexity = "O(1)",
+      {.name = "swapdb",
+       .arity = 3,
+       .flags = kWrite | kFast,
+       .categories = "@keyspace @write @fast @dangerous",
+       .handler = Swapdb,
+       .summary = "Not supported",
+       .since = "4.0.0",
+       .group = "server",
+       .complexity = "O(1)",
        .syntax = "index1:integer index2:integer"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

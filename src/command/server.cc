@@ -1,4 +1,5 @@
-// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE, MEMORY, DEBUG, LOLWUT.
+// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE, MEMORY, DEBUG,
+// LOLWUT.
 #include <algorithm>
 #include <cmath>
 
@@ -63,9 +64,12 @@ void Bgsave(Context& c) {
   c.reply.Simple("Background saving started");
 }
 
-void Lastsave(Context& c) { c.reply.Integer(c.cluster.last_checkpoint_ms() / 1000); }
+void Lastsave(Context& c) {
+  c.reply.Integer(c.cluster.last_checkpoint_ms() / 1000);
+}
 
-// ---- replication as Redis's clients see it: a master, whose offset is the count of changes applied
+// ---- replication as Redis's clients see it: a master, whose offset is the count of changes
+// applied
 
 void Role(Context& c) {
   const clock::VersionVector& applied = c.cluster.applied();
@@ -96,7 +100,8 @@ void MemoryUsage(Context& c) {
   constexpr size_t kMetaBytes = 16;
   crdt::KeyState state = c.keys.State(ref);
   size_t bytes = kSlotBytes + kHeaderBytes + ref.key.size();
-  for (const crdt::Version& version : state.versions) bytes += kMetaBytes + version.value.size();
+  for (const crdt::Version& version : state.versions)
+    bytes += kMetaBytes + version.value.size();
   bytes += state.counters.size() * sizeof(crdt::CounterEntry);
   bytes += state.expiries.size() * sizeof(crdt::ExpiryVersion);
   c.reply.Integer(static_cast<int64_t>(bytes));
@@ -104,7 +109,8 @@ void MemoryUsage(Context& c) {
 
 void MemoryDoctor(Context& c) {
   c.reply.Verbatim(
-      "Nothing is watched here that could be called a memory problem. INFO memory has the numbers.\n");
+      "Nothing is watched here that could be called a memory problem. INFO memory has the "
+      "numbers.\n");
 }
 
 // ---- DEBUG
@@ -116,7 +122,8 @@ bool DebugAllowed(Context& c) {
   bool local = c.client.address.starts_with("127.") || c.client.address.starts_with("[::1]");
   if (allowed == "yes" || (allowed == "local" && local)) return true;
   c.reply.Error(
-      "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can "
+      "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "
+      "can "
       "run it from a local connection, otherwise you need to set this option in the configuration "
       "file, and then restart the server.");
   return false;
@@ -160,62 +167,150 @@ void Lolwut(Context& c) {
 }  // namespace
 
 void AddServerFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "time", .arity = 1, .flags = kLoading | kStale | kFast, .categories = "@fast",
-       .handler = Time, .summary = "Returns the time of the server", .since = "2.6.0",
-       .group = "server", .complexity = "O(1)", .tips = "nondeterministic_output"},
-      {.name = "shutdown", .arity = -1,
+      {.name = "time",
+       .arity = 1,
+       .flags = kLoading | kStale | kFast,
+       .categories = "@fast",
+       .handler = Time,
+       .summary = "Returns the time of the server",
+       .since = "2.6.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .tips = "nondeterministic_output"},
+      {.name = "shutdown",
+       .arity = -1,
        .flags = kAdmin | kNoScript | kLoading | kStale | kNoMulti | kAllowBusy,
-       .categories = "@admin @slow @dangerous", .handler = Shutdown,
-       .summary = "Stops the server cleanly", .since = "1.0.0", .group = "server",
+       .categories = "@admin @slow @dangerous",
+       .handler = Shutdown,
+       .summary = "Stops the server cleanly",
+       .since = "1.0.0",
+       .group = "server",
        .complexity = "O(1)",
        .syntax = "nosave_save:(NOSAVE|SAVE)? NOW?@7.0.0 FORCE?@7.0.0 ABORT?@7.0.0"},
-      {.name = "save", .arity = 1, .flags = kAdmin | kNoScript | kNoAsyncLoading | kNoMulti,
-       .categories = "@admin @slow @dangerous", .handler = Save,
-       .summary = "Makes a checkpoint and waits for it", .since = "1.0.0", .group = "server",
+      {.name = "save",
+       .arity = 1,
+       .flags = kAdmin | kNoScript | kNoAsyncLoading | kNoMulti,
+       .categories = "@admin @slow @dangerous",
+       .handler = Save,
+       .summary = "Makes a checkpoint and waits for it",
+       .since = "1.0.0",
+       .group = "server",
        .complexity = "O(N) where N is the number of keys written since the last checkpoint"},
-      {.name = "bgsave", .arity = -1, .flags = kAdmin | kNoScript | kNoAsyncLoading,
-       .categories = "@admin @slow @dangerous", .handler = Bgsave, .summary = "Begins a checkpoint",
-       .since = "1.0.0", .group = "server", .complexity = "O(1)", .syntax = "SCHEDULE?@3.2.2"},
-      {.name = "lastsave", .arity = 1, .flags = kLoading | kStale | kFast,
-       .categories = "@admin @fast @dangerous", .handler = Lastsave,
-       .summary = "Returns the Unix time of the last checkpoint", .since = "1.0.0",
-       .group = "server", .complexity = "O(1)", .tips = "nondeterministic_output"},
-      {.name = "role", .arity = 1, .flags = kNoScript | kLoading | kStale | kFast,
-       .categories = "@admin @fast @dangerous", .handler = Role,
-       .summary = "Tells the role of the server: always a master", .since = "2.8.12",
-       .group = "server", .complexity = "O(1)"},
-      {.name = "memory", .arity = -2, .categories = "@slow", .summary = "Tells about memory",
-       .since = "4.0.0", .group = "server", .complexity = "Depends on the subcommand"},
-      {.name = "memory|usage", .arity = -3, .flags = kReadonly, .keys = {2, 2, 1},
-       .categories = "@read @slow", .handler = MemoryUsage,
-       .summary = "Estimates the bytes that a key takes", .since = "4.0.0", .group = "server",
-       .complexity = "O(1)", .syntax = "key:key SAMPLES count:integer?", .key_access = "RO"},
-      {.name = "memory|doctor", .arity = 2, .categories = "@slow", .handler = MemoryDoctor,
-       .summary = "Reports memory problems", .since = "4.0.0", .group = "server",
+      {.name = "bgsave",
+       .arity = -1,
+       .flags = kAdmin | kNoScript | kNoAsyncLoading,
+       .categories = "@admin @slow @dangerous",
+       .handler = Bgsave,
+       .summary = "Begins a checkpoint",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .syntax = "SCHEDULE?@3.2.2"},
+      {.name = "lastsave",
+       .arity = 1,
+       .flags = kLoading | kStale | kFast,
+       .categories = "@admin @fast @dangerous",
+       .handler = Lastsave,
+       .summary = "Returns the Unix time of the last checkpoint",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .tips = "nondeterministic_output"},
+      {.name = "role",
+       .arity = 1,
+       .flags = kNoScript | kLoading | kStale | kFast,
+       .categories = "@admin @fast @dangerous",
+       .handler = Role,
+       .summary = "Tells the role of the server: always a master",
+       .since = "2.8.12",
+       .group = "server",
+       .complexity = "O(1)"},
+      {.name = "memory",
+       .arity = -2,
+       .categories = "@slow",
+       .summary = "Tells about memory",
+       .since = "4.0.0",
+       .group = "server",
+       .complexity = "Depends on the subcommand"},
+      {.name = "memory|usage",
+       .arity = -3,
+       .flags = kReadonly,
+       .keys = {2, 2, 1},
+       .categories = "@read @slow",
+       .handler = MemoryUsage,
+       .summary = "Estimates the bytes that a key takes",
+       .since = "4.0.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .syntax = "key:key SAMPLES count:integer?",
+       .key_access = "RO"},
+      {.name = "memory|doctor",
+       .arity = 2,
+       .categories = "@slow",
+       .handler = MemoryDoctor,
+       .summary = "Reports memory problems",
+       .since = "4.0.0",
+       .group = "server",
        .complexity = "O(1)",
        .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
-      {.name = "memory|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
-       .handler = ContainerHelp, .summary = "Print this help", .since = "4.0.0", .group = "server",
+      {.name = "memory|help",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = "@slow",
+       .handler = ContainerHelp,
+       .summary = "Print this help",
+       .since = "4.0.0",
+       .group = "server",
        .complexity = "O(1)"},
-      {.name = "debug", .arity = -2, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .summary = "Tools for tests", .since = "1.0.0",
-       .group = "server", .complexity = "Depends on the subcommand"},
-      {.name = "debug|sleep", .arity = 3, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = DebugSleep,
-       .summary = "Stops the whole server for some seconds", .since = "1.0.0", .group = "server",
-       .complexity = "O(1)", .syntax = "seconds:double"},
-      {.name = "debug|digest", .arity = 2, .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = DebugDigest,
-       .summary = "Returns a digest of all that is stored", .since = "1.0.0", .group = "server",
+      {.name = "debug",
+       .arity = -2,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .summary = "Tools for tests",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "Depends on the subcommand"},
+      {.name = "debug|sleep",
+       .arity = 3,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = DebugSleep,
+       .summary = "Stops the whole server for some seconds",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)",
+       .syntax = "seconds:double"},
+      {.name = "debug|digest",
+       .arity = 2,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = DebugDigest,
+       .summary = "Returns a digest of all that is stored",
+       .since = "1.0.0",
+       .group = "server",
        .complexity = "O(1)"},
-      {.name = "debug|help", .arity = 2, .flags = kLoading | kStale,
-       .categories = "@admin @slow @dangerous", .handler = ContainerHelp,
-       .summary = "Print this help", .since = "1.0.0", .group = "server", .complexity = "O(1)"},
-      {.name = "lolwut", .arity = -1, .flags = kReadonly | kFast, .categories = "@read @fast",
-       .handler = Lolwut, .summary = "Draws something and tells the version", .since = "5.0.0",
-       .group = "server", .syntax = "VERSION version:integer?"},
+      {.name = "debug|help",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = "@admin @slow @dangerous",
+       .handler = ContainerHelp,
+       .summary = "Print this help",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)"},
+      {.name = "lolwut",
+       .arity = -1,
+       .flags = kReadonly | kFast,
+       .categories = "@read @fast",
+       .handler = Lolwut,
+       .summary = "Draws something and tells the version",
+       .since = "5.0.0",
+       .group = "server",
+       .syntax = "VERSION version:integer?"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

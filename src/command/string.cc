@@ -79,11 +79,8 @@ bool ReadOptions(Context& c,
 }
 
 // The instant that an expiry argument means.
-std::optional<int64_t> ReadInstant(Context& c,
-                                   std::string_view text,
-                                   Unit unit,
-                                   bool absolute,
-                                   std::string_view command) {
+std::optional<int64_t> ReadInstant(
+    Context& c, std::string_view text, Unit unit, bool absolute, std::string_view command) {
   std::optional<int64_t> given = ReadInteger(c, text);
   if (!given) return std::nullopt;
   int64_t ms = *given;
@@ -136,7 +133,8 @@ void SetWithOptions(Context& c) {
 }
 
 void Set(Context& c) {
-  if (c.count() == 3) [[likely]] return SetPlain(c, c.args[1], c.args[2]);
+  if (c.count() == 3) [[likely]]
+    return SetPlain(c, c.args[1], c.args[2]);
   SetWithOptions(c);
 }
 
@@ -147,8 +145,12 @@ void SetExpiring(Context& c, Unit unit, std::string_view command) {
   c.reply.Ok();
 }
 
-void Setex(Context& c) { SetExpiring(c, Unit::kSeconds, "setex"); }
-void Psetex(Context& c) { SetExpiring(c, Unit::kMilliseconds, "psetex"); }
+void Setex(Context& c) {
+  SetExpiring(c, Unit::kSeconds, "setex");
+}
+void Psetex(Context& c) {
+  SetExpiring(c, Unit::kMilliseconds, "psetex");
+}
 
 void Setnx(Context& c) {
   if (!FitsChange(c, c.args[1].size() + c.args[2].size())) return;
@@ -223,7 +225,8 @@ bool CheckPairs(Context& c, std::string_view command) {
     return false;
   }
   size_t bytes = 0;
-  for (std::string_view arg : c.args.subspan(1)) bytes += arg.size();
+  for (std::string_view arg : c.args.subspan(1))
+    bytes += arg.size();
   return FitsChange(c, bytes, c.count() / 2);
 }
 
@@ -251,68 +254,151 @@ void Msetnx(Context& c) {
 }  // namespace
 
 void AddStringFamily(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
-      {.name = "set", .arity = -3, .flags = kWrite | kDenyOom, .keys = {1, 1, 1},
-       .categories = "@write @string @slow", .handler = Set,
+      {.name = "set",
+       .arity = -3,
+       .flags = kWrite | kDenyOom,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @slow",
+       .handler = Set,
        .summary = "Sets a value, whatever was there, optionally with conditions and an expiry",
-       .since = "1.0.0", .group = "string", .complexity = "O(1)",
+       .since = "1.0.0",
+       .group = "string",
+       .complexity = "O(1)",
        .syntax = "key:key value condition:(NX|XX)?@2.6.12 GET?@6.2.0 expiration:(EX "
                  "seconds:integer@2.6.12|PX milliseconds:integer@2.6.12|EXAT "
                  "unix-time-seconds:unix-time@6.2.0|PXAT "
                  "unix-time-milliseconds:unix-time@6.2.0|KEEPTTL@6.0.0)?",
        .key_access = "RW access update variable_flags"},
-      {.name = "get", .arity = 2, .flags = kReadonly | kFast, .keys = {1, 1, 1},
-       .categories = "@read @string @fast", .handler = Get, .summary = "Returns the value of a key",
-       .since = "1.0.0", .group = "string", .complexity = "O(1)", .syntax = "key:key",
+      {.name = "get",
+       .arity = 2,
+       .flags = kReadonly | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@read @string @fast",
+       .handler = Get,
+       .summary = "Returns the value of a key",
+       .since = "1.0.0",
+       .group = "string",
+       .complexity = "O(1)",
+       .syntax = "key:key",
        .key_access = "RO access"},
-      {.name = "getset", .arity = 3, .flags = kWrite | kDenyOom | kFast, .keys = {1, 1, 1},
-       .categories = "@write @string @fast", .handler = Getset,
-       .summary = "Sets a value and returns the one before", .since = "1.0.0", .group = "string",
-       .complexity = "O(1)", .syntax = "key:key value", .key_access = "RW access update",
-       .deprecated_since = "6.2.0", .replaced_by = "`SET` with the `!GET` argument"},
-      {.name = "getdel", .arity = 2, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@write @string @fast", .handler = Getdel,
-       .summary = "Returns a value and deletes the key", .since = "6.2.0", .group = "string",
-       .complexity = "O(1)", .syntax = "key:key", .key_access = "RW access delete"},
-      {.name = "getex", .arity = -2, .flags = kWrite | kFast, .keys = {1, 1, 1},
-       .categories = "@write @string @fast", .handler = Getex,
-       .summary = "Returns a value and changes its expiry", .since = "6.2.0", .group = "string",
+      {.name = "getset",
+       .arity = 3,
+       .flags = kWrite | kDenyOom | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @fast",
+       .handler = Getset,
+       .summary = "Sets a value and returns the one before",
+       .since = "1.0.0",
+       .group = "string",
+       .complexity = "O(1)",
+       .syntax = "key:key value",
+       .key_access = "RW access update",
+       .deprecated_since = "6.2.0",
+       .replaced_by = "`SET` with the `!GET` argument"},
+      {.name = "getdel",
+       .arity = 2,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @fast",
+       .handler = Getdel,
+       .summary = "Returns a value and deletes the key",
+       .since = "6.2.0",
+       .group = "string",
+       .complexity = "O(1)",
+       .syntax = "key:key",
+       .key_access = "RW access delete"},
+      {.name = "getex",
+       .arity = -2,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @fast",
+       .handler = Getex,
+       .summary = "Returns a value and changes its expiry",
+       .since = "6.2.0",
+       .group = "string",
        .complexity = "O(1)",
        .syntax = "key:key expiration:(EX seconds:integer|PX milliseconds:integer|EXAT "
                  "unix-time-seconds:unix-time|PXAT unix-time-milliseconds:unix-time|PERSIST)?",
        .key_access = "RW access update"},
-      {.name = "setnx", .arity = 3, .flags = kWrite | kDenyOom | kFast, .keys = {1, 1, 1},
-       .categories = "@write @string @fast", .handler = Setnx,
-       .summary = "Sets a value if the key does not exist", .since = "1.0.0", .group = "string",
-       .complexity = "O(1)", .syntax = "key:key value", .key_access = "OW insert"},
-      {.name = "setex", .arity = 4, .flags = kWrite | kDenyOom, .keys = {1, 1, 1},
-       .categories = "@write @string @slow", .handler = Setex,
-       .summary = "Sets a value that expires after some seconds", .since = "2.0.0",
-       .group = "string", .complexity = "O(1)", .syntax = "key:key seconds:integer value",
+      {.name = "setnx",
+       .arity = 3,
+       .flags = kWrite | kDenyOom | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @fast",
+       .handler = Setnx,
+       .summary = "Sets a value if the key does not exist",
+       .since = "1.0.0",
+       .group = "string",
+       .complexity = "O(1)",
+       .syntax = "key:key value",
+       .key_access = "OW insert"},
+      {.name = "setex",
+       .arity = 4,
+       .flags = kWrite | kDenyOom,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @slow",
+       .handler = Setex,
+       .summary = "Sets a value that expires after some seconds",
+       .since = "2.0.0",
+       .group = "string",
+       .complexity = "O(1)",
+       .syntax = "key:key seconds:integer value",
        .key_access = "OW update"},
-      {.name = "psetex", .arity = 4, .flags = kWrite | kDenyOom, .keys = {1, 1, 1},
-       .categories = "@write @string @slow", .handler = Psetex,
-       .summary = "Sets a value that expires after some milliseconds", .since = "2.6.0",
-       .group = "string", .complexity = "O(1)", .syntax = "key:key milliseconds:integer value",
+      {.name = "psetex",
+       .arity = 4,
+       .flags = kWrite | kDenyOom,
+       .keys = {1, 1, 1},
+       .categories = "@write @string @slow",
+       .handler = Psetex,
+       .summary = "Sets a value that expires after some milliseconds",
+       .since = "2.6.0",
+       .group = "string",
+       .complexity = "O(1)",
+       .syntax = "key:key milliseconds:integer value",
        .key_access = "OW update"},
-      {.name = "mget", .arity = -2, .flags = kReadonly | kFast, .keys = {1, -1, 1},
-       .categories = "@read @string @fast", .handler = Mget,
-       .summary = "Returns the values of several keys", .since = "1.0.0", .group = "string",
-       .complexity = "O(N) where N is the number of keys", .syntax = "key:key*",
-       .key_access = "RO access", .tips = "request_policy:multi_shard"},
-      {.name = "mset", .arity = -3, .flags = kWrite | kDenyOom, .keys = {1, -1, 2},
-       .categories = "@write @string @slow", .handler = Mset,
-       .summary = "Sets several keys in one change", .since = "1.0.1", .group = "string",
-       .complexity = "O(N) where N is the number of keys", .syntax = "key_value:{key:key value}*",
+      {.name = "mget",
+       .arity = -2,
+       .flags = kReadonly | kFast,
+       .keys = {1, -1, 1},
+       .categories = "@read @string @fast",
+       .handler = Mget,
+       .summary = "Returns the values of several keys",
+       .since = "1.0.0",
+       .group = "string",
+       .complexity = "O(N) where N is the number of keys",
+       .syntax = "key:key*",
+       .key_access = "RO access",
+       .tips = "request_policy:multi_shard"},
+      {.name = "mset",
+       .arity = -3,
+       .flags = kWrite | kDenyOom,
+       .keys = {1, -1, 2},
+       .categories = "@write @string @slow",
+       .handler = Mset,
+       .summary = "Sets several keys in one change",
+       .since = "1.0.1",
+       .group = "string",
+       .complexity = "O(N) where N is the number of keys",
+       .syntax = "key_value:{key:key value}*",
        .key_access = "OW update",
        .tips = "request_policy:multi_shard response_policy:all_succeeded"},
-      {.name = "msetnx", .arity = -3, .flags = kWrite | kDenyOom, .keys = {1, -1, 2},
-       .categories = "@write @string @slow", .handler = Msetnx,
-       .summary = "Sets several keys in one change if none of them exists", .since = "1.0.1",
-       .group = "string", .complexity = "O(N) where N is the number of keys",
-       .syntax = "key_value:{key:key value}*", .key_access = "OW insert",
+      {.name = "msetnx",
+       .arity = -3,
+       .flags = kWrite | kDenyOom,
+       .keys = {1, -1, 2},
+       .categories = "@write @string @slow",
+       .handler = Msetnx,
+       .summary = "Sets several keys in one change if none of them exists",
+       .since = "1.0.1",
+       .group = "string",
+       .complexity = "O(N) where N is the number of keys",
+       .syntax = "key_value:{key:key value}*",
+       .key_access = "OW insert",
        .tips = "request_policy:multi_shard response_policy:agg_min"},
   };
+  // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
 }
 

@@ -16,13 +16,15 @@ bool EqualsIgnoreCase(std::string_view text, std::string_view lower) {
 
 std::string ToLower(std::string_view text) {
   std::string lower(text);
-  for (char& c : lower) c = ToLower(c);
+  for (char& c : lower)
+    c = ToLower(c);
   return lower;
 }
 
 std::string ToUpper(std::string_view text) {
   std::string upper(text);
-  for (char& c : upper) c = ToUpper(c);
+  for (char& c : upper)
+    c = ToUpper(c);
   return upper;
 }
 
@@ -42,8 +44,9 @@ std::optional<uint8_t> ReadDatabase(Context& c, std::string_view text) {
   if (*index < 0 || *index >= static_cast<int64_t>(kDatabases)) {
     // Redis reads an int here and has other words for what is none.
     bool is_int = *index >= INT32_MIN && *index <= INT32_MAX;
-    c.reply.Error(is_int ? "ERR DB index is out of range"
-                         : "ERR value is out of range, value must between -2147483648 and 2147483647");
+    c.reply.Error(is_int
+                      ? "ERR DB index is out of range"
+                      : "ERR value is out of range, value must between -2147483648 and 2147483647");
     return std::nullopt;
   }
   return static_cast<uint8_t>(*index);
@@ -56,7 +59,8 @@ void ReplyShown(Context& c, const keyspace::Shown& shown) {
 }
 
 bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& shown) {
-  if (shown.kind != keyspace::Shown::Kind::kConflict) [[likely]] return false;
+  if (shown.kind != keyspace::Shown::Kind::kConflict) [[likely]]
+    return false;
   std::string text = "CONFLICT ";
   text.append(base::FormatInt64(static_cast<int64_t>(shown.versions)));
   text.append(" concurrent versions of '").append(key).append("'; see CONFLICT GET");
@@ -65,7 +69,8 @@ bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& sho
 }
 
 bool FitsChange(Context& c, size_t bytes, size_t effects) {
-  if (bytes + effects * kEffectBytesMax <= kChangeBytesMax) [[likely]] return true;
+  if (bytes + effects * kEffectBytesMax <= kChangeBytesMax) [[likely]]
+    return true;
   c.reply.Error("LIMIT change of " + base::FormatInt64(static_cast<int64_t>(bytes)) +
                 " bytes is larger than " +
                 base::FormatInt64(static_cast<int64_t>(kChangeBytesMax)));

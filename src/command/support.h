@@ -1,5 +1,5 @@
-// What the families share: reading arguments, the replies that many commands give, and the limits that
-// writes must keep. Whatever returns false (or nothing) has given the error reply.
+// What the families share: reading arguments, the replies that many commands give, and the limits
+// that writes must keep. Whatever returns false (or nothing) has given the error reply.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,12 @@ inline constexpr std::string_view kNotInteger = "ERR value is not an integer or 
 inline constexpr std::string_view kNotFloat = "ERR value is not a valid float";
 inline constexpr std::string_view kNoSuchKey = "ERR no such key";
 
-inline char ToUpper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
-inline char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+inline char ToUpper(char c) {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+}
+inline char ToLower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
 // `lower` is in lower case.
 bool EqualsIgnoreCase(std::string_view text, std::string_view lower);
 std::string ToLower(std::string_view text);
@@ -51,7 +55,9 @@ bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& sho
 bool FitsChange(Context& c, size_t bytes, size_t effects = 1);
 
 // An option word: the reply of Redis to one that does not belong there.
-inline void ReplySyntaxError(Context& c) { c.reply.Error(kSyntaxError); }
+inline void ReplySyntaxError(Context& c) {
+  c.reply.Error(kSyntaxError);
+}
 
 // Is this a name that a connection may have (CLIENT SETNAME, HELLO SETNAME)?
 bool CheckClientName(Context& c, std::string_view name);

@@ -80,7 +80,8 @@ void Table::Insert(std::string_view name, uint16_t parent, uint16_t row) {
   CHECK(FindSlot(name, parent) == nullptr);
   Name packed = Pack(name, parent);
   size_t i = Home(packed);
-  while (slots_[i].row != kNone) i = (i + 1) & mask_;
+  while (slots_[i].row != kNone)
+    i = (i + 1) & mask_;
   slots_[i].name = packed;
   slots_[i].row = row;
 }
@@ -100,7 +101,8 @@ Table::Table() {
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
   CHECK(rows_.size() < kNone);
-  for (const Row& row : rows_) CHECK(row.handler != nullptr || row.arity == -2);  // a container
+  for (const Row& row : rows_)
+    CHECK(row.handler != nullptr || row.arity == -2);  // a container
   slots_.resize(std::bit_ceil(4 * rows_.size()));
   mask_ = slots_.size() - 1;
   for (size_t i = 0; i < rows_.size(); ++i) {
@@ -195,7 +197,8 @@ void ReplyUnknownCommand(Context& c) {
 void ReplyUnknownSubcommand(Context& c) {
   std::string text = "ERR unknown subcommand '";
   text.append(c.args[1].substr(0, 128)).append("'. Try ");
-  for (char ch : c.args[0]) text.push_back(ToUpper(ch));
+  for (char ch : c.args[0])
+    text.push_back(ToUpper(ch));
   text.append(" HELP.");
   c.reply.Error(text);
 }
@@ -208,8 +211,10 @@ void ReplyWrongArity(Context& c, const Row& row) {
 
 bool KeysFit(const Row& row, Arguments args) {
   bool long_argument = false;
-  for (std::string_view arg : args) long_argument |= arg.size() > kKeyBytesMax;
-  if (!long_argument) [[likely]] return true;
+  for (std::string_view arg : args)
+    long_argument |= arg.size() > kKeyBytesMax;
+  if (!long_argument) [[likely]]
+    return true;
   std::vector<size_t> keys;
   KeyIndices(row, args, keys);
   for (size_t i : keys) {
@@ -259,7 +264,8 @@ const Row* Run(Context& c) {
 
 const Row* Dispatch(Context& c) {
   Client::ReplyMode mode = c.client.reply_mode;
-  if (mode == Client::ReplyMode::kOn) [[likely]] return Run(c);
+  if (mode == Client::ReplyMode::kOn) [[likely]]
+    return Run(c);
   resp::Buffer& out = c.reply.out();
   size_t before = out.size();
   // SKIP holds for this command only, unless the command is another CLIENT REPLY.

@@ -1,7 +1,7 @@
-// The command table: metadata as data (arity, flags, key positions, ACL categories, documentation), one
-// row a command; subcommands of containers are rows too. Families register explicitly (families.h).
-// Lookup is by name in any case, through a table built once; it allocates nothing. Rows never move, so
-// whoever counts calls may do it by a row's place in rows().
+// The command table: metadata as data (arity, flags, key positions, ACL categories, documentation),
+// one row a command; subcommands of containers are rows too. Families register explicitly
+// (families.h). Lookup is by name in any case, through a table built once; it allocates nothing.
+// Rows never move, so whoever counts calls may do it by a row's place in rows().
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,10 @@ enum Flag : uint32_t {
   kFast = 1 << 5,
   kLoading = 1 << 6,
   kStale = 1 << 7,
-  kNoAuth = 1 << 8,       // allowed before AUTH
+  kNoAuth = 1 << 8,  // allowed before AUTH
   kBlocking = 1 << 9,
-  kWholeKeyspace = 1 << 10,  // looks at keys it does not name: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSH*
+  kWholeKeyspace =
+      1 << 10,  // looks at keys it does not name: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSH*
   kAllowBusy = 1 << 11,
   kMovableKeys = 1 << 12,
   kNoAsyncLoading = 1 << 13,
@@ -40,23 +41,24 @@ struct KeyPositions {
 };
 
 struct Row {
-  std::string_view name;       // lower case: "set"; a subcommand: "config|get"
-  int arity = 0;               // exact count, or minus the least count; name included (container too)
+  std::string_view name;  // lower case: "set"; a subcommand: "config|get"
+  int arity = 0;          // exact count, or minus the least count; name included (container too)
   uint32_t flags = 0;
   KeyPositions keys;
-  std::string_view categories; // "@write @string @slow"
+  std::string_view categories;  // "@write @string @slow"
   Handler handler = nullptr;
-  std::string_view summary;    // our own words, one line
-  std::string_view since;      // "1.0.0" as in Redis; "polyarch 0.1.0" for our own
-  std::string_view group;      // "string", "generic", "connection", "server", "polyarch"
+  std::string_view summary;  // our own words, one line
+  std::string_view since;    // "1.0.0" as in Redis; "polyarch 0.1.0" for our own
+  std::string_view group;    // "string", "generic", "connection", "server", "polyarch"
   std::string_view complexity;
   // Arguments for COMMAND DOCS, in a small notation; see docs.h.
   std::string_view syntax;
-  // How the keys are used, as in COMMAND INFO's key specifications: "RW access update". Two parts with
+  // How the keys are used, as in COMMAND INFO's key specifications: "RW access update". Two parts
+  // with
   // '|' between them: the first and the second key are used differently.
   std::string_view key_access;
-  std::string_view tips;             // "request_policy:all_shards nondeterministic_output"
-  std::string_view deprecated_since; // "2.0.0", or empty
+  std::string_view tips;              // "request_policy:all_shards nondeterministic_output"
+  std::string_view deprecated_since;  // "2.0.0", or empty
   std::string_view replaced_by;
 };
 
@@ -104,10 +106,10 @@ class Table {
 // The indices in `args` of the keys of a command.
 void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
 
-// Looks the command up, checks authentication, arity, key sizes and WriteAllowed, and runs its handler;
-// does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong ("ERR unknown
-// command 'x', with args beginning with: ", "ERR wrong number of arguments for 'x' command", "NOAUTH
-// Authentication required."). Returns the row that ran, or nullptr.
+// Looks the command up, checks authentication, arity, key sizes and WriteAllowed, and runs its
+// handler; does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong
+// ("ERR unknown command 'x', with args beginning with: ", "ERR wrong number of arguments for 'x'
+// command", "NOAUTH Authentication required."). Returns the row that ran, or nullptr.
 const Row* Dispatch(Context& context);
 
 }  // namespace polyarch::command

@@ -1,10 +1,10 @@
-// Runs the transcripts in tests/transcript: sessions of one client as text, with every reply. The format
-// is told in tests/transcript/README.md; record.py there takes the replies from a real Redis 7.0.15.
-#include <gtest/gtest.h>
-
+// Runs the transcripts in tests/transcript: sessions of clients as text, with every reply. Their
+// README.md tells the format; record.py there takes the replies from a real Redis 7.0.15.
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+
+#include <gtest/gtest.h>
 
 #include "base/glob.h"
 #include "base/number.h"
@@ -33,7 +33,8 @@ class Transcript : public ::testing::TestWithParam<std::string> {
     return parser_.arguments();
   }
 
-  // "@advance 1000", "@policy siblings wiki:*", "@remote key value", "@password secret", "@client 2"
+  // "@advance 1000", "@policy siblings wiki:*", "@remote key value", "@password secret", "@client
+  // 2"
   void Direct(std::string_view line) {
     std::span<const std::string_view> words = Words(line);
     std::string_view what = words[0];
@@ -47,7 +48,8 @@ class Transcript : public ::testing::TestWithParam<std::string> {
       node_.server.password = words[1];
     } else if (what == "client") {
       auto index = static_cast<size_t>(*base::ParseInt64(words[1])) - 1;
-      while (node_.server.clients.size() <= index) node_.Connect();
+      while (node_.server.clients.size() <= index)
+        node_.Connect();
       client_ = index;
     } else {
       FAIL() << "unknown directive " << what;

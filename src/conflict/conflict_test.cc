@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "base/random.h"
 #include "conflict/ledger.h"
@@ -46,7 +46,8 @@ TEST(Policy, ErrorsAreOneClearLine) {
   EXPECT_EQ(ParseError("siblings 2"), "policy 'siblings' takes no arguments");
   EXPECT_EQ(ParseError("priority eu us eu"), "leader 'eu' is named twice");
   std::string many = "priority";
-  for (size_t i = 0; i <= kPriorityNamesMax; ++i) many += " n" + std::to_string(i);
+  for (size_t i = 0; i <= kPriorityNamesMax; ++i)
+    many += " n" + std::to_string(i);
   EXPECT_EQ(ParseError(many), "policy 'priority' takes at most 64 leaders");
   std::string bad = ParseError(std::string("p\r\n\x01") + std::string(5000, 'x'));
   EXPECT_LT(bad.size(), 200U);
@@ -95,7 +96,8 @@ class ResolveTest : public testing::Test {
     // The order in the vector is a matter of this node's numbering only.
     std::vector<crdt::Version> saved = versions_;
     for (size_t i = 0; i < 5; ++i) {
-      std::rotate(versions_.begin(), versions_.begin() + (versions_.empty() ? 0 : 1), versions_.end());
+      std::rotate(
+          versions_.begin(), versions_.begin() + (versions_.empty() ? 0 : 1), versions_.end());
       View other = Resolve(Parsed(policy), default_order_, versions_, origins_);
       EXPECT_EQ(view.kind, other.kind);
       EXPECT_EQ(view.distinct, other.distinct);
@@ -205,12 +207,20 @@ TEST_F(ResolveTest, CanonicalOrderAndTags) {
 // ---- the ledger
 
 LedgerVersion Version(const std::string& leader, uint64_t sequence, std::string value = "v") {
-  return {.value = std::move(value), .origin = {leader, 1}, .sequence = sequence,
+  return {.value = std::move(value),
+          .origin = {leader, 1},
+          .sequence = sequence,
           .hlc = clock::Hlc::FromMs(sequence)};
 }
 
-LedgerEntry Entry(LedgerVersion shown, LedgerVersion lost, std::string key = "k", int64_t noted_ms = 1000) {
-  return {.noted_ms = noted_ms, .key = std::move(key), .policy = "lww", .shown = std::move(shown),
+LedgerEntry Entry(LedgerVersion shown,
+                  LedgerVersion lost,
+                  std::string key = "k",
+                  int64_t noted_ms = 1000) {
+  return {.noted_ms = noted_ms,
+          .key = std::move(key),
+          .policy = "lww",
+          .shown = std::move(shown),
           .lost = std::move(lost)};
 }
 
@@ -246,7 +256,8 @@ TEST(Ledger, NewerVersionsSupersede) {
   EXPECT_EQ(ledger.Note(Entry(Version("us", 9), Version("eu", 3))), 2U);
   EXPECT_EQ(ledger.Note(Entry(Version("eu", 8), Version("us", 10))), 3U);
   EXPECT_EQ(Ids(ledger), (std::vector<uint64_t>{3}));
-  EXPECT_EQ(ledger.Note(Entry(Version("us", 5), Version("eu", 3))), 3U) << "an older pair, replayed";
+  EXPECT_EQ(ledger.Note(Entry(Version("us", 5), Version("eu", 3))), 3U)
+      << "an older pair, replayed";
   EXPECT_EQ(ledger.Note(Entry(Version("us", 10), Version("asia", 1))), 4U) << "another opponent";
   LedgerEntry restarted = Entry(Version("us", 11), Version("eu", 1));
   restarted.lost.origin.incarnation = 2;
@@ -273,12 +284,14 @@ TEST(Ledger, IsBounded) {
   EXPECT_EQ(ledger.TakeDirty().deleted.size(), 0U) << "what was never stored is not deleted";
   ledger.SetLimits({.bytes_max = 20'000});
   for (uint64_t i = 1; i <= 50; ++i) {
-    ledger.Note(Entry(Version("us", i, std::string(3000, 'x')), Version("eu", i), "b" + std::to_string(i)));
+    ledger.Note(
+        Entry(Version("us", i, std::string(3000, 'x')), Version("eu", i), "b" + std::to_string(i)));
     EXPECT_LE(ledger.bytes(), 20'000U);
   }
   EXPECT_GE(ledger.size(), 3U);
   EXPECT_EQ(ledger.TakeDirty().deleted.size(), 10U);
-  uint64_t big = ledger.Note(Entry(Version("us", 1, std::string(50'000, 'x')), Version("eu", 1), "big"));
+  uint64_t big =
+      ledger.Note(Entry(Version("us", 1, std::string(50'000, 'x')), Version("eu", 1), "big"));
   EXPECT_EQ(Ids(ledger), (std::vector<uint64_t>{big})) << "the newest always stays";
   ledger.Note(Entry(Version("us", 2), Version("eu", 1), "big"));
   EXPECT_EQ(ledger.size(), 1U);
@@ -305,8 +318,10 @@ TEST(Ledger, ForgetsByAge) {
 // Applies what TakeDirty gives to a store of rows.
 void Store(Ledger& ledger, std::map<std::string, std::string>& rows) {
   Ledger::Dirty dirty = ledger.TakeDirty();
-  for (auto& [key, row] : dirty.rows) rows[key] = row;
-  for (auto& key : dirty.deleted) EXPECT_EQ(rows.erase(key), 1U);
+  for (auto& [key, row] : dirty.rows)
+    rows[key] = row;
+  for (auto& key : dirty.deleted)
+    EXPECT_EQ(rows.erase(key), 1U);
 }
 
 TEST(Ledger, RowsComeBack) {
@@ -315,10 +330,12 @@ TEST(Ledger, RowsComeBack) {
   base::Random random(5);
   auto compare = [&] {
     Ledger loaded({.entries_max = 20});
-    for (const auto& [key, row] : rows) ASSERT_TRUE(loaded.Load(key, row));
+    for (const auto& [key, row] : rows)
+      ASSERT_TRUE(loaded.Load(key, row));
     ASSERT_EQ(Ids(loaded), Ids(ledger));
     ASSERT_EQ(loaded.bytes(), ledger.bytes());
-    for (uint64_t id : Ids(ledger)) ASSERT_EQ(*loaded.Find(id), *ledger.Find(id));
+    for (uint64_t id : Ids(ledger))
+      ASSERT_EQ(*loaded.Find(id), *ledger.Find(id));
     Ledger::Dirty clean = loaded.TakeDirty();
     ASSERT_TRUE(clean.rows.empty() && clean.deleted.empty());
     // Noting again what it has changes nothing; what is new gets a new id.
@@ -327,7 +344,8 @@ TEST(Ledger, RowsComeBack) {
       all.push_back(e);
       return true;
     });
-    for (const LedgerEntry& e : all) ASSERT_EQ(loaded.Note(e), e.id);
+    for (const LedgerEntry& e : all)
+      ASSERT_EQ(loaded.Note(e), e.id);
     uint64_t fresh = loaded.Note(Entry(Version("new", 1), Version("newer", 1)));
     ASSERT_EQ(fresh, ledger.Note(Entry(Version("new", 1), Version("newer", 1))));
   };
@@ -337,7 +355,8 @@ TEST(Ledger, RowsComeBack) {
       size_t a = random.Below(3);
       LedgerEntry e = Entry(Version(leaders[a], 1 + random.Below(50)),
                             Version(leaders[(a + 1 + random.Below(2)) % 3], 1 + random.Below(50)),
-                            "k" + std::to_string(random.Below(10)), round);
+                            "k" + std::to_string(random.Below(10)),
+                            round);
       e.lost.absent = random.Percent(20);
       e.db = static_cast<uint8_t>(random.Below(2));
       ledger.Note(e);
@@ -362,7 +381,8 @@ TEST(Ledger, IdsAreNotGivenAgain) {
   }
   EXPECT_EQ(rows.size(), 1U);
   Ledger ledger({});
-  for (const auto& [key, row] : rows) ASSERT_TRUE(ledger.Load(key, row));
+  for (const auto& [key, row] : rows)
+    ASSERT_TRUE(ledger.Load(key, row));
   EXPECT_EQ(ledger.Note(Entry(Version("us", 1), Version("eu", 1))), 6U);
 }
 

@@ -12,13 +12,15 @@ constexpr size_t kEntryOverheadBytes = sizeof(LedgerEntry) + 256;
 
 std::string RowKey(uint64_t id) {
   std::string key(8, '\0');
-  for (int i = 7; i >= 0; --i, id >>= 8) key[static_cast<size_t>(i)] = static_cast<char>(id & 0xff);
+  for (int i = 7; i >= 0; --i, id >>= 8)
+    key[static_cast<size_t>(i)] = static_cast<char>(id & 0xff);
   return key;
 }
 
 uint64_t IdOf(std::string_view row_key) {
   uint64_t id = 0;
-  for (char c : row_key) id = id << 8 | static_cast<uint8_t>(c);
+  for (char c : row_key)
+    id = id << 8 | static_cast<uint8_t>(c);
   return id;
 }
 
@@ -55,7 +57,9 @@ std::string PairKey(const LedgerEntry& e) {
 
 // Several versions of one origin stand beside each other only where a client resolved with an old
 // token: none of them supersedes another.
-bool CanSupersede(const LedgerEntry& e) { return e.shown.origin != e.lost.origin; }
+bool CanSupersede(const LedgerEntry& e) {
+  return e.shown.origin != e.lost.origin;
+}
 
 // Has `a`, of the same two origins, versions at least as new as those of `b`?
 bool AtLeastAsNew(const LedgerEntry& a, const LedgerEntry& b) {

@@ -1,13 +1,13 @@
-// The ledger: what a rule decided against, kept, listed and restorable. One per leader, of its own: it
-// tells which pairs of concurrent versions met here. Bounded by age and size (oldest go first; the
-// newest entry always stays, however big).
+// The ledger: what a rule decided against, kept, listed and restorable. One per leader, of its own:
+// it tells which pairs of concurrent versions met here. Bounded by age and size (oldest go first;
+// the newest entry always stays, however big).
 //
-// An entry is named by its pair of tags (of what was shown and what lost, in either role). Where two
-// origins meet again at the same key, the pair of their newer versions supersedes the older pair's
-// entry. (By origin, not by leader's name: what a power cut took from a leader but not from its peers
-// counts as another's.) Noting the same or an older pair again (replay after a start) changes nothing.
-// The ledger does no I/O: the engine takes its dirty entries with each checkpoint and gives stored ones
-// back at start.
+// An entry is named by its pair of tags (of what was shown and what lost, in either role). Where
+// two origins meet again at the same key, the pair of their newer versions supersedes the older
+// pair's entry. (By origin, not by leader's name: what a power cut took from a leader but not from
+// its peers counts as another's.) Noting the same or an older pair again (replay after a start)
+// changes nothing. The ledger does no I/O: the engine takes its dirty entries with each checkpoint
+// and gives stored ones back at start.
 //
 // Promise: every value that a write replaced without having seen it, and that was the last of its
 // leader, is in some leader's ledger; never an invented conflict.
@@ -38,11 +38,11 @@ struct LedgerVersion {
 };
 
 struct LedgerEntry {
-  uint64_t id = 0;        // rising; of this leader only
-  int64_t noted_ms = 0;   // the time here when the pair met
+  uint64_t id = 0;       // rising; of this leader only
+  int64_t noted_ms = 0;  // the time here when the pair met
   uint8_t db = 0;
   std::string key;
-  std::string policy;     // as POLICY GET shows it, at that time
+  std::string policy;  // as POLICY GET shows it, at that time
   LedgerVersion shown;
   LedgerVersion lost;
   friend bool operator==(const LedgerEntry&, const LedgerEntry&) = default;
@@ -75,10 +75,10 @@ class Ledger {
   }
   const Limits& limits() const { return limits_; }
 
-  // Persistence: row keys are the id (8 bytes, big-endian); id 0 is the row of the ledger itself (the
-  // next id, so that ids are not given again). Each row begins with its format's version. TakeDirty
-  // gives the rows written and the keys deleted since the last call; Load takes a stored row (before
-  // anything is noted) and is false, with nothing changed, if the row is malformed.
+  // Persistence: row keys are the id (8 bytes, big-endian); id 0 is the row of the ledger itself
+  // (the next id, so that ids are not given again). Each row begins with its format's version.
+  // TakeDirty gives the rows written and the keys deleted since the last call; Load takes a stored
+  // row (before anything is noted) and is false, with nothing changed, if the row is malformed.
   struct Dirty {
     std::vector<std::pair<std::string, std::string>> rows;
     std::vector<std::string> deleted;

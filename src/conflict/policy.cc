@@ -30,7 +30,8 @@ bool IsName(std::string_view word) {
 std::string Quoted(std::string_view word) {
   constexpr size_t kShownBytesMax = 64;
   std::string text = "'";
-  for (char c : word.substr(0, kShownBytesMax)) text += c >= ' ' && c < '\x7f' ? c : '?';
+  for (char c : word.substr(0, kShownBytesMax))
+    text += c >= ' ' && c < '\x7f' ? c : '?';
   if (word.size() > kShownBytesMax) text += "...";
   return text + "'";
 }
@@ -55,12 +56,16 @@ bool SameContent(const crdt::Version& a, const crdt::Version& b) {
 
 std::string Policy::ToString() const {
   switch (kind) {
-    case PolicyKind::kLww: return deletes ? "lww DELETES" : "lww";
-    case PolicyKind::kSiblings: return "siblings";
-    case PolicyKind::kPriority: break;
+    case PolicyKind::kLww:
+      return deletes ? "lww DELETES" : "lww";
+    case PolicyKind::kSiblings:
+      return "siblings";
+    case PolicyKind::kPriority:
+      break;
   }
   std::string text = "priority";
-  for (const std::string& leader : leaders) text += " " + leader;
+  for (const std::string& leader : leaders)
+    text += " " + leader;
   return text;
 }
 
@@ -71,7 +76,8 @@ base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
   Policy policy;
   if (SameWord(name, "lww")) {
     if (!arguments.empty() && !SameWord(arguments[0], "deletes")) {
-      return base::Invalid("policy 'lww' knows no option " + Quoted(arguments[0]) + "; only DELETES");
+      return base::Invalid("policy 'lww' knows no option " + Quoted(arguments[0]) +
+                           "; only DELETES");
     }
     if (arguments.size() > 1) return base::Invalid("policy 'lww' takes nothing but DELETES");
     policy.deletes = !arguments.empty();
@@ -185,7 +191,8 @@ View Resolve(const Policy& policy,
 std::vector<size_t> CanonicalOrder(std::span<const crdt::Version> versions,
                                    const clock::OriginTable& origins) {
   std::vector<size_t> order(versions.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  for (size_t i = 0; i < order.size(); ++i)
+    order[i] = i;
   std::sort(order.begin(), order.end(), [&](size_t i, size_t j) {
     clock::Dot a = versions[i].dot;
     clock::Dot b = versions[j].dot;

@@ -1,6 +1,6 @@
-// Policies: what a read shows of several concurrent versions. A policy never decides what is stored, so
-// it may be changed at any time, also after the conflict. Resolve is a pure function of the versions:
-// every leader computes the same from the same ones.
+// Policies: what a read shows of several concurrent versions. A policy never decides what is
+// stored, so it may be changed at any time, also after the conflict. Resolve is a pure function of
+// the versions: every leader computes the same from the same ones.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ inline constexpr size_t kPriorityNamesMax = 64;
 // A key is matched against each pattern in turn.
 inline constexpr size_t kPatternsMax = 1024;
 inline constexpr size_t kPatternBytesMax = 1024;
-// A client that resolves with an old token over and over could pile versions up. On client writes only,
-// never on a peer's change.
+// A client that resolves with an old token over and over could pile versions up. On client writes
+// only, never on a peer's change.
 inline constexpr size_t kVersionsMax = 64;
 
 enum class PolicyKind : uint8_t {
@@ -36,10 +36,12 @@ struct Policy {
   bool deletes = false;              // kLww: deletes are versions, too
   std::vector<std::string> leaders;  // kPriority, first wins; those not named come last
 
-  // Does deleting a register write the version "absent" (so that delete against edit is a conflict)?
+  // Does deleting a register write the version "absent" (so that delete against edit is a
+  // conflict)?
   bool DeleteIsVersion() const { return kind != PolicyKind::kLww || deletes; }
 
-  // "lww", "lww DELETES", "priority eu us", "siblings": as POLICY SET takes it and POLICY GET shows it.
+  // "lww", "lww DELETES", "priority eu us", "siblings": as POLICY SET takes it and POLICY GET shows
+  // it.
   std::string ToString() const;
   // kInvalid with a line for the user ("unknown policy 'x'; one of lww, lww DELETES, ...").
   static base::Result<Policy> Parse(std::span<const std::string_view> words);
@@ -49,8 +51,8 @@ struct Policy {
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 
-// The policy of each key: the pattern with the longest literal part wins (ties: the pattern that sorts
-// first). `priority` without names uses the default order (LEADER PRIORITY).
+// The policy of each key: the pattern with the longest literal part wins (ties: the pattern that
+// sorts first). `priority` without names uses the default order (LEADER PRIORITY).
 class PolicyTable {
  public:
   void Set(std::string pattern, Policy policy);
@@ -80,13 +82,13 @@ struct View {
     kConflict,  // several distinct ones and no winner
   };
   Kind kind = Kind::kNothing;
-  size_t index = 0;           // kValue: which version; kNothing by an absent winner: that one
-  size_t distinct = 0;        // how many different values (absent counts as one)
+  size_t index = 0;     // kValue: which version; kNothing by an absent winner: that one
+  size_t distinct = 0;  // how many different values (absent counts as one)
 };
 
 // Versions with equal bytes count as one. Under plain lww (without DELETES) an absent never beats a
-// value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the higher
-// global origin, then to the higher sequence.
+// value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the
+// higher global origin, then to the higher sequence.
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,
              std::span<const crdt::Version> versions,

@@ -1,7 +1,6 @@
-// The laws of a key's replicated state, against the naive model: random histories in random orders, and
-// every history of a small scope in every order. POLYARCH_TEST_LONG in the environment widens both.
-#include <gtest/gtest.h>
-
+// The laws of a key's replicated state, against the naive model: random histories in random orders,
+// and every history of a small scope in every order. POLYARCH_TEST_LONG in the environment widens
+// both.
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
@@ -10,6 +9,8 @@
 #include <optional>
 #include <set>
 
+#include <gtest/gtest.h>
+
 #include "base/random.h"
 #include "crdt/key_state.h"
 #include "crdt/naive_model.h"
@@ -17,11 +18,13 @@
 namespace polyarch::crdt {
 namespace {
 
-bool Long() { return std::getenv("POLYARCH_TEST_LONG") != nullptr; }
+bool Long() {
+  return std::getenv("POLYARCH_TEST_LONG") != nullptr;
+}
 
 const std::vector<clock::Origin>& GlobalOrigins() {
-  static const std::vector<clock::Origin> origins = {{"b", 2}, {"a", 7}, {"c", 1}, {"a", 3},
-                                                     {"d", 9}, {"b", 1}, {"c", 4}, {"d", 5}};
+  static const std::vector<clock::Origin> origins = {
+      {"b", 2}, {"a", 7}, {"c", 1}, {"a", 3}, {"d", 9}, {"b", 1}, {"c", 4}, {"d", 5}};
   return origins;
 }
 
@@ -35,7 +38,8 @@ struct Token {
 // A node's own indices of the origins.
 struct Numbering {
   explicit Numbering(const std::vector<size_t>& order) : index_of(order.size()), ordinal_of(order) {
-    for (size_t ordinal : order) index_of[ordinal] = table.Intern(GlobalOrigins()[ordinal]);
+    for (size_t ordinal : order)
+      index_of[ordinal] = table.Intern(GlobalOrigins()[ordinal]);
   }
   clock::OriginTable table;
   std::vector<clock::OriginIndex> index_of;  // ordinal -> index
@@ -59,25 +63,36 @@ class Replica {
   NaiveDot Global(clock::Dot dot) const { return {Ordinal(dot.origin()), dot.sequence()}; }
   clock::VersionVector Vector(const NaiveVector& v) const {
     clock::VersionVector out;
-    for (size_t o = 0; o < v.size(); ++o) out.Set(Local(o), v[o]);
+    for (size_t o = 0; o < v.size(); ++o)
+      out.Set(Local(o), v[o]);
     return out;
   }
 
   void ApplyEffect(const NaiveChange& change, uint32_t i) {
     const NaiveEffect& e = change.effects[i];
     std::vector<Clear> clears;
-    for (const NaiveClear& c : e.clears) clears.push_back({Local(c.origin), c.life, c.at, c.total});
+    for (const NaiveClear& c : e.clears)
+      clears.push_back({Local(c.origin), c.life, c.at, c.total});
     std::vector<clock::Dot> dots;
-    for (NaiveDot dot : e.seen) dots.push_back(Local(dot));
-    Effect effect{.kind = e.kind, .flags = e.flags, .key = "k", .value = e.value,
-                  .expire_ms = e.expire_ms, .life = e.life, .total = e.total,
-                  .increment = e.increment, .clears = clears, .seen = dots};
+    for (NaiveDot dot : e.seen)
+      dots.push_back(Local(dot));
+    Effect effect{.kind = e.kind,
+                  .flags = e.flags,
+                  .key = "k",
+                  .value = e.value,
+                  .expire_ms = e.expire_ms,
+                  .life = e.life,
+                  .total = e.total,
+                  .increment = e.increment,
+                  .clears = clears,
+                  .seen = dots};
     clock::VersionVector deps = Vector(change.deps);
     Apply(state_, effect, Seen(deps, Local(change.origin), At{change.sequence, i}), change.hlc);
   }
   void MarkApplied(const NaiveChange& change) { applied_[change.origin] = change.sequence; }
   void ApplyChange(const NaiveChange& change) {
-    for (uint32_t i = 0; i < change.effects.size(); ++i) ApplyEffect(change, i);
+    for (uint32_t i = 0; i < change.effects.size(); ++i)
+      ApplyEffect(change, i);
     MarkApplied(change);
   }
   bool Ready(const NaiveChange& change) const {
@@ -93,19 +108,22 @@ class Replica {
   }
   Token MakeToken() const {
     Token token{.clears = Clears(), .at = applied_};
-    for (const Version& v : state_.versions) token.seen.push_back(Global(v.dot));
+    for (const Version& v : state_.versions)
+      token.seen.push_back(Global(v.dot));
     return token;
   }
   // What a `clean` may name here.
   std::vector<NaiveDot> Dots() const {
     std::vector<NaiveDot> out;
-    for (const Version& v : state_.versions) out.push_back(Global(v.dot));
-    for (const ExpiryVersion& x : state_.expiries) out.push_back(Global(x.dot));
+    for (const Version& v : state_.versions)
+      out.push_back(Global(v.dot));
+    for (const ExpiryVersion& x : state_.expiries)
+      out.push_back(Global(x.dot));
     return out;
   }
 
-  // Drops the wholly cleared entries whose origin is known to have seen the clear: one of its changes
-  // that was applied here covers it.
+  // Drops the wholly cleared entries whose origin is known to have seen the clear: one of its
+  // changes that was applied here covers it.
   void Purge(const NaiveModel& model) {
     std::erase_if(state_.counters, [&](const CounterEntry& e) {
       if (e.live() || e.cleared_by.bits() == 0) return false;
@@ -125,18 +143,25 @@ class Replica {
   KeyState Translate(const Replica& other) const {
     if (numbering_ == other.numbering_) return other.state_;
     KeyState s = other.state_;
-    auto dot = [&](clock::Dot d) { return d.bits() == 0 ? d : Local(other.Global(d)); };
-    for (Version& v : s.versions) v.dot = dot(v.dot);
-    for (ExpiryVersion& x : s.expiries) x.dot = dot(x.dot);
+    auto dot = [&](clock::Dot d) {
+      return d.bits() == 0 ? d : Local(other.Global(d));
+    };
+    for (Version& v : s.versions)
+      v.dot = dot(v.dot);
+    for (ExpiryVersion& x : s.expiries)
+      x.dot = dot(x.dot);
     for (CounterEntry& e : s.counters) {
       e.origin = Local(other.Ordinal(e.origin));
       e.cleared_by = dot(e.cleared_by);
     }
-    auto by_dot = [](const auto& x, const auto& y) { return x.dot < y.dot; };
+    auto by_dot = [](const auto& x, const auto& y) {
+      return x.dot < y.dot;
+    };
     std::sort(s.versions.begin(), s.versions.end(), by_dot);
     std::sort(s.expiries.begin(), s.expiries.end(), by_dot);
-    std::sort(s.counters.begin(), s.counters.end(),
-              [](const auto& x, const auto& y) { return x.origin < y.origin; });
+    std::sort(s.counters.begin(), s.counters.end(), [](const auto& x, const auto& y) {
+      return x.origin < y.origin;
+    });
     return s;
   }
   void MergeFrom(const Replica& other) {
@@ -184,19 +209,24 @@ std::vector<size_t> Identity(size_t n) {
 
 std::vector<size_t> Shuffled(size_t n, base::Random& random) {
   std::vector<size_t> v = Identity(n);
-  for (size_t i = n; i > 1; --i) std::swap(v[i - 1], v[random.Below(i)]);
+  for (size_t i = n; i > 1; --i)
+    std::swap(v[i - 1], v[random.Below(i)]);
   return v;
 }
 
 // An origin's sum as one number: which part is fractional depends on when the counter became real.
 bool SameSum(const NaiveState::Sum& a, const NaiveState::Sum& b) {
   if (a.real == 0 && b.real == 0) return a.integer == b.integer;
-  return static_cast<long double>(a.integer) + a.real == static_cast<long double>(b.integer) + b.real;
+  return static_cast<long double>(a.integer) + a.real ==
+         static_cast<long double>(b.integer) + b.real;
 }
 
 bool Same(const NaiveState& a, const NaiveState& b) {
   return a.versions == b.versions && a.expiries == b.expiries &&
-         std::equal(a.counters.begin(), a.counters.end(), b.counters.begin(), b.counters.end(),
+         std::equal(a.counters.begin(),
+                    a.counters.end(),
+                    b.counters.begin(),
+                    b.counters.end(),
                     [](const auto& x, const auto& y) {
                       return x.first == y.first && SameSum(x.second, y.second);
                     });
@@ -229,13 +259,14 @@ void CheckInvariants(const KeyState& s) {
 
 void CheckViews(const Replica& replica, const NaiveState& want) {
   const KeyState& s = replica.state();
-  bool live_version = std::any_of(want.versions.begin(), want.versions.end(),
-                                  [](const auto& v) { return !std::get<4>(v); });
+  bool live_version = std::any_of(
+      want.versions.begin(), want.versions.end(), [](const auto& v) { return !std::get<4>(v); });
   ASSERT_EQ(s.has_live_version(), live_version);
   ASSERT_EQ(s.has_live_counter(), !want.counters.empty());
   ASSERT_EQ(replica.Bytes(false).empty(), !s.live());
   int64_t latest = want.expiries.empty() ? kNever : std::numeric_limits<int64_t>::min();
-  for (const auto& x : want.expiries) latest = std::max(latest, std::get<2>(x));
+  for (const auto& x : want.expiries)
+    latest = std::max(latest, std::get<2>(x));
   for (const auto& v : want.versions) {
     if (std::get<3>(v) && !std::get<4>(v)) latest = kNever;
   }
@@ -291,14 +322,16 @@ struct WriteInput {
   std::string value = "v";
   Number increment = Number::Integer(1);
   int64_t expire_ms = 1000;
-  const Token* token = nullptr;        // kResolve
-  std::vector<NaiveDot> clean;         // kClean
-  bool never = true;                   // kPutKeepingExpiry, kResolve
-  bool create_wipes = true;            // an increment that creates begins with a wipe
+  const Token* token = nullptr;  // kResolve
+  std::vector<NaiveDot> clean;   // kClean
+  bool never = true;             // kPutKeepingExpiry, kResolve
+  bool create_wipes = true;      // an increment that creates begins with a wipe
 };
 
 // The effect of one write at `replica` as its `at`; nothing if the write fails.
-std::optional<NaiveEffect> Effectuate(const Replica& replica, size_t origin, At at,
+std::optional<NaiveEffect> Effectuate(const Replica& replica,
+                                      size_t origin,
+                                      At at,
                                       const WriteInput& in) {
   NaiveEffect e;
   const KeyState& state = replica.state();
@@ -358,7 +391,8 @@ std::optional<NaiveEffect> Effectuate(const Replica& replica, size_t origin, At 
       e.kind = EffectKind::kClean;
       e.seen = in.clean;
       return e;
-    case Op::kCount: break;
+    case Op::kCount:
+      break;
   }
   return std::nullopt;
 }
@@ -379,7 +413,8 @@ class RandomHistory {
     next_origin_ = leaders;
     stamps_.resize(origins_);
     const size_t changes = 1 + random_.Below(changes_max);
-    while (model_.changes().size() < changes) Step();
+    while (model_.changes().size() < changes)
+      Step();
   }
 
   NaiveModel& model() { return model_; }
@@ -388,7 +423,8 @@ class RandomHistory {
   size_t origins() const { return origins_; }
   NaiveVector Everything() const {
     NaiveVector all(origins_);
-    for (const NaiveChange& c : model_.changes()) all[c.origin] = c.sequence;
+    for (const NaiveChange& c : model_.changes())
+      all[c.origin] = c.sequence;
     return all;
   }
 
@@ -460,8 +496,8 @@ class RandomHistory {
 
   void Write(size_t n) {
     Replica& node = nodes_[n];
-    NaiveChange change{.origin = current_[n], .sequence = node.applied()[current_[n]] + 1,
-                       .deps = node.applied()};
+    NaiveChange change{
+        .origin = current_[n], .sequence = node.applied()[current_[n]] + 1, .deps = node.applied()};
     // Clocks of any kind, but each origin's own stamps rise.
     stamps_[change.origin] += 1 + random_.Below(3);
     change.hlc.bits = stamps_[change.origin];
@@ -493,7 +529,8 @@ class RandomHistory {
   std::vector<std::pair<size_t, Replica>> saved_;
 };
 
-// A fresh replica that applies every change in a random causal order, purging now and then if `purges`.
+// A fresh replica that applies every change in a random causal order, purging now and then if
+// `purges`.
 Replica Replay(RandomHistory& history, bool purges, const NaiveVector* until = nullptr) {
   base::Random& random = history.random();
   Replica replica(Shuffled(history.origins(), random));
@@ -645,7 +682,8 @@ TEST(Row, RandomBytesAreNoCrash) {
   base::Random random(99);
   for (int i = 0; i < 100'000; ++i) {
     std::string bytes(random.Below(60), '\0');
-    for (char& c : bytes) c = static_cast<char>(random.Percent(40) ? random.Below(4) : random.Next());
+    for (char& c : bytes)
+      c = static_cast<char>(random.Percent(40) ? random.Below(4) : random.Next());
     base::Reader in(bytes);
     KeyState state;
     static_cast<void>(Decode(in, state));
@@ -654,8 +692,8 @@ TEST(Row, RandomBytesAreNoCrash) {
 
 // ---- every history of a small scope, in every order
 
-// Who had seen what: per change its leader and the vector of what its writer had seen. In an order that
-// respects causality.
+// Who had seen what: per change its leader and the vector of what its writer had seen. In an order
+// that respects causality.
 struct Shape {
   struct Change {
     size_t leader;
@@ -682,7 +720,8 @@ std::vector<Shape> AllShapes(size_t leaders, size_t changes_each) {
   auto extend = [&](auto&& self) -> void {
     if (shape.changes.size() == leaders * changes_each) {
       std::vector<std::pair<size_t, NaiveVector>> name;
-      for (const Shape::Change& c : shape.changes) name.emplace_back(c.leader, c.deps);
+      for (const Shape::Change& c : shape.changes)
+        name.emplace_back(c.leader, c.deps);
       std::sort(name.begin(), name.end());
       if (known.insert(name).second) shapes.push_back(shape);
       return;
@@ -691,7 +730,8 @@ std::vector<Shape> AllShapes(size_t leaders, size_t changes_each) {
       if (seen[l][l] == changes_each) continue;
       const NaiveVector before = seen[l];
       size_t combinations = 1;
-      for (size_t o = 0; o < leaders; ++o) combinations *= changes_each + 1;
+      for (size_t o = 0; o < leaders; ++o)
+        combinations *= changes_each + 1;
       for (size_t i = 0; i < combinations; ++i) {
         NaiveVector v(leaders);
         size_t rest = i;
@@ -713,8 +753,8 @@ std::vector<Shape> AllShapes(size_t leaders, size_t changes_each) {
   return shapes;
 }
 
-// All states that any order of one history passes through: one a causally closed set of changes, each
-// reached from every predecessor. So all orders are covered without walking each.
+// All states that any order of one history passes through: one a causally closed set of changes,
+// each reached from every predecessor. So all orders are covered without walking each.
 class Lattice {
  public:
   Lattice(const Shape& shape, size_t leaders, size_t changes_each, bool purges)
@@ -725,7 +765,8 @@ class Lattice {
     model_ = NaiveModel();
     states_.clear();
     size_t count = 1;
-    for (size_t l = 0; l < leaders_; ++l) count *= width_;
+    for (size_t l = 0; l < leaders_; ++l)
+      count *= width_;
     states_.resize(count);
     const std::vector<size_t> numbering = Identity(leaders_);
     states_[0].emplace(numbering);
@@ -763,7 +804,8 @@ class Lattice {
  private:
   size_t IndexOf(const NaiveVector& v) const {
     size_t index = 0;
-    for (size_t l = leaders_; l-- > 0;) index = index * width_ + v[l];
+    for (size_t l = leaders_; l-- > 0;)
+      index = index * width_ + v[l];
     return index;
   }
 
@@ -830,12 +872,14 @@ class Lattice {
   std::vector<std::optional<Replica>> states_;
 };
 
-// Every shape, every assignment of ops out of `alphabet`. `stride` looks at each stride-th history only.
+// Every shape, every assignment of ops out of `alphabet`. `stride` looks at each stride-th history
+// only.
 void Exhaust(size_t leaders, size_t changes_each, const std::vector<Op>& alphabet, size_t stride) {
   const std::vector<Shape> shapes = AllShapes(leaders, changes_each);
   const size_t length = leaders * changes_each;
   size_t combinations = 1;
-  for (size_t i = 0; i < length; ++i) combinations *= alphabet.size();
+  for (size_t i = 0; i < length; ++i)
+    combinations *= alphabet.size();
   size_t histories = 0;
   std::vector<Op> ops(length);
   for (size_t s = 0; s < shapes.size(); ++s) {
@@ -854,7 +898,8 @@ void Exhaust(size_t leaders, size_t changes_each, const std::vector<Op>& alphabe
         for (size_t k = 0; k < length; ++k) {
           text += " " + std::to_string(shapes[s].changes[k].leader) + ":" +
                   std::to_string(static_cast<int>(ops[k])) + "[";
-          for (uint64_t d : shapes[s].changes[k].deps) text += std::to_string(d) + " ";
+          for (uint64_t d : shapes[s].changes[k].deps)
+            text += std::to_string(d) + " ";
           text += "]";
         }
         FAIL() << "leader:op[seen]" << text;

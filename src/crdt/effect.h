@@ -1,10 +1,11 @@
-// Effects: what a change did, as results that apply the same everywhere. An effect is replicated; the
-// command that caused it is not. `Seen` says what the writer had seen, from the frame's deps; an effect
-// replaces exactly that. Effects that act on less than "all that was seen" carry it explicitly
+// Effects: what a change did, as results that apply the same everywhere. An effect is replicated;
+// the command that caused it is not. `Seen` says what the writer had seen, from the frame's deps;
+// an effect replaces exactly that. Effects that act on less than "all that was seen" carry it
+// explicitly
 // (`clears`, `seen`).
 //
-// An Effect is a view: its strings and spans belong to the caller (a command's arguments, or the frame
-// that is being applied) and live for the call.
+// An Effect is a view: its strings and spans belong to the caller (a command's arguments, or the
+// frame that is being applied) and live for the call.
 #pragma once
 
 #include <compare>
@@ -19,8 +20,8 @@
 
 namespace polyarch::crdt {
 
-// A place in one origin's stream: the sequence of a change and the index of an effect in it. Together
-// with the origin it is a tag. (1,0) is the first possible one; (0,0) is "never".
+// A place in one origin's stream: the sequence of a change and the index of an effect in it.
+// Together with the origin it is a tag. (1,0) is the first possible one; (0,0) is "never".
 struct At {
   uint64_t sequence = 0;
   uint32_t index = 0;
@@ -66,14 +67,14 @@ struct Effect {
   uint8_t db = 0;
   uint8_t flags = 0;
   std::string_view key;
-  uint64_t key_hash = 0;            // of the key at this node if known, else 0; never on the wire
-  std::string_view value;           // kPut, kResolve
-  int64_t expire_ms = kNever;       // kPut with kHasExpiry; kExpire
-  At life;                          // kIncrement: when the counter's present life began
-  Number total;                     // kIncrement: the origin's total in this life
-  Number increment;                 // kIncrement
-  std::span<const Clear> clears;    // kPut, kWipe, kIncrement, kResolve
-  std::span<const clock::Dot> seen; // kResolve, kClean
+  uint64_t key_hash = 0;             // of the key at this node if known, else 0; never on the wire
+  std::string_view value;            // kPut, kResolve
+  int64_t expire_ms = kNever;        // kPut with kHasExpiry; kExpire
+  At life;                           // kIncrement: when the counter's present life began
+  Number total;                      // kIncrement: the origin's total in this life
+  Number increment;                  // kIncrement
+  std::span<const Clear> clears;     // kPut, kWipe, kIncrement, kResolve
+  std::span<const clock::Dot> seen;  // kResolve, kClean
 };
 
 // What the writer of effect (origin, at) had seen: `deps`, its own earlier changes, and the same
@@ -83,8 +84,8 @@ class Seen {
   Seen(const clock::VersionVector& deps, clock::OriginIndex origin, At at)
       : deps_(deps), origin_(origin), at_(at) {}
 
-  // A version's dot. One register never holds two versions of one dot, so the index is not needed: a
-  // version of this very change was written by an earlier effect of it.
+  // A version's dot. One register never holds two versions of one dot, so the index is not needed:
+  // a version of this very change was written by an earlier effect of it.
   bool Covers(clock::Dot dot) const {
     return dot.origin() == origin_ ? dot.sequence() <= at_.sequence
                                    : dot.sequence() <= deps_.Get(dot.origin());

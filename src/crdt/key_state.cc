@@ -25,8 +25,8 @@ void RemoveNamed(std::vector<T>& items, std::span<const clock::Dot> dots) {
 
 template <typename T>
 void InsertByDot(std::vector<T>& items, T item) {
-  auto place = std::lower_bound(items.begin(), items.end(), item.dot,
-                                [](const T& x, clock::Dot dot) { return x.dot < dot; });
+  auto place = std::lower_bound(
+      items.begin(), items.end(), item.dot, [](const T& x, clock::Dot dot) { return x.dot < dot; });
   items.insert(place, std::move(item));
 }
 
@@ -38,8 +38,10 @@ CounterEntry* FindCounter(std::vector<CounterEntry>& counters, clock::OriginInde
 }
 
 CounterEntry& CounterOf(std::vector<CounterEntry>& counters, clock::OriginIndex origin) {
-  auto place = std::lower_bound(counters.begin(), counters.end(), origin,
-                                [](const CounterEntry& e, clock::OriginIndex o) { return e.origin < o; });
+  auto place = std::lower_bound(
+      counters.begin(), counters.end(), origin, [](const CounterEntry& e, clock::OriginIndex o) {
+        return e.origin < o;
+      });
   if (place == counters.end() || place->origin != origin) {
     place = counters.insert(place, CounterEntry{.origin = origin});
   }
@@ -83,7 +85,8 @@ void ApplyIncrement(KeyState& state, const Effect& effect, const Seen& seen, clo
     e.cleared_total = before.value_or(Number::Integer(0));
     e.hlc = hlc;
   } else if (!known || effect.life > e.life) {
-    e = CounterEntry{.origin = e.origin, .life = effect.life, .at = at, .total = effect.total, .hlc = hlc};
+    e = CounterEntry{
+        .origin = e.origin, .life = effect.life, .at = at, .total = effect.total, .hlc = hlc};
   } else if (effect.life == e.life && at > e.at) {
     e.at = at;
     e.total = effect.total;
@@ -176,7 +179,8 @@ bool KeyState::has_live_version() const {
 }
 
 bool KeyState::has_live_counter() const {
-  return std::any_of(counters.begin(), counters.end(), [](const CounterEntry& e) { return e.live(); });
+  return std::any_of(
+      counters.begin(), counters.end(), [](const CounterEntry& e) { return e.live(); });
 }
 
 int64_t KeyState::ExpiryTime() const {
@@ -215,11 +219,12 @@ ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock
       ApplyClears(state, effect.clears, dot);
       result.added_version = true;
       result.concurrent = !state.versions.empty();
-      InsertByDot(state.versions, Version{.dot = dot,
-                                          .hlc = hlc,
-                                          .never = (effect.flags & kNeverFlag) != 0,
-                                          .absent = (effect.flags & kAbsent) != 0,
-                                          .value = std::string(effect.value)});
+      InsertByDot(state.versions,
+                  Version{.dot = dot,
+                          .hlc = hlc,
+                          .never = (effect.flags & kNeverFlag) != 0,
+                          .absent = (effect.flags & kAbsent) != 0,
+                          .value = std::string(effect.value)});
       if ((effect.flags & kHasExpiry) != 0) {
         std::erase_if(state.expiries, [&](const ExpiryVersion& x) { return x.dot == dot; });
         InsertByDot(state.expiries, ExpiryVersion{dot, hlc, effect.expire_ms});
@@ -283,8 +288,10 @@ KeyState Merge(const KeyState& a,
     x.never = x.never && y.never;  // only ever cleared
     return x;
   });
-  merged.expiries = MergeByDot(a.expiries, va, b.expiries, vb,
-                               [](const ExpiryVersion& x, const ExpiryVersion&) { return x; });
+  merged.expiries =
+      MergeByDot(a.expiries, va, b.expiries, vb, [](const ExpiryVersion& x, const ExpiryVersion&) {
+        return x;
+      });
   merged.counters = MergeCounters(a.counters, va, b.counters, vb);
   return merged;
 }
@@ -307,7 +314,8 @@ Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool
       return origins.Less(x->origin, y->origin);
     });
     long double sum = 0;
-    for (const CounterEntry* e : ordered) sum += e->total.AsReal() - e->cleared_total.AsReal();
+    for (const CounterEntry* e : ordered)
+      sum += e->total.AsReal() - e->cleared_total.AsReal();
     return Number::Real(sum);
   }
   constexpr __int128 kLow = std::numeric_limits<int64_t>::min();
@@ -425,7 +433,8 @@ std::string Canonical(const KeyState& state, const clock::OriginTable& origins, 
     }
   }
   std::sort(lines.begin(), lines.end());
-  for (const std::string& line : lines) base::PutBytes(out, line);
+  for (const std::string& line : lines)
+    base::PutBytes(out, line);
   return out;
 }
 

@@ -7,8 +7,9 @@
 //   - Merge is commutative, associative and idempotent.
 // There are no tombstones: a version that a vector covers and the state lacks has been removed.
 //
-// Invariants: versions and expiries sorted by Dot of this node's numbering, one a dot; counters sorted
-// by origin index, one an origin. Canonical order for people and digests is by global origin.
+// Invariants: versions and expiries sorted by Dot of this node's numbering, one a dot; counters
+// sorted by origin index, one an origin. Canonical order for people and digests is by global
+// origin.
 #pragma once
 
 #include <optional>
@@ -97,7 +98,9 @@ KeyState Merge(const KeyState& a,
 
 // The sum of the live counters in canonical order; saturates to 64 bits when all are integers
 // (`saturated` is set then).
-Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool* saturated = nullptr);
+Number CounterSum(const KeyState& state,
+                  const clock::OriginTable& origins,
+                  bool* saturated = nullptr);
 
 // Row format 1, with this node's origin indices. Decode fails on malformed bytes.
 void Encode(const KeyState& state, std::string& out);
@@ -106,6 +109,8 @@ bool Decode(base::Reader& in, KeyState& state);
 // The canonical bytes of what counts for equality: live versions and counters and expiries of live
 // keys, with global origins; residue (cleared counters, lone absents, lone expiries) is left out.
 // Empty if nothing counts. With `residue`, everything.
-std::string Canonical(const KeyState& state, const clock::OriginTable& origins, bool residue = false);
+std::string Canonical(const KeyState& state,
+                      const clock::OriginTable& origins,
+                      bool residue = false);
 
 }  // namespace polyarch::crdt

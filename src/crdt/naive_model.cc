@@ -34,13 +34,18 @@ bool Names(const NaiveChange& change, At at, const NaiveEffect& e, const Tag& ta
 bool Replaces(const NaiveEffect& e, Part part) {
   const bool wipes = (e.flags & kWipes) != 0;
   switch (e.kind) {
-    case EffectKind::kPut: return part != Part::kExpiry || wipes;
-    case EffectKind::kIncrement: return wipes;
+    case EffectKind::kPut:
+      return part != Part::kExpiry || wipes;
+    case EffectKind::kIncrement:
+      return wipes;
     case EffectKind::kWipe:
-    case EffectKind::kFlush: return part != Part::kExpiry || (e.flags & kKeepExpiry) == 0;
-    case EffectKind::kExpire: return part == Part::kExpiry;
+    case EffectKind::kFlush:
+      return part != Part::kExpiry || (e.flags & kKeepExpiry) == 0;
+    case EffectKind::kExpire:
+      return part == Part::kExpiry;
     case EffectKind::kResolve:
-    case EffectKind::kClean: return false;
+    case EffectKind::kClean:
+      return false;
   }
   return false;
 }
@@ -98,8 +103,12 @@ NaiveState NaiveModel::StateAt(const NaiveVector& seen) const {
     const bool writes = e.kind == EffectKind::kPut || e.kind == EffectKind::kResolve;
     if (writes && !killed(Part::kVersion, tag)) {
       bool never = (e.flags & kNeverFlag) != 0 && !extended(tag);
-      state.versions.emplace_back(change.origin, change.sequence, change.hlc.bits, never,
-                                  (e.flags & kAbsent) != 0, e.value);
+      state.versions.emplace_back(change.origin,
+                                  change.sequence,
+                                  change.hlc.bits,
+                                  never,
+                                  (e.flags & kAbsent) != 0,
+                                  e.value);
     }
     if (e.kind == EffectKind::kIncrement && !killed(Part::kCounter, tag)) {
       NaiveState::Sum& sum = state.counters[change.origin];
@@ -120,12 +129,13 @@ NaiveState NaiveModel::StateAt(const NaiveVector& seen) const {
 }
 
 std::string NaiveModel::ToString() const {
-  static constexpr const char* kKinds[] = {"?",      "put",     "wipe",  "increment",
-                                           "expire", "resolve", "clean", "flush"};
+  static constexpr const char* kKinds[] = {
+      "?", "put", "wipe", "increment", "expire", "resolve", "clean", "flush"};
   std::string text;
   for (const NaiveChange& c : changes_) {
     text += "\n  " + std::to_string(c.origin) + ":" + std::to_string(c.sequence) + " saw";
-    for (uint64_t s : c.deps) text += " " + std::to_string(s);
+    for (uint64_t s : c.deps)
+      text += " " + std::to_string(s);
     for (const NaiveEffect& e : c.effects) {
       text += std::string(" | ") + kKinds[static_cast<size_t>(e.kind)];
       text += " flags " + std::to_string(e.flags);
@@ -150,11 +160,12 @@ std::string NaiveState::ToString() const {
   std::string text;
   for (const auto& [origin, sequence, hlc, never, absent, value] : versions) {
     text += " v" + std::to_string(origin) + ":" + std::to_string(sequence) + "@" +
-            std::to_string(hlc) + (never ? " never" : "") + (absent ? " absent" : "='" + value + "'");
+            std::to_string(hlc) + (never ? " never" : "") +
+            (absent ? " absent" : "='" + value + "'");
   }
   for (const auto& [origin, sum] : counters) {
-    text += " c" + std::to_string(origin) + "=" + std::to_string(static_cast<int64_t>(sum.integer)) +
-            "+" + std::to_string(sum.real);
+    text += " c" + std::to_string(origin) + "=" +
+            std::to_string(static_cast<int64_t>(sum.integer)) + "+" + std::to_string(sum.real);
   }
   for (const auto& [origin, sequence, time_ms] : expiries) {
     text += " x" + std::to_string(origin) + ":" + std::to_string(sequence) + "=" +

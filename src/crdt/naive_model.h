@@ -31,8 +31,8 @@ struct NaiveClear {
   Number total;
 };
 
-// An effect that owns its bytes and names origins by ordinal. The model reads `life`, `total` and the
-// clears of anything but kResolve nowhere; they are for the replicas.
+// An effect that owns its bytes and names origins by ordinal. The model reads `life`, `total` and
+// the clears of anything but kResolve nowhere; they are for the replicas.
 struct NaiveEffect {
   EffectKind kind = EffectKind::kPut;
   uint8_t flags = 0;

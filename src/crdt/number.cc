@@ -49,7 +49,8 @@ Number ReadNumber(base::Reader& in) {
   // counter is always finite.
   bool normal = (static_cast<uint8_t>(raw[7]) & 0x80) != 0;
   bool exponent_zero = raw[8] == 0 && (static_cast<uint8_t>(raw[9]) & 0x7f) == 0;
-  bool exponent_full = static_cast<uint8_t>(raw[8]) == 0xff && (static_cast<uint8_t>(raw[9]) & 0x7f) == 0x7f;
+  bool exponent_full =
+      static_cast<uint8_t>(raw[8]) == 0xff && (static_cast<uint8_t>(raw[9]) & 0x7f) == 0x7f;
   if (exponent_full || normal == exponent_zero) {
     in.Fail();
     return {};
@@ -61,6 +62,8 @@ Number ReadNumber(base::Reader& in) {
   return Number::Real(value);
 }
 
-size_t NumberSizeMax() { return 1 + kRealBytes; }
+size_t NumberSizeMax() {
+  return 1 + kRealBytes;
+}
 
 }  // namespace polyarch::crdt

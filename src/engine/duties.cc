@@ -11,9 +11,9 @@ namespace {
 
 constexpr int64_t kDutyUs = 50'000;
 constexpr int64_t kSecondUs = 1'000'000;
-constexpr int64_t kClaimUs = 1'000'000;       // at most one claim frame in this time
+constexpr int64_t kClaimUs = 1'000'000;  // at most one claim frame in this time
 constexpr int64_t kClaimPatienceUs = 2'000'000;
-constexpr int64_t kOthersRemoveMs = 5'000;    // expired keys of an owner that does not remove them
+constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that does not remove them
 constexpr size_t kRemovalsMax = 1'000;
 constexpr size_t kPurgesMax = 2'000;
 constexpr size_t kHeldBatchesMax = 64;
@@ -43,7 +43,8 @@ void Engine::RunDuties() {
 
 void Engine::UpdateTime() {
   std::vector<int64_t> clocks;
-  for (const auto& [name, member] : replica_.members()) clocks.push_back(replica_.MemberClock(name));
+  for (const auto& [name, member] : replica_.members())
+    clocks.push_back(replica_.MemberClock(name));
   if (clocks.empty()) return;
   std::sort(clocks.begin(), clocks.end());
   others_clock_ms_ = clocks[(clocks.size() - 1) / 2] - options_.clock_skew_ms_max;
@@ -60,14 +61,17 @@ void Engine::ExtendLease() {
 void Engine::SyncIfDue() {
   if (log_.end() <= log_.durable()) return;
   switch (options_.durability) {
-    case Durability::kAlways: log_.RequestSync(); break;
+    case Durability::kAlways:
+      log_.RequestSync();
+      break;
     case Durability::kEverySecond:
       if (now_.mono_us - last_sync_us_ >= kSecondUs) {
         last_sync_us_ = now_.mono_us;
         log_.RequestSync();
       }
       break;
-    case Durability::kNone: break;
+    case Durability::kNone:
+      break;
   }
 }
 
@@ -90,8 +94,8 @@ void Engine::RemoveExpired() {
         winner = &x;
       }
     }
-    const bool mine = winner != nullptr &&
-                      origins_.Get(winner->dot.origin()).leader == options_.leader_id;
+    const bool mine =
+        winner != nullptr && origins_.Get(winner->dot.origin()).leader == options_.leader_id;
     if (mine || keyspace_.time_ms() - instant > kOthersRemoveMs) keys.emplace_back(db, key);
     return keys.size() < kRemovalsMax;
   });
@@ -104,7 +108,8 @@ void Engine::RemoveExpired() {
 // ---- claims and purging
 
 void Engine::WriteClaim() {
-  const bool late = keyspace_.LatestHidden() >= last_claimed_clock_ms_ && keyspace_.LatestHidden() >= 0;
+  const bool late =
+      keyspace_.LatestHidden() >= last_claimed_clock_ms_ && keyspace_.LatestHidden() >= 0;
   const bool ends = !replica_.OriginsToEnd().empty();
   if (!owes_claim_ && !late && !ends) {
     owes_since_us_ = -1;
@@ -116,8 +121,8 @@ void Engine::WriteClaim() {
   const bool solid = log_.durable() >= log_.end();
   if (!solid) {
     log_.RequestSync();
-    // Under steady traffic there is always something not durable yet: the marks in later frames make
-    // this one count.
+    // Under steady traffic there is always something not durable yet: the marks in later frames
+    // make this one count.
     if (now_.mono_us - owes_since_us_ < kClaimPatienceUs) return;
   }
   last_claim_us_ = now_.mono_us;
@@ -151,7 +156,8 @@ void Engine::PurgeResidue() {
     for (const crdt::CounterEntry& e : state.counters) {
       if (e.live()) continue;
       const replication::OriginRow& row = replica_.Row(e.origin);
-      const bool known = e.cleared_by.bits() != 0 && row.has_claim && row.claim.Covers(e.cleared_by);
+      const bool known =
+          e.cleared_by.bits() != 0 && row.has_claim && row.claim.Covers(e.cleared_by);
       if (known || PLANTED(kPurgeAny)) keyspace_.PurgeCounter(ref, e.origin);
     }
     std::vector<clock::Dot> dots;
@@ -161,11 +167,12 @@ void Engine::PurgeResidue() {
       }
     }
     if (!state.live() && !state.expiries.empty()) {
-      // Stable must be all that was applied here when the key was last touched: a concurrent write that
-      // this expiry meets may have been on its way.
+      // Stable must be all that was applied here when the key was last touched: a concurrent write
+      // that this expiry meets may have been on its way.
       auto [seen, fresh] = residue_seen_.try_emplace({db, key}, nonempty_);
       if (!fresh && stable.Includes(seen->second)) {
-        for (const crdt::ExpiryVersion& x : state.expiries) dots.push_back(x.dot);
+        for (const crdt::ExpiryVersion& x : state.expiries)
+          dots.push_back(x.dot);
       }
     }
     if (!dots.empty() && cleaner) {
@@ -207,7 +214,9 @@ void Engine::CheckpointSlice() {
     storage::Batch batch;
     for (; stored_origins_ < origins_.size(); ++stored_origins_) {
       auto index = static_cast<clock::OriginIndex>(stored_origins_);
-      batch.Put(storage::Family::kMeta, OriginRowKey(stored_origins_), EncodeOriginRow(origins_.Get(index)));
+      batch.Put(storage::Family::kMeta,
+                OriginRowKey(stored_origins_),
+                EncodeOriginRow(origins_.Get(index)));
     }
     const log::Position position = log_.end();
     const bool more = keyspace_.VisitDirty(
@@ -220,8 +229,10 @@ void Engine::CheckpointSlice() {
           }
         });
     conflict::Ledger::Dirty dirty = ledger_.TakeDirty();
-    for (auto& [key, row] : dirty.rows) batch.Put(storage::Family::kLedger, std::move(key), std::move(row));
-    for (auto& key : dirty.deleted) batch.Delete(storage::Family::kLedger, std::move(key));
+    for (auto& [key, row] : dirty.rows)
+      batch.Put(storage::Family::kLedger, std::move(key), std::move(row));
+    for (auto& key : dirty.deleted)
+      batch.Delete(storage::Family::kLedger, std::move(key));
     if (!more) {
       pass_->walked = true;
       if (PLANTED(kCheckpointVector)) pass_->meta = EncodeCheckpointMeta(log_.end());
@@ -243,7 +254,8 @@ void Engine::CheckpointSlice() {
     checkpoints_done_ = checkpoints_started_;
     last_checkpoint_ms_ = now_.wall_ms;
     pass_.reset();
-    for (uint64_t client : checkpoint_waiters_) host_.Resume(client);
+    for (uint64_t client : checkpoint_waiters_)
+      host_.Resume(client);
     checkpoint_waiters_.clear();
   }
 }
@@ -266,8 +278,9 @@ void Engine::ReadConfiguration() {
   std::vector<std::string> keys;
   uint64_t cursor = 0;
   do {
-    cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000,
-                            [&](std::string_view key) { keys.emplace_back(key); });
+    cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
+      keys.emplace_back(key);
+    });
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());
   std::map<std::string, replication::Member> members;
@@ -288,7 +301,8 @@ void Engine::ReadConfiguration() {
         members[*name].name = *name;
         size_t space = v.value.find(' ');
         if (space != std::string::npos) {
-          members[*name].floor.Join(ParseVector(std::string_view(v.value).substr(space + 1), origins_));
+          members[*name].floor.Join(
+              ParseVector(std::string_view(v.value).substr(space + 1), origins_));
         }
         if (*name == options_.leader_id && v.value.substr(0, space) == nonce) admitted_now = true;
       }
@@ -302,7 +316,8 @@ void Engine::ReadConfiguration() {
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
-      for (std::string_view word : SplitWords(text)) order.emplace_back(word);
+      for (std::string_view word : SplitWords(text))
+        order.emplace_back(word);
       policies_.SetDefaultOrder(std::move(order));
     } else if (auto origin_text = after(key, "ended/")) {
       auto origin = clock::Origin::Parse(*origin_text);

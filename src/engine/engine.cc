@@ -1,4 +1,5 @@
-// Ticks, commands, and the frames of this node. Recovery: recovery.cc. What is done on time: duties.cc.
+// Ticks, commands, and the frames of this node. Recovery: recovery.cc. What is done on time:
+// duties.cc.
 #include "engine/engine.h"
 
 #include <algorithm>
@@ -77,9 +78,15 @@ void Engine::EndTick() {
 void Engine::OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address) {
   replica_.OnLinkUp(link, dialed, remote_address);
 }
-void Engine::OnLinkMessage(LinkId link, std::string_view message) { replica_.OnLinkMessage(link, message); }
-void Engine::OnLinkDown(LinkId link) { replica_.OnLinkDown(link); }
-void Engine::OnDialFailed(const std::string& address) { replica_.OnDialFailed(address); }
+void Engine::OnLinkMessage(LinkId link, std::string_view message) {
+  replica_.OnLinkMessage(link, message);
+}
+void Engine::OnLinkDown(LinkId link) {
+  replica_.OnLinkDown(link);
+}
+void Engine::OnDialFailed(const std::string& address) {
+  replica_.OnDialFailed(address);
+}
 
 // ---- commands
 
@@ -130,11 +137,13 @@ bool Engine::MustHold(const command::Row& row, command::Arguments arguments, boo
 
 base::Status Engine::WriteAllowed() const {
   if (!status_.ok()) {
-    return {base::Code::kIo, "DISKFULL the log cannot be written (" + status_.message() + "); writes are refused"};
+    return {base::Code::kIo,
+            "DISKFULL the log cannot be written (" + status_.message() + "); writes are refused"};
   }
   if (!admitted_) {
     return {base::Code::kBusy,
-            "HISTORY not yet admitted to writes: this leader is still catching up with the cluster; try again soon"};
+            "HISTORY not yet admitted to writes: this leader is still catching up with the "
+            "cluster; try again soon"};
   }
   return {};
 }
@@ -252,7 +261,10 @@ void Engine::ApplyBody(const wire::Frame& frame,
     }
   }
   if (reader.unknown() > 0) {
-    Report(2, "changes by " + frame.origin.leader + " use kinds that this version does not know; they are kept and forwarded: upgrade this leader");
+    Report(2,
+           "changes by " + frame.origin.leader +
+               " use kinds that this version does not know; they are kept and forwarded: upgrade "
+               "this leader");
   }
   if (effects + reader.unknown() > 0) {
     nonempty_.Raise(origin, frame.last());
@@ -263,9 +275,10 @@ void Engine::ApplyBody(const wire::Frame& frame,
     ++skewed_stamps_;
     if (last_skew_alarm_us_ < 0 || now_.mono_us - last_skew_alarm_us_ > 10'000'000) {
       last_skew_alarm_us_ = now_.mono_us;
-      Report(2, "the clock of leader " + frame.origin.leader + " is " +
-                    std::to_string(static_cast<int64_t>(stamp.ms()) - now_.wall_ms) +
-                    " ms ahead of this one; set the wrong one right");
+      Report(2,
+             "the clock of leader " + frame.origin.leader + " is " +
+                 std::to_string(static_cast<int64_t>(stamp.ms()) - now_.wall_ms) +
+                 " ms ahead of this one; set the wrong one right");
     }
   }
 }
@@ -307,7 +320,8 @@ void Engine::VersionsMet(uint8_t db,
   if (fresh == nullptr) return;
   ++conflicts_detected_;
   const conflict::Policy& policy = policies_.For(key);
-  conflict::View view = conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
+  conflict::View view =
+      conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
   const crdt::Version& winner = state.versions[view.index];
   auto as_ledger = [&](const crdt::Version& v) {
@@ -369,8 +383,10 @@ void Engine::AnswerRequests() {
     std::string old = options_.leader_id;
     std::string hex = clock::Origin{"", random_.Next()}.ToString().substr(1, 6);
     options_.leader_id = old.substr(0, old.find('~')) + "~" + hex;
-    Report(2, "another process at " + rename_after_ + " is leader " + old + " (a copied directory?): this one goes on as " +
-                  options_.leader_id + "; give it an --id of its own or retire it");
+    Report(2,
+           "another process at " + rename_after_ + " is leader " + old +
+               " (a copied directory?): this one goes on as " + options_.leader_id +
+               "; give it an --id of its own or retire it");
     replica_.Rename(options_.leader_id);
     replica_.ForgetOwn();
     records_due_ = true;
@@ -384,9 +400,10 @@ void Engine::AnswerRequests() {
     const std::string nonce = clock::Origin{"", request.nonce}.ToString().substr(1);
     crdt::KeyState state =
         keyspace_.State(keyspace_.Ref(crdt::kReservedDatabase, "member/" + request.leader));
-    bool there = std::any_of(state.versions.begin(), state.versions.end(), [&](const crdt::Version& v) {
-      return v.value.substr(0, nonce.size()) == nonce;
-    });
+    bool there =
+        std::any_of(state.versions.begin(), state.versions.end(), [&](const crdt::Version& v) {
+          return v.value.substr(0, nonce.size()) == nonce;
+        });
     if (there) continue;
     // The record's deps are its floor: the new member's first claim.
     PutReserved("member/" + request.leader, nonce + " " + VersionVectorText());
@@ -407,14 +424,17 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
   self.address = options_.advertise;
   self.state = admitted_ ? "alive" : "joining";
   self.self = true;
-  if (replica_.own()) self.incarnation = origins_.Get(*replica_.own()).ToString().substr(options_.leader_id.size() + 1);
+  if (replica_.own())
+    self.incarnation =
+        origins_.Get(*replica_.own()).ToString().substr(options_.leader_id.size() + 1);
   out.push_back(self);
   for (const replication::LinkStats& link : replica_.Links()) {
     command::LeaderInfo info;
     info.id = link.leader;
     auto member = replica_.members().find(link.leader);
     if (member != replica_.members().end()) info.address = member->second.address;
-    if (link.incarnation != 0) info.incarnation = clock::Origin{"", link.incarnation}.ToString().substr(1);
+    if (link.incarnation != 0)
+      info.incarnation = clock::Origin{"", link.incarnation}.ToString().substr(1);
     info.state = link.state == "up" ? (link.joining ? "joining" : "alive") : "unreachable";
     info.lag_changes = link.lag_changes;
     info.lag_ms = link.lag_ms;
@@ -451,7 +471,9 @@ base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
   return replica_.Delay(leader, delay_ms);
 }
 
-std::string Engine::VersionVectorText() { return replica_.applied().ToString(origins_); }
+std::string Engine::VersionVectorText() {
+  return replica_.applied().ToString(origins_);
+}
 
 std::string Engine::DigestText() {
   base::Digest128 digest = keyspace_.Digest();
@@ -487,8 +509,8 @@ void Engine::InfoReplication(std::string& out) {
   line("state_transfers", "0");
   for (const auto& link : links) {
     line("link_" + link.leader,
-         "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) +
-             ",lag_ms=" + std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
+         "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) + ",lag_ms=" +
+             std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
              ",bytes_out=" + std::to_string(link.bytes_out));
   }
 }

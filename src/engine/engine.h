@@ -1,5 +1,5 @@
-// One leader without I/O: keyspace, log, replication, conflicts and duties, driven from outside. The
-// server and the simulator run this very class.
+// One leader without I/O: keyspace, log, replication, conflicts and duties, driven from outside.
+// The server and the simulator run this very class.
 //
 // Driving it. Everything happens in ticks, on one thread:
 //
@@ -9,15 +9,16 @@
 //   EndTick()
 //
 // Client commands of one tick make one frame (several beyond 1 MiB); frames from peers are applied
-// whole, before or after it, never between two commands. EndTick appends the frame, commits the log,
-// forwards, runs what is due (timers, expiry, claims, checkpoint slices) and may ask for a sync. Time
-// comes with BeginTick only. Call a tick at least every kTimerMs, also without input.
+// whole, before or after it, never between two commands. EndTick appends the frame, commits the
+// log, forwards, runs what is due (timers, expiry, claims, checkpoint slices) and may ask for a
+// sync. Time comes with BeginTick only. Call a tick at least every kTimerMs, also without input.
 //
-// Replies. Execute says how the reply may leave: see net::Outcome; a held one when the log is durable
-// up to hold_position() as of EndTick. Order of replies within a connection is the caller's duty.
+// Replies. Execute says how the reply may leave: see net::Outcome; a held one when the log is
+// durable up to hold_position() as of EndTick. Order of replies within a connection is the caller's
+// duty.
 //
-// Failure. A failed log write or sync, or a failed store, ends the write path: status() is not ok and
-// the process should end. Nothing is acknowledged after it.
+// Failure. A failed log write or sync, or a failed store, ends the write path: status() is not ok
+// and the process should end. Nothing is acknowledged after it.
 //
 // Ownership: the log and the store are the caller's and outlive the engine.
 #pragma once
@@ -57,18 +58,18 @@ enum class Durability : uint8_t { kAlways, kEverySecond, kNone };
 
 struct Options {
   std::string leader_id;
-  std::string advertise;              // host:peerport that others can dial
-  std::vector<std::string> join;      // addresses of members; empty: found a cluster or continue one
+  std::string advertise;          // host:peerport that others can dial
+  std::vector<std::string> join;  // addresses of members; empty: found a cluster or continue one
   Durability durability = Durability::kAlways;
   int64_t clock_skew_ms_max = 5000;
-  uint64_t seed = 0;                  // from a random device: incarnations, nonces, hash keys, jitter
+  uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
   size_t frame_bytes_max = 1 << 20;
   size_t change_bytes_max = 64 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
   int64_t checkpoint_interval_ms = 300'000;
   size_t checkpoint_slice_keys = 2000;
-  size_t window_bytes = 4 << 20;      // flow control, an origin
-  size_t versions_max = 64;           // of one register, for client resolutions only
+  size_t window_bytes = 4 << 20;  // flow control, an origin
+  size_t versions_max = 64;       // of one register, for client resolutions only
   conflict::Ledger::Limits ledger;
 };
 
@@ -78,7 +79,7 @@ class Host {
   virtual ~Host() = default;
   virtual void Send(LinkId link, std::string_view message) = 0;
   virtual size_t Backlog(LinkId link) const = 0;
-  virtual void CloseLink(LinkId link) = 0;   // OnLinkDown follows, in this or a later tick
+  virtual void CloseLink(LinkId link) = 0;            // OnLinkDown follows, in this or a later tick
   virtual void Dial(const std::string& address) = 0;  // OnLinkUp or OnDialFailed follows
   // The suspended command of this client can be run again.
   virtual void Resume(uint64_t client_id) = 0;
@@ -93,14 +94,16 @@ struct Clocks {
 
 enum class Outcome : uint8_t { kReplied, kHeld, kSuspended, kClose };
 
-// Told of what happens inside, for tests and the simulator's checkers. All calls come within a tick.
+// Told of what happens inside, for tests and the simulator's checkers. All calls come within a
+// tick.
 class Probe {
  public:
   virtual ~Probe() = default;
   // A frame was appended to this node's log (its own or a peer's) and applied.
   virtual void FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) = 0;
   // The body of `frame` in this node's terms can be read with this dictionary and these deps.
-  virtual void FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) = 0;
+  virtual void FrameContext(const wire::Dictionary& dictionary,
+                            const clock::VersionVector& deps) = 0;
 };
 
 class Engine final : public command::ClusterHost,
@@ -113,8 +116,8 @@ class Engine final : public command::ClusterHost,
 
   static constexpr int64_t kTimerMs = 10;
 
-  // Loads rows, replays the log, founds the cluster or prepares to join. Call once, first. The failure
-  // is one line with cause and remedy.
+  // Loads rows, replays the log, founds the cluster or prepares to join. Call once, first. The
+  // failure is one line with cause and remedy.
   base::Status Start(const Clocks& now);
 
   // Where recovery from this store begins: everything before was durable. 0 if nothing is known.
@@ -142,7 +145,8 @@ class Engine final : public command::ClusterHost,
   void SetDurability(Durability durability) { options_.durability = durability; }
   Durability durability() const { return options_.durability; }
   int64_t node_time_ms() const { return keyspace_.time_ms(); }
-  // Nothing owed, nothing queued, nothing dirty in the replication sense: for "falls silent" checks.
+  // Nothing owed, nothing queued, nothing dirty in the replication sense: for "falls silent"
+  // checks.
   bool idle() const;
 
   // ---- command::ClusterHost
@@ -173,7 +177,10 @@ class Engine final : public command::ClusterHost,
   void Abandon() override;
   // ---- keyspace::Observer
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override;
-  void VersionsMet(uint8_t db, std::string_view key, const crdt::KeyState& state, clock::Dot added) override;
+  void VersionsMet(uint8_t db,
+                   std::string_view key,
+                   const crdt::KeyState& state,
+                   clock::Dot added) override;
   // ---- replication::ReplicaHost
   log::Position AppendFrame(std::string_view bytes) override;
   void ApplyFrame(const wire::Frame& frame,
@@ -188,13 +195,15 @@ class Engine final : public command::ClusterHost,
   void Report(int severity, const std::string& line) override { host_.Report(severity, line); }
   void ForkDetected(clock::OriginIndex origin) override;
   void NameClash(const std::string& other_address) override;
-  void JoinRequested(const std::string& leader, uint64_t nonce, const std::string& address) override;
+  void JoinRequested(const std::string& leader,
+                     uint64_t nonce,
+                     const std::string& address) override;
   void ClusterKnown(uint64_t cluster_id) override;
 
   // ---- frames of this node
   void BeginFrame();
   void FinishFrame();
-  void WriteRecords();      // what this node's next frame must say first (ended origins)
+  void WriteRecords();  // what this node's next frame must say first (ended origins)
   void WriteEmptyFrame(bool solid);
 
   // ---- recovery (recovery.cc)
@@ -217,11 +226,15 @@ class Engine final : public command::ClusterHost,
   void SyncIfDue();
   void CheckpointSlice();
   void BeginCheckpoint();
-  void ReadConfiguration();   // members, policies, priorities, ended origins from the reserved keyspace
+  void
+  ReadConfiguration();  // members, policies, priorities, ended origins from the reserved keyspace
   void UpdateTime();
-  void AnswerRequests();      // joins, a new name, a new incarnation: between frames only
-  void ApplyBody(const wire::Frame& frame, const wire::Dictionary& dictionary, clock::OriginIndex origin,
-                 const clock::VersionVector& deps, keyspace::Cause cause);
+  void AnswerRequests();  // joins, a new name, a new incarnation: between frames only
+  void ApplyBody(const wire::Frame& frame,
+                 const wire::Dictionary& dictionary,
+                 clock::OriginIndex origin,
+                 const clock::VersionVector& deps,
+                 keyspace::Cause cause);
   bool MustHold(const command::Row& row, command::Arguments arguments, bool wrote);
   std::optional<std::string> Reserved(std::string_view key);
   void PutReserved(std::string_view key, std::string_view value);
@@ -247,7 +260,7 @@ class Engine final : public command::ClusterHost,
   bool configuration_changed_ = false;
   bool admitted_ = false;
   bool founding_ = false;
-  std::string rename_after_;   // the address of the process whose name we share
+  std::string rename_after_;  // the address of the process whose name we share
   bool rename_wanted_ = false;
   bool forget_wanted_ = false;
   struct JoinRequest {
@@ -287,12 +300,14 @@ class Engine final : public command::ClusterHost,
   bool records_due_ = true;           // look for origins of ours to end before the next frame
   bool frame_ended_records_ = false;  // the frame under way began with records
   int64_t owes_since_us_ = 0;
-  clock::VersionVector nonempty_;     // applied, without trailing empty frames
+  clock::VersionVector nonempty_;  // applied, without trailing empty frames
   int64_t last_claimed_clock_ms_ = -1;
   std::map<std::pair<uint8_t, std::string>, clock::VersionVector> residue_seen_;
-  std::vector<std::pair<uint64_t, log::Position>> leases_;  // asked for, with the position of the record
+  std::vector<std::pair<uint64_t, log::Position>>
+      leases_;  // asked for, with the position of the record
   int64_t last_skew_alarm_us_ = -1;
-  int64_t others_clock_ms_ = INT64_MIN;  // median of the members' claimed clocks minus the skew bound
+  int64_t others_clock_ms_ =
+      INT64_MIN;  // median of the members' claimed clocks minus the skew bound
   std::pair<uint8_t, std::string> purge_cursor_;
 
   // Checkpoints.
@@ -307,11 +322,11 @@ class Engine final : public command::ClusterHost,
   int64_t last_checkpoint_ms_ = 0;
   uint64_t checkpoints_started_ = 0;
   uint64_t checkpoints_done_ = 0;
-  std::string identity_leader_;            // as found on disk
+  std::string identity_leader_;  // as found on disk
   bool identity_known_ = false;
   log::Position checkpoint_position_ = 0;  // where recovery would begin
   size_t stored_origins_ = 0;
-  std::vector<uint64_t> checkpoint_waiters_;  // client ids
+  std::vector<uint64_t> checkpoint_waiters_;                                // client ids
   std::map<std::pair<uint8_t, std::string>, log::Position> row_positions_;  // replay only
 
   uint64_t conflicts_detected_ = 0;

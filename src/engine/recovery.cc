@@ -59,8 +59,9 @@ base::Status Engine::Start(const Clocks& now) {
 base::Status Engine::LoadRows() {
   auto format = store_.Get(storage::Family::kMeta, kFormatRowKey);
   if (format.ok() && *format != kStoreFormat) {
-    return {base::Code::kIncompatible, "the directory has format " + *format + ", this version reads format " +
-                                           kStoreFormat + ": start the newer version"};
+    return {base::Code::kIncompatible,
+            "the directory has format " + *format + ", this version reads format " + kStoreFormat +
+                ": start the newer version"};
   }
   if (!format.ok()) {
     if (format.status().code() != base::Code::kNotFound) return format.status();
@@ -70,17 +71,18 @@ base::Status Engine::LoadRows() {
   }
   std::string checkpoint;
   base::Status bad;
-  base::Status status = store_.Scan(storage::Family::kMeta, [&](std::string_view key, std::string_view row) {
-    if (key == kCheckpointRowKey) checkpoint = row;
-    if (key.substr(0, sizeof(kOriginRowPrefix) - 1) != kOriginRowPrefix) return true;
-    clock::Origin origin;
-    if (!DecodeOriginRow(row, origin) || OriginRowKey(origins_.size()) != key) {
-      bad = BadRow("origin row");
-      return false;
-    }
-    origins_.Intern(origin);
-    return true;
-  });
+  base::Status status =
+      store_.Scan(storage::Family::kMeta, [&](std::string_view key, std::string_view row) {
+        if (key == kCheckpointRowKey) checkpoint = row;
+        if (key.substr(0, sizeof(kOriginRowPrefix) - 1) != kOriginRowPrefix) return true;
+        clock::Origin origin;
+        if (!DecodeOriginRow(row, origin) || OriginRowKey(origins_.size()) != key) {
+          bad = BadRow("origin row");
+          return false;
+        }
+        origins_.Intern(origin);
+        return true;
+      });
   if (!status.ok() || !bad.ok()) return status.ok() ? bad : status;
   stored_origins_ = origins_.size();
   if (!checkpoint.empty() && !DecodeCheckpointMeta(checkpoint)) return BadRow("checkpoint row");
@@ -91,10 +93,15 @@ base::Status Engine::LoadRows() {
     log::Position position = 0;
     crdt::KeyState state;
     bool ok = ParseDataRowKey(row_key, db, key) && DecodeDataRow(row, position, state);
-    auto known = [&](clock::OriginIndex o) { return clock::IndexOf(o) < origins_.size(); };
-    for (const crdt::Version& v : state.versions) ok = ok && known(v.dot.origin());
-    for (const crdt::ExpiryVersion& x : state.expiries) ok = ok && known(x.dot.origin());
-    for (const crdt::CounterEntry& e : state.counters) ok = ok && known(e.origin);
+    auto known = [&](clock::OriginIndex o) {
+      return clock::IndexOf(o) < origins_.size();
+    };
+    for (const crdt::Version& v : state.versions)
+      ok = ok && known(v.dot.origin());
+    for (const crdt::ExpiryVersion& x : state.expiries)
+      ok = ok && known(x.dot.origin());
+    for (const crdt::CounterEntry& e : state.counters)
+      ok = ok && known(e.origin);
     if (!ok) {
       bad = BadRow("row");
       return false;
@@ -112,7 +119,9 @@ base::Status Engine::LoadRows() {
 
 base::Status Engine::ReplayLog() {
   if (checkpoint_position_ < log_.begin() || checkpoint_position_ > log_.end()) {
-    return base::Corrupt("the log does not reach the checkpoint: restore the directory from a backup, or empty it and start with --join");
+    return base::Corrupt(
+        "the log does not reach the checkpoint: restore the directory from a backup, or empty it "
+        "and start with --join");
   }
   replaying_ = true;
   base::Status status;
@@ -143,11 +152,14 @@ base::Status Engine::ReplayLog() {
 base::Status Engine::ReplayFrame(const log::Record& record) {
   wire::Frame frame;
   if (!wire::ParseFrame(record.payload, frame)) {
-    return base::Corrupt("unreadable frame in the log: restore the directory from a backup, or empty it and start with --join");
+    return base::Corrupt(
+        "unreadable frame in the log: restore the directory from a backup, or empty it and start "
+        "with --join");
   }
   clock::OriginIndex origin = clock::kNoOrigin;
   clock::VersionVector deps;
-  base::Status status = replica_.NoteReplayed(frame, record.payload, record.position, record.end, origin, deps);
+  base::Status status =
+      replica_.NoteReplayed(frame, record.payload, record.position, record.end, origin, deps);
   if (!status.ok()) return status;
   ApplyBody(frame, replica_.Row(origin).dictionary, origin, deps, keyspace::Cause::kLoaded);
   return {};
@@ -158,7 +170,9 @@ base::Status Engine::ReplayLocal(const log::Record& record) {
   Identity identity;
   uint64_t lease_ms = 0;
   if (!DecodeLocal(record.payload, type, identity, lease_ms)) {
-    return {base::Code::kIncompatible, "the log holds a record of a kind that this version does not know: start the newer version"};
+    return {base::Code::kIncompatible,
+            "the log holds a record of a kind that this version does not know: start the newer "
+            "version"};
   }
   if (type == LocalRecord::kLease) {
     hlc_.Start(lease_ms);
@@ -176,15 +190,16 @@ base::Status Engine::CheckIdentity() {
   if (!identity_known_) return {};
   if (identity_leader_ != options_.leader_id) {
     if (identity_leader_.substr(0, identity_leader_.find('~')) != options_.leader_id) {
-      return base::Invalid("the directory belongs to leader '" + identity_leader_ + "': start with --id " +
-                           identity_leader_ + " or with another --dir");
+      return base::Invalid("the directory belongs to leader '" + identity_leader_ +
+                           "': start with --id " + identity_leader_ + " or with another --dir");
     }
     Report(2, "this directory is a copy and goes on as leader " + identity_leader_);
     options_.leader_id = identity_leader_;
     replica_.Rename(identity_leader_);
   }
   if (!admitted_ && options_.join.empty()) {
-    return base::Invalid("this leader has not been admitted to its cluster yet: start it with --join HOST:PEERPORT");
+    return base::Invalid(
+        "this leader has not been admitted to its cluster yet: start it with --join HOST:PEERPORT");
   }
   return {};
 }

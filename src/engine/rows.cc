@@ -25,7 +25,8 @@ std::string DataRowKey(uint8_t db, std::string_view key) {
 bool ParseDataRowKey(std::string_view row_key, uint8_t& db, std::string_view& key) {
   if (row_key.size() < 5) return false;
   db = static_cast<uint8_t>(row_key[2]);
-  size_t size = static_cast<size_t>(static_cast<uint8_t>(row_key[3])) << 8 | static_cast<uint8_t>(row_key[4]);
+  size_t size =
+      static_cast<size_t>(static_cast<uint8_t>(row_key[3])) << 8 | static_cast<uint8_t>(row_key[4]);
   key = row_key.substr(5);
   return key.size() == size && db <= crdt::kReservedDatabase;
 }
@@ -80,7 +81,10 @@ std::string EncodeIdentity(const Identity& identity) {
   return out;
 }
 
-bool DecodeLocal(std::string_view payload, LocalRecord& type, Identity& identity, uint64_t& lease_ms) {
+bool DecodeLocal(std::string_view payload,
+                 LocalRecord& type,
+                 Identity& identity,
+                 uint64_t& lease_ms) {
   base::Reader in(payload);
   type = static_cast<LocalRecord>(in.Fixed8());
   if (type == LocalRecord::kLease) {

@@ -40,7 +40,10 @@ struct Identity {
 };
 std::string EncodeLease(uint64_t lease_ms);
 std::string EncodeIdentity(const Identity& identity);
-bool DecodeLocal(std::string_view payload, LocalRecord& type, Identity& identity, uint64_t& lease_ms);
+bool DecodeLocal(std::string_view payload,
+                 LocalRecord& type,
+                 Identity& identity,
+                 uint64_t& lease_ms);
 
 // "eu.0123456789abcdef:17 ...": VersionVector::ToString back. Unreadable words are passed over.
 clock::VersionVector ParseVector(std::string_view text, clock::OriginTable& origins);

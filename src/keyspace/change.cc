@@ -26,7 +26,11 @@ void Change::Emit(crdt::Effect& effect) {
 
 void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t expire_ms) {
   std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
-  crdt::Effect effect{.kind = crdt::EffectKind::kPut, .db = ref.db, .key = ref.key, .key_hash = ref.hash, .value = value};
+  crdt::Effect effect{.kind = crdt::EffectKind::kPut,
+                      .db = ref.db,
+                      .key = ref.key,
+                      .key_hash = ref.hash,
+                      .value = value};
   effect.clears = clears;
   const bool keep = ttl == Ttl::kKeep && keyspace_.Exists(ref);
   if (!keep) effect.flags |= crdt::kWipes;
@@ -41,7 +45,8 @@ void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t exp
 
 void Change::Delete(const KeyRef& ref) {
   std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
-  crdt::Effect effect{.kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
   if (ref.db != crdt::kReservedDatabase && !keyspace_.policies().empty() &&
       keyspace_.policies().For(ref.key).DeleteIsVersion() && keyspace_.HasRegisterOrCounter(ref)) {
     effect.kind = crdt::EffectKind::kPut;
@@ -53,7 +58,8 @@ void Change::Delete(const KeyRef& ref) {
 
 void Change::RemoveExpired(const KeyRef& ref) {
   std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
-  crdt::Effect effect{.kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
   effect.flags = crdt::kKeepExpiry;
   effect.clears = clears;
   Emit(effect);
@@ -62,9 +68,11 @@ void Change::RemoveExpired(const KeyRef& ref) {
 bool Change::Increment(const KeyRef& ref, const crdt::Number& by) {
   const bool creates = !keyspace_.Exists(ref);
   std::vector<crdt::Clear> clears;
-  crdt::Effect effect{.kind = crdt::EffectKind::kIncrement, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kIncrement, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
   if (creates && !PLANTED(kCreateWithoutWipe)) {
-    // Also when nothing is stored here: another leader may not have removed an old expiry version yet.
+    // Also when nothing is stored here: another leader may not have removed an old expiry version
+    // yet.
     effect.flags |= crdt::kWipes;
     clears = keyspace_.Clears(ref);
   }
@@ -95,7 +103,8 @@ bool Change::Increment(const KeyRef& ref, const crdt::Number& by) {
 }
 
 void Change::SetExpiry(const KeyRef& ref, int64_t expire_ms) {
-  crdt::Effect effect{.kind = crdt::EffectKind::kExpire, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kExpire, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
   effect.expire_ms = expire_ms;
   Emit(effect);
 }
@@ -105,7 +114,11 @@ void Change::Resolve(const KeyRef& ref,
                      bool absent,
                      std::span<const clock::Dot> seen,
                      std::span<const crdt::Clear> clears) {
-  crdt::Effect effect{.kind = crdt::EffectKind::kResolve, .db = ref.db, .key = ref.key, .key_hash = ref.hash, .value = value};
+  crdt::Effect effect{.kind = crdt::EffectKind::kResolve,
+                      .db = ref.db,
+                      .key = ref.key,
+                      .key_hash = ref.hash,
+                      .value = value};
   effect.flags = absent ? crdt::kAbsent : crdt::kNeverFlag;
   effect.seen = seen;
   effect.clears = clears;
@@ -113,13 +126,15 @@ void Change::Resolve(const KeyRef& ref,
 }
 
 void Change::Clean(const KeyRef& ref, std::span<const clock::Dot> seen) {
-  crdt::Effect effect{.kind = crdt::EffectKind::kClean, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kClean, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
   effect.seen = seen;
   Emit(effect);
 }
 
 void Change::Flush(uint8_t db) {
-  // Counters first, one by one: a clear must carry the totals that it saw. The rest goes by one effect.
+  // Counters first, one by one: a clear must carry the totals that it saw. The rest goes by one
+  // effect.
   std::vector<std::pair<uint8_t, std::string>> counters;
   keyspace_.ForEach([&](uint8_t d, std::string_view key, const crdt::KeyState& state) {
     if (d == crdt::kReservedDatabase || (db != crdt::kAllDatabases && d != db)) return;

@@ -1,6 +1,6 @@
-// The change under way: what commands write through. One Change serves one command (or transaction or
-// script); each method applies its effect to the keyspace at once and adds it to the frame of this
-// tick. A command that fails must fail before its first write: there is no rollback.
+// The change under way: what commands write through. One Change serves one command (or transaction
+// or script); each method applies its effect to the keyspace at once and adds it to the frame of
+// this tick. A command that fails must fail before its first write: there is no rollback.
 //
 // An accepted write always writes an effect, also when it sets an equal value: otherwise an
 // acknowledged write could lose to a concurrent one that was never seen. A failed condition writes
@@ -52,8 +52,8 @@ class Change {
 
   // A new value, replacing all that this leader has seen of the key.
   void Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t expire_ms = crdt::kNever);
-  // Deletes what this leader has seen: an observed-remove, or the version "absent" if the key's policy
-  // says so.
+  // Deletes what this leader has seen: an observed-remove, or the version "absent" if the key's
+  // policy says so.
   void Delete(const KeyRef& ref);
   // The removal of an expired key: the expiry versions stay (see docs/design on expiry).
   void RemoveExpired(const KeyRef& ref);
@@ -62,7 +62,8 @@ class Change {
   bool Increment(const KeyRef& ref, const crdt::Number& by);
   // EXPIRE (an instant) and PERSIST (crdt::kNever).
   void SetExpiry(const KeyRef& ref, int64_t expire_ms);
-  // Replaces exactly the versions `seen` and the counter totals `clears` by `value` (or by "absent").
+  // Replaces exactly the versions `seen` and the counter totals `clears` by `value` (or by
+  // "absent").
   void Resolve(const KeyRef& ref,
                std::string_view value,
                bool absent,

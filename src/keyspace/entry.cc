@@ -19,7 +19,11 @@ Entry* Entry::Allocate(Form form, uint8_t db, std::string_view key, size_t value
   return entry;
 }
 
-Entry* Entry::NewValue(uint8_t db, std::string_view key, clock::Dot dot, clock::Hlc hlc, bool never,
+Entry* Entry::NewValue(uint8_t db,
+                       std::string_view key,
+                       clock::Dot dot,
+                       clock::Hlc hlc,
+                       bool never,
                        std::string_view value) {
   Entry* entry = Allocate(Form::kValue, db, key, value.size());
   entry->value_part() = {dot, hlc};
@@ -28,8 +32,12 @@ Entry* Entry::NewValue(uint8_t db, std::string_view key, clock::Dot dot, clock::
   return entry;
 }
 
-Entry* Entry::NewValueTtl(uint8_t db, std::string_view key, clock::Dot dot, clock::Hlc hlc,
-                          int64_t expire_ms, std::string_view value) {
+Entry* Entry::NewValueTtl(uint8_t db,
+                          std::string_view key,
+                          clock::Dot dot,
+                          clock::Hlc hlc,
+                          int64_t expire_ms,
+                          std::string_view value) {
   Entry* entry = Allocate(Form::kValueTtl, db, key, value.size());
   entry->value_part() = {dot, hlc};
   entry->ttl_part() = {expire_ms};
@@ -81,7 +89,9 @@ crdt::KeyState Entry::State() const {
                                 .hlc = c.hlc});
       break;
     }
-    case Form::kFat: state = fat().state; break;
+    case Form::kFat:
+      state = fat().state;
+      break;
   }
   return state;
 }
@@ -93,7 +103,8 @@ size_t Entry::memory_bytes() const {
   bytes += sizeof(FatPart::Fat) + state.counters.capacity() * sizeof(crdt::CounterEntry) +
            state.expiries.capacity() * sizeof(crdt::ExpiryVersion) +
            state.versions.capacity() * sizeof(crdt::Version);
-  for (const crdt::Version& v : state.versions) bytes += v.value.capacity();
+  for (const crdt::Version& v : state.versions)
+    bytes += v.value.capacity();
   return bytes;
 }
 
@@ -111,9 +122,14 @@ Entry* MakeEntry(uint8_t db, std::string_view key, crdt::KeyState state) {
     const crdt::CounterEntry& c = state.counters[0];
     if (!c.total.is_real && c.cleared_at == crdt::At{} && !c.cleared_total.is_real &&
         c.cleared_total.integer == 0 && c.cleared_by.bits() == 0) {
-      return Entry::NewCounter(db, key,
-                               {clock::Dot(c.origin, c.life.sequence), c.hlc, c.at.sequence,
-                                c.total.integer, c.life.index, c.at.index});
+      return Entry::NewCounter(db,
+                               key,
+                               {clock::Dot(c.origin, c.life.sequence),
+                                c.hlc,
+                                c.at.sequence,
+                                c.total.integer,
+                                c.life.index,
+                                c.at.index});
     }
   }
   return Entry::NewFat(db, key, std::move(state));

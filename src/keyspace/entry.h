@@ -1,6 +1,6 @@
-// One key in memory: a header, fixed metadata by form, the key, the value; one allocation. Entries are
-// immutable in size: a value of another size is a new entry. Owned by the table's slot that points to
-// it; created and freed by the functions here, which keep no state.
+// One key in memory: a header, fixed metadata by form, the key, the value; one allocation. Entries
+// are immutable in size: a value of another size is a new entry. Owned by the table's slot that
+// points to it; created and freed by the functions here, which keep no state.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ struct CounterPart {
 struct FatPart {
   struct Fat {
     crdt::KeyState state;
-    int64_t indexed_expiry = crdt::kNever;  // where the expiry index holds this key; kNever: nowhere
+    int64_t indexed_expiry =
+        crdt::kNever;  // where the expiry index holds this key; kNever: nowhere
   };
   Fat* fat;
 };
@@ -53,10 +54,18 @@ class Entry {
     kLive = 16,     // counted as live
   };
 
-  static Entry* NewValue(uint8_t db, std::string_view key, clock::Dot dot, clock::Hlc hlc, bool never,
+  static Entry* NewValue(uint8_t db,
+                         std::string_view key,
+                         clock::Dot dot,
+                         clock::Hlc hlc,
+                         bool never,
                          std::string_view value);
-  static Entry* NewValueTtl(uint8_t db, std::string_view key, clock::Dot dot, clock::Hlc hlc,
-                            int64_t expire_ms, std::string_view value);
+  static Entry* NewValueTtl(uint8_t db,
+                            std::string_view key,
+                            clock::Dot dot,
+                            clock::Hlc hlc,
+                            int64_t expire_ms,
+                            std::string_view value);
   static Entry* NewCounter(uint8_t db, std::string_view key, const CounterPart& counter);
   static Entry* NewFat(uint8_t db, std::string_view key, crdt::KeyState state);
   static void Free(Entry* entry);
@@ -93,10 +102,14 @@ class Entry {
   static constexpr size_t kHeaderSize = 8;
   static size_t MetaSize(Form form) {
     switch (form) {
-      case Form::kValue: return sizeof(ValuePart);
-      case Form::kValueTtl: return sizeof(ValuePart) + sizeof(TtlPart);
-      case Form::kCounter: return sizeof(CounterPart);
-      case Form::kFat: return sizeof(FatPart);
+      case Form::kValue:
+        return sizeof(ValuePart);
+      case Form::kValueTtl:
+        return sizeof(ValuePart) + sizeof(TtlPart);
+      case Form::kCounter:
+        return sizeof(CounterPart);
+      case Form::kFat:
+        return sizeof(FatPart);
     }
     return 0;
   }

@@ -20,8 +20,9 @@ std::optional<crdt::Number> AsNumber(std::string_view value) {
 bool HasResidue(const crdt::KeyState& state) {
   if (!state.has_live_version() && !state.versions.empty()) return true;
   if (!state.live() && !state.expiries.empty()) return true;
-  return std::any_of(state.counters.begin(), state.counters.end(),
-                     [](const crdt::CounterEntry& e) { return !e.live(); });
+  return std::any_of(state.counters.begin(), state.counters.end(), [](const crdt::CounterEntry& e) {
+    return !e.live();
+  });
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ Keyspace::Keyspace(clock::OriginTable& origins,
     : origins_(origins), policies_(policies), hash_key_(hash_key) {
   tables_.reserve(crdt::kDatabases + 1);
   for (int db = 0; db <= crdt::kDatabases; ++db) {
-    tables_.emplace_back([hash_key](std::string_view key) { return base::SipHash13(key, hash_key); });
+    tables_.emplace_back(
+        [hash_key](std::string_view key) { return base::SipHash13(key, hash_key); });
   }
   live_.resize(tables_.size());
 }
@@ -116,7 +118,8 @@ Shown Keyspace::Read(const KeyRef& ref) {
       shown.is_integer = true;
       shown.integer = entry.counter().total;
       return shown;
-    case Form::kFat: return ShowState(ref.key, ref.db, entry.fat().state);
+    case Form::kFat:
+      return ShowState(ref.key, ref.db, entry.fat().state);
   }
   return shown;
 }
@@ -131,7 +134,9 @@ bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTa
   return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
 }
 
-size_t Keyspace::Size(uint8_t db) const { return live_[db]; }
+size_t Keyspace::Size(uint8_t db) const {
+  return live_[db];
+}
 
 uint64_t Keyspace::Scan(uint8_t db,
                         uint64_t cursor,
@@ -212,7 +217,8 @@ void Keyspace::Reindex(Entry* entry) {
     }
   };
   sync(residue_, Entry::kResidue, HasResidue(fat.state));
-  sync(conflicts_, Entry::kConflict,
+  sync(conflicts_,
+       Entry::kConflict,
        db != crdt::kReservedDatabase && IsOpenConflict(fat.state, origins_));
 }
 
@@ -264,7 +270,8 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
     const bool wipes = (effect.flags & crdt::kWipes) != 0;
     const bool ttl = (effect.flags & crdt::kHasExpiry) != 0;
     if (!wipes && (old == nullptr || old->form() == Form::kValueTtl)) return false;
-    if (ttl && (effect.expire_ms == crdt::kNever || (effect.flags & crdt::kNeverFlag) != 0)) return false;
+    if (ttl && (effect.expire_ms == crdt::kNever || (effect.flags & crdt::kNeverFlag) != 0))
+      return false;
     if (old != nullptr && old->form() == Form::kValue && !ttl &&
         old->value_size() == effect.value.size()) {
       old->value_part() = {seen.dot(), hlc};
@@ -273,9 +280,14 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
       Touched(slot);
       return true;
     }
-    Entry* entry = ttl ? Entry::NewValueTtl(ref.db, ref.key, seen.dot(), hlc, effect.expire_ms, effect.value)
-                       : Entry::NewValue(ref.db, ref.key, seen.dot(), hlc,
-                                         (effect.flags & crdt::kNeverFlag) != 0, effect.value);
+    Entry* entry =
+        ttl ? Entry::NewValueTtl(ref.db, ref.key, seen.dot(), hlc, effect.expire_ms, effect.value)
+            : Entry::NewValue(ref.db,
+                              ref.key,
+                              seen.dot(),
+                              hlc,
+                              (effect.flags & crdt::kNeverFlag) != 0,
+                              effect.value);
     Place(ref, slot, entry);
     return true;
   }
@@ -283,15 +295,22 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
     if (effect.total.is_real) return false;
     if (old == nullptr) {
       if (effect.life != seen.at()) return false;
-      Place(ref, slot,
-            Entry::NewCounter(ref.db, ref.key,
-                              {seen.dot(), hlc, seen.at().sequence, effect.total.integer,
-                               effect.life.index, seen.at().index}));
+      Place(ref,
+            slot,
+            Entry::NewCounter(ref.db,
+                              ref.key,
+                              {seen.dot(),
+                               hlc,
+                               seen.at().sequence,
+                               effect.total.integer,
+                               effect.life.index,
+                               seen.at().index}));
       return true;
     }
     if (old->form() != Form::kCounter || (effect.flags & crdt::kWipes) != 0) return false;
     CounterPart& c = old->counter();
-    if (c.life.origin() != seen.origin() || effect.life != crdt::At{c.life.sequence(), c.life_index} ||
+    if (c.life.origin() != seen.origin() ||
+        effect.life != crdt::At{c.life.sequence(), c.life_index} ||
         seen.at() <= crdt::At{c.at_sequence, c.at_index}) {
       return false;
     }
@@ -304,7 +323,8 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
   }
   if (effect.kind == EffectKind::kWipe || effect.kind == EffectKind::kFlush) {
     if (old == nullptr) return true;
-    if (!plain || (old->form() == Form::kValueTtl && (effect.flags & crdt::kKeepExpiry) != 0)) return false;
+    if (!plain || (old->form() == Form::kValueTtl && (effect.flags & crdt::kKeepExpiry) != 0))
+      return false;
     Place(ref, slot, nullptr);
     return true;
   }
@@ -351,7 +371,8 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
   }
   if (result.concurrent && observer_ != nullptr && cause != Cause::kLocal) {
     observer_->VersionsMet(ref.db, ref.key, State(ref), seen.dot());
-  } else if (result.concurrent && observer_ != nullptr && effect.kind == crdt::EffectKind::kResolve) {
+  } else if (result.concurrent && observer_ != nullptr &&
+             effect.kind == crdt::EffectKind::kResolve) {
     observer_->VersionsMet(ref.db, ref.key, State(ref), seen.dot());
   }
 }
@@ -381,7 +402,8 @@ void Keyspace::Apply(const crdt::Effect& effect,
     return;
   }
   if (skip_ && skip_(effect.db, effect.key)) return;
-  KeyRef ref{effect.db, effect.key,
+  KeyRef ref{effect.db,
+             effect.key,
              effect.key_hash != 0 ? effect.key_hash : base::SipHash13(effect.key, hash_key_)};
   if (!ApplyFast(effect, seen, hlc, ref)) ApplySlow(effect, seen, hlc, ref, cause);
   if (observer_ != nullptr) observer_->KeyModified(ref, cause);

@@ -1,15 +1,15 @@
-// The keyspace: databases, keys, their replicated state, expiry; where crdt, conflict and the change
-// under way meet. Sans-IO and single-threaded; time is passed in (SetTime).
+// The keyspace: databases, keys, their replicated state, expiry; where crdt, conflict and the
+// change under way meet. Sans-IO and single-threaded; time is passed in (SetTime).
 //
 // State changes through one door, Apply, for local and remote effects alike. Commands read through
 // Read and write through Change (keyspace/change.h), which calls Apply.
 //
-// Memory. A key is one allocation (entry.h): a plain value is 16 bytes of metadata, key and value; a
-// counter of one origin is inline; everything else (siblings, several origins, expiry by EXPIRE) has a
-// KeyState beside it ("fat"). The form follows from the state and means nothing.
+// Memory. A key is one allocation (entry.h): a plain value is 16 bytes of metadata, key and value;
+// a counter of one origin is inline; everything else (siblings, several origins, expiry by EXPIRE)
+// has a KeyState beside it ("fat"). The form follows from the state and means nothing.
 //
-// Hidden keys. A key whose expiry instant has passed (at `time_ms`) is hidden: Read says it does not
-// exist. It is removed by a change of its own (RemovableExpired).
+// Hidden keys. A key whose expiry instant has passed (at `time_ms`) is hidden: Read says it does
+// not exist. It is removed by a change of its own (RemovableExpired).
 #pragma once
 
 #include <cstdint>
@@ -56,11 +56,11 @@ class Observer {
 struct Shown {
   enum class Kind : uint8_t { kMissing, kValue, kConflict };
   Kind kind = Kind::kMissing;
-  bool is_integer = false;     // a counter's view, or the inline form: `integer` holds it
+  bool is_integer = false;  // a counter's view, or the inline form: `integer` holds it
   int64_t integer = 0;
-  std::string_view value;      // valid until the next Read, Apply or SetTime; empty if is_integer
+  std::string_view value;  // valid until the next Read, Apply or SetTime; empty if is_integer
   int64_t expire_ms = crdt::kNever;
-  size_t versions = 0;         // kConflict: how many distinct ones
+  size_t versions = 0;  // kConflict: how many distinct ones
 
   bool exists() const { return kind != Kind::kMissing; }
   // The bytes, whatever the form; `scratch` holds base::kInt64CharsMax bytes.
@@ -75,7 +75,9 @@ class Keyspace {
     uint64_t saturated = 0;
   };
 
-  Keyspace(clock::OriginTable& origins, const conflict::PolicyTable& policies, base::SipKey hash_key);
+  Keyspace(clock::OriginTable& origins,
+           const conflict::PolicyTable& policies,
+           base::SipKey hash_key);
   ~Keyspace();
   Keyspace(const Keyspace&) = delete;
   Keyspace& operator=(const Keyspace&) = delete;
@@ -98,14 +100,14 @@ class Keyspace {
   bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
   // The whole state, hidden or not; empty if there is none. A copy.
   crdt::KeyState State(const KeyRef& ref) const;
-  // Is there an unresolved conflict: several distinct versions, or increments hidden by a value that
-  // is no number?
+  // Is there an unresolved conflict: several distinct versions, or increments hidden by a value
+  // that is no number?
   static bool IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable& origins);
 
   // Visible keys (not hidden ones; conflicting ones are visible).
-  size_t Size(uint8_t db) const;   // exact count of stored live keys, hidden ones included
-  // SCAN: visits keys from `cursor` until about `count` were looked at; returns the next cursor, 0 at
-  // the end. A key that is there during the whole iteration is visited at least once.
+  size_t Size(uint8_t db) const;  // exact count of stored live keys, hidden ones included
+  // SCAN: visits keys from `cursor` until about `count` were looked at; returns the next cursor, 0
+  // at the end. A key that is there during the whole iteration is visited at least once.
   uint64_t Scan(uint8_t db,
                 uint64_t cursor,
                 size_t count,
@@ -113,18 +115,21 @@ class Keyspace {
   // A visible key chosen by `random` (any 64-bit number), or nothing.
   std::optional<std::string> RandomKey(uint8_t db, uint64_t random);
   // All keys with their states, in no particular order.
-  void ForEach(const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit) const;
+  void ForEach(const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>&
+                   visit) const;
 
   // ---- changing
   void Apply(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
 
-  // During replay: effects on keys for which this is true are passed over (their row reflects them).
+  // During replay: effects on keys for which this is true are passed over (their row reflects
+  // them).
   using Filter = std::function<bool(uint8_t db, std::string_view key)>;
   void SetReplayFilter(Filter filter) { skip_ = std::move(filter); }
 
   // ---- expiry and residue
   // Hidden keys whose removal this node may be due to issue, oldest first; until false.
-  void VisitExpired(const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  void VisitExpired(
+      const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
   // The latest instant among hidden keys; -1 if no key is hidden.
   int64_t LatestHidden() const;
   // The earliest expiry instant of any live key that has one; kNever if none.
@@ -153,8 +158,9 @@ class Keyspace {
   void Load(uint8_t db, std::string_view key, crdt::KeyState state);
   // Visits up to `count` dirty keys and marks them clean; an empty state means: delete the row.
   // Returns false when a full pass over what was dirty has ended.
-  bool VisitDirty(size_t count,
-                  const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  bool VisitDirty(
+      size_t count,
+      const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
   size_t dirty_count() const { return dirty_count_; }
 
   base::Digest128 Digest() const;
@@ -166,8 +172,14 @@ class Keyspace {
   friend class KeyspaceTestPeer;
   using KeySet = std::set<std::pair<uint8_t, std::string>>;
 
-  bool ApplyFast(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, const KeyRef& ref);
-  void ApplySlow(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, const KeyRef& ref,
+  bool ApplyFast(const crdt::Effect& effect,
+                 const crdt::Seen& seen,
+                 clock::Hlc hlc,
+                 const KeyRef& ref);
+  void ApplySlow(const crdt::Effect& effect,
+                 const crdt::Seen& seen,
+                 clock::Hlc hlc,
+                 const KeyRef& ref,
                  Cause cause);
   void ApplyFlush(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
   // Puts `entry` (or nothing) in the place of the key's present one, with all indices.
@@ -186,12 +198,12 @@ class Keyspace {
   base::SipKey hash_key_;
   Observer* observer_ = nullptr;
   int64_t time_ms_ = 0;
-  std::vector<Table> tables_;   // kDatabases + the reserved one
-  std::vector<size_t> live_;    // keys with something live, a database
+  std::vector<Table> tables_;                          // kDatabases + the reserved one
+  std::vector<size_t> live_;                           // keys with something live, a database
   std::set<std::pair<int64_t, Entry*>> expiry_index_;  // live keys only
   KeySet residue_;
   KeySet conflicts_;
-  KeySet deleted_;              // keys gone since their row was written
+  KeySet deleted_;  // keys gone since their row was written
   size_t dirty_count_ = 0;
   size_t walk_db_ = 0;
   uint64_t walk_cursor_ = 0;

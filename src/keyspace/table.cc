@@ -1,9 +1,8 @@
 #include "keyspace/table.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
 #include <cstdlib>
+#include <emmintrin.h>
 #include <new>
 
 #include "base/check.h"
@@ -131,8 +130,8 @@ void Table::Split(uint64_t hash) {
       if (bucket.tags[i] == 0) continue;
       uint64_t h = hash_of_(bucket.entries[i]->key());
       Segment* to = (h >> (64 - depth) & 1) != 0 ? high : low;
-      // Without the probe limit: another order of insertion may need a longer probe, and what came out
-      // of one segment always fits into one.
+      // Without the probe limit: another order of insertion may need a longer probe, and what came
+      // out of one segment always fits into one.
       Entry** slot = TryInsert(*to, h, bucket.entries[i], (bucket.marks & (1 << i)) != 0, kBuckets);
       CHECK(slot != nullptr);
     }
@@ -181,7 +180,9 @@ void Table::PrefetchEntry(uint64_t hash) const {
   if (match != 0) __builtin_prefetch(bucket.entries[__builtin_ctz(match)]);
 }
 
-uint64_t Table::Scan(uint64_t cursor, size_t count, const std::function<void(Entry*)>& visit) const {
+uint64_t Table::Scan(uint64_t cursor,
+                     size_t count,
+                     const std::function<void(Entry*)>& visit) const {
   if (directory_.empty()) return 0;
   uint64_t hash = cursor << kCursorShift;
   std::vector<std::pair<uint64_t, Entry*>> here;

@@ -1,13 +1,14 @@
-// The hash table of one database: extendible hashing (Fagin et al. 1979) over segments of cache-line
-// buckets. A lookup touches one bucket line and one entry. A full segment splits alone (about 200
-// entries move), the directory doubles by copying pointers: there is no rehash stall at any size.
+// The hash table of one database: extendible hashing (Fagin et al. 1979) over segments of
+// cache-line buckets. A lookup touches one bucket line and one entry. A full segment splits alone
+// (about 200 entries move), the directory doubles by copying pointers: there is no rehash stall at
+// any size.
 //
 // A bucket is 7 entry pointers, 7 tags (a byte of the hash; 0: empty slot), and a byte of marks: a
-// dirty bit a slot, and whether some entry whose search passes here lies further on. Entries are owned
-// by their slot. Slot pointers are valid until the next Insert or Erase.
+// dirty bit a slot, and whether some entry whose search passes here lies further on. Entries are
+// owned by their slot. Slot pointers are valid until the next Insert or Erase.
 //
-// SCAN walks in the order of the hash's upper 48 bits; splitting keeps that order, so a scan that began
-// before any number of splits still sees every key that stays.
+// SCAN walks in the order of the hash's upper 48 bits; splitting keeps that order, so a scan that
+// began before any number of splits still sees every key that stays.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,8 @@ class Table {
 
   size_t size() const { return size_; }
 
-  // Visits entries with (hash >> 16) >= cursor in that order, about `count` of them (all with one hash
-  // together); returns where to go on, 0 at the end.
+  // Visits entries with (hash >> 16) >= cursor in that order, about `count` of them (all with one
+  // hash together); returns where to go on, 0 at the end.
   uint64_t Scan(uint64_t cursor, size_t count, const std::function<void(Entry*)>& visit) const;
   static constexpr int kCursorShift = 16;
 
@@ -74,17 +75,17 @@ class Table {
     uint8_t marks;
   };
   struct alignas(64) Segment {
-    uint32_t depth;    // how many leading hash bits all entries here share
+    uint32_t depth;  // how many leading hash bits all entries here share
     uint32_t count;
-    uint64_t prefix;   // those bits, at the top
+    uint64_t prefix;  // those bits, at the top
     Bucket buckets[kBuckets];
   };
   static_assert(sizeof(Bucket) == 64 && sizeof(Segment) == 2048);
 
-  static uint8_t TagOf(uint64_t hash) { 
+  static uint8_t TagOf(uint64_t hash) {
     auto tag = static_cast<uint8_t>(hash >> 32);
     return tag == 0 ? uint8_t{1} : tag;
-   }
+  }
   static int BucketOf(uint64_t hash) {
     return static_cast<int>(((hash & 0xffffffff) * kBuckets) >> 32);
   }
@@ -93,7 +94,8 @@ class Table {
   }
   size_t DirectoryIndex(uint64_t hash) const { return depth_ == 0 ? 0 : hash >> (64 - depth_); }
   static Segment* NewSegment(uint32_t depth, uint64_t prefix);
-  static Entry** TryInsert(Segment& segment, uint64_t hash, Entry* entry, bool dirty, int probe_max);
+  static Entry** TryInsert(
+      Segment& segment, uint64_t hash, Entry* entry, bool dirty, int probe_max);
   void Split(uint64_t hash);
   // The segment that covers `hash`, or nullptr if the table is empty.
   Segment* SegmentOf(uint64_t hash) const {

@@ -6,8 +6,8 @@ namespace polyarch::replication {
 
 namespace {
 
-// Frames waiting for their durable mark. Under load a row would hold one per frame of the last second;
-// dropping one in the middle only makes a claim a little older.
+// Frames waiting for their durable mark. Under load a row would hold one per frame of the last
+// second; dropping one in the middle only makes a claim a little older.
 constexpr size_t kWaitingMax = 64;
 
 }  // namespace

@@ -3,8 +3,8 @@
 //
 // A claim is the deps of the origin's newest frame that is known durable at its author: by a later
 // frame's durable mark, or because the frame says itself that everything it covers was durable
-// (`solid`). Stability is computed from claims, never from gossiped vectors: a claim rides in a frame,
-// behind everything that its author wrote before.
+// (`solid`). Stability is computed from claims, never from gossiped vectors: a claim rides in a
+// frame, behind everything that its author wrote before.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +20,20 @@
 namespace polyarch::replication {
 
 struct OriginRow {
-  uint64_t last = 0;                 // highest sequence applied here
-  uint64_t chain = 0;                // chained hash at `last`
+  uint64_t last = 0;   // highest sequence applied here
+  uint64_t chain = 0;  // chained hash at `last`
   wire::Dictionary dictionary;
-  clock::VersionVector deps;         // of the newest frame, without the origin's own entry
+  clock::VersionVector deps;  // of the newest frame, without the origin's own entry
   bool has_claim = false;
-  clock::VersionVector claim;        // includes the frame itself
+  clock::VersionVector claim;                                     // includes the frame itself
   std::deque<std::pair<uint64_t, clock::VersionVector>> waiting;  // frames not known durable yet
-  int64_t clock_ms = -1;             // the author's clock in its newest frame
-  bool ended = false;                // by an `ended` record
+  int64_t clock_ms = -1;  // the author's clock in its newest frame
+  bool ended = false;     // by an `ended` record
 
   // Takes a frame that has just been applied; `deps` are its full deps.
-  void Note(const wire::Frame& frame, const clock::VersionVector& frame_deps, clock::OriginIndex self);
+  void Note(const wire::Frame& frame,
+            const clock::VersionVector& frame_deps,
+            clock::OriginIndex self);
 
   void Encode(std::string& out) const;
   bool Decode(base::Reader& in, size_t origins);

@@ -17,20 +17,17 @@ constexpr int64_t kAnnounceUs = 10'000;
 constexpr int64_t kLinkTimeoutUs = 2'500'000;
 constexpr int64_t kDialBackoffFirstUs = 50'000;
 constexpr int64_t kDialBackoffMaxUs = 2'000'000;
-constexpr int64_t kClashUs = 3'000'000;       // a clash must last this long to be believed
-constexpr int64_t kFreshMs = 1'200;           // a process heard this recently is alive
-constexpr int64_t kEndGraceUs = 4'000'000;    // before a foreign process of our name counts as gone
+constexpr int64_t kClashUs = 3'000'000;     // a clash must last this long to be believed
+constexpr int64_t kFreshMs = 1'200;         // a process heard this recently is alive
+constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
 constexpr int64_t kSampleUs = 50'000;
 constexpr size_t kSamplesMax = 600;
 
 }  // namespace
 
-Replica::Replica(Options options,
-                 ReplicaHost& host,
-                 log::Log& log,
-                 clock::OriginTable& origins,
-                 uint64_t seed)
+Replica::Replica(
+    Options options, ReplicaHost& host, log::Log& log, clock::OriginTable& origins, uint64_t seed)
     : options_(std::move(options)), host_(host), log_(log), origins_(origins), random_(seed) {
   nonce_ = random_.Next() | 1;
   incarnation_ = random_.Next() | 1;
@@ -62,7 +59,8 @@ clock::OriginIndex Replica::Mint() {
     if (PLANTED(kReuseIncarnation)) {
       for (size_t i = 0; i < origins_.size(); ++i) {
         auto origin = static_cast<clock::OriginIndex>(i);
-        if (origins_.Get(origin).leader == options_.leader && applied_.Get(origin) > 0) own_ = origin;
+        if (origins_.Get(origin).leader == options_.leader && applied_.Get(origin) > 0)
+          own_ = origin;
       }
       if (own_) {
         incarnation_ = origins_.Get(*own_).incarnation;
@@ -80,7 +78,8 @@ clock::OriginIndex Replica::Mint() {
 void Replica::ForgetOwn() {
   own_.reset();
   incarnation_ = random_.Next() | 1;
-  for (auto& [id, link] : links_) SendHello(link);
+  for (auto& [id, link] : links_)
+    SendHello(link);
 }
 
 std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
@@ -99,8 +98,9 @@ std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
                 process.nonce != nonce_ && age_ms < kFreshMs;
       }
     }
-    // What was there at our start is of an earlier process (an incarnation never outlives one). What
-    // came later may be a clone's that nobody has told us of yet: give the announcement some time.
+    // What was there at our start is of an earlier process (an incarnation never outlives one).
+    // What came later may be a clone's that nobody has told us of yet: give the announcement some
+    // time.
     auto [seen, fresh] = own_name_seen_us_.try_emplace(origin.incarnation, now_us_);
     if (live) {
       seen->second = now_us_;
@@ -145,9 +145,11 @@ void Replica::OnLinkDown(LinkId id) {
   if (!it->second.dialed.empty()) {
     Dialing& dialing = dialing_[it->second.dialed];
     dialing.under_way = false;
-    dialing.backoff_us = std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
-    dialing.next_us = now_us_ + dialing.backoff_us / 2 +
-                      static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
+    dialing.backoff_us =
+        std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
+    dialing.next_us =
+        now_us_ + dialing.backoff_us / 2 +
+        static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
   }
   for (Stream& stream : streams_) {
     if (stream.source == id) {
@@ -161,7 +163,8 @@ void Replica::OnLinkDown(LinkId id) {
 void Replica::OnDialFailed(const std::string& address) {
   Dialing& dialing = dialing_[address];
   dialing.under_way = false;
-  dialing.backoff_us = std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
+  dialing.backoff_us =
+      std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
   dialing.next_us = now_us_ + dialing.backoff_us / 2 +
                     static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
 }
@@ -219,8 +222,10 @@ void Replica::Handle(Link& link, std::string_view message) {
     auto index = origins_.Find(fork.origin);
     if (well_formed && index) {
       ++counters_.forks;
-      host_.Report(2, link.peer.leader + " holds other contents for " + fork.origin.ToString() + ":" +
-                          std::to_string(fork.sequence) + "; compare backups of both before trusting either");
+      host_.Report(2,
+                   link.peer.leader + " holds other contents for " + fork.origin.ToString() + ":" +
+                       std::to_string(fork.sequence) +
+                       "; compare backups of both before trusting either");
       host_.ForkDetected(*index);
     }
   }
@@ -233,8 +238,9 @@ void Replica::Handle(Link& link, std::string_view message) {
 
 void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   if (hello.format != wire::kPeerFormat) {
-    host_.Report(2, "a peer speaks format " + std::to_string(hello.format) + ", this node " +
-                        std::to_string(wire::kPeerFormat) + ": upgrade the older one");
+    host_.Report(2,
+                 "a peer speaks format " + std::to_string(hello.format) + ", this node " +
+                     std::to_string(wire::kPeerFormat) + ": upgrade the older one");
     host_.CloseLink(link.id);
     return;
   }
@@ -243,8 +249,9 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     return;
   }
   if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
-    host_.Report(2, "leader " + hello.process.leader + " at " + hello.process.address +
-                        " belongs to another cluster; start it with an empty directory and --join");
+    host_.Report(2,
+                 "leader " + hello.process.leader + " at " + hello.process.address +
+                     " belongs to another cluster; start it with an empty directory and --join");
     host_.CloseLink(link.id);
     return;
   }
@@ -255,8 +262,8 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   // One link a pair: of two, the one that the lower name dialed stays.
   for (auto& [id, other] : links_) {
     if (id == link.id || !other.greeted || other.peer.nonce != hello.process.nonce) continue;
-    const bool we_are_lower = std::pair(options_.leader, nonce_) <
-                              std::pair(hello.process.leader, hello.process.nonce);
+    const bool we_are_lower =
+        std::pair(options_.leader, nonce_) < std::pair(hello.process.leader, hello.process.nonce);
     const bool keep_this = !link.dialed.empty() == we_are_lower;
     const bool keep_other = !other.dialed.empty() == we_are_lower;
     if (keep_this == keep_other) {
@@ -276,8 +283,11 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   const bool first = !link.greeted;
   link.greeted = true;
   if (link.peer.incarnation != hello.process.incarnation) routes_changed_ = true;
-  link.peer = {hello.process.leader, hello.process.nonce, hello.process.started_ms,
-               hello.process.address, hello.process.incarnation};
+  link.peer = {hello.process.leader,
+               hello.process.nonce,
+               hello.process.started_ms,
+               hello.process.address,
+               hello.process.incarnation};
   link.joining = hello.joining;
   if (!link.dialed.empty()) dialing_[link.dialed].backoff_us = 0;
   if (cluster_id_ == 0 && hello.cluster != 0) {
@@ -361,7 +371,8 @@ void Replica::Announce(Link& link, bool full) {
     uint64_t applied = applied_.Get(origin);
     uint64_t durable = durable_.Get(origin);
     if (applied == 0) continue;
-    if (!full && applied == link.sent_have.Get(origin) && durable == link.sent_durable.Get(origin)) continue;
+    if (!full && applied == link.sent_have.Get(origin) && durable == link.sent_durable.Get(origin))
+      continue;
     have.entries.push_back({origins_.Get(origin), applied, durable});
     link.sent_have.Set(origin, applied);
     link.sent_durable.Set(origin, durable);
@@ -408,8 +419,11 @@ void Replica::HandleHave(Link& link, const wire::Have& have) {
   if (have.full) {
     link.reports.clear();
     for (const wire::Heard& h : have.heard) {
-      link.reports.push_back({{h.process.leader, h.process.nonce, h.process.started_ms,
-                               h.process.address, h.process.incarnation},
+      link.reports.push_back({{h.process.leader,
+                               h.process.nonce,
+                               h.process.started_ms,
+                               h.process.address,
+                               h.process.incarnation},
                               h.age_ms});
     }
     CheckClash();
@@ -417,8 +431,9 @@ void Replica::HandleHave(Link& link, const wire::Have& have) {
 }
 
 void Replica::CheckClash() {
-  // Another live process with our name: whoever started later takes another name. The evidence must be
-  // fresh and last, so that a dead process that a peer has not given up yet is not mistaken for one.
+  // Another live process with our name: whoever started later takes another name. The evidence must
+  // be fresh and last, so that a dead process that a peer has not given up yet is not mistaken for
+  // one.
   const Process* other = nullptr;
   for (const auto& [id, link] : links_) {
     if (!link.greeted) continue;
@@ -427,7 +442,8 @@ void Replica::CheckClash() {
       other = &link.peer;
     }
     for (const auto& [process, age_ms] : link.reports) {
-      if (process.leader == options_.leader && process.nonce != nonce_ && age_ms < kFreshMs) other = &process;
+      if (process.leader == options_.leader && process.nonce != nonce_ && age_ms < kFreshMs)
+        other = &process;
     }
   }
   if (other == nullptr) {
@@ -471,7 +487,8 @@ void Replica::Tick() {
     if (link.greeted) Pump(link);
   }
   bool due = false;
-  for (const auto& [id, link] : links_) due |= now_us_ - link.announced_us >= kHeartbeatUs;
+  for (const auto& [id, link] : links_)
+    due |= now_us_ - link.announced_us >= kHeartbeatUs;
   if (samples_.empty() || now_us_ - samples_.back().first >= kSampleUs) {
     samples_.emplace_back(now_us_, applied_);
     if (samples_.size() > kSamplesMax) samples_.pop_front();
@@ -509,7 +526,8 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
   clock::VersionVector live;
   for (size_t i = 0; i < rows_.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
-    if (origins_.Get(origin).leader == name && rows_[i].ended && rows_[i].has_claim) base.Join(rows_[i].claim);
+    if (origins_.Get(origin).leader == name && rows_[i].ended && rows_[i].has_claim)
+      base.Join(rows_[i].claim);
   }
   for (size_t i = 0; i < rows_.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
@@ -553,7 +571,8 @@ int64_t Replica::MemberClock(const std::string& name) const {
 std::vector<LinkStats> Replica::Links() const {
   std::vector<LinkStats> out;
   std::set<std::string> names;
-  for (const auto& [name, member] : members_) names.insert(name);
+  for (const auto& [name, member] : members_)
+    names.insert(name);
   for (const auto& [id, link] : links_) {
     if (link.greeted) names.insert(link.peer.leader);
   }
@@ -594,7 +613,8 @@ std::vector<LinkStats> Replica::Links() const {
 
 size_t Replica::causal_waiting() const {
   size_t count = 0;
-  for (const Stream& stream : streams_) count += stream.queue.size();
+  for (const Stream& stream : streams_)
+    count += stream.queue.size();
   return count;
 }
 

@@ -1,19 +1,21 @@
-// Replication without I/O: links, subscriptions, the causal gate, catching up from the log, claims and
-// stability. Frames' bodies are opaque here. Driven by Engine; the same object runs in the simulator.
+// Replication without I/O: links, subscriptions, the causal gate, catching up from the log, claims
+// and stability. Frames' bodies are opaque here. Driven by Engine; the same object runs in the
+// simulator.
 //
-// Messages (wire/peer_message.h) are self-contained and idempotent: a lost, doubled or reordered one
-// costs time, never correctness. What heals:
-//   - a frame that does not fit the stream (gap) or a stream without progress: subscribe again, from
+// Messages (wire/peer_message.h) are self-contained and idempotent: a lost, doubled or reordered
+// one costs time, never correctness. What heals:
+//   - a frame that does not fit the stream (gap) or a stream without progress: subscribe again,
+//   from
 //     what has been received so far;
 //   - a silent link (kLinkTimeoutUs): closed, dialed again with back-off and jitter.
 //
-// Receiver-driven: for each origin this node subscribes at exactly one neighbour, at the origin's own
-// process if there is a link to it, else (or if that one makes no progress) at whoever has more. Flow
-// control is per origin: cumulative credit in bytes, of which one frame is always allowed; per link it
-// could deadlock (two gates full of frames that wait for each other's heads).
+// Receiver-driven: for each origin this node subscribes at exactly one neighbour, at the origin's
+// own process if there is a link to it, else (or if that one makes no progress) at whoever has
+// more. Flow control is per origin: cumulative credit in bytes, of which one frame is always
+// allowed; per link it could deadlock (two gates full of frames that wait for each other's heads).
 //
-// The gate: a frame whose deps are not covered waits in its origin's queue. The causally least missing
-// frame is always at the head of some queue, so there is always progress.
+// The gate: a frame whose deps are not covered waits in its origin's queue. The causally least
+// missing frame is always at the head of some queue, so there is always progress.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +59,9 @@ class ReplicaHost {
   virtual void ForkDetected(clock::OriginIndex origin) = 0;
   virtual void NameClash(const std::string& other_address) = 0;
   // A process asks to become a member (its directory is empty).
-  virtual void JoinRequested(const std::string& leader, uint64_t nonce, const std::string& address) = 0;
+  virtual void JoinRequested(const std::string& leader,
+                             uint64_t nonce,
+                             const std::string& address) = 0;
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
 };
 
@@ -88,7 +92,7 @@ class Replica {
     std::vector<std::string> join;
     size_t window_bytes = 4 << 20;
     size_t backlog_bytes_max = 4 << 20;
-    size_t pump_bytes = 1 << 20;  // a link and tick
+    size_t pump_bytes = 256 << 10;  // a link and tick
   };
   struct Counters {
     uint64_t duplicates_dropped = 0;
@@ -100,7 +104,11 @@ class Replica {
     uint64_t moved = 0;
   };
 
-  Replica(Options options, ReplicaHost& host, log::Log& log, clock::OriginTable& origins, uint64_t seed);
+  Replica(Options options,
+          ReplicaHost& host,
+          log::Log& log,
+          clock::OriginTable& origins,
+          uint64_t seed);
 
   // ---- life
   void Start(int64_t mono_us, int64_t wall_ms);
@@ -128,18 +136,27 @@ class Replica {
   std::optional<clock::OriginIndex> own() const { return own_; }
   // Ends this process's origin: the next write mints another (after a fork, or under another name).
   void ForgetOwn();
-  // Fills frame.deps_changed / deps_new with what was applied since the own origin's previous frame and
-  // adds new origins to its dictionary.
+  // Fills frame.deps_changed / deps_new with what was applied since the own origin's previous frame
+  // and adds new origins to its dictionary.
   void PrepareDeps(wire::Frame& frame, clock::VersionVector& deps);
   // The frame was given up: takes back what PrepareDeps added to the dictionary.
   void UndoDeps(const wire::Frame& frame);
   // An own frame was appended and its effects applied.
-  void NoteOwn(const wire::Frame& frame, std::string_view bytes, const clock::VersionVector& deps,
-               log::Position start, log::Position end);
+  void NoteOwn(const wire::Frame& frame,
+               std::string_view bytes,
+               const clock::VersionVector& deps,
+               log::Position start,
+               log::Position end);
   // Recovery: a frame found in the log. Its effects are applied by the caller with row and deps.
-  base::Status NoteReplayed(const wire::Frame& frame, std::string_view bytes, log::Position start,
-                            log::Position end, clock::OriginIndex& origin, clock::VersionVector& deps);
-  void RaiseApplied(clock::OriginIndex origin, uint64_t sequence) { applied_.Raise(origin, sequence); }
+  base::Status NoteReplayed(const wire::Frame& frame,
+                            std::string_view bytes,
+                            log::Position start,
+                            log::Position end,
+                            clock::OriginIndex& origin,
+                            clock::VersionVector& deps);
+  void RaiseApplied(clock::OriginIndex origin, uint64_t sequence) {
+    applied_.Raise(origin, sequence);
+  }
   // From a checkpoint: applied and durable.
   void RestoreApplied(clock::OriginIndex origin, uint64_t sequence) {
     applied_.Raise(origin, sequence);
@@ -162,7 +179,8 @@ class Replica {
     joining_ = joining;
     join_nonce_ = nonce;
     if (!changed) return;
-    for (auto& [id, link] : links_) SendHello(link);
+    for (auto& [id, link] : links_)
+      SendHello(link);
   }
   void Rename(const std::string& leader) { options_.leader = leader; }
   // Origins of this leader's name, not this process's, not ended, announced by no live process.
@@ -190,7 +208,7 @@ class Replica {
     std::string address;
     uint64_t incarnation = 0;
   };
-  struct Cursor {           // a subscription that we serve
+  struct Cursor {  // a subscription that we serve
     uint64_t next = 1;
     log::Position position = 0;
     uint64_t sent = 0;
@@ -201,7 +219,7 @@ class Replica {
   struct Link {
     LinkId id = 0;
     std::string dialed;
-    bool greeted = false;       // their Hello has come
+    bool greeted = false;  // their Hello has come
     Process peer;
     bool joining = false;
     clock::VersionVector have;
@@ -209,8 +227,8 @@ class Replica {
     std::map<clock::OriginIndex, Cursor> cursors;
     int64_t up_us = 0;
     int64_t heard_us = 0;
-    int64_t hello_us = 0;       // when we last sent ours
-    int64_t announced_us = 0;   // full announcement
+    int64_t hello_us = 0;      // when we last sent ours
+    int64_t announced_us = 0;  // full announcement
     clock::VersionVector sent_have;
     clock::VersionVector sent_durable;
     int64_t clock_difference_ms = 0;
@@ -225,10 +243,10 @@ class Replica {
     uint64_t chain = 0;
     std::string bytes;
   };
-  struct Stream {             // what we receive of one origin
-    LinkId source = 0;        // 0: none
+  struct Stream {       // what we receive of one origin
+    LinkId source = 0;  // 0: none
     uint64_t generation = 0;
-    uint64_t next = 0;        // the next sequence to come
+    uint64_t next = 0;  // the next sequence to come
     uint64_t consumed = 0;
     uint64_t granted = 0;
     int64_t progress_us = 0;
@@ -262,11 +280,16 @@ class Replica {
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);
   // The frame's full deps from its author's previous ones; `added`: origins new to the dictionary.
-  bool DecodeDeps(const wire::Frame& frame, const OriginRow& row, clock::VersionVector& deps,
+  bool DecodeDeps(const wire::Frame& frame,
+                  const OriginRow& row,
+                  clock::VersionVector& deps,
                   std::vector<clock::OriginIndex>& added);
   void Grant(clock::OriginIndex origin, Stream& stream);
-  void Forward(clock::OriginIndex origin, const wire::Frame& frame, std::string_view bytes,
-               log::Position start, log::Position end);
+  void Forward(clock::OriginIndex origin,
+               const wire::Frame& frame,
+               std::string_view bytes,
+               log::Position start,
+               log::Position end);
   void Pump(Link& link);
   bool PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget);
   log::Position Locate(clock::OriginIndex origin, uint64_t sequence) const;
@@ -305,7 +328,8 @@ class Replica {
   std::map<std::string, int64_t> delay_ms_;
   std::map<std::string, Dialing> dialing_;
   std::deque<std::pair<int64_t, clock::VersionVector>> samples_;  // for lag in ms
-  std::map<uint64_t, int64_t> own_name_seen_us_;  // other incarnations of our name: since when known
+  std::map<uint64_t, int64_t>
+      own_name_seen_us_;  // other incarnations of our name: since when known
   int64_t clash_since_us_ = 0;
   int64_t next_route_us_ = 0;
   int64_t next_announce_us_ = 0;

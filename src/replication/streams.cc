@@ -10,9 +10,10 @@ namespace polyarch::replication {
 
 namespace {
 
-constexpr int64_t kStallUs = 1'000'000;       // no progress although the source has more
+constexpr int64_t kStallUs = 1'000'000;  // no progress although the source has more
 constexpr int64_t kStallMaxUs = 8'000'000;
-constexpr int64_t kLeaveBehindUs = 200'000;   // before a source that has no more is left for one that has
+constexpr int64_t kLeaveBehindUs =
+    200'000;  // before a source that has no more is left for one that has
 constexpr int64_t kResubscribeUs = 50'000;
 constexpr int64_t kForkPauseUs = 5'000'000;
 constexpr log::Position kIndexBytes = 256 << 10;
@@ -31,14 +32,16 @@ Replica::Stream& Replica::StreamOf(clock::OriginIndex origin) {
   size_t i = clock::IndexOf(origin);
   if (streams_.size() <= i) streams_.resize(i + 1);
   Stream& stream = streams_[i];
-  if (stream.queue.empty() && stream.next <= applied_.Get(origin)) stream.next = applied_.Get(origin) + 1;
+  if (stream.queue.empty() && stream.next <= applied_.Get(origin))
+    stream.next = applied_.Get(origin) + 1;
   return stream;
 }
 
 Replica::Link* Replica::LinkOfProcess(clock::OriginIndex origin) {
   const clock::Origin& o = origins_.Get(origin);
   for (auto& [id, link] : links_) {
-    if (link.greeted && link.peer.incarnation == o.incarnation && link.peer.leader == o.leader) return &link;
+    if (link.greeted && link.peer.incarnation == o.incarnation && link.peer.leader == o.leader)
+      return &link;
   }
   return nullptr;
 }
@@ -58,7 +61,8 @@ void Replica::Route() {
     for (auto& [id, link] : links_) {
       if (!link.greeted || link.have.Get(origin) <= received) continue;
       if (best == nullptr || link.have.Get(origin) > best->have.Get(origin) ||
-          (link.have.Get(origin) == best->have.Get(origin) && link.peer.leader < best->peer.leader)) {
+          (link.have.Get(origin) == best->have.Get(origin) &&
+           link.peer.leader < best->peer.leader)) {
         best = &link;
       }
     }
@@ -107,8 +111,10 @@ void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link)
   stream.generation = next_generation_++;
   stream.subscribed_us = now_us_;
   stream.consumed = 0;
-  stream.granted = std::max<uint64_t>(
-      1, options_.window_bytes > stream.queued_bytes ? options_.window_bytes - stream.queued_bytes : 1);
+  stream.granted = std::max<uint64_t>(1,
+                                      options_.window_bytes > stream.queued_bytes
+                                          ? options_.window_bytes - stream.queued_bytes
+                                          : 1);
   wire::Subscribe subscribe;
   subscribe.origin = origins_.Get(origin);
   subscribe.from = stream.next;
@@ -139,7 +145,8 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
   wire::FrameName name;
   if (!wire::ParseFrameName(bytes, name)) {
     ++counters_.malformed;
-    host_.Report(1, "malformed frame from " + link.peer.leader + "; the link is closed and opened again");
+    host_.Report(
+        1, "malformed frame from " + link.peer.leader + "; the link is closed and opened again");
     host_.CloseLink(link.id);
     return;
   }
@@ -181,7 +188,8 @@ void Replica::ApplyReady() {
     progress = false;
     for (size_t i = 0; i < streams_.size(); ++i) {
       auto origin = static_cast<clock::OriginIndex>(i);
-      while (!streams_[i].queue.empty() && TryApply(origin, streams_[i])) progress = true;
+      while (!streams_[i].queue.empty() && TryApply(origin, streams_[i]))
+        progress = true;
     }
   }
 }
@@ -237,11 +245,12 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
       }
     }
   }
-  const bool forked = wire::ChainOf(bytes, frame, Row(origin).chain) != frame.chain &&
-                      !PLANTED(kSubscribeFromZero);
+  const bool forked =
+      wire::ChainOf(bytes, frame, Row(origin).chain) != frame.chain && !PLANTED(kSubscribeFromZero);
   if (well_formed && !forked) {
     wire::Dictionary& dictionary = Row(origin).dictionary;
-    for (clock::OriginIndex o : added) dictionary.Add(o);
+    for (clock::OriginIndex o : added)
+      dictionary.Add(o);
     well_formed = wire::ValidateBody(frame.body, frame.base, frame.count, dictionary);
     if (!well_formed) dictionary.RemoveLast(added.size());
   }
@@ -250,14 +259,18 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
     auto source = links_.find(stream.source);
     if (forked) {
       ++counters_.forks;
-      host_.Report(2, "two contents for change " + what + ": its history forked; both leaders begin a new incarnation");
+      host_.Report(2,
+                   "two contents for change " + what +
+                       ": its history forked; both leaders begin a new incarnation");
       if (source != links_.end()) {
         SendTo(source->second, wire::Encode(wire::Fork{origins_.Get(origin), frame.first}));
       }
       host_.ForkDetected(origin);
     } else {
       ++counters_.malformed;
-      host_.Report(2, "malformed change " + what + " is refused; upgrade or repair the leader that wrote it");
+      host_.Report(
+          2,
+          "malformed change " + what + " is refused; upgrade or repair the leader that wrote it");
     }
     stream.queue.clear();
     stream.queued_bytes = 0;
@@ -332,18 +345,23 @@ base::Status Replica::NoteReplayed(const wire::Frame& frame,
                                    clock::OriginIndex& origin,
                                    clock::VersionVector& deps) {
   origin = origins_.Intern(frame.origin);
-  if (origin == clock::kNoOrigin) return base::Corrupt("the log names more origins than this node can hold");
+  if (origin == clock::kNoOrigin)
+    return base::Corrupt("the log names more origins than this node can hold");
   OriginRow& row = Row(origin);
   if (frame.first != row.last + 1) {
     return base::Corrupt("the log skips changes of " + frame.origin.ToString() + " before " +
-                         std::to_string(frame.first) + ": restore the directory, or empty it and --join");
+                         std::to_string(frame.first) +
+                         ": restore the directory, or empty it and --join");
   }
   std::vector<clock::OriginIndex> added;
-  if (!DecodeDeps(frame, row, deps, added) || wire::ChainOf(bytes, frame, row.chain) != frame.chain) {
+  if (!DecodeDeps(frame, row, deps, added) ||
+      wire::ChainOf(bytes, frame, row.chain) != frame.chain) {
     return base::Corrupt("the log does not fit the checkpoint at " + frame.origin.ToString() + ":" +
-                         std::to_string(frame.first) + ": restore the directory, or empty it and --join");
+                         std::to_string(frame.first) +
+                         ": restore the directory, or empty it and --join");
   }
-  for (clock::OriginIndex o : added) Row(origin).dictionary.Add(o);
+  for (clock::OriginIndex o : added)
+    Row(origin).dictionary.Add(o);
   Row(origin).Note(frame, deps, origin);
   applied_.Raise(origin, frame.last());
   NoteIndex(origin, frame.first, start);
@@ -365,8 +383,10 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
   if (present != link.cursors.end() && subscribe.generation < present->second.generation) return;
   if (subscribe.from > 1 && subscribe.from == row.last + 1 && subscribe.chain != row.chain) {
     ++counters_.forks;
-    host_.Report(2, link.peer.leader + " holds other contents for " + subscribe.origin.ToString() +
-                        " up to " + std::to_string(row.last) + ": its history forked; both leaders begin a new incarnation");
+    host_.Report(2,
+                 link.peer.leader + " holds other contents for " + subscribe.origin.ToString() +
+                     " up to " + std::to_string(row.last) +
+                     ": its history forked; both leaders begin a new incarnation");
     SendTo(link, wire::Encode(wire::Fork{subscribe.origin, row.last}));
     link.cursors.erase(*origin);
     host_.ForkDetected(*origin);
@@ -430,7 +450,8 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   const clock::Origin& name = origins_.Get(origin);
   bool stopped = false;
   bool gap = false;
-  if (cursor.sent >= cursor.credit || host_.Backlog(link.id) >= options_.backlog_bytes_max) return true;
+  if (cursor.sent >= cursor.credit || host_.Backlog(link.id) >= options_.backlog_bytes_max)
+    return true;
   auto result = log_.Read(cursor.position, budget * 4 + 1, [&](const log::Record& record) {
     wire::FrameName frame;
     if (record.type == log::RecordType::kFrame && wire::ParseFrameName(record.payload, frame) &&
@@ -455,12 +476,14 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     return true;
   });
   if (!result.ok()) {
-    host_.Report(2, "cannot read the log for " + link.peer.leader + ": " + result.status().message());
+    host_.Report(2,
+                 "cannot read the log for " + link.peer.leader + ": " + result.status().message());
     return false;
   }
   if (gap) {
-    host_.Report(2, "the log lacks changes of " + name.ToString() + " before those that " +
-                        link.peer.leader + " asked for");
+    host_.Report(2,
+                 "the log lacks changes of " + name.ToString() + " before those that " +
+                     link.peer.leader + " asked for");
     return false;
   }
   if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
@@ -471,8 +494,10 @@ log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) cons
   size_t i = clock::IndexOf(origin);
   if (i < index_.size()) {
     const auto& entries = index_[i];
-    auto after = std::upper_bound(entries.begin(), entries.end(), sequence,
-                                  [](uint64_t s, const auto& entry) { return s < entry.first; });
+    auto after = std::upper_bound(
+        entries.begin(), entries.end(), sequence, [](uint64_t s, const auto& entry) {
+          return s < entry.first;
+        });
     if (after != entries.begin()) return std::prev(after)->second;
   }
   // Before what this process has indexed: the last segment that begins without the change.
@@ -496,7 +521,8 @@ log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) cons
 void Replica::NoteIndex(clock::OriginIndex origin, uint64_t first, log::Position start) {
   size_t i = clock::IndexOf(origin);
   if (index_.size() <= i) index_.resize(i + 1);
-  if (index_[i].empty() || start - index_[i].back().second >= kIndexBytes) index_[i].emplace_back(first, start);
+  if (index_[i].empty() || start - index_[i].back().second >= kIndexBytes)
+    index_[i].emplace_back(first, start);
 }
 
 }  // namespace polyarch::replication

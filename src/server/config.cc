@@ -1,7 +1,8 @@
 #include "server/config.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
+
+#include <CLI/CLI.hpp>
 
 namespace polyarch::server {
 
@@ -17,8 +18,8 @@ bool LoopbackOnly(const std::vector<std::string>& addresses) {
 bool GoodName(const std::string& id) {
   if (id.empty() || id.size() > 64) return false;
   for (char c : id) {
-    bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                c == '_' || c == '.';
+    bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                c == '-' || c == '_' || c == '.';
     if (!good) return false;
   }
   return true;
@@ -35,9 +36,12 @@ base::Result<engine::Durability> ParseDurability(const std::string& text) {
 
 const char* DurabilityName(engine::Durability durability) {
   switch (durability) {
-    case engine::Durability::kAlways: return "always";
-    case engine::Durability::kEverySecond: return "everysec";
-    case engine::Durability::kNone: return "none";
+    case engine::Durability::kAlways:
+      return "always";
+    case engine::Durability::kEverySecond:
+      return "everysec";
+    case engine::Durability::kNone:
+      return "none";
   }
   return "";
 }
@@ -46,39 +50,65 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
   CLI::App app{"Runs one Polyarch leader.", "polyarch server"};
   app.set_config("--config", "", "a TOML file; every option here is a key there");
   app.allow_config_extras(CLI::config_extras_mode::error);
-  app.add_option("--id", config.id, "the leader's name: letters, digits, '-', '_', '.'; unique in the cluster")->required();
+  app.add_option("--id",
+                 config.id,
+                 "the leader's name: letters, digits, '-', '_', '.'; unique in the cluster")
+      ->required();
   app.add_option("--bind", config.bind, "addresses to listen on")->capture_default_str();
-  app.add_option("--port", config.port, "the port for clients (0: any free one)")->capture_default_str();
-  app.add_option("--peer-port", config.peer_port, "the port for other leaders (default: port + 1000)");
-  app.add_option("--http-port", config.http_port, "the port for /metrics, /healthz and /readyz (default: port + 2000; 0: off)");
-  app.add_option("--advertise", config.advertise, "HOST:PEERPORT under which other leaders reach this one");
+  app.add_option("--port", config.port, "the port for clients (0: any free one)")
+      ->capture_default_str();
+  app.add_option(
+      "--peer-port", config.peer_port, "the port for other leaders (default: port + 1000)");
+  app.add_option("--http-port",
+                 config.http_port,
+                 "the port for /metrics, /healthz and /readyz (default: port + 2000; 0: off)");
+  app.add_option(
+      "--advertise", config.advertise, "HOST:PEERPORT under which other leaders reach this one");
   app.add_option("--dir", config.dir, "where the data is kept")->capture_default_str();
   app.add_option("--join", config.join, "HOST:PEERPORT of any member of the cluster to join");
-  app.add_option("--durability", config.durability,
-                 "when a write is acknowledged: always (on disk), everysec (synced every second), none")->capture_default_str();
+  app.add_option(
+         "--durability",
+         config.durability,
+         "when a write is acknowledged: always (on disk), everysec (synced every second), none")
+      ->capture_default_str();
   app.add_option("--requirepass", config.requirepass, "the password that clients must give");
-  app.add_option("--log-ring", config.log_ring_bytes, "how much of the log is kept in memory for peers")
+  app.add_option(
+         "--log-ring", config.log_ring_bytes, "how much of the log is kept in memory for peers")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--log-segment", config.log_segment_bytes, "the size of one file of the log")
       ->transform(CLI::AsSizeValue(false));
-  app.add_option("--checkpoint-bytes", config.checkpoint_bytes, "log bytes after which rows are brought up to date")
+  app.add_option("--checkpoint-bytes",
+                 config.checkpoint_bytes,
+                 "log bytes after which rows are brought up to date")
       ->transform(CLI::AsSizeValue(false));
-  app.add_option("--max-bulk", config.bulk_bytes_max, "the largest argument of a command (at most 512mb)")
+  app.add_option(
+         "--max-bulk", config.bulk_bytes_max, "the largest argument of a command (at most 512mb)")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--conflict-log-bytes", config.conflict_log_bytes, "how much CONFLICT LOG keeps")
       ->transform(CLI::AsSizeValue(false));
-  app.add_option("--conflict-log-entries", config.conflict_log_entries, "how many entries CONFLICT LOG keeps");
-  app.add_option("--conflict-log-age", config.conflict_log_age_s, "how long CONFLICT LOG keeps them, seconds");
-  app.add_option("--max-clock-skew", config.clock_skew_ms_max, "how far ahead another clock may be, e.g. 5s")
-      ->transform(CLI::AsNumberWithUnit(std::map<std::string, int64_t>{{"ms", 1}, {"s", 1000}, {"m", 60'000}},
-                                        CLI::AsNumberWithUnit::CASE_INSENSITIVE));
-  app.add_option("--maxclients", config.maxclients, "how many clients at once")->capture_default_str();
+  app.add_option(
+      "--conflict-log-entries", config.conflict_log_entries, "how many entries CONFLICT LOG keeps");
+  app.add_option(
+      "--conflict-log-age", config.conflict_log_age_s, "how long CONFLICT LOG keeps them, seconds");
+  app.add_option("--max-clock-skew",
+                 config.clock_skew_ms_max,
+                 "how far ahead another clock may be, e.g. 5s")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, int64_t>{{"ms", 1}, {"s", 1000}, {"m", 60'000}},
+          CLI::AsNumberWithUnit::CASE_INSENSITIVE));
+  app.add_option("--maxclients", config.maxclients, "how many clients at once")
+      ->capture_default_str();
   app.add_flag("--insecure", config.insecure, "listen beyond this machine without a password");
   app.add_option("--log-level", config.log_level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))->capture_default_str();
-  app.add_option("--io", config.io, "for drills: power-cut drops what was not synced when the process dies")
-      ->check(CLI::IsMember({"posix", "power-cut"}))->group("Drills and tests");
-  app.add_option("--clock-offset-ms", config.clock_offset_ms, "for drills: this leader's clock is off by so much")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+  app.add_option(
+         "--io", config.io, "for drills: power-cut drops what was not synced when the process dies")
+      ->check(CLI::IsMember({"posix", "power-cut"}))
+      ->group("Drills and tests");
+  app.add_option("--clock-offset-ms",
+                 config.clock_offset_ms,
+                 "for drills: this leader's clock is off by so much")
       ->group("Drills and tests");
   try {
     app.parse(argc, argv);
@@ -91,17 +121,22 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
     exit_code = 2;
     return false;
   };
-  if (!GoodName(config.id)) return refuse("--id is 1 to 64 letters, digits, '-', '_' or '.', not '" + config.id + "'");
-  if (auto durability = ParseDurability(config.durability); !durability.ok()) return refuse(durability.status().message());
+  if (!GoodName(config.id))
+    return refuse("--id is 1 to 64 letters, digits, '-', '_' or '.', not '" + config.id + "'");
+  if (auto durability = ParseDurability(config.durability); !durability.ok())
+    return refuse(durability.status().message());
   if (config.port < 0 || config.port > 65535) return refuse("--port is 0 to 65535");
   if (config.peer_port == 0) config.peer_port = config.port == 0 ? 0 : config.port + 1000;
   if (config.http_port < 0) config.http_port = config.port == 0 ? 0 : config.port + 2000;
   if (config.peer_port > 65535 || config.http_port > 65535) {
-    return refuse("--port " + std::to_string(config.port) + " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
+    return refuse("--port " + std::to_string(config.port) +
+                  " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
   }
   if (config.bulk_bytes_max > 512ULL << 20) return refuse("--max-bulk is at most 512mb");
   if (!LoopbackOnly(config.bind) && config.requirepass.empty() && !config.insecure) {
-    return refuse("--bind beyond this machine needs --requirepass (or --insecure, if the network is trusted)");
+    return refuse(
+        "--bind beyond this machine needs --requirepass (or --insecure, if the network is "
+        "trusted)");
   }
   return true;
 }

@@ -1,5 +1,5 @@
-// What a server is told at its start: by flags, by a TOML file, by defaults, in that order. Every flag
-// is also a key of the file, by the same name without dashes in front.
+// What a server is told at its start: by flags, by a TOML file, by defaults, in that order. Every
+// flag is also a key of the file, by the same name without dashes in front.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ struct Config {
   std::string id;
   std::vector<std::string> bind = {"127.0.0.1"};
   int port = 7400;
-  int peer_port = 0;  // 0: port + 1000
-  int http_port = -1; // -1: port + 2000; 0: off
+  int peer_port = 0;      // 0: port + 1000
+  int http_port = -1;     // -1: port + 2000; 0: off
   std::string advertise;  // empty: the first bind address and the peer port
   std::string dir = "data";
   std::vector<std::string> join;
@@ -35,12 +35,12 @@ struct Config {
   bool insecure = false;
   std::string log_level = "info";
   // For drills and tests only.
-  std::string io = "posix";        // or "power-cut": what was not synced dies with the process
-  int64_t clock_offset_ms = 0;     // this process's wall clock is off by so much
+  std::string io = "posix";     // or "power-cut": what was not synced dies with the process
+  int64_t clock_offset_ms = 0;  // this process's wall clock is off by so much
 };
 
-// Reads the command line of `polyarch server`. On --help or an error prints to the terminal and gives
-// the exit code to end with (0 or 2) in `exit_code`.
+// Reads the command line of `polyarch server`. On --help or an error prints to the terminal and
+// gives the exit code to end with (0 or 2) in `exit_code`.
 bool ReadConfig(int argc, char** argv, Config& config, int& exit_code);
 
 // "always" and so on; kInvalid names the choices.

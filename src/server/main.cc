@@ -39,9 +39,10 @@ int RunServer(int argc, char** argv) {
 }
 
 void Usage(FILE* out) {
-  std::fprintf(out,
-               "usage: polyarch server --id NAME [options]   run one leader (--help explains each option)\n"
-               "       polyarch --version\n");
+  std::fprintf(
+      out,
+      "usage: polyarch server --id NAME [options]   run one leader (--help explains each option)\n"
+      "       polyarch --version\n");
 }
 
 }  // namespace
@@ -49,11 +50,13 @@ void Usage(FILE* out) {
 int main(int argc, char** argv) {
   if (argc >= 2 && std::strcmp(argv[1], "server") == 0) return RunServer(argc - 1, argv + 1);
   if (argc >= 2 && std::strcmp(argv[1], "--version") == 0) {
-    std::printf("polyarch %s (Redis %s commands)\n", polyarch::command::kPolyarchVersion.data(),
+    std::printf("polyarch %s (Redis %s commands)\n",
+                polyarch::command::kPolyarchVersion.data(),
                 polyarch::command::kRedisVersion.data());
     return 0;
   }
-  const bool help = argc >= 2 && (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0);
+  const bool help =
+      argc >= 2 && (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0);
   Usage(help ? stdout : stderr);
   return help ? 0 : 2;
 }

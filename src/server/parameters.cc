@@ -1,10 +1,9 @@
 // CONFIG, INFO's sections about the process, and the HTTP pages.
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/glob.h"
 #include "base/number.h"
@@ -14,7 +13,8 @@ namespace polyarch::server {
 
 namespace {
 
-// Redis's parameters that have no counterpart here, with its defaults: applications set or read them.
+// Redis's parameters that have no counterpart here, with its defaults: applications set or read
+// them.
 constexpr std::pair<const char*, const char*> kRemembered[] = {
     {"save", ""},
     {"appendonly", "yes"},
@@ -61,7 +61,8 @@ std::string Human(uint64_t bytes) {
 
 std::string HttpResponse(int code, const char* reason, const std::string& body) {
   return "HTTP/1.1 " + std::to_string(code) + " " + reason +
-         "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nConnection: close\r\nContent-Length: " +
+         "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nConnection: "
+         "close\r\nContent-Length: " +
          std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
@@ -69,10 +70,13 @@ std::string HttpResponse(int code, const char* reason, const std::string& body) 
 
 std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_view pattern) {
   std::string bind;
-  for (const std::string& address : config_.bind) bind += (bind.empty() ? "" : " ") + address;
+  for (const std::string& address : config_.bind)
+    bind += (bind.empty() ? "" : " ") + address;
   std::map<std::string, std::string> all;
-  for (const auto& [name, value] : kRemembered) all[name] = value;
-  for (const auto& [name, value] : remembered_) all[name] = value;
+  for (const auto& [name, value] : kRemembered)
+    all[name] = value;
+  for (const auto& [name, value] : remembered_)
+    all[name] = value;
   const engine::Durability durability = engine_->durability();
   all["appendfsync"] = durability == engine::Durability::kNone ? "no" : DurabilityName(durability);
   all["durability"] = DurabilityName(durability);
@@ -108,7 +112,8 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     engine_->SetDurability(*durability);
     return {};
   }
-  if (name == "conflict-log-bytes" || name == "conflict-log-entries" || name == "conflict-log-age") {
+  if (name == "conflict-log-bytes" || name == "conflict-log-entries" ||
+      name == "conflict-log-age") {
     auto number = base::ParseInt64(value);
     if (!number || *number < 0) return base::Invalid("argument must be a number of 0 or more");
     conflict::Ledger::Limits limits = engine_->ledger().limits();
@@ -142,8 +147,9 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("os", "Linux");
     line("arch_bits", "64");
     line("process_id", std::to_string(getpid()));
-    line("run_id", clock::Origin{"", engine_->replica().nonce()}.ToString().substr(1) +
-                       clock::Origin{"", engine_->replica().incarnation()}.ToString().substr(1) + "00000000");
+    line("run_id",
+         clock::Origin{"", engine_->replica().nonce()}.ToString().substr(1) +
+             clock::Origin{"", engine_->replica().incarnation()}.ToString().substr(1) + "00000000");
     line("tcp_port", std::to_string(config_.port));
     line("peer_port", std::to_string(config_.peer_port));
     line("http_port", std::to_string(config_.http_port));
@@ -183,8 +189,11 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     getrusage(RUSAGE_SELF, &usage);
     auto seconds = [](const timeval& t) {
       char text[32];
-      std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(t.tv_sec),  // NOLINT
-                    static_cast<long long>(t.tv_usec));                                  // NOLINT
+      std::snprintf(text,
+                    sizeof text,
+                    "%lld.%06lld",
+                    static_cast<long long>(t.tv_sec),    // NOLINT
+                    static_cast<long long>(t.tv_usec));  // NOLINT
       return std::string(text);
     };
     line("used_cpu_sys", seconds(usage.ru_stime));
@@ -196,7 +205,8 @@ std::string Server::Metrics() {
   std::string info;
   engine_->InfoReplication(info);
   engine_->InfoPersistence(info);
-  for (const char* section : {"clients", "memory", "stats"}) InfoSection(section, info);
+  for (const char* section : {"clients", "memory", "stats"})
+    InfoSection(section, info);
   // Every plain number becomes a metric of its name; links become labels.
   std::string out;
   size_t at = 0;

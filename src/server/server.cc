@@ -1,15 +1,14 @@
 #include "server/server.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 
 #include "base/check.h"
 #include "log/faulty_io.h"
@@ -50,17 +49,22 @@ base::Status Server::LockDirectory() {
   std::error_code error;
   std::filesystem::create_directories(config_.dir, error);
   if (error) {
-    return base::IoError("cannot create the directory " + config_.dir + " (" + error.message() + "): give another --dir or the right to write there");
+    return base::IoError("cannot create the directory " + config_.dir + " (" + error.message() +
+                         "): give another --dir or the right to write there");
   }
   std::string path = config_.dir + "/LOCK";
   lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_fd_ < 0) {
-    return base::IoError("cannot write to the directory " + config_.dir + " (" + std::strerror(errno) + "): give another --dir or the right to write there");
+    return base::IoError("cannot write to the directory " + config_.dir + " (" +
+                         std::strerror(errno) +
+                         "): give another --dir or the right to write there");
   }
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
-    return base::IoError("the directory " + config_.dir + " is in use by another process: stop that one or give another --dir");
+    return base::IoError("the directory " + config_.dir +
+                         " is in use by another process: stop that one or give another --dir");
   }
-  for (const char* sub : {"/log", "/store"}) std::filesystem::create_directories(config_.dir + sub, error);
+  for (const char* sub : {"/log", "/store"})
+    std::filesystem::create_directories(config_.dir + sub, error);
   return {};
 }
 
@@ -99,12 +103,16 @@ base::Status Server::Start() {
   log_options.ring_bytes = config_.log_ring_bytes;
   log_options.verify_from = engine::Engine::CheckpointPosition(*store_);
   log_options.io = io_.get();
-  log_options.on_durable = [loop = loop_.get()] { loop->Wake(); };
+  log_options.on_durable = [loop = loop_.get()] {
+    loop->Wake();
+  };
   auto log = log::SegmentedLog::Open(log_options);
   if (!log.ok()) return log.status();
   log_ = std::move(*log);
   if (log_->bytes_dropped() > 0) {
-    Log(1, "dropped " + std::to_string(log_->bytes_dropped()) + " bytes of unacknowledged writes at the end of the log");
+    Log(1,
+        "dropped " + std::to_string(log_->bytes_dropped()) +
+            " bytes of unacknowledged writes at the end of the log");
   }
 
   engine::Options engine_options;
@@ -115,24 +123,27 @@ base::Status Server::Start() {
   engine_options.clock_skew_ms_max = config_.clock_skew_ms_max;
   engine_options.seed = RandomSeed();
   engine_options.checkpoint_log_bytes = config_.checkpoint_bytes;
-  engine_options.ledger = {config_.conflict_log_entries, config_.conflict_log_bytes,
-                           config_.conflict_log_age_s * 1000};
+  engine_options.ledger = {
+      config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   status = engine_->Start(ReadClocks());
   if (!status.ok()) return status;
   // The first stamps need the clock's lease on disk.
   status = log_->Sync();
   if (!status.ok()) return status;
-  Log(0, "leader " + engine_->leader_id() + " serves clients on port " + std::to_string(config_.port) +
-             ", peers on " + config_.advertise +
-             (config_.http_port > 0 ? ", http on port " + std::to_string(config_.http_port) : ""));
+  Log(0,
+      "leader " + engine_->leader_id() + " serves clients on port " + std::to_string(config_.port) +
+          ", peers on " + config_.advertise +
+          (config_.http_port > 0 ? ", http on port " + std::to_string(config_.http_port) : ""));
   return {};
 }
 
 int Server::Run() {
   loop_->Run();
   if (!engine_->status().ok()) {
-    Log(2, "stopped: " + engine_->status().message() + "; what was acknowledged is safe: mend the disk and start again");
+    Log(2,
+        "stopped: " + engine_->status().message() +
+            "; what was acknowledged is safe: mend the disk and start again");
     return 1;
   }
   base::Status status = log_->Sync();
@@ -144,7 +155,9 @@ int Server::Run() {
   return 0;
 }
 
-void Server::RequestStop() { loop_->RequestStop(); }
+void Server::RequestStop() {
+  loop_->RequestStop();
+}
 
 // ---- ticks
 
@@ -173,7 +186,9 @@ std::unique_ptr<net::Session> Server::OpenClient(net::ClientId id,
   return session;
 }
 
-void Server::CloseClient(net::ClientId id, net::Session&) { clients_.erase(id); }
+void Server::CloseClient(net::ClientId id, net::Session&) {
+  clients_.erase(id);
+}
 
 net::Outcome Server::Execute(net::ClientId,
                              net::Session& session,
@@ -183,16 +198,21 @@ net::Outcome Server::Execute(net::ClientId,
   client.active_ms = now_.wall_ms;
   ++commands_;
   switch (engine_->Execute(client, arguments, out, *this)) {
-    case engine::Outcome::kReplied: return net::Outcome::kReplied;
-    case engine::Outcome::kHeld: return net::Outcome::kHeld;
-    case engine::Outcome::kSuspended: return net::Outcome::kSuspended;
-    case engine::Outcome::kClose: return net::Outcome::kClose;
+    case engine::Outcome::kReplied:
+      return net::Outcome::kReplied;
+    case engine::Outcome::kHeld:
+      return net::Outcome::kHeld;
+    case engine::Outcome::kSuspended:
+      return net::Outcome::kSuspended;
+    case engine::Outcome::kClose:
+      return net::Outcome::kClose;
   }
   return net::Outcome::kReplied;
 }
 
 bool Server::IsAuthenticated(const net::Session& session) const {
-  return config_.requirepass.empty() || static_cast<const ClientSession&>(session).client.authenticated;
+  return config_.requirepass.empty() ||
+         static_cast<const ClientSession&>(session).client.authenticated;
 }
 
 void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) {
@@ -201,18 +221,23 @@ void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_a
 void Server::OnLinkMessage(net::LinkId link, std::string_view message) {
   engine_->OnLinkMessage(link, message);
 }
-void Server::OnLinkDown(net::LinkId link) { engine_->OnLinkDown(link); }
+void Server::OnLinkDown(net::LinkId link) {
+  engine_->OnLinkDown(link);
+}
 void Server::OnDialFailed(std::string address, std::string reason) {
   Log(-1, "cannot reach " + address + ": " + reason);
   engine_->OnDialFailed(address);
 }
 
-void Server::Report(int severity, const std::string& line) { Log(severity, line); }
+void Server::Report(int severity, const std::string& line) {
+  Log(severity, line);
+}
 
 // ---- command::ServerHost
 
 void Server::ForEachClient(const std::function<void(command::Client&)>& visit) {
-  for (auto& [id, session] : clients_) visit(session->client);
+  for (auto& [id, session] : clients_)
+    visit(session->client);
 }
 
 bool Server::KillClient(uint64_t id) {
@@ -236,10 +261,13 @@ bool Server::CheckPassword(std::string_view user, std::string_view password) {
 void Server::Sleep(double seconds) {
   timespec t{};
   t.tv_sec = static_cast<time_t>(seconds);
-  t.tv_nsec = static_cast<long>((seconds - static_cast<double>(t.tv_sec)) * 1e9);  // NOLINT: timespec
+  t.tv_nsec =
+      static_cast<long>((seconds - static_cast<double>(t.tv_sec)) * 1e9);  // NOLINT: timespec
   nanosleep(&t, nullptr);
 }
 
-int64_t Server::WallMicros() { return NowMicros(CLOCK_REALTIME) + config_.clock_offset_ms * 1000; }
+int64_t Server::WallMicros() {
+  return NowMicros(CLOCK_REALTIME) + config_.clock_offset_ms * 1000;
+}
 
 }  // namespace polyarch::server

@@ -59,7 +59,9 @@ class Server final : public net::Service, public engine::Host, public command::S
   };
 
   // ---- engine::Host
-  void Send(engine::LinkId link, std::string_view message) override { loop_->SendToLink(link, message); }
+  void Send(engine::LinkId link, std::string_view message) override {
+    loop_->SendToLink(link, message);
+  }
   size_t Backlog(engine::LinkId link) const override { return loop_->LinkBacklog(link); }
   void CloseLink(engine::LinkId link) override { loop_->CloseLink(link); }
   void Dial(const std::string& address) override { loop_->Dial(address); }

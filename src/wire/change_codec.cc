@@ -77,8 +77,7 @@ void Dictionary::RemoveLast(size_t count) {
 }
 
 void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dictionary) {
-  const auto flags =
-      static_cast<uint8_t>(effect.flags | (effect.clears.empty() ? 0 : kHasClears));
+  const auto flags = static_cast<uint8_t>(effect.flags | (effect.clears.empty() ? 0 : kHasClears));
   if (effect.kind == EffectKind::kPut && effect.clears.empty()) {
     // The hot one: sizes are known, so it is written in one go.
     const bool ttl = (flags & crdt::kHasExpiry) != 0;
@@ -113,15 +112,19 @@ void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dict
       crdt::PutNumber(payload, effect.total);
       crdt::PutNumber(payload, effect.increment);
       break;
-    case EffectKind::kExpire: base::PutVarint(payload, base::ZigZag(effect.expire_ms)); break;
+    case EffectKind::kExpire:
+      base::PutVarint(payload, base::ZigZag(effect.expire_ms));
+      break;
     case EffectKind::kResolve:
     case EffectKind::kClean:
       base::PutVarint(payload, effect.seen.size());
-      for (clock::Dot dot : effect.seen) PutDot(payload, dot, dictionary);
+      for (clock::Dot dot : effect.seen)
+        PutDot(payload, dot, dictionary);
       payload.append(effect.value);
       break;
     case EffectKind::kWipe:
-    case EffectKind::kFlush: break;
+    case EffectKind::kFlush:
+      break;
   }
   out.push_back(static_cast<char>(effect.kind));
   base::PutBytes(out, payload);
@@ -181,7 +184,8 @@ bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& ef
   effect.flags = flags & static_cast<uint8_t>(~kHasClears);
   effect.db = in.Fixed8();
   const bool flush = effect.kind == EffectKind::kFlush;
-  if (effect.db > crdt::kReservedDatabase && !(flush && effect.db == crdt::kAllDatabases)) return false;
+  if (effect.db > crdt::kReservedDatabase && !(flush && effect.db == crdt::kAllDatabases))
+    return false;
   if (!flush) effect.key = in.Bytes();
   if (effect.key.size() > UINT16_MAX) return false;
   if ((flags & kHasClears) != 0) {
@@ -198,7 +202,9 @@ bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& ef
       effect.total = crdt::ReadNumber(in);
       effect.increment = crdt::ReadNumber(in);
       break;
-    case EffectKind::kExpire: effect.expire_ms = in.SignedVarint(); break;
+    case EffectKind::kExpire:
+      effect.expire_ms = in.SignedVarint();
+      break;
     case EffectKind::kResolve:
     case EffectKind::kClean: {
       seen_.clear();
@@ -215,7 +221,8 @@ bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& ef
       break;
     }
     case EffectKind::kWipe:
-    case EffectKind::kFlush: break;
+    case EffectKind::kFlush:
+      break;
   }
   return in.ok() && in.empty();
 }

@@ -3,10 +3,10 @@
 //   change := varint(stamp - previous stamp) effect* 0x00
 //   effect := kind byte (6 bits of kind, 2 of version) varint(size) payload
 //
-// The first stamp of a frame counts from the frame's base. Sizes let a node carry kinds that it does
-// not know. Dots inside effects name origins by their place in the author's dictionary (frame.h): 0 is
-// the author, n the n-th origin that it ever listed in its deps. Bodies therefore are the same bytes
-// on every node.
+// The first stamp of a frame counts from the frame's base. Sizes let a node carry kinds that it
+// does not know. Dots inside effects name origins by their place in the author's dictionary
+// (frame.h): 0 is the author, n the n-th origin that it ever listed in its deps. Bodies therefore
+// are the same bytes on every node.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +54,8 @@ class BodyReader {
 
   // The next change's stamp; false at the end or on an error.
   bool NextChange(clock::Hlc& stamp);
-  // The next effect of the present change; false at its end or on an error. An unknown kind is counted
-  // and passed over, but its index is used up (`index` says which this is).
+  // The next effect of the present change; false at its end or on an error. An unknown kind is
+  // counted and passed over, but its index is used up (`index` says which this is).
   bool NextEffect(crdt::Effect& effect, uint32_t& index);
   bool ok() const { return in_.ok(); }
   uint32_t unknown() const { return unknown_; }
@@ -74,6 +74,9 @@ class BodyReader {
 };
 
 // Is the body well-formed, with exactly `count` changes? Checked before a frame is logged.
-bool ValidateBody(std::string_view body, clock::Hlc base, uint64_t count, const Dictionary& dictionary);
+bool ValidateBody(std::string_view body,
+                  clock::Hlc base,
+                  uint64_t count,
+                  const Dictionary& dictionary);
 
 }  // namespace polyarch::wire

@@ -85,7 +85,8 @@ bool ParseFrame(std::string_view bytes, Frame& frame) {
     origin.leader = in.Bytes();
     origin.incarnation = in.Fixed64();
     uint64_t sequence = in.Varint();
-    if (origin.leader.empty() || origin.leader.size() > kLeaderBytesMax || sequence > kSequenceMax) in.Fail();
+    if (origin.leader.empty() || origin.leader.size() > kLeaderBytesMax || sequence > kSequenceMax)
+      in.Fail();
     frame.deps_new.emplace_back(std::move(origin), sequence);
   }
   frame.chain = in.Fixed64();

@@ -43,7 +43,9 @@ ProcessInfo ReadProcess(base::Reader& in) {
   return p;
 }
 
-std::string Begin(MessageType type) { return std::string(1, static_cast<char>(type)); }
+std::string Begin(MessageType type) {
+  return std::string(1, static_cast<char>(type));
+}
 
 bool Sequence(base::Reader& in, uint64_t& value) {
   value = in.Varint();

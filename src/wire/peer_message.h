@@ -1,5 +1,6 @@
-// What peers say to each other. Each message is one byte of type and a payload; self-contained (origins
-// by full name) and idempotent. Framing and checksum are the transport's. docs/FORMATS.md, "peer 1".
+// What peers say to each other. Each message is one byte of type and a payload; self-contained
+// (origins by full name) and idempotent. Framing and checksum are the transport's. docs/FORMATS.md,
+// "peer 1".
 #pragma once
 
 #include <cstdint>
@@ -19,14 +20,14 @@ enum class MessageType : uint8_t {
   kHave = 2,
   kSubscribe = 3,
   kUnsubscribe = 4,
-  kFrame = 5,   // payload: the frame's bytes
+  kFrame = 5,  // payload: the frame's bytes
   kCredit = 6,
   kFork = 7,
 };
 
 struct ProcessInfo {
   std::string leader;
-  uint64_t nonce = 0;        // of this process
+  uint64_t nonce = 0;  // of this process
   int64_t started_ms = 0;
   std::string address;
   uint64_t incarnation = 0;  // what its first write uses, or uses already
@@ -34,11 +35,11 @@ struct ProcessInfo {
 
 struct Hello {
   uint32_t format = kPeerFormat;
-  uint64_t cluster = 0;      // 0: not known yet (joining)
+  uint64_t cluster = 0;  // 0: not known yet (joining)
   ProcessInfo process;
   bool joining = false;
   uint64_t join_nonce = 0;
-  uint64_t heard = 0;        // the nonce of the receiver, if its Hello has come
+  uint64_t heard = 0;  // the nonce of the receiver, if its Hello has come
 };
 
 struct HaveEntry {
@@ -48,10 +49,10 @@ struct HaveEntry {
 };
 struct Heard {
   ProcessInfo process;
-  int64_t age_ms = 0;        // since the sender last heard from it
+  int64_t age_ms = 0;  // since the sender last heard from it
 };
 struct Have {
-  bool full = false;         // all entries, and the processes; else what changed
+  bool full = false;  // all entries, and the processes; else what changed
   int64_t wall_ms = 0;
   std::vector<HaveEntry> entries;
   std::vector<Heard> heard;
@@ -59,10 +60,10 @@ struct Have {
 
 struct Subscribe {
   clock::Origin origin;
-  uint64_t from = 1;         // the first sequence wanted
-  uint64_t chain = 0;        // the chained hash at from - 1
-  uint64_t credit = 0;       // bytes that may be sent, cumulative
-  uint64_t generation = 0;   // rises with each subscription; credits name it
+  uint64_t from = 1;        // the first sequence wanted
+  uint64_t chain = 0;       // the chained hash at from - 1
+  uint64_t credit = 0;      // bytes that may be sent, cumulative
+  uint64_t generation = 0;  // rises with each subscription; credits name it
 };
 struct Credit {
   clock::Origin origin;
