@@ -44,14 +44,14 @@ void Checkers::Released(Node& node, Op& op) {
   Join(sessions_[&node], op.seen);
 }
 
-void Checkers::DiskChanged(Node& node) {
+void Checkers::DiskChanged(Node& node, bool replaced) {
   const bool always = node.options().engine.durability == engine::Durability::kAlways;
   Vector held;
   for (auto& other : world_.nodes()) {
     // Of the others only what they surely keep.
     Join(held, other->DurableNow());
   }
-  const bool excused = !always || node.lost_data();
+  const bool excused = !always || replaced;
   for (size_t o = 0; o < acknowledged_.size(); ++o) {
     if (acknowledged_[o] <= At(held, o)) continue;
     if (excused) {
@@ -241,8 +241,11 @@ void Checkers::CheckStable(Node& node) {
   const Vector stable = history.Convert(replica.Stable(), node.engine().origins());
   for (auto& other : world_.nodes()) {
     if (other->lost_data()) continue;
-    if (replica.members().count(other->options().leader) == 0) continue;
-    const Vector durable = other->DurableNow();
+    auto member = replica.members().find(other->options().leader);
+    if (member == replica.members().end()) continue;
+    Vector durable = other->DurableNow();
+    // Its admission is its first claim: it writes only once it has that much.
+    Join(durable, history.Convert(member->second.floor, node.engine().origins()));
     if (Includes(durable, stable)) continue;
     throw Violation(node.name() + " takes for stable " + history.Text(stable) + ", but the disk of " +
                     other->name() + " holds " + history.Text(durable));
@@ -336,7 +339,8 @@ void Checkers::CheckLedger(Node& node) {
     if (!node.lost_data() && (!Covers(applied, shown) || !Covers(applied, lost))) {
       throw Violation(node.name() + " lists a conflict of versions that it does not know: " + e.key);
     }
-    if (history.Saw(shown, lost) || history.Saw(lost, shown)) {
+    const bool resolved = history.IsResolve(shown) || history.IsResolve(lost);
+    if (!resolved && (history.Saw(shown, lost) || history.Saw(lost, shown))) {
       throw Violation("an invented conflict at " + node.name() + ": " + history.Name(shown) + " and " +
                       history.Name(lost) + " of " + e.key);
     }

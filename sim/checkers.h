@@ -24,8 +24,9 @@ class Checkers {
   // ---- as things happen
   void Executed(Node& node, Op& op);
   void Released(Node& node, Op& op);
-  // A disk lost something, or was replaced: what nobody holds any more is nobody's fault.
-  void DiskChanged(Node& node);
+  // A process ended and its disk lost what it may lose, or the disk was replaced: what nobody holds any
+  // more is excused then.
+  void DiskChanged(Node& node, bool replaced);
 
   // ---- at any moment
   void CheckNode(Node& node);
@@ -43,7 +44,6 @@ class Checkers {
   const OracleState::Version* Winner(Node& node,
                                      const Key& key,
                                      const std::vector<OracleState::Version>& versions);
-  void AllowConflicts() { conflicts_expected_ = true; }
   uint64_t acknowledged() const { return acknowledged_count_; }
 
  private:
@@ -61,7 +61,6 @@ class Checkers {
   std::map<Key, std::vector<std::pair<Dot, int64_t>>> tracked_;
   // What the clients of a node have seen there and must go on seeing.
   std::map<const Node*, Vector> sessions_;
-  bool conflicts_expected_ = false;
 };
 
 }  // namespace polyarch::sim

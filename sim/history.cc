@@ -111,6 +111,7 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
         facts.puts.push_back({{e.db, e.key}, sequence, stamp.bits, (e.flags & crdt::kAbsent) != 0, e.value,
                               e.seen, effect.kind == crdt::EffectKind::kResolve});
       }
+      if (effect.kind == crdt::EffectKind::kResolve) resolves_.insert({origin, sequence});
       change.effects.push_back(std::move(e));
     }
     oracle_.Add(change);

@@ -72,6 +72,8 @@ class History {
 
   // Had the writer of `later` seen `earlier`?
   bool Saw(Dot later, Dot earlier) const;
+  // Was the change a CONFLICT RESOLVE? It replaces what its token names, not what its writer had seen.
+  bool IsResolve(Dot dot) const { return resolves_.count(dot) != 0; }
   // The changes in the log of a disk, up to a position.
   Vector DiskVector(const log::MemoryLogDisk& disk, log::Position end);
   Vector Convert(const clock::VersionVector& vv, const clock::OriginTable& table);
@@ -80,6 +82,7 @@ class History {
   std::vector<clock::Origin> origins_;
   std::map<clock::Origin, uint32_t> ordinals_;
   std::vector<std::map<uint64_t, FrameFacts>> frames_;  // by ordinal, by first sequence
+  std::set<Dot> resolves_;
   Oracle oracle_;
   uint64_t frames_count_ = 0;
   uint64_t nonempty_ = 0;

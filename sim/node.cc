@@ -120,7 +120,6 @@ void Node::End(EndOfProcess how) {
   frame_.reset();
   dictionary_ = nullptr;
 
-  const Vector before = durable_;
   if (how == EndOfProcess::kPower) {
     const size_t records = disk_.log->records.size();
     disk_.log->Crash(world_.draw().random());
@@ -128,8 +127,21 @@ void Node::End(EndOfProcess how) {
   }
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
-  met_.clear();  // what was torn meets again, or never did; the rest is checked before
-  world_.DiskChanged(*this);
+  // What was torn meets again, or never did; the rest is in the ledger, or noted again by the replay.
+  std::erase_if(met_, [&](const auto& met) {
+    return !Covers(durable_, met.second.first) || !Covers(durable_, met.second.second);
+  });
+  world_.DiskChanged(*this, false);
+}
+
+void Node::ReplaceDisk(Disk disk) {
+  CHECK(!process_);
+  disk_ = std::move(disk);
+  disk_.store->Crash(world_.draw().random());
+  durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  lost_data_ = true;
+  met_.clear();
+  world_.DiskChanged(*this, true);
 }
 
 void Node::Pause(int64_t until_us) {
@@ -137,6 +149,11 @@ void Node::Pause(int64_t until_us) {
   paused_until_us_ = std::max(paused_until_us_, until_us);
   if (up()) process_->next_tick_us = -1;
   Wake(until_us);
+}
+
+void Node::Continue() {
+  paused_until_us_ = 0;
+  Wake(world_.now_us());
 }
 
 bool Node::paused() const { return world_.now_us() < paused_until_us_; }
@@ -364,6 +381,10 @@ void Node::Run(Op op) {
     if (wrote) p.written.insert(Key{});
   }
   if (p.written.count(Key{}) != 0 && !op.keys.empty()) op.needs_tick = true;
+  if (op.reply.is_error() && op.reply.text.rfind("HISTORY ", 0) == 0) {
+    op.need = 0;  // refused before it looked at any key
+    op.needs_tick = false;
+  }
 
   world_.Log([&] {
     std::string text = label_ + " c" + std::to_string(op.client) + ": ";

@@ -89,10 +89,12 @@ class Node final : public engine::Host,
   void Start();
   void End(EndOfProcess how);
   void Pause(int64_t until_us);
+  void Continue();
   bool up() const { return process_ != nullptr; }
   bool paused() const;
   bool may_write() const { return up() && process_->engine->may_write(); }
-  void SetDisk(Disk disk) { disk_ = std::move(disk); }
+  // Another disk (an empty one, an old one) in a machine that is down.
+  void ReplaceDisk(Disk disk);
   const Disk& disk() const { return disk_; }
   // From now on the log's syncs fail, or the store's flushes.
   void FailSyncs();
@@ -168,7 +170,6 @@ class Node final : public engine::Host,
   void Shutdown() override {}
   void Sleep(double) override {}
   int64_t WallMicros() override { return WallMs() * 1000; }
-  void CountCommand(std::string_view) override {}
 
  private:
   struct Input {

@@ -87,7 +87,7 @@ void World::ProcessFailed(Node& node) {
   if (on_failed) on_failed(node);
 }
 
-void World::DiskChanged(Node& node) { checkers_.DiskChanged(node); }
+void World::DiskChanged(Node& node, bool replaced) { checkers_.DiskChanged(node, replaced); }
 
 void World::TickDone(Node& node) {
   if (check_every_ != 0 && draw_.OneIn(check_every_)) checkers_.CheckNode(node);

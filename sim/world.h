@@ -77,7 +77,7 @@ class World {
 
   // ---- what the nodes tell
   void ProcessFailed(Node& node);
-  void DiskChanged(Node& node);
+  void DiskChanged(Node& node, bool replaced);
   void TickDone(Node& node);
   void Executed(Node& node, Op& op);
   void Released(Node& node, Op& op);

@@ -37,6 +37,7 @@ enum class Bug : int {
 #ifdef POLYARCH_PLANTED
 // Process-wide, set once by the simulator before it builds a cluster.
 extern Bug g_planted_bug;  // NOLINT: a test build's switch
+const char* NameOf(Bug bug);
 #define PLANTED(bug) (::polyarch::base::g_planted_bug == ::polyarch::base::Bug::bug)
 #else
 #define PLANTED(bug) false

@@ -212,7 +212,7 @@ void AddClusterRows(std::vector<Row>& rows) {
        .group = "polyarch", .complexity = "O(1)", .syntax = "id"},
       {.name = "link|delay", .arity = 4, .flags = kAdmin | kNoScript | kStale,
        .categories = "@admin @slow @dangerous", .handler = LinkDelay,
-       .summary = "Delays what is sent to a leader (0: no longer)", .since = "polyarch 0.1.0",
+       .summary = "Delays what is sent to and received from a leader (0: no longer)", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)", .syntax = "id milliseconds:integer"},
       {.name = "link|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",

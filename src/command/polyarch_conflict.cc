@@ -121,7 +121,8 @@ void ReplyVersion(Context& c,
 }
 
 std::string SignedText(const crdt::Number& n) {
-  std::string text = n.is_real ? base::FormatLongDouble(n.real) : base::FormatInt64(n.integer);
+  std::string text = n.FitsInt64() ? base::FormatInt64(static_cast<int64_t>(n.integer))
+                                   : base::FormatLongDouble(n.AsReal());
   return text.starts_with('-') ? text : "+" + text;
 }
 

@@ -15,8 +15,9 @@ namespace polyarch::command {
 inline constexpr size_t kKeyBytesMax = 65535;
 // Redis's proto-max-bulk-len: what APPEND and SETRANGE may make.
 inline constexpr int64_t kStringBytesMax = int64_t{512} << 20;
-// One change must fit into one frame, and a peer must be able to hold it.
-inline constexpr size_t kChangeBytesMax = size_t{64} << 20;
+// One change must fit into one frame, and a peer must be able to hold it; a value of 64 MiB, the
+// parser's limit, fits.
+inline constexpr size_t kChangeBytesMax = size_t{65} << 20;
 // What an effect costs beyond its key and value, at most.
 inline constexpr size_t kEffectBytesMax = 64;
 inline constexpr size_t kDatabases = crdt::kDatabases;

@@ -223,6 +223,9 @@ bool KeysFit(const Row& row, Arguments args) {
   return true;
 }
 
+// Commands with few arguments check their own sizes.
+constexpr size_t kFewArguments = 8;
+
 bool AllowWrite(Context& c, const Row& row) {
   base::Status allowed = c.cluster.WriteAllowed();
   if (!allowed.ok()) {
@@ -233,7 +236,14 @@ bool AllowWrite(Context& c, const Row& row) {
     c.reply.Error("LIMIT key longer than 65535 bytes");
     return false;
   }
-  return true;
+  // What a command writes per argument is at most the argument; what it makes of stored values is
+  // checked where it is made.
+  if (c.count() <= kFewArguments) [[likely]]
+    return true;
+  size_t bytes = 0;
+  for (std::string_view arg : c.args)
+    bytes += arg.size();
+  return FitsChange(c, bytes, c.count());
 }
 
 const Row* Run(Context& c) {

@@ -38,7 +38,7 @@ struct LedgerVersion {
 };
 
 struct LedgerEntry {
-  uint64_t id = 0;       // rising; of this leader only
+  uint64_t id = 0;  // of this leader only; 0: Note chooses the next one
   int64_t noted_ms = 0;  // the time here when the pair met
   uint8_t db = 0;
   std::string key;
@@ -58,8 +58,9 @@ class Ledger {
 
   explicit Ledger(Limits limits) : limits_(limits) {}
 
-  // Notes a decided pair (`entry.id` is given here). Returns the entry's id, or that of the present
-  // entry that has this pair or a newer one of the same origins.
+  // Notes a decided pair, under `entry.id` if that is set and free (replay), else under a new id.
+  // Returns the entry's id, or that of the present entry that has this pair or a newer one of the same
+  // origins.
   uint64_t Note(LedgerEntry entry);
   const LedgerEntry* Find(uint64_t id) const;
   // Entries with id > after, oldest first, until `visit` returns false.

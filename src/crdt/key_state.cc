@@ -298,12 +298,13 @@ KeyState Merge(const KeyState& a,
 
 Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool* saturated) {
   if (saturated != nullptr) *saturated = false;
-  __int128 integer = 0;
+  __int128 integer = 0;  // totals are far from 127 bits: thousands of them fit
   bool any_real = false;
   for (const CounterEntry& e : state.counters) {
-    if (!e.live()) continue;  // adds nothing, and is purged at different times at different leaders
+    // A cleared one adds nothing, and leaders purge it at different times.
+    if (!e.live()) continue;
     if (e.total.is_real || e.cleared_total.is_real) any_real = true;
-    integer += static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
+    integer += e.total.integer - e.cleared_total.integer;
   }
   if (any_real) {
     std::vector<const CounterEntry*> ordered;
@@ -315,13 +316,13 @@ Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool
     });
     long double sum = 0;
     for (const CounterEntry* e : ordered)
-      sum += e->total.AsReal() - e->cleared_total.AsReal();
-    return Number::Real(sum);
+      sum += e->total.real - e->cleared_total.real;
+    return {true, integer, sum};
   }
   constexpr __int128 kLow = std::numeric_limits<int64_t>::min();
   constexpr __int128 kHigh = std::numeric_limits<int64_t>::max();
   if (saturated != nullptr) *saturated = integer < kLow || integer > kHigh;
-  return Number::Integer(static_cast<int64_t>(std::clamp(integer, kLow, kHigh)));
+  return Number::Integer(std::clamp(integer, kLow, kHigh));
 }
 
 void Encode(const KeyState& state, std::string& out) {

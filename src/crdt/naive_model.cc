@@ -140,7 +140,8 @@ std::string NaiveModel::ToString() const {
       text += std::string(" | ") + kKinds[static_cast<size_t>(e.kind)];
       text += " flags " + std::to_string(e.flags);
       if (e.kind == EffectKind::kIncrement) {
-        text += " " + std::to_string(e.increment.integer) + "+" + std::to_string(e.increment.real);
+        text += " " + std::to_string(static_cast<int64_t>(e.increment.integer)) + "+" +
+                std::to_string(e.increment.real);
         text += " life " + std::to_string(e.life.sequence) + "." + std::to_string(e.life.index);
       }
       for (const NaiveClear& x : e.clears) {

@@ -60,6 +60,10 @@ void Engine::ExtendLease() {
 
 void Engine::SyncIfDue() {
   if (log_.end() <= log_.durable()) return;
+  if (sync_wanted_) {
+    sync_wanted_ = false;
+    log_.RequestSync();
+  }
   switch (options_.durability) {
     case Durability::kAlways:
       log_.RequestSync();
@@ -329,7 +333,7 @@ void Engine::ReadConfiguration() {
   }
   std::erase_if(members, [](const auto& entry) { return entry.second.name.empty(); });
   replica_.SetMembers(std::move(members));
-  if (!admitted_ && admitted_now) {
+  if (!admitted_ && admitted_now && !replaying_) {
     admitted_ = true;
     replica_.SetJoining(false, join_nonce_);
     AppendIdentity();

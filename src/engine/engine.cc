@@ -12,6 +12,9 @@ namespace polyarch::engine {
 
 namespace {
 
+// A log position times this is the first ledger id of the frame that ends there.
+constexpr uint64_t kLedgerIdsPerByte = 64;
+
 base::SipKey HashKey(uint64_t seed) {
   base::Random random(seed ^ 0x5bd1e995);
   uint64_t k0 = random.Next();
@@ -139,6 +142,11 @@ base::Status Engine::WriteAllowed() const {
   if (!status_.ok()) {
     return {base::Code::kIo,
             "DISKFULL the log cannot be written (" + status_.message() + "); writes are refused"};
+  }
+  if (low_space_) {
+    return {base::Code::kFull,
+            "DISKFULL the disk of this leader is nearly full: writes are refused until there is room; "
+            "reads and replication go on"};
   }
   if (!admitted_) {
     return {base::Code::kBusy,
@@ -288,6 +296,8 @@ void Engine::ApplyFrame(const wire::Frame& frame,
                         const replication::OriginRow& row,
                         clock::OriginIndex origin,
                         const clock::VersionVector& deps) {
+  position_ = log_.end();
+  ledger_entries_ = 0;
   ApplyBody(frame, row.dictionary, origin, deps, keyspace::Cause::kRemote);
   changes_remote_ += frame.count;
   if (probe_ != nullptr) {
@@ -330,7 +340,8 @@ void Engine::VersionsMet(uint8_t db,
   };
   auto note = [&](const crdt::Version& shown, const crdt::Version& lost) {
     if (shown.absent == lost.absent && shown.value == lost.value) return;
-    ledger_.Note({.id = 0,
+    // The id follows from the log position: the same again if the log is replayed.
+    ledger_.Note({.id = position_ * kLedgerIdsPerByte + ledger_entries_++,
                   .noted_ms = now_.wall_ms,
                   .db = db,
                   .key = std::string(key),
@@ -448,25 +459,25 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
 }
 
 base::Status Engine::CutLink(std::string_view leader) {
-  if (leader == options_.leader_id) return base::Invalid("ERR a leader has no link to itself");
+  if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0) {
-    return base::NotFound("ERR no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Cut(leader);
 }
 
 base::Status Engine::HealLink(std::string_view leader) {
-  if (leader == options_.leader_id) return base::Invalid("ERR a leader has no link to itself");
+  if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0) {
-    return base::NotFound("ERR no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Heal(leader);
 }
 
 base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
-  if (leader == options_.leader_id) return base::Invalid("ERR a leader has no link to itself");
+  if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0) {
-    return base::NotFound("ERR no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Delay(leader, delay_ms);
 }

@@ -64,7 +64,6 @@ struct Options {
   int64_t clock_skew_ms_max = 5000;
   uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
   size_t frame_bytes_max = 1 << 20;
-  size_t change_bytes_max = 64 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
   int64_t checkpoint_interval_ms = 300'000;
   size_t checkpoint_slice_keys = 2000;
@@ -138,6 +137,8 @@ class Engine final : public command::ClusterHost,
   log::Position durable_position() const { return log_.durable(); }
   const base::Status& status() const { return status_; }
   bool may_write() const { return admitted_; }
+  // Little room is left on the disk: client writes are refused, the rest goes on.
+  void SetLowSpace(bool low) { low_space_ = low; }
   // Prefetch for a batch: which keys the next commands will touch.
   keyspace::Keyspace& keys() { return keyspace_; }
   replication::Replica& replica() { return replica_; }
@@ -333,6 +334,10 @@ class Engine final : public command::ClusterHost,
   uint64_t changes_local_ = 0;
   uint64_t changes_remote_ = 0;
   uint64_t skewed_stamps_ = 0;
+  log::Position position_ = 0;    // where the frame that is being applied ends
+  uint64_t ledger_entries_ = 0;   // noted for it
+  bool low_space_ = false;
+  bool sync_wanted_ = false;
 };
 
 }  // namespace polyarch::engine

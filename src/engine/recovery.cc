@@ -124,6 +124,7 @@ base::Status Engine::ReplayLog() {
         "and start with --join");
   }
   replaying_ = true;
+  ReadConfiguration();  // policies and priorities: what decides the conflicts that are met again
   base::Status status;
   log::Position position = checkpoint_position_;
   log::Position record_end = 0;
@@ -161,7 +162,10 @@ base::Status Engine::ReplayFrame(const log::Record& record) {
   base::Status status =
       replica_.NoteReplayed(frame, record.payload, record.position, record.end, origin, deps);
   if (!status.ok()) return status;
+  position_ = record.end;
+  ledger_entries_ = 0;
   ApplyBody(frame, replica_.Row(origin).dictionary, origin, deps, keyspace::Cause::kLoaded);
+  if (configuration_changed_) ReadConfiguration();
   return {};
 }
 
@@ -221,6 +225,7 @@ void Engine::Found() {
 }
 
 void Engine::AppendIdentity() {
+  sync_wanted_ = true;
   log_.Append(log::RecordType::kLocal,
               EncodeIdentity({cluster_id_, options_.leader_id, admitted_, join_nonce_}));
 }

@@ -6,8 +6,9 @@ namespace polyarch::keyspace {
 
 namespace {
 
-// Wipes in a flush are gathered into changes of about this many effects.
+// Wipes in a flush are gathered into changes of about this many effects and bytes.
 constexpr uint32_t kFlushEffectsMax = 10'000;
+constexpr size_t kFlushBytesMax = 4 << 20;
 
 }  // namespace
 
@@ -140,13 +141,18 @@ void Change::Flush(uint8_t db) {
     if (d == crdt::kReservedDatabase || (db != crdt::kAllDatabases && d != db)) return;
     if (state.has_live_counter()) counters.emplace_back(d, key);
   });
+  size_t bytes = 0;
   for (const auto& [d, key] : counters) {
     KeyRef ref = keyspace_.Ref(d, key);
     std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
     crdt::Effect effect{.kind = crdt::EffectKind::kWipe, .db = d, .key = key, .key_hash = ref.hash};
     effect.clears = clears;
     Emit(effect);
-    if (next_index_ >= kFlushEffectsMax) Finish();
+    bytes += key.size();
+    if (next_index_ >= kFlushEffectsMax || bytes >= kFlushBytesMax) {
+      Finish();
+      bytes = 0;
+    }
   }
   crdt::Effect effect{.kind = crdt::EffectKind::kFlush, .db = db};
   Emit(effect);

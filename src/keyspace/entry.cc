@@ -120,14 +120,14 @@ Entry* MakeEntry(uint8_t db, std::string_view key, crdt::KeyState state) {
   }
   if (state.versions.empty() && state.expiries.empty() && state.counters.size() == 1) {
     const crdt::CounterEntry& c = state.counters[0];
-    if (!c.total.is_real && c.cleared_at == crdt::At{} && !c.cleared_total.is_real &&
+    if (c.total.FitsInt64() && c.cleared_at == crdt::At{} && !c.cleared_total.is_real &&
         c.cleared_total.integer == 0 && c.cleared_by.bits() == 0) {
       return Entry::NewCounter(db,
                                key,
                                {clock::Dot(c.origin, c.life.sequence),
                                 c.hlc,
                                 c.at.sequence,
-                                c.total.integer,
+                                static_cast<int64_t>(c.total.integer),
                                 c.life.index,
                                 c.at.index});
     }

@@ -85,15 +85,18 @@ Shown Keyspace::ShowState(std::string_view key, uint8_t db, const crdt::KeyState
   }
   bool saturated = false;
   crdt::Number sum = crdt::CounterSum(state, origins_, &saturated);
-  auto total = crdt::Add(base, sum);
-  if (saturated || !total) ++stats_.saturated;
-  if (!total) total = crdt::Number::Integer(sum.integer > 0 ? INT64_MAX : INT64_MIN);
+  crdt::Number total = *crdt::Add(base, sum);
+  if (!total.is_real && !total.FitsInt64()) {
+    saturated = true;
+    total = crdt::Number::Integer(total.integer > 0 ? INT64_MAX : INT64_MIN);
+  }
+  if (saturated) ++stats_.saturated;
   shown.value = {};
-  if (!total->is_real) {
+  if (!total.is_real) {
     shown.is_integer = true;
-    shown.integer = total->integer;
+    shown.integer = static_cast<int64_t>(total.integer);
   } else {
-    scratch_ = base::FormatLongDouble(total->real);
+    scratch_ = base::FormatLongDouble(total.AsReal());
     shown.value = scratch_;
   }
   return shown;
@@ -292,7 +295,7 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
     return true;
   }
   if (effect.kind == EffectKind::kIncrement) {
-    if (effect.total.is_real) return false;
+    if (!effect.total.FitsInt64()) return false;
     if (old == nullptr) {
       if (effect.life != seen.at()) return false;
       Place(ref,
@@ -302,7 +305,7 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
                               {seen.dot(),
                                hlc,
                                seen.at().sequence,
-                               effect.total.integer,
+                               static_cast<int64_t>(effect.total.integer),
                                effect.life.index,
                                seen.at().index}));
       return true;
@@ -316,7 +319,7 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
     }
     c.at_sequence = seen.at().sequence;
     c.at_index = seen.at().index;
-    c.total = effect.total.integer;
+    c.total = static_cast<int64_t>(effect.total.integer);
     c.hlc = hlc;
     Touched(slot);
     return true;

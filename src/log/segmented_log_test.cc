@@ -216,6 +216,20 @@ TEST(SegmentedLog, TrimmedSegmentsAreReusedAndTheirOldBytesNeverCount) {
   EXPECT_GT(log->begin(), 100'000u);
 }
 
+TEST(SegmentedLog, TrimsNothingWhoseSuccessorIsNotDurable) {
+  TempDir dir;
+  auto log = MustOpen(Small(dir.path()));
+  for (uint64_t i = 0; i < 500; ++i)
+    log->Append(RecordType::kFrame, Payload(i));
+  ASSERT_TRUE(log->Commit().ok());
+  ASSERT_GT(log->Heads().size(), 2u);
+  log->TrimTo(log->end());
+  EXPECT_EQ(log->begin(), 0u);
+  ASSERT_TRUE(log->Sync().ok());
+  log->TrimTo(log->end());
+  EXPECT_EQ(log->Heads().size(), 1u);
+}
+
 TEST(SegmentedLog, BitRotShowsWhenReadFromDisk) {
   TempDir dir;
   auto log = MustOpen(Small(dir.path()));

@@ -2,6 +2,7 @@
 #include "replication/replica.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/check.h"
 #include "base/codec.h"
@@ -115,8 +116,21 @@ std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
 // ---- links
 
 void Replica::SendTo(Link& link, std::string_view message) {
+  const int64_t delay_us = DelayUs(link);
+  // Greetings are never delayed: they keep the link alive.
+  if ((delay_us > 0 || !link.delayed_out.empty()) &&
+      message[0] != static_cast<char>(wire::MessageType::kHello)) {
+    link.delayed_out.emplace_back(now_us_ + delay_us, message);
+    return;
+  }
   link.bytes_out += message.size();
   host_.Send(link.id, message);
+}
+
+int64_t Replica::DelayUs(const Link& link) const {
+  if (!link.greeted || delay_ms_.empty()) return 0;
+  auto delay = delay_ms_.find(link.peer.leader);
+  return delay == delay_ms_.end() ? 0 : delay->second * 1000;
 }
 
 void Replica::SendHello(Link& link) {
@@ -157,6 +171,11 @@ void Replica::OnLinkDown(LinkId id) {
       routes_changed_ = true;
     }
   }
+  if (it->second.greeted) {
+    past_have_[it->second.peer.leader] = it->second.have;
+    past_bytes_[it->second.peer.leader].first += it->second.bytes_in;
+    past_bytes_[it->second.peer.leader].second += it->second.bytes_out;
+  }
   links_.erase(it);
 }
 
@@ -175,9 +194,10 @@ void Replica::OnLinkMessage(LinkId id, std::string_view message) {
   Link& link = it->second;
   link.heard_us = now_us_;
   link.bytes_in += message.size();
-  auto delay = link.greeted ? delay_ms_.find(link.peer.leader) : delay_ms_.end();
-  if (delay != delay_ms_.end() && delay->second > 0) {
-    link.delayed.emplace_back(now_us_ + delay->second * 1000, message);
+  const int64_t delay_us = DelayUs(link);
+  if ((delay_us > 0 || !link.delayed.empty()) &&
+      message[0] != static_cast<char>(wire::MessageType::kHello)) {
+    link.delayed.emplace_back(now_us_ + delay_us, message);
     return;
   }
   Handle(link, message);
@@ -475,7 +495,12 @@ void Replica::Tick() {
       host_.CloseLink(id);
       continue;
     }
-    if (!link.greeted && now_us_ - link.hello_us > kHelloRetryUs) SendHello(link);
+    if (now_us_ - link.hello_us > kHelloRetryUs && (!link.greeted || DelayUs(link) > 0)) SendHello(link);
+    while (!link.delayed_out.empty() && link.delayed_out.front().first <= now_us_) {
+      link.bytes_out += link.delayed_out.front().second.size();
+      host_.Send(id, link.delayed_out.front().second);
+      link.delayed_out.pop_front();
+    }
   }
   if (now_us_ >= next_route_us_) {
     next_route_us_ = now_us_ + kRouteUs;
@@ -568,6 +593,23 @@ int64_t Replica::MemberClock(const std::string& name) const {
   return clock;
 }
 
+void Replica::NoteLag(LinkStats& stats, const clock::VersionVector& have) const {
+  stats.lag_changes = 0;
+  for (size_t i = 0; i < applied_.index_end(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    const uint64_t mine = applied_.Get(origin);
+    const uint64_t theirs = have.Get(origin);
+    if (mine > theirs) stats.lag_changes += mine - theirs;
+  }
+  if (stats.lag_changes == 0) return;
+  int64_t since = now_us_;
+  for (auto it = samples_.rbegin(); it != samples_.rend(); ++it) {
+    since = it->first;
+    if (have.Includes(it->second)) break;
+  }
+  stats.lag_ms = (now_us_ - since) / 1000;
+}
+
 std::vector<LinkStats> Replica::Links() const {
   std::vector<LinkStats> out;
   std::set<std::string> names;
@@ -581,31 +623,22 @@ std::vector<LinkStats> Replica::Links() const {
     LinkStats stats;
     stats.leader = name;
     stats.state = IsCut(name) ? "cut" : "down";
+    auto past = past_bytes_.find(name);
+    if (past != past_bytes_.end()) std::tie(stats.bytes_in, stats.bytes_out) = past->second;
     auto delay = delay_ms_.find(name);
     if (delay != delay_ms_.end()) stats.delay_ms = delay->second;
     for (const auto& [id, link] : links_) {
       if (!link.greeted || link.peer.leader != name) continue;
       stats.state = "up";
-      stats.bytes_in = link.bytes_in;
-      stats.bytes_out = link.bytes_out;
+      stats.bytes_in += link.bytes_in;
+      stats.bytes_out += link.bytes_out;
       stats.incarnation = link.peer.incarnation;
       stats.clock_difference_ms = link.clock_difference_ms;
       stats.joining = link.joining;
-      for (size_t i = 0; i < applied_.index_end(); ++i) {
-        auto origin = static_cast<clock::OriginIndex>(i);
-        uint64_t mine = applied_.Get(origin);
-        uint64_t theirs = link.have.Get(origin);
-        if (mine > theirs) stats.lag_changes += mine - theirs;
-      }
-      if (stats.lag_changes > 0) {
-        int64_t since = now_us_;
-        for (auto it = samples_.rbegin(); it != samples_.rend(); ++it) {
-          since = it->first;
-          if (link.have.Includes(it->second)) break;
-        }
-        stats.lag_ms = (now_us_ - since) / 1000;
-      }
+      NoteLag(stats, link.have);
     }
+    auto had = past_have_.find(name);
+    if (stats.state != "up" && had != past_have_.end()) NoteLag(stats, had->second);
     out.push_back(std::move(stats));
   }
   return out;

@@ -235,7 +235,8 @@ class Replica {
     uint64_t bytes_in = 0;
     uint64_t bytes_out = 0;
     std::vector<std::pair<Process, int64_t>> reports;  // live processes it hears, age
-    std::deque<std::pair<int64_t, std::string>> delayed;
+    std::deque<std::pair<int64_t, std::string>> delayed;       // to be handled then
+    std::deque<std::pair<int64_t, std::string>> delayed_out;   // to be sent then
   };
   struct Pending {
     uint64_t first = 0;
@@ -271,6 +272,8 @@ class Replica {
   void HandleFrame(Link& link, std::string_view bytes);
   void HandleCredit(Link& link, const wire::Credit& credit);
   void SendTo(Link& link, std::string_view message);
+  int64_t DelayUs(const Link& link) const;
+  void NoteLag(LinkStats& stats, const clock::VersionVector& have) const;
   void SendHello(Link& link);
   void Announce(Link& link, bool full);
   void AnnounceAll();
@@ -324,6 +327,8 @@ class Replica {
   std::vector<std::vector<std::pair<uint64_t, log::Position>>> index_;  // by origin: sparse
   std::map<std::string, Member> members_;
   std::map<LinkId, Link> links_;
+  std::map<std::string, std::pair<uint64_t, uint64_t>> past_bytes_;  // of ended links, in and out
+  std::map<std::string, clock::VersionVector> past_have_;  // what leaders out of reach had
   std::set<std::string> cut_;
   std::map<std::string, int64_t> delay_ms_;
   std::map<std::string, Dialing> dialing_;

@@ -62,6 +62,9 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
   app.add_option("--http-port",
                  config.http_port,
                  "the port for /metrics, /healthz and /readyz (default: port + 2000; 0: off)");
+  app.add_option("--peer-bind",
+                 config.peer_bind,
+                 "addresses to listen on for other leaders (default: as --bind)");
   app.add_option(
       "--advertise", config.advertise, "HOST:PEERPORT under which other leaders reach this one");
   app.add_option("--dir", config.dir, "where the data is kept")->capture_default_str();
@@ -133,6 +136,19 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
                   " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
   }
   if (config.bulk_bytes_max > 512ULL << 20) return refuse("--max-bulk is at most 512mb");
+  // Peers do not authenticate yet: their port stays on this machine unless the network is trusted.
+  if (config.peer_bind.empty()) {
+    config.peer_bind = LoopbackOnly(config.bind) || config.insecure ? config.bind
+                                                                    : std::vector<std::string>{"127.0.0.1"};
+  }
+  if (!LoopbackOnly(config.peer_bind) && !config.insecure) {
+    return refuse("--peer-bind beyond this machine needs --insecure: peers do not authenticate in this version, so the network between them must be trusted");
+  }
+  for (const std::string& address : config.peer_bind) {
+    if ((address == "0.0.0.0" || address == "::") && config.advertise.empty()) {
+      return refuse("--peer-bind " + address + " needs --advertise HOST:PEERPORT: the address under which other leaders reach this one");
+    }
+  }
   if (!LoopbackOnly(config.bind) && config.requirepass.empty() && !config.insecure) {
     return refuse(
         "--bind beyond this machine needs --requirepass (or --insecure, if the network is "

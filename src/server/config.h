@@ -22,7 +22,6 @@ struct Config {
   std::vector<std::string> join;
   std::string durability = "always";
   std::string requirepass;
-  uint64_t log_quota_bytes = 4ULL << 30;
   uint64_t log_ring_bytes = 64ULL << 20;
   uint64_t log_segment_bytes = 64ULL << 20;
   uint64_t checkpoint_bytes = 1ULL << 30;
@@ -32,6 +31,7 @@ struct Config {
   int64_t conflict_log_age_s = 7 * 24 * 3600;
   int64_t clock_skew_ms_max = 5000;
   size_t maxclients = 10000;
+  std::vector<std::string> peer_bind;  // empty: as bind, if that is allowed without TLS
   bool insecure = false;
   std::string log_level = "info";
   // For drills and tests only.

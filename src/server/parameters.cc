@@ -33,7 +33,6 @@ constexpr std::pair<const char*, const char*> kRemembered[] = {
     {"slowlog-max-len", "128"},
     {"lazyfree-lazy-expire", "no"},
     {"lazyfree-lazy-user-del", "no"},
-    {"proto-max-bulk-len", "536870912"},
 };
 
 uint64_t ResidentBytes() {
@@ -90,6 +89,8 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["maxclients"] = std::to_string(loop_->maxclients());
   all["requirepass"] = config_.requirepass;
   all["max-clock-skew"] = std::to_string(config_.clock_skew_ms_max) + "ms";
+  all["proto-max-bulk-len"] = std::to_string(config_.bulk_bytes_max);
+  all["enable-debug-command"] = "local";
   all["max-bulk"] = std::to_string(config_.bulk_bytes_max);
   all["conflict-log-bytes"] = std::to_string(engine_->ledger().limits().bytes_max);
   all["conflict-log-entries"] = std::to_string(engine_->ledger().limits().entries_max);

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,6 +76,7 @@ base::Status Server::Start() {
 
   net::LoopOptions options;
   options.bind = config_.bind;
+  options.peer_bind = config_.peer_bind;
   options.port = config_.port;
   options.peer_port = config_.peer_port;
   options.http_port = config_.http_port;
@@ -88,7 +90,7 @@ base::Status Server::Start() {
   config_.peer_port = loop_->peer_port();
   config_.http_port = loop_->http_port();
   if (config_.advertise.empty()) {
-    config_.advertise = config_.bind.front() + ":" + std::to_string(config_.peer_port);
+    config_.advertise = config_.peer_bind.front() + ":" + std::to_string(config_.peer_port);
   }
 
   auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
@@ -153,6 +155,23 @@ int Server::Run() {
   }
   Log(0, "stopped");
   return 0;
+}
+
+void Server::OnTimer() {
+  if (now_.mono_us < next_space_check_us_) return;
+  next_space_check_us_ = now_.mono_us + 1'000'000;
+  struct statvfs space {};
+  if (statvfs(config_.dir.c_str(), &space) != 0) return;
+  const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
+  const uint64_t reserve = config_.log_segment_bytes * 3;  // for replication, checkpoints and repairs
+  const bool low = free_bytes < reserve;
+  if (low != low_space_) {
+    Log(low ? 2 : 0, low ? "only " + std::to_string(free_bytes >> 20) + " MiB are free in " + config_.dir +
+                               ": client writes are refused until there is room; make some"
+                         : "there is room on the disk again: writes are accepted");
+  }
+  low_space_ = low;
+  engine_->SetLowSpace(low);
 }
 
 void Server::RequestStop() {

@@ -50,7 +50,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void OnLinkMessage(net::LinkId link, std::string_view message) override;
   void OnLinkDown(net::LinkId link) override;
   void OnDialFailed(std::string address, std::string reason) override;
-  void OnTimer() override {}
+  void OnTimer() override;
   std::string OnHttpGet(std::string_view path) override;
 
  private:
@@ -94,6 +94,8 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::unique_ptr<engine::Engine> engine_;
   int lock_fd_ = -1;
   bool failed_ = false;
+  bool low_space_ = false;
+  int64_t next_space_check_us_ = 0;
   int64_t started_ms_ = 0;
   uint64_t commands_ = 0;
   uint64_t commands_base_ = 0;

@@ -117,3 +117,25 @@ def test_one_writer_no_conflict(long):
             assert leader.call("CONFLICT", "COUNT") == 0, leader.call("CONFLICT", "LIST")
             assert leader.conflict_log() == [], leader.conflict_log()[:3]
         print(f"note: {done} writes by one leader, no conflict")
+
+
+def test_restarts_keep_time(long):
+    """A restarted leader's timestamps go on from the present: of two concurrent writes the later one
+    shows, and nobody's clock is suspected."""
+    with Cluster(["eu", "us"]) as cluster:
+        for i in range(20 if long else 6):
+            if i % 2:
+                cluster.eu.kill()
+            else:
+                cluster.eu.terminate()
+            cluster.restart("eu")
+        cluster.wait_linked()
+        cluster.cut("eu", "us")
+        cluster.eu.call("SET", "k", "earlier")
+        time.sleep(2)
+        cluster.us.call("SET", "k", "2 s later")
+        cluster.heal("eu", "us")
+        cluster.wait_converged()
+        cluster.wait_get("k", "2 s later")
+        for leader in cluster.living():
+            assert leader.info()["stamps_from_the_future"] == "0", leader.info()

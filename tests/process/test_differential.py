@@ -48,7 +48,7 @@ class Generator:
         draw = self.draw
         return draw.choice([
             self.integer(), f"{draw.uniform(-100, 100):.{draw.randint(0, 6)}f}", "3.0", "1e5", "-0", "+5", " 5", "5 ",
-            "abc", "", "0x1f", "1.5e-3", "inf", "nan", "99999999999999999999", "007"])
+            "abc", "", "1.5e-3", "inf", "nan", "99999999999999999999", "007"])
 
     def value(self):
         draw = self.draw
@@ -158,7 +158,8 @@ class Generator:
             words = ["x"]
         if name == "SCAN":
             words = ["y"] + words
-        return [self.case(name)] + words
+        # (Redis cuts a word at its first NUL in the text of "unknown command".)
+        return [self.case(name)] + [word.replace("\0", "\r\n") for word in words]
 
     def database(self):
         draw = self.draw
@@ -168,8 +169,13 @@ class Generator:
                                          ["FLUSHDB", "SYNC"], ["FLUSHALL", "X"]])])
 
 
-# (what, does it cover this command and these replies): differences that are meant.
-DEVIATIONS = []
+# (what, does it cover this command and these replies): differences that are meant. What would make the
+# states differ is not drawn at all: hexadecimal text as a number (INCRBYFLOAT), which is none here.
+DEVIATIONS = [
+    ("OBJECT ENCODING is told from the value alone: how a string came about is not remembered",
+     lambda command, ours, theirs: command[0].upper() == b"OBJECT" and {ours, theirs} <= {
+         b"$3\r\nint\r\n", b"$3\r\nraw\r\n", b"$6\r\nembstr\r\n"}),
+]
 
 
 def _normal(name, reply):
@@ -191,11 +197,21 @@ def _equal(command, ours, theirs):
     return any(covers(command, ours, theirs) for _, covers in DEVIATIONS)
 
 
+def _float_drift(command, ours, theirs):
+    """Redis rounds a float to 17 digits at each INCRBYFLOAT; a leader keeps base and sum apart (as long
+    doubles) and rounds what it shows. From here on the two may differ, so the round ends."""
+    if command[0].upper() != b"INCRBYFLOAT" or ours[:1] != b"$" or theirs[:1] != b"$":
+        return False
+    mine, other = float(ours.split(b"\r\n")[1]), float(theirs.split(b"\r\n")[1])
+    return abs(mine - other) <= max(1e-15 * max(abs(mine), abs(other)), 1e-6)
+
+
 def _show(command):
     return " ".join(repr(word)[1:] if len(word) < 80 else repr(word[:80])[1:] + "..." for word in command)
 
 
 def _compare(seed, count, polyarch, redis):
+    """Returns how many commands were compared."""
     generator = Generator(seed)
     history = []
     done = 0
@@ -211,6 +227,8 @@ def _compare(seed, count, polyarch, redis):
             done += 1
             history.append((done, command, theirs))
             if not _equal(command, ours, theirs):
+                if _float_drift(command, ours, theirs):
+                    return done
                 keys = set(command[1:])
                 related = [entry for entry in history if keys & set(entry[1][1:]) or entry[1][0].upper() in (
                     b"SELECT", b"FLUSHDB", b"FLUSHALL")]
@@ -220,6 +238,7 @@ def _compare(seed, count, polyarch, redis):
                     f"command {done} of seed {seed}: {_show(command)}\n      redis:    {theirs[:300]!r}\n"
                     f"      polyarch: {ours[:300]!r}\n      what touched its keys before (with redis's replies):\n{story}")
         del history[:-20_000]
+    return done
 
 
 def _redis_server(cluster):
@@ -249,8 +268,10 @@ def test_differential(long):
     with Cluster(["eu"], flags=["--durability", "everysec"]) as cluster:
         port = _redis_server(cluster)
         begin = time.monotonic()
+        done = 0
         for seed in range(first, first + rounds):
             with cluster.eu.connect() as polyarch, Connection(port) as redis:
                 assert polyarch.ask("FLUSHALL") == redis.ask("FLUSHALL") == b"OK"
-                _compare(seed, count, polyarch, redis)
-        print(f"note: {rounds * count} commands, {rounds * count / (time.monotonic() - begin):.0f}/s")
+                done += _compare(seed, count, polyarch, redis)
+        assert done > rounds * count // 2, f"only {done} commands were compared"
+        print(f"note: {done} commands, {done / (time.monotonic() - begin):.0f}/s")

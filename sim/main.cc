@@ -1,0 +1,324 @@
+// polyarch-sim: runs seeds, planted bugs and scenarios. A seed reproduces everything: the same binary
+// runs the same seed the same way on any machine.
+#include <csignal>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "base/planted.h"
+#include "sim/marks.h"
+#include "sim/scenario.h"
+#include "sim/simulation.h"
+
+namespace polyarch::sim {
+namespace {
+
+constexpr uint64_t kPlantedSeedsMax = 2000;
+constexpr int kReportedMax = 20;
+
+using SteadyClock = std::chrono::steady_clock;
+
+double SecondsSince(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+}
+
+// What workers and parent share. A worker that dies (a failed CHECK) leaves its seed here.
+struct Shared {
+  std::atomic<uint64_t> next;
+  std::atomic<uint64_t> passed;
+  std::atomic<uint64_t> failed;
+  std::atomic<uint64_t> acknowledged;
+  std::atomic<uint64_t> frames;
+  std::atomic<uint64_t> events;
+  std::atomic<uint64_t> simulated_s;
+  std::atomic<uint64_t> first_failure;  // the lowest seed that failed
+  std::atomic<uint64_t> marks[static_cast<size_t>(Mark::kCount)];
+  struct Worker {
+    std::atomic<uint64_t> seed;
+    std::atomic<bool> busy;
+  } workers[64];
+};
+
+struct Plan {
+  uint64_t from = 1;
+  uint64_t seeds = 1;
+  uint64_t twice = 0;       // this many of the first seeds run twice
+  double minutes = 0;       // 0: no limit
+  int jobs = 1;
+  bool verbose = false;
+  bool stop_at_failure = false;
+  bool quiet = false;       // print no failures (planted bugs)
+};
+
+void PrintFailure(uint64_t seed, const std::string& reason) {
+  std::printf("seed %llu FAILED: %s\n  replay: polyarch-sim %llu -v\n",
+              static_cast<unsigned long long>(seed), reason.c_str(),
+              static_cast<unsigned long long>(seed));
+  std::fflush(stdout);
+}
+
+// Once more, with the story, which costs time and is therefore not kept the first time.
+void PrintStory(uint64_t seed) {
+  Trace trace(Trace::Mode::kTail);
+  RunSeed(seed, trace);
+  std::printf("  the last events:\n%s", trace.Tail().c_str());
+  std::fflush(stdout);
+}
+
+bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
+  Trace trace(plan.verbose ? Trace::Mode::kPrint : Trace::Mode::kOff);
+  SeedResult result = RunSeed(seed, trace);
+  if (result.passed && seed - plan.from < plan.twice) {
+    Trace again_trace(Trace::Mode::kOff);
+    SeedResult again = RunSeed(seed, again_trace);
+    if (!again.passed || again.fingerprint != result.fingerprint) {
+      result.passed = false;
+      result.reason = "two runs of this seed differ " + again.reason;
+    }
+  }
+  shared.acknowledged += result.acknowledged;
+  shared.frames += result.frames;
+  shared.events += result.events;
+  shared.simulated_s += static_cast<uint64_t>(result.simulated_us / kSecond);
+  if (result.passed) {
+    ++shared.passed;
+    return true;
+  }
+  const bool report = !plan.quiet && shared.failed.load() < kReportedMax;
+  ++shared.failed;
+  if (report) {
+    PrintFailure(seed, result.reason);
+    if (!plan.verbose && shared.failed.load() == 1) PrintStory(seed);
+  }
+  return false;
+}
+
+void Work(int place, const Plan& plan, Shared& shared, SteadyClock::time_point begin) {
+  while (true) {
+    const uint64_t n = shared.next.fetch_add(1);
+    if (n >= plan.seeds) break;
+    if (plan.minutes > 0 && SecondsSince(begin) > plan.minutes * 60) break;
+    const uint64_t seed = plan.from + n;
+    shared.workers[place].seed = seed;
+    shared.workers[place].busy = true;
+    const bool passed = RunOne(seed, plan, shared);
+    shared.workers[place].busy = false;
+    if (!passed) {
+      uint64_t lowest = shared.first_failure.load();
+      while (seed < lowest && !shared.first_failure.compare_exchange_weak(lowest, seed)) {
+      }
+      if (plan.stop_at_failure) shared.next = plan.seeds;
+    }
+  }
+  for (size_t i = 0; i < static_cast<size_t>(Mark::kCount); ++i) {
+    shared.marks[i] += MarkCounts()[i];
+    MarkCounts()[i] = 0;
+  }
+}
+
+pid_t Fork(int place, const Plan& plan, Shared& shared, SteadyClock::time_point begin) {
+  std::fflush(stdout);
+  pid_t pid = fork();
+  if (pid != 0) return pid;
+  if (plan.quiet) {
+    // What a failed CHECK prints belongs to the bug that was planted.
+    std::FILE* null = std::freopen("/dev/null", "w", stderr);
+    (void)null;
+  }
+  Work(place, plan, shared, begin);
+  std::fflush(stdout);
+  _exit(0);
+}
+
+// Runs the plan in child processes, so that a failed CHECK ends one seed and not all.
+void RunPlan(const Plan& plan, Shared& shared) {
+  new (&shared) Shared();
+  shared.first_failure = UINT64_MAX;
+  const auto begin = SteadyClock::now();
+  std::vector<pid_t> pids;
+  for (int i = 0; i < plan.jobs; ++i) pids.push_back(Fork(i, plan, shared, begin));
+  for (int running = plan.jobs; running > 0;) {
+    int status = 0;
+    pid_t pid = wait(&status);
+    if (pid < 0) break;
+    auto it = std::find(pids.begin(), pids.end(), pid);
+    if (it == pids.end()) continue;
+    const int place = static_cast<int>(it - pids.begin());
+    Shared::Worker& worker = shared.workers[place];
+    if (worker.busy.load()) {
+      // It died in the middle of a seed.
+      const uint64_t seed = worker.seed.load();
+      worker.busy = false;
+      ++shared.failed;
+      uint64_t lowest = shared.first_failure.load();
+      if (seed < lowest) shared.first_failure = seed;
+      if (!plan.quiet) {
+        PrintFailure(seed, "the process died: signal " + std::to_string(WTERMSIG(status)));
+      }
+      if (plan.stop_at_failure) shared.next = plan.seeds;
+      *it = Fork(place, plan, shared, begin);
+      continue;
+    }
+    --running;
+  }
+}
+
+void PrintMarks(const Shared& shared) {
+  std::printf("sometimes:\n");
+  for (size_t i = 0; i < static_cast<size_t>(Mark::kCount); ++i) {
+    const auto count = static_cast<unsigned long long>(shared.marks[i].load());
+    std::printf("  %-36s %10llu%s\n", std::string(NameOf(static_cast<Mark>(i))).c_str(), count,
+                count == 0 ? "  NEVER" : "");
+  }
+}
+
+Shared* NewShared() {
+  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    std::perror("polyarch-sim: mmap");
+    std::exit(1);
+  }
+  return new (memory) Shared();
+}
+
+int RunSeeds(const Plan& plan) {
+  Shared& shared = *NewShared();
+  const auto begin = SteadyClock::now();
+  RunPlan(plan, shared);
+  const double seconds = SecondsSince(begin);
+  const uint64_t ran = shared.passed.load() + shared.failed.load();
+  if (ran > 1) PrintMarks(shared);
+  std::printf("%llu seeds in %.1f s: %llu writes acknowledged, %llu frames, %llu events, %llu simulated hours\n",
+              static_cast<unsigned long long>(ran), seconds,
+              static_cast<unsigned long long>(shared.acknowledged.load()),
+              static_cast<unsigned long long>(shared.frames.load()),
+              static_cast<unsigned long long>(shared.events.load()),
+              static_cast<unsigned long long>(shared.simulated_s.load() / 3600));
+  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(shared.passed.load()),
+              static_cast<unsigned long long>(shared.failed.load()));
+  return shared.failed.load() == 0 && ran > 0 ? 0 : 1;
+}
+
+#ifdef POLYARCH_PLANTED
+int RunPlanted(const std::string& only, const Plan& base_plan) {
+  Shared& shared = *NewShared();
+  uint64_t found = 0;
+  uint64_t missed = 0;
+  for (int i = 1; i < static_cast<int>(base::Bug::kCount); ++i) {
+    const auto bug = static_cast<base::Bug>(i);
+    const std::string name(base::NameOf(bug));
+    if (!only.empty() && name != only) continue;
+    base::g_planted_bug = bug;
+    Plan plan = base_plan;
+    plan.seeds = kPlantedSeedsMax;
+    plan.stop_at_failure = true;
+    plan.quiet = true;
+    const auto begin = SteadyClock::now();
+    RunPlan(plan, shared);
+    const uint64_t first = shared.first_failure.load();
+    if (first == UINT64_MAX) {
+      std::printf("%-22s not found in %llu seeds (%.0f s)\n", name.c_str(),
+                  static_cast<unsigned long long>(shared.passed.load()), SecondsSince(begin));
+      ++missed;
+    } else {
+      Trace trace(Trace::Mode::kOff);
+      std::printf("%-22s found by seed %llu (the %llu. one, %.1f s)\n", name.c_str(),
+                  static_cast<unsigned long long>(first),
+                  static_cast<unsigned long long>(shared.passed.load() + shared.failed.load()),
+                  SecondsSince(begin));
+      ++found;
+    }
+    std::fflush(stdout);
+  }
+  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(found),
+              static_cast<unsigned long long>(missed));
+  return missed == 0 && found > 0 ? 0 : 1;
+}
+#else
+int RunPlanted(const std::string&, const Plan&) {
+  std::fprintf(stderr, "polyarch-sim: planted bugs exist only in the build of preset 'planted'\n");
+  return 2;
+}
+#endif
+
+int RunScenarios(const std::vector<std::string>& files, bool verbose) {
+  int passed = 0;
+  int failed = 0;
+  for (const std::string& file : files) {
+    std::string reason = RunScenarioFile(file, verbose);
+    if (reason.empty()) {
+      ++passed;
+      std::printf("%s: passed\n", file.c_str());
+    } else {
+      ++failed;
+      std::printf("%s: FAILED\n  %s\n  replay: polyarch-sim --scenario %s -v\n", file.c_str(),
+                  reason.c_str(), file.c_str());
+    }
+    std::fflush(stdout);
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Simulates whole clusters: 2 to 7 leaders on a simulated network, disk and clocks"};
+  Plan plan;
+  uint64_t seed = 0;
+  bool twice = false;
+  bool planted = false;
+  std::string planted_name;
+  std::string scenario;
+  std::string scenarios;
+  auto* seed_option = app.add_option("seed", seed, "run this one seed");
+  app.add_option("--seeds", plan.seeds, "how many seeds");
+  app.add_option("--from", plan.from, "the first of them");
+  auto* minutes = app.add_option("--minutes", plan.minutes, "stop after this long");
+  app.add_option("--jobs", plan.jobs, "processes")->check(CLI::Range(1, 64));
+  app.add_flag("--twice", twice, "run each seed twice: both must end in the same state");
+  app.add_option("--twice-first", plan.twice, "run only so many of the first seeds twice");
+  app.add_option("--planted", planted_name, "find the planted bugs, or the one of this name")
+      ->expected(0, 1)
+      ->each([&](const std::string&) { planted = true; });
+  app.add_option("--scenario", scenario, "run one scenario file");
+  app.add_option("--scenarios", scenarios, "run all scenario files of a folder");
+  app.add_flag("-v", plan.verbose, "tell everything");
+  CLI11_PARSE(app, argc, argv);
+  if (app.count("--planted") > 0) planted = true;
+
+  if (!scenario.empty()) return RunScenarios({scenario}, plan.verbose);
+  if (!scenarios.empty()) {
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(scenarios)) {
+      if (entry.path().extension() == ".txt") files.push_back(entry.path().string());
+    }
+    std::sort(files.begin(), files.end());
+    return RunScenarios(files, plan.verbose);
+  }
+  if (planted) return RunPlanted(planted_name, plan);
+  if (!seed_option->empty()) {
+    plan.from = seed;
+    plan.seeds = 1;
+    plan.jobs = 1;
+  } else if (!minutes->empty() && app.count("--seeds") == 0) {
+    plan.seeds = UINT64_MAX / 2;
+  }
+  if (twice) plan.twice = plan.seeds;
+  return RunSeeds(plan);
+}
+
+}  // namespace
+}  // namespace polyarch::sim
+
+int main(int argc, char** argv) { return polyarch::sim::Main(argc, argv); }

@@ -1,0 +1,34 @@
+// Stories as text: tests/scenario/*.txt. A scenario builds a small cluster and says, line by line, what
+// clients, network, disks and clocks do, and what must be seen. All checkers of the simulator are on.
+//
+//   # a comment
+//   seeds 3                          runs the story with several seeds (delays, torn tails)
+//   nodes eu us asia                 the first founds the cluster, the others join; settles
+//   durability everysec              before `nodes`; also: checkpoint-every BYTES
+//   eu: SET k v -> OK                a command at a node and its reply (glob), as Value::ToString
+//   eu: CONFLICT GET k -> $token     keeps the reply (of a list the first item) for later lines
+//   cut eu us | cut eu | cut eu>us   a link, all links of a node, one direction
+//   heal | heal eu us | heal eu      the network again
+//   delay eu us 500ms                one link, both directions
+//   deliver us from eu               `us` alone can hear `eu`, for as long as it has news; then cut again
+//   settle                           until nothing moves any more
+//   run 5s | leap 7d                 time with and without anybody working in it
+//   crash eu | kill eu | stop eu | start eu | pause eu | continue eu
+//   clock eu +1h                     relative to the true time
+//   backup eu NAME | restore eu NAME | wipe eu | clone eu as us2
+//   expect-converged                 equal vectors and equal digests, at all that are up
+//   expect-silent                    nothing is written any more, and no residue is left
+//   expect-logged VALUE              some leader's log of conflicts holds this lost value
+//   expect-no-conflicts              no leader ever saw one
+//   permute ... end                  the story runs once with each order of the lines between
+//   each eu us asia: GET k -> v      the same command at several nodes
+#pragma once
+
+#include <string>
+
+namespace polyarch::sim {
+
+// Empty if it passed, else what went wrong and where.
+std::string RunScenarioFile(const std::string& path, bool verbose);
+
+}  // namespace polyarch::sim

@@ -1,0 +1,555 @@
+#include "sim/simulation.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "sim/marks.h"
+
+namespace polyarch::sim {
+
+namespace {
+
+// Neighbouring seeds must not be neighbours in the generator's one sequence.
+uint64_t Mix(uint64_t seed) {
+  return base::ContentHash64(std::string_view(reinterpret_cast<const char*>(&seed), sizeof(seed)));
+}
+
+constexpr size_t kNodesMax = 9;
+constexpr int64_t kConvergeUs = 60 * kSecond;   // after all faults are gone
+constexpr int64_t kSilenceUs = 240 * kSecond;   // and then
+constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
+
+}  // namespace
+
+Simulation::Simulation(uint64_t seed, Trace& trace)
+    : world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()) {
+  profile_ = static_cast<Profile>(seed % static_cast<uint64_t>(Profile::kCount));
+}
+
+// ---- drawing
+
+Node::Options Simulation::NodeOptions(int place, const std::string& leader) {
+  Node::Options options;
+  options.leader = leader;
+  options.place = place;
+  options.address = "10.0.0." + std::to_string(place + 1) + ":8400";
+  options.engine = limits_;
+  options.timer_us = timer_us_;
+  options.gather_us = gather_us_;
+  options.sync_max_us = sync_max_us_;
+  return options;
+}
+
+std::vector<std::string> Simulation::Addresses(const Node* except) {
+  std::vector<std::string> out;
+  for (auto& node : world_.nodes()) {
+    if (node.get() != except) out.push_back(node->options().address);
+  }
+  return out;
+}
+
+void Simulation::DrawCluster() {
+  Draw& d = draw_;
+  const unsigned durability_weights[] = {60, 30, 10};
+  limits_.durability = static_cast<engine::Durability>(d.Weighted(durability_weights));
+  if (profile_ == Profile::kPower) {
+    limits_.durability = d.Percent(70) ? engine::Durability::kEverySecond : engine::Durability::kNone;
+  }
+  const bool tiny = profile_ == Profile::kFlow || d.Percent(25);
+  limits_.frame_bytes_max = d.Percent(tiny ? 60 : 10) ? static_cast<size_t>(d.Scale(1, 200)) : 1 << 20;
+  limits_.window_bytes = d.Percent(tiny ? 70 : 10) ? static_cast<size_t>(d.Scale(1, 4000)) : 4 << 20;
+  const bool slices = profile_ == Profile::kCheckpoints || d.Percent(40);
+  limits_.checkpoint_slice_keys = static_cast<size_t>(slices ? d.Between(1, 3) : 2000);
+  limits_.checkpoint_log_bytes = static_cast<uint64_t>(slices ? d.Scale(1, 20'000) : d.Scale(10'000, 1 << 30));
+  limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
+  timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;
+  gather_us_ = d.Percent(40) ? 0 : d.Scale(10, 2000);
+  sync_max_us_ = d.Percent(70) ? 5 * kMs : d.Scale(5 * kMs, 2 * kSecond);
+
+  const unsigned count_weights[] = {22, 36, 16, 12, 7, 7};
+  const size_t count = 2 + d.Weighted(count_weights);
+  const bool clocks = profile_ == Profile::kExpiry ? d.Percent(70) : d.Percent(40);
+  for (size_t i = 0; i < count; ++i) {
+    Node& node = world_.AddNode(NodeOptions(next_place_++, "n" + std::to_string(i)));
+    if (clocks) {
+      const unsigned kinds[] = {40, 25, 15, 10, 10};
+      int64_t offset_us = 0;
+      switch (d.Weighted(kinds)) {
+        case 0: break;
+        case 1: offset_us = d.Scale(1, 3000) * kMs; break;
+        case 2: offset_us = d.Scale(5, 100) * kSecond; break;
+        case 3: offset_us = d.Scale(1, 400) * kDay; break;
+        default: offset_us = d.Between(1, 50) * kYear; break;
+      }
+      node.SetOffset(d.Percent(50) ? offset_us : -offset_us);
+      if (d.Percent(20)) node.SetDrift(d.Between(-500, 500));
+    }
+  }
+  anchor_ = d.Below(count);
+  auto& nodes = world_.nodes();
+  // The first one founds the cluster; the others join it, some only later.
+  for (size_t i = 1; i < count; ++i) nodes[i]->mutable_options().join = {nodes[0]->options().address};
+  nodes[0]->Start();
+  for (size_t i = 1; i < count; ++i) {
+    Restart(*nodes[i], d.Percent(80) ? d.Between(0, 50) * kMs : d.Between(0, 5000) * kMs);
+  }
+}
+
+WorkloadProfile Simulation::DrawWorkload() {
+  Draw& d = draw_;
+  WorkloadProfile p;
+  const std::vector<std::string> names = {"a", "b", "s:1", "p:1", "c", "s:2", "d", "e", "f", "g"};
+  const size_t count = static_cast<size_t>(d.Between(1, d.Percent(60) ? 4 : 10));
+  p.keys.assign(names.begin(), names.begin() + static_cast<ptrdiff_t>(count));
+  for (int64_t n = d.Between(0, 2); n > 0; --n) p.tracked.push_back("n:" + std::to_string(n));
+  auto scale = [&](unsigned& weight) {
+    if (d.Percent(25)) weight *= 3;
+    if (d.Percent(25)) weight = 0;
+  };
+  for (unsigned* w : {&p.set_ttl, &p.incr, &p.append, &p.del, &p.expire, &p.mset, &p.rename, &p.flush, &p.conflict,
+                      &p.policy, &p.checkpoint, &p.incr_float, &p.getdel}) {
+    scale(*w);
+  }
+  p.numeric = d.Percent(40);
+  p.ttl_max_ms = d.Scale(100, 10'000);
+  p.burst_percent = d.Percent(50) ? 10 : 0;
+  switch (profile_) {
+    case Profile::kExpiry:
+      p.set_ttl = 20;
+      p.expire = 15;
+      p.persist = 5;
+      p.del = 5;
+      p.keys.resize(std::min<size_t>(p.keys.size(), 4));
+      p.numeric = true;
+      p.ttl_max_ms = d.Scale(100, 3000);
+      break;
+    case Profile::kCheckpoints: p.checkpoint = 12; break;
+    case Profile::kConflicts:
+      p.conflict = 15;
+      p.policy = 4;
+      p.del = 12;
+      p.burst_percent = 20;
+      break;
+    case Profile::kOneWriter:
+      p.conflict = 0;
+      p.burst_percent = 0;
+      break;
+    case Profile::kCounters:
+      p.keys = {"a"};
+      if (d.Percent(40)) p.keys.push_back("b");
+      p.set = 4;
+      p.incr = 40;
+      p.del = 25;
+      p.append = p.rename = p.mset = 0;
+      p.set_ttl = p.expire = d.Percent(30) ? 4 : 0;
+      p.persist = 0;
+      p.numeric = true;
+      p.policy = 0;
+      p.incr_float = d.Percent(20) ? 4 : 0;
+      break;
+    case Profile::kCalm:
+      p.burst_percent = 60;
+      p.incr = 5;
+      break;
+    default: break;
+  }
+  ttl_ = p.set_ttl + p.expire > 0;
+  return p;
+}
+
+void Simulation::DrawFaults() {
+  Draw& d = draw_;
+  auto set = [&](Fault fault, unsigned chance_percent, unsigned weight) {
+    weights_[static_cast<size_t>(fault)] = d.Percent(chance_percent) ? weight : 0;
+  };
+  set(Fault::kPower, 50, 6);
+  set(Fault::kKill, 40, 4);
+  set(Fault::kStop, 40, 3);
+  set(Fault::kPause, 40, 5);
+  set(Fault::kPartition, 60, 10);
+  set(Fault::kClog, 30, 5);
+  set(Fault::kClockJump, 30, 4);
+  set(Fault::kFailSync, 15, 2);
+  set(Fault::kFailFlush, 15, 2);
+  set(Fault::kWipe, 15, 2);
+  set(Fault::kBackup, 25, 4);
+  set(Fault::kRestore, 100, 3);
+  set(Fault::kClone, 10, 2);
+  set(Fault::kJoin, 15, 2);
+  set(Fault::kLeap, 20, 2);
+  auto force = [&](Fault fault, unsigned weight) { weights_[static_cast<size_t>(fault)] = weight; };
+  switch (profile_) {
+    case Profile::kDisks:
+      force(Fault::kBackup, 10);
+      force(Fault::kRestore, 10);
+      force(Fault::kClone, d.Percent(50) ? 5 : 0);
+      force(Fault::kWipe, d.Percent(50) ? 5 : 0);
+      break;
+    case Profile::kExpiry:
+      force(Fault::kClockJump, 6);
+      force(Fault::kLeap, 6);
+      break;
+    case Profile::kCheckpoints:
+      force(Fault::kPower, 12);
+      force(Fault::kKill, 6);
+      break;
+    case Profile::kConflicts: force(Fault::kPartition, 25); break;
+    case Profile::kOneWriter:
+      for (Fault f : {Fault::kWipe, Fault::kBackup, Fault::kRestore, Fault::kClone}) force(f, 0);
+      if (limits_.durability != engine::Durability::kAlways) force(Fault::kPower, 0);
+      if (limits_.durability != engine::Durability::kAlways) force(Fault::kFailSync, 0);
+      if (limits_.durability != engine::Durability::kAlways) force(Fault::kFailFlush, 0);
+      break;
+    case Profile::kPower: force(Fault::kPower, 20); break;
+    case Profile::kCounters:
+      force(Fault::kPartition, 20);
+      force(Fault::kPause, 10);
+      break;
+    case Profile::kCalm:
+      for (unsigned& w : weights_) w = d.Percent(15) ? w : 0;
+      break;
+    default: break;
+  }
+  if (weights_[static_cast<size_t>(Fault::kBackup)] == 0) force(Fault::kRestore, 0);
+
+  Weather& weather = world_.network().weather();
+  weather.delay_min_us = d.Scale(100, 20 * kMs);
+  weather.delay_max_us = weather.delay_min_us + d.Scale(100, 100 * kMs);
+  if (profile_ == Profile::kCalm) weather.delay_max_us = weather.delay_min_us + 1 * kMs;
+  const bool bad = profile_ == Profile::kFlow || d.Percent(40);
+  if (bad && profile_ != Profile::kCalm) {
+    if (d.Percent(60)) weather.loss_percent = static_cast<unsigned>(d.Scale(1, 30));
+    if (d.Percent(60)) weather.duplicate_percent = static_cast<unsigned>(d.Scale(1, 50));
+    if (d.Percent(60)) weather.reorder_percent = static_cast<unsigned>(d.Scale(1, 60));
+    if (d.Percent(40)) weather.slow_percent = static_cast<unsigned>(d.Scale(1, 10));
+    weather.slow_max_us = d.Scale(100 * kMs, 10 * kSecond);
+  }
+
+  const int64_t ops = d.Scale(40, 500);
+  op_every_us_ = d.Scale(2 * kMs, 100 * kMs);
+  safety_us_ = std::clamp<int64_t>(ops * op_every_us_, 2 * kSecond, 40 * kSecond);
+  fault_every_us_ = std::max<int64_t>(100 * kMs, safety_us_ / d.Between(3, 25));
+  down_max_us_ = d.Scale(50 * kMs, 10 * kSecond);
+}
+
+// ---- faults
+
+Node* Simulation::DrawNode(bool up) {
+  std::vector<Node*> found;
+  for (auto& node : world_.nodes()) {
+    if (node->up() == up) found.push_back(node.get());
+  }
+  return found.empty() ? nullptr : draw_.Pick(found);
+}
+
+void Simulation::Restart(Node& node, int64_t after_us) {
+  world_.scheduler().After(after_us, [&node] {
+    if (!node.up()) node.Start();
+  });
+}
+
+void Simulation::Partition() {
+  Network& network = world_.network();
+  const int count = static_cast<int>(world_.nodes().size());
+  auto place = [&](int i) { return world_.nodes()[static_cast<size_t>(i)]->options().place; };
+  auto cut = [&](int a, int b) {
+    network.SetBlocked(place(a), place(b), true);
+    network.SetBlocked(place(b), place(a), true);
+  };
+  network.UnblockAll();
+  SOMETIMES(kPartition);
+  const int one = static_cast<int>(draw_.Below(static_cast<uint64_t>(count)));
+  switch (draw_.Below(5)) {
+    case 0: {  // two sides
+      std::vector<bool> side;
+      for (int i = 0; i < count; ++i) side.push_back(draw_.Percent(50));
+      for (int a = 0; a < count; ++a) {
+        for (int b = 0; b < a; ++b) {
+          if (side[static_cast<size_t>(a)] != side[static_cast<size_t>(b)]) cut(a, b);
+        }
+      }
+      break;
+    }
+    case 1:  // one alone
+      for (int a = 0; a < count; ++a) {
+        if (a != one) cut(a, one);
+      }
+      break;
+    case 2:  // two sides that meet in one node
+      SOMETIMES(kBridge);
+      for (int a = 0; a < count; ++a) {
+        for (int b = 0; b < a; ++b) {
+          if (a != one && b != one && a % 2 != b % 2) cut(a, b);
+        }
+      }
+      break;
+    case 3:  // some directions only
+      SOMETIMES(kAsymmetric);
+      for (int a = 0; a < count; ++a) {
+        for (int b = 0; b < count; ++b) {
+          if (a != b && draw_.Percent(30)) network.SetBlocked(place(a), place(b), true);
+        }
+      }
+      break;
+    default:  // every link for itself
+      for (int a = 0; a < count; ++a) {
+        for (int b = 0; b < a; ++b) {
+          if (draw_.Percent(50)) cut(a, b);
+        }
+      }
+      break;
+  }
+  const bool flapping = draw_.Percent(20);
+  if (flapping) {
+    SOMETIMES(kFlapping);
+    flap_until_us_ = world_.now_us() + draw_.Scale(100 * kMs, 5 * kSecond);
+  }
+  world_.scheduler().After(draw_.Scale(50 * kMs, flapping ? 500 * kMs : 8 * kSecond), [this] {
+    if (healing_) return;
+    world_.network().UnblockAll();
+    world_.Log([] { return std::string("network whole again"); });
+    if (world_.now_us() < flap_until_us_) {
+      world_.scheduler().After(draw_.Scale(50 * kMs, 500 * kMs), [this] {
+        if (!healing_) Partition();
+      });
+    }
+  });
+  world_.Log([] { return std::string("partition"); });
+}
+
+void Simulation::Join(const std::string& leader) {
+  Node& node = world_.AddNode(NodeOptions(next_place_++, leader));
+  node.mutable_options().join = Addresses(&node);
+  SOMETIMES(kJoined);
+  node.Start();
+}
+
+void Simulation::Inject() {
+  Draw& d = draw_;
+  auto& nodes = world_.nodes();
+  unsigned sum = 0;
+  for (unsigned w : weights_) sum += w;
+  if (sum == 0) return;
+  const auto fault = static_cast<Fault>(d.Weighted(weights_));
+  Node* node = DrawNode(true);
+  if (node == nullptr) return;
+  const int64_t down_us = d.OneIn(8) ? 3600 * kSecond : d.Scale(10 * kMs, down_max_us_);
+  auto index = [&](const Node* n) {
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (nodes[i].get() == n) return i;
+    }
+    return size_t{0};
+  };
+  switch (fault) {
+    case Fault::kPower:
+      SOMETIMES(kPowerCut);
+      world_.Log([&] { return "power cut at " + node->name(); });
+      node->End(EndOfProcess::kPower);
+      Restart(*node, down_us);
+      break;
+    case Fault::kKill:
+      SOMETIMES(kKilled);
+      world_.Log([&] { return "kill " + node->name(); });
+      node->End(EndOfProcess::kKilled);
+      Restart(*node, down_us);
+      break;
+    case Fault::kStop:
+      SOMETIMES(kStopped);
+      world_.Log([&] { return "stop " + node->name(); });
+      node->End(EndOfProcess::kStopped);
+      Restart(*node, down_us);
+      break;
+    case Fault::kPause:
+      world_.Log([&] { return "pause " + node->name(); });
+      node->Pause(world_.now_us() + d.Scale(10 * kMs, 10 * kSecond));
+      break;
+    case Fault::kPartition: Partition(); break;
+    case Fault::kClog: {
+      SOMETIMES(kClogged);
+      const int a = nodes[d.Below(nodes.size())]->options().place;
+      const int b = nodes[d.Below(nodes.size())]->options().place;
+      world_.network().Clog(a, b, world_.now_us() + d.Scale(50 * kMs, 5 * kSecond));
+      break;
+    }
+    case Fault::kClockJump: {
+      SOMETIMES(kClockJump);
+      const int64_t jump_us = d.OneIn(6) ? d.Between(1, 50) * kYear : d.Scale(1 * kMs, 2 * kHour);
+      const int64_t offset_us = node->offset_us() + (d.Percent(50) ? jump_us : -jump_us);
+      if (std::abs(offset_us) < 50 * kYear) node->SetOffset(offset_us);
+      world_.Log([&] { return "clock of " + node->name() + " jumps to " + std::to_string(node->WallMs()); });
+      break;
+    }
+    case Fault::kFailSync:
+      world_.Log([&] { return "syncs fail at " + node->name(); });
+      node->FailSyncs();
+      break;
+    case Fault::kFailFlush:
+      world_.Log([&] { return "flushes fail at " + node->name(); });
+      node->FailFlushes();
+      break;
+    case Fault::kWipe: {
+      Node* other = nodes[anchor_].get();
+      if (IsAnchor(*node) || !other->may_write()) break;
+      SOMETIMES(kWiped);
+      world_.Log([&] { return "empty disk at " + node->name(); });
+      node->End(EndOfProcess::kKilled);
+      node->ReplaceDisk({});
+      node->mutable_options().join = Addresses(node);
+      Restart(*node, down_us);
+      break;
+    }
+    case Fault::kBackup:
+      if (!node->may_write() || backups_.size() > 6) break;
+      world_.Log([&] { return "backup of " + node->name(); });
+      backups_.emplace_back(index(node), node->disk().Copy());
+      break;
+    case Fault::kRestore: {
+      if (backups_.empty()) break;
+      const auto& [place, disk] = d.Pick(backups_);
+      Node& target = *nodes[place];
+      SOMETIMES(kRestored);
+      world_.Log([&] { return "old disk at " + target.name(); });
+      if (target.up()) target.End(EndOfProcess::kKilled);
+      target.ReplaceDisk(disk.Copy());
+      Restart(target, down_us);
+      break;
+    }
+    case Fault::kClone: {
+      if (nodes.size() >= kNodesMax || !node->may_write()) break;
+      SOMETIMES(kCloned);
+      std::vector<const Disk*> disks = {&node->disk()};
+      for (const auto& [place, disk] : backups_) {
+        if (place == index(node)) disks.push_back(&disk);
+      }
+      Disk disk = d.Pick(disks)->Copy();
+      disk.store->Crash(d.random());
+      Node& clone = world_.AddNode(NodeOptions(next_place_++, node->options().leader), std::move(disk));
+      clone.SetOffset(node->offset_us());
+      clone.SetLostData();
+      node->SetLostData();
+      world_.Log([&] { return "clone of " + node->name() + " as " + clone.name(); });
+      clone.Start();
+      break;
+    }
+    case Fault::kJoin:
+      if (nodes.size() >= kNodesMax) break;
+      Join("j" + std::to_string(next_place_));
+      break;
+    case Fault::kLeap: {
+      SOMETIMES(kLeap);
+      const int64_t leap_us = d.Scale(100 * kMs, d.OneIn(5) ? 400 * kDay : 60 * kSecond);
+      world_.Log([&] { return "leap by " + std::to_string(leap_us / kSecond) + " s"; });
+      world_.scheduler().Leap(leap_us);
+      break;
+    }
+    case Fault::kCount: break;
+  }
+}
+
+// ---- phases
+
+void Simulation::Run() {
+  DrawCluster();
+  DrawFaults();
+  workload_ = std::make_unique<Workload>(world_, DrawWorkload());
+  one_writer_ = profile_ == Profile::kOneWriter;
+  if (one_writer_) {
+    world_.SetWriters({draw_.Pick(world_.nodes()).get()});
+  }
+  world_.SetCheckEvery(static_cast<uint64_t>(draw_.Scale(20, 400)));
+  world_.on_failed = [this](Node& node) { Restart(node, draw_.Scale(10 * kMs, down_max_us_)); };
+  Safety();
+  Liveness();
+}
+
+void Simulation::Safety() {
+  // Most clusters form in peace; some are born in the storm.
+  if (draw_.Percent(80)) {
+    world_.RunUntil(10 * kSecond, 50 * kMs, [this] { return world_.checkers().Converged(); });
+  }
+  int64_t end_us = world_.now_us() + safety_us_;
+  int64_t next_fault_us = world_.now_us() + fault_every_us_;
+  while (world_.now_us() < end_us) {
+    world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
+    workload_->Step();
+    if (world_.now_us() >= next_fault_us) {
+      next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
+      const int64_t before_us = world_.now_us();
+      Inject();
+      end_us += world_.now_us() - before_us;  // a leap is no time to work in
+      if (draw_.OneIn(10)) world_.checkers().CheckAll();
+    }
+  }
+  world_.checkers().CheckAll();
+}
+
+void Simulation::Liveness() {
+  healing_ = true;
+  world_.Log([] { return std::string("all faults end"); });
+  Network& network = world_.network();
+  network.UnblockAll();
+  network.UnclogAll();
+  network.weather() = Weather{};
+  int64_t ahead_us = INT64_MIN;
+  for (auto& node : world_.nodes()) ahead_us = std::max(ahead_us, node->offset_us());
+  for (auto& node : world_.nodes()) {
+    // Clocks may stay wrong for ever, but then keys that some hold expired and others not stay, too.
+    if (ttl_) node->SetOffset(ahead_us);
+    node->SetDrift(0);
+    node->mutable_options().timer_us = 50 * kMs;
+    node->mutable_options().sync_max_us = 5 * kMs;
+    node->Continue();
+    if (!node->up()) node->Start();
+  }
+  std::string why;
+  const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {
+    return world_.checkers().Converged(&why);
+  });
+  if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
+  world_.checkers().CheckConverged();
+  auto quiet = [&] {
+    if (!world_.checkers().Converged(&why)) return false;
+    for (auto& node : world_.nodes()) {
+      if (world_.now_us() - node->last_append_us() < kQuietUs) {
+        why = node->name() + " appends";
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!world_.RunUntil(kSilenceUs, 1 * kSecond, quiet)) {
+    throw Violation("no silence within " + std::to_string(kSilenceUs / kSecond) + " s: " + why);
+  }
+  for (auto& node : world_.nodes()) {
+    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle");
+  }
+  world_.checkers().CheckConverged();
+  world_.checkers().CheckResidue();
+  if (one_writer_) world_.checkers().CheckNoConflicts();
+  for (auto& node : world_.nodes()) {
+    const auto& counters = node->engine().replica().counters();
+    if (counters.duplicates_dropped > 0) SOMETIMES(kDuplicate);
+    if (counters.resubscribed > 0) SOMETIMES(kResubscribed);
+    if (counters.moved > 0) SOMETIMES(kServedByOther);
+  }
+}
+
+SeedResult RunSeed(uint64_t seed, Trace& trace) {
+  SeedResult result;
+  Simulation simulation(seed, trace);
+  try {
+    simulation.Run();
+    result.passed = true;
+  } catch (const Violation& violation) {
+    result.reason = violation.what();
+  }
+  World& world = simulation.world();
+  result.fingerprint = world.Fingerprint();
+  result.acknowledged = world.checkers().acknowledged();
+  result.frames = world.history().frames();
+  result.events = world.scheduler().events();
+  result.simulated_us = world.now_us();
+  return result;
+}
+
+}  // namespace polyarch::sim

@@ -1,0 +1,105 @@
+// One seed: draws a cluster, a workload and faults, runs the safety phase and the liveness phase.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/world.h"
+
+namespace polyarch::sim {
+
+struct SeedResult {
+  bool passed = false;
+  std::string reason;
+  uint64_t fingerprint = 0;
+  uint64_t acknowledged = 0;
+  uint64_t frames = 0;
+  uint64_t events = 0;
+  int64_t simulated_us = 0;
+};
+
+// Never throws. `trace` gets the story if it is on.
+SeedResult RunSeed(uint64_t seed, Trace& trace);
+
+// "3 leaders, everysec, profile counters, ...": what the seed draws.
+class Simulation {
+ public:
+  Simulation(uint64_t seed, Trace& trace);
+  void Run();
+  World& world() { return world_; }
+
+ private:
+  // What a seed is mostly about.
+  enum class Profile : uint8_t {
+    kMixed,
+    kDisks,        // backups, restores, clones, empty disks
+    kExpiry,       // times to live, clocks
+    kCheckpoints,  // slices of one key, crashes
+    kConflicts,    // partitions, siblings, resolutions
+    kOneWriter,
+    kCounters,     // one or two keys: increments, deletes, purging
+    kPower,        // everysec and none: tails are lost
+    kFlow,         // tiny windows and frames, loss, reordering
+    kCalm,         // a good network and few faults: bursts in one instant
+    kCount,
+  };
+  enum class Fault : uint8_t {
+    kPower,
+    kKill,
+    kStop,
+    kPause,
+    kPartition,
+    kClog,
+    kClockJump,
+    kFailSync,
+    kFailFlush,
+    kWipe,
+    kBackup,
+    kRestore,
+    kClone,
+    kJoin,
+    kLeap,
+    kCount,
+  };
+
+  void DrawCluster();
+  void DrawFaults();
+  WorkloadProfile DrawWorkload();
+  Node::Options NodeOptions(int place, const std::string& leader);
+  std::vector<std::string> Addresses(const Node* except);
+  void Join(const std::string& leader);
+
+  void Safety();
+  void Liveness();
+  void Inject();
+  void Partition();
+  void Restart(Node& node, int64_t after_us);
+  Node* DrawNode(bool up);
+  bool IsAnchor(const Node& node) { return &node == world_.nodes()[anchor_].get(); }
+
+  World world_;
+  Trace& trace_;
+  Draw& draw_;
+  Profile profile_ = Profile::kMixed;
+  size_t anchor_ = 0;         // a node whose disk is never taken away
+  bool one_writer_ = false;
+  bool ttl_ = false;
+  int64_t safety_us_ = 0;
+  int64_t op_every_us_ = 0;
+  int64_t fault_every_us_ = 0;
+  int64_t down_max_us_ = 0;
+  unsigned weights_[static_cast<size_t>(Fault::kCount)] = {};
+  int64_t flap_until_us_ = 0;
+  bool healing_ = false;
+  engine::Options limits_;
+  int64_t timer_us_ = 10 * kMs;
+  int64_t gather_us_ = 0;
+  int64_t sync_max_us_ = 5 * kMs;
+  std::vector<std::pair<size_t, Disk>> backups_;
+  std::unique_ptr<Workload> workload_;
+  int next_place_ = 0;
+};
+
+}  // namespace polyarch::sim

@@ -1,0 +1,20 @@
+#include "base/planted.h"
+
+namespace polyarch::base {
+
+#ifdef POLYARCH_PLANTED
+Bug g_planted_bug = Bug::kNone;  // NOLINT: a test build's switch
+
+const char* NameOf(Bug bug) {
+  static constexpr const char* kNames[] = {
+      "kNone",         "kReuseIncarnation", "kNoGate",           "kSkipDedup",      "kLastWriterByMs",
+      "kDropConcurrent", "kDeleteAll",      "kClearAll",         "kLifeAfterPurge", "kCountTwice",
+      "kPurgeAny",     "kClaimUndurable",   "kClaimGossip",      "kExpiryAtOnce",   "kCreateWithoutWipe",
+      "kCheckpointVector", "kReplayAll",    "kAckBeforeDurable", "kSubscribeFromZero", "kNoExpiryFlag",
+      "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail"};
+  static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
+  return kNames[static_cast<int>(bug)];
+}
+#endif
+
+}  // namespace polyarch::base

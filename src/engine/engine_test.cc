@@ -1,0 +1,519 @@
+// Whole leaders on a synchronous network: the path of a write, end to end, and what must hold when it
+// is cut anywhere.
+#include <gtest/gtest.h>
+
+#include "engine/engine_test_util.h"
+
+namespace polyarch::engine {
+namespace {
+
+// `count` leaders, joined and settled.
+class Leaders : public TestCluster {
+ public:
+  explicit Leaders(size_t count, uint64_t seed = 1, std::function<void(Options&)> tune = nullptr)
+      : TestCluster(seed) {
+    for (size_t i = 0; i < count; ++i) {
+      Add(std::string(1, static_cast<char>('a' + i)), tune);
+      EXPECT_TRUE((*this)[i].Start().ok());
+      EXPECT_TRUE(RunUntil([&] { return (*this)[i].engine().may_write(); })) << i;
+    }
+    EXPECT_TRUE(Settle());
+  }
+};
+
+TEST(Engine, FoundsAndServes) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_TRUE(a.engine().may_write());
+  EXPECT_EQ(a.Ask({"SET", "k", "v"}), "+OK");
+  EXPECT_EQ(a.Ask({"GET", "k"}), "\"v\"");
+  EXPECT_EQ(a.Info("leaders"), "1");
+  EXPECT_TRUE(cluster.Settle());
+}
+
+TEST(Engine, JoinsThenWrites) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  ASSERT_TRUE(a.Start().ok());
+  a.Ask({"SET", "k", "v"});
+  TestNode& b = cluster.Add("b");
+  ASSERT_TRUE(b.Start().ok());
+  EXPECT_FALSE(b.engine().may_write());
+  EXPECT_EQ(b.Ask({"SET", "k", "w"}).substr(0, 9), "-HISTORY ");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"GET", "k"}), "\"v\"");
+  EXPECT_EQ(b.Ask({"SET", "k", "w"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"GET", "k"}), "\"w\"");
+  EXPECT_EQ(a.Info("leaders"), "2");
+  EXPECT_EQ(b.Info("leaders"), "2");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, JoinWaitsForItsMember) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  TestNode& b = cluster.Add("b");
+  ASSERT_TRUE(b.Start().ok());
+  cluster.Run(5000);
+  EXPECT_FALSE(b.engine().may_write());
+  b.Kill();
+  ASSERT_TRUE(b.Start().ok()) << "an unadmitted leader may be restarted";
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_TRUE(cluster.Settle());
+}
+
+TEST(Engine, ReplicatesThenFallsSilent) {
+  Leaders cluster(3);
+  for (int i = 0; i < 30; ++i) {
+    std::string key = "k" + std::to_string(i);
+    EXPECT_EQ(cluster[static_cast<size_t>(i % 3)].Ask({"SET", key, key}), "+OK");
+    cluster[static_cast<size_t>(i % 3)].Ask({"INCR", "n"});
+  }
+  ASSERT_TRUE(cluster.Settle());
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(cluster[i].Ask({"GET", "n"}), "\"30\"");
+    EXPECT_EQ(cluster[i].Ask({"DBSIZE"}), "31");
+    EXPECT_EQ(cluster[i].Info("conflicts_detected"), "0");
+  }
+  EXPECT_TRUE(cluster.SameDigest());
+  // Each frame went to each other leader once.
+  const uint64_t frames = cluster.frames();
+  const log::Position end = cluster[0].log().end();
+  cluster.Run(60'000);
+  EXPECT_EQ(cluster.frames(), frames);
+  // Leases of the clock are renewed; nothing else is written.
+  EXPECT_LT(cluster[0].log().end() - end, 1000U);
+}
+
+TEST(Engine, ConcurrentWritesGoToTheLedger) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Hold(a, b);
+  cluster.Hold(b, a);
+  a.Ask({"SET", "k", "one"});
+  b.Ask({"SET", "k", "two"});
+  a.Ask({"SET", "same", "x"});
+  b.Ask({"SET", "same", "x"});
+  cluster.Release(a, b);
+  cluster.Release(b, a);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(a.Ask({"GET", "k"}), "\"two\"") << "the later stamp";
+  EXPECT_EQ(b.Ask({"GET", "k"}), "\"two\"");
+  const std::string log = a.Ask({"CONFLICT", "LOG"}) + b.Ask({"CONFLICT", "LOG"});
+  EXPECT_NE(log.find("one"), std::string::npos) << log;
+  EXPECT_EQ(log.find("same"), std::string::npos) << "equal bytes are no conflict";
+  // The next write has seen both.
+  a.Ask({"SET", "k", "three"});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"GET", "k"}), "\"three\"");
+  EXPECT_EQ(b.Ask({"CONFLICT", "COUNT"}), "0");
+}
+
+TEST(Engine, SiblingsUntilResolved) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "s:*", "siblings"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Hold(a, b);
+  cluster.Hold(b, a);
+  a.Ask({"SET", "s:k", "one"});
+  b.Ask({"SET", "s:k", "two"});
+  cluster.Release(a, b);
+  cluster.Release(b, a);
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b}) {
+    EXPECT_EQ(node->Ask({"GET", "s:k"}).substr(0, 10), "-CONFLICT ");
+    EXPECT_EQ(node->Ask({"CONFLICT", "COUNT"}), "1");
+    EXPECT_EQ(node->Ask({"CONFLICT", "LOG"}), "[]") << "nothing has lost";
+  }
+  // Also after a restart.
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"GET", "s:k"}).substr(0, 10), "-CONFLICT ");
+  EXPECT_EQ(a.Ask({"CONFLICT", "LOG"}), "[]") << "replay decides nothing by another policy";
+  EXPECT_EQ(b.Ask({"SET", "s:k", "three"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"GET", "s:k"}), "\"three\"");
+  EXPECT_EQ(a.Ask({"CONFLICT", "COUNT"}), "0");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, OvertakingWaitsAtTheGate) {
+  Leaders cluster(3);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  cluster.Hold(a, c);
+  a.Ask({"SET", "k", "inserted"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.Ask({"GET", "k"}) == "\"inserted\""; }, 1000));
+  b.Ask({"APPEND", "k", "+updated"});
+  cluster.Run(500);
+  EXPECT_EQ(c.Ask({"EXISTS", "k"}), "0");
+  EXPECT_EQ(c.Info("causal_waiting"), "1");
+  cluster.Release(a, c);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"GET", "k"}), "\"inserted+updated\"");
+  EXPECT_EQ(c.Info("conflicts_detected"), "0");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, DeadLeadersChangesComeFromOthers) {
+  Leaders cluster(3);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  cluster.Hold(a, c);
+  a.Ask({"SET", "k", "v"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.Ask({"GET", "k"}) == "\"v\""; }, 1000));
+  a.PowerCut();
+  EXPECT_TRUE(cluster.RunUntil([&] { return c.Ask({"GET", "k"}) == "\"v\""; }, 10'000));
+  cluster.Release(a, c);
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, HoldsRepliesUntilDurable) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  ASSERT_TRUE(a.Start().ok());
+  a.Ask({"SET", "other", "x"});
+  ASSERT_TRUE(cluster.Settle());
+  a.auto_sync = false;
+  while (a.log().syncing()) a.log().CompleteSync();
+  EXPECT_EQ(a.Ask({"SET", "k", "v"}), "+OK");
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld);
+  const log::Position hold = a.engine().hold_position();
+  EXPECT_GT(hold, a.engine().durable_position());
+  a.Ask({"GET", "k"});
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld) << "it shows what is not durable";
+  a.Ask({"EXISTS", "other", "k"});
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld);
+  a.Ask({"DBSIZE"});
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld);
+  a.Ask({"GET", "other"});
+  EXPECT_EQ(a.last_outcome, Outcome::kReplied);
+  a.Ask({"PING"});
+  EXPECT_EQ(a.last_outcome, Outcome::kReplied);
+  EXPECT_EQ(a.Ask({"DEL", "k"}), "1");
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld);
+  a.Ask({"GET", "k"});
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld) << "that it is gone is not durable";
+  while (a.log().syncing()) a.log().CompleteSync();
+  cluster.Tick();
+  while (a.log().syncing()) a.log().CompleteSync();
+  EXPECT_GE(a.engine().durable_position(), hold);
+  a.Ask({"GET", "k"});
+  EXPECT_EQ(a.last_outcome, Outcome::kReplied);
+  a.engine().SetDurability(Durability::kEverySecond);
+  a.Ask({"SET", "k", "v"});
+  EXPECT_EQ(a.last_outcome, Outcome::kReplied);
+}
+
+TEST(Engine, FailedSyncEndsTheWritePath) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  ASSERT_TRUE(a.Start().ok());
+  cluster.Settle();
+  a.log().FailSyncs();
+  a.Ask({"SET", "k", "v"});
+  cluster.Tick();
+  EXPECT_FALSE(a.engine().status().ok());
+  EXPECT_EQ(a.Ask({"SET", "k", "w"})[0], '-');
+}
+
+TEST(Engine, RestartGoesOnUnderANewIncarnation) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  a.Ask({"SET", "k", "v"});
+  a.Ask({"INCR", "n"});
+  ASSERT_TRUE(cluster.Settle());
+  const std::string digest = a.engine().DigestText();
+  const std::string vv = a.engine().VersionVectorText();
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_EQ(a.engine().DigestText(), digest);
+  EXPECT_EQ(a.engine().VersionVectorText(), vv);
+  a.Ask({"INCR", "n"});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(cluster[1].Ask({"GET", "n"}), "\"2\"");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// What one random client might do to a few keys.
+void RandomCommand(TestNode& node, base::Random& random) {
+  static const std::vector<std::string> keys = {"a", "b", "c", "d", "e", "f", "n1", "n2", "n3"};
+  const std::string& key = keys[random.Below(6)];
+  const std::string& number = keys[6 + random.Below(3)];
+  const std::string value(random.Below(20), static_cast<char>('a' + random.Below(26)));
+  switch (random.Below(14)) {
+    case 0: node.Ask({"DEL", key}); break;
+    case 1: node.Ask({"SET", key, value, "PX", std::to_string(50 + random.Below(5000))}); break;
+    case 2: node.Ask({"PEXPIRE", key, std::to_string(50 + random.Below(5000))}); break;
+    case 3: node.Ask({"PERSIST", key}); break;
+    case 4: node.Ask({"APPEND", key, "x"}); break;
+    case 5: node.Ask({"INCR", number}); break;
+    case 6: node.Ask({"INCRBY", number, "-3"}); break;
+    case 7: node.Ask({"INCRBYFLOAT", number, "0.5"}); break;
+    case 8: node.Ask({"DEL", number}); break;
+    case 9: node.Ask({"SET", number, "10"}); break;
+    case 10: node.Ask({"RENAME", key, keys[random.Below(6)]}); break;
+    case 11:
+      if (random.Percent(10)) node.Ask({"FLUSHALL"});
+      break;
+    case 12: node.Ask({"MSET", key, value, keys[random.Below(6)], "m"}); break;
+    default: node.Ask({"SET", key, value}); break;
+  }
+}
+
+// Killed at any moment of a checkpoint, the recovered state is what it was.
+TEST(Engine, CheckpointInTheMiddleOfWritesThenKill) {
+  int all_checkpoints = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    Leaders cluster(2, seed, [](Options& options) { options.checkpoint_slice_keys = 2; });
+    base::Random random(seed * 77);
+    int checkpoints = 0;
+    for (int round = 0; round < 6; ++round) {
+      const bool cut = random.Percent(50);
+      if (cut) {
+        cluster.Hold(cluster[0], cluster[1]);
+        cluster.Hold(cluster[1], cluster[0]);
+      }
+      const int steps = 10 + static_cast<int>(random.Below(60));
+      for (int i = 0; i < steps; ++i) {
+        TestNode& node = cluster[random.Below(2)];
+        RandomCommand(node, random);
+        if (random.Percent(5)) node.engine().StartCheckpoint();
+        if (random.Percent(50)) cluster.Tick();
+        node.auto_sync = random.Percent(70);
+      }
+      if (cut) {
+        cluster.Release(cluster[0], cluster[1]);
+        cluster.Release(cluster[1], cluster[0]);
+        cluster.Run(10 * static_cast<int64_t>(random.Below(20)));
+      }
+      TestNode& victim = cluster[random.Below(2)];
+      checkpoints += std::stoi(victim.Info("checkpoints_done"));
+      const std::string digest = victim.engine().DigestText();
+      const std::string vv = victim.engine().VersionVectorText();
+      const std::string open = victim.Info("conflicts_open");
+      victim.Kill();
+      cluster.Run(10 * static_cast<int64_t>(random.Below(100)));
+      base::Status status = victim.Start();
+      ASSERT_TRUE(status.ok()) << status.ToString();
+      ASSERT_EQ(victim.engine().VersionVectorText(), vv) << "seed " << seed << " round " << round;
+      ASSERT_EQ(victim.engine().DigestText(), digest) << "seed " << seed << " round " << round;
+      ASSERT_EQ(victim.Info("conflicts_open"), open) << "seed " << seed << " round " << round;
+    }
+    cluster[0].auto_sync = cluster[1].auto_sync = true;
+    ASSERT_TRUE(cluster.Settle()) << "seed " << seed;
+    ASSERT_TRUE(cluster.SameDigest()) << "seed " << seed;
+    all_checkpoints += checkpoints;
+  }
+  EXPECT_GT(all_checkpoints, 30);
+}
+
+// A power cut loses nothing that was acknowledged, and what others got comes back.
+TEST(Engine, PowerCutsConverge) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    Leaders cluster(3, seed, [](Options& options) { options.checkpoint_slice_keys = 2; });
+    base::Random random(seed * 31);
+    std::map<std::string, int64_t> acknowledged;
+    for (int round = 0; round < 5; ++round) {
+      for (int i = 0; i < 40; ++i) {
+        const size_t n = random.Below(3);
+        RandomCommand(cluster[n], random);
+        cluster[n].auto_sync = random.Percent(70);
+        const std::string counter = "only" + std::to_string(n);
+        const log::Position before = cluster[n].engine().hold_position();
+        cluster[n].Ask({"SET", counter, std::to_string(round * 100 + i)});
+        if (cluster[n].engine().durable_position() >= cluster[n].engine().hold_position() &&
+            cluster[n].engine().hold_position() > before) {
+          acknowledged[counter] = round * 100 + i;
+        }
+        if (random.Percent(3)) cluster[n].engine().StartCheckpoint();
+        if (random.Percent(40)) cluster.Tick();
+      }
+      const size_t v = random.Below(3);
+      cluster[v].PowerCut();
+      base::Status status = cluster[v].Start();
+      ASSERT_TRUE(status.ok()) << status.ToString();
+    }
+    for (size_t n = 0; n < 3; ++n) cluster[n].auto_sync = true;
+    ASSERT_TRUE(cluster.Settle()) << "seed " << seed;
+    ASSERT_TRUE(cluster.SameDigest()) << "seed " << seed;
+    for (const auto& [key, value] : acknowledged) {
+      const std::string text = cluster[0].Ask({"GET", key});
+      if (text == "null") continue;  // flushed
+      ASSERT_GE(std::stoll(text.substr(1)), value) << "seed " << seed << " " << key;
+    }
+    for (size_t n = 0; n < 3; ++n) {
+      for (const std::string& line : cluster[n].reports()) {
+        ASSERT_NE(line.find("fork") == std::string::npos, false) << line;
+      }
+    }
+  }
+}
+
+TEST(Engine, ExpiredKeysGoEverywhereThenSilence) {
+  Leaders cluster(3);
+  cluster[0].Ask({"SET", "a", "v", "PX", "300"});
+  cluster[1].Ask({"SET", "b", "v"});
+  cluster[1].Ask({"INCR", "n"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster[2].Ask({"PEXPIRE", "b", "300"});
+  cluster[2].Ask({"PEXPIRE", "n", "300"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return cluster[1].Ask({"EXISTS", "a", "b", "n"}) == "0"; }, 2000));
+  // Hidden at once; then removed, and nothing is left of them.
+  auto gone = [&] {
+    for (size_t i = 0; i < 3; ++i) {
+      if (cluster[i].Ask({"DBSIZE"}) != "0" || cluster[i].Info("residue_keys") != "0") return false;
+    }
+    return cluster.Settled();
+  };
+  ASSERT_TRUE(cluster.RunUntil(gone, 60'000)) << cluster[0].Info("residue_keys") << cluster[0].Info("stable_vv")
+                                              << "\n" << cluster[0].Info("vv");
+  EXPECT_TRUE(cluster.SameDigest());
+  const uint64_t frames = cluster.frames();
+  cluster.Run(60'000);
+  EXPECT_EQ(cluster.frames(), frames);
+}
+
+TEST(Engine, OneCutLeaderHoldsBackRemovalNotHiding) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  a.Ask({"SET", "k", "v", "PX", "300"});
+  cluster.Run(20'000);
+  EXPECT_EQ(a.Ask({"EXISTS", "k"}), "0");
+  EXPECT_EQ(a.Info("vv").find("b") != std::string::npos, true);
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    return cluster.Settled() && a.Info("residue_keys") == "0" && b.Info("residue_keys") == "0" &&
+           a.Ask({"DBSIZE"}) == "0" && b.Ask({"DBSIZE"}) == "0";
+  }));
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, ClearedCountersLeaveNothing) {
+  Leaders cluster(3);
+  for (size_t i = 0; i < 3; ++i) cluster[i].Ask({"INCRBY", "n", "5"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Hold(cluster[0], cluster[2]);
+  cluster[0].Ask({"INCR", "n"});   // not seen by the delete
+  cluster[2].Ask({"DEL", "n"});
+  cluster.Release(cluster[0], cluster[2]);
+  ASSERT_TRUE(cluster.Settle());
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster[i].Ask({"GET", "n"}), "\"1\"");
+  cluster[1].Ask({"DEL", "n"});
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    for (size_t i = 0; i < 3; ++i) {
+      if (cluster[i].Info("residue_keys") != "0") return false;
+    }
+    return cluster.Settled();
+  }));
+  cluster[0].Ask({"INCR", "n"});
+  ASSERT_TRUE(cluster.Settle());
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster[i].Ask({"GET", "n"}), "\"1\"");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, CloneTakesAnotherName) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  b.Ask({"SET", "k", "v"});
+  ASSERT_TRUE(cluster.Settle());
+  TestNode& clone = cluster.Add("b", [](Options& options) { options.join.clear(); });
+  clone.SetDisk(b.disk().Copy());
+  cluster.Run(1000);
+  ASSERT_TRUE(clone.Start().ok());
+  clone.Ask({"SET", "from", "clone"});
+  b.Ask({"SET", "to", "original"});
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    return clone.engine().leader_id() != "b" || b.engine().leader_id() != "b";
+  }, 30'000));
+  EXPECT_EQ(b.engine().leader_id(), "b") << "the later one takes another name";
+  EXPECT_EQ(clone.engine().leader_id().substr(0, 2), "b~");
+  EXPECT_TRUE(clone.Reported("is a copied directory") || clone.Reported("copied directory"));
+  clone.Ask({"SET", "k", "clone"});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(a.Ask({"MGET", "k", "from", "to"}), "[\"clone\", \"clone\", \"original\"]");
+  EXPECT_EQ(a.Info("leaders"), "3");
+  EXPECT_EQ(a.Info("forks_detected"), "0");
+  // Its name survives a restart.
+  const std::string name = clone.engine().leader_id();
+  clone.Kill();
+  ASSERT_TRUE(clone.Start().ok());
+  EXPECT_EQ(clone.engine().leader_id(), name);
+  ASSERT_TRUE(cluster.Settle());
+}
+
+TEST(Engine, RestoredBackupLosesNothingThatOthersHold) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  b.Ask({"SET", "k", "old"});
+  ASSERT_TRUE(cluster.Settle());
+  TestNode::Disk backup = b.disk().Copy();
+  b.Ask({"SET", "k", "new"});
+  b.Ask({"SET", "later", "x"});
+  ASSERT_TRUE(cluster.Settle());
+  b.Kill();
+  b.SetDisk(backup);
+  cluster.Cut(a, b);
+  ASSERT_TRUE(b.Start().ok());
+  EXPECT_EQ(b.Ask({"GET", "k"}), "\"old\"");
+  b.Ask({"SET", "mine", "y"});
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b}) {
+    EXPECT_EQ(node->Ask({"MGET", "k", "later", "mine"}), "[\"new\", \"x\", \"y\"]");
+    EXPECT_EQ(node->Info("forks_detected"), "0");
+  }
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, BadClockIsSeenAndReplaced) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  b.SetClockOffset(3600'000);
+  b.Ask({"SET", "k", "from the future"});
+  cluster.Run(6000);  // leases let its clock on
+  b.Ask({"SET", "k", "from the future"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Ask({"GET", "k"}) == "\"from the future\""; }));
+  a.Ask({"SET", "k", "now"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.Ask({"GET", "k"}) == "\"now\""; }));
+  EXPECT_TRUE(a.Reported("clock of leader b"));
+  EXPECT_NE(a.Info("stamps_from_the_future"), "0");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// A total that leaves the range of numbers must not reach the log: peers would refuse the change.
+TEST(Engine, FloatTotalsStayFinite) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  EXPECT_EQ(a.Ask({"SET", "n", "-1.1e4932"}), "+OK");
+  a.Ask({"INCRBYFLOAT", "n", "1.1e4932"});
+  a.Ask({"INCRBYFLOAT", "n", "1.1e4932"});
+  a.Ask({"SET", "after", "x"});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(cluster[1].Ask({"GET", "after"}), "\"x\"");
+  EXPECT_EQ(cluster[1].Ask({"GET", "n"}), a.Ask({"GET", "n"}));
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+}  // namespace
+}  // namespace polyarch::engine

@@ -1,0 +1,83 @@
+"""Starting and stopping: errors of one line that name the cause, exit codes, a clean end under load."""
+
+import os
+import subprocess
+import threading
+import time
+
+from cluster import BINARY, Cluster, free_port
+from resp import Connection, ReplyError
+
+CLEAN, RUN_TIME, USAGE = 0, 1, 2
+
+
+def _fails(code, word, *flags):
+    done = subprocess.run([BINARY, "server", "--http-port", "0", *flags], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+    lines = done.stdout.strip().splitlines()
+    assert done.returncode == code, (flags, done.returncode, done.stdout)
+    assert 1 <= len(lines) <= 2 and word in done.stdout, (flags, done.stdout)
+
+
+def test_startup_errors(long):
+    with Cluster(["eu"]) as cluster:
+        eu = cluster.eu
+        spare = str(free_port((0, 1000)))
+
+        def fresh(name):
+            return os.path.join(cluster.directory, name)
+        _fails(RUN_TIME, "in use", "--id", "x", "--port", str(eu.port), "--dir", fresh("1"))
+        _fails(RUN_TIME, "in use", "--id", "x", "--port", spare, "--peer-port", str(eu.peer_port), "--dir", fresh("2"))
+        _fails(RUN_TIME, "in use", "--id", "eu", "--port", spare, "--dir", eu.directory)
+        _fails(RUN_TIME, "directory", "--id", "x", "--port", spare, "--dir", "/proc/none")
+        _fails(USAGE, "--port", "--id", "x", "--port", "99999", "--dir", fresh("3"))
+        _fails(USAGE, "--id", "--id", "no name", "--port", spare, "--dir", fresh("4"))
+        _fails(USAGE, "--requirepass", "--id", "x", "--port", spare, "--bind", "0.0.0.0", "--dir", fresh("5"))
+        _fails(USAGE, "durability", "--id", "x", "--port", spare, "--durability", "maybe", "--dir", fresh("6"))
+        _fails(USAGE, "none.toml", "--id", "x", "--config", fresh("none.toml"))
+        with open(fresh("bad.toml"), "w", encoding="utf-8") as file:
+            file.write("id = 'x'\nno_such_key = 1\n")
+        _fails(USAGE, "no_such_key", "--id", "x", "--config", fresh("bad.toml"))
+        eu.terminate()
+        _fails(RUN_TIME, "eu", "--id", "other", "--port", spare, "--dir", eu.directory)
+
+
+def test_clean_stop(long):
+    """SIGTERM under load: a clean end well within 10 s, and nothing acknowledged is missing."""
+    with Cluster(["eu", "us"]) as cluster:
+        acknowledged = []
+        errors = []
+
+        def write(name):
+            try:
+                with Connection(cluster.eu.port) as connection:
+                    for i in range(10_000_000):
+                        reply = connection.call("SET", f"{name}:{i}", i)
+                        assert reply == b"OK", reply
+                        acknowledged.append((f"{name}:{i}", str(i).encode()))
+            except (OSError, ReplyError) as error:
+                errors.append(error)
+        for round_ in range(5 if long else 2):
+            writers = [threading.Thread(target=write, args=(f"w{round_}.{n}",), daemon=True) for n in range(8)]
+            for writer in writers:
+                writer.start()
+            time.sleep(0.5)
+            begin = time.monotonic()
+            cluster.eu.terminate()
+            took = time.monotonic() - begin
+            assert took < 10, f"stopped after {took:.1f} s"
+            for writer in writers:
+                writer.join(10)
+                assert not writer.is_alive(), "a client was left without an answer or an end"
+            cluster.restart("eu")
+        keys = [key for key, _ in acknowledged]
+        assert len(keys) > 100
+        cluster.wait_converged()
+        for leader in cluster.living():
+            assert leader.call("MGET", *keys) == [value for _, value in acknowledged]
+        try:
+            cluster.us.call("SHUTDOWN")
+        except (OSError, ReplyError):
+            pass
+        code = cluster.us.process.child.wait(10)
+        assert code == CLEAN, code
