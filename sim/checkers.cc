@@ -238,7 +238,8 @@ void Checkers::CheckStable(Node& node) {
   History& history = world_.history();
   replication::Replica& replica = node.engine().replica();
   if (replica.members().empty()) return;
-  const Vector stable = history.Convert(replica.Stable(), node.engine().origins());
+  const Vector stable =
+      history.WithoutClaims(history.Convert(replica.Stable(), node.engine().origins()));
   for (auto& other : world_.nodes()) {
     if (other->lost_data()) continue;
     auto member = replica.members().find(other->options().leader);

@@ -45,6 +45,18 @@ Vector History::Convert(const clock::VersionVector& vv, const clock::OriginTable
   return out;
 }
 
+Vector History::WithoutClaims(Vector v) const {
+  for (size_t o = 0; o < v.size(); ++o) {
+    const auto& frames = frames_[o];
+    for (auto it = frames.upper_bound(v[o]); it != frames.begin();) {
+      --it;
+      if (!it->second.empty) break;
+      v[o] = it->first - 1;
+    }
+  }
+  return v;
+}
+
 bool History::Saw(Dot later, Dot earlier) const {
   if (later.origin == earlier.origin) return earlier.sequence <= later.sequence;
   const auto& frames = frames_[later.origin];

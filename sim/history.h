@@ -70,6 +70,9 @@ class History {
   std::string Name(Dot dot) const;
   std::string Text(const Vector& v) const;
 
+  // The vector without what comes after each origin's last change that says anything: claims oblige
+  // nobody.
+  Vector WithoutClaims(Vector v) const;
   // Had the writer of `later` seen `earlier`?
   bool Saw(Dot later, Dot earlier) const;
   // Was the change a CONFLICT RESOLVE? It replaces what its token names, not what its writer had seen.

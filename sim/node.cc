@@ -161,7 +161,6 @@ bool Node::paused() const { return world_.now_us() < paused_until_us_; }
 void Node::FailSyncs() {
   if (!up()) return;
   SOMETIMES(kSyncFailed);
-  process_->log_failed = true;
   process_->log->FailSyncs();
   Wake(world_.now_us());
 }
@@ -197,8 +196,7 @@ void Node::Tick() {
   p.frames_in_tick = 0;
   p.written.clear();
   wall_ms_max_ = std::max(wall_ms_max_, WallMs());
-  if (!p.log->status().ok()) p.log_failed = true;
-  const bool was_failed = p.log_failed;
+  const bool was_failed = !p.log->status().ok();
   p.engine->BeginTick(Clocks());
   std::deque<Input> inputs = std::move(p.inputs);
   std::deque<Op> commands = std::move(p.commands);
@@ -271,7 +269,7 @@ void Node::Release() {
 
 void Node::ScheduleDisk() {
   Process& p = *process_;
-  if (p.log->syncing() && !p.sync_pending && !p.log_failed) {
+  if (p.log->syncing() && !p.sync_pending) {
     p.sync_pending = true;
     const int64_t delay_us = world_.draw().Scale(options_.sync_min_us, options_.sync_max_us);
     world_.scheduler().After(delay_us, [this, serial = serial_] {
@@ -575,6 +573,8 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
     if (winner == nullptr) continue;
     auto note = [&](const OracleState::Version& shown, const OracleState::Version& lost) {
       if (shown.absent == lost.absent && shown.value == lost.value) return;
+      // A resolution with an old token stands beside what its own leader wrote later: no loss.
+      if (shown.dot.origin == lost.dot.origin) return;
       const auto [low, high] = std::minmax(shown.dot, lost.dot);
       met_[{put.key, low.origin, high.origin}] = {low, high, world_.now_us()};
       world_.Log([&] {

@@ -201,7 +201,6 @@ class Node final : public engine::Host,
     bool flush_pending = false;
     int64_t next_tick_us = -1;
     int frames_in_tick = 0;
-    bool log_failed = false;
   };
 
   void Wake(int64_t at_us);

@@ -248,6 +248,10 @@ class Story {
     } else if (verb == "checkpoint-every") {
       options_.engine.checkpoint_log_bytes = std::stoull(words[1]);
       options_.engine.checkpoint_slice_keys = 1;
+    } else if (verb == "frame-bytes") {
+      options_.engine.frame_bytes_max = std::stoull(words.at(1));
+    } else if (verb == "window-bytes") {
+      options_.engine.window_bytes = std::stoull(words.at(1));
     } else if (verb == "nodes") {
       BuildNodes({words.begin() + 1, words.end()});
     } else if (verb == "join") {
@@ -377,6 +381,24 @@ class Story {
   std::map<std::string, Node*> named_;  // clones, by the story's name for them
 };
 
+// `repeat N ... end` written out.
+std::vector<Line> Unroll(const std::vector<Line>& lines) {
+  std::vector<Line> out;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].text.rfind("repeat ", 0) != 0) {
+      out.push_back(lines[i]);
+      continue;
+    }
+    const size_t begin = i + 1;
+    while (i < lines.size() && lines[i].text != "end") ++i;
+    for (int n = std::stoi(lines[begin - 1].text.substr(7)); n > 0; --n) {
+      out.insert(out.end(), lines.begin() + static_cast<ptrdiff_t>(begin),
+                 lines.begin() + static_cast<ptrdiff_t>(i));
+    }
+  }
+  return out;
+}
+
 // The story with each order of the lines of its first `permute` block.
 std::vector<std::vector<Line>> Orders(const std::vector<Line>& lines) {
   auto begin = std::find_if(lines.begin(), lines.end(), [](const Line& l) { return l.text == "permute"; });
@@ -414,7 +436,7 @@ std::string RunScenarioFile(const std::string& path, bool verbose) {
       lines.push_back({number, text});
     }
   }
-  for (const auto& order : Orders(lines)) {
+  for (const auto& order : Orders(Unroll(lines))) {
     for (uint64_t seed = 1; seed <= seeds; ++seed) {
       Trace trace(verbose ? Trace::Mode::kPrint : Trace::Mode::kTail);
       try {

@@ -4,7 +4,8 @@
 //   # a comment
 //   seeds 3                          runs the story with several seeds (delays, torn tails)
 //   nodes eu us asia                 the first founds the cluster, the others join; settles
-//   durability everysec              before `nodes`; also: checkpoint-every BYTES
+//   durability everysec              before `nodes`; also: checkpoint-every BYTES,
+//                                    frame-bytes BYTES, window-bytes BYTES
 //   eu: SET k v -> OK                a command at a node and its reply (glob), as Value::ToString
 //   eu: CONFLICT GET k -> $token     keeps the reply (of a list the first item) for later lines
 //   cut eu us | cut eu | cut eu>us   a link, all links of a node, one direction
@@ -20,6 +21,7 @@
 //   expect-silent                    nothing is written any more, and no residue is left
 //   expect-logged VALUE              some leader's log of conflicts holds this lost value
 //   expect-no-conflicts              no leader ever saw one
+//   repeat N ... end                 the lines between, so often
 //   permute ... end                  the story runs once with each order of the lines between
 //   each eu us asia: GET k -> v      the same command at several nodes
 #pragma once

@@ -17,6 +17,8 @@ BUILD = os.path.join(ROOT, "build", "release")
 SIMULATOR = os.path.join(BUILD, "polyarch-sim")
 PLANTED = os.path.join(ROOT, "build", "planted", "polyarch-sim")
 PROCESS = os.path.join(ROOT, "tests", "process", "run.py")
+# ctest has a smoke run of the first seeds; here are others.
+SEEDS_FROM = 1001
 SEEDS = 300
 SEEDS_LONG = 20000
 
@@ -32,9 +34,11 @@ class Commands:
         python = sys.executable
         self.commands = {"rooms": [python, os.path.join(ROOT, "tools", "check_rooms.py")]}
         if os.path.exists(SIMULATOR):
-            self.commands["simulator"] = [SIMULATOR, "--seeds", str(SEEDS_LONG if long else SEEDS)]
+            self.commands["simulator"] = [
+                SIMULATOR, "--from", str(SEEDS_FROM), "--seeds", str(SEEDS_LONG if long else SEEDS), "--twice-first",
+                "20", "--jobs", str(os.cpu_count() or 1)]
         if os.path.exists(PLANTED):
-            self.commands["planted"] = [PLANTED, "--planted"]
+            self.commands["planted"] = [PLANTED, "--planted", "--jobs", str(os.cpu_count() or 1)]
 
     def run(self, name):
         begin = time.monotonic()

@@ -11,7 +11,6 @@ namespace {
 TEST(Hlc, NeverGoesBack) {
   HlcClock clock;
   clock.Start(1000);
-  clock.LeaseGranted(1'000'000);
   base::Random random(7);
   Hlc last = clock.last();
   int64_t wall = 5000;
@@ -27,22 +26,30 @@ TEST(Hlc, NeverGoesBack) {
 
 TEST(Hlc, LeaseBoundsWhatIsIssued) {
   HlcClock clock;
-  clock.Start(0);
-  EXPECT_EQ(clock.LeaseWanted(50'000), 60'000U);
-  EXPECT_EQ(clock.Next(50'000).ms(), 0U) << "the lease is not durable yet";
-  clock.LeaseGranted(60'000);
-  EXPECT_EQ(clock.Next(50'000).ms(), 50'000U);
-  EXPECT_EQ(clock.LeaseWanted(51'000), 0U);
-  EXPECT_EQ(clock.Next(99'000).ms(), 60'000U);
-  EXPECT_EQ(clock.LeaseWanted(99'000), 109'000U);
-  HlcClock next;
-  next.Start(60'000);
-  EXPECT_GT(next.Next(10), Hlc::FromMs(60'000)) << "a restart with an earlier wall clock";
+  base::Random random(3);
+  int64_t wall = 50'000;
+  for (int i = 0; i < 100'000; ++i) {
+    wall += static_cast<int64_t>(random.Below(40)) - (random.Percent(5) ? 300 : 0);
+    clock.LeaseWanted(wall);
+    EXPECT_LT(clock.Next(wall).ms(), clock.lease());
+  }
+}
+
+TEST(Hlc, RestartsDoNotDriveTheClockAhead) {
+  uint64_t lease = 0;
+  for (int64_t wall = 50'000; wall < 51'000; ++wall) {  // a restart each millisecond
+    HlcClock clock;
+    clock.Start(lease);
+    if (uint64_t wanted = clock.LeaseWanted(wall); wanted != 0) lease = wanted;
+    EXPECT_LE(clock.Next(wall).ms(), static_cast<uint64_t>(wall) + 2 * HlcClock::kLeaseMs);
+  }
+  HlcClock back;
+  back.Start(lease);
+  EXPECT_GT(back.Next(10), Hlc::FromMs(lease)) << "a restart with an earlier wall clock";
 }
 
 TEST(Hlc, FarFutureDoesNotDrag) {
   HlcClock clock;
-  clock.LeaseGranted(1 << 30);
   EXPECT_FALSE(clock.Observe(Hlc::FromMs(100'000), 10'000, 5'000));
   EXPECT_EQ(clock.Next(10'000).ms(), 10'000U);
   EXPECT_TRUE(clock.Observe(Hlc::FromMs(14'000), 10'000, 5'000));

@@ -7,8 +7,7 @@
 namespace polyarch::clock {
 
 Hlc HlcClock::Next(int64_t wall_ms) {
-  auto wall = static_cast<uint64_t>(std::max<int64_t>(wall_ms, 0));
-  Hlc now = Hlc::FromMs(std::min(wall, lease_ms_));
+  Hlc now = Hlc::FromMs(static_cast<uint64_t>(std::max<int64_t>(wall_ms, 0)));
   last_ = std::max(now, Hlc{last_.bits + 1});
   return last_;
 }
@@ -21,20 +20,16 @@ bool HlcClock::Observe(Hlc remote, int64_t wall_ms, int64_t skew_max_ms) {
 }
 
 uint64_t HlcClock::LeaseWanted(int64_t wall_ms) {
-  uint64_t now = std::max(static_cast<uint64_t>(std::max<int64_t>(wall_ms, 0)), last_.ms());
-  if (now + kLeaseMs / 2 <= asked_ms_) return 0;
-  asked_ms_ = now + kLeaseMs;
-  return asked_ms_;
-}
-
-void HlcClock::LeaseGranted(uint64_t lease_ms) {
-  lease_ms_ = std::max(lease_ms_, lease_ms);
+  const auto wall = static_cast<uint64_t>(std::max<int64_t>(wall_ms, 0));
+  if (last_.ms() + 1 < lease_ms_ && wall + kLeaseMs / 2 <= lease_ms_) return 0;
+  // From the wall clock, not from the last stamp: else each restart would add a lease.
+  lease_ms_ = std::max(wall + kLeaseMs, last_.ms() + 2);
+  return lease_ms_;
 }
 
 void HlcClock::Start(uint64_t lease_ms) {
   last_ = std::max(last_, Hlc::FromMs(lease_ms));
   lease_ms_ = std::max(lease_ms_, lease_ms);
-  asked_ms_ = std::max(asked_ms_, lease_ms);
 }
 
 }  // namespace polyarch::clock

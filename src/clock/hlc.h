@@ -1,11 +1,12 @@
-// Hybrid logical clock (Kulkarni et al. 2014, "Logical Physical Clocks"): 48 bits of milliseconds
-// and 16 bits of counter. It orders *concurrent* writes for last-write-wins and for display; it
-// never decides whether they are concurrent (version vectors do).
+// Hybrid logical clock (Kulkarni et al. 2014, "Logical Physical Clocks"): 48 bits of milliseconds and
+// 16 bits of counter. It orders *concurrent* writes for last-write-wins and for display; it never
+// decides whether they are concurrent (version vectors do).
 //
 // A clock is given the wall time with each call and never reads one. It never goes back within a
-// process; across restarts it is bound by a lease: the largest value it may issue is on disk before
-// it is issued (HlcClock::lease_wanted), and a new process starts from that bound. A wall clock
-// that jumps forward beyond the lease advances only to the bound until the new lease is durable.
+// process. Across restarts it is bound by a lease: a bound on everything issued stands in the log
+// before the first frame that needs it, and a new process starts from there (or from the last stamp,
+// after a clean stop). The lease is short and counts from the wall clock, so that restarts do not
+// drive the clock ahead; it is renewed only while stamps are issued, so an idle node writes nothing.
 #pragma once
 
 #include <compare>
@@ -30,24 +31,20 @@ class HlcClock {
   // clock (a single bad clock must not drag everybody's along); returns false then, for an alarm.
   bool Observe(Hlc remote, int64_t wall_ms, int64_t skew_max_ms);
 
-  // The bound to persist, or 0 if the present lease reaches far enough. Asks again only when the
-  // answer grows. `kLeaseMs` ahead of the clock; renewed at half.
+  // The bound to log before the next stamp is issued, or 0 if the present lease reaches far enough.
   uint64_t LeaseWanted(int64_t wall_ms);
-  // The bound `lease_ms` is durable now.
-  void LeaseGranted(uint64_t lease_ms);
-  // At start: everything up to the last durable bound may have been issued.
+  // At start: everything below the bound may have been issued.
   void Start(uint64_t lease_ms);
 
   Hlc last() const { return last_; }
-  // The largest bound asked for: at least everything issued.
-  uint64_t lease_asked() const { return asked_ms_; }
+  // The bound asked for last: at least everything issued.
+  uint64_t lease() const { return lease_ms_; }
 
-  static constexpr uint64_t kLeaseMs = 10'000;
+  static constexpr uint64_t kLeaseMs = 1'000;
 
  private:
   Hlc last_;
-  uint64_t lease_ms_ = 0;  // durable
-  uint64_t asked_ms_ = 0;  // asked for
+  uint64_t lease_ms_ = 0;
 };
 
 }  // namespace polyarch::clock

@@ -167,6 +167,12 @@ At ReadAt(base::Reader& in) {
   return at;
 }
 
+// Saturates: each total is finite, their sum need not be.
+long double Finite(long double v) {
+  constexpr long double kMax = std::numeric_limits<long double>::max();
+  return std::clamp(v, -kMax, kMax);
+}
+
 void PutOrigin(std::string& out, const clock::Origin& origin) {
   base::PutBytes(out, origin.leader);
   base::PutFixed64(out, origin.incarnation);
@@ -316,7 +322,7 @@ Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool
     });
     long double sum = 0;
     for (const CounterEntry* e : ordered)
-      sum += e->total.real - e->cleared_total.real;
+      sum = Finite(sum + Finite(e->total.real - e->cleared_total.real));
     return {true, integer, sum};
   }
   constexpr __int128 kLow = std::numeric_limits<int64_t>::min();

@@ -39,7 +39,8 @@ bool Fits(__int128 integer) {
 
 std::optional<Number> Add(const Number& a, const Number& b) {
   Number sum{a.is_real || b.is_real, 0, a.real + b.real};
-  if (__builtin_add_overflow(a.integer, b.integer, &sum.integer) || !Fits(sum.integer)) {
+  if (__builtin_add_overflow(a.integer, b.integer, &sum.integer) || !Fits(sum.integer) ||
+      !std::isfinite(sum.real)) {
     return std::nullopt;
   }
   return sum;
@@ -48,7 +49,7 @@ std::optional<Number> Add(const Number& a, const Number& b) {
 std::optional<Number> Subtract(const Number& a, const Number& b) {
   Number difference{a.is_real || b.is_real, 0, a.real - b.real};
   if (__builtin_sub_overflow(a.integer, b.integer, &difference.integer) ||
-      !Fits(difference.integer)) {
+      !Fits(difference.integer) || !std::isfinite(difference.real)) {
     return std::nullopt;
   }
   return difference;

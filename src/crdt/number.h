@@ -30,7 +30,7 @@ struct Number {
 // No integer part is ever beyond this, so that sums of thousands of them cannot overflow.
 inline constexpr __int128 kIntegerPartMax = static_cast<__int128>(1) << 100;
 
-// Nothing if the integer part would be too large.
+// Nothing if the integer part would be too large or the real part not finite.
 std::optional<Number> Add(const Number& a, const Number& b);
 std::optional<Number> Subtract(const Number& a, const Number& b);
 

@@ -26,7 +26,6 @@ void Engine::RunDuties() {
   if (now_.mono_us < next_duty_us_) return;
   next_duty_us_ = now_.mono_us + kDutyUs;
   UpdateTime();
-  ExtendLease();
   if (admitted_ && status_.ok()) {
     RemoveExpired();
     WriteClaim();
@@ -54,8 +53,7 @@ void Engine::UpdateTime() {
 void Engine::ExtendLease() {
   uint64_t lease = hlc_.LeaseWanted(now_.wall_ms);
   if (lease == 0) return;
-  log::Position end = log_.Append(log::RecordType::kLocal, EncodeLease(lease));
-  leases_.emplace_back(lease, end);
+  log_.Append(log::RecordType::kLocal, EncodeLease(lease));
 }
 
 void Engine::SyncIfDue() {
@@ -100,7 +98,7 @@ void Engine::RemoveExpired() {
     }
     const bool mine =
         winner != nullptr && origins_.Get(winner->dot.origin()).leader == options_.leader_id;
-    if (mine || keyspace_.time_ms() - instant > kOthersRemoveMs) keys.emplace_back(db, key);
+    if (mine || instant < keyspace_.time_ms() - kOthersRemoveMs) keys.emplace_back(db, key);
     return keys.size() < kRemovalsMax;
   });
   for (const auto& [db, key] : keys) {

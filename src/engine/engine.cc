@@ -55,10 +55,6 @@ void Engine::BeginTick(const Clocks& now) {
   in_tick_ = true;
   replica_.SetTime(now.mono_us, now.wall_ms);
   replica_.LogDurable(log_.durable());
-  while (!leases_.empty() && leases_.front().second <= log_.durable()) {
-    hlc_.LeaseGranted(leases_.front().first);
-    leases_.erase(leases_.begin());
-  }
   keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
 }
 
@@ -162,6 +158,7 @@ void Engine::BeginFrame() {
   frame_ = wire::Frame{};
   replica_.PrepareDeps(frame_, frame_deps_);
   body_.clear();
+  ExtendLease();
   frame_open_ = true;
   frame_ended_records_ = false;
   if (records_due_) WriteRecords();
@@ -178,7 +175,7 @@ void Engine::WriteRecords() {
 }
 
 keyspace::ChangeSink::Stamp Engine::Open() {
-  if (!frame_open_) BeginFrame();
+  while (!frame_open_) BeginFrame();  // its records alone may have filled one
   CHECK(!change_open_);
   change_open_ = true;
   change_effects_ = 0;

@@ -132,6 +132,8 @@ class Engine final : public command::ClusterHost,
   void OnLinkDown(LinkId link);
   void OnDialFailed(const std::string& address);
   void EndTick();
+  // Before a clean stop: the next process starts from the last stamp. The caller syncs the log.
+  void PrepareStop();
 
   log::Position hold_position() const { return log_.end(); }
   log::Position durable_position() const { return log_.durable(); }
@@ -272,6 +274,7 @@ class Engine final : public command::ClusterHost,
   std::vector<JoinRequest> join_requests_;
   uint64_t cluster_id_ = 0;
   uint64_t join_nonce_ = 0;
+  uint64_t found_lease_ms_ = 0;  // recovery: the newest bound in the log
 
   // The frame under way.
   bool frame_open_ = false;
@@ -304,8 +307,6 @@ class Engine final : public command::ClusterHost,
   clock::VersionVector nonempty_;  // applied, without trailing empty frames
   int64_t last_claimed_clock_ms_ = -1;
   std::map<std::pair<uint8_t, std::string>, clock::VersionVector> residue_seen_;
-  std::vector<std::pair<uint64_t, log::Position>>
-      leases_;  // asked for, with the position of the record
   int64_t last_skew_alarm_us_ = -1;
   int64_t others_clock_ms_ =
       INT64_MIN;  // median of the members' claimed clocks minus the skew bound

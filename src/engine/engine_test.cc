@@ -153,9 +153,13 @@ TEST(Engine, OvertakingWaitsAtTheGate) {
   a.Ask({"SET", "k", "inserted"});
   ASSERT_TRUE(cluster.RunUntil([&] { return b.Ask({"GET", "k"}) == "\"inserted\""; }, 1000));
   b.Ask({"APPEND", "k", "+updated"});
-  cluster.Run(500);
-  EXPECT_EQ(c.Ask({"EXISTS", "k"}), "0");
-  EXPECT_EQ(c.Info("causal_waiting"), "1");
+  // b has the insert, too, and is asked for it.
+  bool waited = false;
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    waited |= c.Info("causal_waiting") == "1";
+    return c.Ask({"EXISTS", "k"}) == "1";
+  }, 10'000));
+  EXPECT_TRUE(waited);
   cluster.Release(a, c);
   ASSERT_TRUE(cluster.Settle());
   EXPECT_EQ(c.Ask({"GET", "k"}), "\"inserted+updated\"");
@@ -487,7 +491,7 @@ TEST(Engine, BadClockIsSeenAndReplaced) {
   TestNode& a = cluster[0];
   TestNode& b = cluster[1];
   b.SetClockOffset(3600'000);
-  b.Ask({"SET", "k", "from the future"});
+  b.Ask({"SET", "k", "soon"});
   cluster.Run(6000);  // leases let its clock on
   b.Ask({"SET", "k", "from the future"});
   ASSERT_TRUE(cluster.RunUntil([&] { return a.Ask({"GET", "k"}) == "\"from the future\""; }));

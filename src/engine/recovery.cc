@@ -37,8 +37,6 @@ base::Status Engine::Start(const Clocks& now) {
   last_checkpoint_us_ = now.mono_us;
   last_checkpoint_ms_ = now.wall_ms;
   last_claim_us_ = now.mono_us;
-  ExtendLease();
-  log_.RequestSync();
   if (!identity_known_) Found();
   if (admitted_) {
     replica_.SetJoining(false, join_nonce_);
@@ -145,6 +143,7 @@ base::Status Engine::ReplayLog() {
   }
   keyspace_.SetReplayFilter(nullptr);
   row_positions_.clear();
+  hlc_.Start(found_lease_ms_);
   replaying_ = false;
   conflicts_detected_ = 0;  // since this start
   return status;
@@ -179,7 +178,7 @@ base::Status Engine::ReplayLocal(const log::Record& record) {
             "version"};
   }
   if (type == LocalRecord::kLease) {
-    hlc_.Start(lease_ms);
+    found_lease_ms_ = lease_ms;
   } else {
     identity_known_ = true;
     identity_leader_ = identity.leader;
@@ -224,6 +223,11 @@ void Engine::Found() {
   PutReserved("address/" + options_.leader_id, options_.advertise);
 }
 
+void Engine::PrepareStop() {
+  FinishFrame();
+  log_.Append(log::RecordType::kLocal, EncodeLease(hlc_.last().ms() + 1));
+}
+
 void Engine::AppendIdentity() {
   sync_wanted_ = true;
   log_.Append(log::RecordType::kLocal,
@@ -237,7 +241,7 @@ std::string Engine::EncodeCheckpointMeta(log::Position start) const {
   base::PutBytes(out, options_.leader_id);
   out.push_back(admitted_ ? 1 : 0);
   base::PutFixed64(out, join_nonce_);
-  base::PutFixed64(out, hlc_.lease_asked());
+  base::PutFixed64(out, hlc_.lease());
   replication::EncodeVector(out, nonempty_);
   base::PutVarint(out, replica_.row_count());
   for (size_t i = 0; i < replica_.row_count(); ++i) {
@@ -260,7 +264,7 @@ bool Engine::DecodeCheckpointMeta(std::string_view bytes) {
   identity_leader_ = in.Bytes();
   admitted_ = in.Fixed8() != 0;
   join_nonce_ = in.Fixed64();
-  hlc_.Start(in.Fixed64());
+  found_lease_ms_ = in.Fixed64();
   identity_known_ = true;
   replication::DecodeVector(in, nonempty_, origins_.size());
   uint64_t rows = in.Varint();

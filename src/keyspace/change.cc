@@ -33,12 +33,15 @@ void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t exp
                       .key_hash = ref.hash,
                       .value = value};
   effect.clears = clears;
-  const bool keep = ttl == Ttl::kKeep && keyspace_.Exists(ref);
+  const Shown old = ttl == Ttl::kKeep ? keyspace_.Read(ref) : Shown{};
+  const bool keep = old.exists();
   if (!keep) effect.flags |= crdt::kWipes;
   if (ttl == Ttl::kAt) {
     effect.flags |= crdt::kHasExpiry;
     effect.expire_ms = expire_ms;
-  } else if (!keep || !keyspace_.HasExpiryVersions(ref)) {
+  } else if (!keep || old.expire_ms == crdt::kNever) {
+    // Of a key that shows none, although it may hold expiry versions: a version without TTL, which
+    // this one replaces, may outweigh them.
     effect.flags |= crdt::kNeverFlag;
   }
   Emit(effect);

@@ -85,7 +85,8 @@ Shown Keyspace::ShowState(std::string_view key, uint8_t db, const crdt::KeyState
   }
   bool saturated = false;
   crdt::Number sum = crdt::CounterSum(state, origins_, &saturated);
-  crdt::Number total = *crdt::Add(base, sum);
+  // Beyond what a number holds the base does not matter any more.
+  crdt::Number total = crdt::Add(base, sum).value_or(sum);
   if (!total.is_real && !total.FitsInt64()) {
     saturated = true;
     total = crdt::Number::Integer(total.integer > 0 ? INT64_MAX : INT64_MIN);

@@ -24,6 +24,8 @@ constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our n
 constexpr int64_t kRouteUs = 100'000;
 constexpr int64_t kSampleUs = 50'000;
 constexpr size_t kSamplesMax = 600;
+// Origins that peers name never take the last places: this node needs one a start.
+constexpr size_t kOwnOriginsRoom = 1024;
 
 }  // namespace
 
@@ -74,6 +76,12 @@ clock::OriginIndex Replica::Mint() {
     own_ = index;
   }
   return *own_;
+}
+
+clock::OriginIndex Replica::InternForeign(const clock::Origin& origin) {
+  if (auto known = origins_.Find(origin)) return *known;
+  if (origins_.size() + kOwnOriginsRoom >= clock::kOriginsMax) return clock::kNoOrigin;
+  return origins_.Intern(origin);
 }
 
 void Replica::ForgetOwn() {
@@ -423,9 +431,11 @@ void Replica::AnnounceAll() {
 }
 
 void Replica::HandleHave(Link& link, const wire::Have& have) {
-  link.clock_difference_ms = have.wall_ms - wall_ms_;
+  // Unsigned: a clock may stand anywhere.
+  link.clock_difference_ms =
+      static_cast<int64_t>(static_cast<uint64_t>(have.wall_ms) - static_cast<uint64_t>(wall_ms_));
   for (const wire::HaveEntry& e : have.entries) {
-    clock::OriginIndex origin = origins_.Intern(e.origin);
+    clock::OriginIndex origin = InternForeign(e.origin);
     if (origin == clock::kNoOrigin) continue;
     if (e.applied > link.have.Get(origin)) {
       link.have.Set(origin, e.applied);
@@ -649,6 +659,13 @@ size_t Replica::causal_waiting() const {
   for (const Stream& stream : streams_)
     count += stream.queue.size();
   return count;
+}
+
+size_t Replica::queued_bytes() const {
+  size_t bytes = 0;
+  for (const Stream& stream : streams_)
+    bytes += stream.queued_bytes;
+  return bytes;
 }
 
 bool Replica::synced_with_links() const {

@@ -193,6 +193,7 @@ class Replica {
   int64_t MemberClock(const std::string& member) const;
 
   size_t causal_waiting() const;
+  size_t queued_bytes() const;     // of the frames that wait
   bool synced_with_links() const;  // nothing queued, nothing behind any link's announcement
   std::vector<LinkStats> Links() const;
   const Counters& counters() const { return counters_; }
@@ -250,6 +251,7 @@ class Replica {
     uint64_t next = 0;  // the next sequence to come
     uint64_t consumed = 0;
     uint64_t granted = 0;
+    uint64_t queued_before = 0;  // bytes in the queue when it was subscribed
     int64_t progress_us = 0;
     int64_t subscribed_us = 0;
     int64_t backoff_us = 0;
@@ -302,6 +304,8 @@ class Replica {
   Link* LinkOfProcess(clock::OriginIndex origin);
   bool IsCut(const std::string& leader) const { return cut_.count(leader) != 0; }
   Stream& StreamOf(clock::OriginIndex origin);
+  // As OriginTable::Intern, but leaves room for what this node itself must name.
+  clock::OriginIndex InternForeign(const clock::Origin& origin);
 
   Options options_;
   ReplicaHost& host_;

@@ -111,6 +111,7 @@ void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link)
   stream.generation = next_generation_++;
   stream.subscribed_us = now_us_;
   stream.consumed = 0;
+  stream.queued_before = stream.queued_bytes;
   stream.granted = std::max<uint64_t>(1,
                                       options_.window_bytes > stream.queued_bytes
                                           ? options_.window_bytes - stream.queued_bytes
@@ -131,7 +132,10 @@ void Replica::Unsubscribe(clock::OriginIndex origin, Stream& stream) {
 }
 
 void Replica::Grant(clock::OriginIndex origin, Stream& stream) {
-  const uint64_t credit = stream.consumed + options_.window_bytes;
+  // What was queued before this subscription takes room until it is applied.
+  const uint64_t room = stream.consumed + options_.window_bytes;
+  const uint64_t credit = room > stream.queued_before ? room - stream.queued_before : 1;
+  if (credit <= stream.granted) return;
   if (credit - stream.granted < std::max<uint64_t>(1, options_.window_bytes / 2)) return;
   auto it = links_.find(stream.source);
   if (it == links_.end()) return;
@@ -152,11 +156,16 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
   }
   auto index = origins_.Find({std::string(name.leader), name.incarnation});
   if (!index || (own_ && *index == *own_)) return;
+  // Ours is announced before its first write: nobody else may begin it.
+  if (name.incarnation == incarnation_ && name.leader == options_.leader) return;
   ++counters_.frames_in;
   Stream& stream = StreamOf(*index);
+  if (stream.forked_until_us > now_us_) return;
   const uint64_t last = name.first + name.count - 1;
   link.have.Raise(*index, last);
   if (name.first == stream.next) {
+    // Beyond what was granted (one frame is always allowed). It will be asked for again.
+    if (stream.queued_bytes >= options_.window_bytes) return;
     wire::Frame frame;
     if (!wire::ParseFrame(bytes, frame)) {
       ++counters_.malformed;
@@ -207,10 +216,11 @@ bool Replica::DecodeDeps(const wire::Frame& frame,
     deps.Set(origin, sequence);
   }
   for (const auto& [name, sequence] : frame.deps_new) {
-    clock::OriginIndex origin = origins_.Intern(name);
+    clock::OriginIndex origin = InternForeign(name);
     if (origin == clock::kNoOrigin) return false;
     uint64_t place = 0;
     if (row.dictionary.Find(origin, place)) return false;
+    if (sequence == 0 || deps.Get(origin) != 0) return false;  // twice in one frame
     deps.Set(origin, sequence);
     added.push_back(origin);
   }

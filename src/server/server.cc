@@ -130,7 +130,6 @@ base::Status Server::Start() {
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   status = engine_->Start(ReadClocks());
   if (!status.ok()) return status;
-  // The first stamps need the clock's lease on disk.
   status = log_->Sync();
   if (!status.ok()) return status;
   Log(0,
@@ -148,6 +147,7 @@ int Server::Run() {
             "; what was acknowledged is safe: mend the disk and start again");
     return 1;
   }
+  engine_->PrepareStop();
   base::Status status = log_->Sync();
   if (!status.ok()) {
     Log(2, "stopped: " + status.message());

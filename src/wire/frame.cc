@@ -41,7 +41,7 @@ void AppendFrame(std::string& out, Frame& frame, uint64_t previous_chain) {
   base::PutVarint(out, frame.count);
   base::PutFixed64(out, frame.base.bits);
   base::PutVarint(out, frame.first - 1 - frame.durable);
-  base::PutVarint(out, base::ZigZag(frame.clock_ms - static_cast<int64_t>(frame.base.ms())));
+  base::PutVarint(out, base::ZigZag(static_cast<int64_t>(static_cast<uint64_t>(frame.clock_ms) - frame.base.ms())));
   base::PutVarint(out, frame.deps_changed.size());
   for (const auto& [place, increase] : frame.deps_changed) {
     base::PutVarint(out, place);

@@ -105,7 +105,7 @@ def test_big_values(long):
             assert client.call("GET", "big") == value
         got, closed = _exchange(leader, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (BULK_MAX + 1), 2)
         assert closed and b"invalid bulk length" in got, (got, closed)
-        for command in (("APPEND", "big", "x" * (2 * MIB)), ("SETRANGE", "big", BULK_MAX, "x"),
+        for command in (("APPEND", "big", "x" * (3 * MIB)), ("SETRANGE", "big", BULK_MAX + 2 * MIB, "x"),
                         ("SETRANGE", "new", 1 << 40, "x"), ("SETRANGE", "new", (1 << 63) - 1, "xx")):
             reply = leader.ask(*command)
             assert isinstance(reply, ReplyError), (command[:2], reply)

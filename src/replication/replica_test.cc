@@ -1,0 +1,847 @@
+// One replica and hostile or broken peers: whatever comes in, it applies each origin contiguously and
+// in causal order, keeps its memory bounded, and harm done to one origin stays there.
+#include "replication/replica.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include <gtest/gtest.h>
+
+#include "replication/replica_test_util.h"
+
+namespace polyarch::replication {
+namespace {
+
+constexpr uint64_t kCluster = 7;
+constexpr int64_t kWallMs = 1'700'000'000'000;
+constexpr size_t kWindow = 10'000;
+
+class ReplicaTest : public ::testing::Test {
+ protected:
+  ReplicaTest() {
+    replica.SetClusterId(kCluster);
+    replica.Start(now_us, kWallMs);
+  }
+
+  static Replica::Options MakeOptions() {
+    Replica::Options options;
+    options.leader = "me";
+    options.advertise = "me:1";
+    options.window_bytes = kWindow;
+    return options;
+  }
+
+  // ---- driving
+  void Tick(int64_t ms = 10) {
+    now_us += ms * 1000;
+    replica.SetTime(now_us, kWallMs + now_us / 1000);
+    replica.ApplyReady();
+    ASSERT_TRUE(log.Commit().ok());
+    log.RequestSync();
+    while (log.syncing()) log.CompleteSync();
+    replica.LogDurable(log.durable());
+    replica.Tick();
+    // What is closed goes down in the next tick.
+    for (LinkId link : std::exchange(host.closed, {})) {
+      ++closes[link];
+      replica.OnLinkDown(link);
+    }
+  }
+  void Run(int64_t ms) {
+    for (int64_t i = 0; i < ms; i += 10) Tick();
+  }
+  wire::Hello HelloOf(const std::string& leader, uint64_t nonce) {
+    wire::Hello hello;
+    hello.cluster = kCluster;
+    hello.process = {leader, nonce, kWallMs, leader + ":1", nonce * 10};
+    hello.heard = replica.nonce();
+    return hello;
+  }
+  // A link that is up and greeted.
+  LinkId Connect(const std::string& leader, uint64_t nonce) {
+    const LinkId link = next_link++;
+    replica.OnLinkUp(link, "", "somewhere");
+    Message(link, wire::Encode(HelloOf(leader, nonce)));
+    return link;
+  }
+  void Message(LinkId link, std::string_view bytes) { replica.OnLinkMessage(link, bytes); }
+  void Frame(LinkId link, std::string_view bytes) { Message(link, FrameMessage(bytes)); }
+  void Have(LinkId link, const clock::Origin& origin, uint64_t applied) {
+    wire::Have have;
+    have.wall_ms = kWallMs;
+    have.entries = {{origin, applied, applied}};
+    Message(link, wire::Encode(have));
+  }
+  // ---- looking
+  uint64_t Applied(const clock::Origin& origin) const {
+    auto index = origins.Find(origin);
+    return index ? replica.applied().Get(*index) : 0;
+  }
+  // The newest subscription for `origin` that was sent on `link`.
+  std::optional<wire::Subscribe> Subscribed(LinkId link, const clock::Origin& origin) {
+    std::optional<wire::Subscribe> found;
+    for (const std::string& message : host.sent[link]) {
+      wire::Subscribe m;
+      if (message[0] == static_cast<char>(wire::MessageType::kSubscribe) &&
+          wire::Decode(std::string_view(message).substr(1), m) && m.origin == origin) {
+        found = m;
+      }
+    }
+    return found;
+  }
+  std::vector<std::string> SentFrames(LinkId link) {
+    std::vector<std::string> out;
+    for (const std::string& message : host.sent[link]) {
+      if (message[0] == static_cast<char>(wire::MessageType::kFrame)) out.push_back(message.substr(1));
+    }
+    return out;
+  }
+  // This node writes one change.
+  void Write() {
+    wire::Frame frame;
+    clock::VersionVector deps;
+    replica.PrepareDeps(frame, deps);
+    frame.count = 1;
+    const std::string body = Author::Body(1, 1);
+    frame.body = body;
+    frame.base = clock::Hlc::FromMs(kWallMs);
+    std::string bytes;
+    wire::AppendFrame(bytes, frame, replica.Row(*replica.own()).chain);
+    const log::Position start = log.end();
+    const log::Position end = log.Append(log::RecordType::kFrame, bytes);
+    replica.NoteOwn(frame, bytes, deps, start, end);
+    host.NoteOwn(*replica.own(), frame.last());
+  }
+
+  int64_t now_us = 1'000'000;
+  clock::OriginTable origins;
+  log::MemoryLog log{std::make_shared<log::MemoryLogDisk>()};
+  CheckingHost host{log, origins};
+  Replica replica{MakeOptions(), host, log, origins, 42};
+  LinkId next_link = 1;
+  std::map<LinkId, int> closes;
+};
+
+const clock::Origin kA{"a", 10};
+const clock::Origin kB{"b", 20};
+const clock::Origin kC{"c", 30};
+
+TEST_F(ReplicaTest, SubscribesAndApplies) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 2);
+  Tick();
+  auto subscribed = Subscribed(link, kA);
+  ASSERT_TRUE(subscribed);
+  EXPECT_EQ(subscribed->from, 1U);
+  EXPECT_EQ(subscribed->credit, kWindow);
+  Frame(link, a.Next());
+  Frame(link, a.Next());
+  Tick();
+  EXPECT_EQ(Applied(kA), 2U);
+  EXPECT_TRUE(replica.synced_with_links());
+}
+
+TEST_F(ReplicaTest, NothingCountsBeforeTheGreeting) {
+  Author a(kA);
+  const LinkId link = next_link++;
+  replica.OnLinkUp(link, "", "somewhere");
+  Have(link, kA, 5);
+  Frame(link, a.Next());
+  Message(link, wire::Encode(wire::Fork{kA, 1}));
+  Message(link, wire::Encode(wire::Subscribe{kA, 1, 0, 1 << 20, 1}));
+  Run(1000);
+  EXPECT_EQ(Applied(kA), 0U);
+  EXPECT_TRUE(host.forks.empty());
+  EXPECT_EQ(origins.size(), 0U);
+  EXPECT_EQ(closes[link], 0) << "it is greeted again instead";
+  size_t hellos = 0;
+  for (const std::string& m : host.sent[link]) hellos += m[0] == static_cast<char>(wire::MessageType::kHello);
+  EXPECT_GE(hellos, 2U);
+}
+
+TEST_F(ReplicaTest, ReplaysAreDropped) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 3);
+  Tick();
+  for (int i = 0; i < 3; ++i) a.Next();
+  for (int round = 0; round < 5; ++round) {
+    for (const std::string& frame : a.frames()) Frame(link, frame);
+    Tick();
+  }
+  EXPECT_EQ(Applied(kA), 3U);
+  EXPECT_EQ(host.applied_frames.size(), 3U);
+  EXPECT_EQ(replica.counters().duplicates_dropped, 12U);
+}
+
+TEST_F(ReplicaTest, GapsAndRegressionsAreAskedForAgain) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 9);
+  Tick();
+  for (uint64_t i = 0; i < 3; ++i) a.Next({.count = 3});
+  Run(100);
+  Frame(link, a.frames()[0]);
+  Frame(link, a.frames()[2]);
+  Tick();
+  EXPECT_EQ(Applied(kA), 3U);
+  auto again = Subscribed(link, kA);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->from, 4U);
+  Frame(link, a.frames()[0]);
+  Frame(link, a.frames()[2]);
+  Frame(link, a.frames()[1]);
+  Frame(link, a.frames()[2]);
+  Tick();
+  EXPECT_EQ(Applied(kA), 9U);
+}
+
+TEST_F(ReplicaTest, FramesThatOverlapAreNeverCutInTwo) {
+  // The same changes in other frames: [1..4] and [3..6] of another history of that origin.
+  Author a(kA);
+  Author other(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 6);
+  Run(100);
+  Frame(link, a.Next({.count = 4}));
+  other.Next({.count = 2});
+  Frame(link, other.Next({.count = 4}));
+  Run(500);
+  EXPECT_EQ(Applied(kA), 4U);
+  EXPECT_EQ(host.applied_frames.size(), 1U);
+}
+
+TEST_F(ReplicaTest, WrongChainIsAForkOfThatOriginOnly) {
+  Author a(kA);
+  Author forged(kA);
+  Author b(kB);
+  LinkId link = Connect("a", 1);
+  LinkId link_b = Connect("b", 2);
+  Have(link, kA, 2);
+  Have(link_b, kB, 1);
+  Tick();
+  Frame(link, a.Next({.value_bytes = 5}));
+  forged.Next({.value_bytes = 6});
+  Tick();
+  Frame(link, forged.Next());
+  Tick();
+  ASSERT_EQ(host.forks, std::vector<clock::Origin>{kA});
+  EXPECT_EQ(Applied(kA), 1U);
+  Frame(link_b, b.Next());
+  Tick();
+  EXPECT_EQ(Applied(kB), 1U);
+  // The pause over, the true history goes on.
+  Run(6000);
+  Have(link, kA, 2);
+  LinkId fresh = Connect("a", 1);
+  Have(fresh, kA, 2);
+  Run(200);
+  Frame(fresh, a.Next());
+  Tick();
+  EXPECT_EQ(Applied(kA), 2U);
+}
+
+TEST_F(ReplicaTest, AFloodOfForkedFramesIsQuiet) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 1000);
+  Tick();
+  Frame(link, a.Next({.value_bytes = 5}));
+  Tick();
+  for (int i = 0; i < 300; ++i) {
+    Author forged(kA);
+    forged.Next({.value_bytes = 6});
+    Frame(link, forged.Next({.value_bytes = static_cast<size_t>(i)}));
+    Tick(5);
+  }
+  EXPECT_LE(host.reports[2], 2) << "one alarm a pause";
+  EXPECT_LE(host.forks.size(), 2U);
+}
+
+TEST_F(ReplicaTest, SubscriberWithOtherContentsIsAFork) {
+  LinkId link = Connect("a", 1);
+  Write();
+  Write();
+  Tick();
+  const clock::Origin own = origins.Get(*replica.own());
+  Message(link, wire::Encode(wire::Subscribe{own, 3, 12345, 1 << 20, 1}));
+  ASSERT_EQ(host.forks, std::vector<clock::Origin>{own});
+  Write();
+  Tick();
+  EXPECT_TRUE(SentFrames(link).empty()) << "it gets nothing of a history that is not its own";
+  LinkId other = Connect("b", 2);
+  Message(other, wire::Encode(wire::Subscribe{own, 1, 0, 1 << 20, 1}));
+  Tick();
+  EXPECT_EQ(SentFrames(other).size(), 3U);
+}
+
+TEST_F(ReplicaTest, DepsOnUnknownOriginsWaitAlone) {
+  Author a(kA);
+  Author b(kB);
+  Author c(kC);
+  LinkId link = Connect("a", 1);
+  LinkId link_b = Connect("b", 2);
+  Have(link, kA, 1);
+  Have(link_b, kB, 1);
+  Tick();
+  Frame(link, a.Next({.deps = {{kC, 2}}}));
+  Frame(link_b, b.Next());
+  Run(100);
+  EXPECT_EQ(Applied(kA), 0U);
+  EXPECT_EQ(Applied(kB), 1U);
+  EXPECT_EQ(replica.causal_waiting(), 1U);
+  LinkId link_c = Connect("c", 3);
+  Have(link_c, kC, 2);
+  Run(200);
+  Frame(link_c, c.Next());
+  Tick();
+  EXPECT_EQ(Applied(kA), 0U);
+  Frame(link_c, c.Next());
+  Tick();
+  EXPECT_EQ(Applied(kA), 1U);
+}
+
+TEST_F(ReplicaTest, AFloodBehindTheGateStaysWithinTheWindow) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 10'000);
+  Tick();
+  const std::string first = a.Next({.value_bytes = 900, .deps = {{kC, 1}}});
+  Frame(link, first);
+  for (int i = 1; i < 1000; ++i) Frame(link, a.Next({.value_bytes = 900}));
+  Tick();
+  EXPECT_LE(replica.causal_waiting(), kWindow / 900 + 1);
+  // It flows again once the gate opens.
+  Author c(kC);
+  LinkId link_c = Connect("c", 3);
+  Have(link_c, kC, 1);
+  Run(200);
+  Frame(link_c, c.Next());
+  for (int round = 0; round < 200 && Applied(kA) < 1000; ++round) {
+    Message(link, wire::Encode(HelloOf("a", 1)));  // alive
+    Message(link_c, wire::Encode(HelloOf("c", 3)));
+    Run(200);
+    // What comes next and fits, and then some.
+    const uint64_t from = Applied(kA) + 1;
+    for (uint64_t i = from; i <= std::min<uint64_t>(1000, from + 20); ++i) Frame(link, a.frames()[i - 1]);
+    ASSERT_LE(replica.queued_bytes(), kWindow + 1000);
+  }
+  EXPECT_EQ(Applied(kA), 1000U);
+}
+
+TEST_F(ReplicaTest, OneFrameBeyondTheWindowIsAllowed) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 1);
+  Tick();
+  Frame(link, a.Next({.value_bytes = 10 * kWindow}));
+  Tick();
+  EXPECT_EQ(Applied(kA), 1U);
+}
+
+TEST_F(ReplicaTest, CreditsAreObeyed) {
+  LinkId link = Connect("a", 1);
+  for (int i = 0; i < 10; ++i) Write();
+  const clock::Origin own = origins.Get(*replica.own());
+  Message(link, wire::Encode(wire::Subscribe{own, 1, 0, 1, 5}));
+  Run(100);
+  EXPECT_EQ(SentFrames(link).size(), 1U) << "one frame is always allowed";
+  // Of another generation, of another origin, lower: nothing.
+  Message(link, wire::Encode(wire::Credit{own, 4, 1 << 20}));
+  Message(link, wire::Encode(wire::Credit{kB, 5, 1 << 20}));
+  Message(link, wire::Encode(wire::Credit{own, 5, 0}));
+  Run(100);
+  EXPECT_EQ(SentFrames(link).size(), 1U);
+  // Beyond all that was ever written: what there is.
+  Message(link, wire::Encode(wire::Credit{own, 5, std::numeric_limits<uint64_t>::max()}));
+  Run(100);
+  EXPECT_EQ(SentFrames(link).size(), 10U);
+  Write();
+  Tick();
+  EXPECT_EQ(SentFrames(link).size(), 11U);
+  // An older subscription changes nothing; a newer one begins again.
+  Message(link, wire::Encode(wire::Subscribe{own, 1, 0, 1 << 20, 3}));
+  Run(50);
+  EXPECT_EQ(SentFrames(link).size(), 11U);
+  Message(link, wire::Encode(wire::Subscribe{own, 10, 0, 1 << 20, 6}));
+  Run(50);
+  EXPECT_EQ(SentFrames(link).size(), 13U);
+}
+
+TEST_F(ReplicaTest, ServesTheLogToAReaderThatStops) {
+  LinkId link = Connect("a", 1);
+  Write();
+  const clock::Origin own = origins.Get(*replica.own());
+  Message(link, wire::Encode(wire::Subscribe{own, 1, 0, 1 << 20, 1}));
+  Tick();
+  host.backlog[link] = 1 << 30;
+  for (int i = 0; i < 500; ++i) {
+    Write();
+    Tick();
+    Message(link, wire::Encode(HelloOf("a", 1)));
+  }
+  EXPECT_EQ(SentFrames(link).size(), 1U) << "no memory for a slow reader: the log has it";
+  host.backlog[link] = 0;
+  Run(100);
+  EXPECT_EQ(SentFrames(link).size(), 501U);
+}
+
+TEST_F(ReplicaTest, SubscriptionsBeyondTheEndAndToNothing) {
+  LinkId link = Connect("a", 1);
+  Write();
+  const clock::Origin own = origins.Get(*replica.own());
+  Message(link, wire::Encode(wire::Subscribe{own, (uint64_t{1} << 48) - 1, 0, 1 << 20, 1}));
+  Message(link, wire::Encode(wire::Subscribe{kB, 1, 0, 1 << 20, 1}));
+  Message(link, wire::EncodeUnsubscribe(kC));
+  Message(link, wire::EncodeUnsubscribe(kB));
+  for (int i = 0; i < 10; ++i) {
+    Write();
+    Tick();
+  }
+  EXPECT_TRUE(SentFrames(link).empty());
+  EXPECT_EQ(closes[link], 0);
+}
+
+// ---- bytes that a frame must not hold
+
+// The next frame of `a`'s stream with `damage` done to it, and a right chain: an author gone mad.
+std::string Mad(uint64_t first, uint64_t chain, const std::function<void(wire::Frame&)>& damage) {
+  wire::Frame frame;
+  frame.origin = kA;
+  frame.first = first;
+  frame.count = 1;
+  frame.base = clock::Hlc::FromMs(kWallMs);
+  frame.clock_ms = kWallMs;
+  static std::string body;
+  body = Author::Body(1, 1);
+  frame.body = body;
+  damage(frame);
+  std::string bytes;
+  wire::AppendFrame(bytes, frame, chain);
+  return bytes;
+}
+
+TEST_F(ReplicaTest, MadFramesAreRefusedAndLeaveNothingBehind) {
+  static const std::string kCutOff("\0\x7f", 2);  // a change whose effect is cut off
+  static const std::string kEmptyChange("\x01\x00", 2);
+  const std::vector<std::function<void(wire::Frame&)>> damages = {
+      [](wire::Frame& f) { f.deps_changed = {{0, 1}}; },                     // itself
+      [](wire::Frame& f) { f.deps_changed = {{5, 1}}; },                     // not in the dictionary
+      [](wire::Frame& f) { f.deps_changed = {{~uint64_t{0}, 1}}; },
+      [](wire::Frame& f) { f.deps_new = {{kA, 1}}; },                        // itself
+      [](wire::Frame& f) { f.deps_new = {{kB, 0}}; },                        // nothing of it
+      [](wire::Frame& f) { f.deps_new = {{kB, 1}, {kB, 1}}; },               // twice
+      [](wire::Frame& f) { f.deps_new = {{kB, 1}, {kC, 1}, {kB, 1}}; f.body = "\x01"; },
+      [](wire::Frame& f) { f.deps_new = {{kB, 1}}; f.body = "\x01"; },
+      [](wire::Frame& f) { f.count = 2; },                                   // more than the body has
+      [](wire::Frame& f) { f.body = ""; },
+      [](wire::Frame& f) { f.body = kCutOff; },
+      [](wire::Frame& f) { f.base.bits = ~uint64_t{0}; f.body = kEmptyChange; },  // the stamp overflows
+  };
+  for (const clock::Origin& origin : {kB, kC}) {
+    Author author(origin);
+    LinkId link = Connect(origin.leader, origin.incarnation / 10);
+    Have(link, origin, 1);
+    Run(200);
+    Frame(link, author.Next());
+    Tick();
+    ASSERT_EQ(Applied(origin), 1U);
+  }
+  for (size_t i = 0; i < damages.size(); ++i) {
+    SCOPED_TRACE(i);
+    LinkId link = Connect("a", 1);
+    Have(link, kA, 100);
+    Run(200);
+    const uint64_t chain = Applied(kA) == 0 ? 0 : replica.Row(*origins.Find(kA)).chain;
+    const uint64_t malformed = replica.counters().malformed;
+    Frame(link, Mad(Applied(kA) + 1, chain, damages[i]));
+    Tick();
+    EXPECT_EQ(Applied(kA), i);
+    EXPECT_EQ(replica.counters().malformed, malformed + 1);
+    EXPECT_TRUE(host.forks.empty());
+    EXPECT_EQ(replica.Row(*origins.Find(kA)).dictionary.size(), 1U);
+    // The author is repaired.
+    Run(6000);
+    LinkId again = Connect("a", 1);
+    Have(again, kA, 100);
+    Run(200);
+    Frame(again, Mad(Applied(kA) + 1, chain, [](wire::Frame&) {}));
+    Tick();
+    EXPECT_EQ(Applied(kA), i + 1);
+    replica.OnLinkDown(again);
+  }
+}
+
+TEST_F(ReplicaTest, DepsThatCannotBeMetHarmNobodyElse) {
+  Author a(kA);
+  Author b(kB);
+  LinkId link = Connect("a", 1);
+  LinkId link_b = Connect("b", 2);
+  Write();
+  const clock::Origin own = origins.Get(*replica.own());
+  Have(link, kA, 1);
+  Have(link_b, kB, 1);
+  Tick();
+  // "I have seen a billion of your changes."
+  Frame(link, a.Next({.deps = {{own, 1'000'000'000}}}));
+  Frame(link_b, b.Next());
+  Run(300);
+  EXPECT_EQ(Applied(kA), 0U);
+  EXPECT_EQ(Applied(kB), 1U);
+  Write();
+  EXPECT_EQ(replica.Claim("a").Get(*replica.own()), 0U) << "a claim counts when it has been applied";
+}
+
+TEST_F(ReplicaTest, OverlongNamesAndListsCloseTheLink) {
+  auto refused = [&](std::string_view message) {
+    LinkId link = Connect("a", 1);
+    const size_t before = host.closed.size();
+    Message(link, message);
+    const bool closed = host.closed.size() > before;
+    Tick();
+    return closed;
+  };
+  const clock::Origin overlong{std::string(256, 'x'), 1};
+  EXPECT_TRUE(refused(wire::Encode(wire::Subscribe{overlong, 1, 0, 1, 1})));
+  EXPECT_TRUE(refused(wire::Encode(wire::Subscribe{{"", 1}, 1, 0, 1, 1})));
+  EXPECT_TRUE(refused(wire::Encode(wire::Credit{overlong, 1, 1})));
+  EXPECT_TRUE(refused(wire::Encode(wire::Fork{overlong, 1})));
+  EXPECT_TRUE(refused(wire::EncodeUnsubscribe(overlong)));
+  wire::Have have;
+  have.entries.assign(wire::kListMax + 1, {kA, 1, 1});
+  EXPECT_TRUE(refused(wire::Encode(have)));
+  have.entries = {{overlong, 1, 1}};
+  EXPECT_TRUE(refused(wire::Encode(have)));
+  have.entries = {{kA, uint64_t{1} << 48, 1}};
+  EXPECT_TRUE(refused(wire::Encode(have)));
+  have.entries.clear();
+  have.heard.assign(wire::kListMax + 1, {{"x", 1, 1, "x:1", 1}, 1});
+  EXPECT_TRUE(refused(wire::Encode(have)));
+  have.heard = {{{"x", 1, 1, std::string(1025, 'x'), 1}, 1}};
+  EXPECT_TRUE(refused(wire::Encode(have)));
+  wire::Hello hello = HelloOf("a", 1);
+  hello.process.leader = std::string(256, 'x');
+  EXPECT_TRUE(refused(wire::Encode(hello)));
+  hello = HelloOf("a", 1);
+  hello.format = 2;
+  EXPECT_TRUE(refused(wire::Encode(hello)));
+  hello = HelloOf("a", 1);
+  hello.cluster = 8;
+  EXPECT_TRUE(refused(wire::Encode(hello)));
+  std::string huge_list = std::string(1, static_cast<char>(wire::MessageType::kHave));
+  huge_list.push_back(1);
+  base::PutVarint(huge_list, 0);
+  base::PutVarint(huge_list, ~uint64_t{0});
+  EXPECT_TRUE(refused(huge_list));
+  EXPECT_TRUE(refused(FrameMessage(std::string(100, '\xff'))));
+  EXPECT_TRUE(refused(FrameMessage("")));
+  EXPECT_FALSE(refused("\x7f whatever a later version says"));
+  EXPECT_FALSE(refused(""));
+}
+
+TEST_F(ReplicaTest, AnnouncedOriginsDoNotExhaustTheTable) {
+  LinkId link = Connect("a", 1);
+  uint64_t incarnation = 1;
+  for (int round = 0; round < 2; ++round) {
+    wire::Have have;
+    for (size_t i = 0; i < wire::kListMax; ++i) have.entries.push_back({{"a", incarnation++}, 1, 1});
+    Message(link, wire::Encode(have));
+  }
+  EXPECT_LT(origins.size(), clock::kOriginsMax) << "room is left for this node's own";
+  Write();
+  EXPECT_TRUE(replica.own());
+  // And for what a honest peer writes next.
+  Tick();
+}
+
+// ---- links
+
+TEST_F(ReplicaTest, GreetingsMayComeAgain) {
+  LinkId link = Connect("a", 1);
+  for (int i = 0; i < 100; ++i) Message(link, wire::Encode(HelloOf("a", 1)));
+  Tick();
+  EXPECT_EQ(closes[link], 0);
+  size_t hellos = 0;
+  for (const std::string& m : host.sent[link]) hellos += m[0] == static_cast<char>(wire::MessageType::kHello);
+  EXPECT_LE(hellos, 3U) << "a greeting that has heard ours is not answered";
+}
+
+TEST_F(ReplicaTest, OneLinkAPair) {
+  LinkId first = Connect("a", 1);
+  LinkId second = Connect("a", 1);
+  Tick();
+  EXPECT_EQ(closes[first] + closes[second], 1);
+  // Of two that cross, both ends keep the same one: the one that the lower name dialed.
+  replica.OnLinkDown(first);
+  replica.OnLinkDown(second);
+  const LinkId dialed = next_link++;
+  replica.OnLinkUp(dialed, "a:1", "a:1");
+  LinkId accepted = Connect("a", 1);
+  Message(dialed, wire::Encode(HelloOf("a", 1)));
+  Tick();
+  EXPECT_EQ(closes[dialed], 1) << "\"a\" is lower: its link stays";
+  EXPECT_EQ(closes[accepted], 0);
+}
+
+TEST_F(ReplicaTest, ItselfAtTheOtherEnd) {
+  const LinkId link = next_link++;
+  replica.OnLinkUp(link, "me:1", "me:1");
+  wire::Hello hello = HelloOf("me", 1);
+  hello.process.nonce = replica.nonce();
+  Message(link, wire::Encode(hello));
+  Tick();
+  EXPECT_EQ(closes[link], 1);
+}
+
+TEST_F(ReplicaTest, SilentLinksAreClosed) {
+  LinkId link = Connect("a", 1);
+  Run(5000);
+  EXPECT_GE(closes[link], 1);
+  Message(link, wire::Encode(HelloOf("a", 1)));
+  Frame(link, Author(kA).Next());
+  EXPECT_EQ(Applied(kA), 0U) << "a link that is down says nothing";
+}
+
+TEST_F(ReplicaTest, OwnFramesEchoed) {
+  LinkId link = Connect("a", 1);
+  Write();
+  Write();
+  Tick();
+  const clock::Origin own = origins.Get(*replica.own());
+  Message(link, wire::Encode(wire::Subscribe{own, 1, 0, 1 << 20, 1}));
+  Tick();
+  auto frames = SentFrames(link);
+  ASSERT_EQ(frames.size(), 2U);
+  for (const std::string& frame : frames) Frame(link, frame);
+  Author forged(own);
+  forged.Next();
+  forged.Next();
+  Frame(link, forged.Next());
+  Have(link, own, 1000);
+  Run(3000);
+  EXPECT_EQ(Applied(own), 2U);
+  EXPECT_TRUE(host.applied_frames.empty());
+}
+
+// The incarnation of the first write is announced before it: nobody else may use it.
+TEST_F(ReplicaTest, OwnFramesForgedBeforeTheFirstWrite) {
+  LinkId link = Connect("a", 1);
+  const clock::Origin mine{"me", replica.incarnation()};
+  Author forged(mine);
+  Have(link, mine, 10);
+  Run(200);
+  Frame(link, forged.Next({.count = 10, .deps = {{kC, 1}}}));
+  Tick();
+  Write();
+  Write();
+  Author c(kC);
+  LinkId link_c = Connect("c", 3);
+  Have(link_c, kC, 1);
+  Run(200);
+  Frame(link_c, c.Next());
+  Run(200);
+  EXPECT_EQ(Applied(mine), 2U);
+  EXPECT_EQ(Applied(kC), 1U);
+}
+
+TEST_F(ReplicaTest, ClocksAtTheirEnds) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  for (int64_t wall : {std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(), int64_t{-1}}) {
+    wire::Have have;
+    have.full = true;
+    have.wall_ms = wall;
+    have.entries = {{kA, 100, 100}};
+    have.heard = {{{"x", 1, wall, "x:1", 1}, wall}};
+    Message(link, wire::Encode(have));
+    Run(100);
+    Frame(link, a.Next({.clock_ms = wall}));
+    Frame(link, a.Next({.stamp_ms = (uint64_t{1} << 48) - 1}));
+    Tick();
+    (void)replica.Links();
+    (void)replica.MemberClock("a");
+  }
+  EXPECT_EQ(Applied(kA), 6U);
+}
+
+TEST_F(ReplicaTest, ForkReportsCostNoIncarnationsThatAreNotUsed) {
+  LinkId link = Connect("a", 1);
+  Message(link, wire::Encode(wire::Fork{kB, 1}));
+  EXPECT_TRUE(host.forks.empty()) << "an origin that nobody knows";
+  Write();
+  const clock::Origin own = origins.Get(*replica.own());
+  Message(link, wire::Encode(wire::Fork{own, 1}));
+  EXPECT_EQ(host.forks.size(), 1U);
+}
+
+// ---- anything at all
+
+// Three authors with causally linked histories; a wire that loses, doubles, reorders, damages and
+// invents. Then a sane one: everything arrives.
+TEST(Replica, SurvivesAnything) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    base::Random random(seed);
+    clock::OriginTable origins;
+    log::MemoryLog log(std::make_shared<log::MemoryLogDisk>());
+    CheckingHost host(log, origins);
+    Replica::Options options;
+    options.leader = "me";
+    options.window_bytes = 1 + random.Below(3000);
+    Replica replica(options, host, log, origins, seed);
+    replica.SetClusterId(kCluster);
+    int64_t now_us = 1'000'000;
+    replica.Start(now_us, kWallMs);
+
+    std::vector<Author> authors;
+    for (const clock::Origin& o : {kA, kB, kC}) authors.emplace_back(o);
+    for (int i = 0; i < 40; ++i) {
+      Author& author = authors[random.Below(3)];
+      Author::Shape shape{.count = 1 + random.Below(3), .value_bytes = random.Below(200)};
+      for (const Author& other : authors) {
+        if (&other != &author && other.last() > 0 && random.Percent(40)) {
+          shape.deps.emplace_back(other.origin(), other.last());
+        }
+      }
+      author.Next(shape);
+    }
+    size_t frame_max = 0;
+    for (const Author& author : authors) {
+      for (const std::string& f : author.frames()) frame_max = std::max(frame_max, f.size());
+    }
+
+    std::vector<LinkId> links;
+    LinkId next_link = 1;
+    auto hello = [&](size_t who) {
+      wire::Hello h;
+      h.cluster = kCluster;
+      h.process = {authors[who].origin().leader, who + 1, 1, "x:1", authors[who].origin().incarnation};
+      h.heard = replica.nonce();
+      return wire::Encode(h);
+    };
+    auto have = [&](size_t who) {
+      wire::Have h;
+      h.full = random.Percent(50);
+      h.wall_ms = kWallMs;
+      for (const Author& author : authors) {
+        if (random.Percent(80) || author.origin() == authors[who].origin()) {
+          h.entries.push_back({author.origin(), author.last(), author.last()});
+        }
+      }
+      return wire::Encode(h);
+    };
+    auto tick = [&] {
+      now_us += 10'000;
+      replica.SetTime(now_us, kWallMs);
+      replica.ApplyReady();
+      ASSERT_TRUE(log.Commit().ok());
+      replica.Tick();
+      for (LinkId link : std::exchange(host.closed, {})) {
+        replica.OnLinkDown(link);
+        std::erase(links, link);
+      }
+      // Each stream may hold its window and one frame.
+      ASSERT_LE(replica.queued_bytes(), origins.size() * (options.window_bytes + frame_max));
+      ASSERT_EQ(replica.applied(), host.applied());
+    };
+
+    for (int step = 0; step < 600; ++step) {
+      if (links.size() < 3 && random.Percent(20)) {
+        links.push_back(next_link++);
+        replica.OnLinkUp(links.back(), "", "x");
+      }
+      if (!links.empty()) {
+        const LinkId link = links[random.Below(links.size())];
+        const size_t who = random.Below(3);
+        const Author& author = authors[random.Below(3)];
+        std::string message;
+        switch (random.Below(10)) {
+          case 0: message = hello(who); break;
+          case 1: message = have(who); break;
+          case 2: message = wire::Encode(wire::Subscribe{author.origin(), 1 + random.Below(30), random.Next(),
+                                                         random.Below(5000), random.Below(9)}); break;
+          case 3: message = wire::Encode(wire::Credit{author.origin(), random.Below(9), random.Next()}); break;
+          case 4: message = wire::EncodeUnsubscribe(author.origin()); break;
+          default:
+            if (!author.frames().empty()) {
+              message = FrameMessage(author.frames()[random.Below(author.frames().size())]);
+            }
+        }
+        if (random.Percent(15) && !message.empty()) {
+          // Damage that no right chain hides.
+          const size_t at = random.Below(message.size());
+          if (random.Percent(50)) {
+            message[at] = static_cast<char>(random.Next());
+          } else {
+            message.resize(at);
+          }
+        }
+        replica.OnLinkMessage(link, message);
+      }
+      if (random.Percent(30)) tick();
+      if (random.Percent(2) && !links.empty()) {
+        const LinkId link = links[random.Below(links.size())];
+        replica.OnLinkDown(link);
+        std::erase(links, link);
+      }
+    }
+
+    // Now one peer that has everything and does what it is asked.
+    for (LinkId link : links) replica.OnLinkDown(link);
+    const LinkId sane = next_link++;
+    replica.OnLinkUp(sane, "", "x");
+    std::map<clock::Origin, wire::Subscribe> subscribed;
+    std::map<clock::Origin, size_t> sent;
+    auto done = [&] {
+      return std::all_of(authors.begin(), authors.end(), [&](const Author& a) {
+        auto index = origins.Find(a.origin());
+        return a.last() == 0 || (index && replica.applied().Get(*index) == a.last());
+      });
+    };
+    for (int i = 0; i < 6000 && !done(); ++i) {
+      replica.OnLinkMessage(sane, hello(0));
+      wire::Have h;
+      h.wall_ms = kWallMs;
+      for (const Author& a : authors) h.entries.push_back({a.origin(), a.last(), a.last()});
+      replica.OnLinkMessage(sane, wire::Encode(h));
+      for (const std::string& message : std::exchange(host.sent[sane], {})) {
+        wire::Subscribe s;
+        wire::Credit c;
+        std::string_view payload = std::string_view(message).substr(1);
+        if (message[0] == static_cast<char>(wire::MessageType::kSubscribe) && wire::Decode(payload, s)) {
+          subscribed[s.origin] = s;
+          sent[s.origin] = 0;
+        } else if (message[0] == static_cast<char>(wire::MessageType::kCredit) && wire::Decode(payload, c)) {
+          if (subscribed[c.origin].generation == c.generation) subscribed[c.origin].credit = c.credit;
+        }
+      }
+      for (Author& a : authors) {
+        auto it = subscribed.find(a.origin());
+        if (it == subscribed.end()) continue;
+        for (const std::string& frame : a.frames()) {
+          wire::FrameName name;
+          ASSERT_TRUE(wire::ParseFrameName(frame, name));
+          if (name.first + name.count <= it->second.from || sent[a.origin()] >= it->second.credit) continue;
+          replica.OnLinkMessage(sane, FrameMessage(frame));
+          sent[a.origin()] += frame.size();
+          it->second.from = name.first + name.count;
+        }
+      }
+      tick();
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+    ASSERT_TRUE(done()) << "seed " << seed << ": " << replica.applied().ToString(origins);
+    // What was applied is what the authors wrote.
+    for (const std::string& bytes : host.applied_frames) {
+      bool genuine = false;
+      for (const Author& a : authors) {
+        genuine |= std::find(a.frames().begin(), a.frames().end(), bytes) != a.frames().end();
+      }
+      ASSERT_TRUE(genuine) << "seed " << seed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace polyarch::replication
