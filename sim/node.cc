@@ -127,7 +127,9 @@ void Node::End(EndOfProcess how) {
   }
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
-  // What was torn meets again, or never did; the rest is in the ledger, or noted again by the replay.
+  // What was torn meets again, or never did; the rest is in the ledger, or noted again by the replay
+  // (under the policies of then, as of the end of a frame: with changing ones it may come out otherwise).
+  if (world_.policies_change()) met_.clear();
   std::erase_if(met_, [&](const auto& met) {
     return !Covers(durable_, met.second.first) || !Covers(durable_, met.second.second);
   });

@@ -31,7 +31,7 @@ class Scheduler {
     }
     // The queue's top is const; the event is moved out and popped before anybody looks at it again.
     auto run = std::move(const_cast<Event&>(queue_.top()).run);
-    now_us_ = queue_.top().time_us;
+    if (queue_.top().time_us > now_us_) now_us_ = queue_.top().time_us;  // after a leap it is late
     queue_.pop();
     ++events_;
     run();

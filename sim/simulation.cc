@@ -457,6 +457,7 @@ void Simulation::Run() {
   if (one_writer_) {
     world_.SetWriters({draw_.Pick(world_.nodes()).get()});
   }
+  world_.SetPoliciesChange(workload_->profile().policy != 0);
   world_.SetCheckEvery(static_cast<uint64_t>(draw_.Scale(20, 400)));
   world_.on_failed = [this](Node& node) { Restart(node, draw_.Scale(10 * kMs, down_max_us_)); };
   Safety();

@@ -118,7 +118,7 @@ std::string Expectation::Judge(engine::Engine& engine,
     return After(engine, client, args_[1], before_[0].text + std::string(args_[2]),
                  before_[0].exists ? before_[0].expire_ms : crdt::kNever);
   }
-  if (name == "DEL") {
+  if (name == "DEL" && args_.size() == 2) {
     if (reply.integer != (before_[0].exists ? 1 : 0)) return "which is not how many there were";
     return After(engine, client, args_[1], std::nullopt);
   }

@@ -89,6 +89,8 @@ class World {
                                      const std::vector<OracleState::Version>& versions) {
     return checkers_.Winner(node, key, versions);
   }
+  bool policies_change() const { return policies_change_; }
+  void SetPoliciesChange(bool change) { policies_change_ = change; }
   // How often a node is checked after a tick, one in so many.
   void SetCheckEvery(uint64_t ticks) { check_every_ = ticks; }
   // What becomes of a node whose process ended by a failure.
@@ -109,6 +111,7 @@ class World {
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
   uint64_t next_op_ = 1;
+  bool policies_change_ = true;
   uint64_t check_every_ = 64;
 };
 

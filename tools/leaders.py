@@ -58,8 +58,8 @@ class Shown:
             self.connection = None
             return None
 
-    def info(self):
-        text = self.ask("INFO")
+    def info(self, section="all"):
+        text = self.ask("INFO", section)
         if text is None:
             return None
         return dict(line.split(":", 1) for line in text.decode().splitlines()
@@ -78,18 +78,18 @@ class Shown:
         keys = self.ask("DBSIZE")
         links = []
         for name, value in info.items():
-            if name.startswith("link_"):
+            if name.startswith("link_") and "state=" in value:
                 fields = dict(part.split("=", 1) for part in value.split(","))
-                links.append(f"{name[5:]} {fields.get('state')} lag {fields.get('lag_changes')}"
-                             f"/{fields.get('lag_ms')} ms")
-        return (f"{self.name:<6}{self.port:<7}{self.rate:>9}{keys if keys is not None else '?':>10}"
+                links.append(f"{name[5:]}: {fields.get('state')} {fields.get('lag_changes')} "
+                             f"{fields.get('lag_ms')} ms")
+        return (f"{self.name:<6}{self.port:<7}{self.rate:>10}{keys if keys is not None else '?':>10}"
                 f"{info.get('used_memory_human', '?'):>9}{info.get('changes_local', '?'):>10}"
                 f"{info.get('changes_remote', '?'):>10}{info.get('conflicts_open', '?'):>6}   "
                 + "; ".join(links))
 
 
-HEADER = (f"{'id':<6}{'port':<7}{'commands/s':>9}{'keys':>10}{'memory':>9}{'own':>10}{'others':>10}"
-          f"{'open':>6}   links: peer, state, lag in changes/time")
+HEADER = (f"{'id':<6}{'port':<7}{'commands/s':>10}{'keys':>10}{'memory':>9}{'own':>10}{'others':>10}"
+          f"{'open':>6}   to: state, lag in changes and time")
 
 
 def follow(leaders):
@@ -134,7 +134,7 @@ def main():
             leaders.append(Shown(name, port, data))
         end = time.monotonic() + READY_S
         for leader in leaders:
-            while leader.ask("PING") is None:
+            while (leader.info("replication") or {}).get("admitted") != "1":
                 if not leader.process.alive() or time.monotonic() > end:
                     print(leader.process.log_tail(10), file=sys.stderr)
                     print(f"run: {leader.name} did not start (its log is above)", file=sys.stderr)

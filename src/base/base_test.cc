@@ -66,6 +66,8 @@ TEST(Glob, Patterns) {
     evil += "a*";
   EXPECT_FALSE(GlobMatch(evil + "b", std::string(100000, 'a')));
   EXPECT_EQ(GlobLiteralSize("user:*"), 5U);
+  EXPECT_EQ(GlobLiteralSize("a\\[bc"), 4U);
+  EXPECT_EQ(GlobLiteralSize("a[x\\]y]c?"), 2U);
 }
 
 TEST(Number, StrictIntegers) {

@@ -84,13 +84,13 @@ bool GlobMatch(std::string_view pattern, std::string_view text, bool ignore_case
 size_t GlobLiteralSize(std::string_view pattern) {
   size_t count = 0;
   for (size_t p = 0; p < pattern.size(); ++p) {
-    if (pattern[p] == '*' || pattern[p] == '?') continue;
-    if (pattern[p] == '\\') ++p;
-    if (pattern[p < pattern.size() ? p : p - 1] == '[') {
-      while (p < pattern.size() && pattern[p] != ']')
-        ++p;
+    const char c = pattern[p];
+    if (c == '*' || c == '?') continue;
+    if (c == '[') {
+      while (p < pattern.size() && pattern[p] != ']') p += pattern[p] == '\\' ? 2 : 1;
       continue;
     }
+    if (c == '\\' && p + 1 < pattern.size()) ++p;
     ++count;
   }
   return count;

@@ -120,6 +120,14 @@ void Engine::WriteClaim() {
   if (owes_since_us_ < 0) owes_since_us_ = now_.mono_us;
   if (now_.mono_us - last_claim_us_ < kClaimUs) return;
   FinishFrame();
+  if (ends) {
+    // Records first, in a frame of their own: a solid frame must cover nothing that is not durable.
+    records_due_ = true;
+    BeginFrame();
+    FinishFrame();
+    log_.RequestSync();
+    return;
+  }
   const bool solid = log_.durable() >= log_.end();
   if (!solid) {
     log_.RequestSync();
@@ -129,9 +137,8 @@ void Engine::WriteClaim() {
   }
   last_claim_us_ = now_.mono_us;
   owes_since_us_ = now_.mono_us;
-  records_due_ = records_due_ || ends;
   WriteEmptyFrame(solid);
-  if (solid && !frame_ended_records_) owes_claim_ = false;
+  if (solid) owes_claim_ = false;
 }
 
 void Engine::PurgeResidue() {

@@ -160,14 +160,12 @@ void Engine::BeginFrame() {
   body_.clear();
   ExtendLease();
   frame_open_ = true;
-  frame_ended_records_ = false;
   if (records_due_) WriteRecords();
 }
 
 void Engine::WriteRecords() {
   records_due_ = false;
   for (clock::OriginIndex origin : replica_.OriginsToEnd()) {
-    frame_ended_records_ = true;
     replica_.SetEnded(origin);
     PutReserved("ended/" + origins_.Get(origin).ToString(),
                 frame_.origin.ToString() + ":" + std::to_string(frame_.first));
@@ -236,9 +234,10 @@ void Engine::FinishFrame() {
 
 void Engine::WriteEmptyFrame(bool solid) {
   FinishFrame();
+  records_due_ = false;  // they have had a frame of their own
   Open();
-  Close();
   frame_.solid = solid;
+  Close();
   FinishFrame();
 }
 

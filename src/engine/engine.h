@@ -68,7 +68,6 @@ struct Options {
   int64_t checkpoint_interval_ms = 300'000;
   size_t checkpoint_slice_keys = 2000;
   size_t window_bytes = 4 << 20;  // flow control, an origin
-  size_t versions_max = 64;       // of one register, for client resolutions only
   conflict::Ledger::Limits ledger;
 };
 
@@ -302,7 +301,6 @@ class Engine final : public command::ClusterHost,
   int64_t last_checkpoint_us_ = 0;
   bool owes_claim_ = false;
   bool records_due_ = true;           // look for origins of ours to end before the next frame
-  bool frame_ended_records_ = false;  // the frame under way began with records
   int64_t owes_since_us_ = 0;
   clock::VersionVector nonempty_;  // applied, without trailing empty frames
   int64_t last_claimed_clock_ms_ = -1;

@@ -183,7 +183,7 @@ void Table::PrefetchEntry(uint64_t hash) const {
 uint64_t Table::Scan(uint64_t cursor,
                      size_t count,
                      const std::function<void(Entry*)>& visit) const {
-  if (directory_.empty()) return 0;
+  if (directory_.empty() || cursor >> (64 - kCursorShift) != 0) return 0;  // any cursor may come
   uint64_t hash = cursor << kCursorShift;
   std::vector<std::pair<uint64_t, Entry*>> here;
   size_t visited = 0;

@@ -102,6 +102,7 @@ class Replica {
     uint64_t malformed = 0;
     uint64_t forks = 0;
     uint64_t moved = 0;
+    uint64_t orphans_dropped = 0;  // frames whose causes nobody in reach has
   };
 
   Replica(Options options,
@@ -281,6 +282,7 @@ class Replica {
   void AnnounceAll();
   void DialMembers();
   void Route();
+  void DropOrphans(clock::OriginIndex origin, Stream& stream);
   void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);

@@ -14,6 +14,7 @@ constexpr int64_t kStallUs = 1'000'000;  // no progress although the source has 
 constexpr int64_t kStallMaxUs = 8'000'000;
 constexpr int64_t kLeaveBehindUs =
     200'000;  // before a source that has no more is left for one that has
+constexpr int64_t kOrphanUs = 10'000'000;      // before frames are dropped whose causes nobody in reach has
 constexpr int64_t kResubscribeUs = 50'000;
 constexpr int64_t kForkPauseUs = 5'000'000;
 constexpr log::Position kIndexBytes = 256 << 10;
@@ -55,6 +56,7 @@ void Replica::Route() {
     if (own_ && *own_ == origin) continue;
     Stream& stream = StreamOf(origin);
     if (stream.forked_until_us > now_us_) continue;
+    DropOrphans(origin, stream);
     const uint64_t received = stream.next - 1;
     Link* direct = LinkOfProcess(origin);
     Link* best = nullptr;  // whoever has most of what is missing
@@ -98,6 +100,23 @@ void Replica::Route() {
       SubscribeAt(origin, stream, *best);
     }
   }
+}
+
+// A frame may wait for causes that were lost with their author's unsynced tail before anybody had them.
+// What is dropped is pulled again from whoever still announces it.
+void Replica::DropOrphans(clock::OriginIndex origin, Stream& stream) {
+  if (stream.queue.empty() || stream.blocked_on == clock::kNoOrigin) return;
+  if (now_us_ - std::max(stream.progress_us, stream.subscribed_us) < kOrphanUs) return;
+  for (const auto& [id, link] : links_) {
+    if (link.greeted && link.have.Get(stream.blocked_on) >= stream.blocked_at) return;
+  }
+  counters_.orphans_dropped += stream.queue.size();
+  stream.queue.clear();
+  stream.queued_bytes = 0;
+  stream.queued_before = 0;
+  stream.blocked_on = clock::kNoOrigin;
+  stream.next = applied_.Get(origin) + 1;
+  Unsubscribe(origin, stream);
 }
 
 void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link) {
@@ -242,9 +261,12 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
   const std::string& bytes = stream.queue.front().bytes;
   CHECK(wire::ParseFrame(bytes, frame));
   if (!PLANTED(kSubscribeFromZero)) CHECK(frame.first == have + 1);
+  // Before the gate: deps of a frame that is not its author's might never be met.
+  const bool forked =
+      wire::ChainOf(bytes, frame, Row(origin).chain) != frame.chain && !PLANTED(kSubscribeFromZero);
   clock::VersionVector deps;
   std::vector<clock::OriginIndex> added;
-  bool well_formed = DecodeDeps(frame, Row(origin), deps, added);
+  bool well_formed = !forked && DecodeDeps(frame, Row(origin), deps, added);
   if (well_formed && !PLANTED(kNoGate)) {
     for (size_t i = 0; i < deps.index_end(); ++i) {
       auto other = static_cast<clock::OriginIndex>(i);
@@ -255,9 +277,7 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
       }
     }
   }
-  const bool forked =
-      wire::ChainOf(bytes, frame, Row(origin).chain) != frame.chain && !PLANTED(kSubscribeFromZero);
-  if (well_formed && !forked) {
+  if (well_formed) {
     wire::Dictionary& dictionary = Row(origin).dictionary;
     for (clock::OriginIndex o : added)
       dictionary.Add(o);

@@ -256,7 +256,7 @@ class Leader:
         """{peer: {state, lag_changes, lag_ms, bytes_in, bytes_out}}, numbers as int."""
         links = {}
         for name, value in self.info().items():
-            if name.startswith("link_"):
+            if name.startswith("link_") and "state=" in value:
                 fields = dict(part.split("=", 1) for part in value.split(","))
                 links[name[5:]] = {k: int(v) if re.fullmatch(r"-?\d+", v) else v
                                    for k, v in fields.items()}

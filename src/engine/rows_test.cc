@@ -1,0 +1,148 @@
+// Rows of the store and local records of the log: round trips, damage, and the bytes of format 1.
+#include "engine/rows.h"
+
+#include <gtest/gtest.h>
+
+#include "base/golden_test_util.h"
+#include "base/hash.h"
+#include "base/random.h"
+
+namespace polyarch::engine {
+namespace {
+
+crdt::KeyState Everything() {
+  crdt::KeyState state;
+  state.versions = {{clock::Dot(clock::OriginIndex{0}, 5), clock::Hlc::FromMs(1'700'000'000'000), true, false, "value"},
+                    {clock::Dot(clock::OriginIndex{2}, 1), clock::Hlc::FromMs(1'700'000'000'001), false, true, ""}};
+  state.counters = {{.origin = clock::OriginIndex{1}, .life = {3, 1}, .at = {9, 0}, .total = crdt::Number::Integer(12),
+                     .cleared_at = {4, 0}, .cleared_total = crdt::Number::Integer(2),
+                     .cleared_by = clock::Dot(clock::OriginIndex{0}, 4), .hlc = clock::Hlc::FromMs(1'700'000'000'002)},
+                    {.origin = clock::OriginIndex{2}, .life = {1, 0}, .at = {1, 0}, .total = {true, 3, -0.5L},
+                     .hlc = clock::Hlc::FromMs(1'700'000'000'003)}};
+  state.expiries = {{clock::Dot(clock::OriginIndex{1}, 8), clock::Hlc::FromMs(1'700'000'000'004), 1'800'000'000'000},
+                    {clock::Dot(clock::OriginIndex{2}, 2), clock::Hlc::FromMs(1'700'000'000'005), crdt::kNever}};
+  return state;
+}
+
+TEST(Rows, KeysOfRows) {
+  for (const std::string& key : {std::string(), std::string("k"), std::string("a{tag}b"), std::string(65'535, 'x'),
+                                 std::string("\0\xff\0", 3)}) {
+    const std::string row_key = DataRowKey(16, key);
+    uint8_t db = 0;
+    std::string_view read;
+    ASSERT_TRUE(ParseDataRowKey(row_key, db, read));
+    EXPECT_EQ(db, 16);
+    EXPECT_EQ(read, key);
+    EXPECT_EQ(static_cast<uint8_t>(row_key[0]) << 8 | static_cast<uint8_t>(row_key[1]), base::KeySlot(key));
+    for (size_t size = 0; size < std::min<size_t>(row_key.size(), 100); ++size) {
+      EXPECT_FALSE(ParseDataRowKey(std::string_view(row_key).substr(0, size), db, read));
+    }
+    EXPECT_FALSE(ParseDataRowKey(row_key + "x", db, read));
+  }
+  std::string bad = DataRowKey(0, "k");
+  bad[2] = 17;
+  uint8_t db = 0;
+  std::string_view read;
+  EXPECT_FALSE(ParseDataRowKey(bad, db, read)) << "no such database";
+}
+
+TEST(Rows, DataRow) {
+  const std::string row = EncodeDataRow(123'456'789, Everything());
+  log::Position position = 0;
+  crdt::KeyState state;
+  ASSERT_TRUE(DecodeDataRow(row, position, state));
+  EXPECT_EQ(position, 123'456'789U);
+  EXPECT_EQ(state, Everything());
+  for (size_t size = 0; size < row.size(); ++size) {
+    EXPECT_FALSE(DecodeDataRow(std::string_view(row).substr(0, size), position, state)) << size;
+  }
+  EXPECT_FALSE(DecodeDataRow(row + "x", position, state));
+  base::Random random(1);
+  for (int i = 0; i < 50'000; ++i) {
+    std::string damaged = row;
+    for (uint64_t n = 1 + random.Below(4); n > 0; --n) damaged[random.Below(row.size())] = static_cast<char>(random.Next());
+    if (!DecodeDataRow(damaged, position, state)) continue;
+    crdt::KeyState again;
+    ASSERT_TRUE(DecodeDataRow(EncodeDataRow(position, state), position, again));
+    ASSERT_EQ(again, state);
+  }
+}
+
+TEST(Rows, OriginRow) {
+  const std::string row = EncodeOriginRow({"eu", 77});
+  clock::Origin origin;
+  ASSERT_TRUE(DecodeOriginRow(row, origin));
+  EXPECT_EQ(origin, (clock::Origin{"eu", 77}));
+  for (size_t size = 0; size < row.size(); ++size) EXPECT_FALSE(DecodeOriginRow(row.substr(0, size), origin));
+  EXPECT_LT(OriginRowKey(1), OriginRowKey(2));
+  EXPECT_LT(OriginRowKey(255), OriginRowKey(256)) << "a scan gives them in the order of their indices";
+}
+
+TEST(Rows, LocalRecords) {
+  LocalRecord type = LocalRecord::kLease;
+  Identity identity;
+  uint64_t lease = 0;
+  for (const std::string& record : {EncodeLease(99), EncodeIdentity({1, "eu", true, 2})}) {
+    EXPECT_TRUE(DecodeLocal(record, type, identity, lease));
+    for (size_t size = 0; size < record.size(); ++size) {
+      EXPECT_FALSE(DecodeLocal(record.substr(0, size), type, identity, lease));
+    }
+    EXPECT_FALSE(DecodeLocal(record + "x", type, identity, lease));
+  }
+  EXPECT_FALSE(DecodeLocal("\x03", type, identity, lease)) << "a kind that a later version has";
+}
+
+TEST(Rows, VectorsAsText) {
+  clock::OriginTable origins;
+  clock::VersionVector vv;
+  vv.Set(origins.Intern({"eu", 1}), 5);
+  vv.Set(origins.Intern({"a.b-c", 2}), 1);
+  EXPECT_EQ(ParseVector(vv.ToString(origins), origins), vv);
+  const size_t known = origins.size();
+  const clock::VersionVector odd = ParseVector(
+      "  x eu:3 eu.1:4 eu.0000000000000001: eu.0000000000000001:-5 eu.0000000000000001:9 :1 .0000000000000001:x ", origins);
+  EXPECT_EQ(odd.Get(*origins.Find({"eu", 1})), 9U) << "unreadable words are passed over";
+  EXPECT_EQ(origins.size(), known);
+}
+
+TEST(Golden, RowsAndRecords) {
+  log::Position position = 0;
+  crdt::KeyState state;
+  ASSERT_TRUE(DecodeDataRow(base::CheckGolden("row_1_data", "a row: two versions, two counters, two expiries",
+                                              EncodeDataRow(123'456'789, Everything())),
+                            position, state));
+  EXPECT_EQ(position, 123'456'789U);
+  EXPECT_EQ(state, Everything());
+
+  uint8_t db = 0;
+  std::string_view key;
+  const std::string row_key = base::CheckGolden("row_1_key", "the key of the row of user:{42}:name in database 3",
+                                                DataRowKey(3, "user:{42}:name"));
+  ASSERT_TRUE(ParseDataRowKey(row_key, db, key));
+  EXPECT_EQ(db, 3);
+  EXPECT_EQ(key, "user:{42}:name");
+
+  clock::Origin origin;
+  ASSERT_TRUE(DecodeOriginRow(base::CheckGolden("row_1_origin", "the row of an origin",
+                                                EncodeOriginRow({"eu", 0x0123456789abcdef})), origin));
+  EXPECT_EQ(origin, (clock::Origin{"eu", 0x0123456789abcdef}));
+
+  LocalRecord type = LocalRecord::kLease;
+  Identity identity;
+  uint64_t lease = 0;
+  ASSERT_TRUE(DecodeLocal(base::CheckGolden("local_1_lease", "a lease of the clock", EncodeLease(1'700'000'010'000)),
+                          type, identity, lease));
+  EXPECT_EQ(type, LocalRecord::kLease);
+  EXPECT_EQ(lease, 1'700'000'010'000U);
+  ASSERT_TRUE(DecodeLocal(base::CheckGolden("local_1_identity", "who this directory belongs to",
+                                            EncodeIdentity({0x1111, "eu~1a2b3c", true, 0x2222})),
+                          type, identity, lease));
+  EXPECT_EQ(type, LocalRecord::kIdentity);
+  EXPECT_EQ(identity.cluster, 0x1111U);
+  EXPECT_EQ(identity.leader, "eu~1a2b3c");
+  EXPECT_TRUE(identity.admitted);
+  EXPECT_EQ(identity.join_nonce, 0x2222U);
+}
+
+}  // namespace
+}  // namespace polyarch::engine

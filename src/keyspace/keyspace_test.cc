@@ -1,0 +1,777 @@
+// The table under any order of operations; the keyspace against the plain state of each key; what the
+// methods of Change mean.
+#include "keyspace/keyspace.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <unordered_set>
+
+#include <gtest/gtest.h>
+
+#include "base/number.h"
+#include "base/random.h"
+#include "conflict/policy.h"
+#include "keyspace/change.h"
+#include "keyspace/table.h"
+
+namespace polyarch::keyspace {
+namespace {
+
+// ---- Table
+
+constexpr base::SipKey kSipKey{1, 2};
+
+uint64_t HashOf(std::string_view key) { return base::SipHash13(key, kSipKey); }
+
+Entry* NewEntry(std::string_view key) {
+  return Entry::NewValue(0, key, clock::Dot(clock::OriginIndex{0}, 1), {}, true, "v");
+}
+
+TEST(Table, EmptyHasNothing) {
+  Table table(HashOf);
+  EXPECT_EQ(table.Find(HashOf("k"), "k"), nullptr);
+  EXPECT_EQ(table.Scan(0, 10, [](Entry*) { FAIL(); }), 0U);
+  EXPECT_EQ(table.TakeDirty(0, 10, [](Entry*) { FAIL(); }), 0U);
+  EXPECT_EQ(table.size(), 0U);
+}
+
+TEST(Table, AgainstASet) {
+  base::Random random(3);
+  Table table(HashOf);
+  std::set<std::string> model;
+  for (int i = 0; i < 200'000; ++i) {
+    // Grows, then shrinks, then churns.
+    const unsigned inserts = i < 80'000 ? 80 : i < 120'000 ? 20 : 50;
+    const std::string key = "key" + std::to_string(random.Below(30'000));
+    Entry** slot = table.Find(HashOf(key), key);
+    ASSERT_EQ(slot != nullptr, model.count(key) != 0) << key;
+    if (random.Percent(inserts)) {
+      if (slot == nullptr) {
+        slot = table.Insert(HashOf(key), NewEntry(key));
+        ASSERT_EQ((*slot)->key(), key);
+        model.insert(key);
+      }
+    } else if (slot != nullptr) {
+      table.Erase(slot);
+      model.erase(key);
+    }
+    ASSERT_EQ(table.size(), model.size());
+  }
+  std::set<std::string> found;
+  table.ForEach([&](const Entry& entry) { EXPECT_TRUE(found.emplace(entry.key()).second); });
+  EXPECT_EQ(found, model);
+}
+
+// Hashes that share whole prefixes, buckets and tags.
+TEST(Table, BadHashes) {
+  auto hash_of = [](std::string_view key) { return HashOf(key) & 0xff000000000f0001ULL; };
+  Table table(hash_of);
+  for (int i = 0; i < 600; ++i) {
+    const std::string key = std::to_string(i);
+    table.Insert(hash_of(key), NewEntry(key));
+  }
+  for (int i = 0; i < 600; ++i) {
+    const std::string key = std::to_string(i);
+    ASSERT_NE(table.Find(hash_of(key), key), nullptr) << i;
+  }
+  std::set<std::string> seen;
+  uint64_t cursor = 0;
+  do {
+    cursor = table.Scan(cursor, 10, [&](Entry* entry) { EXPECT_TRUE(seen.emplace(entry->key()).second); });
+  } while (cursor != 0);
+  EXPECT_EQ(seen.size(), 600U) << "all of one hash come together";
+}
+
+TEST(Table, AMillionKeys) {
+  Table table(HashOf);
+  constexpr int kKeys = 1'000'000;
+  for (int i = 0; i < kKeys; ++i) {
+    const std::string key = std::to_string(i);
+    table.Insert(HashOf(key), NewEntry(key));
+  }
+  EXPECT_EQ(table.size(), static_cast<size_t>(kKeys));
+  for (int i = 0; i < kKeys; i += 7) {
+    const std::string key = std::to_string(i);
+    Entry** slot = table.Find(HashOf(key), key);
+    ASSERT_NE(slot, nullptr);
+    table.Erase(slot);
+  }
+  for (int i = 0; i < kKeys; ++i) {
+    const std::string key = std::to_string(i);
+    ASSERT_EQ(table.Find(HashOf(key), key) != nullptr, i % 7 != 0);
+  }
+  EXPECT_LT(table.memory_bytes(), kKeys * 24U);
+}
+
+// Whatever comes and goes between the calls, a key that stays is seen, and a cursor moves on.
+TEST(Table, ScanSeesAllThatStays) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    base::Random random(seed);
+    Table table(HashOf);
+    auto insert = [&](const std::string& key) {
+      if (table.Find(HashOf(key), key) == nullptr) table.Insert(HashOf(key), NewEntry(key));
+    };
+    auto erase = [&](const std::string& key) {
+      if (Entry** slot = table.Find(HashOf(key), key)) table.Erase(slot);
+    };
+    const size_t stable = random.Below(3000);
+    for (size_t i = 0; i < stable; ++i) insert("stays" + std::to_string(i));
+    for (size_t i = 0; i < 2000; ++i) insert("goes" + std::to_string(i));
+    std::unordered_set<std::string> seen;
+    uint64_t cursor = 0;
+    int calls = 0;
+    do {
+      const uint64_t before = cursor;
+      cursor = table.Scan(cursor, 1 + random.Below(50), [&](Entry* entry) { seen.emplace(entry->key()); });
+      ASSERT_TRUE(cursor == 0 || cursor > before);
+      for (size_t i = random.Below(60); i > 0; --i) insert("comes" + std::to_string(random.Next() % 100'000));
+      for (size_t i = random.Below(60); i > 0; --i) erase("goes" + std::to_string(random.Below(2000)));
+      ASSERT_LT(++calls, 1'000'000);
+    } while (cursor != 0);
+    for (size_t i = 0; i < stable; ++i) ASSERT_EQ(seen.count("stays" + std::to_string(i)), 1U) << seed;
+  }
+}
+
+TEST(Table, ScanTakesAnyCursor) {
+  Table table(HashOf);
+  for (int i = 0; i < 1000; ++i) table.Insert(HashOf(std::to_string(i)), NewEntry(std::to_string(i)));
+  base::Random random(5);
+  for (int i = 0; i < 1000; ++i) {
+    const uint64_t cursor = random.Next() >> random.Below(64);
+    const uint64_t next = table.Scan(cursor, 10, [](Entry*) {});
+    EXPECT_TRUE(next == 0 || next > cursor) << cursor;
+  }
+  EXPECT_EQ(table.Scan(~uint64_t{0}, 10, [](Entry*) {}), 0U);
+}
+
+// Each dirty entry exactly once, no clean one, also while the table grows and marks come on the way.
+TEST(Table, TakesEachDirtyEntryOnce) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    base::Random random(seed);
+    Table table(HashOf);
+    std::set<std::string> dirty;
+    for (int round = 0; round < 5; ++round) {
+      for (int i = 0; i < 2000; ++i) {
+        const std::string key = std::to_string(random.Below(20'000));
+        Entry** slot = table.Find(HashOf(key), key);
+        if (slot == nullptr) slot = table.Insert(HashOf(key), NewEntry(key));
+        if (random.Percent(30)) {
+          ASSERT_EQ(Table::MarkDirty(slot), dirty.count(key) == 0);
+          dirty.insert(key);
+        } else if (random.Percent(10)) {
+          table.Erase(slot);
+          dirty.erase(key);
+        }
+      }
+      uint64_t cursor = 0;
+      const size_t slice = 1 + random.Below(300);
+      do {
+        cursor = table.TakeDirty(cursor, slice, [&](Entry* entry) {
+          ASSERT_EQ(dirty.erase(std::string(entry->key())), 1U) << entry->key();
+        });
+        // New keys between the slices; those with a mark may be taken by this pass or the next.
+        for (int i = 0; i < 200; ++i) {
+          const std::string key = "new" + std::to_string(random.Next());
+          table.Insert(HashOf(key), NewEntry(key));
+        }
+      } while (cursor != 0);
+      ASSERT_TRUE(dirty.empty()) << seed << " " << dirty.size();
+    }
+  }
+}
+
+// ---- nodes
+
+using Key = std::pair<uint8_t, std::string>;
+
+// An effect with bytes of its own.
+struct OwnedEffect {
+  crdt::Effect effect;
+  std::string key;
+  std::string value;
+  std::vector<crdt::Clear> clears;
+  std::vector<clock::Dot> seen;
+
+  explicit OwnedEffect(const crdt::Effect& e)
+      : effect(e), key(e.key), value(e.value), clears(e.clears.begin(), e.clears.end()),
+        seen(e.seen.begin(), e.seen.end()) {
+    effect.key_hash = 0;
+  }
+  crdt::Effect View() const {
+    crdt::Effect e = effect;
+    e.key = key;
+    e.value = value;
+    e.clears = clears;
+    e.seen = seen;
+    return e;
+  }
+};
+
+struct OwnedChange {
+  clock::OriginIndex origin;
+  uint64_t sequence = 0;
+  clock::Hlc hlc;
+  clock::VersionVector deps;
+  std::vector<OwnedEffect> effects;
+};
+
+// One keyspace and, beside it, the plain states. All nodes share the numbering of origins.
+class Node : public ChangeSink {
+ public:
+  Node(clock::OriginTable& origins, const conflict::PolicyTable& policies, clock::OriginIndex self)
+      : keys(origins, policies, base::SipKey{IndexOf(self), 9}), origins_(origins), policies_(policies), self_(self) {}
+
+  // ---- ChangeSink
+  Stamp Open() override {
+    change_ = {self_, applied_.Get(self_) + 1, {++stamp_}, applied_, {}};
+    return {self_, change_.sequence, change_.hlc};
+  }
+  const clock::VersionVector& applied() const override { return applied_; }
+  void Add(const crdt::Effect& effect) override {
+    ApplyToModel(effect, crdt::Seen(applied_, self_, {change_.sequence, static_cast<uint32_t>(change_.effects.size())}),
+                 change_.hlc);
+    change_.effects.emplace_back(effect);
+  }
+  void Close() override {
+    applied_.Raise(self_, change_.sequence);
+    written.push_back(change_);
+  }
+  void Abandon() override { ++abandoned; }
+
+  // The next change of `other` that this one lacks, if its deps are covered.
+  bool Deliver(const Node& other) {
+    const uint64_t have = applied_.Get(other.self_);
+    if (have >= other.written.size()) return false;
+    const OwnedChange& change = other.written[have];
+    if (!applied_.Includes(change.deps)) return false;
+    uint32_t index = 0;
+    for (const OwnedEffect& effect : change.effects) {
+      const crdt::Seen seen(change.deps, change.origin, {change.sequence, index++});
+      ApplyToModel(effect.View(), seen, change.hlc);
+      keys.Apply(effect.View(), seen, change.hlc, Cause::kRemote);
+    }
+    applied_.Raise(other.self_, change.sequence);
+    stamp_ = std::max(stamp_, change.hlc.bits);
+    return true;
+  }
+
+  void ApplyToModel(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc) {
+    auto apply = [&](const Key& key) {
+      crdt::KeyState& state = model[key];
+      crdt::Apply(state, effect, seen, hlc);
+      if (state.empty()) model.erase(key);
+    };
+    if (effect.kind != crdt::EffectKind::kFlush) {
+      apply({effect.db, std::string(effect.key)});
+      return;
+    }
+    std::vector<Key> all;
+    for (const auto& [key, state] : model) {
+      if (key.first != crdt::kReservedDatabase && (effect.db == crdt::kAllDatabases || effect.db == key.first)) {
+        all.push_back(key);
+      }
+    }
+    for (const Key& key : all) apply(key);
+  }
+
+  // ---- checking
+  static bool HasResidue(const crdt::KeyState& state) {
+    if (!state.versions.empty() && !state.has_live_version()) return true;
+    if (!state.expiries.empty() && !state.live()) return true;
+    for (const crdt::CounterEntry& e : state.counters) {
+      if (!e.live()) return true;
+    }
+    return false;
+  }
+
+  // What a read must show, from the state alone.
+  std::string Expected(const Key& key, const crdt::KeyState& state) const {
+    if (state.ExpiryTime() < keys.time_ms()) return "missing";
+    static const conflict::Policy kLww;
+    const conflict::Policy& policy = key.first == crdt::kReservedDatabase ? kLww : policies_.For(key.second);
+    const conflict::View view = conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
+    if (view.kind == conflict::View::Kind::kConflict) return "conflict " + std::to_string(view.distinct);
+    std::optional<std::string> base;
+    if (view.kind == conflict::View::Kind::kValue) base = state.versions[view.index].value;
+    if (!state.has_live_counter()) return base ? "value " + *base : "missing";
+    if (base && !base::ParseInt64(*base) && !base::ParseLongDouble(*base)) return "value " + *base;
+    const crdt::Number sum = crdt::CounterSum(state, origins_);
+    if (!sum.is_real && (!base || base::ParseInt64(*base))) {
+      return "value " + std::to_string(static_cast<int64_t>(sum.integer) + (base ? *base::ParseInt64(*base) : 0));
+    }
+    return "some float";
+  }
+  std::string Actual(const Key& key) {
+    const Shown shown = keys.Read(keys.Ref(key.first, key.second));
+    char scratch[base::kInt64CharsMax];
+    switch (shown.kind) {
+      case Shown::Kind::kMissing: return "missing";
+      case Shown::Kind::kConflict: return "conflict " + std::to_string(shown.versions);
+      case Shown::Kind::kValue: return "value " + std::string(shown.Text(scratch));
+    }
+    return "?";
+  }
+
+  void Check() {
+    std::map<Key, crdt::KeyState> states;
+    keys.ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+      states.emplace(Key{db, std::string(key)}, state);
+    });
+    ASSERT_EQ(states, model);
+    std::vector<size_t> live(crdt::kDatabases + 1);
+    std::set<Key> residue;
+    std::set<Key> open;
+    std::set<std::pair<int64_t, Key>> hidden;
+    int64_t earliest = crdt::kNever;
+    int64_t latest_hidden = -1;
+    for (const auto& [key, state] : model) {
+      ASSERT_EQ(keys.State(keys.Ref(key.first, key.second)), state);
+      live[key.first] += state.live() ? 1 : 0;
+      if (HasResidue(state)) residue.insert(key);
+      if (key.first != crdt::kReservedDatabase && Keyspace::IsOpenConflict(state, origins_)) open.insert(key);
+      if (state.live() && state.ExpiryTime() != crdt::kNever) {
+        earliest = std::min(earliest, state.ExpiryTime());
+        if (state.ExpiryTime() < keys.time_ms()) {
+          latest_hidden = std::max(latest_hidden, state.ExpiryTime());
+          if (key.first != crdt::kReservedDatabase) hidden.emplace(state.ExpiryTime(), key);
+        }
+      }
+      const std::string expected = Expected(key, state);
+      if (expected == "some float") continue;
+      ASSERT_EQ(Actual(key), expected) << key.second;
+    }
+    for (uint8_t db = 0; db <= crdt::kDatabases; ++db) ASSERT_EQ(keys.Size(db), live[db]);
+    ASSERT_EQ(keys.residue_keys(), residue);
+    ASSERT_EQ(keys.open_conflicts(), open);
+    ASSERT_EQ(keys.EarliestExpiry(), earliest);
+    ASSERT_EQ(keys.LatestHidden(), latest_hidden);
+    std::set<std::pair<int64_t, Key>> visited;
+    int64_t last = INT64_MIN;
+    keys.VisitExpired([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+      EXPECT_GE(state.ExpiryTime(), last) << "oldest first";
+      last = state.ExpiryTime();
+      visited.emplace(last, Key{db, std::string(key)});
+      return true;
+    });
+    ASSERT_EQ(visited, hidden);
+    for (uint8_t db : {uint8_t{0}, uint8_t{1}}) {
+      std::set<std::string> scanned;
+      uint64_t cursor = 0;
+      do {
+        cursor = keys.Scan(db, cursor, 3, [&](std::string_view key) { scanned.emplace(key); });
+      } while (cursor != 0);
+      std::set<std::string> visible;
+      for (const auto& [key, state] : model) {
+        if (key.first == db && Expected(key, state) != "missing") visible.insert(key.second);
+      }
+      ASSERT_EQ(scanned, visible);
+      const auto chosen = keys.RandomKey(db, last_random_ += 0x9e3779b97f4a7c15ULL);
+      ASSERT_EQ(chosen.has_value(), !visible.empty());
+      ASSERT_TRUE(!chosen || visible.count(*chosen) == 1);
+    }
+  }
+
+  Keyspace keys;
+  std::map<Key, crdt::KeyState> model;
+  std::vector<OwnedChange> written;
+  int abandoned = 0;
+
+ private:
+  clock::OriginTable& origins_;
+  const conflict::PolicyTable& policies_;
+  clock::OriginIndex self_;
+  clock::VersionVector applied_;
+  OwnedChange change_;
+  uint64_t stamp_ = clock::Hlc::FromMs(1000).bits;
+  uint64_t last_random_ = 1;
+};
+
+// One random command of a client.
+void RandomChange(Node& node, base::Random& random) {
+  static const std::vector<std::string> kKeys = {"a", "b", "s:c", "d:d", "p:e", "f"};
+  const uint8_t db = random.Percent(10) ? crdt::kReservedDatabase : static_cast<uint8_t>(random.Below(2));
+  const std::string& key = kKeys[random.Below(kKeys.size())];
+  Change change(node, node.keys);
+  for (uint64_t n = 1 + random.Below(3); n > 0; --n) {
+    const KeyRef ref = node.keys.Ref(db, key);
+    const int64_t expire_ms = node.keys.time_ms() + static_cast<int64_t>(random.Below(200)) - 50;
+    const std::string value = random.Percent(50) ? std::to_string(random.Below(100)) : std::string(random.Below(30), 'x');
+    switch (random.Below(12)) {
+      case 0: case 1: change.Put(ref, value, Change::Ttl::kNone); break;
+      case 2: change.Put(ref, value, Change::Ttl::kKeep); break;
+      case 3: change.Put(ref, value, Change::Ttl::kAt, expire_ms); break;
+      case 4: change.Delete(ref); break;
+      case 5: change.RemoveExpired(ref); break;
+      case 6: case 7: change.Increment(ref, crdt::Number::Integer(static_cast<int64_t>(random.Below(9)) - 4)); break;
+      case 8: change.Increment(ref, crdt::Number::Real(0.25L)); break;
+      case 9: change.SetExpiry(ref, random.Percent(30) ? crdt::kNever : expire_ms); break;
+      case 10: {
+        const crdt::KeyState state = node.keys.State(ref);
+        std::vector<clock::Dot> seen;
+        for (const crdt::Version& v : state.versions) {
+          if (random.Percent(60)) seen.push_back(v.dot);
+        }
+        if (random.Percent(50)) {
+          change.Resolve(ref, value, random.Percent(20), seen, crdt::ClearsOf(state));
+        } else if (!state.live()) {
+          for (const crdt::ExpiryVersion& x : state.expiries) seen.push_back(x.dot);
+          change.Clean(ref, seen);
+        }
+        break;
+      }
+      default:
+        if (random.Percent(15)) change.Flush(random.Percent(50) ? crdt::kAllDatabases : db % 2);
+    }
+  }
+}
+
+// Rows as a store would hold them.
+using Rows = std::map<Key, crdt::KeyState>;
+void TakeRows(Keyspace& keys, Rows& rows, size_t slice) {
+  while (keys.VisitDirty(slice, [&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+    if (state.empty()) {
+      rows.erase({db, std::string(key)});
+    } else {
+      rows[{db, std::string(key)}] = state;
+    }
+  })) {
+  }
+}
+
+TEST(Keyspace, AgainstPlainStates) {
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    SCOPED_TRACE(seed);
+    base::Random random(seed);
+    clock::OriginTable origins;
+    conflict::PolicyTable policies;
+    if (random.Percent(70)) {
+      policies.Set("s:*", *conflict::Policy::ParseText("siblings"));
+      policies.Set("d:*", *conflict::Policy::ParseText("lww DELETES"));
+      policies.Set("p:*", *conflict::Policy::ParseText("priority n1 n0"));
+    }
+    std::vector<std::unique_ptr<Node>> nodes;
+    for (int i = 0; i < 3; ++i) {
+      nodes.push_back(std::make_unique<Node>(origins, policies, origins.Intern({"n" + std::to_string(i), 1})));
+    }
+    Rows rows;
+    int64_t time_ms = 1000;
+    for (auto& node : nodes) node->keys.SetTime(time_ms);
+    for (int step = 0; step < 250; ++step) {
+      Node& node = *nodes[random.Below(3)];
+      if (random.Percent(60)) {
+        RandomChange(node, random);
+      } else {
+        for (uint64_t n = random.Below(6); n > 0; --n) node.Deliver(*nodes[random.Below(3)]);
+      }
+      if (random.Percent(20)) {
+        time_ms += static_cast<int64_t>(random.Below(60));
+        for (auto& other : nodes) other->keys.SetTime(time_ms);
+      }
+      if (random.Percent(10)) {
+        TakeRows(nodes[0]->keys, rows, 1 + random.Below(5));
+        ASSERT_EQ(nodes[0]->keys.dirty_count(), 0U);
+        ASSERT_EQ(rows, nodes[0]->model);
+      }
+      if (random.Percent(20)) node.Check();
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+    // All of it everywhere: equal states.
+    for (bool progress = true; progress;) {
+      progress = false;
+      for (auto& to : nodes) {
+        for (auto& from : nodes) progress |= to != from && to->Deliver(*from);
+      }
+    }
+    for (auto& node : nodes) {
+      node->Check();
+      if (::testing::Test::HasFatalFailure()) return;
+      // (Who cleared a counter's entry last may differ: nobody sees it.)
+      auto canonical = [&](const Node& of) {
+        std::map<Key, std::string> out;
+        for (const auto& [key, state] : of.model) out[key] = crdt::Canonical(state, origins, true);
+        return out;
+      };
+      ASSERT_EQ(canonical(*node), canonical(*nodes[0]));
+      ASSERT_EQ(node->keys.Digest(), nodes[0]->keys.Digest());
+    }
+    // Rows give the same keyspace back.
+    TakeRows(nodes[0]->keys, rows, 7);
+    ASSERT_EQ(rows, nodes[0]->model);
+    Keyspace loaded(origins, policies, base::SipKey{77, 1});
+    for (const auto& [key, state] : rows) loaded.Load(key.first, key.second, state);
+    loaded.SetTime(time_ms);
+    ASSERT_EQ(loaded.Digest(), nodes[0]->keys.Digest());
+    ASSERT_EQ(loaded.dirty_count(), 0U);
+    ASSERT_EQ(loaded.residue_keys(), nodes[0]->keys.residue_keys());
+    ASSERT_EQ(loaded.open_conflicts(), nodes[0]->keys.open_conflicts());
+    ASSERT_EQ(loaded.EarliestExpiry(), nodes[0]->keys.EarliestExpiry());
+    for (uint8_t db = 0; db <= crdt::kDatabases; ++db) ASSERT_EQ(loaded.Size(db), nodes[0]->keys.Size(db));
+    // A second pass has nothing to do.
+    size_t again = 0;
+    while (nodes[0]->keys.VisitDirty(9, [&](uint8_t, std::string_view, const crdt::KeyState&) { ++again; })) {
+    }
+    ASSERT_EQ(again, 0U);
+  }
+}
+
+// Memory is counted back to nothing.
+TEST(Keyspace, MemoryOfWhatIsGoneIsNotCounted) {
+  clock::OriginTable origins;
+  const clock::OriginIndex self = origins.Intern({"n", 1});
+  conflict::PolicyTable policies;
+  Node node(origins, policies, self);
+  base::Random random(4);
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 3000; ++i) RandomChange(node, random);
+    EXPECT_GT(node.keys.memory_bytes(), 0U);
+    Change change(node, node.keys);
+    std::vector<Key> all;
+    for (const auto& [key, state] : node.model) all.push_back(key);
+    for (const Key& key : all) {
+      const KeyRef ref = node.keys.Ref(key.first, key.second);
+      change.Delete(ref);
+      node.keys.PurgeCounter(ref, self);
+    }
+    EXPECT_EQ(node.keys.memory_bytes(), 0U);
+    std::vector<Key> left;
+    node.keys.ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState&) { left.emplace_back(db, key); });
+    EXPECT_TRUE(left.empty());
+    node.model.clear();
+  }
+}
+
+TEST(Keyspace, FlushLeavesWhatItHasNotSeen) {
+  clock::OriginTable origins;
+  conflict::PolicyTable policies;
+  Node a(origins, policies, origins.Intern({"a", 1}));
+  Node b(origins, policies, origins.Intern({"b", 1}));
+  auto put = [](Node& node, uint8_t db, std::string_view key, std::string_view value) {
+    Change(node, node.keys).Put(node.keys.Ref(db, key), value, Change::Ttl::kNone);
+  };
+  put(a, 0, "seen", "1");
+  put(a, 1, "other db", "1");
+  put(a, crdt::kReservedDatabase, "member/a", "1");
+  while (b.Deliver(a)) {
+  }
+  put(a, 0, "unseen", "1");
+  put(a, 0, "seen", "2");
+  Change(b, b.keys).Flush(0);
+  while (a.Deliver(b) || b.Deliver(a)) {
+  }
+  for (Node* node : {&a, &b}) {
+    node->Check();
+    EXPECT_EQ(node->keys.Size(0), 2U) << "writes that it had not seen";
+    EXPECT_EQ(node->keys.Size(1), 1U);
+    EXPECT_EQ(node->keys.Size(crdt::kReservedDatabase), 1U);
+  }
+  Change(b, b.keys).Flush(crdt::kAllDatabases);
+  EXPECT_EQ(b.keys.Size(0) + b.keys.Size(1), 0U);
+  EXPECT_EQ(b.keys.Size(crdt::kReservedDatabase), 1U) << "never the reserved one";
+}
+
+TEST(Keyspace, ReplayFilterPassesKeysOver) {
+  clock::OriginTable origins;
+  conflict::PolicyTable policies;
+  Node a(origins, policies, origins.Intern({"a", 1}));
+  Keyspace replayed(origins, policies, base::SipKey{3, 3});
+  Change(a, a.keys).Put(a.keys.Ref(0, "x"), "1", Change::Ttl::kNone);
+  Change(a, a.keys).Put(a.keys.Ref(0, "y"), "1", Change::Ttl::kNone);
+  replayed.SetReplayFilter([](uint8_t, std::string_view key) { return key == "x"; });
+  auto replay = [&](const OwnedChange& change) {
+    uint32_t index = 0;
+    for (const OwnedEffect& effect : change.effects) {
+      replayed.Apply(effect.View(), crdt::Seen(change.deps, change.origin, {change.sequence, index++}), change.hlc,
+                     Cause::kLoaded);
+    }
+  };
+  for (const OwnedChange& change : a.written) replay(change);
+  EXPECT_FALSE(replayed.Exists(replayed.Ref(0, "x")));
+  EXPECT_TRUE(replayed.Exists(replayed.Ref(0, "y")));
+  replayed.Load(0, "x", a.keys.State(a.keys.Ref(0, "x")));
+  Change(a, a.keys).Flush(0);
+  replay(a.written.back());
+  EXPECT_TRUE(replayed.Exists(replayed.Ref(0, "x"))) << "its row reflects the flush or what came after";
+  EXPECT_FALSE(replayed.Exists(replayed.Ref(0, "y")));
+}
+
+// ---- Change
+
+class ChangeTest : public ::testing::Test {
+ protected:
+  ChangeTest() { node.keys.SetTime(1000); }
+  KeyRef Ref(std::string_view key) { return node.keys.Ref(0, key); }
+  void Put(std::string_view key, std::string_view value, Change::Ttl ttl = Change::Ttl::kNone, int64_t at = crdt::kNever) {
+    Change(node, node.keys).Put(Ref(key), value, ttl, at);
+  }
+  crdt::KeyState State(std::string_view key) { return node.keys.State(Ref(key)); }
+
+  clock::OriginTable origins;
+  conflict::PolicyTable policies;
+  Node node{origins, policies, origins.Intern({"n", 1})};
+};
+
+TEST_F(ChangeTest, PutKeepsOrDropsTheExpiry) {
+  Put("k", "v", Change::Ttl::kAt, 5000);
+  EXPECT_EQ(node.keys.Read(Ref("k")).expire_ms, 5000);
+  Put("k", "w", Change::Ttl::kKeep);
+  EXPECT_EQ(node.keys.Read(Ref("k")).expire_ms, 5000);
+  EXPECT_EQ(node.keys.Read(Ref("k")).value, "w");
+  Put("k", "x");
+  EXPECT_EQ(node.keys.Read(Ref("k")).expire_ms, crdt::kNever);
+  EXPECT_TRUE(State("k").expiries.empty());
+  // Of a hidden key nothing is kept.
+  Put("k", "v", Change::Ttl::kAt, 5000);
+  node.keys.SetTime(6000);
+  Put("k", "new", Change::Ttl::kKeep);
+  EXPECT_EQ(node.keys.Read(Ref("k")).expire_ms, crdt::kNever);
+  EXPECT_EQ(node.keys.Read(Ref("k")).value, "new");
+  node.Check();
+}
+
+TEST_F(ChangeTest, DeleteByPolicy) {
+  policies.Set("s:*", *conflict::Policy::ParseText("siblings"));
+  for (const char* key : {"k", "s:k"}) {
+    Put(key, "v");
+    Change(node, node.keys).Delete(Ref(key));
+    EXPECT_FALSE(node.keys.Exists(Ref(key)));
+  }
+  EXPECT_TRUE(State("k").empty());
+  ASSERT_EQ(State("s:k").versions.size(), 1U) << "the version \"absent\"";
+  EXPECT_TRUE(State("s:k").versions[0].absent);
+  EXPECT_EQ(node.keys.Size(0), 0U);
+  EXPECT_EQ(node.keys.residue_keys().size(), 1U);
+  // What it replaced is in nobody's way.
+  Put("s:k", "again");
+  EXPECT_EQ(State("s:k").versions.size(), 1U);
+  EXPECT_TRUE(node.keys.residue_keys().empty());
+  node.Check();
+}
+
+TEST_F(ChangeTest, IncrementThatCreatesWipesWhatIsHidden) {
+  Put("n", "5", Change::Ttl::kAt, 1500);
+  node.keys.SetTime(2000);
+  EXPECT_FALSE(node.keys.Exists(Ref("n")));
+  EXPECT_TRUE(Change(node, node.keys).Increment(Ref("n"), crdt::Number::Integer(3)));
+  const Shown shown = node.keys.Read(Ref("n"));
+  EXPECT_TRUE(shown.is_integer);
+  EXPECT_EQ(shown.integer, 3);
+  EXPECT_EQ(shown.expire_ms, crdt::kNever);
+  EXPECT_TRUE(State("n").expiries.empty());
+  EXPECT_TRUE(State("n").versions.empty());
+  node.Check();
+}
+
+TEST_F(ChangeTest, IncrementOfAValueStandsOnTop) {
+  Put("n", "5", Change::Ttl::kAt, 9000);
+  EXPECT_TRUE(Change(node, node.keys).Increment(Ref("n"), crdt::Number::Integer(3)));
+  EXPECT_EQ(node.keys.Read(Ref("n")).integer, 8);
+  EXPECT_EQ(node.keys.Read(Ref("n")).expire_ms, 9000);
+  Put("n", "1");
+  EXPECT_EQ(node.keys.Read(Ref("n")).Text(nullptr), "1");
+  EXPECT_FALSE(State("n").has_live_counter());
+  node.Check();
+}
+
+TEST_F(ChangeTest, IncrementThatCannotBeWritesNothing) {
+  const crdt::Number large = crdt::Number::Integer(crdt::kIntegerPartMax);
+  EXPECT_TRUE(Change(node, node.keys).Increment(Ref("n"), large));
+  const size_t written = node.written.size();
+  {
+    Change change(node, node.keys);
+    EXPECT_FALSE(change.Increment(Ref("n"), large));
+    EXPECT_FALSE(change.wrote());
+  }
+  EXPECT_EQ(node.written.size(), written);
+  EXPECT_EQ(node.abandoned, 1);
+  EXPECT_TRUE(Change(node, node.keys).Increment(Ref("n"), crdt::Number::Integer(-1)));
+  node.Check();
+}
+
+TEST_F(ChangeTest, RemoveExpiredLeavesTheExpiry) {
+  Put("k", "v", Change::Ttl::kAt, 1500);
+  node.keys.SetTime(2000);
+  EXPECT_EQ(node.keys.LatestHidden(), 1500);
+  Change(node, node.keys).RemoveExpired(Ref("k"));
+  EXPECT_EQ(State("k").expiries.size(), 1U);
+  EXPECT_FALSE(State("k").live());
+  EXPECT_EQ(node.keys.LatestHidden(), -1);
+  EXPECT_EQ(node.keys.residue_keys().size(), 1U);
+  std::vector<clock::Dot> seen = {State("k").expiries[0].dot};
+  Change(node, node.keys).Clean(Ref("k"), seen);
+  EXPECT_TRUE(State("k").empty());
+  EXPECT_EQ(node.keys.memory_bytes(), 0U);
+  node.Check();
+}
+
+TEST_F(ChangeTest, ExpireAndPersist) {
+  Put("k", "v");
+  Change(node, node.keys).SetExpiry(Ref("k"), 3000);
+  EXPECT_EQ(node.keys.Read(Ref("k")).expire_ms, 3000);
+  Change(node, node.keys).SetExpiry(Ref("k"), crdt::kNever);
+  EXPECT_EQ(node.keys.Read(Ref("k")).expire_ms, crdt::kNever);
+  EXPECT_TRUE(Change(node, node.keys).Increment(Ref("n"), crdt::Number::Integer(1)));
+  Change(node, node.keys).SetExpiry(Ref("n"), 3000);
+  node.keys.SetTime(3000);
+  EXPECT_TRUE(node.keys.Exists(Ref("n"))) << "the instant itself is not past";
+  node.keys.SetTime(3001);
+  EXPECT_FALSE(node.keys.Exists(Ref("n")));
+  node.Check();
+}
+
+TEST_F(ChangeTest, ResolveReplacesWhatItNames) {
+  Node other(origins, policies, origins.Intern({"o", 1}));
+  policies.Set("*", *conflict::Policy::ParseText("siblings"));
+  Put("k", "mine");
+  Change(other, other.keys).Put(other.keys.Ref(0, "k"), "yours", Change::Ttl::kNone);
+  ASSERT_TRUE(node.Deliver(other));
+  EXPECT_EQ(node.keys.Read(Ref("k")).kind, Shown::Kind::kConflict);
+  EXPECT_EQ(node.keys.open_conflicts().size(), 1U);
+  std::vector<clock::Dot> seen;
+  for (const crdt::Version& v : State("k").versions) seen.push_back(v.dot);
+  // One more comes in before the resolution.
+  Change(other, other.keys).Put(other.keys.Ref(0, "k"), "later", Change::Ttl::kNone);
+  ASSERT_TRUE(node.Deliver(other));
+  Change(node, node.keys).Resolve(Ref("k"), "both", false, seen, {});
+  EXPECT_EQ(State("k").versions.size(), 2U) << "what the token does not name stays";
+  seen.clear();
+  for (const crdt::Version& v : State("k").versions) seen.push_back(v.dot);
+  Change(node, node.keys).Resolve(Ref("k"), "all", false, seen, {});
+  EXPECT_EQ(node.keys.Read(Ref("k")).value, "all");
+  EXPECT_TRUE(node.keys.open_conflicts().empty());
+  node.Check();
+}
+
+TEST_F(ChangeTest, OneChangeManyEffects) {
+  {
+    Change change(node, node.keys);
+    EXPECT_FALSE(change.wrote());
+    change.Put(Ref("a"), "1", Change::Ttl::kNone);
+    change.Put(Ref("a"), "2", Change::Ttl::kNone);
+    change.Increment(Ref("n"), crdt::Number::Integer(1));
+    change.Increment(Ref("n"), crdt::Number::Integer(1));
+    change.Delete(Ref("a"));
+    change.Put(Ref("a"), "3", Change::Ttl::kAt, 5000);
+    EXPECT_TRUE(change.wrote());
+  }
+  EXPECT_EQ(node.written.size(), 1U);
+  EXPECT_EQ(node.keys.Read(Ref("a")).value, "3");
+  EXPECT_EQ(node.keys.Read(Ref("n")).integer, 2);
+  EXPECT_EQ(State("a").versions.size(), 1U);
+  node.Check();
+}
+
+// A flush of many counters is several changes, and it clears every one.
+TEST_F(ChangeTest, FlushOfManyCounters) {
+  for (int i = 0; i < 25'000; ++i) {
+    Change(node, node.keys).Increment(Ref("n" + std::to_string(i)), crdt::Number::Integer(1));
+  }
+  const size_t written = node.written.size();
+  Change(node, node.keys).Flush(0);
+  EXPECT_GE(node.written.size() - written, 3U);
+  EXPECT_EQ(node.keys.Size(0), 0U);
+  EXPECT_EQ(node.keys.residue_keys().size(), 25'000U);
+}
+
+}  // namespace
+}  // namespace polyarch::keyspace
