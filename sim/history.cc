@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "sim/marks.h"
 
 namespace polyarch::sim {
 
@@ -104,6 +105,13 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
     uint32_t index = 0;
     while (reader.NextEffect(effect, index)) {
       facts.empty = false;
+      if (effect.kind == crdt::EffectKind::kClean) SOMETIMES(kCleaned);
+      if (effect.kind == crdt::EffectKind::kWipe && (effect.flags & crdt::kKeepExpiry) != 0) {
+        SOMETIMES(kExpired);
+      }
+      if (effect.db == crdt::kReservedDatabase && effect.key.substr(0, 6) == "ended/") {
+        SOMETIMES(kEndedOrigin);
+      }
       OracleEffect e{.kind = effect.kind, .flags = effect.flags, .db = effect.db, .increment = effect.increment};
       e.key = effect.key;
       e.value = effect.value;

@@ -56,6 +56,7 @@ engine::Clocks Node::Clocks() const { return {WallMs(), world_.now_us()}; }
 
 void Node::Start() {
   CHECK(!process_);
+  faulty_ = false;
   ++boots_;
   ++serial_;
   process_ = std::make_unique<Process>();
@@ -83,6 +84,7 @@ void Node::Start() {
   wall_ms_max_ = std::max(wall_ms_max_, WallMs());
   world_.Log([&] { return "start " + label_ + " with " + world_.history().Text(durable_); });
   base::Status status = p.engine->Start(Clocks());
+  ThrowNoted();
   if (!status.ok()) throw Violation(label_ + " does not start: " + status.ToString());
   CheckStarted();
   AfterTick();
@@ -115,6 +117,7 @@ void Node::End(EndOfProcess how) {
   checkpoint_started_ = false;
   if (!disk_.store->unflushed.empty()) SOMETIMES(kStoreSuffix);
   world_.network().Leave(p.network_id, world_.draw().Percent(30));
+  const Vector before = p.applied;
   process_.reset();
   ++serial_;
   frame_.reset();
@@ -127,6 +130,7 @@ void Node::End(EndOfProcess how) {
   }
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  if (!Includes(durable_, before)) SOMETIMES(kLostUnacknowledged);
   // What was torn meets again, or never did; the rest is in the ledger, or noted again by the replay
   // (under the policies of then, as of the end of a frame: with changing ones it may come out otherwise).
   if (world_.policies_change()) met_.clear();
@@ -163,6 +167,7 @@ bool Node::paused() const { return world_.now_us() < paused_until_us_; }
 void Node::FailSyncs() {
   if (!up()) return;
   SOMETIMES(kSyncFailed);
+  faulty_ = true;
   process_->log->FailSyncs();
   Wake(world_.now_us());
 }
@@ -170,6 +175,7 @@ void Node::FailSyncs() {
 void Node::FailFlushes() {
   if (!up()) return;
   SOMETIMES(kFlushFailed);
+  faulty_ = true;
   process_->store->FailFlushes();
 }
 
@@ -224,6 +230,7 @@ void Node::Tick() {
     }
   }
   p.engine->EndTick();
+  ThrowNoted();
   if (p.frames_in_tick > 1) SOMETIMES(kManyFramesInTick);
   if (!p.engine->status().ok()) {
     world_.Log([&] { return label_ + " fails: " + p.engine->status().ToString(); });
@@ -342,6 +349,7 @@ void Node::Run(Op op) {
   const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
   resp::Buffer out;
   const engine::Outcome outcome = p.engine->Execute(client, args, out, *this);
+  ThrowNoted();
   if (outcome == engine::Outcome::kSuspended) {
     if (!out.empty()) throw Violation("a suspended command has answered");
     checkpoint_started_ = true;
@@ -435,8 +443,9 @@ void Node::Resume(uint64_t client_id) {
 
 void Node::Report(int severity, const std::string& line) {
   ++reports_[static_cast<size_t>(std::clamp(severity, 0, 2))];
+  const std::string bad = world_.Reported(*this, severity, line);
+  if (!bad.empty() && noted_.empty()) noted_ = bad;
   world_.Log([&] { return label_ + " reports (" + std::to_string(severity) + "): " + line; });
-  world_.Reported(*this, severity, line);
 }
 
 void Node::ForEachClient(const std::function<void(command::Client&)>& visit) {
@@ -485,14 +494,26 @@ OracleState Node::StateOf(const crdt::KeyState& state) {
 void Node::FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) {
   dictionary_ = &dictionary;
   deps_ = deps;
-  HandleFrame();
+  try {
+    HandleFrame();
+  } catch (const Violation& violation) {
+    if (noted_.empty()) noted_ = violation.what();
+  }
 }
 
 void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) {
   frame_ = frame;
   frame_bytes_ = bytes;
   frame_own_ = own;
-  HandleFrame();
+  try {
+    HandleFrame();
+  } catch (const Violation& violation) {
+    if (noted_.empty()) noted_ = violation.what();
+  }
+}
+
+void Node::ThrowNoted() {
+  if (!noted_.empty()) throw Violation(noted_);
 }
 
 void Node::HandleFrame() {
@@ -551,7 +572,6 @@ void Node::NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, b
   ++p.frames_in_tick;
   last_append_us_ = world_.now_us();
   if (!facts.empty) last_nonempty_us_ = world_.now_us();
-  if (!own) world_.FrameArrived(*this, origin);
 }
 
 void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {

@@ -99,12 +99,15 @@ class Node final : public engine::Host,
   // From now on the log's syncs fail, or the store's flushes.
   void FailSyncs();
   void FailFlushes();
+  bool faulty() const { return faulty_; }
 
   // ---- clocks
   int64_t WallMs() const;
   void SetOffset(int64_t offset_us) { offset_us_ = offset_us; }
   int64_t offset_us() const { return offset_us_; }
   void SetDrift(int64_t ppm);
+  // A copy of a disk goes on from the stamps that its original had issued.
+  void SetWallMax(const Node& original) { wall_ms_max_ = original.wall_ms_max_; }
 
   // ---- clients
   // Runs at the next tick, if the process lives until then.
@@ -217,6 +220,8 @@ class Node final : public engine::Host,
   void NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own);
   void CheckStarted();
   void HandleFrame();
+  // Throws what was noted within a call of the engine: nothing is thrown through it.
+  void ThrowNoted();
 
   World& world_;
   Options options_;
@@ -232,6 +237,7 @@ class Node final : public engine::Host,
   int64_t wall_ms_max_ = 0;
   Vector durable_;
   bool lost_data_ = false;
+  bool faulty_ = false;
   bool checkpoint_started_ = false;
   int64_t last_append_us_ = 0;
   int64_t last_nonempty_us_ = 0;
@@ -244,6 +250,7 @@ class Node final : public engine::Host,
   bool frame_own_ = false;
   const wire::Dictionary* dictionary_ = nullptr;
   clock::VersionVector deps_;
+  std::string noted_;  // the first violation found within a call of the engine
 };
 
 }  // namespace polyarch::sim

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace polyarch::sim {
 
@@ -225,6 +226,16 @@ OracleState Oracle::StateOf(const Key& key, const Vector& seen) const {
   std::sort(state.counters.begin(), state.counters.end(),
             [](const auto& a, const auto& b) { return a.origin < b.origin; });
   return state;
+}
+
+size_t Oracle::CountIncrementOrigins(const Key& key, const Vector& seen) const {
+  std::set<uint32_t> origins;
+  auto it = index_.find(key);
+  if (it == index_.end()) return 0;
+  for (const Item& item : histories_[it->second].items) {
+    if (item.part == Part::kIncrement && item.sequence <= At(seen, item.origin)) origins.insert(item.origin);
+  }
+  return origins.size();
 }
 
 std::vector<OracleState::Version> Oracle::VersionsOf(const Key& key, const Vector& seen) const {

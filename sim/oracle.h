@@ -106,6 +106,8 @@ class Oracle {
   OracleState StateOf(const Key& key, const Vector& seen) const;
   // The versions only (`before` this dot's own change, if it is covered).
   std::vector<OracleState::Version> VersionsOf(const Key& key, const Vector& seen) const;
+  // How many origins have ever incremented it, cleared or not.
+  size_t CountIncrementOrigins(const Key& key, const Vector& seen) const;
   const std::map<Key, size_t>& keys() const { return index_; }
   size_t size() const { return changes_; }
 

@@ -330,7 +330,9 @@ class Story {
       options.leader = node.options().leader;
       Place(options);
       Node& clone = world_.AddNode(options, std::move(disk));
+      clone.SetWallMax(node);
       clone.SetLostData();
+      world_.SetClones();
       node.SetLostData();
       named_[words.at(3)] = &clone;
       clone.Start();

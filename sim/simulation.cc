@@ -196,10 +196,11 @@ void Simulation::DrawFaults() {
       break;
     case Profile::kConflicts: force(Fault::kPartition, 25); break;
     case Profile::kOneWriter:
-      for (Fault f : {Fault::kWipe, Fault::kBackup, Fault::kRestore, Fault::kClone}) force(f, 0);
-      if (limits_.durability != engine::Durability::kAlways) force(Fault::kPower, 0);
-      if (limits_.durability != engine::Durability::kAlways) force(Fault::kFailSync, 0);
-      if (limits_.durability != engine::Durability::kAlways) force(Fault::kFailFlush, 0);
+      // What a power cut takes from its author but not from a peer counts as another's.
+      for (Fault f : {Fault::kWipe, Fault::kBackup, Fault::kRestore, Fault::kClone, Fault::kPower,
+                      Fault::kFailSync, Fault::kFailFlush}) {
+        force(f, 0);
+      }
       break;
     case Profile::kPower: force(Fault::kPower, 20); break;
     case Profile::kCounters:
@@ -416,7 +417,10 @@ void Simulation::Inject() {
       break;
     }
     case Fault::kClone: {
-      if (nodes.size() >= kNodesMax || !node->may_write()) break;
+      // The anchor stays where all know it, so that originals and copies can meet there.
+      if (nodes.size() >= kNodesMax || !node->may_write() || node->options().leader == nodes[anchor_]->options().leader) {
+        break;
+      }
       SOMETIMES(kCloned);
       std::vector<const Disk*> disks = {&node->disk()};
       for (const auto& [place, disk] : backups_) {
@@ -426,7 +430,9 @@ void Simulation::Inject() {
       disk.store->Crash(d.random());
       Node& clone = world_.AddNode(NodeOptions(next_place_++, node->options().leader), std::move(disk));
       clone.SetOffset(node->offset_us());
+      clone.SetWallMax(*node);
       clone.SetLostData();
+      world_.SetClones();
       node->SetLostData();
       world_.Log([&] { return "clone of " + node->name() + " as " + clone.name(); });
       clone.Start();
@@ -500,6 +506,7 @@ void Simulation::Liveness() {
     node->SetDrift(0);
     node->mutable_options().timer_us = 50 * kMs;
     node->mutable_options().sync_max_us = 5 * kMs;
+    if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     node->Continue();
     if (!node->up()) node->Start();
   }

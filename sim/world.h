@@ -81,14 +81,16 @@ class World {
   void TickDone(Node& node);
   void Executed(Node& node, Op& op);
   void Released(Node& node, Op& op);
-  void Reported(Node& node, int severity, const std::string& line);
-  void FrameArrived(Node& node, uint32_t origin);
+  // What is wrong with it, if it tells of a broken promise.
+  std::string Reported(Node& node, int severity, const std::string& line);
   void CheckNode(Node& node) { checkers_.CheckNode(node); }
   const OracleState::Version* Winner(Node& node,
                                      const Key& key,
                                      const std::vector<OracleState::Version>& versions) {
     return checkers_.Winner(node, key, versions);
   }
+  // Copies of disks run: only then may a node find its name taken.
+  void SetClones() { clones_ = true; }
   bool policies_change() const { return policies_change_; }
   void SetPoliciesChange(bool change) { policies_change_ = change; }
   // How often a node is checked after a tick, one in so many.
@@ -112,6 +114,7 @@ class World {
   Checkers checkers_;
   uint64_t next_op_ = 1;
   bool policies_change_ = true;
+  bool clones_ = false;
   uint64_t check_every_ = 64;
 };
 

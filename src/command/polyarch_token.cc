@@ -38,7 +38,7 @@ crdt::At ReadAt(base::Reader& in) {
   crdt::At at;
   at.sequence = in.Varint();
   uint64_t index = in.Varint();
-  if (index > UINT32_MAX) in.Fail();
+  if (index > UINT32_MAX || at.sequence >> 48 != 0) in.Fail();
   at.index = static_cast<uint32_t>(index);
   return at;
 }
@@ -126,7 +126,7 @@ base::Result<Token> DecodeToken(std::string_view text, uint8_t db, std::string_v
     Token::Version v;
     v.origin = ReadOrigin(in);
     v.sequence = in.Varint();
-    if (v.sequence == 0) in.Fail();
+    if (v.sequence == 0 || v.sequence >> 48 != 0) in.Fail();
     token.versions.push_back(std::move(v));
   }
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {

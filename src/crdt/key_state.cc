@@ -162,7 +162,7 @@ At ReadAt(base::Reader& in) {
   At at;
   at.sequence = in.Varint();
   uint64_t index = in.Varint();
-  if (index > UINT32_MAX) in.Fail();
+  if (index > UINT32_MAX || at.sequence >> 48 != 0) in.Fail();
   at.index = static_cast<uint32_t>(index);
   return at;
 }
@@ -302,8 +302,7 @@ KeyState Merge(const KeyState& a,
   return merged;
 }
 
-Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool* saturated) {
-  if (saturated != nullptr) *saturated = false;
+Number CounterSum(const KeyState& state, const clock::OriginTable& origins) {
   __int128 integer = 0;  // totals are far from 127 bits: thousands of them fit
   bool any_real = false;
   for (const CounterEntry& e : state.counters) {
@@ -325,10 +324,7 @@ Number CounterSum(const KeyState& state, const clock::OriginTable& origins, bool
       sum = Finite(sum + Finite(e->total.real - e->cleared_total.real));
     return {true, integer, sum};
   }
-  constexpr __int128 kLow = std::numeric_limits<int64_t>::min();
-  constexpr __int128 kHigh = std::numeric_limits<int64_t>::max();
-  if (saturated != nullptr) *saturated = integer < kLow || integer > kHigh;
-  return Number::Integer(std::clamp(integer, kLow, kHigh));
+  return Number::Integer(integer);
 }
 
 void Encode(const KeyState& state, std::string& out) {

@@ -96,11 +96,9 @@ KeyState Merge(const KeyState& a,
                const KeyState& b,
                const clock::VersionVector& vb);
 
-// The sum of the live counters in canonical order; saturates to 64 bits when all are integers
-// (`saturated` is set then).
-Number CounterSum(const KeyState& state,
-                  const clock::OriginTable& origins,
-                  bool* saturated = nullptr);
+// The sum of the live counters in canonical order. It may leave 64 bits: what is shown is the base
+// with it, and saturates only then.
+Number CounterSum(const KeyState& state, const clock::OriginTable& origins);
 
 // Row format 1, with this node's origin indices. Decode fails on malformed bytes.
 void Encode(const KeyState& state, std::string& out);

@@ -124,6 +124,7 @@ bool Engine::MustHold(const command::Row& row, command::Arguments arguments, boo
   if (PLANTED(kForgetWait)) return false;
   const log::Position durable = log_.durable();
   if (any_written_at_ <= durable) return false;
+  if (flushed_at_ > durable) return true;  // a flush counts as every key
   if ((row.flags & command::kWholeKeyspace) != 0) return true;
   std::vector<size_t> indices;
   command::KeyIndices(row, arguments, indices);
@@ -189,6 +190,7 @@ keyspace::ChangeSink::Stamp Engine::Open() {
 void Engine::Add(const crdt::Effect& effect) {
   wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary);
   ++change_effects_;
+  if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end() + 1;
 }
 
 void Engine::Close() {
@@ -261,6 +263,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
   for (; reader.NextChange(stamp); ++sequence) {
     while (reader.NextEffect(effect, index)) {
       ++effects;
+      if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end();
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
     }
   }

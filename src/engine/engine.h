@@ -292,6 +292,7 @@ class Engine final : public command::ClusterHost,
   static constexpr size_t kFilterSize = 8192;
   std::vector<log::Position> written_at_;
   log::Position any_written_at_ = 0;
+  log::Position flushed_at_ = 0;
 
   // Duties.
   int64_t next_duty_us_ = 0;

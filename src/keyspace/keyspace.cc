@@ -83,15 +83,13 @@ Shown Keyspace::ShowState(std::string_view key, uint8_t db, const crdt::KeyState
     if (!number) return shown;  // the increments stay hidden until the next SET clears them
     base = *number;
   }
-  bool saturated = false;
-  crdt::Number sum = crdt::CounterSum(state, origins_, &saturated);
+  crdt::Number sum = crdt::CounterSum(state, origins_);
   // Beyond what a number holds the base does not matter any more.
   crdt::Number total = crdt::Add(base, sum).value_or(sum);
   if (!total.is_real && !total.FitsInt64()) {
-    saturated = true;
+    ++stats_.saturated;
     total = crdt::Number::Integer(total.integer > 0 ? INT64_MAX : INT64_MIN);
   }
-  if (saturated) ++stats_.saturated;
   shown.value = {};
   if (!total.is_real) {
     shown.is_integer = true;

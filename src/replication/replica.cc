@@ -18,7 +18,7 @@ constexpr int64_t kAnnounceUs = 10'000;
 constexpr int64_t kLinkTimeoutUs = 2'500'000;
 constexpr int64_t kDialBackoffFirstUs = 50'000;
 constexpr int64_t kDialBackoffMaxUs = 2'000'000;
-constexpr int64_t kClashUs = 3'000'000;     // a clash must last this long to be believed
+constexpr int64_t kPredecessorUs = 30'000'000;  // ... if the other one has our very address
 constexpr int64_t kFreshMs = 1'200;         // a process heard this recently is alive
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
@@ -144,7 +144,7 @@ int64_t Replica::DelayUs(const Link& link) const {
 void Replica::SendHello(Link& link) {
   wire::Hello hello;
   hello.cluster = cluster_id_;
-  hello.process = {options_.leader, nonce_, started_ms_, options_.advertise, incarnation_};
+  hello.process = {options_.leader, nonce_, started_ms_, options_.advertise, incarnation_, rival_};
   hello.joining = joining_;
   hello.join_nonce = join_nonce_;
   hello.heard = link.greeted ? link.peer.nonce : 0;
@@ -311,11 +311,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   const bool first = !link.greeted;
   link.greeted = true;
   if (link.peer.incarnation != hello.process.incarnation) routes_changed_ = true;
-  link.peer = {hello.process.leader,
-               hello.process.nonce,
-               hello.process.started_ms,
-               hello.process.address,
-               hello.process.incarnation};
+  link.peer = hello.process;
   link.joining = hello.joining;
   if (!link.dialed.empty()) dialing_[link.dialed].backoff_us = 0;
   if (cluster_id_ == 0 && hello.cluster != 0) {
@@ -326,6 +322,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     host_.JoinRequested(hello.process.leader, hello.join_nonce, hello.process.address);
   }
   if (hello.heard != nonce_) SendHello(link);
+  CheckClash();
   if (first) {
     Announce(link, true);
     routes_changed_ = true;
@@ -410,8 +407,7 @@ void Replica::Announce(Link& link, bool full) {
     for (const auto& [id, other] : links_) {
       if (!other.greeted || id == link.id) continue;
       const Process& p = other.peer;
-      have.heard.push_back({{p.leader, p.nonce, p.started_ms, p.address, p.incarnation},
-                            (now_us_ - other.heard_us) / 1000});
+      have.heard.push_back({p, (now_us_ - other.heard_us) / 1000});
     }
   } else if (have.entries.empty()) {
     return;
@@ -448,43 +444,43 @@ void Replica::HandleHave(Link& link, const wire::Have& have) {
   }
   if (have.full) {
     link.reports.clear();
-    for (const wire::Heard& h : have.heard) {
-      link.reports.push_back({{h.process.leader,
-                               h.process.nonce,
-                               h.process.started_ms,
-                               h.process.address,
-                               h.process.incarnation},
-                              h.age_ms});
-    }
+    for (const wire::Heard& h : have.heard)
+      link.reports.emplace_back(h.process, h.age_ms);
     CheckClash();
   }
 }
 
 void Replica::CheckClash() {
-  // Another live process with our name: whoever started later takes another name. The evidence must
-  // be fresh and last, so that a dead process that a peer has not given up yet is not mistaken for
-  // one.
-  const Process* other = nullptr;
+  // Another live process with our name: whoever started later takes another name. That it lives is
+  // proven by its knowing our nonce: an earlier process of ours, which a peer has not given up yet or
+  // whose words are still on their way, died before our nonce was drawn.
+  const Process* rival = nullptr;
+  bool proven = false;
+  auto look = [&](const Process& p) {
+    if (p.leader != options_.leader || p.nonce == nonce_) return;
+    const bool later = std::pair(started_ms_, nonce_) > std::pair(p.started_ms, p.nonce);
+    if (p.rival == nonce_ && later) {
+      proven = true;
+      clash_address_ = p.address;
+    }
+    if (rival == nullptr ||
+        std::pair(p.started_ms, p.nonce) < std::pair(rival->started_ms, rival->nonce)) {
+      rival = &p;
+    }
+  };
   for (const auto& [id, link] : links_) {
     if (!link.greeted) continue;
-    if (link.peer.leader == options_.leader && link.peer.nonce != nonce_ &&
-        now_us_ - link.heard_us < kFreshMs * 1000) {
-      other = &link.peer;
-    }
+    look(link.peer);
     for (const auto& [process, age_ms] : link.reports) {
-      if (process.leader == options_.leader && process.nonce != nonce_ && age_ms < kFreshMs)
-        other = &process;
+      if (age_ms < kFreshMs) look(process);
     }
   }
-  if (other == nullptr) {
-    clash_since_us_ = 0;
-    return;
+  const uint64_t nonce = rival == nullptr ? 0 : rival->nonce;
+  if (nonce != rival_) {
+    rival_ = nonce;
+    for (auto& [id, link] : links_) SendHello(link);
   }
-  if (clash_since_us_ == 0) clash_since_us_ = now_us_;
-  if (now_us_ - clash_since_us_ < kClashUs) return;
-  if (std::pair(started_ms_, nonce_) < std::pair(other->started_ms, other->nonce)) return;
-  clash_since_us_ = 0;
-  host_.NameClash(other->address);
+  if (proven) host_.NameClash(clash_address_);
 }
 
 // ---- time

@@ -203,13 +203,7 @@ class Replica {
   std::string SegmentHead() const;  // the log's head provider
 
  private:
-  struct Process {
-    std::string leader;
-    uint64_t nonce = 0;
-    int64_t started_ms = 0;
-    std::string address;
-    uint64_t incarnation = 0;
-  };
+  using Process = wire::ProcessInfo;
   struct Cursor {  // a subscription that we serve
     uint64_t next = 1;
     log::Position position = 0;
@@ -341,7 +335,8 @@ class Replica {
   std::deque<std::pair<int64_t, clock::VersionVector>> samples_;  // for lag in ms
   std::map<uint64_t, int64_t>
       own_name_seen_us_;  // other incarnations of our name: since when known
-  int64_t clash_since_us_ = 0;
+  uint64_t rival_ = 0;  // the nonce of another process of our name, as far as we have heard
+  std::string clash_address_;
   int64_t next_route_us_ = 0;
   int64_t next_announce_us_ = 0;
   bool routes_changed_ = true;

@@ -26,6 +26,7 @@ class Author {
     bool solid = true;
     int64_t clock_ms = 1'700'000'000'000;
     uint64_t stamp_ms = 1'700'000'000'000;
+    std::string body;                                          // instead of simple ones, with `count`
   };
 
   // The next frame; deps are written as differences, as the format wants.
@@ -47,7 +48,7 @@ class Author {
       }
       deps_[origin] = std::max(deps_[origin], sequence);
     }
-    const std::string body = Body(shape.count, shape.value_bytes);
+    const std::string body = shape.body.empty() ? Body(shape.count, shape.value_bytes) : shape.body;
     frame.body = body;
     std::string bytes;
     wire::AppendFrame(bytes, frame, chain_);
@@ -75,6 +76,7 @@ class Author {
   const clock::Origin& origin() const { return origin_; }
   uint64_t last() const { return last_; }
   uint64_t chain() const { return chain_; }
+  size_t dictionary_size() const { return places_.size(); }
   const std::vector<std::string>& frames() const { return frames_; }
 
  private:

@@ -28,7 +28,7 @@ void PutAt(std::string& out, At at) {
 bool ReadAt(base::Reader& in, At& at) {
   at.sequence = in.Varint();
   uint64_t index = in.Varint();
-  if (index > UINT32_MAX) in.Fail();
+  if (index > UINT32_MAX || at.sequence >> 48 != 0) in.Fail();
   at.index = static_cast<uint32_t>(index);
   return in.ok();
 }

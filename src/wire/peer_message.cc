@@ -28,6 +28,7 @@ void PutProcess(std::string& out, const ProcessInfo& p) {
   base::PutVarint(out, base::ZigZag(p.started_ms));
   base::PutBytes(out, p.address);
   base::PutFixed64(out, p.incarnation);
+  base::PutFixed64(out, p.rival);
 }
 
 ProcessInfo ReadProcess(base::Reader& in) {
@@ -37,6 +38,7 @@ ProcessInfo ReadProcess(base::Reader& in) {
   p.started_ms = in.SignedVarint();
   std::string_view address = in.Bytes();
   p.incarnation = in.Fixed64();
+  p.rival = in.Fixed64();
   if (leader.empty() || leader.size() > 255 || address.size() > kTextMax) in.Fail();
   p.leader = leader;
   p.address = address;

@@ -31,6 +31,7 @@ struct ProcessInfo {
   int64_t started_ms = 0;
   std::string address;
   uint64_t incarnation = 0;  // what its first write uses, or uses already
+  uint64_t rival = 0;        // the nonce of another process of its name that it has heard of; 0: none
 };
 
 struct Hello {

@@ -216,6 +216,9 @@ TEST(Body, WhatNoWriterWrites) {
   std::string far("\x00\x00\x01k\x01\x01", 6);
   base::PutVarint(far, uint64_t{1} << 48);
   EXPECT_FALSE(valid(6, far)) << "a sequence of more than 48 bits";
+  std::string life("\x00\x00\x01k", 4);
+  base::PutVarint(life, uint64_t{1} << 48);
+  EXPECT_FALSE(valid(3, life + std::string("\x00\x00\x01\x00\x01", 5)));
   std::string overflow;
   base::PutVarint(overflow, 5);
   overflow.push_back(kChangeEnd);

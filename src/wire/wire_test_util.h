@@ -56,7 +56,7 @@ inline crdt::Number RandomNumber(base::Random& random) {
 inline OwnedEffect RandomEffect(base::Random& random, const std::vector<clock::OriginIndex>& origins) {
   OwnedEffect out;
   crdt::Effect& e = out.effect;
-  auto at = [&] { return crdt::At{RandomBits(random), static_cast<uint32_t>(RandomBits(random))}; };
+  auto at = [&] { return crdt::At{RandomBits(random) >> 16, static_cast<uint32_t>(RandomBits(random))}; };
   auto origin = [&] { return origins[random.Below(origins.size())]; };
   auto dots = [&] {
     for (uint64_t n = random.Below(5); n > 0; --n) out.seen.emplace_back(origin(), RandomBits(random) >> 16);

@@ -1,0 +1,70 @@
+// Peer messages: what decodes encodes to something that decodes to the same.
+#include "wire/peer_message.h"
+
+#include "base/check.h"
+#include "fuzz/target.h"
+
+namespace polyarch::fuzz {
+
+namespace {
+
+template <typename Message>
+void RunAs(std::string_view payload) {
+  Message m;
+  if (!wire::Decode(payload, m)) return;
+  const std::string once = wire::Encode(m);
+  Message again;
+  CHECK(wire::Decode(std::string_view(once).substr(1), again));
+  CHECK(wire::Encode(again) == once);
+}
+
+}  // namespace
+
+void Run(std::string_view bytes) {
+  if (bytes.empty()) return;
+  // Every type, whatever the first byte says.
+  const std::string_view payload = bytes.substr(1);
+  RunAs<wire::Hello>(payload);
+  RunAs<wire::Have>(payload);
+  RunAs<wire::Subscribe>(payload);
+  RunAs<wire::Credit>(payload);
+  RunAs<wire::Fork>(payload);
+  clock::Origin origin;
+  if (wire::DecodeUnsubscribe(payload, origin)) {
+    CHECK(!origin.leader.empty() && origin.leader.size() <= 255);
+    const std::string once = wire::EncodeUnsubscribe(origin);
+    clock::Origin again;
+    CHECK(wire::DecodeUnsubscribe(std::string_view(once).substr(1), again) && again == origin);
+  }
+}
+
+std::string Sample(base::Random& random) {
+  auto text = [&] {
+    std::string out(1 + random.Below(20), 'x');
+    for (char& c : out) c = static_cast<char>(random.Next());
+    return out;
+  };
+  auto process = [&] {
+    return wire::ProcessInfo{text(), random.Next(), static_cast<int64_t>(random.Next()), text(), random.Next()};
+  };
+  switch (random.Below(6)) {
+    case 0: {
+      wire::Hello m;
+      m.cluster = random.Next();
+      m.process = process();
+      return wire::Encode(m);
+    }
+    case 1: {
+      wire::Have m;
+      for (uint64_t n = random.Below(4); n > 0; --n) m.entries.push_back({{text(), random.Next()}, random.Below(1000), 5});
+      for (uint64_t n = random.Below(4); n > 0; --n) m.heard.push_back({process(), 5});
+      return wire::Encode(m);
+    }
+    case 2: return wire::Encode(wire::Subscribe{{text(), 1}, 1 + random.Below(1000), random.Next(), 5, 6});
+    case 3: return wire::EncodeUnsubscribe({text(), 1});
+    case 4: return wire::Encode(wire::Credit{{text(), 1}, random.Next(), random.Next()});
+    default: return wire::Encode(wire::Fork{{text(), 1}, random.Below(1000)});
+  }
+}
+
+}  // namespace polyarch::fuzz
