@@ -67,7 +67,7 @@ void Run(std::string_view bytes) {
   const std::string_view stream = input.Rest();
   const Outcome whole = Parse(stream, "", limits);
   CHECK(Parse(stream, cuts, limits) == whole);
-  CHECK(Parse(stream, std::string_view("\0", 1), limits) == whole);
+  if (stream.size() < 1000) CHECK(Parse(stream, std::string_view("\0", 1), limits) == whole);
 
   // Replies are foreign bytes, too, for tools.
   resp::ReplyReader reader;

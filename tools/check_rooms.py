@@ -122,7 +122,7 @@ def main():
     for room in order:
         for folder, _, names in os.walk(os.path.join(SRC, room)):
             for name in sorted(names):
-                if name.endswith((".h", ".cc")) and not name.endswith("_test.cc"):
+                if name.endswith((".h", ".cc")) and not name.endswith(("_test.cc", "_test_util.h")):
                     check_file(os.path.join(folder, name), room, order, closure(room, direct), findings)
                     count += 1
     for finding in findings:

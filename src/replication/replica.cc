@@ -419,6 +419,7 @@ void Replica::AnnounceAll() {
   for (auto& [id, link] : links_) {
     if (!link.greeted) continue;
     if (now_us_ - link.announced_us >= kHeartbeatUs) {
+      SendHello(link);  // again: the one that told of a new name may have been lost
       Announce(link, true);
     } else if (host_.Backlog(id) < options_.backlog_bytes_max) {
       Announce(link, false);
