@@ -227,7 +227,7 @@ void Simulation::DrawFaults() {
     weather.slow_max_us = d.Scale(100 * kMs, 10 * kSecond);
   }
 
-  const int64_t ops = d.Scale(40, 500);
+  const int64_t ops = d.Scale(40, 1200);
   op_every_us_ = d.Scale(2 * kMs, 100 * kMs);
   safety_us_ = std::clamp<int64_t>(ops * op_every_us_, 2 * kSecond, 40 * kSecond);
   fault_every_us_ = std::max<int64_t>(100 * kMs, safety_us_ / d.Between(3, 25));
@@ -413,6 +413,7 @@ void Simulation::Inject() {
       world_.Log([&] { return "old disk at " + target.name(); });
       if (target.up()) target.End(EndOfProcess::kKilled);
       target.ReplaceDisk(disk.Copy());
+      target.mutable_options().join = Addresses(&target);
       Restart(target, down_us);
       break;
     }
@@ -429,6 +430,8 @@ void Simulation::Inject() {
       Disk disk = d.Pick(disks)->Copy();
       disk.store->Crash(d.random());
       Node& clone = world_.AddNode(NodeOptions(next_place_++, node->options().leader), std::move(disk));
+      // A disk from before the others came knows nobody; the operator's --join does.
+      clone.mutable_options().join = Addresses(&clone);
       clone.SetOffset(node->offset_us());
       clone.SetWallMax(*node);
       clone.SetLostData();
@@ -464,7 +467,7 @@ void Simulation::Run() {
     world_.SetWriters({draw_.Pick(world_.nodes()).get()});
   }
   world_.SetPoliciesChange(workload_->profile().policy != 0);
-  world_.SetCheckEvery(static_cast<uint64_t>(draw_.Scale(20, 400)));
+  world_.SetCheckEvery(static_cast<uint64_t>(draw_.Scale(10, 200)));
   world_.on_failed = [this](Node& node) { Restart(node, draw_.Scale(10 * kMs, down_max_us_)); };
   Safety();
   Liveness();
@@ -516,7 +519,9 @@ void Simulation::Liveness() {
   });
   if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
+  const int64_t begin_us = world_.now_us();
   auto quiet = [&] {
+    if (world_.now_us() - begin_us < kQuietUs) return false;
     if (!world_.checkers().Converged(&why)) return false;
     for (auto& node : world_.nodes()) {
       if (world_.now_us() - node->last_append_us() < kQuietUs) {

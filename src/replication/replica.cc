@@ -357,7 +357,12 @@ base::Status Replica::Delay(std::string_view leader, int64_t delay_ms) {
 
 void Replica::DialMembers() {
   std::set<std::string> wanted;
-  if (members_.empty() || joining_) wanted.insert(options_.join.begin(), options_.join.end());
+  // Later, too, when nobody is there: a restored or copied directory may be older than its members'
+  // addresses.
+  const bool alone = std::none_of(
+      links_.begin(), links_.end(), [](const auto& entry) { return entry.second.greeted; });
+  if (joining_ || alone) wanted.insert(options_.join.begin(), options_.join.end());
+  wanted.erase(options_.advertise);
   for (const auto& [name, member] : members_) {
     if (member.address.empty() || member.address == options_.advertise || IsCut(name)) continue;
     bool linked = false;
