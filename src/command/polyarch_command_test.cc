@@ -291,7 +291,7 @@ TEST(ConflictCommand, TokensOfOthersAreCheckedFirst) {
   EXPECT_EQ(resolve({.versions = {{{"eu", 1}, 1}, {{"us", 2}, 1}}}), kNotYet);
   EXPECT_EQ(resolve({.versions = {{{"asia", 9}, 1}}}), kNotYet) << "an origin never heard of";
   EXPECT_EQ(resolve({.clears = {{{"us", 2}, {1, 0}, {1, 0}, crdt::Number::Integer(1)}}}), kNotYet);
-  EXPECT_EQ(resolve({.versions = {{{"eu", 1}, UINT64_MAX}}}), kNotYet);
+  EXPECT_EQ(resolve({.versions = {{{"eu", 1}, (uint64_t{1} << 48) - 1}}}), kNotYet);
   Token forged{.clears = {{{"eu", 1}, {2, 0}, {3, 0}, crdt::Number::Integer(99)}}};
   EXPECT_EQ(resolve(forged, "n"), "-ERR invalid token: it names increments that never were");
   EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", "token", "x"}),

@@ -298,7 +298,9 @@ class Node : public ChangeSink {
     if (base && !base::ParseInt64(*base) && !base::ParseLongDouble(*base)) return "value " + *base;
     const crdt::Number sum = crdt::CounterSum(state, origins_);
     if (!sum.is_real && (!base || base::ParseInt64(*base))) {
-      return "value " + std::to_string(static_cast<int64_t>(sum.integer) + (base ? *base::ParseInt64(*base) : 0));
+      const __int128 total = sum.integer + (base ? *base::ParseInt64(*base) : 0);
+      return "value " + std::to_string(static_cast<int64_t>(
+                            std::clamp<__int128>(total, INT64_MIN, INT64_MAX)));
     }
     return "some float";
   }

@@ -18,7 +18,6 @@ constexpr int64_t kAnnounceUs = 10'000;
 constexpr int64_t kLinkTimeoutUs = 2'500'000;
 constexpr int64_t kDialBackoffFirstUs = 50'000;
 constexpr int64_t kDialBackoffMaxUs = 2'000'000;
-constexpr int64_t kPredecessorUs = 30'000'000;  // ... if the other one has our very address
 constexpr int64_t kFreshMs = 1'200;         // a process heard this recently is alive
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;

@@ -369,14 +369,14 @@ class Cluster:
     # Links
 
     def wait_linked(self, deadline_s=READY_S):
-        """Every living leader has a live link to every other one."""
+        """Every living leader is admitted, knows the others by name, and has a live link to each."""
         living = self.living()
 
         def linked():
             for leader in living:
-                links = leader.links()
-                up = [peer for peer, link in links.items() if link["state"] in ("up", "alive", "live")]
-                if len(up) < len(living) - 1:
+                info = leader.info()
+                up = [peer for peer, link in leader.links().items() if link["state"] == "up"]
+                if info["admitted"] != "1" or int(info["leaders"]) < len(living) or len(up) < len(living) - 1:
                     return False
             return True
         until(lambda: "all links are up: " + "; ".join(
