@@ -44,6 +44,7 @@ struct Shared {
   std::atomic<uint64_t> events;
   std::atomic<uint64_t> simulated_s;
   std::atomic<uint64_t> first_failure;  // the lowest seed that failed
+  char reason[160];                     // of the latest failure
   std::atomic<uint64_t> marks[static_cast<size_t>(Mark::kCount)];
   struct Worker {
     std::atomic<uint64_t> seed;
@@ -96,6 +97,7 @@ bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
     ++shared.passed;
     return true;
   }
+  std::snprintf(shared.reason, sizeof(shared.reason), "%s", result.reason.c_str());
   const bool report = !plan.quiet && shared.failed.load() < kReportedMax;
   ++shared.failed;
   if (report) {
@@ -162,6 +164,7 @@ void RunPlan(const Plan& plan, Shared& shared) {
       const uint64_t seed = worker.seed.load();
       worker.busy = false;
       ++shared.failed;
+      std::snprintf(shared.reason, sizeof(shared.reason), "the process died");
       uint64_t lowest = shared.first_failure.load();
       if (seed < lowest) shared.first_failure = seed;
       if (!plan.quiet) {
@@ -233,11 +236,9 @@ int RunPlanted(const std::string& only, const Plan& base_plan) {
                   static_cast<unsigned long long>(shared.passed.load()), SecondsSince(begin));
       ++missed;
     } else {
-      Trace trace(Trace::Mode::kOff);
-      std::printf("%-22s found by seed %llu (the %llu. one, %.1f s)\n", name.c_str(),
-                  static_cast<unsigned long long>(first),
+      std::printf("%-22s found after %llu seeds (%.1f s), by seed %llu: %.90s\n", name.c_str(),
                   static_cast<unsigned long long>(shared.passed.load() + shared.failed.load()),
-                  SecondsSince(begin));
+                  SecondsSince(begin), static_cast<unsigned long long>(first), shared.reason);
       ++found;
     }
     std::fflush(stdout);

@@ -11,7 +11,8 @@ const char* NameOf(Bug bug) {
       "kDropConcurrent", "kDeleteAll",      "kClearAll",         "kLifeAfterPurge", "kCountTwice",
       "kPurgeAny",     "kClaimUndurable",   "kClaimGossip",      "kExpiryAtOnce",   "kCreateWithoutWipe",
       "kCheckpointVector", "kReplayAll",    "kAckBeforeDurable", "kSubscribeFromZero", "kNoExpiryFlag",
-      "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail"};
+      "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail",
+      "kForgetLedger", "kStampBack",        "kClaimForever"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -16,7 +16,7 @@ enum class Bug : int {
   kDeleteAll,          // a remote DEL removes versions that it had not seen
   kClearAll,           // a clear of a counter clears what it had not seen
   kLifeAfterPurge,     // a wholly cleared counter goes on with its old life
-  kCountTwice,         // a counter adds the increment instead of taking the total
+  kCountTwice,         // a counter adds increments up, over the end of a life, instead of taking totals
   kPurgeAny,           // a cleared counter entry is purged before its origin knows
   kClaimUndurable,     // a claim counts before it is durable
   kClaimGossip,        // stability from gossiped vectors instead of claims
@@ -31,6 +31,9 @@ enum class Bug : int {
   kSkewMoves,          // a far-future stamp advances the local clock
   kResolveAll,         // CONFLICT RESOLVE replaces versions that are not in its token
   kTornTail,           // recovery keeps a torn record's bytes
+  kForgetLedger,       // a value that loses on arrival is not listed
+  kStampBack,          // a restarted process takes stamps from its wall clock alone
+  kClaimForever,       // empty frames oblige to a claim
   kCount,
 };
 

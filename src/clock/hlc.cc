@@ -28,6 +28,7 @@ uint64_t HlcClock::LeaseWanted(int64_t wall_ms) {
 }
 
 void HlcClock::Start(uint64_t lease_ms) {
+  if (PLANTED(kStampBack)) return;
   last_ = std::max(last_, Hlc::FromMs(lease_ms));
   lease_ms_ = std::max(lease_ms_, lease_ms);
 }

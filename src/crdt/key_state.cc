@@ -72,8 +72,11 @@ void ApplyIncrement(KeyState& state, const Effect& effect, const Seen& seen, clo
   const At at = seen.at();
   bool known = FindCounter(state.counters, seen.origin()) != nullptr;
   CounterEntry& e = CounterOf(state.counters, seen.origin());
-  if (PLANTED(kCountTwice) && known && at <= e.at) {
-    e.total = *Add(e.total, effect.increment);
+  if (PLANTED(kCountTwice) && known && at > e.at) {
+    e.life = effect.life;
+    e.at = at;
+    e.total = Add(e.total, effect.increment).value_or(e.total);
+    e.hlc = hlc;
     return;
   }
   if (!known && effect.life != at) {

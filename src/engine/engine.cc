@@ -273,7 +273,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
                " use kinds that this version does not know; they are kept and forwarded: upgrade "
                "this leader");
   }
-  if (effects + reader.unknown() > 0) {
+  if (effects + reader.unknown() > 0 || PLANTED(kClaimForever)) {
     nonempty_.Raise(origin, frame.last());
     if (cause != keyspace::Cause::kLocal) owes_claim_ = true;
   }
@@ -352,7 +352,7 @@ void Engine::VersionsMet(uint8_t db,
     for (const crdt::Version& v : state.versions) {
       if (v.dot != added) note(winner, v);
     }
-  } else {
+  } else if (!PLANTED(kForgetLedger)) {
     note(winner, *fresh);
   }
 }
