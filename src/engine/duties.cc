@@ -101,6 +101,7 @@ void Engine::RemoveExpired() {
     if (mine || instant < keyspace_.time_ms() - kOthersRemoveMs) keys.emplace_back(db, key);
     return keys.size() < kRemovalsMax;
   });
+  std::sort(keys.begin(), keys.end());  // equal instants come in the order of addresses
   for (const auto& [db, key] : keys) {
     keyspace::Change change(*this, keyspace_);
     change.RemoveExpired(keyspace_.Ref(db, key));
@@ -200,7 +201,7 @@ uint64_t Engine::StartCheckpoint() {
 
 void Engine::BeginCheckpoint() {
   FinishFrame();
-  pass_.emplace();
+  pass_ = Pass{};
   pass_->start = log_.end();
   pass_->meta = EncodeCheckpointMeta(pass_->start);
   last_checkpoint_us_ = now_.mono_us;
