@@ -28,7 +28,8 @@ constexpr int64_t kWallMs = 1'700'000'000'000;
 
 class Session final : public engine::Host, public engine::Probe {
  public:
-  explicit Session(std::string_view bytes) : input_(bytes), random_(input_.Byte()) {
+  explicit Session(std::string_view bytes)
+      : input_(bytes), random_(input_.Byte()), mad_counters_(input_.Percent(15)) {
     for (size_t i = 0; i < kPeers; ++i) {
       authors_.emplace_back(clock::Origin{std::string(1, static_cast<char>('a' + i)), 100 + i});
       dictionaries_.emplace_back();
@@ -121,7 +122,7 @@ class Session final : public engine::Host, public engine::Probe {
     if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
     CHECK(status.ok());
     // A configuration record at most (its address): of an origin that nothing else is of.
-    if (recovered.VersionVectorText() != vv) return;
+    if (recovered.VersionVectorText() != vv || mad_counters_) return;
     CHECK(recovered.DigestText() == digest);
   }
 
@@ -176,10 +177,18 @@ class Session final : public engine::Host, public engine::Probe {
     hello.process = {authors_[who].origin().leader, who + 1, kWallMs, "x:1", authors_[who].origin().incarnation};
     hello.heard = nonce_;
     engine_->OnLinkMessage(link, wire::Encode(hello));
+    wire::Have have;
+    have.full = true;
+    have.wall_ms = kWallMs;
+    for (const replication::Author& author : authors_) {
+      have.entries.push_back({author.origin(), author.last(), author.last()});
+    }
+    engine_->OnLinkMessage(link, wire::Encode(have));
   }
 
   // An effect of a leader that may be mad, with dots by the author's dictionary.
-  void AppendSomeEffect(std::string& body, const wire::Dictionary& dictionary, uint64_t sequence) {
+  void AppendSomeEffect(std::string& body, const wire::Dictionary& dictionary, crdt::At at) {
+    const uint64_t sequence = at.sequence;
     static constexpr std::string_view kKeys[] = {"k", "n", "m", "s:x", "member/b", "member/me", "policy/s:*", "priority",
                                                  "ended/a.0000000000000064", "address/me", "address/a", "cluster"};
     static constexpr std::string_view kValues[] = {"v", "10", "-1.5", "", "siblings", "priority a b", "lww DELETES",
@@ -199,9 +208,13 @@ class Session final : public engine::Host, public engine::Probe {
     if (input_.Percent(80) && e.kind == crdt::EffectKind::kPut) e.value = kValues[input_.Below(std::size(kValues))];
     if (input_.Percent(80)) {
       e.expire_ms = kWallMs + now_us_ / 1000 + static_cast<int64_t>(input_.Byte()) * 20 - 1000;
-      e.life = {std::max<uint64_t>(1, sequence - input_.Byte() % 4), 0};
-      e.increment = crdt::Number::Integer(static_cast<int64_t>(input_.Byte()) - 100);
-      if (input_.Percent(90)) e.total = crdt::Number::Integer(static_cast<int64_t>(input_.Byte()));
+      e.increment = e.total = crdt::Number::Integer(static_cast<int64_t>(input_.Byte()) - 100);
+    }
+    // A counter's life never goes back: an entry that is purged here and not there would show it.
+    if (mad_counters_) {
+      e.life = {1 + input_.Below(sequence + 2), static_cast<uint32_t>(input_.Below(3))};
+    } else {
+      e.life = at;
     }
     wire::AppendEffect(body, e, dictionary);
   }
@@ -211,15 +224,15 @@ class Session final : public engine::Host, public engine::Probe {
     replication::Author::Shape shape;
     shape.count = 1 + input_.Below(3);
     shape.solid = input_.Percent(50);
-    shape.clock_ms = input_.Percent(90) ? kWallMs + now_us_ / 1000 : static_cast<int64_t>(input_.Bits());
-    shape.stamp_ms = input_.Percent(90) ? static_cast<uint64_t>(shape.clock_ms) : input_.Bits() >> 16;
+    shape.clock_ms = input_.Percent(97) ? kWallMs + now_us_ / 1000 : static_cast<int64_t>(input_.Bits());
+    shape.stamp_ms = input_.Percent(97) ? static_cast<uint64_t>(shape.clock_ms) : input_.Bits() >> 16;
     for (replication::Author& other : authors_) {
       if (&other != &author && input_.Percent(30)) {
-        shape.deps.emplace_back(other.origin(), input_.Percent(90) ? other.last() : input_.Bits() >> 16);
+        shape.deps.emplace_back(other.origin(), input_.Percent(98) ? other.last() : input_.Bits() >> 16);
       }
     }
     if (input_.Percent(20)) {
-      shape.deps.emplace_back(clock::Origin{"me", incarnation_}, input_.Percent(90) ? own_seen() : input_.Bits() >> 16);
+      shape.deps.emplace_back(clock::Origin{"me", incarnation_}, input_.Percent(98) ? own_seen() : input_.Bits() >> 16);
     }
     std::erase_if(shape.deps, [](const auto& dep) { return dep.second == 0; });
     // The author's dictionary after this frame, by place.
@@ -229,7 +242,10 @@ class Session final : public engine::Host, public engine::Probe {
     for (size_t i = 1; i <= listed.size(); ++i) dictionary.Add(static_cast<clock::OriginIndex>(i));
     for (uint64_t c = 0; c < shape.count; ++c) {
       base::PutVarint(shape.body, input_.Byte());
-      for (uint64_t n = input_.Below(4); n > 0; --n) AppendSomeEffect(shape.body, dictionary, author.last() + 1 + c);
+      uint32_t index = 0;
+      for (uint64_t n = input_.Below(4); n > 0; --n) {
+        AppendSomeEffect(shape.body, dictionary, {author.last() + 1 + c, index++});
+      }
       if (input_.Percent(5)) {
         shape.body.push_back('\x41');  // a later version of a kind
         base::PutBytes(shape.body, input_.Text(10));
@@ -246,8 +262,10 @@ class Session final : public engine::Host, public engine::Probe {
   }
 
   void Operation() {
-    switch (input_.Below(20)) {
-      case 0: {
+    switch (input_.Below(25)) {
+      case 0:
+      case 20:
+      case 21: {
         if (links_.size() >= 6) break;
         const engine::LinkId link = next_link_++;
         links_[link] = true;
@@ -293,13 +311,18 @@ class Session final : public engine::Host, public engine::Probe {
         break;
       }
       case 4: case 5: case 6: case 7: Message(replication::FrameMessage(NextFrame())); break;
-      case 8: {  // what comes next, as a good peer would
-        const replication::Author& author = SomeAuthor();
-        const uint64_t applied = applied_[author.origin()];
-        for (const std::string& frame : author.frames()) {
-          wire::FrameName name;
-          CHECK(wire::ParseFrameName(frame, name));
-          if (name.first > applied) Message(replication::FrameMessage(frame));
+      case 8:
+      case 22:
+      case 23: {  // what comes next, as a good peer would
+        const engine::LinkId link = SomeLink();
+        if (link == 0) break;
+        for (const replication::Author& author : authors_) {
+          const uint64_t applied = applied_[author.origin()];
+          for (const std::string& frame : author.frames()) {
+            wire::FrameName name;
+            CHECK(wire::ParseFrameName(frame, name));
+            if (name.first > applied) engine_->OnLinkMessage(link, replication::FrameMessage(frame));
+          }
         }
         break;
       }
@@ -397,6 +420,7 @@ class Session final : public engine::Host, public engine::Probe {
 
   Input input_;
   base::Random random_;
+  const bool mad_counters_;  // leaders whose counters make no sense: only that nothing breaks
   engine::TestNode::Disk disk_;
   std::unique_ptr<log::MemoryLog> log_;
   std::unique_ptr<storage::MemoryStore> store_;
@@ -433,7 +457,7 @@ std::string Sample(base::Random& random) {
   std::string out(200 + random.Below(3000), '\0');
   for (char& c : out) c = static_cast<char>(random.Next());
   // Let it begin with links that are up.
-  const std::string begin("\1\0\1\0\0\0\1\0\0\1\0\1\0\0\2", 15);
+  const std::string begin("\1\xff\0\1\0\0\0\1\0\0\1\0\1\0\0\2", 16);
   out.replace(0, begin.size(), begin);
   return out;
 }

@@ -1,6 +1,7 @@
 // Runs a fuzz target without a fuzzer: fuzz_smoke_NAME [--runs N] [--seed S] [FILE | FOLDER]...
 // First the files, then N inputs made of the seed: good ones, damaged ones and noise. An input that
-// crashes is left in crash-NAME.input beside the working folder, to be given as FILE.
+// crashes is left in crash.input in the working folder, to be given as FILE. With --write FOLDER the
+// inputs are written there instead: a corpus for libFuzzer to begin with.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -58,6 +59,7 @@ int main(int argc, char** argv) {
   using polyarch::base::Random;
   uint64_t runs = 1000;
   uint64_t seed = 1;
+  std::string write;
   std::signal(SIGABRT, OnAbort);
   std::signal(SIGSEGV, OnAbort);
   size_t files = 0;
@@ -66,6 +68,8 @@ int main(int argc, char** argv) {
       runs = std::strtoull(argv[++i], nullptr, 10);
     } else if (std::strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
+    } else if (std::strcmp(argv[i], "--write") == 0 && i + 1 < argc) {
+      write = argv[++i];
     } else if (std::filesystem::is_directory(argv[i])) {
       for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
         RunFile(entry.path());
@@ -87,7 +91,11 @@ int main(int argc, char** argv) {
       input = polyarch::fuzz::Sample(random);
       if (way > 3) input = Damage(std::move(input), random);
     }
-    RunOne(std::move(input));
+    if (write.empty()) {
+      RunOne(std::move(input));
+    } else {
+      std::ofstream(write + "/" + std::to_string(n), std::ios::binary) << input;
+    }
   }
   std::printf("%zu files and %llu inputs\n", files, static_cast<unsigned long long>(runs));
   return 0;

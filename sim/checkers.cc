@@ -75,7 +75,15 @@ void Checkers::DiskChanged(Node& node, bool replaced) {
 
 void Checkers::CheckNode(Node& node) {
   if (!node.up()) return;
-  if (node.engine().replica().causal_waiting() != 0) SOMETIMES(kGateWaited);
+  const size_t waiting = node.engine().replica().causal_waiting();
+  if (waiting != 0) SOMETIMES(kGateWaited);
+  // A window's worth an origin, and one frame that is always allowed; no frame is below this size.
+  constexpr size_t kFrameBytesMin = 40;
+  const engine::Options& limits = node.options().engine;
+  if (waiting > node.engine().origins().size() * (limits.window_bytes / kFrameBytesMin + 2)) {
+    throw Violation(node.name() + " queues " + std::to_string(waiting) + " frames with windows of " +
+                    std::to_string(limits.window_bytes) + " bytes");
+  }
   CheckState(node);
   CheckStable(node);
   CheckSessions(node);

@@ -32,6 +32,7 @@ enum class Mark : int {
   kCheckpoint,         // a checkpoint ended
   kSyncFailed,         // the log's sync failed
   kFlushFailed,        // the store's flush failed
+  kWriteFailed,        // a write to the log failed
   kPowerCut,
   kKilled,
   kStopped,
@@ -56,6 +57,7 @@ enum class Mark : int {
   kClockJump,
   kFarClock,           // a clock was years off
   kLeap,
+  kLinkCut,            // by command
   kEndedOrigin,        // an origin of a dead process was ended
   kManyFramesInTick,   // one tick of one node made several frames
   kSameInstant,        // several leaders wrote one key in one millisecond

@@ -93,10 +93,17 @@ void Network::Answer(uint64_t process, const std::string& address, const std::st
   ends_[near] = {.process = process, .other = far};
   ends_[far] = {.process = target, .other = near};
   to->endpoint->LinkUp(far, "", from_address + "/" + std::to_string(far));
-  scheduler_.After(DelayUs(to->place, from->place), [this, near, address] {
+  const int64_t up_us = scheduler_.now_us() + DelayUs(to->place, from->place);
+  ends_[far].last_arrival_us = up_us;  // what the other side says comes behind
+  scheduler_.At(up_us, [this, process, near, address] {
+    Process* p = Find(process);
+    if (p == nullptr) return;
     auto it = ends_.find(near);
-    if (it == ends_.end() || !it->second.open) return;
-    if (Process* p = Find(it->second.process)) p->endpoint->LinkUp(near, address, address);
+    if (it != ends_.end() && it->second.open) {
+      p->endpoint->LinkUp(near, address, address);
+    } else {
+      p->endpoint->DialFailed(address);  // closed before it was up
+    }
   });
 }
 

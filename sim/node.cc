@@ -118,6 +118,7 @@ void Node::End(EndOfProcess how) {
   if (!disk_.store->unflushed.empty()) SOMETIMES(kStoreSuffix);
   world_.network().Leave(p.network_id, world_.draw().Percent(30));
   const Vector before = p.applied;
+  if (how == EndOfProcess::kKilled && !p.stamps.empty()) stamp_durable_ = p.stamps.back().second;
   process_.reset();
   ++serial_;
   frame_.reset();
@@ -146,6 +147,7 @@ void Node::ReplaceDisk(Disk disk) {
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
   lost_data_ = true;
+  stamp_durable_ = 0;
   met_.clear();
   world_.DiskChanged(*this, true);
 }
@@ -177,6 +179,13 @@ void Node::FailFlushes() {
   SOMETIMES(kFlushFailed);
   faulty_ = true;
   process_->store->FailFlushes();
+}
+
+void Node::FailWrites() {
+  if (!up()) return;
+  SOMETIMES(kWriteFailed);
+  faulty_ = true;
+  process_->log->FailCommits(base::Status(base::Code::kFull, "no space left on the simulated disk"));
 }
 
 // ---- ticks
@@ -306,6 +315,10 @@ void Node::NoteDurable() {
   while (!p.undurable.empty() && std::get<0>(p.undurable.front()) <= disk_.log->durable) {
     Raise(durable_, std::get<1>(p.undurable.front()), std::get<2>(p.undurable.front()));
     p.undurable.pop_front();
+  }
+  while (!p.stamps.empty() && p.stamps.front().first <= disk_.log->durable) {
+    stamp_durable_ = p.stamps.front().second;
+    p.stamps.pop_front();
   }
 }
 
@@ -537,6 +550,11 @@ void Node::HandleFrame() {
   if (frame_own_) {
     // A stamp far ahead of all clocks that this node was given came from somebody else's bad clock.
     const int64_t slack_ms = options_.engine.clock_skew_ms_max + kStampSlackMs * (boots_ + 1);
+    if (frame.base.bits <= stamp_durable_) {
+      throw Violation(label_ + " stamps " + history.Name({origin, frame.first}) +
+                      " no later than what it had stamped before");
+    }
+    process_->stamps.emplace_back(process_->log->end(), facts.hlc_last);
     const auto stamp_ms = static_cast<int64_t>(facts.hlc_last >> 16);
     if (stamp_ms > wall_ms_max_ + slack_ms) {
       throw Violation(label_ + " stamps " + history.Name({origin, frame.last()}) + " " +

@@ -99,6 +99,7 @@ class Node final : public engine::Host,
   // From now on the log's syncs fail, or the store's flushes.
   void FailSyncs();
   void FailFlushes();
+  void FailWrites();
   bool faulty() const { return faulty_; }
 
   // ---- clocks
@@ -198,6 +199,7 @@ class Node final : public engine::Host,
     std::map<Key, log::Position> touched;   // by the frame that ends there
     log::Position touched_any = 0;
     std::deque<std::tuple<log::Position, uint32_t, uint64_t>> undurable;
+    std::deque<std::pair<log::Position, uint64_t>> stamps;  // of own frames, not durable yet
     Vector applied;
     std::vector<uint32_t> ordinals;         // by the process's origin index
     bool sync_pending = false;
@@ -235,6 +237,7 @@ class Node final : public engine::Host,
   int64_t drift_ppm_ = 0;
   int64_t drift_since_us_ = 0;
   int64_t wall_ms_max_ = 0;
+  uint64_t stamp_durable_ = 0;  // the highest own stamp that is on disk
   Vector durable_;
   bool lost_data_ = false;
   bool faulty_ = false;

@@ -111,6 +111,7 @@ WorkloadProfile Simulation::DrawWorkload() {
                       &p.policy, &p.checkpoint, &p.incr_float, &p.getdel}) {
     scale(*w);
   }
+  p.link = d.Percent(15) ? 3 : 0;
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
@@ -172,6 +173,7 @@ void Simulation::DrawFaults() {
   set(Fault::kClockJump, 30, 4);
   set(Fault::kFailSync, 15, 2);
   set(Fault::kFailFlush, 15, 2);
+  set(Fault::kFailWrite, 15, 2);
   set(Fault::kWipe, 15, 2);
   set(Fault::kBackup, 25, 4);
   set(Fault::kRestore, 100, 3);
@@ -198,7 +200,7 @@ void Simulation::DrawFaults() {
     case Profile::kOneWriter:
       // What a power cut takes from its author but not from a peer counts as another's.
       for (Fault f : {Fault::kWipe, Fault::kBackup, Fault::kRestore, Fault::kClone, Fault::kPower,
-                      Fault::kFailSync, Fault::kFailFlush}) {
+                      Fault::kFailSync, Fault::kFailFlush, Fault::kFailWrite}) {
         force(f, 0);
       }
       break;
@@ -389,6 +391,10 @@ void Simulation::Inject() {
       world_.Log([&] { return "flushes fail at " + node->name(); });
       node->FailFlushes();
       break;
+    case Fault::kFailWrite:
+      world_.Log([&] { return "writes fail at " + node->name(); });
+      node->FailWrites();
+      break;
     case Fault::kWipe: {
       Node* other = nodes[anchor_].get();
       if (IsAnchor(*node) || !other->may_write()) break;
@@ -512,6 +518,12 @@ void Simulation::Liveness() {
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     node->Continue();
     if (!node->up()) node->Start();
+    std::vector<std::string> others;
+    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
+    for (const std::string& name : others) {
+      (void)node->engine().HealLink(name);
+      (void)node->engine().DelayLink(name, 0);
+    }
   }
   std::string why;
   const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {

@@ -55,6 +55,7 @@ class Simulation {
     kClockJump,
     kFailSync,
     kFailFlush,
+    kFailWrite,
     kWipe,
     kBackup,
     kRestore,

@@ -21,7 +21,8 @@ bool AllowedError(std::string_view text) {
        {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "ERR no such key",
         "ERR value is not an integer", "ERR value is not a valid float",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
-        "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: "}) {
+        "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
+        "ERR no leader ", "ERR no such leader ", "ERR a leader has no link "}) {
     if (StartsWith(text, prefix)) return true;
   }
   return false;
@@ -186,9 +187,8 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
   Draw& draw = world_.draw();
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
-                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan};
+                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link};
   auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
-  (void)node;
   switch (draw.Weighted(weights)) {
     case 0: return {"SET", DrawKey(), DrawValue()};
     case 1: return {"SET", DrawKey(), DrawValue(), "PX", ttl()};
@@ -227,6 +227,13 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
     }
     case 15: return {"POLYARCH", "CHECKPOINT"};
     case 16: return draw.Percent(50) ? std::vector<std::string>{"DBSIZE"} : std::vector<std::string>{"KEYS", "*"};
+    case 17: {
+      const std::string other = world_.leader_name(draw.Below(world_.nodes().size()));
+      if (other == node.options().leader) return {"LEADER", "LIST"};
+      SOMETIMES(kLinkCut);
+      if (draw.Percent(30)) return {"LINK", "DELAY", other, std::to_string(draw.Scale(1, 2000))};
+      return {"LINK", draw.Percent(40) ? "CUT" : "HEAL", other};
+    }
     default: return {"PING"};
   }
 }
@@ -311,6 +318,7 @@ void Workload::Step() {
       if (draw.Percent(20)) continue;
       std::vector<std::string> args = DrawCommand(*node);
       if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
+          args[0] != "LINK" && args[0] != "LEADER" &&
           !StartsWith(args[1], kTrackedPrefix)) {
         args[1] = key;
       }

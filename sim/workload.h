@@ -76,6 +76,7 @@ struct WorkloadProfile {
   unsigned policy = 1;
   unsigned checkpoint = 3;
   unsigned scan = 2;
+  unsigned link = 0;                     // LINK CUT, HEAL, DELAY
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant

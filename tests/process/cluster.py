@@ -173,7 +173,8 @@ class Leader:
             except (OSError, ReplyError):
                 self.drop_connection()
                 return False
-        until(f"{self.name} answers PING", answers, deadline_s)
+        until(lambda: f"{self.name} answers PING; it used {self.process.stat()[0]:.1f} s of CPU", answers,
+              deadline_s)
 
     def kill(self):
         """kill -9."""
