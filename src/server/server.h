@@ -15,6 +15,7 @@
 #include "log/segmented_log.h"
 #include "net/loop.h"
 #include "net/service.h"
+#include "server/backups.h"
 #include "server/config.h"
 #include "storage/rocks/rocks_store.h"
 
@@ -81,9 +82,17 @@ class Server final : public net::Service, public engine::Host, public command::S
   void Shutdown() override { loop_->Stop(); }
   void Sleep(double seconds) override;
   int64_t WallMicros() override;
+  base::Result<uint64_t> StartBackup(std::string_view path, uint64_t client) override {
+    return backups_->Start(path, client);
+  }
+  std::optional<base::Result<command::BackupSummary>> TakeBackup(uint64_t ticket) override {
+    return backups_->Take(ticket);
+  }
 
   base::Status LockDirectory();
   engine::Clocks ReadClocks() const;
+  // Kept free on the disk for replication, checkpoints and repairs.
+  uint64_t SpaceReserve() const { return config_.log_segment_bytes * 3; }
   std::string Metrics();
 
   Config config_;
@@ -92,6 +101,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::unique_ptr<log::SegmentedLog> log_;
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<Backups> backups_;
   int lock_fd_ = -1;
   bool failed_ = false;
   bool low_space_ = false;
