@@ -56,9 +56,12 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     // Of the subcommand that was asked about, if there is one.
     const CLI::App* asked = &app;
-    while (!asked->get_subcommands().empty())
+    std::string before;
+    while (!asked->get_subcommands().empty()) {
+      before += (before.empty() ? "" : " ") + asked->get_name();
       asked = asked->get_subcommands().front();
-    std::fputs(asked->help().c_str(), stdout);
+    }
+    std::fputs(asked->help(before).c_str(), stdout);
     return 0;
   } catch (const CLI::ParseError& error) {
     std::string text = error.what();

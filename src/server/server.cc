@@ -203,6 +203,7 @@ void Server::TickBegin(const net::Clocks& now) {
 void Server::TickEnd() {
   engine_->EndTick();
   backups_->AfterTick(now_.wall_ms);
+  WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
     loop_->Stop();

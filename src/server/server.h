@@ -93,7 +93,11 @@ class Server final : public net::Service, public engine::Host, public command::S
   engine::Clocks ReadClocks() const;
   // Kept free on the disk for replication, checkpoints and repairs.
   uint64_t SpaceReserve() const { return config_.log_segment_bytes * 3; }
-  std::string Metrics();
+  // pages.cc
+  void WatchSyncs();
+  std::string HealthFailure() const;
+  std::string ReadyFailure();
+  std::string MetricsPage();
 
   Config config_;
   std::unique_ptr<log::Io> io_;
@@ -106,6 +110,8 @@ class Server final : public net::Service, public engine::Host, public command::S
   bool failed_ = false;
   bool low_space_ = false;
   int64_t next_space_check_us_ = 0;
+  uint64_t watched_durable_ = 0;      // as of the last tick
+  int64_t sync_waits_since_us_ = 0;   // since when that has not grown although it should
   int64_t started_ms_ = 0;
   uint64_t commands_ = 0;
   uint64_t commands_base_ = 0;
