@@ -4,8 +4,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <utility>
 
 #include "backup/files.h"
@@ -17,6 +20,16 @@ namespace polyarch::backup {
 namespace {
 
 constexpr size_t kPathBytesMax = 2000;  // with a file's name below it, within PATH_MAX
+
+// What this thread does is never urgent: clients and replication come first. What cannot be had is
+// done without.
+void StepBack() {
+  const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
+  static_cast<void>(::setpriority(PRIO_PROCESS, thread, 10));
+  constexpr int kWhoProcess = 1;
+  constexpr int kLowestBestEffort = (2 << 13) | 7;
+  static_cast<void>(::syscall(SYS_ioprio_set, kWhoProcess, 0, kLowestBestEffort));
+}
 
 std::string Mebibytes(uint64_t bytes) {
   return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
@@ -93,6 +106,7 @@ base::Status Job::Await(Want want) {
 }
 
 void Job::Run() {
+  StepBack();
   base::Result<Manifest> result = Make();
   if (!result.ok() && made_partial_) {
     std::error_code ignored;

@@ -24,6 +24,10 @@ constexpr Known kKnown[] = {
     {"loading", "", "", ""},
     {"used_memory_dataset", "", "", ""},
     {"maxmemory", "", "", ""},
+    // Texts, of which some look like numbers.
+    {"leader_id", "", "", ""},
+    {"incarnation", "", "", ""},
+    {"run_id", "", "", ""},
     // replication
     {"leaders", "leaders", "gauge", "Members of the cluster, this leader included."},
     {"admitted", "admitted", "gauge", "1 if this leader has been admitted to its cluster."},

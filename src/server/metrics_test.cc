@@ -7,7 +7,7 @@ namespace {
 
 TEST(Metrics, NamesUnitsAndHelp) {
   Metrics metrics;
-  metrics.AddInfo("leader_id:eu\r\nchanges_local:5\r\ncheckpoint_age_ms:1500\nconnected_slaves:0\r\nno colon\r\n\r\n");
+  metrics.AddInfo("leader_id:7\r\nincarnation:1111111111111111\r\nchanges_local:5\r\ncheckpoint_age_ms:1500\nconnected_slaves:0\r\nno colon\r\n\r\n");
   EXPECT_EQ(metrics.Text(),
             "# HELP polyarch_changes_local_total Changes written here since the start.\n"
             "# TYPE polyarch_changes_local_total counter\n"

@@ -69,7 +69,8 @@ def test_http(long):
                    "causal_waiting": "causal_waiting_frames"}
         for section in ("replication", "persistence"):
             for name, value in eu.info(section).items():
-                if not re.fullmatch(r"-?\d+", value) or name in ("connected_slaves", "loading"):
+                if not re.fullmatch(r"-?\d+", value) or name in (
+                        "connected_slaves", "loading", "leader_id", "incarnation"):
                     continue
                 name = "polyarch_" + renamed.get(name, name)
                 assert any(n in values for n in (name, name + "_total", name + "_bytes")), name
