@@ -103,7 +103,7 @@ def test_backup_under_load(long):
 
 def test_backup_after_trimmed_log(long):
     """A backup holds the log only from its checkpoint on, and a leader started from it still serves its peers."""
-    with Cluster(flags=["--log-segment", "1mb"]) as cluster:
+    with Cluster(flags=["--log-segment", "128kb"]) as cluster:
         values = {}
         _write(cluster.eu, "old", 20000, values)
         cluster.eu.call("POLYARCH", "CHECKPOINT")

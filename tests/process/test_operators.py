@@ -138,18 +138,21 @@ def test_operator_commands(long):
         us.call("SET", "wiki:home", "us's \x1b[2J")
         cluster.heal_all()
         cluster.wait_converged()
-        assert polyarch("conflicts", *port) == "wiki:home\n"
+        # Under lww a key with two versions is open too, until somebody writes it with knowledge of both.
+        assert polyarch("conflicts", *port) == "plain\nwiki:home\n"
+        assert polyarch("conflicts", "list", "--match", "wiki:*", *port) == "wiki:home\n"
         shown = polyarch("conflicts", "show", "wiki:home", *port)
         assert "\\x1b[2J" in shown and "\x1b" not in shown, shown
         token = re.search(r"token  (\S+)", shown).group(1)
         assert polyarch("conflicts", "resolve", "wiki:home", token, "both", *port) == "OK\n"
-        assert "no open conflicts" in polyarch("conflicts", "list", *port)
+        assert polyarch("conflicts", "list", *port) == "plain\n"
         log = json.loads(polyarch("conflicts", "log", "--match", "plain", *port, "--json"))
         assert len(log) == 1, log
         lost = log[0]["lost"][0]
         assert f"lost   {lost[0]}" in polyarch("conflicts", "log", *port)
         assert polyarch("conflicts", "restore", log[0]["id"], lost[3], *port) == "OK\n"
         cluster.wait_get("plain", lost[0])
+        assert polyarch("conflicts", "list", *port) == "no open conflicts\n"
         assert "no key" in polyarch("conflicts", "show", "nothing", *port, code=1)
 
         # Each explains its options; wrong usage is one line and 2.
@@ -239,7 +242,7 @@ def test_top_in_a_terminal(long):
             terminal.pump()
             frames = terminal.output.split(b"\x1b[H")
             if len(frames) > 4:
-                lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]", b"", frames[-2]).split(b"\r\n")
+                lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]|\r", b"", frames[-2]).split(b"\n")
                 if len(lines) <= 10 and max(map(len, lines)) <= 40:
                     break
             assert time.monotonic() < time_limit, frames[-2]
