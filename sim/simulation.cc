@@ -408,6 +408,10 @@ void Simulation::Inject() {
     }
     case Fault::kBackup:
       if (!node->may_write() || backups_.size() > 6) break;
+      if (d.Percent(50)) {
+        BackUpBesideWrites(index(node), *node);
+        break;
+      }
       world_.Log([&] { return "backup of " + node->name(); });
       backups_.emplace_back(index(node), node->disk().Copy());
       break;

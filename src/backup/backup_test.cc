@@ -87,7 +87,8 @@ TEST(Manifest, RefusesWhatItsChecksumCannot) {
   };
   EXPECT_EQ(code("polyarch-backup 1", "polyarch-backup 2"), base::Code::kIncompatible);
   EXPECT_EQ(code("polyarch-backup 1", "polyarch-backup x"), base::Code::kCorrupt);
-  for (const char* name : {"../etc/passwd", "store/../x", "/store/x", "store/", "store/..", "x", "LOCK", "log/a/b"})
+  for (const char* name :
+       {"../etc/passwd", "store/../x", "/store/x", "store/", "store/..", "x", "LOCK", "log/a/b"})
     EXPECT_EQ(code("store/CURRENT", name), base::Code::kCorrupt) << name;
   EXPECT_EQ(code("files 2 12304", "files 3 12304"), base::Code::kCorrupt);
   EXPECT_EQ(code("files 2 12304", "files 2 12305"), base::Code::kCorrupt);
@@ -124,7 +125,10 @@ class Leader final : public engine::Host {
     EXPECT_TRUE(log.ok()) << log.status().ToString();
     log_ = std::move(*log);
     engine_ = std::make_unique<engine::Engine>(
-        engine::Options{.leader_id = "eu", .advertise = "127.0.0.1:1", .seed = 7}, *this, *log_, *store_);
+        engine::Options{.leader_id = "eu", .advertise = "127.0.0.1:1", .seed = 7},
+        *this,
+        *log_,
+        *store_);
     base::Status started = engine_->Start(Now());
     EXPECT_TRUE(started.ok()) << started.ToString();
   }
@@ -154,7 +158,13 @@ class Leader final : public engine::Host {
     manifest.cluster = "0123456789abcdef";
     manifest.store_format = engine::kStoreFormat;
     manifest.log_format = log::kFormatVersion;
-    Job job({.path = path, .data_dir = dir_, .manifest = manifest, .wake = [] {}}, *store_);
+    Job job({.path = path,
+             .data_dir = dir_,
+             .manifest = manifest,
+             .wake =
+                 [] {
+                 }},
+            *store_);
     uint64_t ticket = 0;
     bool cut = false;
     log::Position end = 0;
@@ -281,7 +291,12 @@ TEST(Backup, CancelledLeavesNothing) {
   fs::create_directory(dir.path() + "/log");
   fs::create_directory(dir.path() + "/out");
   {
-    Job job({.path = dir.path() + "/out/backup", .data_dir = dir.path() + "/store", .wake = [] {}}, **store);
+    Job job({.path = dir.path() + "/out/backup",
+             .data_dir = dir.path() + "/store",
+             .wake =
+                 [] {
+                 }},
+            **store);
     while (job.wants() != Job::Want::kCheckpoint)
       std::this_thread::yield();
     EXPECT_TRUE(fs::exists(dir.path() + "/out/backup.partial"));
@@ -359,7 +374,8 @@ TEST_F(RestoreTest, AnotherManifest) {
   int written = 5000;
   leader.Write(3000, 1000);
   ASSERT_TRUE(leader.Backup(other.path() + "/backup", written).ok());
-  fs::copy(other.path() + "/backup/MANIFEST", path_ + "/MANIFEST", fs::copy_options::overwrite_existing);
+  fs::copy(
+      other.path() + "/backup/MANIFEST", path_ + "/MANIFEST", fs::copy_options::overwrite_existing);
   Refused(base::Code::kCorrupt);
 }
 
@@ -384,7 +400,8 @@ TEST_F(RestoreTest, IntoSomethingElse) {
   EXPECT_NE(Restore(path_, target_).status().message().find("did not end"), std::string::npos);
   fs::remove(target_ + "/" + kRestoringName);
   EXPECT_TRUE(Restore(path_, target_).ok()) << "empty is as good as absent";
-  EXPECT_NE(Restore(path_, dir_.path() + "/no/where").status().message().find("parent"), std::string::npos);
+  EXPECT_NE(Restore(path_, dir_.path() + "/no/where").status().message().find("parent"),
+            std::string::npos);
 }
 
 TEST_F(RestoreTest, StrayFilesAreNotTaken) {

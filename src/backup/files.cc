@@ -70,7 +70,8 @@ base::Result<FileEntry> Pass(const std::string& path,
     hasher.Add({buffer.get(), static_cast<size_t>(n)});
     entry.bytes += static_cast<uint64_t>(n);
     if (copy_fd < 0) continue;
-    if (base::Status s = WriteAll(copy_fd, buffer.get(), static_cast<size_t>(n), copy_path); !s.ok())
+    if (base::Status s = WriteAll(copy_fd, buffer.get(), static_cast<size_t>(n), copy_path);
+        !s.ok())
       return s;
   }
   if (sync && ::fsync(fd.get()) != 0) return Failure("cannot sync " + path, errno);

@@ -39,7 +39,8 @@ std::string Mebibytes(uint64_t bytes) {
 
 base::Result<std::string> CheckPath(std::string_view path) {
   if (path.empty() || path.front() != '/') {
-    return base::Invalid("a backup needs an absolute path on the leader's machine, such as /var/backups/eu-1");
+    return base::Invalid(
+        "a backup needs an absolute path on the leader's machine, such as /var/backups/eu-1");
   }
   if (path.size() > kPathBytesMax) {
     return base::Invalid("a backup's path has at most " + std::to_string(kPathBytesMax) + " bytes");
@@ -147,7 +148,8 @@ base::Result<Manifest> Job::Make() {
   for (const char* folder : {"log", "store"}) {
     if (base::Status s = AddFiles(folder); !s.ok()) return s;
   }
-  if (base::Status s = WriteFile(partial_ + "/" + kManifestName, Encode(manifest)); !s.ok()) return s;
+  if (base::Status s = WriteFile(partial_ + "/" + kManifestName, Encode(manifest)); !s.ok())
+    return s;
   if (base::Status s = SyncDirectory(partial_); !s.ok()) return s;
   // Onto nothing, or onto an empty directory; never onto anything else.
   if (std::rename(partial_.c_str(), options_.path.c_str()) != 0) {
@@ -168,16 +170,20 @@ base::Status Job::Prepare() {
                          error.message() + "): make the directory, or give another path");
   }
   const std::filesystem::path data = std::filesystem::canonical(options_.data_dir, error);
-  if (error) return base::IoError("cannot look at " + options_.data_dir + " (" + error.message() + ")");
+  if (error)
+    return base::IoError("cannot look at " + options_.data_dir + " (" + error.message() + ")");
   const auto [data_end, unused] =
       std::mismatch(data.begin(), data.end(), parent.begin(), parent.end());
   if (data_end == data.end() || parent / path.filename() == data) {
-    return base::Invalid("a backup does not belong into the leader's own directory: give another path");
+    return base::Invalid(
+        "a backup does not belong into the leader's own directory: give another path");
   }
   struct stat parent_info {};
   struct stat data_info {};
-  if (::stat(parent.c_str(), &parent_info) != 0) return Failure("cannot look at " + parent.string(), errno);
-  if (::stat(data.c_str(), &data_info) != 0) return Failure("cannot look at " + data.string(), errno);
+  if (::stat(parent.c_str(), &parent_info) != 0)
+    return Failure("cannot look at " + parent.string(), errno);
+  if (::stat(data.c_str(), &data_info) != 0)
+    return Failure("cannot look at " + data.string(), errno);
   same_disk_ = parent_info.st_dev == data_info.st_dev;
 
   auto there = Look(options_.path);
@@ -188,11 +194,14 @@ base::Status Job::Prepare() {
   there = Look(partial_);
   if (!there.ok()) return there.status();
   if (*there != Presence::kAbsent) {
-    return base::Invalid(partial_ + " is left from a backup that did not end: remove it, or give another path");
+    return base::Invalid(
+        partial_ + " is left from a backup that did not end: remove it, or give another path");
   }
   base::Status made = MakeDirectory(partial_);
   if (!made.ok()) {
-    return {made.code(), made.message() + ": give the server's user the right to write there, or give another path"};
+    return {
+        made.code(),
+        made.message() + ": give the server's user the right to write there, or give another path"};
   }
   made_partial_ = true;
   return {};
@@ -220,8 +229,8 @@ base::Status Job::CheckSpace(uint64_t bytes) const {
   if (free_bytes >= bytes + reserve) return {};
   return {base::Code::kFull,
           "too little room for a backup in " + options_.path + ": it needs " + Mebibytes(bytes) +
-              (reserve > 0 ? " and " + Mebibytes(reserve) + " in reserve for the leader" : "") + ", " +
-              Mebibytes(free_bytes) + " are free: make room, or give another path"};
+              (reserve > 0 ? " and " + Mebibytes(reserve) + " in reserve for the leader" : "") +
+              ", " + Mebibytes(free_bytes) + " are free: make room, or give another path"};
 }
 
 base::Status Job::AddFiles(const std::string& folder) {

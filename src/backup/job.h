@@ -3,8 +3,8 @@
 //
 // What makes it consistent. A store never reflects what is not durable in the log, so a copy of the
 // store, and the log from that store's checkpoint to any durable end after the copy, recover like a
-// directory after a crash. The end is chosen by the leader's thread between two ticks, when it knows
-// which VV it has applied there.
+// directory after a crash. The end is chosen by the leader's thread between two ticks, when it
+// knows which VV it has applied there.
 //
 //   thread   looks at the path, makes PATH.partial
 //   leader   makes a checkpoint, so that the log to copy is short; pins the log at its position
@@ -37,10 +37,10 @@ base::Result<std::string> CheckPath(std::string_view path);
 class Job {
  public:
   struct Options {
-    std::string path;      // as from CheckPath
-    std::string data_dir;  // the leader's; holds log/
+    std::string path;            // as from CheckPath
+    std::string data_dir;        // the leader's; holds log/
     uint64_t reserve_bytes = 0;  // to be left free there
-    Manifest manifest;     // the lines that the leader knows at the start
+    Manifest manifest;           // the lines that the leader knows at the start
     std::function<void()> wake;  // the leader's thread should look at wants(); any thread calls it
   };
   // `store` outlives the job.

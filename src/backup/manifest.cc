@@ -164,7 +164,8 @@ base::Result<Manifest> Parse(std::string_view text) {
       FileEntry file;
       number(Word(line), file.bytes);
       const auto file_digest = ToDigest(Word(line));
-      if (!file_digest || !SafeName(line)) return Bad("an impossible file '" + std::string(line) + "'");
+      if (!file_digest || !SafeName(line))
+        return Bad("an impossible file '" + std::string(line) + "'");
       file.digest = *file_digest;
       file.name = line;
       m.files.push_back(std::move(file));
@@ -173,7 +174,8 @@ base::Result<Manifest> Parse(std::string_view text) {
     }
   }
   if (!good) return Bad("a number that is none");
-  if (m.leader.empty() || m.store_format.empty() || m.log_format == 0) return Bad("lines are missing");
+  if (m.leader.empty() || m.store_format.empty() || m.log_format == 0)
+    return Bad("lines are missing");
   if (m.files.size() != count || m.bytes() != bytes) return Bad("files are missing in it");
   if (m.log_begin > m.checkpoint || m.checkpoint > m.log_end) return Bad("impossible positions");
   return m;

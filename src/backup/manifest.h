@@ -1,5 +1,5 @@
-// What a backup says of itself: the file MANIFEST in its directory. Text for people, one fact a line,
-// and its own checksum at the end. docs/FORMATS.md, "Backup 1".
+// What a backup says of itself: the file MANIFEST in its directory. Text for people, one fact a
+// line, and its own checksum at the end. docs/FORMATS.md, "Backup 1".
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct FileEntry {
 struct Manifest {
   std::string polyarch_version;
   std::string leader;
-  std::string cluster;  // 16 hexadecimal digits
+  std::string cluster;   // 16 hexadecimal digits
   int64_t taken_ms = 0;  // since 1970, by the leader's clock
   std::string vv;        // what the backup holds; a VV's text form
   std::string store_format;

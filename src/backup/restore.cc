@@ -23,7 +23,8 @@ base::Status Compare(const std::string& path, const FileEntry& wanted, const Fil
     return Damaged(path + "/" + wanted.name + " has " + std::to_string(found.bytes) +
                    " bytes instead of " + std::to_string(wanted.bytes));
   }
-  if (!(found.digest == wanted.digest)) return Damaged(path + "/" + wanted.name + " fails its checksum");
+  if (!(found.digest == wanted.digest))
+    return Damaged(path + "/" + wanted.name + " fails its checksum");
   return {};
 }
 
@@ -34,14 +35,15 @@ base::Status AtFile(const base::Status& status) {
 base::Status CheckFormats(const Manifest& manifest) {
   if (manifest.store_format != engine::kStoreFormat) {
     return {base::Code::kIncompatible,
-            "the backup's store has format " + manifest.store_format + ", this version reads format " +
-                engine::kStoreFormat + ": use Polyarch " + manifest.polyarch_version + " or newer"};
+            "the backup's store has format " + manifest.store_format +
+                ", this version reads format " + engine::kStoreFormat + ": use Polyarch " +
+                manifest.polyarch_version + " or newer"};
   }
   if (manifest.log_format > log::kFormatVersion) {
     return {base::Code::kIncompatible,
             "the backup's log has format " + std::to_string(manifest.log_format) +
-                ", this version reads format " + std::to_string(log::kFormatVersion) + ": use Polyarch " +
-                manifest.polyarch_version + " or newer"};
+                ", this version reads format " + std::to_string(log::kFormatVersion) +
+                ": use Polyarch " + manifest.polyarch_version + " or newer"};
   }
   return {};
 }
@@ -50,7 +52,9 @@ base::Result<Manifest> ReadManifest(const std::string& path) {
   auto text = ReadFile(path + "/" + kManifestName, kManifestBytesMax);
   if (!text.ok() && text.status().code() == base::Code::kNotFound) {
     return base::NotFound(path + " is no backup: it has no MANIFEST" +
-                          (path.ends_with(".partial") ? "; it is what an interrupted backup left, remove it" : "; give the path that was given to the backup"));
+                          (path.ends_with(".partial")
+                               ? "; it is what an interrupted backup left, remove it"
+                               : "; give the path that was given to the backup"));
   }
   if (!text.ok()) return text.status();
   auto manifest = Parse(*text);
@@ -98,8 +102,9 @@ base::Result<Manifest> Restore(const std::string& path, const std::string& dir) 
   if (!there.ok()) return there.status();
   if (*there == Presence::kSomething) {
     const bool unfinished = ::access((real + "/" + kRestoringName).c_str(), F_OK) == 0;
-    return base::Invalid(dir + (unfinished ? " holds a restore that did not end: empty it and restore again"
-                                           : " is not empty: give a directory that is absent or empty"));
+    return base::Invalid(
+        dir + (unfinished ? " holds a restore that did not end: empty it and restore again"
+                          : " is not empty: give a directory that is absent or empty"));
   }
   if (*there == Presence::kAbsent) {
     base::Status made = MakeDirectory(real);
@@ -110,7 +115,8 @@ base::Result<Manifest> Restore(const std::string& path, const std::string& dir) 
       return s;
   }
   const std::string marker = real + "/" + kRestoringName;
-  if (base::Status s = WriteFile(marker, "polyarch restore has not ended here\n"); !s.ok()) return s;
+  if (base::Status s = WriteFile(marker, "polyarch restore has not ended here\n"); !s.ok())
+    return s;
   if (base::Status s = SyncDirectory(real); !s.ok()) return s;
   if (base::Status s = Fill(path, real, *manifest); !s.ok()) return s;
   if (::unlink(marker.c_str()) != 0) return Failure("cannot remove " + marker, errno);

@@ -28,15 +28,19 @@ std::string Amount(uint64_t files, uint64_t bytes) {
 }  // namespace
 
 int RunBackup(int argc, char** argv) {
-  CLI::App app{"Makes a backup of a running leader into a new directory on the leader's machine, and waits for it. "
-               "The leader goes on serving. Check it with: polyarch restore PATH --verify",
-               "polyarch backup"};
+  CLI::App app{
+      "Makes a backup of a running leader into a new directory on the leader's machine, and waits "
+      "for it. "
+      "The leader goes on serving. Check it with: polyarch restore PATH --verify",
+      "polyarch backup"};
   TargetOptions target;
   target.AddTo(app);
   bool json = false;
   std::string path;
   app.add_flag("--json", json, "what was made as a JSON object");
-  app.add_option("PATH", path, "an absolute path on the leader's machine; absent or an empty directory")->required();
+  app.add_option(
+         "PATH", path, "an absolute path on the leader's machine; absent or an empty directory")
+      ->required();
   if (auto code = Parse(app, argc, argv)) return *code;
   auto connection = target.Connect();
   if (!connection.ok()) return Fail(connection.status());
@@ -51,9 +55,11 @@ int RunBackup(int argc, char** argv) {
 }
 
 int RunRestore(int argc, char** argv) {
-  CLI::App app{"Makes a leader's directory from a backup, after every checksum in it was verified. Runs on files; no "
-               "leader is asked.",
-               "polyarch restore"};
+  CLI::App app{
+      "Makes a leader's directory from a backup, after every checksum in it was verified. Runs on "
+      "files; no "
+      "leader is asked.",
+      "polyarch restore"};
   app.set_help_flag("--help", "print this and end");
   std::string path;
   std::string dir;
@@ -65,18 +71,22 @@ int RunRestore(int argc, char** argv) {
   app.add_flag("--json", json, "what the backup holds as a JSON object");
   if (auto code = Parse(app, argc, argv)) return *code;
   if (!verify && dir.empty()) {
-    std::fprintf(stderr, "polyarch restore: give --dir DIR to restore into, or --verify to check only\n");
+    std::fprintf(stderr,
+                 "polyarch restore: give --dir DIR to restore into, or --verify to check only\n");
     return 2;
   }
   auto manifest = verify ? backup::Verify(path) : backup::Restore(path, dir);
   if (!manifest.ok()) return Fail(manifest.status());
   if (json) return Print(Json(ToValue(*manifest)));
-  std::vector<std::string> lines = {
-      std::string(verify ? "whole: " : "restored: ") + "leader " + Printable(manifest->leader) + " of cluster " +
-          Printable(manifest->cluster) + ", " + Amount(manifest->files.size(), manifest->bytes()),
-      "it holds " + Printable(manifest->vv)};
+  std::vector<std::string> lines = {std::string(verify ? "whole: " : "restored: ") + "leader " +
+                                        Printable(manifest->leader) + " of cluster " +
+                                        Printable(manifest->cluster) + ", " +
+                                        Amount(manifest->files.size(), manifest->bytes()),
+                                    "it holds " + Printable(manifest->vv)};
   if (!verify) {
-    lines.push_back("start it as always, with --id " + Printable(manifest->leader.substr(0, manifest->leader.find('~'))) + " --dir " + Printable(dir));
+    lines.push_back("start it as always, with --id " +
+                    Printable(manifest->leader.substr(0, manifest->leader.find('~'))) + " --dir " +
+                    Printable(dir));
   }
   return Print(lines);
 }

@@ -40,13 +40,15 @@ bool IsSubcommand(std::string_view name) {
 }
 
 const char* Summary() {
-  return "       polyarch status [-p PORT]              state, links, lag, conflicts, log: what a leader knows\n"
+  return "       polyarch status [-p PORT]              state, links, lag, conflicts, log: what a "
+         "leader knows\n"
          "       polyarch top [-p PORT]                 the same, live\n"
          "       polyarch topology [get | set SHAPE]    the graph of links between leaders\n"
          "       polyarch policy [list | get | set | del]\n"
          "       polyarch conflicts [list | show | log | restore | resolve]\n"
          "       polyarch backup [-p PORT] PATH         a backup of a running leader\n"
-         "       polyarch restore PATH --dir DIR        a directory from a backup (--verify: check only)\n";
+         "       polyarch restore PATH --dir DIR        a directory from a backup (--verify: check "
+         "only)\n";
 }
 
 int Run(int argc, char** argv) {

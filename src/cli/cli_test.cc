@@ -1,3 +1,5 @@
+#include "cli/cli.h"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -7,7 +9,6 @@
 
 #include <gtest/gtest.h>
 
-#include "cli/cli.h"
 #include "cli/connection.h"
 #include "cli/screen.h"
 #include "cli/snapshot.h"
@@ -57,7 +58,8 @@ TEST(Text, NothingFromAServerControlsTheTerminal) {
   EXPECT_EQ(Printable("gr\xc3\xbc\xc3\x9f"), "gr\xc3\xbc\xc3\x9f");
   EXPECT_EQ(Printable("\xc2\x9b"), "\\xc2\\x9b") << "C1 control sequence introducer";
   EXPECT_EQ(Printable("\xff\xc3"), "\\xff\\xc3");
-  EXPECT_EQ(Printable("\xed\xa0\x80\xc0\x80"), "\\xed\\xa0\\x80\\xc0\\x80") << "surrogates, overlong";
+  EXPECT_EQ(Printable("\xed\xa0\x80\xc0\x80"), "\\xed\\xa0\\x80\\xc0\\x80")
+      << "surrogates, overlong";
 }
 
 TEST(Text, Json) {
@@ -68,7 +70,8 @@ TEST(Text, Json) {
   list.items = {Boolean(true), Text("\xff\x00z"), {}};
   list.items[1].text = std::string("\xff\x00z", 3);
   Put(map, "l", list);
-  EXPECT_EQ(Json(map), R"({"a\"":"line\u000aend \\ \u0001","n":-5,"l":[true,{"base64":"/wB6"},null]})");
+  EXPECT_EQ(Json(map),
+            R"({"a\"":"line\u000aend \\ \u0001","n":-5,"l":[true,{"base64":"/wB6"},null]})");
   EXPECT_EQ(Json(Text("\xff")), R"({"base64":"/w=="})");
   EXPECT_EQ(Json(Text("\xff\xfe")), R"({"base64":"//4="})");
 }
@@ -106,9 +109,19 @@ TEST(ParseUri, Parts) {
 }
 
 TEST(ParseUri, Refusals) {
-  for (std::string_view bad : {"http://x", "rediss://x", "redis://x:0", "redis://x:70000", "redis://x:", "redis://x/16",
-                               "redis://x/a", "redis://[::1", "redis://[::1]x", "redis://nopass@x", "redis://:%zz@x",
-                               "redis://:%4@x", ""}) {
+  for (std::string_view bad : {"http://x",
+                               "rediss://x",
+                               "redis://x:0",
+                               "redis://x:70000",
+                               "redis://x:",
+                               "redis://x/16",
+                               "redis://x/a",
+                               "redis://[::1",
+                               "redis://[::1]x",
+                               "redis://nopass@x",
+                               "redis://:%zz@x",
+                               "redis://:%4@x",
+                               ""}) {
     Target t;
     const base::Status status = ParseUri(bad, t);
     EXPECT_EQ(status.code(), base::Code::kInvalid) << bad;
@@ -163,13 +176,17 @@ class FakeServer {
 constexpr char kHello[] = "%1\r\n$5\r\nproto\r\n:3\r\n";
 
 TEST(Connection, Talks) {
-  FakeServer server({kHello, "|1\r\n+ttl\r\n:1\r\n$5\r\nhello\r\n", "-ERR no\r\n", "-ERR unknown command 'X'\r\n"});
+  FakeServer server({kHello,
+                     "|1\r\n+ttl\r\n:1\r\n$5\r\nhello\r\n",
+                     "-ERR no\r\n",
+                     "-ERR unknown command 'X'\r\n"});
   auto connection = Connection::Open(server.target);
   ASSERT_TRUE(connection.ok()) << connection.status().ToString();
   EXPECT_EQ((*connection)->Call({"GET", "k"})->text, "hello");
   EXPECT_EQ((*connection)->Call({"GET", "k"}).status().message(), "no");
-  EXPECT_NE((*connection)->Call({"LEADER", "LIST"}).status().message().find("does not know LEADER LIST"),
-            std::string::npos);
+  EXPECT_NE(
+      (*connection)->Call({"LEADER", "LIST"}).status().message().find("does not know LEADER LIST"),
+      std::string::npos);
 }
 
 TEST(Connection, SaysWhatIsWrong) {
@@ -182,21 +199,29 @@ TEST(Connection, SaysWhatIsWrong) {
     EXPECT_EQ(status.message().find('\n'), std::string::npos);
     return status.message();
   };
-  EXPECT_NE(message({"-NOAUTH HELLO must be called...\r\n"}).find("POLYARCH_PASSWORD"), std::string::npos);
+  EXPECT_NE(message({"-NOAUTH HELLO must be called...\r\n"}).find("POLYARCH_PASSWORD"),
+            std::string::npos);
   EXPECT_NE(message({"-WRONGPASS no\r\n"}).find("refuses the password"), std::string::npos);
-  EXPECT_NE(message({"HTTP/1.1 400 Bad Request\r\n\r\n"}).find("does not speak"), std::string::npos);
+  EXPECT_NE(message({"HTTP/1.1 400 Bad Request\r\n\r\n"}).find("does not speak"),
+            std::string::npos);
   EXPECT_NE(message({}).find("within 300 ms"), std::string::npos) << "silence";
-  EXPECT_NE(message({kHello, "$100\r\npart"}).find("within 300 ms"), std::string::npos) << "half a reply";
+  EXPECT_NE(message({kHello, "$100\r\npart"}).find("within 300 ms"), std::string::npos)
+      << "half a reply";
   Target nobody;
   nobody.port = 1;
   EXPECT_NE(Connection::Open(nobody).status().message().find("is it running?"), std::string::npos);
   nobody.host = "no such host";
-  EXPECT_NE(Connection::Open(nobody).status().message().find("cannot find the host"), std::string::npos);
+  EXPECT_NE(Connection::Open(nobody).status().message().find("cannot find the host"),
+            std::string::npos);
 }
 
 // ---- status, top, topology
 
-resp::Value LeaderMap(const std::string& id, const std::string& state, bool self, int64_t lag, const char* link = "up") {
+resp::Value LeaderMap(const std::string& id,
+                      const std::string& state,
+                      bool self,
+                      int64_t lag,
+                      const char* link = "up") {
   resp::Value map = Map();
   Put(map, "id", Text(id));
   Put(map, "incarnation", Text("00000000000000aa"));
@@ -211,7 +236,9 @@ resp::Value LeaderMap(const std::string& id, const std::string& state, bool self
 }
 
 constexpr char kInfo[] =
-    "# Server\r\npolyarch_version:0.1.0\r\nuptime_in_seconds:7200\r\ndurability:always\r\nrun_id:abc\r\n"
+    "# "
+    "Server\r\npolyarch_version:0.1.0\r\nuptime_in_seconds:7200\r\ndurability:always\r\nrun_id:"
+    "abc\r\n"
     "total_commands_processed:1000\r\n"
     "# Replication\r\nleader_id:eu\r\nadmitted:1\r\nchanges_local:100\r\nchanges_remote:50\r\n"
     "conflicts_open:2\r\nconflicts_logged:15\r\nconflicts_detected:17\r\nforks_detected:0\r\n"
@@ -220,7 +247,8 @@ constexpr char kInfo[] =
     "claim_eu:behind=0\r\nclaim_us:behind=1\r\nclaim_asia:behind=1234\r\n"
     "log_begin:0\r\nlog_end:10485760\r\nlog_durable:10485760\r\ncheckpoint_position:1048576\r\n"
     "checkpoint_age_ms:12000\r\ncheckpoints_done:3\r\ndirty_keys:1\r\nresidue_keys:11\r\n";
-constexpr char kVv[] = "asia.00000000000000cc:5 eu.00000000000000aa:100 eu.00000000000000ab:20 us.00000000000000bb:7";
+constexpr char kVv[] =
+    "asia.00000000000000cc:5 eu.00000000000000aa:100 eu.00000000000000ab:20 us.00000000000000bb:7";
 
 Snapshot Example() {
   resp::Value leaders = Array();
@@ -235,12 +263,16 @@ Snapshot Example() {
 TEST(Status, SaysAll) {
   const std::vector<std::string> lines = StatusLines(Example());
   const std::string all = Joined(lines);
-  EXPECT_TRUE(AnyLine(lines, "leader eu at 127.0.0.1:8001, Polyarch 0.1.0, up 2 h 0 min, durability always")) << all;
+  EXPECT_TRUE(AnyLine(
+      lines, "leader eu at 127.0.0.1:8001, Polyarch 0.1.0, up 2 h 0 min, durability always"))
+      << all;
   EXPECT_TRUE(AnyLine(lines, "123 / 1.2 s")) << all;
   EXPECT_TRUE(AnyLine(lines, "2 open, 15 decided ones in the log, 17 detected")) << all;
   EXPECT_TRUE(AnyLine(lines, "10 MiB kept, all on disk")) << all;
   EXPECT_TRUE(AnyLine(lines, "12 s ago, 9.0 MiB of log to replay, 1 key changed since")) << all;
-  EXPECT_TRUE(AnyLine(lines, "11 keys wait; not confirmed yet: 1,234 by asia (unreachable), 1 by us")) << all;
+  EXPECT_TRUE(
+      AnyLine(lines, "11 keys wait; not confirmed yet: 1,234 by asia (unreachable), 1 by us"))
+      << all;
   EXPECT_TRUE(AnyLine(lines, "ATTENTION   asia is unreachable for 1.2 s")) << all;
   EXPECT_FALSE(AnyLine(lines, "fork")) << all;
 }
@@ -258,6 +290,26 @@ TEST(Status, AsJson) {
     EXPECT_NE(json.find(part), std::string::npos) << part << " in " << json;
 }
 
+TEST(Status, LogKeptAndStateTransfers) {
+  resp::Value leaders = Array();
+  leaders.items = {LeaderMap("eu", "alive", true, 0), LeaderMap("us", "away", false, 5)};
+  Put(leaders.items[1], "retained_log_bytes", Number(3 << 20));
+  const Snapshot s =
+      Read(leaders,
+           "log_begin:0\r\nlog_end:1024\r\nlog_durable:1024\r\nlog_quota_bytes:1073741824\r\n"
+           "state_transfer_in_progress:1\r\nstate_transfer_from:us\r\nstate_transfer_percent:45\r\n"
+           "state_transfers_serving:2\r\n",
+           "");
+  const std::vector<std::string> lines = StatusLines(s);
+  const std::string all = Joined(lines);
+  EXPECT_TRUE(AnyLine(lines, "LOG KEPT")) << all;
+  EXPECT_TRUE(AnyLine(lines, "3.0 MiB")) << all;
+  EXPECT_TRUE(AnyLine(lines, "1.0 KiB kept of a quota of 1.0 GiB, all on disk")) << all;
+  EXPECT_TRUE(AnyLine(lines, "state comes from us, 45 %")) << all;
+  EXPECT_TRUE(AnyLine(lines, "state goes to 2 leaders")) << all;
+  EXPECT_FALSE(AnyLine(StatusLines(Example()), "LOG KEPT")) << "where no leader says it";
+}
+
 TEST(Status, OfALeaderWithOtherLines) {
   // Older or newer: what is missing is left out, what is new does no harm.
   resp::Value leaders = Array();
@@ -273,12 +325,18 @@ TEST(Alarms, EachSaysWhatToDo) {
   resp::Value leaders = Array();
   leaders.items = {LeaderMap("eu", "alive", true, 0), LeaderMap("us", "alive", false, 0, "cut")};
   leaders.items[1].items[13] = Number(-4000);  // the clock
-  const Snapshot s = Read(leaders,
-                          "admitted:0\r\nforks_detected:1\r\nstamps_from_the_future:5\r\nbackups_failed:1\r\n"
-                          "link_us:state=cut\r\n",
-                          "");
+  const Snapshot s =
+      Read(leaders,
+           "admitted:0\r\nforks_detected:1\r\nstamps_from_the_future:5\r\nbackups_failed:1\r\n"
+           "link_us:state=cut\r\n",
+           "");
   const std::vector<std::string> alarms = Alarms(s);
-  for (const char* part : {"not admitted", "LINK HEAL us", "differs by -4.0 s", "1 forks", "clock far ahead", "backups failed"})
+  for (const char* part : {"not admitted",
+                           "LINK HEAL us",
+                           "differs by -4.0 s",
+                           "1 forks",
+                           "clock far ahead",
+                           "backups failed"})
     EXPECT_TRUE(AnyLine(alarms, part)) << part << " in\n" << Joined(alarms);
   EXPECT_EQ(alarms.size(), 6u);
 }
@@ -295,7 +353,8 @@ TEST(Top, Rates) {
   const std::string all = Joined(lines);
   EXPECT_TRUE(AnyLine(lines, "local 100, remote 0")) << all;
   EXPECT_TRUE(AnyLine(lines, "1.0 KiB")) << all;
-  const auto us = std::find_if(lines.begin(), lines.end(), [](const auto& l) { return l.starts_with("us "); });
+  const auto us =
+      std::find_if(lines.begin(), lines.end(), [](const auto& l) { return l.starts_with("us "); });
   ASSERT_NE(us, lines.end());
   EXPECT_NE(us->find(" 200 "), std::string::npos) << *us;
   // Another process: its counters began anew.
@@ -317,7 +376,8 @@ TEST(Top, FitsTheWindow) {
     EXPECT_TRUE(AnyLine(lines, "more leaders"));
     EXPECT_TRUE(AnyLine(lines, "purging"));
   }
-  EXPECT_TRUE(AnyLine(Frame(s, std::nullopt, {.height = 24, .notice = "cannot reach x"}), "cannot reach x"));
+  EXPECT_TRUE(AnyLine(Frame(s, std::nullopt, {.height = 24, .notice = "cannot reach x"}),
+                      "cannot reach x"));
 }
 
 resp::Value Topology(const std::string& shape) {
@@ -351,6 +411,37 @@ TEST(TopologyLines, Drawn) {
   EXPECT_TRUE(AnyLine(TopologyLines(Topology("mesh"), s), "each with each: asia eu us"));
 }
 
+TEST(TopologyLines, GraphAndHops) {
+  resp::Value map = Map();
+  const auto list = [](std::initializer_list<const char*> texts) {
+    resp::Value out = Array();
+    for (const char* text : texts)
+      out.items.push_back(Text(text));
+    return out;
+  };
+  Put(map, "topology", Text("links eu-us us-asia"));
+  Put(map, "configured", list({"asia-us", "eu-us"}));
+  Put(map, "live", list({"eu-us", "asia-eu"}));
+  Put(map, "bypasses", list({"asia-eu"}));
+  resp::Value route = Map();
+  Put(route, "next", Text("us"));
+  Put(route, "hops", Number(2));
+  resp::Value routes = Map();
+  Put(routes, "asia", route);
+  Put(map, "routes", routes);
+  resp::Value origins = Map();
+  Put(origins, "asia.00000000000000cc", Text("us"));
+  Put(map, "origins", origins);
+  const std::vector<std::string> lines = TopologyLines(map, Example());
+  for (const char* part : {"configured  asia-us eu-us",
+                           "live        eu-us asia-eu",
+                           "down        asia-us",
+                           "bypasses    asia-eu",
+                           "asia <- us, 2 hops",
+                           "asia.00000000000000cc <- us"})
+    EXPECT_TRUE(AnyLine(lines, part)) << part << " in\n" << Joined(lines);
+}
+
 TEST(TopologyLines, FromInfoWhereThereIsNoCommand) {
   const std::vector<std::string> lines = TopologyLines(Map(), Example());
   EXPECT_TRUE(AnyLine(lines, "links of eu")) << Joined(lines);
@@ -360,9 +451,11 @@ TEST(TopologyLines, FromInfoWhereThereIsNoCommand) {
 TEST(Cli, KnowsItsSubcommands) {
   EXPECT_TRUE(IsSubcommand("status"));
   EXPECT_FALSE(IsSubcommand("server"));
-  for (const char* name : {"status", "top", "topology", "policy", "conflicts", "backup", "restore"}) {
+  for (const char* name :
+       {"status", "top", "topology", "policy", "conflicts", "backup", "restore"}) {
     EXPECT_TRUE(IsSubcommand(name));
-    EXPECT_NE(std::string(Summary()).find(std::string("polyarch ") + name), std::string::npos) << name;
+    EXPECT_NE(std::string(Summary()).find(std::string("polyarch ") + name), std::string::npos)
+        << name;
   }
 }
 

@@ -25,10 +25,11 @@ std::string Version(const Value& version) {
   if (version.items.size() < 4) return Printable(version.ToString());
   const Value& value = version.items[0];
   constexpr size_t kShownBytes = 200;
-  std::string shown = value.is_null() ? "(deleted)" : Printable(TextOf(&value).substr(0, kShownBytes));
+  std::string shown =
+      value.is_null() ? "(deleted)" : Printable(TextOf(&value).substr(0, kShownBytes));
   if (value.text.size() > kShownBytes) shown += "... (" + HumanBytes(value.text.size()) + ")";
-  return shown + "   by " + Printable(TextOf(&version.items[1])) + " at " + When(NumberOf(&version.items[2])) +
-         "   " + Printable(TextOf(&version.items[3]));
+  return shown + "   by " + Printable(TextOf(&version.items[1])) + " at " +
+         When(NumberOf(&version.items[2])) + "   " + Printable(TextOf(&version.items[3]));
 }
 
 int PrintList(const Value& reply) {
@@ -40,7 +41,8 @@ int PrintList(const Value& reply) {
 }
 
 int PrintShow(const Value& reply, const std::string& key) {
-  if (reply.items.size() < 2) return Fail(base::NotFound("there is no key '" + Printable(key) + "'"));
+  if (reply.items.size() < 2)
+    return Fail(base::NotFound("there is no key '" + Printable(key) + "'"));
   std::vector<std::string> lines = {"token  " + Printable(TextOf(&reply.items[0]))};
   for (const Value& version : reply.items[1].items)
     lines.push_back("  " + Version(version));
@@ -52,7 +54,8 @@ int PrintLog(const Value& reply) {
   std::vector<std::string> lines;
   for (const Value& entry : reply.items) {
     lines.push_back(TextOf(Find(entry, "id")) + "  " + When(NumberOf(Find(entry, "time"))) + "  " +
-                    Printable(TextOf(Find(entry, "key"))) + "  by " + Printable(TextOf(Find(entry, "policy"))));
+                    Printable(TextOf(Find(entry, "key"))) + "  by " +
+                    Printable(TextOf(Find(entry, "policy"))));
     if (const Value* shown = Find(entry, "shown")) lines.push_back("  shown  " + Version(*shown));
     if (const Value* lost = Find(entry, "lost")) {
       for (const Value& version : lost->items)
@@ -65,9 +68,10 @@ int PrintLog(const Value& reply) {
 }  // namespace
 
 int RunConflicts(int argc, char** argv) {
-  CLI::App app{"Lists conflicts that are open and those that a policy decided, and resolves or restores "
-               "(docs/conflicts.md).",
-               "polyarch conflicts"};
+  CLI::App app{
+      "Lists conflicts that are open and those that a policy decided, and resolves or restores "
+      "(docs/conflicts.md).",
+      "polyarch conflicts"};
   TargetOptions target;
   target.AddTo(app);
   bool json = false;
@@ -80,11 +84,14 @@ int RunConflicts(int argc, char** argv) {
   std::string id;
   std::string tag;
   int64_t count = 100;
-  CLI::App* list = app.add_subcommand("list", "keys with concurrent versions that nobody has resolved (also without a subcommand)");
-  CLI::App* log = app.add_subcommand("log", "what policies decided, oldest first: shown and lost values");
+  CLI::App* list = app.add_subcommand(
+      "list", "keys with concurrent versions that nobody has resolved (also without a subcommand)");
+  CLI::App* log =
+      app.add_subcommand("log", "what policies decided, oldest first: shown and lost values");
   for (CLI::App* sub : {list, log}) {
     sub->add_option("--match", match, "only keys that match this glob");
-    sub->add_option("--count", count, "at most so many (default: 100)")->check(CLI::Range(INT64_C(1), INT64_C(1000000)));
+    sub->add_option("--count", count, "at most so many (default: 100)")
+        ->check(CLI::Range(INT64_C(1), INT64_C(1000000)));
   }
   log->add_option("--after", after, "only what comes after this id");
   CLI::App* show = app.add_subcommand("show", "all versions of a key, and the token for resolve");
@@ -92,7 +99,8 @@ int RunConflicts(int argc, char** argv) {
   CLI::App* restore = app.add_subcommand("restore", "write a lost value of the log back");
   restore->add_option("id", id, "of the entry, from log")->required();
   restore->add_option("tag", tag, "of the lost version, from log")->required();
-  CLI::App* resolve = app.add_subcommand("resolve", "replace exactly the versions in the token by a value");
+  CLI::App* resolve =
+      app.add_subcommand("resolve", "replace exactly the versions in the token by a value");
   resolve->add_option("key", key, "a key")->required();
   resolve->add_option("token", token, "from show")->required();
   resolve->add_option("value", value, "the value that they become")->required();

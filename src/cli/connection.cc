@@ -53,7 +53,8 @@ std::optional<std::string> Unescape(std::string_view text) {
 bool ToInt(std::string_view text, int low, int high, int& into) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) return false;
+  if (error != std::errc() || end != text.data() + text.size() || value < low || value > high)
+    return false;
   into = value;
   return true;
 }
@@ -74,7 +75,8 @@ base::Status ParseUri(std::string_view uri, Target& target) {
     return base::Invalid(why + ": a URI is redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]");
   };
   if (uri.starts_with("rediss://")) return bad("TLS is not there in this version");
-  if (!uri.starts_with("redis://")) return bad("'" + Printable(uri.substr(0, 16)) + "' is no URI of a leader");
+  if (!uri.starts_with("redis://"))
+    return bad("'" + Printable(uri.substr(0, 16)) + "' is no URI of a leader");
   uri.remove_prefix(8);
   Target out = target;
   const size_t at = uri.rfind('@');
@@ -92,7 +94,8 @@ base::Status ParseUri(std::string_view uri, Target& target) {
   const size_t slash = uri.find('/');
   if (slash != std::string_view::npos) {
     const std::string_view database = uri.substr(slash + 1);
-    if (!database.empty() && !ToInt(database, 0, 15, out.database)) return bad("a database is 0 to 15");
+    if (!database.empty() && !ToInt(database, 0, 15, out.database))
+      return bad("a database is 0 to 15");
     uri = uri.substr(0, slash);
   }
   std::string_view host = uri;
@@ -119,10 +122,11 @@ base::Result<std::unique_ptr<Connection>> Connection::Open(const Target& target)
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(), &hints, &found);
+  const int error =
+      getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(), &hints, &found);
   if (error != 0) {
-    return base::IoError("cannot find the host '" + Printable(target.host) + "' (" + gai_strerror(error) +
-                         "): give another -h");
+    return base::IoError("cannot find the host '" + Printable(target.host) + "' (" +
+                         gai_strerror(error) + "): give another -h");
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
   const int64_t deadline = Deadline(target.timeout_ms);
@@ -175,12 +179,15 @@ base::Status Connection::Greet() {
   if (reply->is_error()) {
     const std::string& text = reply->text;
     if (text.starts_with("NOAUTH")) {
-      return base::Invalid(target_.Name() + " needs a password: set POLYARCH_PASSWORD, or give -a PASSWORD");
+      return base::Invalid(target_.Name() +
+                           " needs a password: set POLYARCH_PASSWORD, or give -a PASSWORD");
     }
     if (text.starts_with("WRONGPASS")) {
-      return base::Invalid(target_.Name() + " refuses the password: check POLYARCH_PASSWORD, -a or the URI");
+      return base::Invalid(target_.Name() +
+                           " refuses the password: check POLYARCH_PASSWORD, -a or the URI");
     }
-    return base::Invalid(target_.Name() + " is no leader that speaks RESP3 (" + Printable(text) + ")");
+    return base::Invalid(target_.Name() + " is no leader that speaks RESP3 (" + Printable(text) +
+                         ")");
   }
   if (target_.database == 0) return {};
   return Call({"SELECT", std::to_string(target_.database)}).status();
@@ -188,14 +195,14 @@ base::Status Connection::Greet() {
 
 base::Status Connection::Wait(short events, int64_t deadline_ms) {
   for (;;) {
-    const int64_t left = deadline_ms == INT64_MAX ? -1 : std::max<int64_t>(0, deadline_ms - NowMs());
+    const int64_t left =
+        deadline_ms == INT64_MAX ? -1 : std::max<int64_t>(0, deadline_ms - NowMs());
     pollfd fd{.fd = fd_, .events = events, .revents = 0};
     const int ready = ::poll(&fd, 1, static_cast<int>(std::min<int64_t>(left, 3'600'000)));
     if (ready > 0) return {};
     if (ready < 0 && errno != EINTR) return base::IoError(std::strerror(errno));
     if (deadline_ms != INT64_MAX && NowMs() >= deadline_ms) {
-      return base::Status(base::Code::kBusy,
-                          "no answer within " + HumanMillis(target_.timeout_ms));
+      return base::Status(base::Code::kBusy, "no answer within " + HumanMillis(target_.timeout_ms));
     }
   }
 }
@@ -213,11 +220,13 @@ base::Status Connection::Send(std::string_view bytes, int64_t deadline_ms) {
   return {};
 }
 
-base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> arguments, int64_t timeout_ms) {
+base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> arguments,
+                                          int64_t timeout_ms) {
   const auto lost = [this](const base::Status& status) {
     if (status.code() == base::Code::kBusy) {
-      return base::IoError(target_.Name() + " gives " + status.message() +
-                           ": it is stopped or overloaded; see its log, or give a longer --timeout");
+      return base::IoError(
+          target_.Name() + " gives " + status.message() +
+          ": it is stopped or overloaded; see its log, or give a longer --timeout");
     }
     return base::IoError("lost the connection to " + target_.Name() + " (" + status.message() +
                          "): see the leader's log");
@@ -234,11 +243,13 @@ base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> argu
         if (reader_.value().type == resp::Value::Type::kPush) continue;
         return std::move(reader_.value());
       case resp::ReplyReader::State::kError:
-        return base::Invalid(target_.Name() + " does not speak the Redis protocol: is this a leader's client port?");
+        return base::Invalid(target_.Name() +
+                             " does not speak the Redis protocol: is this a leader's client port?");
       case resp::ReplyReader::State::kNeedMore:
         break;
     }
-    if (received > kReplyBytesMax) return base::Invalid("the reply of " + target_.Name() + " is too long: ask for less");
+    if (received > kReplyBytesMax)
+      return base::Invalid("the reply of " + target_.Name() + " is too long: ask for less");
     const ssize_t n = ::recv(fd_, buffer.data(), buffer.size(), 0);
     if (n > 0) {
       received += static_cast<size_t>(n);
@@ -251,12 +262,14 @@ base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> argu
   }
 }
 
-base::Result<resp::Value> Connection::Call(std::span<const std::string_view> arguments, int64_t timeout_ms) {
+base::Result<resp::Value> Connection::Call(std::span<const std::string_view> arguments,
+                                           int64_t timeout_ms) {
   auto reply = Ask(arguments, timeout_ms);
   if (!reply.ok() || !reply->is_error()) return reply;
   std::string_view text = reply->text;
   if (text.starts_with("ERR unknown command") || text.starts_with("ERR unknown subcommand")) {
-    return base::Invalid(target_.Name() + " does not know " + std::string(arguments[0]) + (arguments.size() > 1 ? " " + Printable(arguments[1]) : "") +
+    return base::Invalid(target_.Name() + " does not know " + std::string(arguments[0]) +
+                         (arguments.size() > 1 ? " " + Printable(arguments[1]) : "") +
                          ": is it a Polyarch leader of this version?");
   }
   if (text.starts_with("ERR ")) text.remove_prefix(4);

@@ -14,13 +14,17 @@ void TargetOptions::AddTo(CLI::App& app) {
   app.add_option("-p,--port", port_, "the leader's client port (default: 7400)")
       ->check(CLI::Range(1, 65535))
       ->group("Which leader");
-  app.add_option("-h,--host", host_, "the leader's host (default: 127.0.0.1)")->group("Which leader");
-  app.add_option("-u,--uri", uri_, "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p and -a win over it")
+  app.add_option("-h,--host", host_, "the leader's host (default: 127.0.0.1)")
       ->group("Which leader");
-  app.add_option("-a,--password",
-                 password_,
-                 "the password; better in the environment as POLYARCH_PASSWORD, since other users of "
-                 "this machine can see command lines")
+  app.add_option("-u,--uri",
+                 uri_,
+                 "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p and -a win over it")
+      ->group("Which leader");
+  app.add_option(
+         "-a,--password",
+         password_,
+         "the password; better in the environment as POLYARCH_PASSWORD, since other users of "
+         "this machine can see command lines")
       ->group("Which leader");
   app.add_option("-n,--db", database_, "the database of keys (default: 0)")
       ->check(CLI::Range(0, 15))
@@ -68,7 +72,11 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
     for (char& c : text) {
       if (c == '\n') c = ' ';
     }
-    std::fprintf(stderr, "%s: %s; see %s --help\n", app.get_name().c_str(), Printable(text).c_str(), app.get_name().c_str());
+    std::fprintf(stderr,
+                 "%s: %s; see %s --help\n",
+                 app.get_name().c_str(),
+                 Printable(text).c_str(),
+                 app.get_name().c_str());
     return 2;
   }
   return std::nullopt;

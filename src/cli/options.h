@@ -7,10 +7,10 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "base/status.h"
 #include "cli/connection.h"
+
+#include <CLI/CLI.hpp>
 
 namespace polyarch::cli {
 

@@ -8,9 +8,11 @@
 namespace polyarch::cli {
 
 int RunPolicy(int argc, char** argv) {
-  CLI::App app{"Shows and sets conflict policies: what a read shows of concurrent writes to the keys that match a "
-               "pattern (docs/conflicts.md).",
-               "polyarch policy"};
+  CLI::App app{
+      "Shows and sets conflict policies: what a read shows of concurrent writes to the keys that "
+      "match a "
+      "pattern (docs/conflicts.md).",
+      "polyarch policy"};
   TargetOptions target;
   target.AddTo(app);
   bool json = false;
@@ -18,12 +20,16 @@ int RunPolicy(int argc, char** argv) {
   std::string pattern;
   std::string key;
   std::vector<std::string> policy;
-  CLI::App* list = app.add_subcommand("list", "every pattern and its policy (also without a subcommand)");
+  CLI::App* list =
+      app.add_subcommand("list", "every pattern and its policy (also without a subcommand)");
   CLI::App* get = app.add_subcommand("get", "the policy of one key");
   get->add_option("key", key, "a key")->required();
-  CLI::App* set = app.add_subcommand("set", "set the policy of all keys that match a pattern, at every leader");
-  set->add_option("pattern", pattern, "a glob, such as 'cart:*'; the most specific one wins")->required();
-  set->add_option("policy", policy, "lww | lww DELETES | priority [LEADER...] | siblings, ...")->required();
+  CLI::App* set =
+      app.add_subcommand("set", "set the policy of all keys that match a pattern, at every leader");
+  set->add_option("pattern", pattern, "a glob, such as 'cart:*'; the most specific one wins")
+      ->required();
+  set->add_option("policy", policy, "lww | lww DELETES | priority [LEADER...] | siblings, ...")
+      ->required();
   CLI::App* del = app.add_subcommand("del", "forget a pattern");
   del->add_option("pattern", pattern, "as it was set")->required();
   for (CLI::App* sub : {list, get, set, del}) {

@@ -97,7 +97,8 @@ base::Status Screen::Begin() {
   struct sigaction action {};
   action.sa_handler = OnSignal;
   sigemptyset(&action.sa_mask);
-  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT, SIGSEGV, SIGBUS, SIGABRT})
+  for (int number :
+       {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT, SIGSEGV, SIGBUS, SIGABRT})
     ::sigaction(number, &action, nullptr);
   TakeOver();
   return {};

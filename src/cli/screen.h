@@ -1,5 +1,5 @@
-// The terminal of `polyarch top`: alternate screen, keys one by one, size. Restored on every way out
-// that a process can take part in: return, exit, and the signals that end or stop it.
+// The terminal of `polyarch top`: alternate screen, keys one by one, size. Restored on every way
+// out that a process can take part in: return, exit, and the signals that end or stop it.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ class Screen {
   static int signal_number();
 };
 
-// At most `width` columns of a line: UTF-8 is not cut within a character; escape sequences (colours)
-// take no column.
+// At most `width` columns of a line: UTF-8 is not cut within a character; escape sequences
+// (colours) take no column.
 std::string CutOff(const std::string& line, size_t width);
 
 }  // namespace polyarch::cli

@@ -28,7 +28,8 @@ std::map<std::string, uint64_t, std::less<>> ChangesByLeader(std::string_view vv
     const std::string_view origin = word.substr(0, colon);
     const size_t dot = origin.rfind('.');
     if (dot == std::string_view::npos) continue;
-    sums[std::string(origin.substr(0, dot))] += static_cast<uint64_t>(ToNumber(word.substr(colon + 1)));
+    sums[std::string(origin.substr(0, dot))] +=
+        static_cast<uint64_t>(ToNumber(word.substr(colon + 1)));
   }
   return sums;
 }
@@ -98,10 +99,13 @@ Snapshot Read(const resp::Value& leaders, std::string_view info, std::string_vie
     row.lag_changes = NumberOf(Find(map, "lag_changes"));
     row.lag_ms = NumberOf(Find(map, "lag_ms"));
     row.clock_difference_ms = NumberOf(Find(map, "clock_difference_ms"));
+    if (const resp::Value* retained = Find(map, "retained_log_bytes"))
+      row.retained_bytes = NumberOf(retained);
     row.self = NumberOf(Find(map, "self")) != 0;
     row.traffic = SplitFields(out.Text("link_" + row.id));
     const Fields claim = SplitFields(out.Text("claim_" + row.id));
-    if (auto behind = claim.find("behind"); behind != claim.end()) row.unclaimed = ToNumber(behind->second);
+    if (auto behind = claim.find("behind"); behind != claim.end())
+      row.unclaimed = ToNumber(behind->second);
     if (auto sum = changes.find(row.id); sum != changes.end()) row.changes = sum->second;
     out.leaders.push_back(std::move(row));
   }

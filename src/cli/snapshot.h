@@ -25,9 +25,10 @@ struct LeaderRow {
   int64_t lag_ms = 0;
   int64_t clock_difference_ms = 0;
   bool self = false;
-  Fields traffic;             // INFO's line of the link: bytes_in, bytes_out, ...
-  int64_t unclaimed = 0;      // changes applied here that it has not claimed
-  uint64_t changes = 0;       // of all its origins, applied here
+  Fields traffic;               // INFO's line of the link: bytes_in, bytes_out, ...
+  int64_t retained_bytes = -1;  // of the log, kept for it; -1: the leader does not say
+  int64_t unclaimed = 0;        // changes applied here that it has not claimed
+  uint64_t changes = 0;         // of all its origins, applied here
 };
 
 struct Snapshot {

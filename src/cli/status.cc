@@ -30,22 +30,22 @@ std::string PurgingLine(const Snapshot& s) {
   constexpr size_t kShown = 4;
   for (size_t i = 0; i < holding.size() && i < kShown; ++i) {
     const LeaderRow& leader = *holding[i];
-    line += std::string(i == 0 ? " " : ", ") + HumanCount(static_cast<uint64_t>(leader.unclaimed)) + " by " +
-            Printable(leader.id);
+    line += std::string(i == 0 ? " " : ", ") + HumanCount(static_cast<uint64_t>(leader.unclaimed)) +
+            " by " + Printable(leader.id);
     if (leader.state != "alive") line += " (" + Printable(leader.state) + ")";
   }
   if (holding.size() > kShown) line += " and " + std::to_string(holding.size() - kShown) + " more";
   return line;
 }
 
-// What the log quota and retention have to say, whichever lines this version's INFO has.
+// Nothing where the leader has no quota.
 std::string RetentionWords(const Snapshot& s) {
-  std::string out;
-  if (s.Number("log_quota") > 0) out += " of a quota of " + HumanBytes(Positive(s.Number("log_quota")));
-  return out;
+  const int64_t quota = s.Number("log_quota_bytes");
+  return quota > 0 ? " of a quota of " + HumanBytes(Positive(quota)) : "";
 }
 
-resp::Value Numbers(const Snapshot& s, std::initializer_list<std::pair<const char*, const char*>> names) {
+resp::Value Numbers(const Snapshot& s,
+                    std::initializer_list<std::pair<const char*, const char*>> names) {
   resp::Value map = Map();
   for (const auto& [key, name] : names) {
     if (s.Has(name)) Put(map, key, Number(s.Number(name)));
@@ -77,27 +77,31 @@ std::string LagWord(const LeaderRow& leader) {
 std::vector<std::string> Alarms(const Snapshot& s) {
   std::vector<std::string> out;
   if (s.Has("admitted") && s.Number("admitted") == 0)
-    out.push_back("not admitted yet: writes answer -HISTORY until a member that is reachable admits this leader");
+    out.push_back(
+        "not admitted yet: writes answer -HISTORY until a member that is reachable admits this "
+        "leader");
   for (const LeaderRow& leader : s.leaders) {
     if (leader.self) continue;
     if (LinkWord(leader) == "cut") {
-      out.push_back("the link to " + Printable(leader.id) + " is cut by command: LINK HEAL " + Printable(leader.id) +
-                    " resumes it");
+      out.push_back("the link to " + Printable(leader.id) + " is cut by command: LINK HEAL " +
+                    Printable(leader.id) + " resumes it");
     } else if (leader.state == "unreachable") {
-      out.push_back(Printable(leader.id) + " is unreachable for " + HumanMillis(leader.lag_ms) + ": is it running, and is " +
-                    Printable(leader.address) + " reachable from here?");
+      out.push_back(Printable(leader.id) + " is unreachable for " + HumanMillis(leader.lag_ms) +
+                    ": is it running, and is " + Printable(leader.address) +
+                    " reachable from here?");
     }
     if (leader.state == "alive" && std::abs(leader.clock_difference_ms) > kClockDifferenceMs) {
-      out.push_back("the clock of " + Printable(leader.id) + " differs by " + HumanMillis(leader.clock_difference_ms) +
-                    ": set the wrong one right (NTP)");
+      out.push_back("the clock of " + Printable(leader.id) + " differs by " +
+                    HumanMillis(leader.clock_difference_ms) + ": set the wrong one right (NTP)");
     }
   }
   if (s.Number("forks_detected") > 0)
     out.push_back(HumanCount(Positive(s.Number("forks_detected"))) +
                   " forks detected: keep copies of the directories and report it");
   if (s.Number("stamps_from_the_future") > 0)
-    out.push_back(HumanCount(Positive(s.Number("stamps_from_the_future"))) +
-                  " frames came with a clock far ahead since the start: see the leader's log for whose");
+    out.push_back(
+        HumanCount(Positive(s.Number("stamps_from_the_future"))) +
+        " frames came with a clock far ahead since the start: see the leader's log for whose");
   if (s.Number("backups_failed") > 0)
     out.push_back(HumanCount(Positive(s.Number("backups_failed"))) +
                   " backups failed since the start: see the leader's log");
@@ -110,18 +114,34 @@ std::vector<std::string> StateLines(const Snapshot& s) {
                 HumanCount(Positive(s.Number("conflicts_logged"))) + " decided ones in the log, " +
                 HumanCount(Positive(s.Number("conflicts_detected"))) + " detected since the start");
   const uint64_t behind = Positive(s.Number("log_end") - s.Number("log_durable"));
-  out.push_back("log         " + HumanBytes(Positive(s.Number("log_end") - s.Number("log_begin"))) + " kept" +
-                RetentionWords(s) + ", " + (behind == 0 ? "all on disk" : HumanBytes(behind) + " not on disk yet"));
+  out.push_back("log         " + HumanBytes(Positive(s.Number("log_end") - s.Number("log_begin"))) +
+                " kept" + RetentionWords(s) + ", " +
+                (behind == 0 ? "all on disk" : HumanBytes(behind) + " not on disk yet"));
   std::string checkpoint = "checkpoint  ";
   if (s.Has("checkpoint_age_ms")) {
-    checkpoint += s.Number("checkpoints_done") > 0 ? HumanMillis(s.Number("checkpoint_age_ms")) + " ago, "
-                                                   : "none since the start, ";
+    checkpoint += s.Number("checkpoints_done") > 0
+                      ? HumanMillis(s.Number("checkpoint_age_ms")) + " ago, "
+                      : "none since the start, ";
   }
-  checkpoint += HumanBytes(Positive(s.Number("log_end") - s.Number("checkpoint_position"))) + " of log to replay, " +
-                Plural(Positive(s.Number("dirty_keys")), "key", "keys") + " changed since";
+  checkpoint += HumanBytes(Positive(s.Number("log_end") - s.Number("checkpoint_position"))) +
+                " of log to replay, " + Plural(Positive(s.Number("dirty_keys")), "key", "keys") +
+                " changed since";
   if (s.Number("checkpoint_in_progress") > 0) checkpoint += "; one is under way";
   out.push_back(checkpoint);
   out.push_back(PurgingLine(s));
+  if (s.Number("state_transfer_in_progress") > 0) {
+    const std::string from = s.Text("state_transfer_from");
+    out.push_back("transfer    state comes" + (from.empty() ? "" : " from " + Printable(from)) +
+                  (s.Has("state_transfer_percent")
+                       ? ", " + std::to_string(s.Number("state_transfer_percent")) + " %"
+                       : "") +
+                  (s.Has("state_transfer_bytes")
+                       ? ", " + HumanBytes(Positive(s.Number("state_transfer_bytes")))
+                       : ""));
+  }
+  if (s.Number("state_transfers_serving") > 0)
+    out.push_back("transfer    state goes to " +
+                  Plural(Positive(s.Number("state_transfers_serving")), "leader", "leaders"));
   if (s.Number("backup_in_progress") > 0) out.push_back("backup      under way");
   return out;
 }
@@ -129,25 +149,37 @@ std::vector<std::string> StateLines(const Snapshot& s) {
 std::vector<std::string> StatusLines(const Snapshot& s) {
   std::vector<std::string> out;
   const LeaderRow* self = s.self();
-  out.push_back("leader " + Printable(s.Text("leader_id")) + (self != nullptr ? " at " + Printable(self->address) : "") +
-                ", Polyarch " + Printable(s.Text("polyarch_version")) + ", up " +
-                HumanMillis(s.Number("uptime_in_seconds") * 1000) + ", durability " + Printable(s.Text("durability")));
+  out.push_back("leader " + Printable(s.Text("leader_id")) +
+                (self != nullptr ? " at " + Printable(self->address) : "") + ", Polyarch " +
+                Printable(s.Text("polyarch_version")) + ", up " +
+                HumanMillis(s.Number("uptime_in_seconds") * 1000) + ", durability " +
+                Printable(s.Text("durability")));
   out.emplace_back();
-  Table table({"LEADER", "STATE", "ADDRESS", "LINK", "LAG", "CLOCK", "IN", "OUT"}, {4, 5, 6, 7});
+  // How much log is kept for each, where the leader says so.
+  const bool retained =
+      std::any_of(s.leaders.begin(), s.leaders.end(), [](const LeaderRow& leader) {
+        return leader.retained_bytes >= 0;
+      });
+  std::vector<std::string> titles = {
+      "LEADER", "STATE", "ADDRESS", "LINK", "LAG", "CLOCK", "IN", "OUT"};
+  if (retained) titles.emplace_back("LOG KEPT");
+  Table table(std::move(titles), {4, 5, 6, 7, 8});
   for (const LeaderRow& leader : s.leaders) {
     const auto bytes = [&](const char* name) {
       const auto found = leader.traffic.find(name);
       if (found == leader.traffic.end()) return std::string("-");
       return HumanBytes(static_cast<uint64_t>(std::strtoull(found->second.c_str(), nullptr, 10)));
     };
-    table.Add({Printable(leader.id) + (leader.self ? " *" : ""),
-               Printable(leader.state),
-               Printable(leader.address),
-               LinkWord(leader),
-               LagWord(leader),
-               ClockWord(leader),
-               bytes("bytes_in"),
-               bytes("bytes_out")});
+    std::vector<std::string> cells = {Printable(leader.id) + (leader.self ? " *" : ""),
+                                      Printable(leader.state),
+                                      Printable(leader.address),
+                                      LinkWord(leader),
+                                      LagWord(leader),
+                                      ClockWord(leader),
+                                      bytes("bytes_in"),
+                                      bytes("bytes_out")};
+    if (retained) cells.push_back(leader.self ? "-" : HumanBytes(Positive(leader.retained_bytes)));
+    table.Add(std::move(cells));
   }
   for (std::string& line : table.Lines())
     out.push_back(std::move(line));
@@ -172,13 +204,15 @@ resp::Value StatusValue(const Snapshot& s) {
   resp::Value leaders = Array();
   for (size_t i = 0; i < s.leaders.size(); ++i) {
     const LeaderRow& leader = s.leaders[i];
-    resp::Value map = s.raw_leaders.items[i];  // all that LEADER LIST says, also what is newer than this
+    resp::Value map =
+        s.raw_leaders.items[i];  // all that LEADER LIST says, also what is newer than this
     map.type = resp::Value::Type::kMap;
     for (const auto& [name, value] : leader.traffic) {
       if (name == "state") {
         Put(map, "link_state", Text(value));
       } else if (Find(map, name) == nullptr) {
-        const bool number = !value.empty() && value.find_first_not_of("-0123456789") == std::string::npos;
+        const bool number =
+            !value.empty() && value.find_first_not_of("-0123456789") == std::string::npos;
         Put(map, name, number ? Number(std::strtoll(value.c_str(), nullptr, 10)) : Text(value));
       }
     }
@@ -188,9 +222,15 @@ resp::Value StatusValue(const Snapshot& s) {
   Put(out, "leaders", std::move(leaders));
   Put(out,
       "conflicts",
-      Numbers(s, {{"open", "conflicts_open"}, {"logged", "conflicts_logged"}, {"detected", "conflicts_detected"}}));
-  resp::Value log = Numbers(
-      s, {{"begin", "log_begin"}, {"end", "log_end"}, {"durable", "log_durable"}, {"quota", "log_quota"}});
+      Numbers(s,
+              {{"open", "conflicts_open"},
+               {"logged", "conflicts_logged"},
+               {"detected", "conflicts_detected"}}));
+  resp::Value log = Numbers(s,
+                            {{"begin", "log_begin"},
+                             {"end", "log_end"},
+                             {"durable", "log_durable"},
+                             {"quota", "log_quota_bytes"}});
   Put(log, "kept_bytes", Number(s.Number("log_end") - s.Number("log_begin")));
   Put(out, "log", std::move(log));
   resp::Value checkpoint = Numbers(s,
@@ -219,9 +259,11 @@ resp::Value StatusValue(const Snapshot& s) {
 }
 
 int RunStatus(int argc, char** argv) {
-  CLI::App app{"Shows what a leader knows of itself and of the others: state, links, lag, conflicts, log, checkpoint, "
-               "and who holds back purging. Lines that begin with ATTENTION say what to do.",
-               "polyarch status"};
+  CLI::App app{
+      "Shows what a leader knows of itself and of the others: state, links, lag, conflicts, log, "
+      "checkpoint, "
+      "and who holds back purging. Lines that begin with ATTENTION say what to do.",
+      "polyarch status"};
   TargetOptions target;
   target.AddTo(app);
   bool json = false;

@@ -172,7 +172,8 @@ std::string HumanMillis(int64_t ms) {
   if (ms < 60'000) return Scaled(static_cast<double>(ms) / 1000, "s");
   const int64_t minutes = ms / 60'000;
   if (minutes < 60) return std::to_string(minutes) + " min";
-  if (minutes < 48 * 60) return std::to_string(minutes / 60) + " h " + std::to_string(minutes % 60) + " min";
+  if (minutes < 48 * 60)
+    return std::to_string(minutes / 60) + " h " + std::to_string(minutes % 60) + " min";
   return std::to_string(minutes / 1440) + " d " + std::to_string(minutes / 60 % 24) + " h";
 }
 
@@ -204,7 +205,8 @@ std::string Printable(std::string_view text) {
   return out;
 }
 
-Table::Table(std::vector<std::string> titles, std::vector<size_t> right) : right_(std::move(right)) {
+Table::Table(std::vector<std::string> titles, std::vector<size_t> right)
+    : right_(std::move(right)) {
   rows_.push_back(std::move(titles));
 }
 

@@ -10,10 +10,10 @@
 
 namespace polyarch::cli {
 
-std::string HumanBytes(uint64_t bytes);      // "512 B", "1.5 KiB", "64 MiB"
-std::string HumanCount(uint64_t count);      // "1,234,567"
-std::string HumanMillis(int64_t ms);         // "12 ms", "3.4 s", "5 min", "2 h 10 min", "3 d 4 h"
-std::string HumanRate(double per_second);    // "0", "0.3", "12", "3,400"
+std::string HumanBytes(uint64_t bytes);    // "512 B", "1.5 KiB", "64 MiB"
+std::string HumanCount(uint64_t count);    // "1,234,567"
+std::string HumanMillis(int64_t ms);       // "12 ms", "3.4 s", "5 min", "2 h 10 min", "3 d 4 h"
+std::string HumanRate(double per_second);  // "0", "0.3", "12", "3,400"
 
 // Text from a server, safe for a terminal: control characters and what is not UTF-8 as \xHH.
 std::string Printable(std::string_view text);

@@ -33,7 +33,9 @@ class Rates {
     }
   }
   bool known() const { return before_ != nullptr; }
-  double Of(const char* name) const { return known() ? Per(now_.Number(name) - before_->Number(name)) : 0; }
+  double Of(const char* name) const {
+    return known() ? Per(now_.Number(name) - before_->Number(name)) : 0;
+  }
   const LeaderRow* Before(const std::string& id) const {
     for (size_t i = 0; known() && i < before_->leaders.size(); ++i) {
       if (before_->leaders[i].id == id) return &before_->leaders[i];
@@ -76,15 +78,18 @@ std::vector<std::string> Frame(const Snapshot& s,
 
   std::vector<std::string> head;
   std::string uptime = HumanMillis(s.Number("uptime_in_seconds") * 1000);
-  head.push_back(bold("polyarch top  " + Printable(s.Text("leader_id"))) + "  up " + uptime + ", " +
-                 HumanCount(static_cast<uint64_t>(std::max<int64_t>(0, s.Number("connected_clients")))) +
-                 " clients, " +
-                 HumanBytes(static_cast<uint64_t>(std::max<int64_t>(0, s.Number("used_memory_rss")))) + " resident");
+  head.push_back(
+      bold("polyarch top  " + Printable(s.Text("leader_id"))) + "  up " + uptime + ", " +
+      HumanCount(static_cast<uint64_t>(std::max<int64_t>(0, s.Number("connected_clients")))) +
+      " clients, " +
+      HumanBytes(static_cast<uint64_t>(std::max<int64_t>(0, s.Number("used_memory_rss")))) +
+      " resident");
   if (!options.notice.empty()) head.push_back(loud(options.notice));
   head.push_back("commands/s " + rate(rates.Of("total_commands_processed")) + "   writes/s local " +
                  rate(rates.Of("changes_local")) + ", remote " + rate(rates.Of("changes_remote")) +
                  "   clients in/s " + byte_rate(rates.Of("total_net_input_bytes")) + ", out/s " +
-                 byte_rate(rates.Of("total_net_output_bytes")) + "   log/s " + byte_rate(rates.Of("log_end")));
+                 byte_rate(rates.Of("total_net_output_bytes")) + "   log/s " +
+                 byte_rate(rates.Of("log_end")));
   head.emplace_back();
 
   std::vector<std::string> tail;
@@ -94,13 +99,23 @@ std::vector<std::string> Frame(const Snapshot& s,
   for (const std::string& alarm : Alarms(s))
     tail.push_back(loud("ATTENTION   " + alarm));
 
-  Table table({"LEADER", "STATE", "LINK", "LAG", "CLOCK", "WRITES/S", "IN/S", "OUT/S", "UNCONFIRMED"},
-              {3, 4, 5, 6, 7, 8});
+  Table table({"LEADER",
+               "STATE",
+               "LINK",
+               "LAG",
+               "CLOCK",
+               "WRITES/S",
+               "IN/S",
+               "OUT/S",
+               "UNCONFIRMED",
+               "LOG KEPT"},
+              {3, 4, 5, 6, 7, 8, 9});
   for (const LeaderRow& leader : s.leaders) {
     const LeaderRow* then = rates.Before(leader.id);
     const auto growth = [&](const char* field) {
       if (then == nullptr || leader.traffic.empty()) return std::string("-");
-      return HumanBytes(static_cast<uint64_t>(rates.Per(FieldNumber(leader, field) - FieldNumber(*then, field))));
+      return HumanBytes(
+          static_cast<uint64_t>(rates.Per(FieldNumber(leader, field) - FieldNumber(*then, field))));
     };
     table.Add({Printable(leader.id) + (leader.self ? " *" : ""),
                Printable(leader.state),
@@ -112,7 +127,10 @@ std::vector<std::string> Frame(const Snapshot& s,
                                                      static_cast<int64_t>(then->changes))),
                growth("bytes_in"),
                growth("bytes_out"),
-               HumanCount(static_cast<uint64_t>(std::max<int64_t>(0, leader.unclaimed)))});
+               HumanCount(static_cast<uint64_t>(std::max<int64_t>(0, leader.unclaimed))),
+               leader.self || leader.retained_bytes < 0
+                   ? "-"
+                   : HumanBytes(static_cast<uint64_t>(leader.retained_bytes))});
   }
   std::vector<std::string> middle = table.Lines();
   middle.front() = bold(middle.front());
@@ -121,7 +139,8 @@ std::vector<std::string> Frame(const Snapshot& s,
   if (middle.size() > room) {
     const size_t left_out = middle.size() - room + 1;
     middle.resize(room - 1);
-    middle.push_back("... and " + std::to_string(left_out) + " more leaders: make the window higher");
+    middle.push_back("... and " + std::to_string(left_out) +
+                     " more leaders: make the window higher");
   }
 
   std::vector<std::string> out = std::move(head);
@@ -131,14 +150,18 @@ std::vector<std::string> Frame(const Snapshot& s,
 }
 
 int RunTop(int argc, char** argv) {
-  CLI::App app{"A live view of a leader and of what it sees of the others: state, links, lag, rates, conflicts, log, "
-               "and who has not confirmed changes (which holds back purging). Keys: q ends, space refreshes.",
-               "polyarch top"};
+  CLI::App app{
+      "A live view of a leader and of what it sees of the others: state, links, lag, rates, "
+      "conflicts, log, "
+      "and who has not confirmed changes (which holds back purging). Keys: q ends, space "
+      "refreshes.",
+      "polyarch top"};
   TargetOptions target_options;
   target_options.AddTo(app);
   double interval_s = 1;
   bool once = false;
-  app.add_option("--interval", interval_s, "seconds between two frames (default: 1)")->check(CLI::Range(0.1, 3600.0));
+  app.add_option("--interval", interval_s, "seconds between two frames (default: 1)")
+      ->check(CLI::Range(0.1, 3600.0));
   app.add_flag("--once", once, "print one frame, with rates over one interval, and end");
   if (auto code = Parse(app, argc, argv)) return *code;
   auto target = target_options.Resolve();
@@ -163,10 +186,15 @@ int RunTop(int argc, char** argv) {
   std::string notice;
   int64_t next_ms = MonoMs() + interval_ms;
   for (;;) {
-    Screen::Draw(Frame(now, before, {.height = static_cast<size_t>(Screen::height()), .styled = true, .notice = notice}));
+    Screen::Draw(
+        Frame(now,
+              before,
+              {.height = static_cast<size_t>(Screen::height()), .styled = true, .notice = notice}));
     char key = 0;
     const Screen::Event event = Screen::Wait(std::max<int64_t>(0, next_ms - MonoMs()), key);
-    if (event == Screen::Event::kQuit || (event == Screen::Event::kKey && (key == 'q' || key == 'Q'))) break;
+    if (event == Screen::Event::kQuit ||
+        (event == Screen::Event::kKey && (key == 'q' || key == 'Q')))
+      break;
     if (event == Screen::Event::kResize) continue;
     if (event == Screen::Event::kKey && key != ' ') continue;
     if (event == Screen::Event::kTimeout && MonoMs() < next_ms) continue;

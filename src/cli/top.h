@@ -11,12 +11,12 @@ namespace polyarch::cli {
 
 struct FrameOptions {
   size_t height = 24;
-  bool styled = false;   // bold titles, inverse alarms
-  std::string notice;    // one line above all else: "cannot reach ..."
+  bool styled = false;  // bold titles, inverse alarms
+  std::string notice;   // one line above all else: "cannot reach ..."
 };
 
-// `before` is an earlier snapshot of the same process, for rates. What does not fit is left out from
-// the end of the list of leaders; the state lines stay.
+// `before` is an earlier snapshot of the same process, for rates. What does not fit is left out
+// from the end of the list of leaders; the state lines stay.
 std::vector<std::string> Frame(const Snapshot& now,
                                const std::optional<Snapshot>& before,
                                const FrameOptions& options);

@@ -15,7 +15,8 @@ namespace {
 using Value = resp::Value;
 
 bool IsAggregate(const Value& value) {
-  return value.type == Value::Type::kMap || value.type == Value::Type::kArray || value.type == Value::Type::kSet;
+  return value.type == Value::Type::kMap || value.type == Value::Type::kArray ||
+         value.type == Value::Type::kSet;
 }
 
 // "a", "[a, b]" as "a b", a map as "k=v".
@@ -41,15 +42,9 @@ std::vector<std::string> Words(const std::string& text) {
   return words;
 }
 
-const Value* FindAny(const Value& map, std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (const Value* found = Find(map, name)) return found;
-  }
-  return nullptr;
-}
-
 // The configured shape, for the eye. `shape` as TOPOLOGY SET takes it.
-std::vector<std::string> Draw(const std::vector<std::string>& shape, const std::vector<std::string>& leaders) {
+std::vector<std::string> Draw(const std::vector<std::string>& shape,
+                              const std::vector<std::string>& leaders) {
   std::vector<std::string> out;
   if (shape.empty()) return out;
   const std::vector<std::string> named(shape.begin() + 1, shape.end());
@@ -75,7 +70,8 @@ std::vector<std::string> Draw(const std::vector<std::string>& shape, const std::
       std::string line;
       for (const std::string& link : named) {
         // Names may hold '-': the ends are those that fit.
-        if (link.starts_with(name + "-")) line += (line.empty() ? " --- " : ", ") + link.substr(name.size() + 1);
+        if (link.starts_with(name + "-"))
+          line += (line.empty() ? " --- " : ", ") + link.substr(name.size() + 1);
         if (link.ends_with("-" + name))
           line += (line.empty() ? " --- " : ", ") + link.substr(0, link.size() - name.size() - 1);
       }
@@ -113,18 +109,43 @@ std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s)
   std::vector<std::string> out;
   std::set<const Value*> shown;
 
-  const Value* shape = FindAny(topology, {"topology", "shape", "configured"});
+  const Value* shape = Find(topology, "topology");
   if (shape != nullptr && !IsAggregate(*shape)) {
     shown.insert(shape);
     const std::string text = Flat(*shape);
-    out.push_back("configured  " + text);
+    out.push_back("topology    " + text);
     for (std::string& line : Draw(Words(text), leaders))
       out.push_back(std::move(line));
     out.emplace_back();
   }
 
+  // The graph: what is configured, of that what is not there, and what is there besides.
+  const Value* configured = Find(topology, "configured");
+  const Value* live = Find(topology, "live");
+  const Value* bypasses = Find(topology, "bypasses");
+  if (configured != nullptr && live != nullptr) {
+    shown.insert({configured, live});
+    std::string missing;
+    for (const Value& link : configured->items) {
+      const bool there = std::any_of(live->items.begin(),
+                                     live->items.end(),
+                                     [&](const Value& other) { return other.text == link.text; });
+      if (!there) missing += " " + Flat(link);
+    }
+    out.push_back("configured  " +
+                  (configured->items.empty() ? std::string("none") : Flat(*configured)));
+    out.push_back("live        " + (live->items.empty() ? std::string("none") : Flat(*live)));
+    out.push_back("down       " + (missing.empty() ? std::string(" none") : missing));
+  }
+  if (bypasses != nullptr) {
+    shown.insert(bypasses);
+    out.push_back("bypasses    " +
+                  (bypasses->items.empty() ? std::string("none") : Flat(*bypasses)));
+    out.emplace_back();
+  }
+
   // Links of this leader: what TOPOLOGY says, and what INFO and LEADER LIST know of each.
-  const Value* links = FindAny(topology, {"links", "live_links", "live"});
+  const Value* links = Find(topology, "links");
   if (links != nullptr) shown.insert(links);
   std::vector<std::pair<std::string, std::string>> rows;
   if (links != nullptr && links->type == Value::Type::kMap) rows = Rows(*links);
@@ -139,9 +160,10 @@ std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s)
     out.push_back("links of " + self);
     Table table({"  TO", "LINK", "STATE", "LAG", "IN", "OUT"}, {3, 4, 5});
     for (const auto& [name, state] : rows) {
-      const auto row = std::find_if(s.leaders.begin(), s.leaders.end(), [&](const LeaderRow& leader) {
-        return Printable(leader.id) == name;
-      });
+      const auto row =
+          std::find_if(s.leaders.begin(), s.leaders.end(), [&](const LeaderRow& leader) {
+            return Printable(leader.id) == name;
+          });
       const auto bytes = [&](const char* field) {
         if (row == s.leaders.end()) return std::string("-");
         const auto found = row->traffic.find(field);
@@ -160,19 +182,31 @@ std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s)
     if (rows.empty()) out.back() = "  none";
   }
 
-  if (const Value* bypasses = FindAny(topology, {"bypasses"})) {
-    shown.insert(bypasses);
-    out.emplace_back();
-    out.push_back("bypasses    " + (bypasses->items.empty() ? std::string("none") : Flat(*bypasses)));
-  }
-  if (const Value* routes = FindAny(topology, {"routes"})) {
+  if (const Value* routes = Find(topology, "routes")) {
     shown.insert(routes);
     out.emplace_back();
-    out.emplace_back("routes      (from whom the changes of each come)");
-    const auto found = Rows(*routes);
-    for (const auto& [origin, via] : found)
-      out.push_back("  " + origin + " <- " + (via == origin ? "itself" : via.empty() ? "nobody in reach" : via));
-    if (found.empty()) out.emplace_back("  none");
+    out.emplace_back("routes");
+    if (routes->items.empty()) out.emplace_back("  none");
+    for (size_t i = 0; i + 1 < routes->items.size(); i += 2) {
+      const std::string to = Flat(routes->items[i]);
+      const Value& route = routes->items[i + 1];
+      const Value* next = IsAggregate(route) ? Find(route, "next") : &route;
+      const std::string via = next == nullptr ? Flat(route) : Flat(*next);
+      const int64_t hops = NumberOf(Find(route, "hops"));
+      out.push_back("  " + to + " <- " +
+                    (via == to     ? "itself"
+                     : via.empty() ? "nobody in reach"
+                                   : via) +
+                    (hops > 1 ? ", " + std::to_string(hops) + " hops" : ""));
+    }
+  }
+  if (const Value* origins = Find(topology, "origins")) {
+    shown.insert(origins);
+    out.emplace_back();
+    out.emplace_back("changes of each origin come from");
+    for (const auto& [origin, source] : Rows(*origins))
+      out.push_back("  " + origin + " <- " + (source.empty() ? "nobody" : source));
+    if (origins->items.empty()) out.emplace_back("  none");
   }
   for (size_t i = 0; i + 1 < topology.items.size(); i += 2) {
     const Value& value = topology.items[i + 1];
@@ -185,20 +219,25 @@ std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s)
 }
 
 int RunTopology(int argc, char** argv) {
-  CLI::App app{"Shows the graph of links between leaders as one leader sees it, or changes the configured one.",
-               "polyarch topology"};
+  CLI::App app{
+      "Shows the graph of links between leaders as one leader sees it, or changes the configured "
+      "one.",
+      "polyarch topology"};
   TargetOptions target;
   target.AddTo(app);
   bool json = false;
   app.add_flag("--json", json, "the reply of TOPOLOGY GET as JSON");
   CLI::App* get = app.add_subcommand("get", "show it (also without a subcommand)");
-  CLI::App* set = app.add_subcommand("set", "set it, for the whole cluster:\n  mesh | ring A B C... | star HUB... | links A-B B-C...");
+  CLI::App* set = app.add_subcommand(
+      "set",
+      "set it, for the whole cluster:\n  mesh | ring A B C... | star HUB... | links A-B B-C...");
   for (CLI::App* sub : {get, set}) {
     sub->set_help_flag("--help", "print this and end");
     sub->fallthrough();
   }
   std::vector<std::string> words;
-  set->add_option("shape", words, "mesh | ring A B C... | star HUB... | links A-B B-C...")->required();
+  set->add_option("shape", words, "mesh | ring A B C... | star HUB... | links A-B B-C...")
+      ->required();
   if (auto code = Parse(app, argc, argv)) return *code;
   auto connection = target.Connect();
   if (!connection.ok()) return Fail(connection.status());

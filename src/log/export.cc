@@ -45,9 +45,8 @@ base::Result<std::vector<Part>> FindParts(Io& io,
     // One that starts at `to` may be in the making, and holds nothing that is wanted.
     if (start && (*start < to || *start == 0)) parts.push_back({name, *start, to, {}});
   }
-  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
-    return a.start < b.start;
-  });
+  std::sort(
+      parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.start < b.start; });
   for (size_t i = 0; i + 1 < parts.size(); ++i)
     parts[i].end = parts[i + 1].start;
   while (parts.size() > 1 && parts[1].start <= from)
@@ -77,8 +76,8 @@ base::Status CopyPart(Io& io,
   if (!source.ok()) return source.status();
   auto copy = io.Open(target + "/" + part.name, OpenMode::kCreate);
   if (!copy.ok()) return copy.status();
-  const std::string header = EncodeSegmentHeader(
-      part.start, part.header.durable, part.header.recycled, part.header.head);
+  const std::string header =
+      EncodeSegmentHeader(part.start, part.header.durable, part.header.recycled, part.header.head);
   if (base::Status s = (*copy)->WriteAt(0, header); !s.ok()) return s;
 
   std::string bytes;  // from `position` on
@@ -89,8 +88,8 @@ base::Status CopyPart(Io& io,
     const Position read_at = position + had;
     if (read_at < part.end) {
       // At least as much again as there is: a record of gigabytes is not read in quadratic time.
-      const size_t want = static_cast<size_t>(
-          std::min<uint64_t>(std::max(kChunkBytes, had), part.end - read_at));
+      const size_t want =
+          static_cast<size_t>(std::min<uint64_t>(std::max(kChunkBytes, had), part.end - read_at));
       bytes.resize(had + want);
       auto got = (*source)->ReadAt(
           part.header.data_offset + (read_at - part.start), bytes.data() + had, want);

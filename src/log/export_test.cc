@@ -116,8 +116,9 @@ TEST(ExportLog, APinnedLogIsNotTrimmed) {
   TempDir target;
   EXPECT_TRUE(
       ExportLog(PosixIo(), source.path(), starts[700], log->end(), target.path(), kGoOn).ok());
-  EXPECT_EQ(ExportLog(PosixIo(), source.path(), 0, log->end(), target.path(), kGoOn).status().code(),
-            base::Code::kNotFound)
+  EXPECT_EQ(
+      ExportLog(PosixIo(), source.path(), 0, log->end(), target.path(), kGoOn).status().code(),
+      base::Code::kNotFound)
       << "trimmed";
   log->Unpin();
   log->TrimTo(log->end());

@@ -94,9 +94,9 @@ void Backups::End() {
   if (made.ok()) {
     ++done_;
     last_ok_ms_ = now_ms_;
-    results_.emplace(ticket_,
-                     command::BackupSummary{
-                         path_, made->vv, made->files.size(), made->bytes(), made->taken_ms});
+    results_.emplace(
+        ticket_,
+        command::BackupSummary{path_, made->vv, made->files.size(), made->bytes(), made->taken_ms});
     options_.report(0,
                     "the backup to " + path_ + " is whole: " + std::to_string(made->files.size()) +
                         " files, " + std::to_string(made->bytes()) + " bytes");

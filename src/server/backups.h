@@ -23,12 +23,15 @@ class Backups {
  public:
   struct Options {
     std::string data_dir;
-    uint64_t reserve_bytes = 0;              // of disk, to be left free
-    std::function<void()> wake;              // a tick soon; from any thread
-    std::function<void(uint64_t)> resume;    // a client's suspended command
+    uint64_t reserve_bytes = 0;            // of disk, to be left free
+    std::function<void()> wake;            // a tick soon; from any thread
+    std::function<void(uint64_t)> resume;  // a client's suspended command
     std::function<void(int, const std::string&)> report;
   };
-  Backups(Options options, engine::Engine& engine, log::SegmentedLog& log, storage::RocksStore& store);
+  Backups(Options options,
+          engine::Engine& engine,
+          log::SegmentedLog& log,
+          storage::RocksStore& store);
   ~Backups();
 
   // A ticket. kInvalid for a path that cannot be one, kBusy while another backup is under way.

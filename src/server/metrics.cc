@@ -28,64 +28,164 @@ constexpr Known kKnown[] = {
     {"leader_id", "", "", ""},
     {"incarnation", "", "", ""},
     {"run_id", "", "", ""},
+    {"topology", "", "", ""},
+    {"state_transfer_from", "", "", ""},
     // replication
     {"leaders", "leaders", "gauge", "Members of the cluster, this leader included."},
     {"admitted", "admitted", "gauge", "1 if this leader has been admitted to its cluster."},
     {"changes_local", "changes_local_total", "counter", "Changes written here since the start."},
-    {"changes_remote", "changes_remote_total", "counter", "Changes of other leaders applied here since the start."},
+    {"changes_remote",
+     "changes_remote_total",
+     "counter",
+     "Changes of other leaders applied here since the start."},
     {"frames_received", "frames_received_total", "counter", "Frames that came from peers."},
     {"frames_sent", "frames_sent_total", "counter", "Frames sent to peers."},
-    {"duplicates_dropped", "duplicates_dropped_total", "counter", "Frames that came again and were dropped."},
-    {"resubscribed", "resubscribed_total", "counter", "Streams moved to another peer, or asked for again."},
+    {"duplicates_dropped",
+     "duplicates_dropped_total",
+     "counter",
+     "Frames that came again and were dropped."},
+    {"resubscribed",
+     "resubscribed_total",
+     "counter",
+     "Streams moved to another peer, or asked for again."},
     {"causal_waiting", "causal_waiting_frames", "gauge", "Frames that wait for their causes."},
-    {"forks_detected", "forks_detected_total", "counter", "Dots seen with two contents; must be 0."},
-    {"stamps_from_the_future", "stamps_from_the_future_total", "counter", "Frames whose stamp was more than max-clock-skew ahead."},
-    {"conflicts_detected", "conflicts_detected_total", "counter", "Concurrent writes that met here since the start."},
-    {"conflicts_open", "conflicts_open", "gauge", "Keys with concurrent versions that nobody has resolved."},
+    {"forks_detected",
+     "forks_detected_total",
+     "counter",
+     "Dots seen with two contents; must be 0."},
+    {"stamps_from_the_future",
+     "stamps_from_the_future_total",
+     "counter",
+     "Frames whose stamp was more than max-clock-skew ahead."},
+    {"conflicts_detected",
+     "conflicts_detected_total",
+     "counter",
+     "Concurrent writes that met here since the start."},
+    {"conflicts_open",
+     "conflicts_open",
+     "gauge",
+     "Keys with concurrent versions that nobody has resolved."},
     {"conflicts_logged", "conflicts_logged", "gauge", "Decided conflicts that CONFLICT LOG lists."},
     {"state_transfers", "state_transfers_total", "counter", "State transfers since the start."},
+    {"state_transfers_restarted",
+     "state_transfers_restarted_total",
+     "counter",
+     "State transfers that began anew."},
+    {"state_transfers_resumed",
+     "state_transfers_resumed_total",
+     "counter",
+     "State transfers that went on after an interruption."},
+    {"state_transfers_serving",
+     "state_transfers_serving",
+     "gauge",
+     "Leaders that get their state from this one now."},
+    {"state_transfer_in_progress",
+     "state_transfer_in_progress",
+     "gauge",
+     "1 while this leader gets its state from another."},
+    {"state_transfer_percent", "state_transfer_percent", "gauge", "How much of it is there."},
+    {"state_transfer_bytes", "state_transfer_bytes", "gauge", "Bytes of it that have come."},
+    {"bypasses_opened", "bypasses_opened_total", "counter", "Links opened around what failed."},
+    {"frames_written", "frames_written_total", "counter", "Frames of this leader's own."},
+    {"link_states_sent",
+     "link_states_sent_total",
+     "counter",
+     "Announcements of links sent to peers."},
+    {"links_drained",
+     "links_drained_total",
+     "counter",
+     "Links closed because the topology has no use for them."},
+    {"subscriptions_moved",
+     "subscriptions_moved_total",
+     "counter",
+     "Streams moved from one peer to another."},
     // persistence
     {"log_begin", "log_begin_bytes", "gauge", "Position of the oldest record of the log."},
     {"log_end", "log_end_bytes", "gauge", "Position behind the newest record of the log."},
     {"log_durable", "log_durable_bytes", "gauge", "Position up to which the log is on the disk."},
-    {"log_quota", "log_quota_bytes", "gauge", "How much log is kept for members that are away."},
-    {"checkpoint_position", "checkpoint_position_bytes", "gauge", "Position from which a start would replay."},
+    {"log_quota_bytes",
+     "log_quota_bytes",
+     "gauge",
+     "How much log is kept for members that are away."},
+    {"log_retained_bytes", "log_retained_bytes", "gauge", "How much log is kept."},
+    {"checkpoint_position",
+     "checkpoint_position_bytes",
+     "gauge",
+     "Position from which a start would replay."},
     {"checkpoint_in_progress", "checkpoint_in_progress", "gauge", "1 while a checkpoint is made."},
     {"checkpoints_done", "checkpoints_total", "counter", "Checkpoints since the start."},
-    {"checkpoint_age_ms", "checkpoint_age_seconds", "gauge", "Since the last checkpoint, or since the start.", true},
+    {"checkpoint_age_ms",
+     "checkpoint_age_seconds",
+     "gauge",
+     "Since the last checkpoint, or since the start.",
+     true},
     {"dirty_keys", "dirty_keys", "gauge", "Keys changed since the last checkpoint."},
-    {"residue_keys", "residue_keys", "gauge", "Keys of which something is kept that nothing shows, until all members know."},
+    {"residue_keys",
+     "residue_keys",
+     "gauge",
+     "Keys of which something is kept that nothing shows, until all members know."},
     {"backup_in_progress", "backup_in_progress", "gauge", "1 while a backup is made."},
     {"backups_done", "backups_total", "counter", "Backups since the start."},
     {"backups_failed", "backups_failed_total", "counter", "Backups that failed since the start."},
-    {"backup_last_time", "backup_last_timestamp_seconds", "gauge", "When the last backup of this process ended well; 0: none."},
+    {"backup_last_time",
+     "backup_last_timestamp_seconds",
+     "gauge",
+     "When the last backup of this process ended well; 0: none."},
     // clients and memory
     {"connected_clients", "connected_clients", "gauge", "Clients connected."},
     {"maxclients", "clients_max", "gauge", "How many clients may be connected."},
     {"blocked_clients", "blocked_clients", "gauge", "Clients that wait in a blocking command."},
     {"used_memory", "memory_used_bytes", "gauge", "Memory of keys and values."},
-    {"used_memory_rss", "memory_resident_bytes", "gauge", "Memory of the process that is resident."},
+    {"used_memory_rss",
+     "memory_resident_bytes",
+     "gauge",
+     "Memory of the process that is resident."},
     // stats
-    {"total_connections_received", "connections_received_total", "counter", "Clients that have connected."},
+    {"total_connections_received",
+     "connections_received_total",
+     "counter",
+     "Clients that have connected."},
     {"total_commands_processed", "commands_processed_total", "counter", "Commands executed."},
     {"total_net_input_bytes", "net_input_bytes_total", "counter", "Bytes from clients."},
     {"total_net_output_bytes", "net_output_bytes_total", "counter", "Bytes to clients."},
-    {"rejected_connections", "connections_rejected_total", "counter", "Clients refused because of maxclients."},
+    {"rejected_connections",
+     "connections_rejected_total",
+     "counter",
+     "Clients refused because of maxclients."},
     {"protocol_errors", "protocol_errors_total", "counter", "Clients closed for what they sent."},
-    {"client_output_buffer_limit_disconnections", "output_limit_disconnections_total", "counter", "Clients closed because they did not read."},
-    {"client_query_buffer_limit_disconnections", "input_limit_disconnections_total", "counter", "Clients closed for too much input."},
+    {"client_output_buffer_limit_disconnections",
+     "output_limit_disconnections_total",
+     "counter",
+     "Clients closed because they did not read."},
+    {"client_query_buffer_limit_disconnections",
+     "input_limit_disconnections_total",
+     "counter",
+     "Clients closed for too much input."},
     {"link_errors", "link_errors_total", "counter", "Peer links closed for what came over them."},
-    {"counters_saturated", "counters_saturated_total", "counter", "Increments that did not fit into a counter."},
+    {"counters_saturated",
+     "counters_saturated_total",
+     "counter",
+     "Increments that did not fit into a counter."},
     {"ticks", "ticks_total", "counter", "Rounds of the event loop."},
 };
 
 // Numbers in the lines of a leader: "link_<leader>" and "claim_<leader>".
 constexpr Known kKnownFields[] = {
-    {"link_lag_changes", "link_lag_changes", "gauge", "Changes applied here that the peer has not said it has applied."},
-    {"link_lag_ms", "link_lag_seconds", "gauge", "Age of the oldest of them; without a link, since it was heard last.", true},
+    {"link_lag_changes",
+     "link_lag_changes",
+     "gauge",
+     "Changes applied here that the peer has not said it has applied."},
+    {"link_lag_ms",
+     "link_lag_seconds",
+     "gauge",
+     "Age of the oldest of them; without a link, since it was heard last.",
+     true},
     {"link_bytes_in", "link_received_bytes_total", "counter", "Bytes from the peer."},
     {"link_bytes_out", "link_sent_bytes_total", "counter", "Bytes to the peer."},
-    {"claim_behind", "unclaimed_changes", "gauge", "Changes applied here that the member has not confirmed; they hold back purging."},
+    {"claim_behind",
+     "unclaimed_changes",
+     "gauge",
+     "Changes applied here that the member has not confirmed; they hold back purging."},
 };
 
 const Known* FindKnown(std::span<const Known> table, std::string_view info) {
@@ -112,7 +212,8 @@ std::string Escaped(std::string_view text) {
 std::string Name(std::string_view text) {
   std::string out = "polyarch_";
   for (char c : text) {
-    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    const bool good =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
     out.push_back(good ? c : '_');
   }
   return out;
@@ -151,10 +252,15 @@ void Metrics::AddNumber(std::string_view name, std::string_view value) {
   if (!number) return;
   const Known* known = FindKnown(kKnown, name);
   if (known == nullptr) {
-    return Add(Name(name), "untyped", "As " + std::string(name) + " in INFO.", {}, std::string(value));
+    return Add(
+        Name(name), "untyped", "As " + std::string(name) + " in INFO.", {}, std::string(value));
   }
   if (known->family.empty()) return;
-  Add(Name(known->family), known->type, known->help, {}, known->milliseconds ? Seconds(*number) : std::string(value));
+  Add(Name(known->family),
+      known->type,
+      known->help,
+      {},
+      known->milliseconds ? Seconds(*number) : std::string(value));
 }
 
 void Metrics::AddFields(std::string_view what, std::string_view leader, std::string_view fields) {
@@ -169,10 +275,22 @@ void Metrics::AddFields(std::string_view what, std::string_view leader, std::str
     const std::string name = std::string(what) + "_" + std::string(pair.substr(0, equal));
     const auto number = base::ParseInt64(value);
     if (name == "link_state") {
-      Add("polyarch_link_up", "gauge", "1 while the link to the peer is up.", labels, value == "up" ? "1" : "0");
-      Add("polyarch_link_cut", "gauge", "1 while the link is cut by LINK CUT.", labels, value == "cut" ? "1" : "0");
+      Add("polyarch_link_up",
+          "gauge",
+          "1 while the link to the peer is up.",
+          labels,
+          value == "up" ? "1" : "0");
+      Add("polyarch_link_cut",
+          "gauge",
+          "1 while the link is cut by LINK CUT.",
+          labels,
+          value == "cut" ? "1" : "0");
     } else if (const Known* known = FindKnown(kKnownFields, name); known != nullptr && number) {
-      Add(Name(known->family), known->type, known->help, labels, known->milliseconds ? Seconds(*number) : std::string(value));
+      Add(Name(known->family),
+          known->type,
+          known->help,
+          labels,
+          known->milliseconds ? Seconds(*number) : std::string(value));
     } else if (number) {
       Add(Name(name), "untyped", "As " + name + " in INFO.", labels, std::string(value));
     }

@@ -50,17 +50,27 @@ std::string Server::ReadyFailure() {
   for (const command::LeaderInfo& leader : engine_->Leaders()) {
     if (leader.self && leader.state != "alive") return "this leader is " + leader.state;
   }
+  // It serves meanwhile, but what it shows is long behind the others.
+  std::string info;
+  engine_->InfoReplication(info);
+  if (info.find("\nstate_transfer_in_progress:1") != std::string::npos)
+    return "this leader gets its state from another";
   return "";
 }
 
 std::string Server::MetricsPage() {
   Metrics metrics;
-  metrics.Add("polyarch_info",
+  metrics.Add(
+      "polyarch_info",
+      "gauge",
+      "1; the labels say who this is.",
+      {{"leader", engine_->leader_id()}, {"version", std::string(command::kPolyarchVersion)}},
+      "1");
+  metrics.Add("polyarch_ready",
               "gauge",
-              "1; the labels say who this is.",
-              {{"leader", engine_->leader_id()}, {"version", std::string(command::kPolyarchVersion)}},
-              "1");
-  metrics.Add("polyarch_ready", "gauge", "1 if /readyz answers 200.", {}, ReadyFailure().empty() ? "1" : "0");
+              "1 if /readyz answers 200.",
+              {},
+              ReadyFailure().empty() ? "1" : "0");
   std::string info;
   engine_->InfoReplication(info);
   engine_->InfoPersistence(info);
@@ -78,7 +88,11 @@ std::string Server::MetricsPage() {
   for (uint8_t db = 0; db < 16; ++db) {
     const size_t keys = engine_->keys().Size(db);
     if (keys == 0 && db != 0) continue;
-    metrics.Add("polyarch_keys", "gauge", "Keys of a database.", {{"db", std::to_string(db)}}, std::to_string(keys));
+    metrics.Add("polyarch_keys",
+                "gauge",
+                "Keys of a database.",
+                {{"db", std::to_string(db)}},
+                std::to_string(keys));
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -90,7 +104,8 @@ std::string Server::MetricsPage() {
               "CPU time of all threads, user and system.",
               {},
               Seconds(ms(usage.ru_utime) + ms(usage.ru_stime)));
-  metrics.Add("process_start_time_seconds", "gauge", "When the process started.", {}, Seconds(started_ms_));
+  metrics.Add(
+      "process_start_time_seconds", "gauge", "When the process started.", {}, Seconds(started_ms_));
   return metrics.Text();
 }
 

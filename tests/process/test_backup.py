@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 
-from cluster import BINARY, Cluster, Process, canonical_vv, until
+from cluster import BINARY, Cluster, Process, Skip, canonical_vv, until
 from load import Writer, check_writers
 from resp import ReplyError
 from test_identity import _settle, _write
@@ -120,6 +120,29 @@ def test_backup_after_trimmed_log(long):
         cluster.restart("eu")
         cluster.restart("us")
         _write(cluster.eu, "again", 300, values)
+        _settle(cluster, values)
+
+
+def test_backup_all_disks_lost(long):
+    """One backup brings a cluster back: the others join the restored leader with empty directories."""
+    with Cluster(flags=["--log-segment", "128kb"]) as cluster:
+        if "state_transfer_in_progress" not in cluster.eu.info():
+            raise Skip("this version has no state transfer, so a joiner needs the whole log")
+        values = {}
+        _write(cluster.eu, "old", 20000, values)
+        _settle(cluster, values)
+        path = os.path.join(cluster.directory, "backup")
+        backup(cluster.eu, path)
+        assert int(manifest(path)["log-begin"]) > 0, manifest(path)
+        for leader in cluster.living():
+            leader.kill()
+            shutil.rmtree(leader.directory)
+        polyarch("restore", path, "--dir", cluster.eu.directory)
+        cluster.eu.start()
+        for name in ("us", "asia"):
+            cluster.leaders[name].start(join=[cluster.eu.peer_address])
+            until("it accepts writes", lambda: cluster.leaders[name].ask("SET", "back", name) == b"OK")
+            _write(cluster.leaders[name], "again " + name, 100, values)
         _settle(cluster, values)
 
 
