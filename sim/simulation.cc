@@ -511,6 +511,9 @@ void Simulation::Liveness() {
   network.UnblockAll();
   network.UnclogAll();
   network.weather() = Weather{};
+  // What was asked of a paused node (LINK CUT, too) is done before links are healed.
+  for (auto& node : world_.nodes()) node->Continue();
+  world_.RunFor(200 * kMs);
   int64_t ahead_us = INT64_MIN;
   for (auto& node : world_.nodes()) ahead_us = std::max(ahead_us, node->offset_us());
   for (auto& node : world_.nodes()) {
