@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "node paused",
     "empty disk",
     "old disk",
+    "backup beside writes",
     "cloned disk",
     "clone renamed",
     "joined in mid-run",

@@ -39,6 +39,7 @@ enum class Mark : int {
   kPaused,
   kWiped,              // a node came back with an empty disk
   kRestored,           // ... with an old one
+  kBackedUp,           // a backup was made beside writes: the store first, the log later
   kCloned,             // a copy ran beside the original
   kRenamed,            // and took another name
   kJoined,             // a node joined in mid-run

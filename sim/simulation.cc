@@ -408,6 +408,10 @@ void Simulation::Inject() {
     }
     case Fault::kBackup:
       if (!node->may_write() || backups_.size() > 6) break;
+      if (d.Percent(50)) {
+        BackUpBesideWrites(index(node), *node);
+        break;
+      }
       world_.Log([&] { return "backup of " + node->name(); });
       backups_.emplace_back(index(node), node->disk().Copy());
       break;
@@ -507,6 +511,9 @@ void Simulation::Liveness() {
   network.UnblockAll();
   network.UnclogAll();
   network.weather() = Weather{};
+  // What was asked of a paused node (LINK CUT, too) is done before links are healed.
+  for (auto& node : world_.nodes()) node->Continue();
+  world_.RunFor(200 * kMs);
   int64_t ahead_us = INT64_MIN;
   for (auto& node : world_.nodes()) ahead_us = std::max(ahead_us, node->offset_us());
   for (auto& node : world_.nodes()) {

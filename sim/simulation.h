@@ -98,6 +98,9 @@ class Simulation {
   int64_t timer_us_ = 10 * kMs;
   int64_t gather_us_ = 0;
   int64_t sync_max_us_ = 5 * kMs;
+  // As POLYARCH BACKUP makes one: not of one moment (sim/backups.cc).
+  void BackUpBesideWrites(size_t place, Node& node);
+
   std::vector<std::pair<size_t, Disk>> backups_;
   std::unique_ptr<Workload> workload_;
   int next_place_ = 0;

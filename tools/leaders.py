@@ -143,7 +143,7 @@ def main():
         print("Three leaders are up; each takes reads and writes from any Redis client.\n"
               "    redis-cli -p 7001 SET k v          write at eu\n"
               "    redis-cli -p 7003 GET k            read at asia\n"
-              "    redis-cli -p 7002 INFO replication how us sees the others\n"
+              "    build/release/polyarch top -p 7002   how us sees the others, live\n"
               "    redis-cli -p 7001 LINK CUT us      cut a link, write on both sides, LINK HEAL us\n"
               "Data and logs are in ./data. Ctrl-C stops all three.\n", flush=True)
         follow(leaders)

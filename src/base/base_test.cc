@@ -44,6 +44,17 @@ TEST(Crc32c, KnownValue) {
   EXPECT_EQ(Crc32c("123456789"), 0xe3069283U);
 }
 
+TEST(Hash, InPartsAsAtOnce) {
+  std::string bytes;
+  for (int i = 0; i < 100'000; ++i)
+    bytes.push_back(static_cast<char>(i * 131));
+  ContentHasher128 hasher;
+  EXPECT_EQ(HexDigest(hasher.Value()), "99aa06d3014798d86001c324468d497f") << "of nothing";
+  for (size_t at = 0; at < bytes.size(); at += 777)
+    hasher.Add(std::string_view(bytes).substr(at, 777));
+  EXPECT_EQ(hasher.Value(), ContentHash128(bytes));
+}
+
 TEST(Hash, SlotsAreRedis) {
   EXPECT_EQ(KeySlot("123456789"), 12739);
   EXPECT_EQ(KeySlot("a{x}b"), KeySlot("x"));

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <xxhash.h>
 
+#include "base/check.h"
+
 namespace polyarch::base {
 
 namespace {
@@ -94,6 +96,35 @@ Digest128& Digest128::operator+=(const Digest128& o) {
 Digest128 ContentHash128(std::string_view bytes) {
   XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
   return {h.low64, h.high64};
+}
+
+struct ContentHasher128::State {
+  XXH3_state_t* xxh = XXH3_createState();
+  ~State() { XXH3_freeState(xxh); }
+};
+
+ContentHasher128::ContentHasher128() : state_(std::make_unique<State>()) {
+  CHECK(state_->xxh != nullptr && XXH3_128bits_reset(state_->xxh) == XXH_OK);
+}
+ContentHasher128::~ContentHasher128() = default;
+
+void ContentHasher128::Add(std::string_view bytes) {
+  CHECK(XXH3_128bits_update(state_->xxh, bytes.data(), bytes.size()) == XXH_OK);
+}
+
+Digest128 ContentHasher128::Value() const {
+  const XXH128_hash_t h = XXH3_128bits_digest(state_->xxh);
+  return {h.low64, h.high64};
+}
+
+std::string HexDigest(const Digest128& digest) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (uint64_t half : {digest.high, digest.low}) {
+    for (int shift = 60; shift >= 0; shift -= 4)
+      out.push_back(kDigits[(half >> shift) & 15]);
+  }
+  return out;
 }
 
 uint16_t KeySlot(std::string_view key) {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <string_view>
 
 namespace polyarch::base {
@@ -26,6 +28,23 @@ struct Digest128 {
   friend bool operator==(const Digest128&, const Digest128&) = default;
 };
 Digest128 ContentHash128(std::string_view bytes);
+
+// ContentHash128 of bytes that come in parts.
+class ContentHasher128 {
+ public:
+  ContentHasher128();
+  ~ContentHasher128();
+  ContentHasher128(const ContentHasher128&) = delete;
+  ContentHasher128& operator=(const ContentHasher128&) = delete;
+  void Add(std::string_view bytes);
+  Digest128 Value() const;
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
+// 32 hexadecimal digits, as `xxhsum -H128` prints them.
+std::string HexDigest(const Digest128& digest);
 
 // The slot (0..16383) of a key, with {hash tags}, as in Redis Cluster.
 uint16_t KeySlot(std::string_view key);

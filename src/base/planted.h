@@ -34,6 +34,7 @@ enum class Bug : int {
   kForgetLedger,       // a value that loses on arrival is not listed
   kStampBack,          // a restarted process takes stamps from its wall clock alone
   kClaimForever,       // empty frames oblige to a claim
+  kBackupCutEarly,     // a backup's log ends where it was durable before the store was copied
   kCount,
 };
 

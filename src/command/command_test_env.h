@@ -118,6 +118,13 @@ class FakeServer : public ServerHost {
   void Shutdown() override { shut_down = true; }
   void Sleep(double seconds) override { slept_seconds += seconds; }
   int64_t WallMicros() override { return kTestStartMs * 1000 + 123456; }
+  base::Result<uint64_t> StartBackup(std::string_view path, uint64_t) override {
+    if (!path.starts_with('/')) return base::Invalid("an absolute path");
+    return uint64_t{7};
+  }
+  std::optional<base::Result<BackupSummary>> TakeBackup(uint64_t ticket) override {
+    return ticket == 7 ? std::exchange(backup, std::nullopt) : std::nullopt;
+  }
 
   std::vector<std::unique_ptr<Client>> clients;
   std::vector<std::pair<std::string, std::string>> parameters = {
@@ -126,6 +133,7 @@ class FakeServer : public ServerHost {
   int resets = 0;
   double slept_seconds = 0;
   bool shut_down = false;
+  std::optional<base::Result<BackupSummary>> backup;  // what TakeBackup gives, once
 };
 
 class TestNode {

@@ -118,6 +118,7 @@ void InfoMemory(Context& c, std::string& out) {
 }
 void InfoPersistence(Context& c, std::string& out) {
   c.cluster.InfoPersistence(out);
+  c.server.InfoSection("persistence", out);
 }
 void InfoStats(Context& c, std::string& out) {
   c.server.InfoSection("stats", out);

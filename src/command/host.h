@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +64,15 @@ class ClusterHost {
   virtual uint64_t conflicts_detected() const = 0;
 };
 
+// What a backup that ended well came to.
+struct BackupSummary {
+  std::string path;
+  std::string vv;  // what it holds
+  uint64_t files = 0;
+  uint64_t bytes = 0;
+  int64_t taken_ms = 0;  // since 1970
+};
+
 class ServerHost {
  public:
   virtual ~ServerHost() = default;
@@ -80,14 +90,25 @@ class ServerHost {
   virtual bool CheckPassword(std::string_view user, std::string_view password) = 0;
   virtual bool password_required() const = 0;
 
-  // Appends "name:value" lines of the INFO sections server, clients, memory, stats, cpu; without the
-  // section's title. redis_version, polyarch_version and redis_mode are written by this room.
+  // Appends "name:value" lines of the INFO sections server, clients, memory, persistence (behind the
+  // cluster's lines), stats, cpu; without the section's title. redis_version, polyarch_version and
+  // redis_mode are written by this room.
   virtual void InfoSection(std::string_view section, std::string& out) = 0;
   // For SHUTDOWN: the process ends after this tick.
   virtual void Shutdown() = 0;
   // For DEBUG SLEEP: blocks the whole process.
   virtual void Sleep(double seconds) = 0;
   virtual int64_t WallMicros() = 0;
+
+  // POLYARCH BACKUP: begins one into `path` and returns a ticket; the client's command is run again
+  // when it has ended. A process without files of its own has none.
+  virtual base::Result<uint64_t> StartBackup(std::string_view /*path*/, uint64_t /*client*/) {
+    return base::NotFound("this leader cannot make backups");
+  }
+  // The result, once; nothing while it is under way.
+  virtual std::optional<base::Result<BackupSummary>> TakeBackup(uint64_t /*ticket*/) {
+    return std::nullopt;
+  }
 };
 
 }  // namespace polyarch::command

@@ -162,6 +162,36 @@ void PolyarchCheckpoint(Context& c) {
   c.reply.Ok();
 }
 
+void PolyarchBackup(Context& c) {
+  if (c.client.ticket == 0) {
+    base::Result<uint64_t> ticket = c.server.StartBackup(c.args[2], c.client.id);
+    if (!ticket.ok()) return c.reply.Error("ERR " + ticket.status().message());
+    c.client.ticket = *ticket;
+  }
+  std::optional<base::Result<BackupSummary>> result = c.server.TakeBackup(c.client.ticket);
+  if (!result) {
+    c.suspended = true;
+    return;
+  }
+  c.client.ticket = 0;
+  if (!result->ok()) {
+    const bool full = result->status().code() == base::Code::kFull;
+    return c.reply.Error((full ? "DISKFULL " : "ERR ") + result->status().message());
+  }
+  const BackupSummary& summary = **result;
+  c.reply.Map(5);
+  c.reply.Bulk("path");
+  c.reply.Bulk(summary.path);
+  c.reply.Bulk("vv");
+  c.reply.Bulk(summary.vv);
+  c.reply.Bulk("files");
+  c.reply.Integer(static_cast<int64_t>(summary.files));
+  c.reply.Bulk("bytes");
+  c.reply.Integer(static_cast<int64_t>(summary.bytes));
+  c.reply.Bulk("taken_ms");
+  c.reply.Integer(summary.taken_ms);
+}
+
 void PolyarchVersion(Context& c) {
   c.reply.Bulk(kPolyarchVersion);
 }
@@ -253,6 +283,13 @@ void AddClusterRows(std::vector<Row>& rows) {
        .summary = "Makes a checkpoint and waits for it", .since = "polyarch 0.1.0",
        .group = "polyarch",
        .complexity = "O(N) where N is the number of keys written since the last checkpoint"},
+      {.name = "polyarch|backup", .arity = 3, .flags = kAdmin | kNoScript | kNoMulti,
+       .categories = "@admin @slow @dangerous", .handler = PolyarchBackup,
+       .summary = "Makes a backup in a new directory on the leader's machine and waits for it",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the size of the store and of the log since the last "
+                     "checkpoint; by a thread of its own",
+       .syntax = "absolute-path"},
       {.name = "polyarch|version", .arity = 2, .flags = kFast | kLoading | kStale,
        .categories = "@fast", .handler = PolyarchVersion,
        .summary = "Returns the version of Polyarch", .since = "polyarch 0.1.0",

@@ -431,6 +431,27 @@ TEST(PolyarchCommand, CheckpointIsWaitedFor) {
   EXPECT_EQ(node.server.clients[0]->ticket, 0U);
 }
 
+TEST(PolyarchCommand, BackupIsWaitedFor) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLYARCH", "BACKUP", "x"}), "-ERR an absolute path");
+  EXPECT_FALSE(node.last_suspended);
+  EXPECT_EQ(node.Ask({"POLYARCH", "BACKUP", "/x"}), "(none)");
+  EXPECT_TRUE(node.last_suspended);
+  EXPECT_EQ(node.Ask({"POLYARCH", "BACKUP", "/x"}), "(none)") << "resumed for another reason";
+  node.server.backup = BackupSummary{"/x", "eu.0000000000000001:5", 6, 1000, 1'700'000'000'000};
+  EXPECT_EQ(node.Ask({"POLYARCH", "BACKUP", "/x"}),
+            "[\"path\", \"/x\", \"vv\", \"eu.0000000000000001:5\", \"files\", 6, \"bytes\", 1000, "
+            "\"taken_ms\", 1700000000000]");
+  EXPECT_FALSE(node.last_suspended);
+  EXPECT_EQ(node.server.clients[0]->ticket, 0U);
+  node.server.backup = base::Status(base::Code::kFull, "too little room");
+  EXPECT_EQ(node.Ask({"POLYARCH", "BACKUP", "/y"}), "-DISKFULL too little room");
+  node.server.backup = base::IoError("no right");
+  EXPECT_EQ(node.Ask({"POLYARCH", "BACKUP", "/y"}), "-ERR no right");
+  EXPECT_EQ(node.server.clients[0]->ticket, 0U);
+  EXPECT_EQ(node.effects(), 0U);
+}
+
 TEST(PolyarchCommand, EachContainerHasHelp) {
   TestNode node;
   for (const char* container : {"POLICY", "CONFLICT", "LEADER", "LINK", "TOPOLOGY", "POLYARCH"}) {

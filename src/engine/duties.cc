@@ -142,6 +142,17 @@ void Engine::WriteClaim() {
   if (solid) owes_claim_ = false;
 }
 
+uint64_t Engine::Unclaimed(const std::string& member) const {
+  const clock::VersionVector claim = replica_.Claim(member);
+  uint64_t behind = 0;
+  for (size_t i = 0; i < nonempty_.index_end(); ++i) {
+    const auto origin = static_cast<clock::OriginIndex>(i);
+    const uint64_t applied = nonempty_.Get(origin);
+    behind += applied - std::min(applied, claim.Get(origin));
+  }
+  return behind;
+}
+
 void Engine::PurgeResidue() {
   const auto& residue = keyspace_.residue_keys();
   if (residue.empty() || replica_.members().empty()) {

@@ -523,6 +523,8 @@ void Engine::InfoReplication(std::string& out) {
              std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
              ",bytes_out=" + std::to_string(link.bytes_out));
   }
+  for (const auto& [name, member] : replica_.members())
+    line("claim_" + name, "behind=" + std::to_string(Unclaimed(name)));
 }
 
 void Engine::InfoPersistence(std::string& out) {
@@ -536,6 +538,7 @@ void Engine::InfoPersistence(std::string& out) {
   line("checkpoint_position", checkpoint_position_);
   line("checkpoint_in_progress", pass_ ? 1 : 0);
   line("checkpoints_done", checkpoints_done_);
+  line("checkpoint_age_ms", static_cast<uint64_t>(std::max<int64_t>(0, now_.wall_ms - last_checkpoint_ms_)));
   line("dirty_keys", keyspace_.dirty_count());
   line("residue_keys", keyspace_.residue_keys().size());
 }

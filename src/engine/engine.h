@@ -138,6 +138,8 @@ class Engine final : public command::ClusterHost,
   log::Position durable_position() const { return log_.durable(); }
   const base::Status& status() const { return status_; }
   bool may_write() const { return admitted_; }
+  log::Position checkpoint_position() const { return checkpoint_position_; }
+  uint64_t cluster_id() const { return cluster_id_; }
   // Little room is left on the disk: client writes are refused, the rest goes on.
   void SetLowSpace(bool low) { low_space_ = low; }
   // Prefetch for a batch: which keys the next commands will touch.
@@ -224,6 +226,8 @@ class Engine final : public command::ClusterHost,
   void RemoveExpired();
   void PurgeResidue();
   void WriteClaim();
+  // How many changes this node has applied that the member has not claimed.
+  uint64_t Unclaimed(const std::string& member) const;
   void ExtendLease();
   void SyncIfDue();
   void CheckpointSlice();

@@ -303,6 +303,7 @@ std::vector<SegmentHead> SegmentedLog::Heads() const {
 }
 
 void SegmentedLog::TrimTo(Position position) {
+  position = std::min(position, pinned_);
   // The new first segment must be durable before the old one's name goes, and a durable position
   // beyond its start says that it is.
   while (segments_.size() > 1 && segments_[1].start <= position && segments_[1].start < durable()) {

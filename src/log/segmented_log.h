@@ -78,6 +78,9 @@ class SegmentedLog final : public Log {
   // Forgets whole segments below `position`, as far as their successor is durable. Their files go,
   // or become spares, in the background.
   void TrimTo(Position position);
+  // TrimTo spares what holds `position` and what follows it, until Unpin: somebody copies it.
+  void Pin(Position position) { pinned_ = position; }
+  void Unpin() { pinned_ = UINT64_MAX; }
 
   // What Open found behind the end of the log and dropped: writes that were never acknowledged.
   uint64_t bytes_dropped() const { return bytes_dropped_; }
@@ -108,6 +111,7 @@ class SegmentedLog final : public Log {
   Ring ring_;
   Position committed_;
   Position current_limit_ = 0;  // no record of the last segment may end beyond it
+  Position pinned_ = UINT64_MAX;
   bool spare_asked_ = false;
   uint64_t bytes_dropped_ = 0;
   std::function<std::string()> head_provider_;

@@ -1,5 +1,6 @@
 #include "net/http.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -72,13 +73,18 @@ std::string HttpPort::Respond(std::string_view request) {
       !line.substr(last + 1).starts_with("HTTP/1.")) {
     return Refusal("400 Bad Request");
   }
-  if (line.substr(0, first) != "GET") return Refusal("405 Method Not Allowed", "Allow: GET\r\n");
+  const std::string_view method = line.substr(0, first);
+  if (method != "GET" && method != "HEAD")
+    return Refusal("405 Method Not Allowed", "Allow: GET, HEAD\r\n");
   std::string_view path = line.substr(first + 1, last - first - 1);
   if (!path.starts_with('/') || path.find(' ') != std::string_view::npos) {
     return Refusal("400 Bad Request");
   }
   std::string response = context_.service.OnHttpGet(path);
-  return response.empty() ? Refusal("404 Not Found") : response;
+  if (response.empty()) response = Refusal("404 Not Found");
+  // HEAD, as load balancers ask: the same without the body.
+  if (method == "HEAD") response.resize(std::min(response.size(), response.find("\r\n\r\n") + 4));
+  return response;
 }
 
 void HttpPort::Write(HttpConnection& connection) {

@@ -1,4 +1,4 @@
-// A minimal HTTP/1.1 server for metrics, health and the console: one GET of at most 8 KiB, one
+// A minimal HTTP/1.1 server for metrics, health and the console: one GET or HEAD of at most 8 KiB, one
 // response, then the connection closes. The whole response comes from the service.
 #pragma once
 

@@ -809,6 +809,8 @@ TEST(HttpTest, AnswersOneGet) {
   };
   EXPECT_EQ(get("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"),
             "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\nyou asked for /metrics?x=1");
+  EXPECT_EQ(get("HEAD /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"),
+            "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n");
   EXPECT_GT(get("GET /large HTTP/1.1\r\n\r\n").size(), 5U << 20);
   EXPECT_TRUE(get("POST / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
   EXPECT_TRUE(get("nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));

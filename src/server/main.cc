@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cli/cli.h"
 #include "command/version.h"
 #include "server/config.h"
 #include "server/logging.h"
@@ -41,14 +42,18 @@ int RunServer(int argc, char** argv) {
 void Usage(FILE* out) {
   std::fprintf(
       out,
-      "usage: polyarch server --id NAME [options]   run one leader (--help explains each option)\n"
-      "       polyarch --version\n");
+      "usage: polyarch server --id NAME [options]   run one leader\n"
+      "%s"
+      "       polyarch --version\n"
+      "Each has --help, which explains every option.\n",
+      polyarch::cli::Summary());
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc >= 2 && std::strcmp(argv[1], "server") == 0) return RunServer(argc - 1, argv + 1);
+  if (argc >= 2 && polyarch::cli::IsSubcommand(argv[1])) return polyarch::cli::Run(argc - 1, argv + 1);
   if (argc >= 2 && std::strcmp(argv[1], "--version") == 0) {
     std::printf("polyarch %s (Redis %s commands)\n",
                 polyarch::command::kPolyarchVersion.data(),

@@ -1,4 +1,4 @@
-// CONFIG, INFO's sections about the process, and the HTTP pages.
+// CONFIG, and INFO's sections about the process.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -56,13 +56,6 @@ std::string Human(uint64_t bytes) {
     std::snprintf(text, sizeof text, "%.2fG", b / (1024 * 1024 * 1024));
   }
   return text;
-}
-
-std::string HttpResponse(int code, const char* reason, const std::string& body) {
-  return "HTTP/1.1 " + std::to_string(code) + " " + reason +
-         "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nConnection: "
-         "close\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
 }  // namespace
@@ -185,6 +178,8 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("link_errors", std::to_string(stats.link_errors));
     line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
     line("ticks", std::to_string(stats.ticks));
+  } else if (section == "persistence") {
+    backups_->Info(out);
   } else if (section == "cpu") {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
@@ -200,57 +195,6 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("used_cpu_sys", seconds(usage.ru_stime));
     line("used_cpu_user", seconds(usage.ru_utime));
   }
-}
-
-std::string Server::Metrics() {
-  std::string info;
-  engine_->InfoReplication(info);
-  engine_->InfoPersistence(info);
-  for (const char* section : {"clients", "memory", "stats"})
-    InfoSection(section, info);
-  // Every plain number becomes a metric of its name; links become labels.
-  std::string out;
-  size_t at = 0;
-  while (at < info.size()) {
-    size_t end = info.find('\n', at);
-    std::string row = info.substr(at, end - at);
-    at = end + 1;
-    if (!row.empty() && row.back() == '\r') row.pop_back();
-    size_t colon = row.find(':');
-    if (colon == std::string::npos) continue;
-    std::string name = row.substr(0, colon);
-    std::string value = row.substr(colon + 1);
-    if (name.rfind("link_", 0) == 0 && value.rfind("state=", 0) == 0) {
-      std::string leader = name.substr(5);
-      size_t from = 0;
-      while (from < value.size()) {
-        size_t comma = std::min(value.find(',', from), value.size());
-        std::string pair = value.substr(from, comma - from);
-        from = comma + 1;
-        size_t equal = pair.find('=');
-        std::string key = pair.substr(0, equal);
-        std::string number = pair.substr(equal + 1);
-        if (key == "state") {
-          key = "up";
-          number = number == "up" ? "1" : "0";
-        }
-        out += "polyarch_link_" + key + "{peer=\"" + leader + "\"} " + number + "\n";
-      }
-      continue;
-    }
-    if (base::ParseInt64(value)) out += "polyarch_" + name + " " + value + "\n";
-  }
-  return out;
-}
-
-std::string Server::OnHttpGet(std::string_view path) {
-  if (path == "/healthz") return HttpResponse(200, "OK", "ok\n");
-  if (path == "/readyz") {
-    return engine_->may_write() ? HttpResponse(200, "OK", "ready\n")
-                                : HttpResponse(503, "Service Unavailable", "not yet admitted\n");
-  }
-  if (path == "/metrics") return HttpResponse(200, "OK", Metrics());
-  return HttpResponse(404, "Not Found", "there are /metrics, /healthz and /readyz\n");
 }
 
 }  // namespace polyarch::server

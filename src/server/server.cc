@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backup/restore.h"
 #include "base/check.h"
 #include "log/faulty_io.h"
 #include "server/logging.h"
@@ -36,6 +37,7 @@ int64_t NowMicros(clockid_t clock) {
 Server::Server(Config config) : config_(std::move(config)) {}
 
 Server::~Server() {
+  backups_.reset();
   engine_.reset();
   log_.reset();
   store_.reset();
@@ -63,6 +65,10 @@ base::Status Server::LockDirectory() {
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
     return base::IoError("the directory " + config_.dir +
                          " is in use by another process: stop that one or give another --dir");
+  }
+  if (std::filesystem::exists(config_.dir + "/" + backup::kRestoringName, error)) {
+    return base::Corrupt("a restore into the directory " + config_.dir +
+                         " did not end: empty it and restore again");
   }
   for (const char* sub : {"/log", "/store"})
     std::filesystem::create_directories(config_.dir + sub, error);
@@ -132,6 +138,15 @@ base::Status Server::Start() {
   if (!status.ok()) return status;
   status = log_->Sync();
   if (!status.ok()) return status;
+  backups_ = std::make_unique<Backups>(
+      Backups::Options{.data_dir = config_.dir,
+                       .reserve_bytes = SpaceReserve(),
+                       .wake = [loop = loop_.get()] { loop->Wake(); },
+                       .resume = [loop = loop_.get()](uint64_t client) { loop->Resume(client); },
+                       .report = [](int severity, const std::string& line) { Log(severity, line); }},
+      *engine_,
+      *log_,
+      *store_);
   Log(0,
       "leader " + engine_->leader_id() + " serves clients on port " + std::to_string(config_.port) +
           ", peers on " + config_.advertise +
@@ -141,6 +156,7 @@ base::Status Server::Start() {
 
 int Server::Run() {
   loop_->Run();
+  backups_->Stop();
   if (!engine_->status().ok()) {
     Log(2,
         "stopped: " + engine_->status().message() +
@@ -163,8 +179,7 @@ void Server::OnTimer() {
   struct statvfs space {};
   if (statvfs(config_.dir.c_str(), &space) != 0) return;
   const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
-  const uint64_t reserve = config_.log_segment_bytes * 3;  // for replication, checkpoints and repairs
-  const bool low = free_bytes < reserve;
+  const bool low = free_bytes < SpaceReserve();
   if (low != low_space_) {
     Log(low ? 2 : 0, low ? "only " + std::to_string(free_bytes >> 20) + " MiB are free in " + config_.dir +
                                ": client writes are refused until there is room; make some"
@@ -187,6 +202,8 @@ void Server::TickBegin(const net::Clocks& now) {
 
 void Server::TickEnd() {
   engine_->EndTick();
+  backups_->AfterTick(now_.wall_ms);
+  WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
     loop_->Stop();

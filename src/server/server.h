@@ -15,6 +15,7 @@
 #include "log/segmented_log.h"
 #include "net/loop.h"
 #include "net/service.h"
+#include "server/backups.h"
 #include "server/config.h"
 #include "storage/rocks/rocks_store.h"
 
@@ -81,10 +82,22 @@ class Server final : public net::Service, public engine::Host, public command::S
   void Shutdown() override { loop_->Stop(); }
   void Sleep(double seconds) override;
   int64_t WallMicros() override;
+  base::Result<uint64_t> StartBackup(std::string_view path, uint64_t client) override {
+    return backups_->Start(path, client);
+  }
+  std::optional<base::Result<command::BackupSummary>> TakeBackup(uint64_t ticket) override {
+    return backups_->Take(ticket);
+  }
 
   base::Status LockDirectory();
   engine::Clocks ReadClocks() const;
-  std::string Metrics();
+  // Kept free on the disk for replication, checkpoints and repairs.
+  uint64_t SpaceReserve() const { return config_.log_segment_bytes * 3; }
+  // pages.cc
+  void WatchSyncs();
+  std::string HealthFailure() const;
+  std::string ReadyFailure();
+  std::string MetricsPage();
 
   Config config_;
   std::unique_ptr<log::Io> io_;
@@ -92,10 +105,13 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::unique_ptr<log::SegmentedLog> log_;
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<Backups> backups_;
   int lock_fd_ = -1;
   bool failed_ = false;
   bool low_space_ = false;
   int64_t next_space_check_us_ = 0;
+  uint64_t watched_durable_ = 0;      // as of the last tick
+  int64_t sync_waits_since_us_ = 0;   // since when that has not grown although it should
   int64_t started_ms_ = 0;
   uint64_t commands_ = 0;
   uint64_t commands_base_ = 0;

@@ -155,7 +155,9 @@ class Leader:
         self.drop_connection()
         os.makedirs(self.directory, exist_ok=True)
         arguments = [BINARY, "server", "--id", self.name, "--port", str(self.port), "--peer-port",
-                     str(self.peer_port), "--http-port", "0", "--dir", self.directory]
+                     str(self.peer_port), "--dir", self.directory]
+        if "--http-port" not in self.flags:
+            arguments += ["--http-port", "0"]
         for address in join:
             arguments += ["--join", address]
         self.process = Process(arguments + self.flags + list(extra), self.log_path, core=self.core)

@@ -18,6 +18,7 @@
 #include <rocksdb/options.h>
 #include <rocksdb/slice.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include "base/check.h"
@@ -199,6 +200,15 @@ class RocksStore::Impl {
     return value;
   }
 
+  base::Status CopyTo(const std::string& dir) {
+    rocksdb::Checkpoint* made = nullptr;
+    rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
+    const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+    // Flushes the memtables, all families at one point: there is no write-ahead log to copy.
+    if (status.ok()) status = checkpoint->CreateCheckpoint(dir, /*log_size_for_flush=*/0);
+    return status.ok() ? base::Status() : ToStatus(status, "cannot copy the store to " + dir);
+  }
+
  private:
   using Item = std::variant<Batch, uint64_t>;  // a batch, or a flush's ticket
 
@@ -350,6 +360,9 @@ base::Status RocksStore::Scan(
 }
 base::Result<std::string> RocksStore::Get(Family family, std::string_view key) {
   return impl_->Get(family, key);
+}
+base::Status RocksStore::CopyTo(const std::string& dir) {
+  return impl_->CopyTo(dir);
 }
 
 }  // namespace polyarch::storage

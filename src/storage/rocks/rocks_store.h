@@ -5,7 +5,7 @@
 // Why a crash keeps a prefix: a batch is one RocksDB write; memtables are switched between writes,
 // those of all families together (atomic_flush); a flush enters the manifest as one record.
 //
-// One thread, except on_progress, which the store's thread calls.
+// One thread, except on_progress, which the store's thread calls, and CopyTo.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,12 @@ class RocksStore final : public Store {
   base::Status Scan(Family family,
                     const std::function<bool(std::string_view, std::string_view)>& visit) override;
   base::Result<std::string> Get(Family family, std::string_view key) override;
+
+  // Makes a store of its own in `dir`, which does not exist yet, from what is applied at some
+  // moment of the call: a prefix of the batches, as after a crash. Files that never change are hard
+  // links if `dir` is on the same file system, else copies. Blocks; for any thread, beside all
+  // other calls.
+  base::Status CopyTo(const std::string& dir);
 
  private:
   class Impl;  // keeps RocksDB's headers behind this door

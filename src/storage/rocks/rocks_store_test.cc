@@ -180,5 +180,39 @@ TEST(RocksStore, AMissingTableIsAnError) {
   EXPECT_EQ(store.status().code(), base::Code::kCorrupt) << store.status().ToString();
 }
 
+TEST(RocksStore, ACopyMadeBesideWritesIsAPrefix) {
+  TempDir dir;
+  auto store = RocksStore::Open({.dir = dir.path() + "/rows", .write_buffer_bytes = 128 << 10});
+  ASSERT_TRUE(store.ok());
+  std::atomic<int> copies{0};
+  std::string failure;
+  std::thread copier([&] {
+    for (int i = 0; i < 5; ++i) {
+      base::Status status = (*store)->CopyTo(dir.path() + "/copy" + std::to_string(i));
+      if (!status.ok()) failure = status.ToString();
+      ++copies;
+    }
+  });
+  uint64_t written = 0;
+  while (copies < 5) {
+    (*store)->Write(WorkloadBatch(++written, kValueBytes));
+    while ((*store)->pending_bytes() > (64 << 10))
+      std::this_thread::yield();
+  }
+  copier.join();
+  EXPECT_EQ(failure, "");
+  uint64_t before = 0;
+  for (int i = 0; i < 5; ++i) {
+    auto copy = RocksStore::Open({.dir = dir.path() + "/copy" + std::to_string(i)});
+    ASSERT_TRUE(copy.ok()) << copy.status().ToString();
+    const uint64_t kept = CheckPrefix(**copy, kValueBytes);
+    EXPECT_GE(kept, before);
+    EXPECT_LE(kept, written);
+    before = kept;
+  }
+  EXPECT_GT(before, 0u);
+  EXPECT_FALSE((*store)->CopyTo(dir.path() + "/copy0").ok()) << "it is there already";
+}
+
 }  // namespace
 }  // namespace polyarch::storage

@@ -1,0 +1,103 @@
+#include "cli/options.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include "cli/text.h"
+
+namespace polyarch::cli {
+
+void TargetOptions::AddTo(CLI::App& app) {
+  // -h is the host, as in redis-cli.
+  app.set_help_flag("--help", "print this and end");
+  app.add_option("-p,--port", port_, "the leader's client port (default: 7400)")
+      ->check(CLI::Range(1, 65535))
+      ->group("Which leader");
+  app.add_option("-h,--host", host_, "the leader's host (default: 127.0.0.1)")
+      ->group("Which leader");
+  app.add_option("-u,--uri",
+                 uri_,
+                 "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p and -a win over it")
+      ->group("Which leader");
+  app.add_option(
+         "-a,--password",
+         password_,
+         "the password; better in the environment as POLYARCH_PASSWORD, since other users of "
+         "this machine can see command lines")
+      ->group("Which leader");
+  app.add_option("-n,--db", database_, "the database of keys (default: 0)")
+      ->check(CLI::Range(0, 15))
+      ->group("Which leader");
+  app.add_option("--timeout", timeout_s_, "seconds to wait for an answer (default: 5)")
+      ->check(CLI::Range(0.001, 86400.0))
+      ->group("Which leader");
+}
+
+base::Result<Target> TargetOptions::Resolve() const {
+  Target target;
+  if (const char* password = std::getenv(kPasswordVariable)) target.password = password;
+  if (!uri_.empty()) {
+    if (base::Status s = ParseUri(uri_, target); !s.ok()) return s;
+  }
+  if (!host_.empty()) target.host = host_;
+  if (port_ != 0) target.port = port_;
+  if (database_ >= 0) target.database = database_;
+  if (!password_.empty()) target.password = password_;
+  target.timeout_ms = static_cast<int64_t>(std::llround(timeout_s_ * 1000));
+  return target;
+}
+
+base::Result<std::unique_ptr<Connection>> TargetOptions::Connect() const {
+  auto target = Resolve();
+  if (!target.ok()) return target.status();
+  return Connection::Open(*target);
+}
+
+std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    // Of the subcommand that was asked about, if there is one.
+    const CLI::App* asked = &app;
+    std::string before;
+    while (!asked->get_subcommands().empty()) {
+      before += (before.empty() ? "" : " ") + asked->get_name();
+      asked = asked->get_subcommands().front();
+    }
+    std::fputs(asked->help(before).c_str(), stdout);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    std::string text = error.what();
+    for (char& c : text) {
+      if (c == '\n') c = ' ';
+    }
+    std::fprintf(stderr,
+                 "%s: %s; see %s --help\n",
+                 app.get_name().c_str(),
+                 Printable(text).c_str(),
+                 app.get_name().c_str());
+    return 2;
+  }
+  return std::nullopt;
+}
+
+int Fail(const base::Status& status) {
+  std::fprintf(stderr, "polyarch: %s\n", status.message().c_str());
+  return 1;
+}
+
+int Print(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) {
+    std::fwrite(line.data(), 1, line.size(), stdout);
+    std::fputc('\n', stdout);
+  }
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  return Fail(base::IoError("cannot write to standard output"));
+}
+
+int Print(const std::string& line) {
+  return Print(std::vector<std::string>{line});
+}
+
+}  // namespace polyarch::cli

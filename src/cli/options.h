@@ -1,0 +1,46 @@
+// Options that the subcommands share, and how they end.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "cli/connection.h"
+
+#include <CLI/CLI.hpp>
+
+namespace polyarch::cli {
+
+inline constexpr char kPasswordVariable[] = "POLYARCH_PASSWORD";
+
+// Which leader. The password comes from -a, else from the URI, else from the environment.
+class TargetOptions {
+ public:
+  void AddTo(CLI::App& app);
+  base::Result<Target> Resolve() const;
+  // Resolves and connects.
+  base::Result<std::unique_ptr<Connection>> Connect() const;
+
+ private:
+  std::string host_;
+  int port_ = 0;
+  std::string uri_;
+  std::string password_;
+  int database_ = -1;
+  double timeout_s_ = 5;
+};
+
+// Parses; the exit code if the program ends here (help, wrong usage).
+std::optional<int> Parse(CLI::App& app, int argc, char** argv);
+
+// One line on standard error; the exit code 1.
+int Fail(const base::Status& status);
+
+// To standard output, each with a line end. 1 if that cannot be written.
+int Print(const std::vector<std::string>& lines);
+int Print(const std::string& line);
+
+}  // namespace polyarch::cli

@@ -1,0 +1,288 @@
+"""What operators use: /metrics, /healthz, /readyz, and the subcommands against living and dead leaders."""
+
+import fcntl
+import http.client
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+from cluster import BINARY, Cluster, free_port, until
+from test_backup import polyarch
+
+
+def get(port, path, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
+
+
+def metrics(port):
+    """{name or name{labels}: value}; checks the form on the way."""
+    status, text = get(port, "/metrics")
+    assert status == 200
+    values, types, helps = {}, {}, {}
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            name, help_ = line[7:].split(" ", 1)
+            assert name not in helps and help_.endswith("."), line
+            helps[name] = help_
+        elif line.startswith("# TYPE "):
+            name, kind = line[7:].split(" ")
+            assert name in helps and kind in ("gauge", "counter", "untyped"), line
+            assert (kind == "counter") == name.endswith("_total"), line
+            types[name] = kind
+        else:
+            match = re.fullmatch(r'([a-z_]+)(\{[^}]*\})? (-?[0-9.]+)', line)
+            assert match and match.group(1) == list(types)[-1], f"a sample outside of its family: {line}"
+            values[match.group(1) + (match.group(2) or "")] = float(match.group(3))
+    return values, types
+
+
+def test_http(long):
+    ports = {name: free_port() for name in ("eu", "us", "asia")}
+    flags = {name: ["--http-port", str(port)] for name, port in ports.items()}
+    with Cluster(flags_of=flags) as cluster:
+        eu = cluster.eu
+        eu.pipeline([("INCR", "n")] * 100)
+        cluster.wait_converged()
+        for port in ports.values():
+            assert get(port, "/healthz") == (200, "ok\n")
+            assert get(port, "/readyz?full=1") == (200, "ready\n")
+            assert get(port, "/healthz", "HEAD") == (200, "")
+        assert get(ports["eu"], "/nothing")[0] == 404
+
+        # Every number of INFO replication and persistence has a metric.
+        values, types = metrics(ports["eu"])
+        assert "untyped" not in types.values(), [n for n, t in types.items() if t == "untyped"]
+        renamed = {"checkpoint_age_ms": "checkpoint_age_seconds", "checkpoints_done": "checkpoints_total",
+                   "backups_done": "backups_total", "backup_last_time": "backup_last_timestamp_seconds",
+                   "causal_waiting": "causal_waiting_frames"}
+        for section in ("replication", "persistence"):
+            for name, value in eu.info(section).items():
+                if not re.fullmatch(r"-?\d+", value) or name in (
+                        "connected_slaves", "loading", "leader_id", "incarnation"):
+                    continue
+                name = "polyarch_" + renamed.get(name, name)
+                assert any(n in values for n in (name, name + "_total", name + "_bytes")), name
+        assert values["polyarch_changes_local_total"] >= 100
+        assert values["polyarch_ready"] == 1
+        assert values['polyarch_keys{db="0"}'] == 1
+        for peer in ("us", "asia"):
+            for name in ("up", "lag_changes", "lag_seconds", "received_bytes_total", "sent_bytes_total",
+                         "clock_difference_seconds"):
+                assert f'polyarch_link_{name}{{peer="{peer}"}}' in values, (name, peer)
+            assert values[f'polyarch_link_up{{peer="{peer}"}}'] == 1
+        before = values
+
+        eu.call("LINK", "CUT", "us")
+        cluster.asia.kill()
+        eu.pipeline([("INCR", "n")] * 50)
+
+        def seen():
+            now, _ = metrics(ports["eu"])
+            return (now['polyarch_link_cut{peer="us"}'] == 1 and now['polyarch_link_up{peer="asia"}'] == 0
+                    and now['polyarch_unclaimed_changes{leader="asia"}'] >= 50
+                    and now['polyarch_link_lag_changes{peer="us"}'] >= 50)
+        until("the metrics follow", seen)
+        assert metrics(ports["eu"])[0]["polyarch_changes_local_total"] >= before["polyarch_changes_local_total"] + 50
+
+        # One that has not been admitted is alive, not ready, and says why.
+        port, http_port = free_port((0, 1000)), free_port()
+        from cluster import Leader
+        late = Leader("late", os.path.join(cluster.directory, "late"), ["--http-port", str(http_port)], port=port)
+        cluster.leaders["late"] = late
+        late.start(join=[cluster.asia.peer_address], extra=["--durability", "always"])
+        status, text = get(http_port, "/readyz")
+        assert status == 503 and "admitted" in text and len(text.splitlines()) == 1, text
+        assert get(http_port, "/healthz") == (200, "ok\n")
+        assert metrics(http_port)[0]["polyarch_ready"] == 0
+        assert "ATTENTION" in polyarch("status", "-p", late.port)
+
+
+def test_operator_commands(long):
+    with Cluster() as cluster:
+        eu, us = cluster.eu, cluster.us
+        port = ["-p", eu.port]
+        status = polyarch("status", *port)
+        assert "leader eu at" in status and "ATTENTION" not in status, status
+        data = json.loads(polyarch("status", *port, "--json"))
+        assert [leader["id"] for leader in data["leaders"]] == ["asia", "eu", "us"]
+        assert data["admitted"] is True and data["attention"] == []
+        assert "writes/s" in polyarch("top", *port, "--once", "--interval", "0.2")
+        topology = polyarch("topology", *port)
+        assert "us" in topology and "routes" in topology, topology
+        assert "routes" in json.loads(polyarch("topology", *port, "--json"))
+
+        assert "lww" in polyarch("policy", *port)
+        polyarch("policy", "set", "wiki:*", "siblings", *port)
+        assert json.loads(polyarch("policy", *port, "--json")) == {"wiki:*": "siblings"}
+        assert polyarch("policy", "get", "wiki:x", *port) == "siblings\n"
+        assert "unknown policy" in polyarch("policy", "set", "x", "best", *port, code=1)
+        assert "see polyarch policy list" in polyarch("policy", "del", "nothing", *port, code=1)
+
+        # A decided conflict and an open one, from the list to their end.
+        cluster.isolate("eu")
+        eu.call("SET", "plain", "from eu")
+        us.call("SET", "plain", "from us")
+        eu.call("SET", "wiki:home", "eu's")
+        us.call("SET", "wiki:home", "us's \x1b[2J")
+        cluster.heal_all()
+        cluster.wait_converged()
+        # Under lww a key with two versions is open too, until somebody writes it with knowledge of both.
+        assert polyarch("conflicts", *port) == "plain\nwiki:home\n"
+        assert polyarch("conflicts", "list", "--match", "wiki:*", *port) == "wiki:home\n"
+        shown = polyarch("conflicts", "show", "wiki:home", *port)
+        assert "\\x1b[2J" in shown and "\x1b" not in shown, shown
+        token = re.search(r"token  (\S+)", shown).group(1)
+        assert polyarch("conflicts", "resolve", "wiki:home", token, "both", *port) == "OK\n"
+        assert polyarch("conflicts", "list", *port) == "plain\n"
+        log = json.loads(polyarch("conflicts", "log", "--match", "plain", *port, "--json"))
+        assert len(log) == 1, log
+        lost = log[0]["lost"][0]
+        assert f"lost   {lost[0]}" in polyarch("conflicts", "log", *port)
+        assert polyarch("conflicts", "restore", log[0]["id"], lost[3], *port) == "OK\n"
+        cluster.wait_get("plain", lost[0])
+        assert polyarch("conflicts", "list", *port) == "no open conflicts\n"
+        assert "no key" in polyarch("conflicts", "show", "nothing", *port, code=1)
+
+        # Each explains its options; wrong usage is one line and 2.
+        for words in (["status"], ["top"], ["topology"], ["policy"], ["conflicts"], ["backup"], ["restore"],
+                      ["policy", "set"], ["conflicts", "log"], ["topology", "set"]):
+            text = polyarch(*words, "--help")
+            assert "polyarch " + " ".join(words) in text, text
+            polyarch(*words, "--bogus", code=2)
+        # A leader that is stopped, and one that is gone.
+        us.freeze()
+        assert "gives no answer within 300 ms" in polyarch("status", "-p", us.port, "--timeout", "0.3", code=1)
+        us.thaw()
+        cluster.asia.kill()
+        assert "is it running?" in polyarch("status", "-p", cluster.asia.port, code=1)
+        until("eu notices", lambda: "asia is unreachable" in polyarch("status", *port))
+
+
+class Terminal:
+    """A program behind a terminal of its own."""
+
+    def __init__(self, arguments, rows=30, columns=110):
+        self.master, slave = pty.openpty()
+        self.resize(rows, columns)
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        self.child = subprocess.Popen([BINARY, *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave,
+                                      start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        self.output = b""
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def pump(self, seconds=0.05):
+        while select.select([self.master], [], [], seconds)[0]:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self.output += data
+
+    def wait_for(self, what):
+        def there():
+            self.pump()
+            return what in self.output
+        until(lambda: f"{what!r} in {self.output[-2000:]!r}", there)
+
+    def ended(self, code):
+        until("it ends", lambda: self.pump() or self.child.poll() is not None)
+        self.pump()
+        assert self.child.returncode == code, (self.child.returncode, self.output[-500:])
+
+    def restored(self):
+        """The normal screen, a visible cursor, the settings from before."""
+        tail = self.output[self.output.rindex(b"\x1b[?1049h"):]
+        assert b"\x1b[?25h" in tail and b"\x1b[?1049l" in tail, tail[-500:]
+        assert termios.tcgetattr(self.slave) == self.before
+
+    def close(self):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def test_top_in_a_terminal(long):
+    with Cluster() as cluster:
+        eu = cluster.eu
+
+        def top(**options):
+            terminal = Terminal(["top", "-p", eu.port, "--interval", "0.1"], **options)
+            terminal.wait_for(b"polyarch top  eu")
+            terminal.wait_for(b"purging")
+            return terminal
+
+        terminal = top()
+        eu.pipeline([("INCR", "n")] * 100)
+        terminal.wait_for(b"asia")
+        # A smaller window: the next frame fits.
+        terminal.output = terminal.output[-100:]
+        terminal.resize(10, 40)
+        os.kill(terminal.child.pid, signal.SIGWINCH)
+        time_limit = time.monotonic() + 10
+        while True:
+            terminal.pump()
+            frames = terminal.output.split(b"\x1b[H")
+            if len(frames) > 4:
+                lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]|\r", b"", frames[-2]).split(b"\n")
+                if len(lines) <= 10 and max(map(len, lines)) <= 40:
+                    break
+            assert time.monotonic() < time_limit, frames[-2]
+        os.write(terminal.master, b"xq")
+        terminal.ended(0)
+        # The first frames' entry was cut away above.
+        assert b"\x1b[?1049l" in terminal.output and termios.tcgetattr(terminal.slave) == terminal.before
+        terminal.close()
+
+        for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGHUP, 1), (signal.SIGQUIT, 1)):
+            terminal = top()
+            os.kill(terminal.child.pid, number)
+            terminal.ended(code)
+            terminal.restored()
+            terminal.close()
+        terminal = top()
+        os.write(terminal.master, b"\x03")  # Ctrl-C
+        terminal.ended(0)
+        terminal.restored()
+        terminal.close()
+
+        # Stopped and resumed: the shell gets its terminal in between.
+        terminal = top()
+        os.kill(terminal.child.pid, signal.SIGTSTP)
+        until("it is stopped", lambda: terminal.pump() or open(
+            f"/proc/{terminal.child.pid}/stat").read().rsplit(") ", 1)[1][0] == "T")
+        terminal.pump()
+        terminal.restored()
+        terminal.output = b""
+        os.kill(terminal.child.pid, signal.SIGCONT)
+        terminal.wait_for(b"\x1b[?1049h")
+        terminal.wait_for(b"polyarch top  eu")
+        # The leader dies and comes back: said so, and it goes on.
+        eu.kill()
+        terminal.wait_for(b"cannot reach a leader")
+        cluster.restart("eu")
+        terminal.output = terminal.output[-20:] + b"\x1b[?1049h"
+        until("no notice any more", lambda: terminal.pump() or b"cannot reach" not in terminal.output.split(b"\x1b[H")[-2]
+              if terminal.output.count(b"\x1b[H") > 3 else terminal.pump())
+        os.write(terminal.master, b"q")
+        terminal.ended(0)
+        terminal.restored()
+        terminal.close()
