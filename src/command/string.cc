@@ -210,7 +210,7 @@ void Mget(Context& c) {
   for (std::string_view key : c.args.subspan(1)) {
     Shown shown = c.keys.Read(c.Ref(key));
     if (shown.kind == Shown::Kind::kConflict) [[unlikely]] {
-      out.Retract(out.size() - before);
+      out.Truncate(before);
       RefuseConflict(c, key, shown);
       return;
     }

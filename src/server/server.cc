@@ -189,7 +189,9 @@ void Server::TickEnd() {
   engine_->EndTick();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
-    loop_->Stop();
+    // With `everysec` replies do not wait for the disk, but they promise that the log has taken the
+    // write: those of this tick must not leave.
+    loop_->Abort();
   }
 }
 
