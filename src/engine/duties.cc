@@ -323,6 +323,7 @@ void Engine::ReadConfiguration() {
       std::vector<std::string_view> words = SplitWords(text);
       auto policy = conflict::Policy::Parse(words);
       if (policy.ok()) policies_.Set(*pattern, *policy);
+  const conflict::PolicyTable before = std::move(policies_);
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -349,3 +350,4 @@ void Engine::ReadConfiguration() {
 }
 
 }  // namespace polyarch::engine
+  if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);

@@ -232,6 +232,14 @@ class Engine final : public command::ClusterHost,
   ReadConfiguration();  // members, policies, priorities, ended origins from the reserved keyspace
   void UpdateTime();
   void AnswerRequests();  // joins, a new name, a new incarnation: between frames only
+  // The ledger gets `lost`, unless it is what is shown.
+  void NoteLost(uint8_t db,
+                std::string_view key,
+                const conflict::Policy& policy,
+                const crdt::Version& shown,
+                const crdt::Version& lost);
+  // The policies have changed: what they decide now, and did not decide `before`, goes there, too.
+  void NoteDecided(const conflict::PolicyTable& before);
   void ApplyBody(const wire::Frame& frame,
                  const wire::Dictionary& dictionary,
                  clock::OriginIndex origin,
