@@ -14,8 +14,12 @@ constexpr int64_t kSecondUs = 1'000'000;
 constexpr int64_t kClaimUs = 1'000'000;  // at most one claim frame in this time
 constexpr int64_t kClaimPatienceUs = 2'000'000;
 constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that does not remove them
-constexpr size_t kRemovalsMax = 1'000;
-constexpr size_t kPurgesMax = 2'000;
+// Keys of one slice: bounds how long other work waits for it. Many keys that live for seconds (sessions,
+// rate limits) are ordinary: what expires must go as fast as it can come.
+constexpr int64_t kSliceUs = 10'000;
+constexpr size_t kRemovalsMax = 500;
+constexpr size_t kPurgesMax = 1'000;
+constexpr int64_t kPurgeAgainUs = 10'000'000;
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
 
@@ -23,16 +27,19 @@ constexpr size_t kStorePendingMax = 64 << 20;
 
 void Engine::RunDuties() {
   CheckpointSlice();
+  const bool may_write = admitted_ && status_.ok();
+  if (may_write && now_.mono_us >= next_slice_us_) {
+    next_slice_us_ = now_.mono_us + kSliceUs;
+    RemoveExpired();
+    PurgeSlice();
+  }
   if (now_.mono_us < next_duty_us_) return;
   next_duty_us_ = now_.mono_us + kDutyUs;
   UpdateTime();
-  if (admitted_ && status_.ok()) {
-    RemoveExpired();
-    WriteClaim();
-  }
+  if (may_write) WriteClaim();
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
-  if (admitted_ && status_.ok()) PurgeResidue();
+  if (may_write) BeginPurgeRound();
   ledger_.Expire(now_.wall_ms);
   const bool much = log_.end() - checkpoint_position_ >= options_.checkpoint_log_bytes;
   const bool old = keyspace_.dirty_count() > 0 &&
@@ -142,25 +149,36 @@ void Engine::WriteClaim() {
   if (solid) owes_claim_ = false;
 }
 
-void Engine::PurgeResidue() {
+void Engine::BeginPurgeRound() {
   const auto& residue = keyspace_.residue_keys();
-  if (residue.empty() || replica_.members().empty()) {
-    residue_seen_.clear();
+  if (purge_round_ || residue.empty() || replica_.members().empty()) return;
+  clock::VersionVector stable = replica_.Stable();
+  if (!purge_again_ && residue.size() == residue_then_ && stable == purged_stable_ &&
+      now_.mono_us - purge_ended_us_ < kPurgeAgainUs) {
     return;
   }
-  const clock::VersionVector stable = replica_.Stable();
-  const bool cleaner = replica_.members().begin()->first == options_.leader_id;
+  purge_round_ = PurgeRound{.stable = std::move(stable), .next = *residue.begin()};
+}
+
+void Engine::PurgeSlice() {
+  if (!purge_round_) return;
+  const auto& residue = keyspace_.residue_keys();
   std::vector<std::pair<uint8_t, std::string>> keys;
-  auto it = residue.lower_bound(purge_cursor_);
-  for (size_t n = 0; n < kPurgesMax && n < residue.size(); ++n) {
-    if (it == residue.end()) it = residue.begin();
-    keys.push_back(*it++);
-  }
-  if (it == residue.end()) it = residue.begin();
-  purge_cursor_ = *it;
+  auto it = residue.lower_bound(purge_round_->next);
+  for (; it != residue.end() && keys.size() < kPurgesMax; ++it)
+    keys.push_back(*it);
+  const bool last = it == residue.end();
+  if (!last) purge_round_->next = *it;
+  const clock::VersionVector& stable = purge_round_->stable;
+  const bool cleaner = replica_.members().begin()->first == options_.leader_id;
+  auto now = std::make_shared<const clock::VersionVector>(nonempty_);
+  const clock::VersionVector* compared = nullptr;  // many keys share one
+  bool included = false;
   for (const auto& [db, key] : keys) {
     keyspace::KeyRef ref = keyspace_.Ref(db, key);
-    crdt::KeyState state = keyspace_.State(ref);
+    const crdt::KeyState* found = keyspace_.Residue(ref);
+    if (found == nullptr) continue;
+    const crdt::KeyState state = *found;
     // Nobody notices that a cleared entry goes once its own origin knows of the clear: its next
     // increment begins a new life.
     for (const crdt::CounterEntry& e : state.counters) {
@@ -179,8 +197,13 @@ void Engine::PurgeResidue() {
     if (!state.live() && !state.expiries.empty()) {
       // Stable must be all that was applied here when the key was last touched: a concurrent write
       // that this expiry meets may have been on its way.
-      auto [seen, fresh] = residue_seen_.try_emplace({db, key}, nonempty_);
-      if (!fresh && stable.Includes(seen->second)) {
+      const clock::VersionVector* since = keyspace_.ResidueSince(ref, now);
+      if (since == nullptr) purge_round_->met_changed = true;
+      if (since != nullptr && since != compared) {
+        compared = since;
+        included = stable.Includes(*since);
+      }
+      if (since != nullptr && included) {
         for (const crdt::ExpiryVersion& x : state.expiries)
           dots.push_back(x.dot);
       }
@@ -190,6 +213,12 @@ void Engine::PurgeResidue() {
       change.Clean(ref, dots);
     }
   }
+  if (!last) return;
+  purged_stable_ = std::move(purge_round_->stable);
+  purge_again_ = purge_round_->met_changed;
+  purge_ended_us_ = now_.mono_us;
+  residue_then_ = residue.size();
+  purge_round_.reset();
 }
 
 // ---- checkpoints
@@ -294,8 +323,8 @@ void Engine::ReadConfiguration() {
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());
   std::map<std::string, replication::Member> members;
+  const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
-  policies_.SetDefaultOrder({});
   bool admitted_now = false;
   const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
@@ -323,7 +352,6 @@ void Engine::ReadConfiguration() {
       std::vector<std::string_view> words = SplitWords(text);
       auto policy = conflict::Policy::Parse(words);
       if (policy.ok()) policies_.Set(*pattern, *policy);
-  const conflict::PolicyTable before = std::move(policies_);
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -339,6 +367,7 @@ void Engine::ReadConfiguration() {
     }
   }
   std::erase_if(members, [](const auto& entry) { return entry.second.name.empty(); });
+  if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
   replica_.SetMembers(std::move(members));
   if (!admitted_ && admitted_now && !replaying_) {
     admitted_ = true;
@@ -350,4 +379,3 @@ void Engine::ReadConfiguration() {
 }
 
 }  // namespace polyarch::engine
-  if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);

@@ -314,7 +314,6 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;
   any_written_at_ = position;
-  if (!residue_seen_.empty()) residue_seen_.erase({ref.db, std::string(ref.key)});
 }
 
 void Engine::VersionsMet(uint8_t db,
@@ -332,6 +331,7 @@ void Engine::VersionsMet(uint8_t db,
   conflict::View view =
       conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
+  const crdt::Version& winner = state.versions[view.index];
   if (winner.dot == added) {
     for (const crdt::Version& v : state.versions)
       NoteLost(db, key, policy, winner, v);
@@ -346,7 +346,6 @@ void Engine::NoteLost(uint8_t db,
                       const crdt::Version& shown,
                       const crdt::Version& lost) {
   if (shown.absent == lost.absent && shown.value == lost.value) return;
-  const crdt::Version& winner = state.versions[view.index];
   auto as_ledger = [&](const crdt::Version& v) {
     const clock::Origin& origin = origins_.Get(v.dot.origin());
     return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};

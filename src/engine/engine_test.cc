@@ -423,6 +423,29 @@ TEST(Engine, ExpiredKeysGoEverywhereThenSilence) {
   EXPECT_EQ(cluster.frames(), frames);
 }
 
+// What expires goes as fast as it comes, and what is left of it, too: else memory grows with every
+// session that ends.
+TEST(Engine, ManyExpiringKeysLeaveNothingSoon) {
+  Leaders cluster(2);
+  constexpr int kKeys = 60'000;
+  for (int i = 0; i < kKeys; i += 2) {
+    const std::string n = std::to_string(i);
+    cluster[i % 4 / 2].Ask({"SET", "session:" + n, "v", "PX", "1000"});
+    if (i % 20 != 0) continue;
+    cluster[0].Ask({"INCR", "rate:" + n});
+    cluster[0].Ask({"PEXPIRE", "rate:" + n, "1000"});
+  }
+  ASSERT_TRUE(cluster.Settle());
+  auto gone = [&] {
+    for (size_t i = 0; i < 2; ++i) {
+      if (cluster[i].Ask({"DBSIZE"}) != "0" || cluster[i].Info("residue_keys") != "0") return false;
+    }
+    return true;
+  };
+  ASSERT_TRUE(cluster.RunUntil(gone, 15'000)) << cluster[0].Info("residue_keys");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 TEST(Engine, OneCutLeaderHoldsBackRemovalNotHiding) {
   Leaders cluster(2);
   TestNode& a = cluster[0];

@@ -344,6 +344,7 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
     Entry* entry = *slot;
     crdt::KeyState& state = entry->fat().state;
     CountMemory(entry, false);
+    entry->fat().residue_since.reset();
     result = crdt::Apply(state, effect, seen, hlc);
     if (PLANTED(kDropConcurrent) && result.concurrent) {
       std::erase_if(state.versions, [&](const crdt::Version& v) { return v.dot != seen.dot(); });
@@ -481,9 +482,27 @@ void Keyspace::PurgeCounter(const KeyRef& ref, clock::OriginIndex origin) {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
   if (slot == nullptr || (*slot)->form() != Form::kFat) return;
   crdt::KeyState state = (*slot)->fat().state;
+  std::shared_ptr<const clock::VersionVector> since = (*slot)->fat().residue_since;
   std::erase_if(state.counters,
                 [&](const crdt::CounterEntry& e) { return e.origin == origin && !e.live(); });
-  Place(ref, slot, MakeEntry(ref.db, ref.key, std::move(state)));
+  Entry* rest = MakeEntry(ref.db, ref.key, std::move(state));
+  if (rest != nullptr && rest->form() == Form::kFat) rest->fat().residue_since = std::move(since);
+  Place(ref, slot, rest);
+}
+
+const crdt::KeyState* Keyspace::Residue(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  return slot == nullptr || !(*slot)->has(Entry::kResidue) ? nullptr : &(*slot)->fat().state;
+}
+
+const clock::VersionVector* Keyspace::ResidueSince(
+    const KeyRef& ref, const std::shared_ptr<const clock::VersionVector>& now) {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return nullptr;
+  auto& since = (*slot)->fat().residue_since;
+  if (since != nullptr) return since.get();
+  since = now;
+  return nullptr;
 }
 
 // ---- checkpoint and recovery

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -136,6 +137,12 @@ class Keyspace {
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
   const std::set<std::pair<uint8_t, std::string>>& residue_keys() const { return residue_; }
+  // Residue has no value of its own to look at but its state. Null for a key that holds none.
+  const crdt::KeyState* Residue(const KeyRef& ref) const;
+  // What had been applied when this was called first since the residue was last changed: `now` is
+  // remembered then, and null returned.
+  const clock::VersionVector* ResidueSince(const KeyRef& ref,
+                                           const std::shared_ptr<const clock::VersionVector>& now);
   // What a write that replaces the whole key clears (see crdt::ClearsOf).
   std::vector<crdt::Clear> Clears(const KeyRef& ref) const;
   // See crdt::PrepareIncrement.
