@@ -18,6 +18,7 @@ constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that doe
 // rate limits) are ordinary: what expires must go as fast as it can come.
 constexpr int64_t kSliceUs = 10'000;
 constexpr size_t kRemovalsMax = 500;
+constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to remove cost time, too
 constexpr size_t kPurgesMax = 1'000;
 constexpr int64_t kPurgeAgainUs = 10'000'000;
 constexpr size_t kHeldBatchesMax = 64;
@@ -93,21 +94,25 @@ void Engine::RemoveExpired() {
     claimed = std::min(claimed, replica_.MemberClock(name));
   }
   std::vector<std::pair<uint8_t, std::string>> keys;
-  keyspace_.VisitExpired([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
-    const int64_t instant = state.ExpiryTime();
-    if (instant >= claimed) return false;
-    const crdt::ExpiryVersion* winner = nullptr;
-    for (const crdt::ExpiryVersion& x : state.expiries) {
-      if (winner == nullptr || x.time_ms > winner->time_ms ||
-          (x.time_ms == winner->time_ms && origins_.Less(winner->dot.origin(), x.dot.origin()))) {
-        winner = &x;
-      }
+  size_t visits = 0;
+  int64_t reached = INT64_MIN;
+  int64_t go_on = INT64_MIN;  // where the next slice begins: with the oldest, unless this one is cut short
+  keyspace_.VisitExpired(expired_from_ms_, [&](const keyspace::Keyspace::Expired& e) {
+    if (e.instant_ms >= claimed) return false;
+    if (e.instant_ms != reached && (visits >= kExpiredVisitsMax || keys.size() >= kRemovalsMax)) {
+      go_on = e.instant_ms;
+      return false;
     }
-    const bool mine =
-        winner != nullptr && origins_.Get(winner->dot.origin()).leader == options_.leader_id;
-    if (mine || instant < keyspace_.time_ms() - kOthersRemoveMs) keys.emplace_back(db, key);
-    return keys.size() < kRemovalsMax;
+    ++visits;
+    reached = e.instant_ms;
+    const bool mine = e.winner != clock::kNoOrigin &&
+                      origins_.Get(e.winner).leader == options_.leader_id;
+    if (mine || e.instant_ms < keyspace_.time_ms() - kOthersRemoveMs) keys.emplace_back(e.db, e.key);
+    if (keys.size() < 2 * kRemovalsMax) return true;
+    go_on = reached;  // very many in one millisecond
+    return false;
   });
+  expired_from_ms_ = go_on;
   std::sort(keys.begin(), keys.end());  // equal instants come in the order of addresses
   for (const auto& [db, key] : keys) {
     keyspace::Change change(*this, keyspace_);

@@ -128,6 +128,7 @@ class Engine final : public command::ClusterHost,
                   command::ServerHost& server);
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
+  void OnLinkPart(LinkId link) { replica_.OnLinkPart(link); }
   void OnLinkDown(LinkId link);
   void OnDialFailed(const std::string& address);
   void EndTick();
@@ -307,6 +308,7 @@ class Engine final : public command::ClusterHost,
   int64_t next_duty_us_ = 0;
   int64_t next_second_us_ = 0;
   int64_t next_slice_us_ = 0;
+  int64_t expired_from_ms_ = INT64_MIN;  // where the next slice looks for expired keys
   int64_t last_claim_us_ = 0;
   int64_t last_sync_us_ = 0;
   int64_t last_checkpoint_us_ = 0;

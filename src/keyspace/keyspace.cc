@@ -460,12 +460,23 @@ bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) const {
 
 // ---- expiry and residue
 
-void Keyspace::VisitExpired(
-    const std::function<bool(uint8_t, std::string_view, const crdt::KeyState&)>& visit) {
-  for (const auto& [time, entry] : expiry_index_) {
-    if (time >= time_ms_) return;
+void Keyspace::VisitExpired(int64_t from_ms,
+                            const std::function<bool(const Expired&)>& visit) const {
+  for (auto it = expiry_index_.lower_bound({from_ms, nullptr}); it != expiry_index_.end(); ++it) {
+    const auto& [instant, entry] = *it;
+    if (instant >= time_ms_) return;
     if (entry->db() == crdt::kReservedDatabase) continue;
-    if (!visit(entry->db(), entry->key(), entry->State())) return;
+    clock::OriginIndex winner = clock::kNoOrigin;
+    if (entry->form() == Form::kValueTtl) {
+      winner = entry->value_part().dot.origin();
+    } else {
+      for (const crdt::ExpiryVersion& x : entry->fat().state.expiries) {
+        if (x.time_ms != instant) continue;
+        const clock::OriginIndex origin = x.dot.origin();
+        if (winner == clock::kNoOrigin || origins_.Less(winner, origin)) winner = origin;
+      }
+    }
+    if (!visit({entry->db(), entry->key(), instant, winner})) return;
   }
 }
 

@@ -128,9 +128,15 @@ class Keyspace {
   void SetReplayFilter(Filter filter) { skip_ = std::move(filter); }
 
   // ---- expiry and residue
-  // Hidden keys whose removal this node may be due to issue, oldest first; until false.
-  void VisitExpired(
-      const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  // Hidden keys whose removal this node may be due to issue, oldest first, from the instant `from_ms`
+  // on; until false. `winner` wrote the expiry that counts.
+  struct Expired {
+    uint8_t db;
+    std::string_view key;
+    int64_t instant_ms;
+    clock::OriginIndex winner;
+  };
+  void VisitExpired(int64_t from_ms, const std::function<bool(const Expired&)>& visit) const;
   // The latest instant among hidden keys; -1 if no key is hidden.
   int64_t LatestHidden() const;
   // The earliest expiry instant of any live key that has one; kNever if none.
