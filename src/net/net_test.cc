@@ -120,6 +120,11 @@ class Toy : public Service {
     std::string text(message.substr(0, 20));
     Tell("message " + std::to_string(message.size()) + " " + text);
   }
+  void OnLinkPart(LinkId link) override {
+    EXPECT_TRUE(in_tick_);
+    EXPECT_EQ(link, last_link_);
+    Tell("part");
+  }
   void OnLinkDown(LinkId) override {
     EXPECT_TRUE(in_tick_);
     Tell("down");
@@ -900,6 +905,7 @@ TEST(LinkTest, MessagesBothWays) {
   a.toy.Await("message 0 ");
   to_a.Call({"LINKBIG", "30000000"});
   to_a.Call({"LINK", "behind"});
+  b.toy.Await("part");
   b.toy.Await("message 30000000 mmm");
   b.toy.Await("message 6 behind");
   std::string bytes;

@@ -72,6 +72,8 @@ class Service {
   // us.
   virtual void OnLinkUp(LinkId link, std::string dialed, std::string remote_address) = 0;
   virtual void OnLinkMessage(LinkId link, std::string_view message) = 0;
+  // A part of a message has come: the peer is alive, and a large message takes its time.
+  virtual void OnLinkPart(LinkId /*link*/) {}
   virtual void OnLinkDown(LinkId link) = 0;
   virtual void OnDialFailed(std::string address, std::string reason) = 0;
 
