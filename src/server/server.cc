@@ -90,7 +90,10 @@ base::Status Server::Start() {
   config_.peer_port = loop_->peer_port();
   config_.http_port = loop_->http_port();
   if (config_.advertise.empty()) {
-    config_.advertise = config_.peer_bind.front() + ":" + std::to_string(config_.peer_port);
+    const std::string& host = config_.peer_bind.front();
+    const bool v6 = host.find(':') != std::string::npos;
+    config_.advertise =
+        (v6 ? "[" + host + "]" : host) + ":" + std::to_string(config_.peer_port);
   }
 
   auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
