@@ -14,8 +14,8 @@ constexpr int64_t kSecondUs = 1'000'000;
 constexpr int64_t kClaimUs = 1'000'000;  // at most one claim frame in this time
 constexpr int64_t kClaimPatienceUs = 2'000'000;
 constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that does not remove them
-// Keys of one slice: bounds how long other work waits for it. Many keys that live for seconds (sessions,
-// rate limits) are ordinary: what expires must go as fast as it can come.
+// Keys of one slice: bounds how long other work waits for it. Many keys that live for seconds
+// (sessions, rate limits) are ordinary: what expires must go as fast as it can come.
 constexpr int64_t kSliceUs = 10'000;
 constexpr size_t kRemovalsMax = 500;
 constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to remove cost time, too
@@ -96,7 +96,8 @@ void Engine::RemoveExpired() {
   std::vector<std::pair<uint8_t, std::string>> keys;
   size_t visits = 0;
   int64_t reached = INT64_MIN;
-  int64_t go_on = INT64_MIN;  // where the next slice begins: with the oldest, unless this one is cut short
+  int64_t go_on =
+      INT64_MIN;  // where the next slice begins: with the oldest, unless this one is cut short
   keyspace_.VisitExpired(expired_from_ms_, [&](const keyspace::Keyspace::Expired& e) {
     if (e.instant_ms >= claimed) return false;
     if (e.instant_ms != reached && (visits >= kExpiredVisitsMax || keys.size() >= kRemovalsMax)) {
@@ -105,9 +106,10 @@ void Engine::RemoveExpired() {
     }
     ++visits;
     reached = e.instant_ms;
-    const bool mine = e.winner != clock::kNoOrigin &&
-                      origins_.Get(e.winner).leader == options_.leader_id;
-    if (mine || e.instant_ms < keyspace_.time_ms() - kOthersRemoveMs) keys.emplace_back(e.db, e.key);
+    const bool mine =
+        e.winner != clock::kNoOrigin && origins_.Get(e.winner).leader == options_.leader_id;
+    if (mine || e.instant_ms < keyspace_.time_ms() - kOthersRemoveMs)
+      keys.emplace_back(e.db, e.key);
     if (keys.size() < 2 * kRemovalsMax) return true;
     go_on = reached;  // very many in one millisecond
     return false;

@@ -128,8 +128,8 @@ class Keyspace {
   void SetReplayFilter(Filter filter) { skip_ = std::move(filter); }
 
   // ---- expiry and residue
-  // Hidden keys whose removal this node may be due to issue, oldest first, from the instant `from_ms`
-  // on; until false. `winner` wrote the expiry that counts.
+  // Hidden keys whose removal this node may be due to issue, oldest first, from the instant
+  // `from_ms` on; until false. `winner` wrote the expiry that counts.
   struct Expired {
     uint8_t db;
     std::string_view key;

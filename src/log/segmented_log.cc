@@ -63,7 +63,8 @@ base::Result<std::unique_ptr<SegmentedLog>> SegmentedLog::Open(Options options) 
   syncer.current = segments.back().file;
   syncer.on_durable = options.on_durable;
   // Never used: a power cut may have taken the name of a segment that was made of one, and left its
-  // records. Their positions are given again, and what is found there must not be taken for records.
+  // records. Their positions are given again, and what is found there must not be taken for
+  // records.
   for (const std::string& path : recovery->spares) {
     if (base::Status s = io.Unlink(path); !s.ok()) return s;
   }
