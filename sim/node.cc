@@ -351,6 +351,8 @@ bool Node::ClientBusy(int client) const {
   return process_->suspended.count(id) != 0;
 }
 
+bool Node::has_commands() const { return up() && !process_->commands.empty(); }
+
 void Node::Run(Op op) {
   Process& p = *process_;
   command::Client& client = *p.clients[static_cast<size_t>(op.client)];

@@ -115,6 +115,8 @@ class Node final : public engine::Host,
   void Submit(Op op);
   int clients() const { return options_.clients; }
   bool ClientBusy(int client) const;
+  // Commands were submitted that have not run yet.
+  bool has_commands() const;
 
   // ---- looking in
   engine::Engine& engine() { return *process_->engine; }

@@ -525,6 +525,15 @@ void Simulation::Liveness() {
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     node->Continue();
     if (!node->up()) node->Start();
+  }
+  // Commands that waited at a paused node come first: a LINK CUT among them is a fault, too.
+  (void)world_.RunUntil(kSecond, 20 * kMs, [&] {
+    return std::none_of(world_.nodes().begin(), world_.nodes().end(), [](const auto& node) {
+      return node->has_commands();
+    });
+  });
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) node->Start();
     std::vector<std::string> others;
     for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
     for (const std::string& name : others) {

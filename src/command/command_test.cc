@@ -255,6 +255,43 @@ TEST(Writes, OneCommandOneChange) {
   EXPECT_EQ(third, 3U);
 }
 
+// A write of a whole key says what it clears of each origin's counter: that counts, too.
+TEST(Writes, ManyCountersInOneChange) {
+  TestNode node;
+  constexpr size_t kKeys = 1001;
+  constexpr uint64_t kOrigins = 100;
+  std::vector<std::string> keys;
+  std::vector<clock::OriginIndex> origins;
+  for (uint64_t o = 0; o < kOrigins; ++o)
+    origins.push_back(node.origins.Intern({"many", o + 100}));
+  const clock::VersionVector nothing;
+  for (size_t i = 0; i < kKeys; ++i) {
+    keys.push_back(std::to_string(i) + std::string(65'000, 'k'));
+    for (clock::OriginIndex o : origins) {
+      const crdt::At at{i + 1, 0};
+      node.keys.Apply({.kind = crdt::EffectKind::kIncrement,
+                       .key = keys.back(),
+                       .life = at,
+                       .total = crdt::Number::Integer(1),
+                       .increment = crdt::Number::Integer(1)},
+                      crdt::Seen(nothing, o, at),
+                      {i + 1},
+                      keyspace::Cause::kRemote);
+    }
+  }
+  std::vector<std::string_view> del{"DEL"};
+  std::vector<std::string_view> mset{"MSET"};
+  for (const std::string& key : keys) {
+    del.push_back(key);
+    mset.insert(mset.end(), {key, "v"});
+  }
+  Client& client = *node.server.clients[0];
+  EXPECT_TRUE(node.Run(client, del)[0].ToString().starts_with("-LIMIT change of "));
+  EXPECT_TRUE(node.Run(client, mset)[0].ToString().starts_with("-LIMIT change of "));
+  EXPECT_EQ(node.effects(), 0U);
+  EXPECT_EQ(node.Run(client, std::span(del).first(500))[0].ToString(), "499");
+}
+
 TEST(Writes, TooLargeForOneChange) {
   TestNode node;
   std::string half(33 << 20, 'x');

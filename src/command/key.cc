@@ -14,6 +14,7 @@ using keyspace::Shown;
 constexpr std::string_view kSameObjects = "ERR source and destination objects are the same";
 
 void Del(Context& c) {
+  if (!FitsReplacing(c, 1)) return;
   int64_t deleted = 0;
   for (std::string_view key : c.args.subspan(1)) {
     KeyRef ref = c.Ref(key);

@@ -340,7 +340,7 @@ TEST(ConflictCommand, LogAndRestore) {
   node.Ask({"SET", "a", "C", "EX", "100"});
   node.Ask({"SET", "c", "C"});
   size_t effects = node.effects();
-  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "1", "us.0000000000000002:4"}),
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "1", "us.0000000000000002:99"}),
             "-ERR wrong tag: what lost in conflict 1 is eu.0000000000000001:3");
   EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "2", "eu.0000000000000001:3"}),
             "-ERR no conflict 2 in the log of this leader, for this database");

@@ -275,12 +275,15 @@ void ConflictRestore(Context& c) {
     return c.reply.Error("ERR no conflict " + base::FormatInt64(*id) +
                          " in the log of this leader, for this database");
   }
-  const conflict::LedgerVersion& lost = entry->lost;
-  const std::string tag = conflict::TagText(lost.origin, lost.sequence);
-  if (c.args[3] != tag) {
+  auto is_named = [&](const conflict::LedgerVersion& v) {
+    return c.args[3] == conflict::TagText(v.origin, v.sequence);
+  };
+  if (!is_named(entry->lost) && !is_named(entry->shown)) {
     return c.reply.Error("ERR wrong tag: what lost in conflict " + base::FormatInt64(*id) + " is " +
-                         tag);
+                         conflict::TagText(entry->lost.origin, entry->lost.sequence));
   }
+  // The other one, too: under a policy that came later it may be the one that lost.
+  const conflict::LedgerVersion& lost = is_named(entry->lost) ? entry->lost : entry->shown;
   const keyspace::KeyRef ref = c.Ref(entry->key);
   if (lost.absent) {
     if (c.keys.Exists(ref)) c.change.Delete(ref);

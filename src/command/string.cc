@@ -210,7 +210,7 @@ void Mget(Context& c) {
   for (std::string_view key : c.args.subspan(1)) {
     Shown shown = c.keys.Read(c.Ref(key));
     if (shown.kind == Shown::Kind::kConflict) [[unlikely]] {
-      out.Retract(out.size() - before);
+      out.Truncate(before);
       RefuseConflict(c, key, shown);
       return;
     }
@@ -224,10 +224,7 @@ bool CheckPairs(Context& c, std::string_view command) {
     c.reply.Error("ERR wrong number of arguments for '" + std::string(command) + "' command");
     return false;
   }
-  size_t bytes = 0;
-  for (std::string_view arg : c.args.subspan(1))
-    bytes += arg.size();
-  return FitsChange(c, bytes, c.count() / 2);
+  return FitsReplacing(c, 2);
 }
 
 void PutPairs(Context& c) {

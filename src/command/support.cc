@@ -68,6 +68,20 @@ bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& sho
   return true;
 }
 
+bool FitsReplacing(Context& c, size_t step) {
+  size_t bytes = 0;
+  for (std::string_view arg : c.args.subspan(1))
+    bytes += arg.size();
+  const size_t keys = c.count() / step;
+  // What fewer keys clear fits into what a message has beyond a largest change.
+  constexpr size_t kFewKeys = 1000;
+  if (keys > kFewKeys) {
+    for (size_t i = 1; i < c.count(); i += step)
+      bytes += c.keys.Clears(c.Ref(c.args[i])).size() * crdt::kClearBytesMax;
+  }
+  return FitsChange(c, bytes, keys);
+}
+
 bool FitsChange(Context& c, size_t bytes, size_t effects) {
   if (bytes + effects * kEffectBytesMax <= kChangeBytesMax) [[likely]]
     return true;

@@ -55,6 +55,10 @@ bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& sho
 // Do `bytes` of keys and values in `effects` effects fit into one change?
 bool FitsChange(Context& c, size_t bytes, size_t effects = 1);
 
+// The same for a command that replaces many whole keys, named by each `step`-th argument: with the
+// counters that go, since a write carries what it clears of each.
+bool FitsReplacing(Context& c, size_t step);
+
 // An option word: the reply of Redis to one that does not belong there.
 inline void ReplySyntaxError(Context& c) {
   c.reply.Error(kSyntaxError);

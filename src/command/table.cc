@@ -284,7 +284,7 @@ const Row* Dispatch(Context& c) {
   if (c.suspended) {
     c.client.reply_mode = mode;
   } else if (row == nullptr || row->handler != ClientReply || !EqualsIgnoreCase(c.args[2], "on")) {
-    out.Retract(out.size() - before);
+    out.Truncate(before);
   }
   return row;
 }

@@ -36,6 +36,9 @@ struct Clear {
   Number total;
 };
 
+// What a Clear takes in a frame, at most: place, life, at, and a number with both parts.
+inline constexpr size_t kClearBytesMax = 3 + 2 * 12 + 27;
+
 // Expiry instants are milliseconds since 1970 by the writer's clock; kNever is "no expiry".
 inline constexpr int64_t kNever = INT64_MAX;
 

@@ -14,8 +14,13 @@ constexpr int64_t kSecondUs = 1'000'000;
 constexpr int64_t kClaimUs = 1'000'000;  // at most one claim frame in this time
 constexpr int64_t kClaimPatienceUs = 2'000'000;
 constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that does not remove them
-constexpr size_t kRemovalsMax = 1'000;
-constexpr size_t kPurgesMax = 2'000;
+// Keys of one slice: bounds how long other work waits for it. Many keys that live for seconds
+// (sessions, rate limits) are ordinary: what expires must go as fast as it can come.
+constexpr int64_t kSliceUs = 10'000;
+constexpr size_t kRemovalsMax = 500;
+constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to remove cost time, too
+constexpr size_t kPurgesMax = 1'000;
+constexpr int64_t kPurgeAgainUs = 10'000'000;
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
 
@@ -23,16 +28,19 @@ constexpr size_t kStorePendingMax = 64 << 20;
 
 void Engine::RunDuties() {
   CheckpointSlice();
+  const bool may_write = admitted_ && status_.ok();
+  if (may_write && now_.mono_us >= next_slice_us_) {
+    next_slice_us_ = now_.mono_us + kSliceUs;
+    RemoveExpired();
+    PurgeSlice();
+  }
   if (now_.mono_us < next_duty_us_) return;
   next_duty_us_ = now_.mono_us + kDutyUs;
   UpdateTime();
-  if (admitted_ && status_.ok()) {
-    RemoveExpired();
-    WriteClaim();
-  }
+  if (may_write) WriteClaim();
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
-  if (admitted_ && status_.ok()) PurgeResidue();
+  if (may_write) BeginPurgeRound();
   ledger_.Expire(now_.wall_ms);
   const bool much = log_.end() - checkpoint_position_ >= options_.checkpoint_log_bytes;
   const bool old = keyspace_.dirty_count() > 0 &&
@@ -86,21 +94,27 @@ void Engine::RemoveExpired() {
     claimed = std::min(claimed, replica_.MemberClock(name));
   }
   std::vector<std::pair<uint8_t, std::string>> keys;
-  keyspace_.VisitExpired([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
-    const int64_t instant = state.ExpiryTime();
-    if (instant >= claimed) return false;
-    const crdt::ExpiryVersion* winner = nullptr;
-    for (const crdt::ExpiryVersion& x : state.expiries) {
-      if (winner == nullptr || x.time_ms > winner->time_ms ||
-          (x.time_ms == winner->time_ms && origins_.Less(winner->dot.origin(), x.dot.origin()))) {
-        winner = &x;
-      }
+  size_t visits = 0;
+  int64_t reached = INT64_MIN;
+  int64_t go_on =
+      INT64_MIN;  // where the next slice begins: with the oldest, unless this one is cut short
+  keyspace_.VisitExpired(expired_from_ms_, [&](const keyspace::Keyspace::Expired& e) {
+    if (e.instant_ms >= claimed) return false;
+    if (e.instant_ms != reached && (visits >= kExpiredVisitsMax || keys.size() >= kRemovalsMax)) {
+      go_on = e.instant_ms;
+      return false;
     }
+    ++visits;
+    reached = e.instant_ms;
     const bool mine =
-        winner != nullptr && origins_.Get(winner->dot.origin()).leader == options_.leader_id;
-    if (mine || instant < keyspace_.time_ms() - kOthersRemoveMs) keys.emplace_back(db, key);
-    return keys.size() < kRemovalsMax;
+        e.winner != clock::kNoOrigin && origins_.Get(e.winner).leader == options_.leader_id;
+    if (mine || e.instant_ms < keyspace_.time_ms() - kOthersRemoveMs)
+      keys.emplace_back(e.db, e.key);
+    if (keys.size() < 2 * kRemovalsMax) return true;
+    go_on = reached;  // very many in one millisecond
+    return false;
   });
+  expired_from_ms_ = go_on;
   std::sort(keys.begin(), keys.end());  // equal instants come in the order of addresses
   for (const auto& [db, key] : keys) {
     keyspace::Change change(*this, keyspace_);
@@ -153,25 +167,36 @@ uint64_t Engine::Unclaimed(const std::string& member) const {
   return behind;
 }
 
-void Engine::PurgeResidue() {
+void Engine::BeginPurgeRound() {
   const auto& residue = keyspace_.residue_keys();
-  if (residue.empty() || replica_.members().empty()) {
-    residue_seen_.clear();
+  if (purge_round_ || residue.empty() || replica_.members().empty()) return;
+  clock::VersionVector stable = replica_.Stable();
+  if (!purge_again_ && residue.size() == residue_then_ && stable == purged_stable_ &&
+      now_.mono_us - purge_ended_us_ < kPurgeAgainUs) {
     return;
   }
-  const clock::VersionVector stable = replica_.Stable();
-  const bool cleaner = replica_.members().begin()->first == options_.leader_id;
+  purge_round_ = PurgeRound{.stable = std::move(stable), .next = *residue.begin()};
+}
+
+void Engine::PurgeSlice() {
+  if (!purge_round_) return;
+  const auto& residue = keyspace_.residue_keys();
   std::vector<std::pair<uint8_t, std::string>> keys;
-  auto it = residue.lower_bound(purge_cursor_);
-  for (size_t n = 0; n < kPurgesMax && n < residue.size(); ++n) {
-    if (it == residue.end()) it = residue.begin();
-    keys.push_back(*it++);
-  }
-  if (it == residue.end()) it = residue.begin();
-  purge_cursor_ = *it;
+  auto it = residue.lower_bound(purge_round_->next);
+  for (; it != residue.end() && keys.size() < kPurgesMax; ++it)
+    keys.push_back(*it);
+  const bool last = it == residue.end();
+  if (!last) purge_round_->next = *it;
+  const clock::VersionVector& stable = purge_round_->stable;
+  const bool cleaner = replica_.members().begin()->first == options_.leader_id;
+  auto now = std::make_shared<const clock::VersionVector>(nonempty_);
+  const clock::VersionVector* compared = nullptr;  // many keys share one
+  bool included = false;
   for (const auto& [db, key] : keys) {
     keyspace::KeyRef ref = keyspace_.Ref(db, key);
-    crdt::KeyState state = keyspace_.State(ref);
+    const crdt::KeyState* found = keyspace_.Residue(ref);
+    if (found == nullptr) continue;
+    const crdt::KeyState state = *found;
     // Nobody notices that a cleared entry goes once its own origin knows of the clear: its next
     // increment begins a new life.
     for (const crdt::CounterEntry& e : state.counters) {
@@ -190,8 +215,13 @@ void Engine::PurgeResidue() {
     if (!state.live() && !state.expiries.empty()) {
       // Stable must be all that was applied here when the key was last touched: a concurrent write
       // that this expiry meets may have been on its way.
-      auto [seen, fresh] = residue_seen_.try_emplace({db, key}, nonempty_);
-      if (!fresh && stable.Includes(seen->second)) {
+      const clock::VersionVector* since = keyspace_.ResidueSince(ref, now);
+      if (since == nullptr) purge_round_->met_changed = true;
+      if (since != nullptr && since != compared) {
+        compared = since;
+        included = stable.Includes(*since);
+      }
+      if (since != nullptr && included) {
         for (const crdt::ExpiryVersion& x : state.expiries)
           dots.push_back(x.dot);
       }
@@ -201,6 +231,12 @@ void Engine::PurgeResidue() {
       change.Clean(ref, dots);
     }
   }
+  if (!last) return;
+  purged_stable_ = std::move(purge_round_->stable);
+  purge_again_ = purge_round_->met_changed;
+  purge_ended_us_ = now_.mono_us;
+  residue_then_ = residue.size();
+  purge_round_.reset();
 }
 
 // ---- checkpoints
@@ -305,8 +341,8 @@ void Engine::ReadConfiguration() {
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());
   std::map<std::string, replication::Member> members;
+  const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
-  policies_.SetDefaultOrder({});
   bool admitted_now = false;
   const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
@@ -349,6 +385,7 @@ void Engine::ReadConfiguration() {
     }
   }
   std::erase_if(members, [](const auto& entry) { return entry.second.name.empty(); });
+  if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
   replica_.SetMembers(std::move(members));
   if (!admitted_ && admitted_now && !replaying_) {
     admitted_ = true;

@@ -314,7 +314,6 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;
   any_written_at_ = position;
-  if (!residue_seen_.empty()) residue_seen_.erase({ref.db, std::string(ref.key)});
 }
 
 void Engine::VersionsMet(uint8_t db,
@@ -333,27 +332,50 @@ void Engine::VersionsMet(uint8_t db,
       conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
   const crdt::Version& winner = state.versions[view.index];
+  if (winner.dot == added) {
+    for (const crdt::Version& v : state.versions)
+      NoteLost(db, key, policy, winner, v);
+  } else if (!PLANTED(kForgetLedger)) {
+    NoteLost(db, key, policy, winner, *fresh);
+  }
+}
+
+void Engine::NoteLost(uint8_t db,
+                      std::string_view key,
+                      const conflict::Policy& policy,
+                      const crdt::Version& shown,
+                      const crdt::Version& lost) {
+  if (shown.absent == lost.absent && shown.value == lost.value) return;
   auto as_ledger = [&](const crdt::Version& v) {
     const clock::Origin& origin = origins_.Get(v.dot.origin());
     return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};
   };
-  auto note = [&](const crdt::Version& shown, const crdt::Version& lost) {
-    if (shown.absent == lost.absent && shown.value == lost.value) return;
-    // The id follows from the log position: the same again if the log is replayed.
-    ledger_.Note({.id = position_ * kLedgerIdsPerByte + ledger_entries_++,
-                  .noted_ms = now_.wall_ms,
-                  .db = db,
-                  .key = std::string(key),
-                  .policy = policy.ToString(),
-                  .shown = as_ledger(shown),
-                  .lost = as_ledger(lost)});
-  };
-  if (winner.dot == added) {
-    for (const crdt::Version& v : state.versions) {
-      if (v.dot != added) note(winner, v);
-    }
-  } else if (!PLANTED(kForgetLedger)) {
-    note(winner, *fresh);
+  // The id follows from the log position: the same again if the log is replayed.
+  ledger_.Note({.id = position_ * kLedgerIdsPerByte + ledger_entries_++,
+                .noted_ms = now_.wall_ms,
+                .db = db,
+                .key = std::string(key),
+                .policy = policy.ToString(),
+                .shown = as_ledger(shown),
+                .lost = as_ledger(lost)});
+}
+
+// A conflict that was open because of its policy makes no entry when it is met. Under another policy
+// a rule decides it, and the next write replaces what that rule hides.
+void Engine::NoteDecided(const conflict::PolicyTable& before) {
+  if (position_ != log_.end() && !replaying_) {
+    position_ = log_.end();
+    ledger_entries_ = 0;
+  }
+  for (const auto& [db, key] : keyspace_.open_conflicts()) {
+    if (before.For(key).kind != conflict::PolicyKind::kSiblings) continue;
+    const conflict::Policy& policy = policies_.For(key);
+    const crdt::KeyState state = keyspace_.State(keyspace_.Ref(db, key));
+    const conflict::View view =
+        conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
+    if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) continue;
+    for (const crdt::Version& v : state.versions)
+      NoteLost(db, key, policy, state.versions[view.index], v);
   }
 }
 

@@ -128,6 +128,7 @@ class Engine final : public command::ClusterHost,
                   command::ServerHost& server);
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
+  void OnLinkPart(LinkId link) { replica_.OnLinkPart(link); }
   void OnLinkDown(LinkId link);
   void OnDialFailed(const std::string& address);
   void EndTick();
@@ -224,7 +225,8 @@ class Engine final : public command::ClusterHost,
   // ---- duties (duties.cc)
   void RunDuties();
   void RemoveExpired();
-  void PurgeResidue();
+  void BeginPurgeRound();
+  void PurgeSlice();
   void WriteClaim();
   // How many changes this node has applied that the member has not claimed.
   uint64_t Unclaimed(const std::string& member) const;
@@ -235,6 +237,14 @@ class Engine final : public command::ClusterHost,
   void
   ReadConfiguration();  // members, policies, priorities, ended origins from the reserved keyspace
   void UpdateTime();
+  // The ledger gets `lost`, unless it is what is shown.
+  void NoteLost(uint8_t db,
+                std::string_view key,
+                const conflict::Policy& policy,
+                const crdt::Version& shown,
+                const crdt::Version& lost);
+  // The policies have changed: what they decide now, and did not decide `before`, goes there, too.
+  void NoteDecided(const conflict::PolicyTable& before);
   void AnswerRequests();  // joins, a new name, a new incarnation: between frames only
   void ApplyBody(const wire::Frame& frame,
                  const wire::Dictionary& dictionary,
@@ -301,6 +311,8 @@ class Engine final : public command::ClusterHost,
   // Duties.
   int64_t next_duty_us_ = 0;
   int64_t next_second_us_ = 0;
+  int64_t next_slice_us_ = 0;
+  int64_t expired_from_ms_ = INT64_MIN;  // where the next slice looks for expired keys
   int64_t last_claim_us_ = 0;
   int64_t last_sync_us_ = 0;
   int64_t last_checkpoint_us_ = 0;
@@ -309,11 +321,21 @@ class Engine final : public command::ClusterHost,
   int64_t owes_since_us_ = 0;
   clock::VersionVector nonempty_;  // applied, without trailing empty frames
   int64_t last_claimed_clock_ms_ = -1;
-  std::map<std::pair<uint8_t, std::string>, clock::VersionVector> residue_seen_;
   int64_t last_skew_alarm_us_ = -1;
   int64_t others_clock_ms_ =
       INT64_MIN;  // median of the members' claimed clocks minus the skew bound
-  std::pair<uint8_t, std::string> purge_cursor_;
+  // A round looks at all residue once, a slice at a time. The next one follows when it may purge more:
+  // the stable vector has grown, or keys were met that had changed; and after a while in any case.
+  struct PurgeRound {
+    clock::VersionVector stable;
+    std::pair<uint8_t, std::string> next;  // where to go on
+    bool met_changed = false;
+  };
+  std::optional<PurgeRound> purge_round_;
+  clock::VersionVector purged_stable_;  // of the last round
+  bool purge_again_ = false;
+  size_t residue_then_ = 0;      // keys, after it
+  int64_t purge_ended_us_ = 0;
 
   // Checkpoints.
   struct Pass {

@@ -144,6 +144,40 @@ TEST(Engine, SiblingsUntilResolved) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// A conflict that was open makes no entry when it is met. When a later policy decides it, what that
+// hides must not vanish with the next write.
+TEST(Engine, ALaterPolicyDecidesIntoTheLedger) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  a.Ask({"POLICY", "SET", "s:*", "siblings"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Hold(a, b);
+  cluster.Hold(b, a);
+  a.Ask({"SET", "s:k", "one"});
+  b.Ask({"SET", "s:k", "two"});
+  cluster.Release(a, b);
+  cluster.Release(b, a);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"POLICY", "SET", "s:*", "priority", "a", "b"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"GET", "s:k"}), "\"one\"");
+  EXPECT_EQ(a.Ask({"SET", "s:k", "three"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  for (int life = 0; life < 2; ++life) {
+    for (TestNode* node : {&a, &b}) {
+      const std::string log = node->Ask({"CONFLICT", "LOG"});
+      EXPECT_NE(log.find("\"lost\", [[\"two\""), std::string::npos) << log;
+      EXPECT_EQ(node->Info("conflicts_logged"), "1");
+      EXPECT_EQ(node->Ask({"CONFLICT", "COUNT"}), "0");
+      node->Kill();
+      ASSERT_TRUE(node->Start().ok());
+    }
+    ASSERT_TRUE(cluster.Settle());
+  }
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 TEST(Engine, OvertakingWaitsAtTheGate) {
   Leaders cluster(3);
   TestNode& a = cluster[0];
@@ -387,6 +421,29 @@ TEST(Engine, ExpiredKeysGoEverywhereThenSilence) {
   const uint64_t frames = cluster.frames();
   cluster.Run(60'000);
   EXPECT_EQ(cluster.frames(), frames);
+}
+
+// What expires goes as fast as it comes, and what is left of it, too: else memory grows with every
+// session that ends.
+TEST(Engine, ManyExpiringKeysLeaveNothingSoon) {
+  Leaders cluster(2);
+  constexpr int kKeys = 60'000;
+  for (int i = 0; i < kKeys; i += 2) {
+    const std::string n = std::to_string(i);
+    cluster[i % 4 / 2].Ask({"SET", "session:" + n, "v", "PX", "1000"});
+    if (i % 20 != 0) continue;
+    cluster[0].Ask({"INCR", "rate:" + n});
+    cluster[0].Ask({"PEXPIRE", "rate:" + n, "1000"});
+  }
+  ASSERT_TRUE(cluster.Settle());
+  auto gone = [&] {
+    for (size_t i = 0; i < 2; ++i) {
+      if (cluster[i].Ask({"DBSIZE"}) != "0" || cluster[i].Info("residue_keys") != "0") return false;
+    }
+    return true;
+  };
+  ASSERT_TRUE(cluster.RunUntil(gone, 15'000)) << cluster[0].Info("residue_keys");
+  EXPECT_TRUE(cluster.SameDigest());
 }
 
 TEST(Engine, OneCutLeaderHoldsBackRemovalNotHiding) {

@@ -151,7 +151,7 @@ void Change::Flush(uint8_t db) {
     crdt::Effect effect{.kind = crdt::EffectKind::kWipe, .db = d, .key = key, .key_hash = ref.hash};
     effect.clears = clears;
     Emit(effect);
-    bytes += key.size();
+    bytes += key.size() + clears.size() * crdt::kClearBytesMax;
     if (next_index_ >= kFlushEffectsMax || bytes >= kFlushBytesMax) {
       Finish();
       bytes = 0;

@@ -53,7 +53,8 @@ Entry* Entry::NewCounter(uint8_t db, std::string_view key, const CounterPart& co
 
 Entry* Entry::NewFat(uint8_t db, std::string_view key, crdt::KeyState state) {
   Entry* entry = Allocate(Form::kFat, db, key, 0);
-  reinterpret_cast<FatPart*>(entry->Tail())->fat = new FatPart::Fat{std::move(state)};
+  reinterpret_cast<FatPart*>(entry->Tail())->fat =
+      new FatPart::Fat{.state = std::move(state), .residue_since = {}};
   return entry;
 }
 

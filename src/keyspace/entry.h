@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string_view>
 
 #include "clock/hlc.h"
 #include "clock/origin.h"
+#include "clock/version_vector.h"
 #include "crdt/key_state.h"
 
 namespace polyarch::keyspace {
@@ -40,6 +42,8 @@ struct FatPart {
     crdt::KeyState state;
     int64_t indexed_expiry =
         crdt::kNever;  // where the expiry index holds this key; kNever: nowhere
+    // What had been applied when this residue was first looked at after it was last changed.
+    std::shared_ptr<const clock::VersionVector> residue_since;
   };
   Fat* fat;
 };

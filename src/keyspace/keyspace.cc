@@ -344,6 +344,7 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
     Entry* entry = *slot;
     crdt::KeyState& state = entry->fat().state;
     CountMemory(entry, false);
+    entry->fat().residue_since.reset();
     result = crdt::Apply(state, effect, seen, hlc);
     if (PLANTED(kDropConcurrent) && result.concurrent) {
       std::erase_if(state.versions, [&](const crdt::Version& v) { return v.dot != seen.dot(); });
@@ -459,12 +460,23 @@ bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) const {
 
 // ---- expiry and residue
 
-void Keyspace::VisitExpired(
-    const std::function<bool(uint8_t, std::string_view, const crdt::KeyState&)>& visit) {
-  for (const auto& [time, entry] : expiry_index_) {
-    if (time >= time_ms_) return;
+void Keyspace::VisitExpired(int64_t from_ms,
+                            const std::function<bool(const Expired&)>& visit) const {
+  for (auto it = expiry_index_.lower_bound({from_ms, nullptr}); it != expiry_index_.end(); ++it) {
+    const auto& [instant, entry] = *it;
+    if (instant >= time_ms_) return;
     if (entry->db() == crdt::kReservedDatabase) continue;
-    if (!visit(entry->db(), entry->key(), entry->State())) return;
+    clock::OriginIndex winner = clock::kNoOrigin;
+    if (entry->form() == Form::kValueTtl) {
+      winner = entry->value_part().dot.origin();
+    } else {
+      for (const crdt::ExpiryVersion& x : entry->fat().state.expiries) {
+        if (x.time_ms != instant) continue;
+        const clock::OriginIndex origin = x.dot.origin();
+        if (winner == clock::kNoOrigin || origins_.Less(winner, origin)) winner = origin;
+      }
+    }
+    if (!visit({entry->db(), entry->key(), instant, winner})) return;
   }
 }
 
@@ -481,9 +493,27 @@ void Keyspace::PurgeCounter(const KeyRef& ref, clock::OriginIndex origin) {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
   if (slot == nullptr || (*slot)->form() != Form::kFat) return;
   crdt::KeyState state = (*slot)->fat().state;
+  std::shared_ptr<const clock::VersionVector> since = (*slot)->fat().residue_since;
   std::erase_if(state.counters,
                 [&](const crdt::CounterEntry& e) { return e.origin == origin && !e.live(); });
-  Place(ref, slot, MakeEntry(ref.db, ref.key, std::move(state)));
+  Entry* rest = MakeEntry(ref.db, ref.key, std::move(state));
+  if (rest != nullptr && rest->form() == Form::kFat) rest->fat().residue_since = std::move(since);
+  Place(ref, slot, rest);
+}
+
+const crdt::KeyState* Keyspace::Residue(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  return slot == nullptr || !(*slot)->has(Entry::kResidue) ? nullptr : &(*slot)->fat().state;
+}
+
+const clock::VersionVector* Keyspace::ResidueSince(
+    const KeyRef& ref, const std::shared_ptr<const clock::VersionVector>& now) {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return nullptr;
+  auto& since = (*slot)->fat().residue_since;
+  if (since != nullptr) return since.get();
+  since = now;
+  return nullptr;
 }
 
 // ---- checkpoint and recovery

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -127,15 +128,27 @@ class Keyspace {
   void SetReplayFilter(Filter filter) { skip_ = std::move(filter); }
 
   // ---- expiry and residue
-  // Hidden keys whose removal this node may be due to issue, oldest first; until false.
-  void VisitExpired(
-      const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  // Hidden keys whose removal this node may be due to issue, oldest first, from the instant
+  // `from_ms` on; until false. `winner` wrote the expiry that counts.
+  struct Expired {
+    uint8_t db;
+    std::string_view key;
+    int64_t instant_ms;
+    clock::OriginIndex winner;
+  };
+  void VisitExpired(int64_t from_ms, const std::function<bool(const Expired&)>& visit) const;
   // The latest instant among hidden keys; -1 if no key is hidden.
   int64_t LatestHidden() const;
   // The earliest expiry instant of any live key that has one; kNever if none.
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
   const std::set<std::pair<uint8_t, std::string>>& residue_keys() const { return residue_; }
+  // Residue has no value of its own to look at but its state. Null for a key that holds none.
+  const crdt::KeyState* Residue(const KeyRef& ref) const;
+  // What had been applied when this was called first since the residue was last changed: `now` is
+  // remembered then, and null returned.
+  const clock::VersionVector* ResidueSince(const KeyRef& ref,
+                                           const std::shared_ptr<const clock::VersionVector>& now);
   // What a write that replaces the whole key clears (see crdt::ClearsOf).
   std::vector<crdt::Clear> Clears(const KeyRef& ref) const;
   // See crdt::PrepareIncrement.

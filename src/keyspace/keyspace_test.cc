@@ -350,13 +350,25 @@ class Node : public ChangeSink {
     ASSERT_EQ(keys.LatestHidden(), latest_hidden);
     std::set<std::pair<int64_t, Key>> visited;
     int64_t last = INT64_MIN;
-    keys.VisitExpired([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
-      EXPECT_GE(state.ExpiryTime(), last) << "oldest first";
-      last = state.ExpiryTime();
-      visited.emplace(last, Key{db, std::string(key)});
+    keys.VisitExpired(INT64_MIN, [&](const Keyspace::Expired& e) {
+      EXPECT_GE(e.instant_ms, last) << "oldest first";
+      last = e.instant_ms;
+      visited.emplace(last, Key{e.db, std::string(e.key)});
+      const crdt::KeyState state = keys.State(keys.Ref(e.db, e.key));
+      EXPECT_TRUE(std::any_of(
+          state.expiries.begin(), state.expiries.end(), [&](const crdt::ExpiryVersion& x) {
+            return x.time_ms == e.instant_ms && x.dot.origin() == e.winner;
+          }));
       return true;
     });
     ASSERT_EQ(visited, hidden);
+    if (!hidden.empty()) {
+      size_t from_last = 0;
+      keys.VisitExpired(last, [&](const Keyspace::Expired&) { return ++from_last > 0; });
+      ASSERT_EQ(from_last, std::count_if(hidden.begin(), hidden.end(), [&](const auto& h) {
+                  return h.first == last;
+                }));
+    }
     for (uint8_t db : {uint8_t{0}, uint8_t{1}}) {
       std::set<std::string> scanned;
       uint64_t cursor = 0;

@@ -24,7 +24,8 @@
 // The record at position p of the segment that starts at s is at file offset data_offset + (p - s).
 // Its end is the position of the next record, in whichever segment that is: positions have no gaps,
 // and the unused rest of a file has no positions. Since the checksum covers the position, bytes of
-// a file's former life never look valid.
+// a file's former life never look valid: they are of positions that are trimmed. (That does not
+// hold for a spare that outlives its process: see SegmentedLog::Open.)
 #pragma once
 
 #include <cstdint>

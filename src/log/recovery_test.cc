@@ -148,6 +148,37 @@ TEST(Recovery, RecordsBehindAHoleStayDead) {
   EXPECT_EQ((*log)->end(), 2 * size);
 }
 
+// The power may go after a segment's records reached the disk but before its name did: its file is
+// still called a spare then, and holds records of positions that are given again.
+TEST(Recovery, RecordsInASpareStayDead) {
+  TempDir dir;
+  std::vector<Copied> kept = Fill(dir, 200, 0, false);
+  const auto segments = dir.Files("log-");
+  ASSERT_GE(segments.size(), 2u);
+  for (size_t i = 2; i < segments.size(); ++i)
+    std::filesystem::remove(dir.path() + "/" + segments[i]);
+  for (const std::string& name : dir.Files("spare-"))
+    std::filesystem::remove(dir.path() + "/" + name);
+  std::filesystem::rename(dir.path() + "/" + segments[1], dir.path() + "/" + SpareName(3));
+  const Position end = *ParseSegmentName(segments[1]);
+  const auto lost =
+      std::find_if(kept.begin(), kept.end(), [&](const Copied& r) { return r.position == end; });
+  ASSERT_TRUE(lost + 1 < kept.end());
+  std::string again(lost->payload.size(), 'a');  // as large as what was lost
+  kept.erase(lost, kept.end());
+
+  auto log = SegmentedLog::Open(Small(dir));
+  ASSERT_TRUE(log.ok()) << log.status().ToString();
+  ASSERT_EQ((*log)->end(), end);
+  const Position next = (*log)->Append(RecordType::kFrame, again);
+  kept.push_back({end, next, RecordType::kFrame, again});
+  ASSERT_TRUE((*log)->Sync().ok());
+  log = SegmentedLog::Open(Small(dir));
+  ASSERT_TRUE(log.ok()) << log.status().ToString();
+  EXPECT_EQ((*log)->end(), next);
+  EXPECT_TRUE(ReadAll(**log, 0) == kept);
+}
+
 TEST(Recovery, EveryFlippedByteOfAcknowledgedRecordsIsFound) {
   TempDir whole;
   const auto records = Fill(whole, 60, 1);

@@ -62,17 +62,10 @@ base::Result<std::unique_ptr<SegmentedLog>> SegmentedLog::Open(Options options) 
   syncer.durable = recovery->end;
   syncer.current = segments.back().file;
   syncer.on_durable = options.on_durable;
+  // Never used: a power cut may have taken the name of a segment that was made of one, and left its
+  // records. Their positions are given again, and what is found there must not be taken for
+  // records.
   for (const std::string& path : recovery->spares) {
-    if (syncer.spares.size() < Syncer::kSparesMax) {
-      auto file = io.Open(path, OpenMode::kWrite);
-      if (!file.ok()) return file.status();
-      auto size = (*file)->Size();
-      if (!size.ok()) return size.status();
-      if (*size == options.segment_bytes) {
-        syncer.spares.push_back({path, std::move(*file), true});
-        continue;
-      }
-    }
     if (base::Status s = io.Unlink(path); !s.ok()) return s;
   }
 

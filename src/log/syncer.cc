@@ -14,12 +14,7 @@ Syncer::Syncer(Options options)
       on_durable_(std::move(options.on_durable)),
       durable_(options.durable),
       target_(options.durable),
-      current_(std::move(options.current)),
-      spares_(std::move(options.spares)) {
-  for (const Spare& spare : spares_) {
-    const auto number = ParseSpareName(spare.path.substr(spare.path.rfind('/') + 1));
-    if (number) spare_number_ = std::max(spare_number_, *number + 1);
-  }
+      current_(std::move(options.current)) {
   thread_ = std::thread([this] { Run(); });
 }
 

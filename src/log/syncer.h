@@ -43,7 +43,6 @@ class Syncer {
     uint64_t segment_bytes = 0;
     Position durable = 0;
     std::shared_ptr<File> current;
-    std::vector<Spare> spares;
     std::function<void()> on_durable;  // after durable() grew, and after a failure
   };
   explicit Syncer(Options options);

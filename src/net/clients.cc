@@ -130,6 +130,7 @@ void Clients::OnReadEnd(Client& c, ssize_t result) {
 
 void Clients::Turn(Client& c, std::string_view input, bool own, size_t commands_max) {
   context_.buffers.Lend(c.out);
+  c.out.SetLimit(context_.options.output_bytes_hard_max);
   size_t done = ExecuteAll(c, input, commands_max);
   if (own) {
     c.in.Consume(done);
@@ -195,6 +196,11 @@ Outcome Clients::ExecuteOne(Client& c, std::span<const std::string_view> argumen
   Outcome outcome = context_.service.Execute(c.id, *c.session, arguments, c.out);
   c.executing = false;
   ++context_.stats.commands;
+  if (c.out.overflowed()) [[unlikely]] {
+    ++context_.stats.output_limit_closes;
+    Kill(c);
+    return Outcome::kReplied;
+  }
   if (outcome == Outcome::kHeld) Hold(c, offset);
   if (outcome == Outcome::kSuspended) {
     c.suspended = true;
@@ -292,6 +298,11 @@ void Clients::CheckBudgets(Client& c) {
   Charge(c, c.in.capacity());
 }
 
+void Clients::ChargeOutput(Client& c, size_t bytes) {
+  context_.stats.output_bytes = context_.stats.output_bytes - c.charged_output + bytes;
+  c.charged_output = bytes;
+}
+
 std::unique_ptr<resp::Parser> Clients::TakeParser() {
   if (parsers_.empty()) return std::make_unique<resp::Parser>();
   std::unique_ptr<resp::Parser> parser = std::move(parsers_.back());
@@ -373,7 +384,11 @@ void Clients::Write(Client& c) {
 void Clients::CheckOutput(Client& c) {
   const LoopOptions& options = context_.options;
   const size_t pending = c.out.size();
-  if (pending > options.output_bytes_hard_max) {
+  const bool grown = pending > c.charged_output;
+  ChargeOutput(c, pending);
+  // Beyond what all may have together goes the one that wants more, not one that sits still.
+  if (pending > options.output_bytes_hard_max ||
+      (grown && context_.stats.output_bytes > options.output_bytes_total_max)) {
     ++context_.stats.output_limit_closes;
     return Kill(c);
   }
@@ -462,6 +477,7 @@ void Clients::Reap() {
     if (c.in_resumed) std::erase(resumed_, &c);
     if (c.in_backlog) std::erase(backlog_, &c);
     Charge(c, 0);
+    ChargeOutput(c, 0);
     // Closing with unread input would reset the connection, and the client might lose the error.
     if (c.refused) {
       static_cast<void>(

@@ -74,6 +74,7 @@ struct Client : Pollable {
   int64_t opened_us = 0;
   int64_t over_soft_us = 0;  // since when `out` is beyond the soft limit; 0: it is not
   size_t charged = 0;        // of the input budgets
+  size_t charged_output = 0;
   size_t charged_preauth = 0;
   uint64_t resumed_round = 0;  // the last round of RunResumed that ran it
 
@@ -137,6 +138,7 @@ class Clients {
   void Kill(Client& c);
   void Charge(Client& c, size_t bytes);
   void CheckBudgets(Client& c);
+  void ChargeOutput(Client& c, size_t bytes);
 
   void QueueWrite(Client& c);
   void Hold(Client& c, size_t out_offset);

@@ -27,6 +27,8 @@ class BufferPool {
     if (buffer.capacity() == 0) return;
     resp::Buffer taken;
     taken.swap(buffer);
+    if (taken.overflowed()) return;
+    taken.SetLimit(SIZE_MAX);
     if (buffers_.size() < kBuffersMax) buffers_.push_back(std::move(taken));
   }
 

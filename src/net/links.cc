@@ -182,6 +182,7 @@ void Links::Read(Link& link) {
     if (own) link.in.Advance(size);
     std::string_view input = own ? link.in.view() : std::string_view(to, size);
     size_t done = Deliver(link, input);
+    if (done < input.size() && link.trusted && !link.dead) context_.service.OnLinkPart(link.id);
     if (own) {
       link.in.Consume(done);
     } else if (done < input.size()) {

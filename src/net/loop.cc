@@ -137,7 +137,7 @@ void Loop::Run() {
     woken_.exchange(false);  // before the tick asks what the wake was about
     Tick(ready);
   } while (!stop_requested_.load(std::memory_order_relaxed));
-  FlushBeforeExit();
+  if (!aborted_) FlushBeforeExit();
   clients_.CloseAll();
   links_.CloseAll();
   http_.CloseAll();
@@ -168,6 +168,7 @@ void Loop::Tick(int ready) {
   links_.Reap();
   http_.Reap();
   service.TickEnd();
+  if (aborted_) return;
   // Peers first: a reply may wait some microseconds more, replication lag is what others see.
   links_.Flush();
   clients_.Flush(service.hold_position(), service.durable_position());

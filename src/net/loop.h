@@ -73,6 +73,10 @@ class Loop final : public Control {
     clients_.Send(id, bytes, held);
   }
   void Stop() override { stop_requested_.store(true, std::memory_order_relaxed); }
+  void Abort() override {
+    aborted_ = true;
+    Stop();
+  }
   size_t client_count() const override { return clients_.size(); }
 
  private:
@@ -94,6 +98,7 @@ class Loop final : public Control {
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> woken_{false};
   std::atomic<bool> stop_requested_{false};
+  bool aborted_ = false;
   Pollable wake_{PollKind::kWake};
 
   Context context_;

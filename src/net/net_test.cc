@@ -120,6 +120,11 @@ class Toy : public Service {
     std::string text(message.substr(0, 20));
     Tell("message " + std::to_string(message.size()) + " " + text);
   }
+  void OnLinkPart(LinkId link) override {
+    EXPECT_TRUE(in_tick_);
+    EXPECT_EQ(link, last_link_);
+    Tell("part");
+  }
   void OnLinkDown(LinkId) override {
     EXPECT_TRUE(in_tick_);
     Tell("down");
@@ -163,6 +168,16 @@ class Toy : public Service {
       return Outcome::kHeld;
     } else if (name == "BIG") {
       w.Bulk(std::string(Number(argument), 'x'));
+    } else if (name == "MANY") {  // one reply of many large parts
+      const uint64_t parts = Number(argument);
+      w.Array(parts);
+      const std::string part(1 << 20, 'x');
+      for (uint64_t i = 0; i < parts; ++i)
+        w.Bulk(part);
+      Tell("held " + std::to_string(out.capacity()));
+    } else if (name == "FAIL") {  // the log cannot be written
+      w.Ok();
+      control_->Abort();
     } else if (name == "CLOSE") {
       w.Ok();
       return Outcome::kClose;
@@ -647,6 +662,50 @@ TEST(ClientTest, SlowReaderBeyondTheSoftLimitIsClosed) {
   EXPECT_EQ(server.StatsAtEnd().output_limit_closes, 1U);
 }
 
+// However much one command puts together: no more than the limit is ever held, and what others were
+// told stays whole.
+TEST(ClientTest, OneReplyBeyondTheLimit) {
+  LoopOptions options;
+  options.output_bytes_hard_max = 8 << 20;
+  Server server(options);
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  EXPECT_EQ(a.Call({"ID"}), "1");
+  EXPECT_EQ(b.Call({"ID"}), "2");
+  std::string bytes;
+  resp::AppendRequest(bytes, {"HOLD", "x"});
+  resp::AppendRequest(bytes, {"MANY", "1000000"});
+  resp::AppendRequest(bytes, {"ECHO", "never"});
+  a.Send(bytes);
+  const std::string held = server.toy.Await("held ");
+  EXPECT_LE(base::ParseInt64(held.substr(5)).value_or(INT64_MAX), 32 << 20);
+  server.toy.Await("close 1");
+  EXPECT_EQ(b.Call({"ECHO", "fine"}), Text("fine"));
+  b.Ask({"MANY", "4"});
+  EXPECT_EQ(b.Reply().size(), Peer(server.loop.port()).Call({"MANY", "4"}).size());
+  EXPECT_EQ(server.StatsAtEnd().output_limit_closes, 1U);
+}
+
+TEST(ClientTest, SlowReadersShareOneBudget) {
+  LoopOptions options;
+  options.output_bytes_total_max = 40 << 20;
+  Server server(options);
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (int i = 0; i < 4; ++i) {
+    peers.push_back(std::make_unique<Peer>(server.loop.port()));
+    peers.back()->Ask({"BIG", "20000000"});
+  }
+  server.toy.Await("close ");
+  EXPECT_EQ(Peer(server.loop.port()).Call({"ECHO", "fine"}), Text("fine"));
+  for (auto& peer : peers)
+    peer.reset();
+  for (int i = 0; i < 4; ++i)
+    server.toy.Await("close ");  // the one above is another's
+  LoopStats stats = server.StatsAtEnd();
+  EXPECT_GE(stats.output_limit_closes, 1U);
+  EXPECT_EQ(stats.output_bytes, 0U);
+}
+
 TEST(ClientTest, ProtocolErrorsCloseWithTheirText) {
   Server server;
   struct Case {
@@ -735,6 +794,20 @@ TEST(LoopTest, StopLetsRepliesLeave) {
   server.Stop();
   EXPECT_EQ(a.Reply(), Text("held"));
   EXPECT_EQ(a.Reply(), "closed");
+}
+
+TEST(LoopTest, AbortLetsNothingLeave) {
+  Server server;
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  EXPECT_EQ(a.Call({"COUNT"}), "2");
+  std::string bytes;
+  resp::AppendRequest(bytes, {"ECHO", "in the same tick"});
+  resp::AppendRequest(bytes, {"FAIL"});
+  a.Send(bytes);
+  EXPECT_EQ(a.AllBytes(), "");
+  EXPECT_EQ(b.AllBytes(), "");
+  server.Stop();
 }
 
 TEST(LoopTest, ListenErrorsSayWhatToDo) {
@@ -834,6 +907,7 @@ TEST(LinkTest, MessagesBothWays) {
   a.toy.Await("message 0 ");
   to_a.Call({"LINKBIG", "30000000"});
   to_a.Call({"LINK", "behind"});
+  b.toy.Await("part");
   b.toy.Await("message 30000000 mmm");
   b.toy.Await("message 6 behind");
   std::string bytes;

@@ -41,8 +41,9 @@ struct LoopOptions {
   size_t preauth_input_bytes_total_max = 16ULL << 20;  // all clients that have not authenticated
 
   // Output. A client that does not read its replies is closed: at once beyond the hard limit, or
-  // after a while beyond the soft one.
+  // after a while beyond the soft one. One reply can be no larger than the hard limit.
   size_t output_bytes_hard_max = 256ULL << 20;
+  size_t output_bytes_total_max = 2048ULL << 20;  // all clients; the one that wants more is closed
   size_t output_bytes_soft_max = 64ULL << 20;
   int output_soft_s = 60;
   size_t preauth_output_bytes_max = 1024;
@@ -85,6 +86,7 @@ struct LoopStats {
   uint64_t dial_failures = 0;
   uint64_t http_requests = 0;
   uint64_t input_bytes = 0;          // buffered now, all clients
+  uint64_t output_bytes = 0;         // replies that the kernel has not taken, all clients
   uint64_t preauth_input_bytes = 0;  // buffered now, clients that have not authenticated
 };
 

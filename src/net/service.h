@@ -72,6 +72,8 @@ class Service {
   // us.
   virtual void OnLinkUp(LinkId link, std::string dialed, std::string remote_address) = 0;
   virtual void OnLinkMessage(LinkId link, std::string_view message) = 0;
+  // A part of a message has come: the peer is alive, and a large message takes its time.
+  virtual void OnLinkPart(LinkId /*link*/) {}
   virtual void OnLinkDown(LinkId link) = 0;
   virtual void OnDialFailed(std::string address, std::string reason) = 0;
 
@@ -99,7 +101,9 @@ class Control {
   // they may leave only when this tick's log position is durable. Not for the client whose Execute
   // is running and has begun its reply. A Control without clients may leave this empty.
   virtual void SendToClient(ClientId /*id*/, std::string_view /*bytes*/, bool /*held*/) {}
-  virtual void Stop() = 0;  // leave the loop after this tick
+  virtual void Stop() = 0;  // leave the loop after this tick; what is ready to leave still does
+  // Leave the loop at once: nothing leaves any more, this tick's replies and messages included.
+  virtual void Abort() { Stop(); }
   virtual size_t client_count() const = 0;
 };
 

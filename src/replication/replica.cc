@@ -210,6 +210,11 @@ void Replica::OnLinkMessage(LinkId id, std::string_view message) {
   Handle(link, message);
 }
 
+void Replica::OnLinkPart(LinkId id) {
+  auto it = links_.find(id);
+  if (it != links_.end()) it->second.heard_us = it->second.part_us = now_us_;
+}
+
 void Replica::Handle(Link& link, std::string_view message) {
   std::string_view payload = message.substr(1);
   const auto type = static_cast<wire::MessageType>(message[0]);

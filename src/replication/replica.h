@@ -125,6 +125,9 @@ class Replica {
   // ---- links
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
+  // A part of a message has come. Over a slow line a large change takes longer than a silent link or a
+  // stream without progress is given: it must not be begun again and again.
+  void OnLinkPart(LinkId link);
   void OnLinkDown(LinkId link);
   void OnDialFailed(const std::string& address);
   base::Status Cut(std::string_view leader);
@@ -223,6 +226,7 @@ class Replica {
     std::map<clock::OriginIndex, Cursor> cursors;
     int64_t up_us = 0;
     int64_t heard_us = 0;
+    int64_t part_us = INT64_MIN;  // when a part of a message came last
     int64_t hello_us = 0;      // when we last sent ours
     int64_t announced_us = 0;  // full announcement
     clock::VersionVector sent_have;

@@ -604,6 +604,28 @@ TEST_F(ReplicaTest, SilentLinksAreClosed) {
   EXPECT_EQ(Applied(kA), 0U) << "a link that is down says nothing";
 }
 
+// A change of many MiB over a slow line: nothing whole comes for a long time.
+TEST_F(ReplicaTest, ALargeMessageOnItsWayIsAwaited) {
+  Author a(kA);
+  LinkId link = Connect("a", 1);
+  Have(link, kA, 1);
+  Tick();
+  const auto before = Subscribed(link, kA);
+  ASSERT_TRUE(before);
+  for (int i = 0; i < 600; ++i) {
+    replica.OnLinkPart(link);
+    Run(100);
+  }
+  EXPECT_EQ(closes[link], 0);
+  EXPECT_EQ(Subscribed(link, kA)->generation, before->generation) << "it is not asked for again";
+  Frame(link, a.Next());
+  Tick();
+  EXPECT_EQ(Applied(kA), 1U);
+  replica.OnLinkPart(link + 1);  // of no link
+  Run(5000);
+  EXPECT_GE(closes[link], 1) << "now it is silent";
+}
+
 TEST_F(ReplicaTest, OwnFramesEchoed) {
   LinkId link = Connect("a", 1);
   Write();

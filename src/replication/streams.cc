@@ -76,7 +76,8 @@ void Replica::Route() {
       continue;
     }
     Link& current = source->second;
-    const int64_t idle_us = now_us_ - std::max(stream.progress_us, stream.subscribed_us);
+    const int64_t idle_us =
+        now_us_ - std::max({stream.progress_us, stream.subscribed_us, current.part_us});
     const bool owes_us_frames = current.have.Get(origin) > received;
     auto delay = delay_ms_.find(current.peer.leader);
     const int64_t patience_us = std::max(kStallUs, stream.backoff_us) +

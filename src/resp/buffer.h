@@ -1,9 +1,14 @@
 // A growing byte buffer for replies and socket output: append at the end, consume from the front.
 // Contiguous, so that one write() takes all of it. Memory is given back when it drains after having
 // been large.
+//
+// It may have a limit. What would make it larger than that drops all that it holds, and what is
+// appended later is worth nothing: `overflowed` says so, for good. So one reply cannot fill memory,
+// whatever its command puts together, and the connection is closed behind it.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -30,6 +35,8 @@ class Buffer {
   const char* data() const { return data_ + begin_; }
   std::string_view view() const { return {data(), size()}; }
   size_t capacity() const { return capacity_; }
+  void SetLimit(size_t bytes) { limit_ = bytes; }
+  bool overflowed() const { return overflowed_; }
 
   // Room for `n` more bytes; write there, then Advance by what was written.
   char* Reserve(size_t n) {
@@ -46,8 +53,10 @@ class Buffer {
     *Reserve(1) = c;
     ++end_;
   }
-  // Takes the last `n` bytes back.
-  void Retract(size_t n) { end_ -= n; }
+  // Takes back what was appended since it held `size` bytes.
+  void Truncate(size_t size) {
+    if (size < this->size()) end_ = begin_ + size;
+  }
   void Consume(size_t n) {
     begin_ += n;
     if (begin_ == end_) {
@@ -61,6 +70,8 @@ class Buffer {
     std::swap(begin_, o.begin_);
     std::swap(end_, o.end_);
     std::swap(capacity_, o.capacity_);
+    std::swap(limit_, o.limit_);
+    std::swap(overflowed_, o.overflowed_);
   }
 
  private:
@@ -68,6 +79,11 @@ class Buffer {
 
   void Grow(size_t n) {
     size_t used = size();
+    if (used + n > limit_) [[unlikely]] {
+      overflowed_ = true;
+      begin_ = end_ = used = 0;
+      if (n <= capacity_) return;
+    }
     if (used + n <= capacity_ && begin_ >= capacity_ / 2) {
       std::memmove(data_, data_ + begin_, used);
     } else {
@@ -101,6 +117,8 @@ class Buffer {
   size_t begin_ = 0;
   size_t end_ = 0;
   size_t capacity_ = 0;
+  size_t limit_ = SIZE_MAX;  // looked at when it grows: memory is what counts
+  bool overflowed_ = false;
 };
 
 }  // namespace polyarch::resp

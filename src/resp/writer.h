@@ -33,6 +33,8 @@ class Writer {
     out_.Advance(static_cast<size_t>(EndLine(PutNumber(begin + 1, value)) - begin));
   }
   void Bulk(std::string_view bytes) {
+    if (out_.overflowed()) [[unlikely]]
+      return;  // a long reply of large values would still cost the time to copy them
     char* begin = out_.Reserve(kHeaderBytesMax + bytes.size() + 2);
     *begin = '$';
     char* p = EndLine(PutNumber(begin + 1, static_cast<int64_t>(bytes.size())));

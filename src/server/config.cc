@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "net/socket.h"
+
 namespace polyarch::server {
 
 namespace {
@@ -129,13 +131,46 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
   if (auto durability = ParseDurability(config.durability); !durability.ok())
     return refuse(durability.status().message());
   if (config.port < 0 || config.port > 65535) return refuse("--port is 0 to 65535");
+  if (config.peer_port < 0) return refuse("--peer-port is 1 to 65535, or 0 for --port + 1000");
   if (config.peer_port == 0) config.peer_port = config.port == 0 ? 0 : config.port + 1000;
   if (config.http_port < 0) config.http_port = config.port == 0 ? 0 : config.port + 2000;
   if (config.peer_port > 65535 || config.http_port > 65535) {
     return refuse("--port " + std::to_string(config.port) +
                   " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
   }
-  if (config.bulk_bytes_max > 512ULL << 20) return refuse("--max-bulk is at most 512mb");
+  struct Range {
+    const char* option;
+    uint64_t value;
+    uint64_t min;
+    uint64_t max;
+    const char* text;
+  };
+  // A negative number is a huge one here.
+  for (const Range& r : {
+           Range{"--max-bulk", config.bulk_bytes_max, 64ULL << 10, 512ULL << 20, "64kb to 512mb"},
+           Range{"--log-segment", config.log_segment_bytes, 64ULL << 10, 16ULL << 30, "64kb to 16gb"},
+           Range{"--log-ring", config.log_ring_bytes, 64ULL << 10, 16ULL << 30, "64kb to 16gb"},
+           Range{"--checkpoint-bytes", config.checkpoint_bytes, 64ULL << 10, 1ULL << 50, "64kb to 1pb"},
+           Range{"--maxclients", config.maxclients, 1, 1'000'000, "1 to 1000000"},
+           Range{"--conflict-log-age",
+                 static_cast<uint64_t>(config.conflict_log_age_s),
+                 0,
+                 static_cast<uint64_t>(kConflictLogAgeMaxS),
+                 "0 to a thousand years, in seconds"},
+           Range{"--max-clock-skew",
+                 static_cast<uint64_t>(config.clock_skew_ms_max),
+                 0,
+                 365ULL * 24 * 3600 * 1000,
+                 "0ms to a year, e.g. 5s"},
+       }) {
+    if (r.value < r.min || r.value > r.max) return refuse(std::string(r.option) + " is " + r.text);
+  }
+  std::vector<std::string> addresses = config.join;
+  if (!config.advertise.empty()) addresses.push_back(config.advertise);
+  for (const std::string& address : addresses) {
+    if (!net::ParseHostPort(address).ok())
+      return refuse("'" + address + "' is no address of a peer: give HOST:PEERPORT");
+  }
   // Peers do not authenticate yet: their port stays on this machine unless the network is trusted.
   if (config.peer_bind.empty()) {
     config.peer_bind = LoopbackOnly(config.bind) || config.insecure ? config.bind

@@ -11,6 +11,8 @@
 
 namespace polyarch::server {
 
+inline constexpr int64_t kConflictLogAgeMaxS = 1000LL * 366 * 24 * 3600;  // a thousand years
+
 struct Config {
   std::string id;
   std::vector<std::string> bind = {"127.0.0.1"};
@@ -28,7 +30,7 @@ struct Config {
   uint64_t bulk_bytes_max = 64ULL << 20;
   uint64_t conflict_log_bytes = 256ULL << 20;
   uint64_t conflict_log_entries = 1'000'000;
-  int64_t conflict_log_age_s = 7 * 24 * 3600;
+  int64_t conflict_log_age_s = 7 * 24 * 3600;  // at most kConflictLogAgeMaxS
   int64_t clock_skew_ms_max = 5000;
   size_t maxclients = 10000;
   std::vector<std::string> peer_bind;  // empty: as bind, if that is allowed without TLS

@@ -34,6 +34,7 @@ int RunServer(int argc, char** argv) {
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is a failed write like any other
   exit_code = server.Run();
   g_server = nullptr;
   return exit_code;

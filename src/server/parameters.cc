@@ -110,6 +110,10 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
       name == "conflict-log-age") {
     auto number = base::ParseInt64(value);
     if (!number || *number < 0) return base::Invalid("argument must be a number of 0 or more");
+    if (name == "conflict-log-age" && *number > kConflictLogAgeMaxS) {
+      return base::Invalid("argument must be a number of seconds, at most " +
+                           std::to_string(kConflictLogAgeMaxS));
+    }
     conflict::Ledger::Limits limits = engine_->ledger().limits();
     if (name == "conflict-log-bytes") limits.bytes_max = static_cast<size_t>(*number);
     if (name == "conflict-log-entries") limits.entries_max = static_cast<size_t>(*number);

@@ -96,7 +96,10 @@ base::Status Server::Start() {
   config_.peer_port = loop_->peer_port();
   config_.http_port = loop_->http_port();
   if (config_.advertise.empty()) {
-    config_.advertise = config_.peer_bind.front() + ":" + std::to_string(config_.peer_port);
+    const std::string& host = config_.peer_bind.front();
+    const bool v6 = host.find(':') != std::string::npos;
+    config_.advertise =
+        (v6 ? "[" + host + "]" : host) + ":" + std::to_string(config_.peer_port);
   }
 
   auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
@@ -206,7 +209,9 @@ void Server::TickEnd() {
   WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
-    loop_->Stop();
+    // With `everysec` replies do not wait for the disk, but they promise that the log has taken the
+    // write: those of this tick must not leave.
+    loop_->Abort();
   }
 }
 

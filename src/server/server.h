@@ -49,6 +49,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   bool IsAuthenticated(const net::Session& session) const override;
   void OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) override;
   void OnLinkMessage(net::LinkId link, std::string_view message) override;
+  void OnLinkPart(net::LinkId link) override { engine_->OnLinkPart(link); }
   void OnLinkDown(net::LinkId link) override;
   void OnDialFailed(std::string address, std::string reason) override;
   void OnTimer() override;

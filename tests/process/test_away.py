@@ -1,9 +1,11 @@
 """A leader is away under load: the others do not feel it, and it catches up by what it lacks."""
 
+import os
 import time
 
-from cluster import Cluster
+from cluster import Cluster, Leader, until
 from load import OpenLoop, window
+from slow_line import SlowLine
 
 PIPELINE = 16
 RATE = 10_000  # at each of two leaders
@@ -63,3 +65,32 @@ def test_away_stopped(long):
 
 def test_away_killed(long):
     _away(long, "kill")
+
+
+def test_slow_line(long):
+    """A change that takes longer over the line than a silent link is given: it arrives, once, and what is
+    behind it, too."""
+    rate, size = 2_000_000, (40 if long else 10) << 20
+    with Cluster([]) as cluster:
+        lines = []
+        try:
+            for name in ("eu", "us"):
+                leader = Leader(name, os.path.join(cluster.directory, name))
+                lines.append(SlowLine(leader.peer_port, rate))
+                leader.flags += ["--durability", "everysec", "--advertise", lines[-1].address]
+                cluster.leaders[name] = leader
+                leader.start(join=[line.address for line in lines[:-1]])
+            cluster.wait_linked()
+            before = cluster.us.bytes_in()
+            cluster.eu.call("SET", "big", "x" * size)
+            cluster.eu.call("SET", "behind", "it")
+            cluster.us.call("SET", "other way", "still open")
+            until("the small value comes the other way", lambda: cluster.eu.get("other way") == b"still open")
+            until("the large value is there", lambda: cluster.us.call("STRLEN", "big") == size,
+                  deadline_s=30 + 2 * size / rate, poll_s=0.2)
+            until("what is behind it is there", lambda: cluster.us.get("behind") == b"it")
+            received = cluster.us.bytes_in() - before
+            assert received < 1.1 * size, f"{received} bytes for {size}"
+        finally:
+            for line in lines:
+                line.close()

@@ -246,6 +246,13 @@ def test_slow_reader(long):
         assert worst < 3, f"others waited {worst:.2f} s"
         for client in readers:
             client.close()
+        with leader.connect() as client:  # 16 GB in one reply
+            try:
+                client.ask("MGET", *["big"] * 2000)
+                raise AssertionError("a reply of 16 GB came")
+            except OSError:
+                pass
+        assert leader.process.rss() < 1200 * MIB, f"{leader.process.rss() / MIB:.0f} MiB for one reply"
         with leader.connect() as client:  # one that reads, late but all
             client.send_raw(encode("GET", "canary") * 100_000)
             time.sleep(0.2)

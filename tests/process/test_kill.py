@@ -1,10 +1,12 @@
 """kill -9 and power cuts of leaders under load; nothing acknowledged may be missing afterwards."""
 
 import random
+import resource
 import time
 
-from cluster import Cluster
+from cluster import Cluster, until
 from load import Writer, check_writers
+from resp import encode
 
 
 def _loop(kills, seed, flags, kills_a_check):
@@ -60,3 +62,30 @@ def test_kill_loop_everysec(long):
 def test_power_cut(long):
     """--io power-cut: what was not synced never reaches the file, so kill -9 is a power cut."""
     _loop(50 if long else 3, 3, ["--durability", "always", "--io", "power-cut"], 2 if long else 1)
+
+
+def test_failing_disk(long):
+    """The log cannot be written any more (here: a file size limit). The leader stops and says why; what it
+    acknowledged, also with `everysec`, is there afterwards."""
+    for durability in ["everysec", "always"]:
+        with Cluster(["eu"], flags=["--durability", durability]) as cluster:
+            leader = cluster.eu
+            leader.call("SET", "warm", "up")
+            resource.prlimit(leader.process.pid, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+            acknowledged = []
+            with leader.connect() as client:
+                try:
+                    for first in range(0, 100, 5):
+                        client.send_raw(b"".join(encode("SET", f"k{i}", "x" * 100_000) for i in range(first, first + 5)))
+                        for i in range(first, first + 5):
+                            assert client.read() == b"OK"
+                            acknowledged.append(i)
+                except OSError:
+                    pass
+            assert 5 < len(acknowledged) < 60, f"{len(acknowledged)} of 100 keys were acknowledged"
+            until("the leader stops", lambda: not leader.alive())
+            log = leader.process.log_tail()
+            assert "stopped: cannot write" in log and "mend the disk and start again" in log, log
+            cluster.restart("eu")
+            for i in acknowledged:
+                assert leader.call("STRLEN", f"k{i}") == 100_000, f"k{i} was acknowledged with {durability}"

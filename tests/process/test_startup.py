@@ -34,6 +34,13 @@ def test_startup_errors(long):
         _fails(USAGE, "--id", "--id", "no name", "--port", spare, "--dir", fresh("4"))
         _fails(USAGE, "--requirepass", "--id", "x", "--port", spare, "--bind", "0.0.0.0", "--dir", fresh("5"))
         _fails(USAGE, "durability", "--id", "x", "--port", spare, "--durability", "maybe", "--dir", fresh("6"))
+        for option, value in [
+                ("--peer-port", "-5"), ("--log-segment", "100"), ("--log-ring", "0"), ("--checkpoint-bytes", "0"), ("--max-bulk", "10"),
+                ("--max-bulk", "1gb"), ("--maxclients", "0"), ("--conflict-log-age", "-1"),
+                ("--conflict-log-age", "9223372036854775807"), ("--max-clock-skew", "-5s"), ("--join", "nowhere"),
+                ("--advertise", "host:0")]:
+            what = "HOST:PEERPORT" if option in ("--join", "--advertise") else option
+            _fails(USAGE, what, "--id", "x", "--port", spare, "--dir", fresh("7"), option, value)
         _fails(USAGE, "none.toml", "--id", "x", "--config", fresh("none.toml"))
         with open(fresh("bad.toml"), "w", encoding="utf-8") as file:
             file.write("id = 'x'\nno_such_key = 1\n")
