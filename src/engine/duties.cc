@@ -296,6 +296,7 @@ void Engine::ReadConfiguration() {
   std::map<std::string, replication::Member> members;
   policies_.clear();
   policies_.SetDefaultOrder({});
+  replication::Topology topology;
   bool admitted_now = false;
   const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
@@ -329,6 +330,9 @@ void Engine::ReadConfiguration() {
       for (std::string_view word : SplitWords(text))
         order.emplace_back(word);
       policies_.SetDefaultOrder(std::move(order));
+    } else if (key == "topology") {
+      auto parsed = replication::Topology::ParseStored(Reserved(key).value_or(""));
+      if (parsed.ok()) topology = std::move(*parsed);
     } else if (auto origin_text = after(key, "ended/")) {
       auto origin = clock::Origin::Parse(*origin_text);
       if (origin) {
@@ -339,6 +343,8 @@ void Engine::ReadConfiguration() {
   }
   std::erase_if(members, [](const auto& entry) { return entry.second.name.empty(); });
   replica_.SetMembers(std::move(members));
+  replica_.SetTopology(topology);
+  replica_.SetPrecedence(policies_.default_order());
   if (!admitted_ && admitted_now && !replaying_) {
     admitted_ = true;
     replica_.SetJoining(false, join_nonce_);

@@ -394,8 +394,8 @@ TEST_F(ReplicaTest, SubscriptionsBeyondTheEndAndToNothing) {
   const clock::Origin own = origins.Get(*replica.own());
   Message(link, wire::Encode(wire::Subscribe{own, (uint64_t{1} << 48) - 1, 0, 1 << 20, 1}));
   Message(link, wire::Encode(wire::Subscribe{kB, 1, 0, 1 << 20, 1}));
-  Message(link, wire::EncodeUnsubscribe(kC));
-  Message(link, wire::EncodeUnsubscribe(kB));
+  Message(link, wire::Encode(wire::Unsubscribe{kC, 1}));
+  Message(link, wire::Encode(wire::Unsubscribe{kB, 1}));
   for (int i = 0; i < 10; ++i) {
     Write();
     Tick();
@@ -508,7 +508,7 @@ TEST_F(ReplicaTest, OverlongNamesAndListsCloseTheLink) {
   EXPECT_TRUE(refused(wire::Encode(wire::Subscribe{{"", 1}, 1, 0, 1, 1})));
   EXPECT_TRUE(refused(wire::Encode(wire::Credit{overlong, 1, 1})));
   EXPECT_TRUE(refused(wire::Encode(wire::Fork{overlong, 1})));
-  EXPECT_TRUE(refused(wire::EncodeUnsubscribe(overlong)));
+  EXPECT_TRUE(refused(wire::Encode(wire::Unsubscribe{overlong, 1})));
   wire::Have have;
   have.entries.assign(wire::kListMax + 1, {kA, 1, 1});
   EXPECT_TRUE(refused(wire::Encode(have)));
@@ -517,10 +517,16 @@ TEST_F(ReplicaTest, OverlongNamesAndListsCloseTheLink) {
   have.entries = {{kA, uint64_t{1} << 48, 1}};
   EXPECT_TRUE(refused(wire::Encode(have)));
   have.entries.clear();
-  have.heard.assign(wire::kListMax + 1, {{"x", 1, 1, "x:1", 1}, 1});
-  EXPECT_TRUE(refused(wire::Encode(have)));
-  have.heard = {{{"x", 1, 1, std::string(1025, 'x'), 1}, 1}};
-  EXPECT_TRUE(refused(wire::Encode(have)));
+  wire::LinkStates states;
+  states.entries.assign(wire::kProcessesMax + 1, {{"x", 1, 1, "x:1", 1}, 1, {}});
+  EXPECT_TRUE(refused(wire::Encode(states)));
+  states.entries = {{{"x", 1, 1, std::string(1025, 'x'), 1}, 1, {}}};
+  EXPECT_TRUE(refused(wire::Encode(states)));
+  states.entries = {{{"x", 1, 1, "x:1", 1}, 1, {5, 4}}};
+  EXPECT_TRUE(refused(wire::Encode(states)));
+  wire::LinkWant want;
+  want.nonces.assign(wire::kProcessesMax + 1, 1);
+  EXPECT_TRUE(refused(wire::Encode(want)));
   wire::Hello hello = HelloOf("a", 1);
   hello.process.leader = std::string(256, 'x');
   EXPECT_TRUE(refused(wire::Encode(hello)));
@@ -654,8 +660,10 @@ TEST_F(ReplicaTest, ClocksAtTheirEnds) {
     have.full = true;
     have.wall_ms = wall;
     have.entries = {{kA, 100, 100}};
-    have.heard = {{{"x", 1, wall, "x:1", 1}, wall}};
     Message(link, wire::Encode(have));
+    wire::Pulse pulse;
+    pulse.wall_ms = wall;
+    Message(link, wire::Encode(pulse));
     Run(100);
     Frame(link, a.Next({.clock_ms = wall}));
     Frame(link, a.Next({.stamp_ms = (uint64_t{1} << 48) - 1}));
@@ -762,7 +770,7 @@ TEST(Replica, SurvivesAnything) {
           case 2: message = wire::Encode(wire::Subscribe{author.origin(), 1 + random.Below(30), random.Next(),
                                                          random.Below(5000), random.Below(9)}); break;
           case 3: message = wire::Encode(wire::Credit{author.origin(), random.Below(9), random.Next()}); break;
-          case 4: message = wire::EncodeUnsubscribe(author.origin()); break;
+          case 4: message = wire::Encode(wire::Unsubscribe{author.origin(), random.Below(9)}); break;
           default:
             if (!author.frames().empty()) {
               message = FrameMessage(author.frames()[random.Below(author.frames().size())]);
