@@ -537,6 +537,7 @@ void Engine::InfoReplication(std::string& out) {
   line("stable_vv", replica_.Stable().ToString(origins_));
   line("changes_local", std::to_string(changes_local_));
   line("changes_remote", std::to_string(changes_remote_));
+  line("frames_written", std::to_string(replica_.counters().frames_own));
   line("frames_received", std::to_string(replica_.counters().frames_in));
   line("frames_sent", std::to_string(replica_.counters().frames_out));
   line("duplicates_dropped", std::to_string(replica_.counters().duplicates_dropped));

@@ -366,7 +366,10 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   CheckClash();
   if (first) {
     auto damping = damping_.find(link.peer.nonce);
-    link.listed_from_us = now_us_ + (damping == damping_.end() ? 0 : damping->second.hold_us);
+    if (damping != damping_.end() && damping->second.hold_us > 0) {
+      link.listed_from_us = now_us_ + damping->second.hold_us;
+      ++counters_.held_back;
+    }
     if (!healing_.IsConfigured(link.peer.leader) && members_.count(link.peer.leader) != 0) ++counters_.bypasses;
     links_changed_ = true;
     targets_found_ = 0;

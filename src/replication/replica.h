@@ -120,6 +120,7 @@ class Replica {
   };
   struct Counters {
     uint64_t duplicates_dropped = 0;
+    uint64_t frames_own = 0;  // written here
     uint64_t frames_in = 0;
     uint64_t frames_out = 0;
     uint64_t resubscribed = 0;
@@ -130,6 +131,7 @@ class Replica {
     uint64_t link_states_out = 0;  // sent: entries
     uint64_t bypasses = 0;         // links that came up and were not configured
     uint64_t drained = 0;          // links that nobody wanted any more
+    uint64_t held_back = 0;        // flapping links that were not listed at once
   };
 
   Replica(Options options,

@@ -295,6 +295,7 @@ void Replica::NoteOwn(const wire::Frame& frame,
                       log::Position end) {
   Row(*own_).Note(frame, deps, *own_);
   applied_.Raise(*own_, frame.last());
+  ++counters_.frames_own;
   NoteIndex(*own_, frame.first, start);
   NoteLogged(*own_, frame.last(), end);
   Forward(*own_, frame, bytes, start, end);

@@ -230,7 +230,10 @@ std::string Server::Metrics() {
         size_t equal = pair.find('=');
         std::string key = pair.substr(0, equal);
         std::string number = pair.substr(equal + 1);
+        if (key == "next") continue;
         if (key == "state") {
+          const bool reached = number == "up" || number == "routed";
+          out += "polyarch_link_reachable{peer=\"" + leader + "\"} " + (reached ? "1" : "0") + "\n";
           key = "up";
           number = number == "up" ? "1" : "0";
         }
