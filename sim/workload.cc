@@ -22,7 +22,8 @@ bool AllowedError(std::string_view text) {
         "ERR value is not an integer", "ERR value is not a valid float",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
         "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
-        "ERR no leader ", "ERR no such leader ", "ERR a leader has no link "}) {
+        "ERR no leader ", "ERR no such leader ", "ERR a leader has no link ",
+        "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;
   }
   return false;

@@ -111,8 +111,9 @@ void Engine::RemoveExpired() {
 // ---- claims and purging
 
 void Engine::WriteClaim() {
-  const bool late =
-      keyspace_.LatestHidden() >= last_claimed_clock_ms_ && keyspace_.LatestHidden() >= 0;
+  // A claim says this leader's own clock: what only the others' clocks have hidden it cannot help yet.
+  const int64_t hidden_ms = keyspace_.LatestHidden(now_.wall_ms);
+  const bool late = hidden_ms >= last_claimed_clock_ms_ && hidden_ms >= 0;
   const bool ends = !replica_.OriginsToEnd().empty();
   if (!owes_claim_ && !late && !ends) {
     owes_since_us_ = -1;

@@ -130,8 +130,8 @@ class Keyspace {
   // Hidden keys whose removal this node may be due to issue, oldest first; until false.
   void VisitExpired(
       const std::function<bool(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
-  // The latest instant among hidden keys; -1 if no key is hidden.
-  int64_t LatestHidden() const;
+  // The latest instant among hidden keys, and before `before_ms`; -1 if there is none.
+  int64_t LatestHidden(int64_t before_ms = INT64_MAX) const;
   // The earliest expiry instant of any live key that has one; kNever if none.
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
