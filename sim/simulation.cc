@@ -516,7 +516,6 @@ void Simulation::RouteAround() {
   for (auto& node : world_.nodes()) {
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     if (node->up() && draw_.Percent(30)) node->End(EndOfProcess::kKilled);
-    node->Continue();
     if (node->up() && !node->may_write()) return;  // it may not even know the members
     if (!node->up()) continue;
     std::vector<std::string> others;
@@ -635,6 +634,9 @@ void Simulation::Liveness() {
   network.UnblockAll();
   network.UnclogAll();
   network.weather() = Weather{};
+  // What was asked of a paused node (LINK CUT, too) is done before links are healed.
+  for (auto& node : world_.nodes()) node->Continue();
+  world_.RunFor(200 * kMs);
   if (draw_.Percent(50)) RouteAround();
   network.UnblockAll();
   int64_t ahead_us = INT64_MIN;

@@ -268,12 +268,16 @@ void Replica::DialMembers() {
     linked_addresses.insert(link.peer.address);
   }
   for (const auto& [name, member] : members_) {
-    if (member.address.empty() || member.address == options_.advertise || IsCut(name)) continue;
-    if (linked.count(name) != 0 && name != options_.leader) continue;
-    if (linked_addresses.count(member.address) != 0) continue;
-    // Another leader lives there now: no link of ours, unless the topology says so under its own name.
+    if (IsCut(name) || (linked.count(name) != 0 && name != options_.leader)) continue;
+    // Nobody to dial, or another leader lives there now: no link of ours, unless the topology says so
+    // under its own name.
     auto there = living.find(member.address);
-    if (there != living.end() && there->second != name) continue;
+    const bool taken = there != living.end() && there->second != name;
+    if (member.address.empty() || member.address == options_.advertise || taken ||
+        linked_addresses.count(member.address) != 0) {
+      healing_.NoteFailed(name);
+      continue;
+    }
     if (healing_.Dials(name) || (name == options_.leader && there == living.end())) {
       wanted.insert(member.address);
     } else if (healing_.Probes(name, now_us_)) {

@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kHelloRetryUs = 500'000;
 constexpr int64_t kPulseUs = 300'000;
 constexpr int64_t kLinkTimeoutUs = 1'800'000;
+constexpr int64_t kDialedWellUs = 2'000'000;  // a link that lasted so long makes up for failed dials
 constexpr int64_t kAnnounceUs = 10'000;
 // So much time an announced entry: what announcements may cost is bounded, in a large mesh, too.
 constexpr int64_t kAnnounceEntryUs = 20;
@@ -189,7 +190,10 @@ void Replica::OnLinkDown(LinkId id) {
   auto it = links_.find(id);
   if (it == links_.end()) return;
   if (!it->second.dialed.empty()) {
-    BackOff(dialing_[it->second.dialed]);
+    Dialing& dialing = dialing_[it->second.dialed];
+    // A link that goes as soon as it has come (cut at the other end) is no success.
+    if (it->second.greeted && now_us_ - it->second.up_us >= kDialedWellUs) dialing.backoff_us = 0;
+    BackOff(dialing);
     if (!it->second.greeted) NoteDialFailed(it->second.dialed);
   }
   if (it->second.greeted) {
@@ -354,7 +358,6 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   link.peer_version = hello.version;
   link.peer = hello.process;
   link.joining = hello.joining;
-  if (!link.dialed.empty()) dialing_[link.dialed].backoff_us = 0;
   if (cluster_id_ == 0 && hello.cluster != 0) {
     cluster_id_ = hello.cluster;
     host_.ClusterKnown(cluster_id_);
@@ -510,9 +513,10 @@ void Replica::Tick() {
       host_.CloseLink(id);
       continue;
     }
-    // A greeting is said again until it has been heard; on a slow link it is the sign of life.
+    // A greeting is said again until it has been heard, and as long as it asks for admission; on a slow
+    // link it is the sign of life.
     const bool unheard = link.greeted && link.hello_heard < hello_version_;
-    if (now_us_ - link.hello_us > kHelloRetryUs && (!link.greeted || unheard || DelayUs(link) > 0))
+    if (now_us_ - link.hello_us > kHelloRetryUs && (!link.greeted || unheard || joining_ || DelayUs(link) > 0))
       SendHello(link);
     if (link.greeted && now_us_ - link.pulsed_us >= kPulseUs) SendPulse(link);
     while (!link.delayed_out.empty() && link.delayed_out.front().first <= now_us_) {
