@@ -233,7 +233,7 @@ void Simulation::DrawFaults() {
     if (d.Percent(60)) weather.duplicate_percent = static_cast<unsigned>(d.Scale(1, 50));
     if (d.Percent(60)) weather.reorder_percent = static_cast<unsigned>(d.Scale(1, 60));
     if (d.Percent(40)) weather.slow_percent = static_cast<unsigned>(d.Scale(1, 10));
-    weather.slow_max_us = d.Scale(100 * kMs, 10 * kSecond);
+    weather.slow_max_us = std::max(weather.delay_max_us, d.Scale(100 * kMs, 10 * kSecond));
   }
 
   const int64_t ops = d.Scale(40, 1200);
