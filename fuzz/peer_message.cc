@@ -29,13 +29,11 @@ void Run(std::string_view bytes) {
   RunAs<wire::Subscribe>(payload);
   RunAs<wire::Credit>(payload);
   RunAs<wire::Fork>(payload);
-  clock::Origin origin;
-  if (wire::DecodeUnsubscribe(payload, origin)) {
-    CHECK(!origin.leader.empty() && origin.leader.size() <= 255);
-    const std::string once = wire::EncodeUnsubscribe(origin);
-    clock::Origin again;
-    CHECK(wire::DecodeUnsubscribe(std::string_view(once).substr(1), again) && again == origin);
-  }
+  RunAs<wire::Unsubscribe>(payload);
+  RunAs<wire::Pulse>(payload);
+  RunAs<wire::LinkStates>(payload);
+  RunAs<wire::LinkSummary>(payload);
+  RunAs<wire::LinkWant>(payload);
 }
 
 std::string Sample(base::Random& random) {
@@ -47,7 +45,7 @@ std::string Sample(base::Random& random) {
   auto process = [&] {
     return wire::ProcessInfo{text(), random.Next(), static_cast<int64_t>(random.Next()), text(), random.Next()};
   };
-  switch (random.Below(6)) {
+  switch (random.Below(10)) {
     case 0: {
       wire::Hello m;
       m.cluster = random.Next();
@@ -57,11 +55,25 @@ std::string Sample(base::Random& random) {
     case 1: {
       wire::Have m;
       for (uint64_t n = random.Below(4); n > 0; --n) m.entries.push_back({{text(), random.Next()}, random.Below(1000), 5});
-      for (uint64_t n = random.Below(4); n > 0; --n) m.heard.push_back({process(), 5});
       return wire::Encode(m);
     }
     case 2: return wire::Encode(wire::Subscribe{{text(), 1}, 1 + random.Below(1000), random.Next(), 5, 6});
-    case 3: return wire::EncodeUnsubscribe({text(), 1});
+    case 3: return wire::Encode(wire::Unsubscribe{{text(), 1}, random.Next()});
+    case 5: {
+      wire::Pulse m;
+      m.have = random.Next();
+      m.graph = random.Next();
+      return wire::Encode(m);
+    }
+    case 6: {
+      wire::LinkStates m;
+      for (uint64_t n = random.Below(4); n > 0; --n) {
+        m.entries.push_back({process(), random.Below(1000), {1 + random.Below(9), 10 + random.Below(9)}});
+      }
+      return wire::Encode(m);
+    }
+    case 7: return wire::Encode(wire::LinkSummary{{{random.Next(), random.Below(1000)}}});
+    case 8: return wire::Encode(wire::LinkWant{{random.Next(), random.Next()}});
     case 4: return wire::Encode(wire::Credit{{text(), 1}, random.Next(), random.Next()});
     default: return wire::Encode(wire::Fork{{text(), 1}, random.Below(1000)});
   }

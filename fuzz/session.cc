@@ -186,13 +186,48 @@ class Session final : public engine::Host, public engine::Probe {
     engine_->OnLinkMessage(link, wire::Encode(have));
   }
 
+  // About links: of these peers, of this process, of processes that are not there.
+  std::string SomeLinkMessage() {
+    auto nonce = [&] { return input_.Percent(20) ? nonce_ : input_.Below(6); };
+    switch (input_.Below(4)) {
+      case 0: {
+        wire::Pulse pulse;
+        pulse.wanted = input_.Percent(50);
+        pulse.want_full = input_.Percent(30);
+        pulse.have = input_.Below(5);
+        pulse.hello = input_.Below(3);
+        pulse.graph = input_.Bits();
+        pulse.wall_ms = static_cast<int64_t>(input_.Bits());
+        return wire::Encode(pulse);
+      }
+      case 1: {
+        wire::LinkStates states;
+        for (uint64_t n = input_.Below(4); n > 0; --n) {
+          wire::LinkState state;
+          state.process = {input_.Percent(20) ? "me" : SomeAuthor().origin().leader, nonce(),
+                           static_cast<int64_t>(input_.Bits()), "y:1", input_.Below(200)};
+          state.process.rival = nonce();
+          state.number = input_.Percent(80) ? input_.Below(20) : input_.Bits() >> 16;
+          std::set<uint64_t> neighbours;
+          for (uint64_t k = input_.Below(4); k > 0; --k) neighbours.insert(nonce());
+          state.neighbours.assign(neighbours.begin(), neighbours.end());
+          states.entries.push_back(state);
+        }
+        return wire::Encode(states);
+      }
+      case 2: return wire::Encode(wire::LinkSummary{{{nonce(), input_.Below(20)}, {nonce(), input_.Bits() >> 16}}});
+      default: return wire::Encode(wire::LinkWant{{nonce(), nonce(), input_.Bits()}});
+    }
+  }
+
   // An effect of a leader that may be mad, with dots by the author's dictionary.
   void AppendSomeEffect(std::string& body, const wire::Dictionary& dictionary, crdt::At at) {
     const uint64_t sequence = at.sequence;
     static constexpr std::string_view kKeys[] = {"k", "n", "m", "s:x", "member/b", "member/me", "policy/s:*", "priority",
-                                                 "ended/a.0000000000000064", "address/me", "address/a", "cluster"};
+                                                 "ended/a.0000000000000064", "topology", "address/me", "address/a", "cluster"};
     static constexpr std::string_view kValues[] = {"v", "10", "-1.5", "", "siblings", "priority a b", "lww DELETES",
-                                                   "0000000000000001 a.0000000000000064:9", "x:2"};
+                                                   "0000000000000001 a.0000000000000064:9", "x:2",
+                                                   "ring me a b", "star b", "links me a a b", "links a"};
     base::Random random(input_.Byte());
     std::vector<clock::OriginIndex> origins;
     for (size_t i = 0; i < dictionary.size(); ++i) origins.push_back(dictionary.At(i));
@@ -302,11 +337,7 @@ class Session final : public engine::Host, public engine::Probe {
         for (uint64_t n = input_.Below(3); n > 0; --n) {
           have.entries.push_back({SomeOrigin(), input_.Bits() >> 16, input_.Bits() >> 16});
         }
-        for (uint64_t n = input_.Below(3); n > 0; --n) {
-          have.heard.push_back({{input_.Percent(50) ? "me" : "a", input_.Below(5), static_cast<int64_t>(input_.Bits()), "y:1",
-                                 input_.Below(200)},
-                                static_cast<int64_t>(input_.Below(3000))});
-        }
+        have.number = input_.Below(5);
         Message(wire::Encode(have));
         break;
       }
@@ -364,7 +395,11 @@ class Session final : public engine::Host, public engine::Probe {
         break;
       case 13: Message(wire::Encode(wire::Credit{SomeOrigin(), input_.Below(10), input_.Bits()})); break;
       case 14:
-        Message(input_.Percent(50) ? wire::EncodeUnsubscribe(SomeOrigin())
+        if (input_.Percent(40)) {
+          Message(SomeLinkMessage());
+          break;
+        }
+        Message(input_.Percent(50) ? wire::Encode(wire::Unsubscribe{SomeOrigin(), input_.Below(10)})
                                    : wire::Encode(wire::Fork{SomeOrigin(), input_.Bits() >> 16}));
         break;
       case 15: {

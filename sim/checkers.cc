@@ -90,6 +90,21 @@ void Checkers::CheckNode(Node& node) {
   CheckTracked(node);
 }
 
+void Checkers::CheckLinkStates(Node& node) {
+  LinkNumbers& before = link_numbers_[&node];
+  if (before.boots != node.boots()) before = {node.boots(), {}};
+  const replication::LinkStates& graph = node.engine().replica().graph();
+  std::erase_if(before.numbers, [&](const auto& entry) { return graph.Find(entry.first) == nullptr; });
+  for (const wire::LinkState* state : graph.Reachable()) {
+    uint64_t& number = before.numbers[state->process.nonce];
+    if (state->number < number) {
+      throw Violation(node.name() + " takes an older word about " + state->process.leader + " for a newer one: " +
+                      std::to_string(state->number) + " after " + std::to_string(number));
+    }
+    number = state->number;
+  }
+}
+
 void Checkers::CheckAll() {
   for (auto& node : world_.nodes()) CheckNode(*node);
 }

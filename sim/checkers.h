@@ -30,6 +30,9 @@ class Checkers {
 
   // ---- at any moment
   void CheckNode(Node& node);
+  // What a process knows of another one never becomes older. After each tick: an old word is soon
+  // replaced again.
+  void CheckLinkStates(Node& node);
   void CheckAll();
 
   // ---- at the end, when all are equal
@@ -61,6 +64,11 @@ class Checkers {
   std::map<Key, std::vector<std::pair<Dot, int64_t>>> tracked_;
   // What the clients of a node have seen there and must go on seeing.
   std::map<const Node*, Vector> sessions_;
+  struct LinkNumbers {
+    uint32_t boots = 0;
+    std::map<uint64_t, uint64_t> numbers;  // by nonce
+  };
+  std::map<const Node*, LinkNumbers> link_numbers_;
 };
 
 }  // namespace polyarch::sim

@@ -62,6 +62,7 @@ struct Plan {
   bool verbose = false;
   bool stop_at_failure = false;
   bool quiet = false;       // print no failures (planted bugs)
+  Size size;                // of the clusters
 };
 
 void PrintFailure(uint64_t seed, const std::string& reason) {
@@ -72,19 +73,19 @@ void PrintFailure(uint64_t seed, const std::string& reason) {
 }
 
 // Once more, with the story, which costs time and is therefore not kept the first time.
-void PrintStory(uint64_t seed) {
+void PrintStory(uint64_t seed, Size size) {
   Trace trace(Trace::Mode::kTail);
-  RunSeed(seed, trace);
+  RunSeed(seed, trace, size);
   std::printf("  the last events:\n%s", trace.Tail().c_str());
   std::fflush(stdout);
 }
 
 bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
   Trace trace(plan.verbose ? Trace::Mode::kPrint : Trace::Mode::kOff);
-  SeedResult result = RunSeed(seed, trace);
+  SeedResult result = RunSeed(seed, trace, plan.size);
   if (result.passed && seed - plan.from < plan.twice) {
     Trace again_trace(Trace::Mode::kOff);
-    SeedResult again = RunSeed(seed, again_trace);
+    SeedResult again = RunSeed(seed, again_trace, plan.size);
     if (!again.passed || again.fingerprint != result.fingerprint) {
       result.passed = false;
       result.reason = "two runs of this seed differ " + again.reason;
@@ -103,7 +104,7 @@ bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
   ++shared.failed;
   if (report) {
     PrintFailure(seed, result.reason);
-    if (!plan.verbose && shared.failed.load() == 1) PrintStory(seed);
+    if (!plan.verbose && shared.failed.load() == 1) PrintStory(seed, plan.size);
   }
   return false;
 }
@@ -263,23 +264,33 @@ int RunPlanted(const std::string&, const Plan&) {
 }
 #endif
 
-int RunScenarios(const std::vector<std::string>& files, bool verbose) {
+int RunScenarios(const std::vector<std::string>& files, const std::string& only, bool verbose) {
   int passed = 0;
   int failed = 0;
   for (const std::string& file : files) {
-    std::string reason = RunScenarioFile(file, verbose);
-    if (reason.empty()) {
-      ++passed;
-      std::printf("%s: passed\n", file.c_str());
-    } else {
-      ++failed;
-      std::printf("%s: FAILED\n  %s\n  replay: polyarch-sim --scenario %s -v\n", file.c_str(),
-                  reason.c_str(), file.c_str());
+    bool fine = true;
+    for (const std::string& topology : ScenarioTopologies()) {
+      if (!only.empty() && topology != only) continue;
+      std::string reason = RunScenarioFile(file, topology, verbose);
+      if (reason.empty()) continue;
+      fine = false;
+      std::printf("%s: FAILED in topology %s\n  %s\n  replay: polyarch-sim --scenario %s --topology %s -v\n",
+                  file.c_str(), topology.c_str(), reason.c_str(), file.c_str(), topology.c_str());
     }
+    if (fine) std::printf("%s: passed\n", file.c_str());
+    ++(fine ? passed : failed);
     std::fflush(stdout);
   }
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+bool ParseSize(const std::string& text, Size& size) {
+  char* end = nullptr;
+  size.least = std::strtoul(text.c_str(), &end, 10);
+  size.most = size.least;
+  if (end[0] == '.' && end[1] == '.') size.most = std::strtoul(end + 2, &end, 10);
+  return *end == '\0' && size.least >= 2 && size.least <= size.most && size.most <= 60;
 }
 
 int Main(int argc, char** argv) {
@@ -291,6 +302,8 @@ int Main(int argc, char** argv) {
   std::string planted_name;
   std::string scenario;
   std::string scenarios;
+  std::string leaders;
+  std::string topology;
   auto* seed_option = app.add_option("seed", seed, "run this one seed");
   app.add_option("--seeds", plan.seeds, "how many seeds");
   app.add_option("--from", plan.from, "the first of them");
@@ -303,18 +316,25 @@ int Main(int argc, char** argv) {
       ->each([&](const std::string&) { planted = true; });
   app.add_option("--scenario", scenario, "run one scenario file");
   app.add_option("--scenarios", scenarios, "run all scenario files of a folder");
+  app.add_option("--topology", topology, "scenarios in this topology only: mesh, ring, star, chain");
+  app.add_option("--leaders", leaders, "clusters of so many leaders: 20, or 20..50 (up to 60)")
+      ->check(CLI::Validator(
+          [&](std::string& text) {
+            return ParseSize(text, plan.size) ? std::string() : "from 2 to 60 leaders: 20, or 20..50";
+          },
+          "N..M"));
   app.add_flag("-v", plan.verbose, "tell everything");
   CLI11_PARSE(app, argc, argv);
   if (app.count("--planted") > 0) planted = true;
 
-  if (!scenario.empty()) return RunScenarios({scenario}, plan.verbose);
+  if (!scenario.empty()) return RunScenarios({scenario}, topology, plan.verbose);
   if (!scenarios.empty()) {
     std::vector<std::string> files;
     for (const auto& entry : std::filesystem::directory_iterator(scenarios)) {
       if (entry.path().extension() == ".txt") files.push_back(entry.path().string());
     }
     std::sort(files.begin(), files.end());
-    return RunScenarios(files, plan.verbose);
+    return RunScenarios(files, topology, plan.verbose);
   }
   if (planted) return RunPlanted(planted_name, plan);
   if (!seed_option->empty()) {

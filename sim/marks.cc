@@ -57,6 +57,15 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "origin ended",
     "several frames in a tick",
     "one key, one millisecond",
+    "topology set",
+    "ring",
+    "star",
+    "tree or graph of links",
+    "leaders without a link of their own",
+    "bypass opened",
+    "unwanted link drained",
+    "dead and cut routed around",
+    "flapping link held back",
 };
 
 }  // namespace

@@ -62,6 +62,15 @@ enum class Mark : int {
   kEndedOrigin,        // an origin of a dead process was ended
   kManyFramesInTick,   // one tick of one node made several frames
   kSameInstant,        // several leaders wrote one key in one millisecond
+  kTopologySet,        // by command, under load
+  kRing,               // the topology at the end
+  kStar,
+  kTree,
+  kRouted,             // two leaders without a link of their own reached each other
+  kBypass,             // a link that is not configured came up
+  kDrained,            // ... and went when nobody needed it
+  kRoutedAround,       // the living converged around the dead and the cut
+  kFlapDamped,         // a link came up again soon after it had failed
   kCount,
 };
 

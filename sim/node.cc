@@ -424,6 +424,7 @@ void Node::Run(Op op) {
 // ---- Endpoint
 
 void Node::LinkUp(LinkId link, const std::string& dialed, const std::string& remote) {
+  world_.Log([&] { return label_ + " link " + std::to_string(link) + " is up with " + remote; });
   process_->inputs.push_back({Input::Kind::kUp, link, dialed, remote, nullptr});
   Wake(world_.now_us());
 }
@@ -434,11 +435,13 @@ void Node::Message(LinkId link, std::shared_ptr<const std::string> bytes) {
 }
 
 void Node::LinkDown(LinkId link) {
+  world_.Log([&] { return label_ + " link " + std::to_string(link) + " is down"; });
   process_->inputs.push_back({Input::Kind::kDown, link, "", "", nullptr});
   Wake(world_.now_us() + options_.gather_us);
 }
 
 void Node::DialFailed(const std::string& address) {
+  world_.Log([&] { return label_ + " cannot reach " + address; });
   process_->inputs.push_back({Input::Kind::kDialFailed, 0, address, "", nullptr});
   Wake(world_.now_us() + options_.gather_us);
 }
@@ -447,7 +450,10 @@ void Node::DialFailed(const std::string& address) {
 
 void Node::Send(engine::LinkId link, std::string_view message) { world_.network().Send(link, message); }
 size_t Node::Backlog(engine::LinkId link) const { return world_.network().Backlog(link); }
-void Node::CloseLink(engine::LinkId link) { world_.network().Close(link); }
+void Node::CloseLink(engine::LinkId link) {
+  world_.Log([&] { return label_ + " closes link " + std::to_string(link); });
+  world_.network().Close(link);
+}
 void Node::Dial(const std::string& address) { world_.network().Dial(process_->network_id, address); }
 
 void Node::Resume(uint64_t client_id) {

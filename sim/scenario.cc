@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -62,7 +63,7 @@ int64_t ParseTime(const std::string& text) {
 
 class Story {
  public:
-  Story(uint64_t seed, Trace& trace) : world_(seed, trace) {
+  Story(uint64_t seed, const std::string& topology, Trace& trace) : world_(seed, trace), topology_(topology) {
     world_.network().weather() = Weather{};
     world_.SetCheckEvery(10);
     options_.timer_us = 20 * kMs;
@@ -285,6 +286,22 @@ class Story {
     } else if (verb == "expect-logged") {
       need(2);
       ExpectLogged(words[1]);
+    } else if (verb == "topology") {
+      need(2);
+      SetTopology(text.substr(verb.size() + 1));
+    } else if (verb == "count-transfers") {
+      frames_before_ = world_.history().frames();
+      sent_before_ = Sum(&replication::Replica::Counters::frames_out);
+      duplicates_before_ = Sum(&replication::Replica::Counters::duplicates_dropped);
+    } else if (verb == "expect-transfers") {
+      need(2);
+      ExpectTransfers(std::stoull(words[1]));
+    } else if (verb == "await-links") {
+      need(3);
+      AwaitLinks(words);
+    } else if (verb == "expect-route") {
+      need(5);
+      ExpectRoute(words);
     } else if (verb == "expect-no-conflicts") {
       world_.checkers().CheckNoConflicts();
     } else {
@@ -363,6 +380,79 @@ class Story {
       throw Failure("the cluster does not form");
     }
     Settle();
+    if (topology_ == "mesh" || names.size() < 3) return;
+    std::string text = topology_;
+    if (topology_ == "star") text += " " + names[0];
+    if (topology_ == "ring") {
+      for (const std::string& name : names) text += " " + name;
+    }
+    if (topology_ == "chain") {
+      text = "links";
+      for (size_t i = 1; i < names.size(); ++i) text += " " + names[i - 1] + "-" + names[i];
+    }
+    SetTopology(text);
+  }
+
+  Node& FirstUp() {
+    for (auto& node : world_.nodes()) {
+      if (node->up()) return *node;
+    }
+    throw Failure("all are down");
+  }
+
+  void SetTopology(const std::string& text) {
+    Command(NameIn(FirstUp()), "TOPOLOGY SET " + text + " -> OK");
+    world_.RunFor(10 * kSecond);  // links come, streams move, other links go
+    Settle();
+  }
+
+  uint64_t Sum(uint64_t replication::Replica::Counters::* counter) {
+    uint64_t total = 0;
+    for (auto& node : world_.nodes()) {
+      if (node->up()) total += node->engine().replica().counters().*counter;
+    }
+    return total;
+  }
+
+  void ExpectTransfers(uint64_t times) {
+    using Counters = replication::Replica::Counters;
+    const uint64_t frames = world_.history().frames() - frames_before_;
+    const uint64_t sent = Sum(&Counters::frames_out) - sent_before_;
+    if (frames == 0) throw Failure("no frame was made");
+    if (sent != frames * times) {
+      throw Failure(std::to_string(frames) + " frames were sent " + std::to_string(sent) + " times");
+    }
+    if (Sum(&Counters::duplicates_dropped) != duplicates_before_) throw Failure("some came twice");
+  }
+
+  void AwaitLinks(const std::vector<std::string>& words) {
+    std::set<std::string> wanted(words.begin() + 2, words.end());
+    Node& node = Of(words[1]);
+    std::string found;
+    const bool there = world_.RunUntil(30 * kSecond, 50 * kMs, [&] {
+      for (auto& other : world_.nodes()) {
+        if (!other->up() || (other.get() != &node && !node.up())) continue;
+        std::set<std::string> live;
+        for (const replication::Edge& edge : other->engine().replica().graph().edges())
+          live.insert(replication::EdgeText(edge));
+        if (live == wanted) continue;
+        found = other->name() + " sees";
+        for (const std::string& edge : live) found += " " + edge;
+        return false;
+      }
+      return true;
+    });
+    if (!there) throw Failure(found);
+  }
+
+  void ExpectRoute(const std::vector<std::string>& words) {
+    for (const auto& link : Of(words[1]).engine().replica().Links()) {
+      if (link.leader != words[2]) continue;
+      const std::string hops = std::to_string(link.hops);
+      if (link.next == words[3] && hops == words[4]) return;
+      throw Failure("the way is over " + link.next + " in " + hops + " steps");
+    }
+    throw Failure(words[1] + " does not know " + words[2]);
   }
 
   void ExpectSilent() {
@@ -377,6 +467,10 @@ class Story {
   }
 
   World world_;
+  const std::string topology_;
+  uint64_t frames_before_ = 0;
+  uint64_t sent_before_ = 0;
+  uint64_t duplicates_before_ = 0;
   Node::Options options_;
   std::map<std::string, std::string> kept_;
   std::map<std::string, Disk> backups_;
@@ -421,7 +515,9 @@ std::vector<std::vector<Line>> Orders(const std::vector<Line>& lines) {
 
 }  // namespace
 
-std::string RunScenarioFile(const std::string& path, bool verbose) {
+std::vector<std::string> ScenarioTopologies() { return {"mesh", "ring", "star", "chain"}; }
+
+std::string RunScenarioFile(const std::string& path, const std::string& topology, bool verbose) {
   std::ifstream file(path);
   if (!file) return "cannot read it";
   std::vector<Line> lines;
@@ -434,6 +530,9 @@ std::string RunScenarioFile(const std::string& path, bool verbose) {
     text = text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
     if (text.rfind("seeds ", 0) == 0) {
       seeds = std::stoull(text.substr(6));
+    } else if (text.rfind("topologies ", 0) == 0) {
+      const std::vector<std::string> told = Words(text);
+      if (std::find(told.begin() + 1, told.end(), topology) == told.end()) return {};
     } else {
       lines.push_back({number, text});
     }
@@ -442,7 +541,7 @@ std::string RunScenarioFile(const std::string& path, bool verbose) {
     for (uint64_t seed = 1; seed <= seeds; ++seed) {
       Trace trace(verbose ? Trace::Mode::kPrint : Trace::Mode::kTail);
       try {
-        Story story(seed, trace);
+        Story story(seed, topology, trace);
         story.Run(order);
       } catch (const std::exception& e) {
         std::string text = std::string(e.what()) + " (seed " + std::to_string(seed) + ")";

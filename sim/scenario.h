@@ -21,16 +21,27 @@
 //   expect-silent                    nothing is written any more, and no residue is left
 //   expect-logged VALUE              some leader's log of conflicts holds this lost value
 //   expect-no-conflicts              no leader ever saw one
+//   topology ring a b c              TOPOLOGY SET at the first node that is up, and a while to settle
+//   topologies mesh                  the story is told in these only (mesh ring star chain); by
+//                                    default it is told in each, set right after `nodes`
+//   count-transfers                  begins to count the frames that are sent
+//   expect-transfers N               since then each frame made was sent N times in all, none in vain
+//   await-links eu a-b b-c           until eu sees just these links live, and so do all that are up
+//   expect-route us asia eu 2        what us says of its way to asia: over eu, in two steps
 //   repeat N ... end                 the lines between, so often
 //   permute ... end                  the story runs once with each order of the lines between
 //   each eu us asia: GET k -> v      the same command at several nodes
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace polyarch::sim {
 
-// Empty if it passed, else what went wrong and where.
-std::string RunScenarioFile(const std::string& path, bool verbose);
+// Empty if it passed, else what went wrong and where. `topology`: mesh, ring, star or chain; a story
+// that is not told in it passes.
+std::string RunScenarioFile(const std::string& path, const std::string& topology, bool verbose);
+// All of them.
+std::vector<std::string> ScenarioTopologies();
 
 }  // namespace polyarch::sim

@@ -14,15 +14,16 @@ uint64_t Mix(uint64_t seed) {
   return base::ContentHash64(std::string_view(reinterpret_cast<const char*>(&seed), sizeof(seed)));
 }
 
-constexpr size_t kNodesMax = 9;
+constexpr int64_t kRouteAroundUs = 40 * kSecond;  // around the dead and the cut
+constexpr int64_t kAbsentUs = 20 * kSecond;
 constexpr int64_t kConvergeUs = 60 * kSecond;   // after all faults are gone
 constexpr int64_t kSilenceUs = 240 * kSecond;   // and then
 constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
 
 }  // namespace
 
-Simulation::Simulation(uint64_t seed, Trace& trace)
-    : world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()) {
+Simulation::Simulation(uint64_t seed, Trace& trace, Size size)
+    : world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()), size_(size) {
   profile_ = static_cast<Profile>(seed % static_cast<uint64_t>(Profile::kCount));
 }
 
@@ -64,11 +65,15 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_log_bytes = static_cast<uint64_t>(slices ? d.Scale(1, 20'000) : d.Scale(10'000, 1 << 30));
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
   timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;
+  if (size_.large()) timer_us_ = 100 * kMs;
   gather_us_ = d.Percent(40) ? 0 : d.Scale(10, 2000);
   sync_max_us_ = d.Percent(70) ? 5 * kMs : d.Scale(5 * kMs, 2 * kSecond);
 
   const unsigned count_weights[] = {22, 36, 16, 12, 7, 7};
-  const size_t count = 2 + d.Weighted(count_weights);
+  size_t count = 2 + d.Weighted(count_weights);
+  if (size_.most != 0) {
+    count = static_cast<size_t>(d.Between(static_cast<int64_t>(size_.least), static_cast<int64_t>(size_.most)));
+  }
   const bool clocks = profile_ == Profile::kExpiry ? d.Percent(70) : d.Percent(40);
   for (size_t i = 0; i < count; ++i) {
     Node& node = world_.AddNode(NodeOptions(next_place_++, "n" + std::to_string(i)));
@@ -86,6 +91,7 @@ void Simulation::DrawCluster() {
       if (d.Percent(20)) node.SetDrift(d.Between(-500, 500));
     }
   }
+  nodes_max_ = std::max<size_t>(9, count + 2);
   anchor_ = d.Below(count);
   auto& nodes = world_.nodes();
   // The first one founds the cluster; the others join it, some only later.
@@ -112,6 +118,7 @@ WorkloadProfile Simulation::DrawWorkload() {
     scale(*w);
   }
   p.link = d.Percent(15) ? 3 : 0;
+  p.topology = d.Percent(30) ? 2 : 0;
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
@@ -226,7 +233,7 @@ void Simulation::DrawFaults() {
     if (d.Percent(60)) weather.duplicate_percent = static_cast<unsigned>(d.Scale(1, 50));
     if (d.Percent(60)) weather.reorder_percent = static_cast<unsigned>(d.Scale(1, 60));
     if (d.Percent(40)) weather.slow_percent = static_cast<unsigned>(d.Scale(1, 10));
-    weather.slow_max_us = d.Scale(100 * kMs, 10 * kSecond);
+    weather.slow_max_us = std::max(weather.delay_max_us, d.Scale(100 * kMs, 10 * kSecond));
   }
 
   const int64_t ops = d.Scale(40, 1200);
@@ -429,7 +436,7 @@ void Simulation::Inject() {
     }
     case Fault::kClone: {
       // The anchor stays where all know it, so that originals and copies can meet there.
-      if (nodes.size() >= kNodesMax || !node->may_write() || node->options().leader == nodes[anchor_]->options().leader) {
+      if (nodes.size() >= nodes_max_ || !node->may_write() || node->options().leader == nodes[anchor_]->options().leader) {
         break;
       }
       SOMETIMES(kCloned);
@@ -452,7 +459,7 @@ void Simulation::Inject() {
       break;
     }
     case Fault::kJoin:
-      if (nodes.size() >= kNodesMax) break;
+      if (nodes.size() >= nodes_max_) break;
       Join("j" + std::to_string(next_place_));
       break;
     case Fault::kLeap: {
@@ -477,7 +484,7 @@ void Simulation::Run() {
     world_.SetWriters({draw_.Pick(world_.nodes()).get()});
   }
   world_.SetPoliciesChange(workload_->profile().policy != 0);
-  world_.SetCheckEvery(static_cast<uint64_t>(draw_.Scale(10, 200)));
+  world_.SetCheckEvery(static_cast<uint64_t>(size_.large() ? draw_.Scale(1000, 20'000) : draw_.Scale(10, 200)));
   world_.on_failed = [this](Node& node) { Restart(node, draw_.Scale(10 * kMs, down_max_us_)); };
   Safety();
   Liveness();
@@ -487,6 +494,10 @@ void Simulation::Safety() {
   // Most clusters form in peace; some are born in the storm.
   if (draw_.Percent(80)) {
     world_.RunUntil(10 * kSecond, 50 * kMs, [this] { return world_.checkers().Converged(); });
+  }
+  if (draw_.Percent(75)) {
+    std::vector<Node*> writers = world_.Writers();
+    if (!writers.empty()) workload_->Give(*draw_.Pick(writers), 0, workload_->DrawTopology());
   }
   int64_t end_us = world_.now_us() + safety_us_;
   int64_t next_fault_us = world_.now_us() + fault_every_us_;
@@ -504,6 +515,122 @@ void Simulation::Safety() {
   world_.checkers().CheckAll();
 }
 
+void Simulation::RouteAround() {
+  Network& network = world_.network();
+  for (auto& node : world_.nodes()) {
+    if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
+    if (node->up() && draw_.Percent(30)) node->End(EndOfProcess::kKilled);
+    if (node->up() && !node->may_write()) return;  // it may not even know the members
+    if (!node->up()) continue;
+    std::vector<std::string> others;
+    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
+    for (const std::string& name : others) {
+      (void)node->engine().HealLink(name);
+      (void)node->engine().DelayLink(name, 0);
+    }
+  }
+  std::vector<Node*> alive;
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    // Of two with one name only one is a member that others dial; and who knows an old set of members
+    // is found by those who know the new one.
+    for (Node* other : alive) {
+      if (other->engine().leader_id() == node->engine().leader_id()) return;
+      if (node->engine().replica().members().count(other->engine().leader_id()) == 0) return;
+      if (other->engine().replica().members().count(node->engine().leader_id()) == 0) return;
+    }
+    alive.push_back(node.get());
+  }
+  if (alive.size() < 2) return;
+  // Who can talk to whom: a tree, and most other pairs.
+  std::set<std::pair<size_t, size_t>> kept;
+  for (size_t i = 1; i < alive.size(); ++i) kept.emplace(draw_.Below(i), i);
+  const unsigned cut_percent = draw_.Percent(50) ? 0 : static_cast<unsigned>(draw_.Between(10, 100));
+  for (size_t i = 1; i < alive.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (kept.count({j, i}) != 0 || !draw_.Percent(cut_percent)) continue;
+      network.SetBlocked(alive[i]->options().place, alive[j]->options().place, true);
+      network.SetBlocked(alive[j]->options().place, alive[i]->options().place, true);
+    }
+  }
+  world_.Log([&] {
+    std::string text = "route around: alive are";
+    for (Node* node : alive) text += " " + node->name();
+    return text + ", " + std::to_string(cut_percent) + " % of the pairs cut";
+  });
+  const std::vector<uint64_t> boots = [&] {
+    std::vector<uint64_t> out;
+    for (Node* node : alive) out.push_back(node->boots());
+    return out;
+  }();
+  const uint64_t from = draw_.Below(alive.size());
+  workload_->Give(*alive[from], 0, {"SET", "around", std::to_string(draw_.Next())});
+  bool ended = false;
+  std::string why;
+  const bool done = world_.RunUntil(kRouteAroundUs, 200 * kMs, [&] {
+    for (size_t i = 0; i < alive.size(); ++i) ended |= !alive[i]->up() || alive[i]->boots() != boots[i];
+    if (ended) return true;
+    for (Node* node : alive) {
+      Vector a = node->applied();
+      Vector b = alive[0]->applied();
+      Normalize(a);
+      Normalize(b);
+      if (a == b) continue;
+      why = alive[0]->name() + " has " + world_.history().Text(b) + ", " + node->name() + " has " +
+            world_.history().Text(a);
+      return false;
+    }
+    return true;
+  });
+  if (!done) {
+    throw Violation("the living do not converge around the dead within " +
+                    std::to_string(kRouteAroundUs / kSecond) + " s: " + why);
+  }
+  if (!ended && (alive.size() < world_.nodes().size() || cut_percent != 0)) SOMETIMES(kRoutedAround);
+  network.UnblockAll();
+}
+
+void Simulation::CountTransfers() {
+  auto sum = [&](uint64_t replication::Replica::Counters::* counter) {
+    uint64_t total = 0;
+    for (auto& node : world_.nodes()) total += node->engine().replica().counters().*counter;
+    return total;
+  };
+  using Counters = replication::Replica::Counters;
+  const uint64_t sent = sum(&Counters::frames_out);
+  const uint64_t duplicates = sum(&Counters::duplicates_dropped);
+  const uint64_t link_states = sum(&Counters::link_states_out);
+  const uint64_t made = world_.history().frames();
+  std::vector<Node*> writers = world_.Writers();
+  for (int64_t n = draw_.Between(3, 12); n > 0; --n) {
+    workload_->Give(*draw_.Pick(writers), 0, {"SET", "transfer", std::to_string(draw_.Next())});
+    world_.RunFor(draw_.Between(5, 400) * kMs);
+  }
+  std::string why;
+  const bool quiet = world_.RunUntil(kAbsentUs, 100 * kMs, [&] {
+    for (auto& node : world_.nodes()) {
+      if (world_.now_us() - node->last_append_us() < 4 * kSecond) return false;
+    }
+    return world_.checkers().Converged(&why);
+  });
+  if (!quiet) throw Violation("no convergence in a settled cluster: " + why);
+  const uint64_t frames = world_.history().frames() - made;
+  const uint64_t wanted = frames * (world_.nodes().size() - 1);
+  const uint64_t transfers = sum(&Counters::frames_out) - sent;
+  if (transfers != wanted) {
+    throw Violation(std::to_string(frames) + " frames were sent " + std::to_string(transfers) +
+                    " times in all instead of " + std::to_string(wanted) + " in a settled cluster (" +
+                    world_.nodes()[0]->engine().replica().topology().Shown() + ")");
+  }
+  if (sum(&Counters::duplicates_dropped) != duplicates) {
+    throw Violation("frames came twice in a settled cluster");
+  }
+  if (sum(&Counters::link_states_out) != link_states) {
+    throw Violation("link states are flooded in a settled cluster: " +
+                    std::to_string(sum(&Counters::link_states_out) - link_states));
+  }
+}
+
 void Simulation::Liveness() {
   healing_ = true;
   world_.Log([] { return std::string("all faults end"); });
@@ -514,13 +641,15 @@ void Simulation::Liveness() {
   // What was asked of a paused node (LINK CUT, too) is done before links are healed.
   for (auto& node : world_.nodes()) node->Continue();
   world_.RunFor(200 * kMs);
+  if (draw_.Percent(50)) RouteAround();
+  network.UnblockAll();
   int64_t ahead_us = INT64_MIN;
   for (auto& node : world_.nodes()) ahead_us = std::max(ahead_us, node->offset_us());
   for (auto& node : world_.nodes()) {
     // Clocks may stay wrong for ever, but then keys that some hold expired and others not stay, too.
     if (ttl_) node->SetOffset(ahead_us);
     node->SetDrift(0);
-    node->mutable_options().timer_us = 50 * kMs;
+    node->mutable_options().timer_us = size_.large() ? 100 * kMs : 50 * kMs;
     node->mutable_options().sync_max_us = 5 * kMs;
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     node->Continue();
@@ -573,12 +702,25 @@ void Simulation::Liveness() {
     if (counters.duplicates_dropped > 0) SOMETIMES(kDuplicate);
     if (counters.resubscribed > 0) SOMETIMES(kResubscribed);
     if (counters.moved > 0) SOMETIMES(kServedByOther);
+    if (counters.bypasses > 0) SOMETIMES(kBypass);
+    if (counters.drained > 0) SOMETIMES(kDrained);
+    if (counters.held_back > 0) SOMETIMES(kFlapDamped);
+    for (const auto& link : node->engine().replica().Links()) {
+      if (link.hops > 1) SOMETIMES(kRouted);
+    }
   }
+  switch (world_.nodes()[0]->engine().replica().topology().kind) {
+    case replication::Topology::Kind::kMesh: break;
+    case replication::Topology::Kind::kRing: SOMETIMES(kRing); break;
+    case replication::Topology::Kind::kStar: SOMETIMES(kStar); break;
+    case replication::Topology::Kind::kLinks: SOMETIMES(kTree); break;
+  }
+  CountTransfers();
 }
 
-SeedResult RunSeed(uint64_t seed, Trace& trace) {
+SeedResult RunSeed(uint64_t seed, Trace& trace, Size size) {
   SeedResult result;
-  Simulation simulation(seed, trace);
+  Simulation simulation(seed, trace, size);
   try {
     simulation.Run();
     result.passed = true;

@@ -20,13 +20,20 @@ struct SeedResult {
   int64_t simulated_us = 0;
 };
 
+// How many leaders a seed has: drawn from this range; by default what the seed likes, 2 to 7.
+struct Size {
+  size_t least = 0;
+  size_t most = 0;
+  bool large() const { return most > 7; }
+};
+
 // Never throws. `trace` gets the story if it is on.
-SeedResult RunSeed(uint64_t seed, Trace& trace);
+SeedResult RunSeed(uint64_t seed, Trace& trace, Size size = {});
 
 // "3 leaders, everysec, profile counters, ...": what the seed draws.
 class Simulation {
  public:
-  Simulation(uint64_t seed, Trace& trace);
+  Simulation(uint64_t seed, Trace& trace, Size size);
   void Run();
   World& world() { return world_; }
 
@@ -74,6 +81,10 @@ class Simulation {
 
   void Safety();
   void Liveness();
+  // Some nodes dead for good and some pairs cut, everything else well: the others converge.
+  void RouteAround();
+  // In a settled cluster each frame is sent once to each other node, and nothing else happens.
+  void CountTransfers();
   void Inject();
   void Partition();
   void Restart(Node& node, int64_t after_us);
@@ -83,6 +94,7 @@ class Simulation {
   World world_;
   Trace& trace_;
   Draw& draw_;
+  Size size_;
   Profile profile_ = Profile::kMixed;
   size_t anchor_ = 0;         // a node whose disk is never taken away
   bool one_writer_ = false;
@@ -104,6 +116,7 @@ class Simulation {
   std::vector<std::pair<size_t, Disk>> backups_;
   std::unique_ptr<Workload> workload_;
   int next_place_ = 0;
+  size_t nodes_max_ = 9;  // with those that join and the copies
 };
 
 }  // namespace polyarch::sim

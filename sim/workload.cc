@@ -22,7 +22,8 @@ bool AllowedError(std::string_view text) {
         "ERR value is not an integer", "ERR value is not a valid float",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
         "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
-        "ERR no leader ", "ERR no such leader ", "ERR a leader has no link "}) {
+        "ERR no leader ", "ERR no such leader ", "ERR a leader has no link ",
+        "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;
   }
   return false;
@@ -187,7 +188,7 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
   Draw& draw = world_.draw();
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
-                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link};
+                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology};
   auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
   switch (draw.Weighted(weights)) {
     case 0: return {"SET", DrawKey(), DrawValue()};
@@ -234,8 +235,49 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
       if (draw.Percent(30)) return {"LINK", "DELAY", other, std::to_string(draw.Scale(1, 2000))};
       return {"LINK", draw.Percent(40) ? "CUT" : "HEAL", other};
     }
+    case 18: return DrawTopology();
     default: return {"PING"};
   }
+}
+
+std::vector<std::string> Workload::DrawTopology() {
+  Draw& draw = world_.draw();
+  SOMETIMES(kTopologySet);
+  std::vector<std::string> names;
+  for (auto& node : world_.nodes()) {
+    const std::string& name = node->options().leader;
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  for (size_t i = names.size(); i > 1; --i) std::swap(names[i - 1], names[draw.Below(i)]);
+  std::vector<std::string> args = {"TOPOLOGY", "SET"};
+  // Sometimes not all are named.
+  if (names.size() > 2 && draw.Percent(20)) names.resize(2 + draw.Below(names.size() - 2));
+  switch (draw.Below(names.size() < 2 ? 1 : 5)) {
+    case 0: args.push_back("mesh"); break;
+    case 1:
+      args.push_back("ring");
+      args.insert(args.end(), names.begin(), names.end());
+      break;
+    case 2:
+      args.push_back("star");
+      args.push_back(names[0]);
+      break;
+    default: {
+      // A tree, with or without some more links.
+      args.push_back("links");
+      std::vector<std::pair<size_t, size_t>> links;
+      const bool chain = draw.Percent(30);
+      for (size_t i = 1; i < names.size(); ++i) links.emplace_back(chain ? i - 1 : draw.Below(i), i);
+      for (uint64_t n = draw.Below(names.size()); n > 0 && draw.Percent(50); --n) {
+        const size_t b = 1 + draw.Below(names.size() - 1);
+        const size_t a = draw.Below(b);
+        if (std::find(links.begin(), links.end(), std::pair(a, b)) == links.end()) links.emplace_back(a, b);
+      }
+      for (const auto& [a, b] : links) args.push_back(names[a] + "-" + names[b]);
+      break;
+    }
+  }
+  return args;
 }
 
 void Workload::Give(Node& node, int client, std::vector<std::string> args) {
@@ -318,7 +360,7 @@ void Workload::Step() {
       if (draw.Percent(20)) continue;
       std::vector<std::string> args = DrawCommand(*node);
       if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
-          args[0] != "LINK" && args[0] != "LEADER" &&
+          args[0] != "LINK" && args[0] != "LEADER" && args[0] != "TOPOLOGY" &&
           !StartsWith(args[1], kTrackedPrefix)) {
         args[1] = key;
       }

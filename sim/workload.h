@@ -77,6 +77,7 @@ struct WorkloadProfile {
   unsigned checkpoint = 3;
   unsigned scan = 2;
   unsigned link = 0;                     // LINK CUT, HEAL, DELAY
+  unsigned topology = 0;                 // TOPOLOGY SET
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -93,10 +94,12 @@ class Workload {
   void Step();
   void Flush(Node& node, std::vector<std::string> args);
   const WorkloadProfile& profile() const { return profile_; }
+  // TOPOLOGY SET with some of the leaders, or all of them, in any shape.
+  std::vector<std::string> DrawTopology();
+  void Give(Node& node, int client, std::vector<std::string> args);
 
  private:
   std::vector<std::string> DrawCommand(Node& node);
-  void Give(Node& node, int client, std::vector<std::string> args);
   void Resolve(Node& node, int client);
   std::string DrawKey();
   std::string DrawValue();

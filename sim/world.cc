@@ -91,6 +91,7 @@ void World::DiskChanged(Node& node, bool replaced) { checkers_.DiskChanged(node,
 
 void World::TickDone(Node& node) {
   if (check_every_ != 0 && draw_.OneIn(check_every_)) checkers_.CheckNode(node);
+  if (nodes_.size() < 12) checkers_.CheckLinkStates(node);
 }
 
 void World::Executed(Node& node, Op& op) { checkers_.Executed(node, op); }

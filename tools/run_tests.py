@@ -21,6 +21,8 @@ PROCESS = os.path.join(ROOT, "tests", "process", "run.py")
 SEEDS_FROM = 1001
 SEEDS = 300
 SEEDS_LONG = 20000
+SEEDS_LARGE = 4  # clusters of 20 to 50 leaders
+SEEDS_LARGE_LONG = 200
 
 
 def line(fine, name, seconds, note=""):
@@ -37,6 +39,9 @@ class Commands:
             self.commands["simulator"] = [
                 SIMULATOR, "--from", str(SEEDS_FROM), "--seeds", str(SEEDS_LONG if long else SEEDS), "--twice-first",
                 "20", "--jobs", str(os.cpu_count() or 1)]
+            self.commands["simulator_large"] = [
+                SIMULATOR, "--leaders", "20..50", "--from", str(SEEDS_FROM), "--seeds",
+                str(SEEDS_LARGE_LONG if long else SEEDS_LARGE), "--jobs", str(os.cpu_count() or 1)]
         if os.path.exists(PLANTED):
             self.commands["planted"] = [PLANTED, "--planted", "--jobs", str(os.cpu_count() or 1)]
 

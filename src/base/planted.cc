@@ -12,7 +12,8 @@ const char* NameOf(Bug bug) {
       "kPurgeAny",     "kClaimUndurable",   "kClaimGossip",      "kExpiryAtOnce",   "kCreateWithoutWipe",
       "kCheckpointVector", "kReplayAll",    "kAckBeforeDurable", "kSubscribeFromZero", "kNoExpiryFlag",
       "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail",
-      "kForgetLedger", "kStampBack",        "kClaimForever",   "kBackupCutEarly"};
+      "kForgetLedger", "kStampBack",        "kClaimForever",     "kBackupCutEarly", "kRouteOneSided",
+      "kForwardTwice", "kNoBypass",         "kStaleLinkState",   "kWindowPerLink",  "kForgetDeadOrigin"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -35,6 +35,12 @@ enum class Bug : int {
   kStampBack,          // a restarted process takes stamps from its wall clock alone
   kClaimForever,       // empty frames oblige to a claim
   kBackupCutEarly,     // a backup's log ends where it was durable before the store was copied
+  kRouteOneSided,      // an edge counts although only one end lists it
+  kForwardTwice,       // a frame also goes to a neighbour that has not subscribed to it
+  kNoBypass,           // nobody opens a bypass
+  kStaleLinkState,     // an older link state replaces a newer one
+  kWindowPerLink,      // one window for all origins of a link
+  kForgetDeadOrigin,   // an origin whose process is dead is pulled from nobody
   kCount,
 };
 

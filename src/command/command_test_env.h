@@ -48,6 +48,14 @@ class FakeCluster : public ClusterHost {
 
   const std::string& leader_id() const override { return leader_id_; }
   std::vector<LeaderInfo> Leaders() override { return leaders; }
+  TopologyInfo Topology() override { return topology; }
+  base::Result<std::string> ParseTopology(const std::vector<std::string_view>& words) override {
+    if (words[0] == "cube") return base::Invalid("unknown topology 'cube'");
+    std::string stored;
+    for (std::string_view word : words)
+      stored += (stored.empty() ? "" : " ") + std::string(word);
+    return stored;
+  }
   base::Status CutLink(std::string_view leader) override {
     return Link(leader, [](LeaderInfo& info) { info.link_cut = true; });
   }
@@ -71,11 +79,12 @@ class FakeCluster : public ClusterHost {
   void InfoPersistence(std::string& out) override { out += "loading:0\n"; }
   uint64_t conflicts_detected() const override { return 0; }
 
+  TopologyInfo topology{.topology = "mesh"};
   bool checkpoint_done = false;
   base::Status write_allowed;
   std::vector<LeaderInfo> leaders = {
       {.id = "eu", .incarnation = "0000000000000001", .state = "alive", .self = true},
-      {.id = "us", .address = "127.0.0.1:8401", .state = "alive"}};
+      {.id = "us", .address = "127.0.0.1:8401", .state = "alive", .next = "us", .hops = 1}};
 
  private:
   base::Status Link(std::string_view leader, const std::function<void(LeaderInfo&)>& change) {

@@ -27,8 +27,24 @@ struct LeaderInfo {
   int64_t lag_ms = 0;        // age of the oldest of them
   int64_t clock_difference_ms = 0;  // its clock minus ours, as of its last message
   bool self = false;
+  std::string next;          // the neighbour over which it is reached; itself if there is a link
+  uint32_t hops = 0;         // links on the way; 0: out of reach, or this node
   bool link_cut = false;
   int64_t link_delay_ms = 0;
+};
+
+struct TopologyInfo {
+  struct Route {
+    std::string to;
+    std::string next;
+    uint32_t hops = 0;
+  };
+  std::string topology;                 // as it was set: "ring a b c"
+  std::vector<std::string> configured;  // links, "a-b"
+  std::vector<std::string> live;        // that this node can see
+  std::vector<std::string> bypasses;    // live ones that are not configured
+  std::vector<Route> routes;            // to each leader in reach
+  std::vector<std::pair<std::string, std::string>> sources;  // origin, neighbour it is pulled from
 };
 
 class ClusterHost {
@@ -37,6 +53,9 @@ class ClusterHost {
 
   virtual const std::string& leader_id() const = 0;
   virtual std::vector<LeaderInfo> Leaders() = 0;
+  virtual TopologyInfo Topology() = 0;
+  // The words behind TOPOLOGY SET as they are stored; an error names cause and remedy.
+  virtual base::Result<std::string> ParseTopology(const std::vector<std::string_view>& words) = 0;
   // kNotFound for a name that is no member, kInvalid for this node's own.
   virtual base::Status CutLink(std::string_view leader) = 0;
   virtual base::Status HealLink(std::string_view leader) = 0;

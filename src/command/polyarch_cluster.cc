@@ -13,8 +13,11 @@ namespace {
 // A drill longer than that is a cut.
 constexpr int64_t kLinkDelayMsMax = 3'600'000;
 
+// This node's own link with it.
 std::string_view LinkOf(const LeaderInfo& info) {
   if (info.link_cut) return "cut";
+  if (info.self || info.hops == 0) return info.self ? "up" : "down";
+  if (info.hops > 1) return "none";  // reached over others
   return info.link_delay_ms > 0 ? "delayed" : "up";
 }
 
@@ -32,7 +35,7 @@ void LeaderList(Context& c) {
   };
   c.reply.Array(leaders.size());
   for (const LeaderInfo& info : leaders) {
-    c.reply.Map(9);
+    c.reply.Map(11);
     field("id", info.id);
     field("incarnation", info.incarnation);
     field("address", info.address);
@@ -43,6 +46,8 @@ void LeaderList(Context& c) {
     c.reply.Bulk("self");
     c.reply.Boolean(info.self);
     field("link", LinkOf(info));
+    field("next", info.next);
+    number("hops", info.hops);
   }
 }
 
@@ -100,44 +105,55 @@ void LinkDelay(Context& c) {
   ReplyStatus(c, c.cluster.DelayLink(c.args[2], *delay_ms));
 }
 
-// ---- TOPOLOGY: all-to-all, so far
+// ---- TOPOLOGY
 
 void TopologyGet(Context& c) {
+  const TopologyInfo info = c.cluster.Topology();
   std::vector<LeaderInfo> peers = c.cluster.Leaders();
-  std::erase_if(peers, [](const LeaderInfo& info) { return info.self; });
-  c.reply.Map(4);
+  std::erase_if(peers, [](const LeaderInfo& peer) { return peer.self; });
+  auto list = [&c](std::string_view name, const std::vector<std::string>& texts) {
+    c.reply.Bulk(name);
+    c.reply.Array(texts.size());
+    for (const std::string& text : texts)
+      c.reply.Bulk(text);
+  };
+  c.reply.Map(7);
   c.reply.Bulk("topology");
-  c.reply.Bulk("mesh");
+  c.reply.Bulk(info.topology);
+  list("configured", info.configured);
+  list("live", info.live);
+  list("bypasses", info.bypasses);
   c.reply.Bulk("links");
   c.reply.Map(peers.size());
-  for (const LeaderInfo& info : peers) {
-    c.reply.Bulk(info.id);
-    c.reply.Bulk(info.state == "unreachable" && !info.link_cut ? "down" : LinkOf(info));
+  for (const LeaderInfo& peer : peers) {
+    c.reply.Bulk(peer.id);
+    c.reply.Bulk(LinkOf(peer));
   }
-  c.reply.Bulk("bypasses");
-  c.reply.Array(0);
-  // Each origin comes from its own leader.
   c.reply.Bulk("routes");
-  c.reply.Map(peers.size());
-  for (const LeaderInfo& info : peers) {
-    c.reply.Bulk(info.id);
-    c.reply.Bulk(info.id);
+  c.reply.Map(info.routes.size());
+  for (const TopologyInfo::Route& route : info.routes) {
+    c.reply.Bulk(route.to);
+    c.reply.Map(2);
+    c.reply.Bulk("next");
+    c.reply.Bulk(route.next);
+    c.reply.Bulk("hops");
+    c.reply.Integer(route.hops);
+  }
+  c.reply.Bulk("origins");
+  c.reply.Map(info.sources.size());
+  for (const auto& [origin, source] : info.sources) {
+    c.reply.Bulk(origin);
+    c.reply.Bulk(source);
   }
 }
 
 void TopologySet(Context& c) {
-  const std::string_view name = c.args[2];
-  if (EqualsIgnoreCase(name, "mesh")) {
-    if (c.count() != 3) return ReplySyntaxError(c);
-    return c.reply.Ok();
-  }
-  for (std::string_view later : {"ring", "star", "links"}) {
-    if (!EqualsIgnoreCase(name, later)) continue;
-    return c.reply.Error("ERR topology '" + std::string(later) +
-                         "' comes with a later version; this one knows mesh");
-  }
-  c.reply.Error("ERR unknown topology '" + std::string(name.substr(0, 64)) +
-                "'; this version knows mesh");
+  const std::vector<std::string_view> words(c.args.begin() + 2, c.args.end());
+  auto stored = c.cluster.ParseTopology(words);
+  if (!stored.ok()) return c.reply.Error("ERR " + stored.status().message());
+  c.change.Put(
+      c.keys.Ref(crdt::kReservedDatabase, "topology"), *stored, keyspace::Change::Ttl::kNone);
+  c.reply.Ok();
 }
 
 // ---- POLYARCH
@@ -253,13 +269,15 @@ void AddClusterRows(std::vector<Row>& rows) {
        .group = "polyarch", .complexity = "Depends on the subcommand"},
       {.name = "topology|get", .arity = 2, .flags = kAdmin | kStale,
        .categories = "@admin @slow @dangerous", .handler = TopologyGet,
-       .summary = "Returns the topology, the links of this node, bypasses and routes",
+       .summary = "Returns the topology, its links, the live ones, bypasses, and the way to each leader",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of leaders", .tips = "nondeterministic_output"},
-      {.name = "topology|set", .arity = -3, .flags = kAdmin | kNoScript,
-       .categories = "@admin @slow @dangerous", .handler = TopologySet,
-       .summary = "Sets the topology; this version knows mesh", .since = "polyarch 0.1.0",
-       .group = "polyarch", .complexity = "O(1)", .syntax = "topology:(MESH)"},
+      {.name = "topology|set", .arity = -3, .flags = kWrite | kAdmin | kNoScript,
+       .categories = "@admin @write @slow @dangerous", .handler = TopologySet,
+       .summary = "Sets the graph of links between leaders, while all of them work",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of leaders and links",
+       .syntax = "topology:(MESH|RING leader*|STAR hub|LINKS link*)"},
       {.name = "topology|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)"},

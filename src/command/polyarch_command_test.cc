@@ -366,10 +366,10 @@ TEST(LeaderCommand, List) {
       node.Ask({"LEADER", "LIST"}),
       "[[\"id\", \"eu\", \"incarnation\", \"0000000000000001\", \"address\", \"\", \"state\", "
       "\"alive\", \"lag_changes\", 0, \"lag_ms\", 0, \"clock_difference_ms\", 0, \"self\", 1, "
-      "\"link\", \"up\"], "
+      "\"link\", \"up\", \"next\", \"\", \"hops\", 0], "
       "[\"id\", \"us\", \"incarnation\", \"\", \"address\", \"127.0.0.1:8401\", \"state\", "
       "\"alive\", \"lag_changes\", 7, \"lag_ms\", 0, \"clock_difference_ms\", -3, \"self\", 0, "
-      "\"link\", \"up\"]]");
+      "\"link\", \"up\", \"next\", \"us\", \"hops\", 1]]");
 }
 
 TEST(LeaderCommand, Priority) {
@@ -389,9 +389,6 @@ TEST(LinkCommand, CutHealDelay) {
   TestNode node;
   EXPECT_EQ(node.Ask({"LINK", "CUT", "us"}), "+OK");
   EXPECT_TRUE(node.cluster.leaders[1].link_cut);
-  EXPECT_EQ(node.Ask({"TOPOLOGY", "GET"}),
-            "[\"topology\", \"mesh\", \"links\", [\"us\", \"cut\"], \"bypasses\", [], \"routes\", "
-            "[\"us\", \"us\"]]");
   EXPECT_EQ(node.Ask({"LINK", "HEAL", "us"}), "+OK");
   EXPECT_FALSE(node.cluster.leaders[1].link_cut);
   EXPECT_EQ(node.Ask({"LINK", "DELAY", "us", "300"}), "+OK");
@@ -403,13 +400,32 @@ TEST(LinkCommand, CutHealDelay) {
   EXPECT_EQ(node.Ask({"LINK", "CUT", "eu"}), "-ERR that is this leader itself");
 }
 
-TEST(TopologyCommand, OnlyMesh) {
+TEST(TopologyCommand, GetShowsLinksAndRoutes) {
   TestNode node;
-  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "mesh"}), "+OK");
-  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "ring", "eu", "us"}),
-            "-ERR topology 'ring' comes with a later version; this one knows mesh");
-  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "cube"}),
-            "-ERR unknown topology 'cube'; this version knows mesh");
+  node.cluster.topology = {.topology = "ring eu us asia",
+                           .configured = {"asia-eu", "asia-us", "eu-us"},
+                           .live = {"asia-us", "eu-us"},
+                           .bypasses = {},
+                           .routes = {{"asia", "us", 2}, {"us", "us", 1}},
+                           .sources = {{"us.0000000000000002", "us"}}};
+  node.cluster.leaders.push_back({.id = "asia", .state = "alive", .next = "us", .hops = 2});
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "GET"}),
+            "[\"topology\", \"ring eu us asia\", \"configured\", [\"asia-eu\", \"asia-us\", \"eu-us\"], "
+            "\"live\", [\"asia-us\", \"eu-us\"], \"bypasses\", [], "
+            "\"links\", [\"us\", \"up\", \"asia\", \"none\"], \"routes\", "
+            "[\"asia\", [\"next\", \"us\", \"hops\", 2], \"us\", [\"next\", \"us\", \"hops\", 1]], "
+            "\"origins\", [\"us.0000000000000002\", \"us\"]]");
+  node.cluster.leaders[1].hops = 0;
+  EXPECT_NE(node.Ask({"TOPOLOGY", "GET"}).find("[\"us\", \"down\""), std::string::npos);
+}
+
+TEST(TopologyCommand, SetStoresWhatTheClusterUnderstands) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "ring", "eu", "us"}), "+OK");
+  EXPECT_EQ(Stored(node, "topology"), "ring eu us");
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET", "cube"}), "-ERR unknown topology 'cube'");
+  EXPECT_EQ(Stored(node, "topology"), "ring eu us");
+  EXPECT_EQ(node.Ask({"TOPOLOGY", "SET"}), "-ERR wrong number of arguments for 'topology|set' command");
 }
 
 TEST(PolyarchCommand, VectorDigestVersion) {

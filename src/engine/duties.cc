@@ -125,8 +125,9 @@ void Engine::RemoveExpired() {
 // ---- claims and purging
 
 void Engine::WriteClaim() {
-  const bool late =
-      keyspace_.LatestHidden() >= last_claimed_clock_ms_ && keyspace_.LatestHidden() >= 0;
+  // A claim says this leader's own clock: what only the others' clocks have hidden it cannot help yet.
+  const int64_t hidden_ms = keyspace_.LatestHidden(now_.wall_ms);
+  const bool late = hidden_ms >= last_claimed_clock_ms_ && hidden_ms >= 0;
   const bool ends = !replica_.OriginsToEnd().empty();
   if (!owes_claim_ && !late && !ends) {
     owes_since_us_ = -1;
@@ -343,6 +344,7 @@ void Engine::ReadConfiguration() {
   std::map<std::string, replication::Member> members;
   const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
+  replication::Topology topology;
   bool admitted_now = false;
   const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
@@ -376,6 +378,9 @@ void Engine::ReadConfiguration() {
       for (std::string_view word : SplitWords(text))
         order.emplace_back(word);
       policies_.SetDefaultOrder(std::move(order));
+    } else if (key == "topology") {
+      auto parsed = replication::Topology::ParseStored(Reserved(key).value_or(""));
+      if (parsed.ok()) topology = std::move(*parsed);
     } else if (auto origin_text = after(key, "ended/")) {
       auto origin = clock::Origin::Parse(*origin_text);
       if (origin) {
@@ -387,6 +392,8 @@ void Engine::ReadConfiguration() {
   std::erase_if(members, [](const auto& entry) { return entry.second.name.empty(); });
   if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
   replica_.SetMembers(std::move(members));
+  replica_.SetTopology(topology);
+  replica_.SetPrecedence(policies_.default_order());
   if (!admitted_ && admitted_now && !replaying_) {
     admitted_ = true;
     replica_.SetJoining(false, join_nonce_);

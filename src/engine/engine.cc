@@ -467,7 +467,10 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
     if (member != replica_.members().end()) info.address = member->second.address;
     if (link.incarnation != 0)
       info.incarnation = clock::Origin{"", link.incarnation}.ToString().substr(1);
-    info.state = link.state == "up" ? (link.joining ? "joining" : "alive") : "unreachable";
+    const bool alive = link.state == "up" || link.hops > 0;
+    info.state = !alive ? "unreachable" : link.joining ? "joining" : "alive";
+    info.next = link.state == "up" ? link.leader : link.next;
+    info.hops = link.state == "up" ? 1 : link.hops;
     info.lag_changes = link.lag_changes;
     info.lag_ms = link.lag_ms;
     info.clock_difference_ms = link.clock_difference_ms;
@@ -477,6 +480,34 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
   return out;
+}
+
+command::TopologyInfo Engine::Topology() {
+  const replication::TopologyView view = replica_.ViewTopology();
+  command::TopologyInfo out;
+  auto texts = [](const std::vector<replication::Edge>& edges) {
+    std::vector<std::string> list;
+    for (const replication::Edge& edge : edges)
+      list.push_back(replication::EdgeText(edge));
+    return list;
+  };
+  out.topology = view.configured;
+  out.configured = texts(view.wanted);
+  out.live = texts(view.live);
+  out.bypasses = texts(view.bypasses);
+  for (const auto& route : view.routes)
+    out.routes.push_back({route.to, route.next, route.hops});
+  out.sources = view.sources;
+  return out;
+}
+
+base::Result<std::string> Engine::ParseTopology(const std::vector<std::string_view>& words) {
+  std::set<std::string> names;
+  for (const auto& [name, member] : replica_.members())
+    names.insert(name);
+  auto parsed = replication::Topology::Parse(words, names);
+  if (!parsed.ok()) return parsed.status();
+  return parsed->Stored();
 }
 
 base::Status Engine::CutLink(std::string_view leader) {
@@ -528,10 +559,16 @@ void Engine::InfoReplication(std::string& out) {
   line("stable_vv", replica_.Stable().ToString(origins_));
   line("changes_local", std::to_string(changes_local_));
   line("changes_remote", std::to_string(changes_remote_));
+  line("frames_written", std::to_string(replica_.counters().frames_own));
   line("frames_received", std::to_string(replica_.counters().frames_in));
   line("frames_sent", std::to_string(replica_.counters().frames_out));
   line("duplicates_dropped", std::to_string(replica_.counters().duplicates_dropped));
   line("resubscribed", std::to_string(replica_.counters().resubscribed));
+  line("subscriptions_moved", std::to_string(replica_.counters().moved));
+  line("topology", replica_.topology().Shown());
+  line("bypasses_opened", std::to_string(replica_.counters().bypasses));
+  line("links_drained", std::to_string(replica_.counters().drained));
+  line("link_states_sent", std::to_string(replica_.counters().link_states_out));
   line("causal_waiting", std::to_string(replica_.causal_waiting()));
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
@@ -543,7 +580,8 @@ void Engine::InfoReplication(std::string& out) {
     line("link_" + link.leader,
          "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) + ",lag_ms=" +
              std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
-             ",bytes_out=" + std::to_string(link.bytes_out));
+             ",bytes_out=" + std::to_string(link.bytes_out) +
+             ",hops=" + std::to_string(link.hops) + ",next=" + link.next);
   }
   for (const auto& [name, member] : replica_.members())
     line("claim_" + name, "behind=" + std::to_string(Unclaimed(name)));

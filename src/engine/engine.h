@@ -157,6 +157,8 @@ class Engine final : public command::ClusterHost,
   // ---- command::ClusterHost
   const std::string& leader_id() const override { return options_.leader_id; }
   std::vector<command::LeaderInfo> Leaders() override;
+  command::TopologyInfo Topology() override;
+  base::Result<std::string> ParseTopology(const std::vector<std::string_view>& words) override;
   base::Status CutLink(std::string_view leader) override;
   base::Status HealLink(std::string_view leader) override;
   base::Status DelayLink(std::string_view leader, int64_t delay_ms) override;

@@ -480,8 +480,8 @@ void Keyspace::VisitExpired(int64_t from_ms,
   }
 }
 
-int64_t Keyspace::LatestHidden() const {
-  auto it = expiry_index_.lower_bound({time_ms_, nullptr});
+int64_t Keyspace::LatestHidden(int64_t before_ms) const {
+  auto it = expiry_index_.lower_bound({std::min(time_ms_, before_ms), nullptr});
   return it == expiry_index_.begin() ? -1 : std::prev(it)->first;
 }
 

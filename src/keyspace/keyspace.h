@@ -137,8 +137,8 @@ class Keyspace {
     clock::OriginIndex winner;
   };
   void VisitExpired(int64_t from_ms, const std::function<bool(const Expired&)>& visit) const;
-  // The latest instant among hidden keys; -1 if no key is hidden.
-  int64_t LatestHidden() const;
+  // The latest instant among hidden keys, and before `before_ms`; -1 if there is none.
+  int64_t LatestHidden(int64_t before_ms = INT64_MAX) const;
   // The earliest expiry instant of any live key that has one; kNever if none.
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.

@@ -13,12 +13,13 @@ namespace polyarch::replication {
 namespace {
 
 constexpr int64_t kHelloRetryUs = 500'000;
-constexpr int64_t kHeartbeatUs = 500'000;
+constexpr int64_t kPulseUs = 300'000;
+constexpr int64_t kLinkTimeoutUs = 1'800'000;
+constexpr int64_t kDialedWellUs = 2'000'000;  // a link that lasted so long makes up for failed dials
 constexpr int64_t kAnnounceUs = 10'000;
-constexpr int64_t kLinkTimeoutUs = 2'500'000;
-constexpr int64_t kDialBackoffFirstUs = 50'000;
-constexpr int64_t kDialBackoffMaxUs = 2'000'000;
-constexpr int64_t kFreshMs = 1'200;         // a process heard this recently is alive
+// So much time an announced entry: what announcements may cost is bounded, in a large mesh, too.
+constexpr int64_t kAnnounceEntryUs = 20;
+constexpr int64_t kAnnounceMaxUs = 250'000;
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
 constexpr int64_t kSampleUs = 50'000;
@@ -30,14 +31,17 @@ constexpr size_t kOwnOriginsRoom = 1024;
 
 Replica::Replica(
     Options options, ReplicaHost& host, log::Log& log, clock::OriginTable& origins, uint64_t seed)
-    : options_(std::move(options)), host_(host), log_(log), origins_(origins), random_(seed) {
+    : options_(std::move(options)), host_(host), log_(log), origins_(origins), random_(seed),
+      graph_(0) {
   nonce_ = random_.Next() | 1;
   incarnation_ = random_.Next() | 1;
+  graph_ = LinkStates(nonce_);
 }
 
 void Replica::Start(int64_t mono_us, int64_t wall_ms) {
   SetTime(mono_us, wall_ms);
   started_ms_ = wall_ms;
+  graph_.SetOwn(Self(), {});
   for (size_t i = 0; i < origins_.size(); ++i) {
     const clock::Origin& origin = origins_.Get(static_cast<clock::OriginIndex>(i));
     if (origin.leader == options_.leader) own_name_seen_us_[origin.incarnation] = 0;
@@ -86,8 +90,20 @@ clock::OriginIndex Replica::InternForeign(const clock::Origin& origin) {
 void Replica::ForgetOwn() {
   own_.reset();
   incarnation_ = random_.Next() | 1;
-  for (auto& [id, link] : links_)
-    SendHello(link);
+  Regreet();
+}
+
+void Replica::Rename(const std::string& leader) {
+  options_.leader = leader;
+  Regreet();
+}
+
+void Replica::SetMembers(std::map<std::string, Member> members) {
+  members_ = std::move(members);
+  std::set<std::string> names;
+  for (const auto& [name, member] : members_)
+    names.insert(name);
+  healing_.Configure(options_.leader, names);
 }
 
 std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
@@ -97,14 +113,11 @@ std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
     const clock::Origin& origin = origins_.Get(index);
     if (origin.leader != options_.leader || (own_ && index == *own_)) continue;
     if (Row(index).ended || applied_.Get(index) == 0) continue;
-    bool live = false;
+    const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
+    bool live = process != 0 && process != nonce_;
     for (const auto& [id, link] : links_) {
       if (!link.greeted) continue;
       live |= link.peer.leader == origin.leader && link.peer.incarnation == origin.incarnation;
-      for (const auto& [process, age_ms] : link.reports) {
-        live |= process.leader == origin.leader && process.incarnation == origin.incarnation &&
-                process.nonce != nonce_ && age_ms < kFreshMs;
-      }
     }
     // What was there at our start is of an earlier process (an incarnation never outlives one).
     // What came later may be a clone's that nobody has told us of yet: give the announcement some
@@ -143,12 +156,25 @@ int64_t Replica::DelayUs(const Link& link) const {
 void Replica::SendHello(Link& link) {
   wire::Hello hello;
   hello.cluster = cluster_id_;
-  hello.process = {options_.leader, nonce_, started_ms_, options_.advertise, incarnation_, rival_};
+  hello.process = Self();
   hello.joining = joining_;
   hello.join_nonce = join_nonce_;
   hello.heard = link.greeted ? link.peer.nonce : 0;
+  hello.version = hello_version_;
   link.hello_us = now_us_;
   SendTo(link, wire::Encode(hello));
+}
+
+void Replica::Regreet() {
+  ++hello_version_;
+  links_changed_ = true;
+  for (auto& [id, link] : links_)
+    SendHello(link);
+}
+
+void Replica::Close(Link& link) {
+  link.deliberate = true;
+  host_.CloseLink(link.id);
 }
 
 void Replica::OnLinkUp(LinkId id, const std::string& dialed, const std::string&) {
@@ -165,12 +191,15 @@ void Replica::OnLinkDown(LinkId id) {
   if (it == links_.end()) return;
   if (!it->second.dialed.empty()) {
     Dialing& dialing = dialing_[it->second.dialed];
-    dialing.under_way = false;
-    dialing.backoff_us =
-        std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
-    dialing.next_us =
-        now_us_ + dialing.backoff_us / 2 +
-        static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
+    // A link that goes as soon as it has come (cut at the other end) is no success.
+    if (it->second.greeted && now_us_ - it->second.up_us >= kDialedWellUs) dialing.backoff_us = 0;
+    BackOff(dialing);
+    if (!it->second.greeted) NoteDialFailed(it->second.dialed);
+  }
+  if (it->second.greeted) {
+    NoteFlap(it->second);
+    links_changed_ = true;
+    targets_found_ = 0;
   }
   for (Stream& stream : streams_) {
     if (stream.source == id) {
@@ -187,12 +216,8 @@ void Replica::OnLinkDown(LinkId id) {
 }
 
 void Replica::OnDialFailed(const std::string& address) {
-  Dialing& dialing = dialing_[address];
-  dialing.under_way = false;
-  dialing.backoff_us =
-      std::clamp<int64_t>(dialing.backoff_us * 2, kDialBackoffFirstUs, kDialBackoffMaxUs);
-  dialing.next_us = now_us_ + dialing.backoff_us / 2 +
-                    static_cast<int64_t>(random_.Below(static_cast<uint64_t>(dialing.backoff_us)));
+  BackOff(dialing_[address]);
+  NoteDialFailed(address);
 }
 
 void Replica::OnLinkMessage(LinkId id, std::string_view message) {
@@ -240,14 +265,34 @@ void Replica::Handle(Link& link, std::string_view message) {
     well_formed = wire::Decode(payload, subscribe);
     if (well_formed) HandleSubscribe(link, subscribe);
   } else if (type == wire::MessageType::kUnsubscribe) {
-    clock::Origin origin;
-    well_formed = wire::DecodeUnsubscribe(payload, origin);
-    auto index = origins_.Find(origin);
-    if (well_formed && index) link.cursors.erase(*index);
+    wire::Unsubscribe unsubscribe;
+    well_formed = wire::Decode(payload, unsubscribe);
+    auto index = origins_.Find(unsubscribe.origin);
+    if (well_formed && index) {
+      auto cursor = link.cursors.find(*index);
+      if (cursor != link.cursors.end() && cursor->second.generation <= unsubscribe.generation)
+        link.cursors.erase(cursor);
+    }
   } else if (type == wire::MessageType::kCredit) {
     wire::Credit credit;
     well_formed = wire::Decode(payload, credit);
     if (well_formed) HandleCredit(link, credit);
+  } else if (type == wire::MessageType::kPulse) {
+    wire::Pulse pulse;
+    well_formed = wire::Decode(payload, pulse);
+    if (well_formed) HandlePulse(link, pulse);
+  } else if (type == wire::MessageType::kLinkState) {
+    wire::LinkStates states;
+    well_formed = wire::Decode(payload, states);
+    if (well_formed) HandleLinkStates(link, states);
+  } else if (type == wire::MessageType::kLinkSummary) {
+    wire::LinkSummary summary;
+    well_formed = wire::Decode(payload, summary);
+    if (well_formed) HandleLinkSummary(link, summary);
+  } else if (type == wire::MessageType::kLinkWant) {
+    wire::LinkWant want;
+    well_formed = wire::Decode(payload, want);
+    if (well_formed) HandleLinkWant(link, want);
   } else if (type == wire::MessageType::kFork) {
     wire::Fork fork;
     well_formed = wire::Decode(payload, fork);
@@ -273,22 +318,22 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     host_.Report(2,
                  "a peer speaks format " + std::to_string(hello.format) + ", this node " +
                      std::to_string(wire::kPeerFormat) + ": upgrade the older one");
-    host_.CloseLink(link.id);
+    Close(link);
     return;
   }
   if (hello.process.nonce == nonce_) {  // ourselves, by an address of our own
-    host_.CloseLink(link.id);
+    Close(link);
     return;
   }
   if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
     host_.Report(2,
                  "leader " + hello.process.leader + " at " + hello.process.address +
                      " belongs to another cluster; start it with an empty directory and --join");
-    host_.CloseLink(link.id);
+    Close(link);
     return;
   }
   if (IsCut(hello.process.leader)) {
-    host_.CloseLink(link.id);
+    Close(link);
     return;
   }
   // One link a pair: of two, the one that the lower name dialed stays.
@@ -300,24 +345,24 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     const bool keep_other = !other.dialed.empty() == we_are_lower;
     if (keep_this == keep_other) {
       if (id < link.id) {
-        host_.CloseLink(id);
+        Close(other);
       } else {
-        host_.CloseLink(link.id);
+        Close(link);
         return;
       }
     } else if (keep_this) {
-      host_.CloseLink(id);
+      Close(other);
     } else {
-      host_.CloseLink(link.id);
+      Close(link);
       return;
     }
   }
   const bool first = !link.greeted;
+  if (!first && hello.version < link.peer_version) return;  // overtaken by a newer one
   link.greeted = true;
-  if (link.peer.incarnation != hello.process.incarnation) routes_changed_ = true;
+  link.peer_version = hello.version;
   link.peer = hello.process;
   link.joining = hello.joining;
-  if (!link.dialed.empty()) dialing_[link.dialed].backoff_us = 0;
   if (cluster_id_ == 0 && hello.cluster != 0) {
     cluster_id_ = hello.cluster;
     host_.ClusterKnown(cluster_id_);
@@ -328,7 +373,16 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   if (hello.heard != nonce_) SendHello(link);
   CheckClash();
   if (first) {
+    auto damping = damping_.find(link.peer.nonce);
+    if (damping != damping_.end() && damping->second.hold_us > 0) {
+      link.listed_from_us = now_us_ + damping->second.hold_us;
+      ++counters_.held_back;
+    }
+    if (!healing_.IsConfigured(link.peer.leader) && members_.count(link.peer.leader) != 0) ++counters_.bypasses;
+    links_changed_ = true;
+    targets_found_ = 0;
     Announce(link, true);
+    SendSummary(link);
     routes_changed_ = true;
   }
 }
@@ -336,7 +390,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
 base::Status Replica::Cut(std::string_view leader) {
   cut_.emplace(leader);
   for (auto& [id, link] : links_) {
-    if (link.greeted && link.peer.leader == leader) host_.CloseLink(id);
+    if (link.greeted && link.peer.leader == leader) Close(link);
   }
   return {};
 }
@@ -359,44 +413,9 @@ base::Status Replica::Delay(std::string_view leader, int64_t delay_ms) {
   return {};
 }
 
-void Replica::DialMembers() {
-  std::set<std::string> wanted;
-  // Later, too, when nobody is there: a restored or copied directory may be older than its members'
-  // addresses.
-  const bool alone = std::none_of(
-      links_.begin(), links_.end(), [](const auto& entry) { return entry.second.greeted; });
-  if (joining_ || alone) wanted.insert(options_.join.begin(), options_.join.end());
-  wanted.erase(options_.advertise);
-  for (const auto& [name, member] : members_) {
-    if (member.address.empty() || member.address == options_.advertise || IsCut(name)) continue;
-    bool linked = false;
-    for (const auto& [id, link] : links_) {
-      linked |= link.greeted && link.peer.leader == name && name != options_.leader;
-      linked |= link.greeted && link.peer.address == member.address;
-    }
-    if (!linked) wanted.insert(member.address);
-  }
-  for (const auto& [id, link] : links_) {
-    if (!link.dialed.empty()) wanted.erase(link.dialed);
-  }
-  if (joining_) {
-    // Once greeted by a member there is no need to dial the same process by another address.
-    for (const auto& [id, link] : links_) {
-      if (link.greeted) wanted.erase(link.peer.address);
-    }
-  }
-  for (const std::string& address : wanted) {
-    Dialing& dialing = dialing_[address];
-    if (dialing.under_way || now_us_ < dialing.next_us) continue;
-    dialing.under_way = true;
-    if (dialing.backoff_us == 0) dialing.backoff_us = kDialBackoffFirstUs / 2;
-    host_.Dial(address);
-  }
-}
-
 // ---- announcements
 
-void Replica::Announce(Link& link, bool full) {
+size_t Replica::Announce(Link& link, bool full) {
   wire::Have have;
   have.full = full;
   have.wall_ms = wall_ms_;
@@ -411,29 +430,19 @@ void Replica::Announce(Link& link, bool full) {
     link.sent_have.Set(origin, applied);
     link.sent_durable.Set(origin, durable);
   }
-  if (full) {
-    link.announced_us = now_us_;
-    for (const auto& [id, other] : links_) {
-      if (!other.greeted || id == link.id) continue;
-      const Process& p = other.peer;
-      have.heard.push_back({p, (now_us_ - other.heard_us) / 1000});
-    }
-  } else if (have.entries.empty()) {
-    return;
-  }
+  if (!full && have.entries.empty()) return 0;
+  have.number = ++link.haves_sent;
   SendTo(link, wire::Encode(have));
+  return have.entries.size();
 }
 
 void Replica::AnnounceAll() {
+  size_t entries = 0;
   for (auto& [id, link] : links_) {
-    if (!link.greeted) continue;
-    if (now_us_ - link.announced_us >= kHeartbeatUs) {
-      SendHello(link);  // again: the one that told of a new name may have been lost
-      Announce(link, true);
-    } else if (host_.Backlog(id) < options_.backlog_bytes_max) {
-      Announce(link, false);
-    }
+    if (link.greeted && host_.Backlog(id) < options_.backlog_bytes_max) entries += Announce(link, false);
   }
+  next_announce_us_ = now_us_ + std::clamp(static_cast<int64_t>(entries) * kAnnounceEntryUs, kAnnounceUs,
+                                           kAnnounceMaxUs);
 }
 
 void Replica::HandleHave(Link& link, const wire::Have& have) {
@@ -453,10 +462,9 @@ void Replica::HandleHave(Link& link, const wire::Have& have) {
     link.have_durable.Raise(origin, e.durable);
   }
   if (have.full) {
-    link.reports.clear();
-    for (const wire::Heard& h : have.heard)
-      link.reports.emplace_back(h.process, h.age_ms);
-    CheckClash();
+    link.haves_seen = std::max(link.haves_seen, have.number);
+  } else if (have.number == link.haves_seen + 1) {
+    link.haves_seen = have.number;
   }
 }
 
@@ -479,16 +487,15 @@ void Replica::CheckClash() {
     }
   };
   for (const auto& [id, link] : links_) {
-    if (!link.greeted) continue;
-    look(link.peer);
-    for (const auto& [process, age_ms] : link.reports) {
-      if (age_ms < kFreshMs) look(process);
-    }
+    if (link.greeted) look(link.peer);
   }
+  graph_.Compute(now_us_);
+  for (const wire::LinkState* state : graph_.Reachable())
+    look(state->process);
   const uint64_t nonce = rival == nullptr ? 0 : rival->nonce;
   if (nonce != rival_) {
     rival_ = nonce;
-    for (auto& [id, link] : links_) SendHello(link);
+    Regreet();
   }
   if (proven) host_.NameClash(clash_address_);
 }
@@ -511,33 +518,37 @@ void Replica::Tick() {
       host_.CloseLink(id);
       continue;
     }
-    if (now_us_ - link.hello_us > kHelloRetryUs && (!link.greeted || DelayUs(link) > 0)) SendHello(link);
+    // A greeting is said again until it has been heard, and as long as it asks for admission; on a slow
+    // link it is the sign of life.
+    const bool unheard = link.greeted && link.hello_heard < hello_version_;
+    if (now_us_ - link.hello_us > kHelloRetryUs && (!link.greeted || unheard || joining_ || DelayUs(link) > 0))
+      SendHello(link);
+    if (link.greeted && now_us_ - link.pulsed_us >= kPulseUs) SendPulse(link);
     while (!link.delayed_out.empty() && link.delayed_out.front().first <= now_us_) {
       link.bytes_out += link.delayed_out.front().second.size();
       host_.Send(id, link.delayed_out.front().second);
       link.delayed_out.pop_front();
     }
   }
-  if (now_us_ >= next_route_us_) {
+  const bool due = now_us_ >= next_route_us_;
+  if (due) {
     next_route_us_ = now_us_ + kRouteUs;
-    DialMembers();
     routes_changed_ = true;
   }
+  SayLinks();
+  UpdateGraph();
+  if (due || links_changed_) UpdateNeighbours();
+  if (due) DialMembers();
   if (routes_changed_) Route();
+  FlushFloods();
   for (auto& [id, link] : links_) {
     if (link.greeted) Pump(link);
   }
-  bool due = false;
-  for (const auto& [id, link] : links_)
-    due |= now_us_ - link.announced_us >= kHeartbeatUs;
   if (samples_.empty() || now_us_ - samples_.back().first >= kSampleUs) {
     samples_.emplace_back(now_us_, applied_);
     if (samples_.size() > kSamplesMax) samples_.pop_front();
   }
-  if (due || now_us_ >= next_announce_us_) {
-    next_announce_us_ = now_us_ + kAnnounceUs;
-    AnnounceAll();
-  }
+  if (now_us_ >= next_announce_us_) AnnounceAll();
 }
 
 void Replica::LogDurable(log::Position durable) {
@@ -607,57 +618,6 @@ int64_t Replica::MemberClock(const std::string& name) const {
     }
   }
   return clock;
-}
-
-void Replica::NoteLag(LinkStats& stats, const clock::VersionVector& have) const {
-  stats.lag_changes = 0;
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    const uint64_t mine = applied_.Get(origin);
-    const uint64_t theirs = have.Get(origin);
-    if (mine > theirs) stats.lag_changes += mine - theirs;
-  }
-  if (stats.lag_changes == 0) return;
-  int64_t since = now_us_;
-  for (auto it = samples_.rbegin(); it != samples_.rend(); ++it) {
-    since = it->first;
-    if (have.Includes(it->second)) break;
-  }
-  stats.lag_ms = (now_us_ - since) / 1000;
-}
-
-std::vector<LinkStats> Replica::Links() const {
-  std::vector<LinkStats> out;
-  std::set<std::string> names;
-  for (const auto& [name, member] : members_)
-    names.insert(name);
-  for (const auto& [id, link] : links_) {
-    if (link.greeted) names.insert(link.peer.leader);
-  }
-  names.erase(options_.leader);
-  for (const std::string& name : names) {
-    LinkStats stats;
-    stats.leader = name;
-    stats.state = IsCut(name) ? "cut" : "down";
-    auto past = past_bytes_.find(name);
-    if (past != past_bytes_.end()) std::tie(stats.bytes_in, stats.bytes_out) = past->second;
-    auto delay = delay_ms_.find(name);
-    if (delay != delay_ms_.end()) stats.delay_ms = delay->second;
-    for (const auto& [id, link] : links_) {
-      if (!link.greeted || link.peer.leader != name) continue;
-      stats.state = "up";
-      stats.bytes_in += link.bytes_in;
-      stats.bytes_out += link.bytes_out;
-      stats.incarnation = link.peer.incarnation;
-      stats.clock_difference_ms = link.clock_difference_ms;
-      stats.joining = link.joining;
-      NoteLag(stats, link.have);
-    }
-    auto had = past_have_.find(name);
-    if (stats.state != "up" && had != past_have_.end()) NoteLag(stats, had->second);
-    out.push_back(std::move(stats));
-  }
-  return out;
 }
 
 size_t Replica::causal_waiting() const {

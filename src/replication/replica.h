@@ -7,11 +7,15 @@
 //   - a frame that does not fit the stream (gap) or a stream without progress: subscribe again,
 //   from
 //     what has been received so far;
-//   - a silent link (kLinkTimeoutUs): closed, dialed again with back-off and jitter.
+//   - a silent link (kLinkTimeoutUs): closed, dialed again with back-off and jitter;
+//   - an announcement or a link state that was lost: the heartbeat (Pulse) shows it.
 //
-// Receiver-driven: for each origin this node subscribes at exactly one neighbour, at the origin's
-// own process if there is a link to it, else (or if that one makes no progress) at whoever has
-// more. Flow control is per origin: cumulative credit in bytes, of which one frame is always
+// Links: those of the configured topology, and bypasses around what fails (healing.h). Each process
+// floods its links (link_state.h), so each knows the live graph.
+//
+// Receiver-driven: for each origin this node subscribes at exactly one neighbour, the next one on the
+// shortest path to the origin's live process; if that is dead, out of reach, or its way makes no
+// progress, at whoever has more. Flow control is per origin: cumulative credit in bytes, of which one frame is always
 // allowed; per link it could deadlock (two gates full of frames that wait for each other's heads).
 //
 // The gate: a frame whose deps are not covered waits in its origin's queue. The causally least
@@ -32,7 +36,10 @@
 #include "clock/origin.h"
 #include "clock/version_vector.h"
 #include "log/log.h"
+#include "replication/healing.h"
+#include "replication/link_state.h"
 #include "replication/origin_row.h"
+#include "replication/topology.h"
 #include "wire/frame.h"
 #include "wire/peer_message.h"
 
@@ -73,7 +80,9 @@ struct Member {
 
 struct LinkStats {
   std::string leader;
-  std::string state;  // up, cut, down
+  std::string state;   // up: a link of ours; routed: reached over others; cut; down: out of reach
+  std::string next;    // the neighbour over which it is reached; empty: out of reach
+  uint32_t hops = 0;
   uint64_t lag_changes = 0;
   int64_t lag_ms = 0;
   uint64_t bytes_in = 0;
@@ -82,6 +91,21 @@ struct LinkStats {
   int64_t clock_difference_ms = 0;
   int64_t delay_ms = 0;
   bool joining = false;
+};
+
+// What TOPOLOGY GET shows.
+struct TopologyView {
+  struct Route {
+    std::string to;  // a leader
+    std::string next;
+    uint32_t hops = 0;
+  };
+  std::string configured;           // "ring a b c"
+  std::vector<Edge> wanted;         // the configured links
+  std::vector<Edge> live;           // all that this process can see
+  std::vector<Edge> bypasses;       // live ones that are not configured
+  std::vector<Route> routes;        // by leader
+  std::vector<std::pair<std::string, std::string>> sources;  // origin, neighbour that it is pulled from
 };
 
 class Replica {
@@ -96,6 +120,7 @@ class Replica {
   };
   struct Counters {
     uint64_t duplicates_dropped = 0;
+    uint64_t frames_own = 0;  // written here
     uint64_t frames_in = 0;
     uint64_t frames_out = 0;
     uint64_t resubscribed = 0;
@@ -103,6 +128,10 @@ class Replica {
     uint64_t forks = 0;
     uint64_t moved = 0;
     uint64_t orphans_dropped = 0;  // frames whose causes nobody in reach has
+    uint64_t link_states_out = 0;  // sent: entries
+    uint64_t bypasses = 0;         // links that came up and were not configured
+    uint64_t drained = 0;          // links that nobody wanted any more
+    uint64_t held_back = 0;        // flapping links that were not listed at once
   };
 
   Replica(Options options,
@@ -174,7 +203,13 @@ class Replica {
   OriginRow& Row(clock::OriginIndex origin);
   const OriginRow& row(clock::OriginIndex origin) const { return rows_[clock::IndexOf(origin)]; }
   size_t row_count() const { return rows_.size(); }
-  void SetMembers(std::map<std::string, Member> members) { members_ = std::move(members); }
+  void SetMembers(std::map<std::string, Member> members);
+  void SetTopology(const Topology& topology) { healing_.SetTopology(topology); }
+  // The order in which leaders take the place of a star's hub.
+  void SetPrecedence(const std::vector<std::string>& order) { healing_.SetPrecedence(order); }
+  const Topology& topology() const { return healing_.topology(); }
+  TopologyView ViewTopology() const;
+  const LinkStates& graph() const { return graph_; }
   const std::map<std::string, Member>& members() const { return members_; }
   void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
   void SetClusterId(uint64_t id) { cluster_id_ = id; }
@@ -182,11 +217,9 @@ class Replica {
     const bool changed = joining_ != joining;
     joining_ = joining;
     join_nonce_ = nonce;
-    if (!changed) return;
-    for (auto& [id, link] : links_)
-      SendHello(link);
+    if (changed) Regreet();
   }
-  void Rename(const std::string& leader) { options_.leader = leader; }
+  void Rename(const std::string& leader);
   // Origins of this leader's name, not this process's, not ended, announced by no live process.
   std::vector<clock::OriginIndex> OriginsToEnd();
 
@@ -220,6 +253,7 @@ class Replica {
     std::string dialed;
     bool greeted = false;  // their Hello has come
     Process peer;
+    uint64_t peer_version = 0;  // of that Hello
     bool joining = false;
     clock::VersionVector have;
     clock::VersionVector have_durable;
@@ -227,14 +261,25 @@ class Replica {
     int64_t up_us = 0;
     int64_t heard_us = 0;
     int64_t part_us = INT64_MIN;  // when a part of a message came last
-    int64_t hello_us = 0;      // when we last sent ours
-    int64_t announced_us = 0;  // full announcement
+    int64_t hello_us = 0;         // when we last sent ours
+    uint64_t hello_heard = 0;     // the version of ours that they have
+    int64_t pulsed_us = 0;        // when we last sent a heartbeat
+    uint64_t haves_sent = 0;      // the number of our last announcement
+    uint64_t haves_seen = 0;      // of theirs, without gaps
+    bool want_full = false;       // ours, since one of theirs was lost
+    int64_t summary_us = 0;       // when we last sent one
+    std::set<uint64_t> flood;     // processes whose link state is to be sent
+    bool wanted = true;           // by us
+    bool peer_wants = true;
+    int64_t unwanted_us = 0;      // since when by neither
+    int64_t draining_us = 0;      // not listed any more since then, to be closed
+    int64_t listed_from_us = 0;   // a flapping link is not listed before
+    bool deliberate = false;      // we close it, it does not fail
     clock::VersionVector sent_have;
     clock::VersionVector sent_durable;
     int64_t clock_difference_ms = 0;
     uint64_t bytes_in = 0;
     uint64_t bytes_out = 0;
-    std::vector<std::pair<Process, int64_t>> reports;  // live processes it hears, age
     std::deque<std::pair<int64_t, std::string>> delayed;       // to be handled then
     std::deque<std::pair<int64_t, std::string>> delayed_out;   // to be sent then
   };
@@ -244,8 +289,14 @@ class Replica {
     uint64_t chain = 0;
     std::string bytes;
   };
+  static constexpr uint64_t kNever = ~uint64_t{0};
   struct Stream {       // what we receive of one origin
     LinkId source = 0;  // 0: none
+    LinkId target = 0;  // where it should come from: the next hop to the origin's process; 0: none
+    uint64_t return_at = kNever;  // back to the target when that has so much
+    int64_t avoid_us = 0;         // not to the target before
+    int64_t waiting_us = 0;       // since when somebody has more and nothing has come; 0: not
+    int64_t unsubscribed_us = 0;  // when somebody was told again to stop
     uint64_t generation = 0;
     uint64_t next = 0;  // the next sequence to come
     uint64_t consumed = 0;
@@ -264,6 +315,11 @@ class Replica {
     int64_t next_us = 0;
     int64_t backoff_us = 0;
     bool under_way = false;
+    int64_t began_us = 0;
+  };
+  struct Damping {  // of a flapping link
+    int64_t hold_us = 0;
+    int64_t down_us = 0;
   };
 
   void Handle(Link& link, std::string_view message);
@@ -275,11 +331,37 @@ class Replica {
   void SendTo(Link& link, std::string_view message);
   int64_t DelayUs(const Link& link) const;
   void NoteLag(LinkStats& stats, const clock::VersionVector& have) const;
+  clock::VersionVector SaidToHave(const std::string& leader) const;
   void SendHello(Link& link);
-  void Announce(Link& link, bool full);
+  void Regreet();  // there is something new to say of this process
+  void Close(Link& link);  // deliberately
+  size_t Announce(Link& link, bool full);
   void AnnounceAll();
+
+  // ---- neighbours.cc: heartbeats, link states, who is a neighbour
+  Process Self() const;
+  void SendPulse(Link& link);
+  void HandlePulse(Link& link, const wire::Pulse& pulse);
+  void HandleLinkStates(Link& link, const wire::LinkStates& states);
+  void HandleLinkSummary(Link& link, const wire::LinkSummary& summary);
+  void HandleLinkWant(Link& link, const wire::LinkWant& want);
+  void SendSummary(Link& link);
+  void Flood(uint64_t nonce, const Link* from);
+  void FlushFloods();
+  void SayLinks();        // this process's own link state, if it has changed
+  void UpdateGraph();     // what follows from new link states
+  void UpdateNeighbours();
+  void Drain(Link& link);
+  void NoteFlap(const Link& link);
+  void NoteDialFailed(const std::string& address);
+  void BackOff(Dialing& dialing);
   void DialMembers();
+
+  // ---- routing.cc: where each origin comes from
+  void FindTargets();
   void Route();
+  void RouteOrigin(clock::OriginIndex origin);
+  Link* MostOf(clock::OriginIndex origin, uint64_t more_than, LinkId except);
   void DropOrphans(clock::OriginIndex origin, Stream& stream);
   void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
@@ -301,7 +383,7 @@ class Replica {
   void NoteIndex(clock::OriginIndex origin, uint64_t first, log::Position start);
   void NoteLogged(clock::OriginIndex origin, uint64_t last, log::Position end);
   void CheckClash();
-  Link* LinkOfProcess(clock::OriginIndex origin);
+  Link* LinkOfProcess(uint64_t nonce);
   bool IsCut(const std::string& leader) const { return cut_.count(leader) != 0; }
   Stream& StreamOf(clock::OriginIndex origin);
   // As OriginTable::Intern, but leaves room for what this node itself must name.
@@ -340,6 +422,15 @@ class Replica {
   std::map<uint64_t, int64_t>
       own_name_seen_us_;  // other incarnations of our name: since when known
   uint64_t rival_ = 0;  // the nonce of another process of our name, as far as we have heard
+  uint64_t hello_version_ = 1;
+  LinkStates graph_;
+  Healing healing_;
+  std::map<uint64_t, Damping> damping_;  // by nonce
+  uint64_t graph_seen_ = 0;              // its version, when we last drew our conclusions
+  bool links_changed_ = true;            // our own link state may be old
+  int64_t said_us_ = 0;                  // when it was last new
+  size_t targets_found_ = 0;             // for so many origins
+  int64_t next_forget_us_ = 0;
   std::string clash_address_;
   int64_t next_route_us_ = 0;
   int64_t next_announce_us_ = 0;

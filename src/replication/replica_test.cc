@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <optional>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -394,8 +396,8 @@ TEST_F(ReplicaTest, SubscriptionsBeyondTheEndAndToNothing) {
   const clock::Origin own = origins.Get(*replica.own());
   Message(link, wire::Encode(wire::Subscribe{own, (uint64_t{1} << 48) - 1, 0, 1 << 20, 1}));
   Message(link, wire::Encode(wire::Subscribe{kB, 1, 0, 1 << 20, 1}));
-  Message(link, wire::EncodeUnsubscribe(kC));
-  Message(link, wire::EncodeUnsubscribe(kB));
+  Message(link, wire::Encode(wire::Unsubscribe{kC, 1}));
+  Message(link, wire::Encode(wire::Unsubscribe{kB, 1}));
   for (int i = 0; i < 10; ++i) {
     Write();
     Tick();
@@ -508,7 +510,7 @@ TEST_F(ReplicaTest, OverlongNamesAndListsCloseTheLink) {
   EXPECT_TRUE(refused(wire::Encode(wire::Subscribe{{"", 1}, 1, 0, 1, 1})));
   EXPECT_TRUE(refused(wire::Encode(wire::Credit{overlong, 1, 1})));
   EXPECT_TRUE(refused(wire::Encode(wire::Fork{overlong, 1})));
-  EXPECT_TRUE(refused(wire::EncodeUnsubscribe(overlong)));
+  EXPECT_TRUE(refused(wire::Encode(wire::Unsubscribe{overlong, 1})));
   wire::Have have;
   have.entries.assign(wire::kListMax + 1, {kA, 1, 1});
   EXPECT_TRUE(refused(wire::Encode(have)));
@@ -517,10 +519,16 @@ TEST_F(ReplicaTest, OverlongNamesAndListsCloseTheLink) {
   have.entries = {{kA, uint64_t{1} << 48, 1}};
   EXPECT_TRUE(refused(wire::Encode(have)));
   have.entries.clear();
-  have.heard.assign(wire::kListMax + 1, {{"x", 1, 1, "x:1", 1}, 1});
-  EXPECT_TRUE(refused(wire::Encode(have)));
-  have.heard = {{{"x", 1, 1, std::string(1025, 'x'), 1}, 1}};
-  EXPECT_TRUE(refused(wire::Encode(have)));
+  wire::LinkStates states;
+  states.entries.assign(wire::kProcessesMax + 1, {{"x", 1, 1, "x:1", 1}, 1, {}});
+  EXPECT_TRUE(refused(wire::Encode(states)));
+  states.entries = {{{"x", 1, 1, std::string(1025, 'x'), 1}, 1, {}}};
+  EXPECT_TRUE(refused(wire::Encode(states)));
+  states.entries = {{{"x", 1, 1, "x:1", 1}, 1, {5, 4}}};
+  EXPECT_TRUE(refused(wire::Encode(states)));
+  wire::LinkWant want;
+  want.nonces.assign(wire::kProcessesMax + 1, 1);
+  EXPECT_TRUE(refused(wire::Encode(want)));
   wire::Hello hello = HelloOf("a", 1);
   hello.process.leader = std::string(256, 'x');
   EXPECT_TRUE(refused(wire::Encode(hello)));
@@ -676,8 +684,10 @@ TEST_F(ReplicaTest, ClocksAtTheirEnds) {
     have.full = true;
     have.wall_ms = wall;
     have.entries = {{kA, 100, 100}};
-    have.heard = {{{"x", 1, wall, "x:1", 1}, wall}};
     Message(link, wire::Encode(have));
+    wire::Pulse pulse;
+    pulse.wall_ms = wall;
+    Message(link, wire::Encode(pulse));
     Run(100);
     Frame(link, a.Next({.clock_ms = wall}));
     Frame(link, a.Next({.stamp_ms = (uint64_t{1} << 48) - 1}));
@@ -696,6 +706,233 @@ TEST_F(ReplicaTest, ForkReportsCostNoIncarnationsThatAreNotUsed) {
   const clock::Origin own = origins.Get(*replica.own());
   Message(link, wire::Encode(wire::Fork{own, 1}));
   EXPECT_EQ(host.forks.size(), 1U);
+}
+
+// ---- the live graph
+
+class GraphTest : public ReplicaTest {
+ protected:
+  // As from a process that says so itself; nonces as in Connect, incarnations ten times that.
+  void Links(LinkId link, const std::string& leader, uint64_t nonce, std::set<uint64_t> neighbours,
+             uint64_t rival = 0) {
+    wire::LinkStates states;
+    states.entries.push_back({{leader, nonce, kWallMs - 1, leader + ":1", nonce * 10, rival}, ++number, {}});
+    for (uint64_t n : neighbours) states.entries[0].neighbours.push_back(n);
+    Message(link, wire::Encode(states));
+  }
+  // Time passes; the peers' heartbeats come.
+  void Keep(int64_t ms) {
+    for (int64_t i = 0; i < ms; i += 100) {
+      for (const auto& [link, pulse] : alive) Message(link, wire::Encode(pulse));
+      Run(100);
+    }
+  }
+  LinkId Peer(const std::string& leader, uint64_t nonce) {
+    const LinkId link = Connect(leader, nonce);
+    alive[link] = {};
+    return link;
+  }
+  uint64_t me() const { return replica.nonce(); }
+  std::vector<uint64_t> Listed() const { return replica.graph().own().neighbours; }
+  std::vector<wire::Pulse> Pulses(LinkId link) {
+    std::vector<wire::Pulse> out;
+    for (const std::string& message : host.sent[link]) {
+      wire::Pulse m;
+      if (message[0] == static_cast<char>(wire::MessageType::kPulse) &&
+          wire::Decode(std::string_view(message).substr(1), m)) {
+        out.push_back(m);
+      }
+    }
+    return out;
+  }
+  void SetMembers(const std::vector<std::string>& names, const std::string& topology) {
+    std::map<std::string, Member> members;
+    for (const std::string& name : names) members[name] = {name, name + ":1", {}};
+    replica.SetMembers(members);
+    replica.SetTopology(*Topology::ParseStored(topology));
+  }
+
+  std::map<LinkId, wire::Pulse> alive;
+  uint64_t number = 0;
+};
+
+TEST_F(GraphTest, StreamsComeFromTheNextHop) {
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {3, me()});
+  Links(b, "b", 2, {me()});
+  Links(a, "c", 3, {1});
+  Tick(50);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  // b is the first to tell of it, but a is on the way to c.
+  Have(b, kC, 5);
+  Tick();
+  EXPECT_TRUE(Subscribed(a, kC));
+  EXPECT_FALSE(Subscribed(b, kC));
+  // a makes no progress: b has it. Back when a has as much as b had.
+  Keep(1500);
+  ASSERT_TRUE(Subscribed(b, kC));
+  EXPECT_EQ(Subscribed(b, kC)->from, 1U);
+  Author c(kC);
+  for (int i = 0; i < 5; ++i) Frame(b, c.Next());
+  Have(a, kC, 4);
+  Keep(300);
+  EXPECT_EQ(Subscribed(a, kC)->from, 1U);
+  Have(a, kC, 5);
+  Keep(200);
+  EXPECT_EQ(Subscribed(a, kC)->from, 6U);
+  EXPECT_EQ(replica.counters().moved, 2U);
+}
+
+TEST_F(GraphTest, AStreamMovesWhenTheNewWayHasWhatCameByTheOld) {
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {3, me()});
+  Links(b, "b", 2, {me()});
+  Links(a, "c", 3, {1});
+  Have(a, kC, 100);
+  Tick(50);
+  ASSERT_TRUE(Subscribed(a, kC));
+  Author c(kC);
+  for (int i = 0; i < 10; ++i) Frame(a, c.Next());
+  // c leaves a for b. b lags behind by 5, for ever; but not behind what there was at this moment.
+  Links(b, "b", 2, {3, me()});
+  Links(b, "a", 1, {me()});
+  Links(b, "c", 3, {2});
+  Have(b, kC, 5);
+  Keep(300);
+  EXPECT_FALSE(Subscribed(b, kC));
+  for (int i = 0; i < 5; ++i) Frame(a, c.Next());
+  Have(b, kC, 10);
+  Keep(200);
+  ASSERT_TRUE(Subscribed(b, kC));
+  EXPECT_EQ(Subscribed(b, kC)->from, 16U);
+  // What a had sent already is dropped, and a is told to stop.
+  Frame(a, c.frames()[14]);
+  EXPECT_EQ(replica.counters().duplicates_dropped, 1U);
+}
+
+TEST_F(GraphTest, ADeadLeadersOriginComesFromWhoeverHasMost) {
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {me()});
+  Links(b, "b", 2, {me()});
+  Have(a, kC, 3);
+  Have(b, kC, 7);
+  Tick(50);
+  EXPECT_FALSE(Subscribed(a, kC));
+  EXPECT_TRUE(Subscribed(b, kC));
+}
+
+TEST_F(GraphTest, ALostHaveIsAskedForAgain) {
+  LinkId a = Peer("a", 1);
+  wire::Have have;
+  have.number = 1;
+  have.full = true;
+  have.entries = {{kA, 1, 1}};
+  Message(a, wire::Encode(have));
+  alive[a].have = 1;
+  Keep(1000);
+  for (const wire::Pulse& pulse : Pulses(a)) EXPECT_FALSE(pulse.want_full);
+  alive[a].have = 3;  // two were lost
+  Keep(100);
+  EXPECT_TRUE(Pulses(a).back().want_full);
+  // We are asked, too: all that is applied here, whatever we had said.
+  Write();
+  Keep(100);
+  host.sent[a].clear();
+  alive[a] = {.want_full = true};
+  Keep(100);
+  bool full = false;
+  for (const std::string& message : host.sent[a]) {
+    wire::Have m;
+    full |= message[0] == static_cast<char>(wire::MessageType::kHave) &&
+            wire::Decode(std::string_view(message).substr(1), m) && m.full && m.entries.size() == 1;
+  }
+  EXPECT_TRUE(full);
+}
+
+TEST_F(GraphTest, HeartbeatsAreSmallAndNothingElseMoves) {
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {me()});
+  Keep(500);
+  replica.OnLinkMessage(a, wire::Encode(replica.graph().Summary()));
+  alive[a].graph = replica.graph().hash();
+  alive[a].hello = 100;
+  Keep(100);
+  host.sent[a].clear();
+  Keep(3000);
+  size_t bytes = 0;
+  for (const std::string& message : host.sent[a]) bytes += message.size();
+  EXPECT_LE(bytes, 10U * 30U);
+}
+
+TEST_F(GraphTest, ALinkThatNobodyWantsIsDrainedThenClosed) {
+  SetMembers({"me", "a", "b"}, "star b");
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {2, me()});
+  Links(b, "b", 2, {1, me()});
+  Keep(5000);
+  EXPECT_EQ(closes[a], 0) << "a wants it";
+  alive[a].wanted = false;
+  Keep(2500);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  Keep(700);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{2}));
+  alive.erase(a);
+  Keep(1000);
+  EXPECT_EQ(closes[a], 1);
+  EXPECT_EQ(closes[b], 0);
+  EXPECT_EQ(replica.counters().drained, 1U);
+}
+
+TEST_F(GraphTest, ALinkThatIsNeededStays) {
+  SetMembers({"me", "a", "b"}, "star b");
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {2, me()});
+  Links(a, "b", 2, {1});  // b, the hub, is reached over a only
+  alive[a].wanted = false;
+  Keep(10'000);
+  EXPECT_EQ(closes[a], 0);
+}
+
+TEST_F(GraphTest, AFlappingLinkIsHeldBack) {
+  for (int i = 0; i < 4; ++i) {
+    LinkId a = Peer("a", 1);
+    Keep(100);
+    EXPECT_EQ(Listed().empty(), i > 0) << i;
+    alive.clear();
+    replica.OnLinkDown(a);
+    Tick(50);
+  }
+  Peer("a", 1);
+  Keep(1900);
+  EXPECT_TRUE(Listed().empty());
+  Keep(300);
+  EXPECT_FALSE(Listed().empty());
+}
+
+TEST_F(GraphTest, ARivalSeveralStepsAway) {
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {3, me()});
+  Links(a, "me", 3, {1});
+  Tick(50);
+  EXPECT_EQ(host.clashes, 0) << "it may have died before this process began";
+  Links(a, "me", 3, {1}, me());
+  Tick(50);
+  EXPECT_GE(host.clashes, 1);
+}
+
+TEST_F(GraphTest, LiesAboutThisProcessAreOutbid) {
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {me()});
+  Tick(50);
+  number = 100;
+  Links(a, "me", me(), {});
+  Tick(50);
+  EXPECT_EQ(replica.graph().own().number, 102U);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1}));
 }
 
 // ---- anything at all
@@ -784,7 +1021,7 @@ TEST(Replica, SurvivesAnything) {
           case 2: message = wire::Encode(wire::Subscribe{author.origin(), 1 + random.Below(30), random.Next(),
                                                          random.Below(5000), random.Below(9)}); break;
           case 3: message = wire::Encode(wire::Credit{author.origin(), random.Below(9), random.Next()}); break;
-          case 4: message = wire::EncodeUnsubscribe(author.origin()); break;
+          case 4: message = wire::Encode(wire::Unsubscribe{author.origin(), random.Below(9)}); break;
           default:
             if (!author.frames().empty()) {
               message = FrameMessage(author.frames()[random.Below(author.frames().size())]);

@@ -10,13 +10,9 @@ namespace polyarch::replication {
 
 namespace {
 
-constexpr int64_t kStallUs = 1'000'000;  // no progress although the source has more
-constexpr int64_t kStallMaxUs = 8'000'000;
-constexpr int64_t kLeaveBehindUs =
-    200'000;  // before a source that has no more is left for one that has
-constexpr int64_t kOrphanUs = 10'000'000;      // before frames are dropped whose causes nobody in reach has
 constexpr int64_t kResubscribeUs = 50'000;
 constexpr int64_t kForkPauseUs = 5'000'000;
+constexpr int64_t kSayAgainUs = 200'000;  // before a neighbour is told again to send no more
 constexpr log::Position kIndexBytes = 256 << 10;
 
 std::string FrameMessage(std::string_view bytes) {
@@ -38,93 +34,15 @@ Replica::Stream& Replica::StreamOf(clock::OriginIndex origin) {
   return stream;
 }
 
-Replica::Link* Replica::LinkOfProcess(clock::OriginIndex origin) {
-  const clock::Origin& o = origins_.Get(origin);
-  for (auto& [id, link] : links_) {
-    if (link.greeted && link.peer.incarnation == o.incarnation && link.peer.leader == o.leader)
-      return &link;
-  }
-  return nullptr;
-}
-
-// ---- receiving: routes
-
-void Replica::Route() {
-  routes_changed_ = false;
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    if (own_ && *own_ == origin) continue;
-    Stream& stream = StreamOf(origin);
-    if (stream.forked_until_us > now_us_) continue;
-    DropOrphans(origin, stream);
-    const uint64_t received = stream.next - 1;
-    Link* direct = LinkOfProcess(origin);
-    Link* best = nullptr;  // whoever has most of what is missing
-    for (auto& [id, link] : links_) {
-      if (!link.greeted || link.have.Get(origin) <= received) continue;
-      if (best == nullptr || link.have.Get(origin) > best->have.Get(origin) ||
-          (link.have.Get(origin) == best->have.Get(origin) &&
-           link.peer.leader < best->peer.leader)) {
-        best = &link;
-      }
-    }
-    auto source = links_.find(stream.source);
-    if (source == links_.end()) {
-      stream.source = 0;
-      Link* to = direct != nullptr && direct->have.Get(origin) > received ? direct : best;
-      if (to != nullptr) SubscribeAt(origin, stream, *to);
-      continue;
-    }
-    Link& current = source->second;
-    const int64_t idle_us =
-        now_us_ - std::max({stream.progress_us, stream.subscribed_us, current.part_us});
-    const bool owes_us_frames = current.have.Get(origin) > received;
-    auto delay = delay_ms_.find(current.peer.leader);
-    const int64_t patience_us = std::max(kStallUs, stream.backoff_us) +
-                                (delay == delay_ms_.end() ? 0 : delay->second * 2000);
-    if (owes_us_frames && idle_us > patience_us && stream.queued_bytes < options_.window_bytes) {
-      // Lost messages, or a neighbour that is alive and makes no progress.
-      stream.backoff_us = std::min(kStallMaxUs, patience_us * 2);
-      Link* to = &current;
-      for (auto& [id, link] : links_) {
-        if (link.greeted && id != current.id && link.have.Get(origin) > received) {
-          to = &link;
-          break;
-        }
-      }
-      ++counters_.resubscribed;
-      SubscribeAt(origin, stream, *to);
-    } else if (&current != direct && direct != nullptr && direct->have.Get(origin) > received &&
-               stream.backoff_us == 0) {
-      SubscribeAt(origin, stream, *direct);
-    } else if (!owes_us_frames && best != nullptr && idle_us > kLeaveBehindUs) {
-      SubscribeAt(origin, stream, *best);
-    }
-  }
-}
-
-// A frame may wait for causes that were lost with their author's unsynced tail before anybody had them.
-// What is dropped is pulled again from whoever still announces it.
-void Replica::DropOrphans(clock::OriginIndex origin, Stream& stream) {
-  if (stream.queue.empty() || stream.blocked_on == clock::kNoOrigin) return;
-  if (now_us_ - std::max(stream.progress_us, stream.subscribed_us) < kOrphanUs) return;
-  for (const auto& [id, link] : links_) {
-    if (link.greeted && link.have.Get(stream.blocked_on) >= stream.blocked_at) return;
-  }
-  counters_.orphans_dropped += stream.queue.size();
-  stream.queue.clear();
-  stream.queued_bytes = 0;
-  stream.queued_before = 0;
-  stream.blocked_on = clock::kNoOrigin;
-  stream.next = applied_.Get(origin) + 1;
-  Unsubscribe(origin, stream);
-}
+// ---- receiving: subscriptions
 
 void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link) {
   if (stream.source != 0 && stream.source != link.id) {
     ++counters_.moved;
     auto old = links_.find(stream.source);
-    if (old != links_.end()) SendTo(old->second, wire::EncodeUnsubscribe(origins_.Get(origin)));
+    if (old != links_.end()) {
+      SendTo(old->second, wire::Encode(wire::Unsubscribe{origins_.Get(origin), stream.generation}));
+    }
     if (PLANTED(kSubscribeFromZero)) ++stream.next;
   }
   stream.source = link.id;
@@ -147,7 +65,9 @@ void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link)
 
 void Replica::Unsubscribe(clock::OriginIndex origin, Stream& stream) {
   auto it = links_.find(stream.source);
-  if (it != links_.end()) SendTo(it->second, wire::EncodeUnsubscribe(origins_.Get(origin)));
+  if (it != links_.end()) {
+    SendTo(it->second, wire::Encode(wire::Unsubscribe{origins_.Get(origin), stream.generation}));
+  }
   stream.source = 0;
 }
 
@@ -186,6 +106,12 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
   if (name.first == stream.next) {
     // Beyond what was granted (one frame is always allowed). It will be asked for again.
     if (stream.queued_bytes >= options_.window_bytes) return;
+    if (PLANTED(kWindowPerLink)) {
+      size_t queued = 0;
+      for (const Stream& other : streams_)
+        queued += other.source == link.id ? other.queued_bytes : 0;
+      if (queued >= options_.window_bytes) return;
+    }
     wire::Frame frame;
     if (!wire::ParseFrame(bytes, frame)) {
       ++counters_.malformed;
@@ -196,9 +122,15 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
     stream.queued_bytes += bytes.size();
     stream.next = last + 1;
     stream.progress_us = now_us_;
-    if (link.id == stream.source) stream.backoff_us = 0;
+    stream.waiting_us = 0;
+    if (link.id == stream.source && (stream.target == 0 || stream.target == stream.source)) stream.backoff_us = 0;
   } else if (last < stream.next) {
     ++counters_.duplicates_dropped;
+    if (link.id != stream.source && now_us_ - stream.unsubscribed_us > kSayAgainUs) {
+      // It has not heard that we get it elsewhere. No generation is newer than this.
+      stream.unsubscribed_us = now_us_;
+      SendTo(link, wire::Encode(wire::Unsubscribe{origins_.Get(*index), next_generation_ - 1}));
+    }
     if (PLANTED(kSkipDedup)) {
       wire::Frame frame;
       if (wire::ParseFrame(bytes, frame) && last <= applied_.Get(*index)) {
@@ -363,6 +295,7 @@ void Replica::NoteOwn(const wire::Frame& frame,
                       log::Position end) {
   Row(*own_).Note(frame, deps, *own_);
   applied_.Raise(*own_, frame.last());
+  ++counters_.frames_own;
   NoteIndex(*own_, frame.first, start);
   NoteLogged(*own_, frame.last(), end);
   Forward(*own_, frame, bytes, start, end);
@@ -407,9 +340,11 @@ void Replica::UndoDeps(const wire::Frame& frame) {
 // ---- serving
 
 void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
-  auto origin = origins_.Find(subscribe.origin);
-  if (!origin) return;
-  const OriginRow& row = Row(*origin);
+  // One that is not known here yet will be: its author is on the way that the subscriber chose.
+  const clock::OriginIndex known = InternForeign(subscribe.origin);
+  if (known == clock::kNoOrigin) return;
+  const clock::OriginIndex* origin = &known;
+  const OriginRow& row = Row(known);
   auto present = link.cursors.find(*origin);
   if (present != link.cursors.end() && subscribe.generation < present->second.generation) return;
   if (subscribe.from > 1 && subscribe.from == row.last + 1 && subscribe.chain != row.chain) {
@@ -462,6 +397,14 @@ void Replica::Forward(clock::OriginIndex origin,
     } else {
       cursor.at_tail = false;
       cursor.position = start;
+    }
+  }
+  if (PLANTED(kForwardTwice)) {
+    for (auto& [id, link] : links_) {
+      if (!link.greeted || link.cursors.count(origin) != 0) continue;
+      SendTo(link, FrameMessage(bytes));
+      ++counters_.frames_out;
+      break;
     }
   }
 }

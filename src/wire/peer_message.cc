@@ -65,6 +65,7 @@ std::string Encode(const Hello& m) {
   out.push_back(m.joining ? 1 : 0);
   base::PutFixed64(out, m.join_nonce);
   base::PutFixed64(out, m.heard);
+  base::PutVarint(out, m.version);
   return out;
 }
 
@@ -78,12 +79,14 @@ bool Decode(std::string_view payload, Hello& m) {
   m.joining = in.Fixed8() != 0;
   m.join_nonce = in.Fixed64();
   m.heard = in.Fixed64();
+  m.version = in.Varint();
   return in.ok() && in.empty();
 }
 
 std::string Encode(const Have& m) {
   std::string out = Begin(MessageType::kHave);
   out.push_back(m.full ? 1 : 0);
+  base::PutVarint(out, m.number);
   base::PutVarint(out, base::ZigZag(m.wall_ms));
   base::PutVarint(out, m.entries.size());
   for (const HaveEntry& e : m.entries) {
@@ -91,17 +94,13 @@ std::string Encode(const Have& m) {
     base::PutVarint(out, e.applied);
     base::PutVarint(out, e.durable);
   }
-  base::PutVarint(out, m.heard.size());
-  for (const Heard& h : m.heard) {
-    PutProcess(out, h.process);
-    base::PutVarint(out, base::ZigZag(h.age_ms));
-  }
   return out;
 }
 
 bool Decode(std::string_view payload, Have& m) {
   base::Reader in(payload);
   m.full = in.Fixed8() != 0;
+  m.number = in.Varint();
   m.wall_ms = in.SignedVarint();
   m.entries.clear();
   uint64_t n = in.Varint();
@@ -112,15 +111,6 @@ bool Decode(std::string_view payload, Have& m) {
     Sequence(in, e.applied);
     Sequence(in, e.durable);
     m.entries.push_back(std::move(e));
-  }
-  m.heard.clear();
-  n = in.Varint();
-  if (n > kListMax) return false;
-  for (; n > 0 && in.ok(); --n) {
-    Heard h;
-    h.process = ReadProcess(in);
-    h.age_ms = in.SignedVarint();
-    m.heard.push_back(std::move(h));
   }
   return in.ok() && in.empty();
 }
@@ -145,15 +135,17 @@ bool Decode(std::string_view payload, Subscribe& m) {
   return in.ok() && in.empty() && m.from > 0;
 }
 
-std::string EncodeUnsubscribe(const clock::Origin& origin) {
+std::string Encode(const Unsubscribe& m) {
   std::string out = Begin(MessageType::kUnsubscribe);
-  PutOrigin(out, origin);
+  PutOrigin(out, m.origin);
+  base::PutVarint(out, m.generation);
   return out;
 }
 
-bool DecodeUnsubscribe(std::string_view payload, clock::Origin& origin) {
+bool Decode(std::string_view payload, Unsubscribe& m) {
   base::Reader in(payload);
-  origin = ReadOrigin(in);
+  m.origin = ReadOrigin(in);
+  m.generation = in.Varint();
   return in.ok() && in.empty();
 }
 
@@ -184,6 +176,113 @@ bool Decode(std::string_view payload, Fork& m) {
   base::Reader in(payload);
   m.origin = ReadOrigin(in);
   Sequence(in, m.sequence);
+  return in.ok() && in.empty();
+}
+
+// ---- links
+
+namespace {
+
+constexpr uint8_t kPulseWanted = 1;
+constexpr uint8_t kPulseWantFull = 2;
+
+}  // namespace
+
+std::string Encode(const Pulse& m) {
+  std::string out = Begin(MessageType::kPulse);
+  out.push_back(static_cast<char>((m.wanted ? kPulseWanted : 0) | (m.want_full ? kPulseWantFull : 0)));
+  base::PutVarint(out, m.have);
+  base::PutVarint(out, m.hello);
+  base::PutFixed64(out, m.graph);
+  base::PutVarint(out, base::ZigZag(m.wall_ms));
+  return out;
+}
+
+bool Decode(std::string_view payload, Pulse& m) {
+  base::Reader in(payload);
+  const uint8_t flags = in.Fixed8();
+  m.wanted = (flags & kPulseWanted) != 0;
+  m.want_full = (flags & kPulseWantFull) != 0;
+  m.have = in.Varint();
+  m.hello = in.Varint();
+  m.graph = in.Fixed64();
+  m.wall_ms = in.SignedVarint();
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const LinkStates& m) {
+  std::string out = Begin(MessageType::kLinkState);
+  base::PutVarint(out, m.entries.size());
+  for (const LinkState& e : m.entries) {
+    PutProcess(out, e.process);
+    base::PutVarint(out, e.number);
+    base::PutVarint(out, e.neighbours.size());
+    for (uint64_t nonce : e.neighbours)
+      base::PutFixed64(out, nonce);
+  }
+  return out;
+}
+
+bool Decode(std::string_view payload, LinkStates& m) {
+  base::Reader in(payload);
+  m.entries.clear();
+  uint64_t n = in.Varint();
+  if (n > kProcessesMax) return false;
+  for (; n > 0 && in.ok(); --n) {
+    LinkState e;
+    e.process = ReadProcess(in);
+    Sequence(in, e.number);
+    uint64_t count = in.Varint();
+    if (count > kProcessesMax) return false;
+    for (; count > 0 && in.ok(); --count) {
+      const uint64_t nonce = in.Fixed64();
+      if (!e.neighbours.empty() && nonce <= e.neighbours.back()) in.Fail();
+      e.neighbours.push_back(nonce);
+    }
+    m.entries.push_back(std::move(e));
+  }
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const LinkSummary& m) {
+  std::string out = Begin(MessageType::kLinkSummary);
+  base::PutVarint(out, m.items.size());
+  for (const LinkSummary::Item& item : m.items) {
+    base::PutFixed64(out, item.nonce);
+    base::PutVarint(out, item.number);
+  }
+  return out;
+}
+
+bool Decode(std::string_view payload, LinkSummary& m) {
+  base::Reader in(payload);
+  m.items.clear();
+  uint64_t n = in.Varint();
+  if (n > kProcessesMax) return false;
+  for (; n > 0 && in.ok(); --n) {
+    LinkSummary::Item item;
+    item.nonce = in.Fixed64();
+    Sequence(in, item.number);
+    m.items.push_back(item);
+  }
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const LinkWant& m) {
+  std::string out = Begin(MessageType::kLinkWant);
+  base::PutVarint(out, m.nonces.size());
+  for (uint64_t nonce : m.nonces)
+    base::PutFixed64(out, nonce);
+  return out;
+}
+
+bool Decode(std::string_view payload, LinkWant& m) {
+  base::Reader in(payload);
+  m.nonces.clear();
+  uint64_t n = in.Varint();
+  if (n > kProcessesMax) return false;
+  for (; n > 0 && in.ok(); --n)
+    m.nonces.push_back(in.Fixed64());
   return in.ok() && in.empty();
 }
 

@@ -13,7 +13,8 @@
 namespace polyarch::wire {
 
 inline constexpr uint32_t kPeerFormat = 1;
-inline constexpr size_t kListMax = 1 << 16;  // entries of any list in a message
+inline constexpr size_t kListMax = 1 << 16;    // entries of any list in a message
+inline constexpr size_t kProcessesMax = 4096;  // processes and neighbours in the link-state messages
 
 enum class MessageType : uint8_t {
   kHello = 1,
@@ -23,6 +24,10 @@ enum class MessageType : uint8_t {
   kFrame = 5,  // payload: the frame's bytes
   kCredit = 6,
   kFork = 7,
+  kPulse = 8,
+  kLinkState = 9,
+  kLinkSummary = 10,
+  kLinkWant = 11,
 };
 
 struct ProcessInfo {
@@ -40,7 +45,8 @@ struct Hello {
   ProcessInfo process;
   bool joining = false;
   uint64_t join_nonce = 0;
-  uint64_t heard = 0;  // the nonce of the receiver, if its Hello has come
+  uint64_t heard = 0;    // the nonce of the receiver, if its Hello has come
+  uint64_t version = 0;  // rises whenever the sender has something new to say of itself
 };
 
 struct HaveEntry {
@@ -48,15 +54,43 @@ struct HaveEntry {
   uint64_t applied = 0;
   uint64_t durable = 0;
 };
-struct Heard {
-  ProcessInfo process;
-  int64_t age_ms = 0;  // since the sender last heard from it
-};
 struct Have {
-  bool full = false;  // all entries, and the processes; else what changed
+  bool full = false;    // all entries; else what changed since the previous one
+  uint64_t number = 0;  // of the Haves on this link, from 1: a gap shows that one was lost
   int64_t wall_ms = 0;
   std::vector<HaveEntry> entries;
-  std::vector<Heard> heard;
+};
+
+// The heartbeat: a few bytes that say "I live", and by which the receiver knows whether it lacks
+// anything that was said before.
+struct Pulse {
+  bool wanted = true;     // the sender wants this link
+  bool want_full = false; // the sender missed a Have: send a full one
+  uint64_t have = 0;      // the number of the sender's last Have on this link
+  uint64_t hello = 0;     // the version of the receiver's Hello that has come
+  uint64_t graph = 0;     // hash of the link states that the sender can reach
+  int64_t wall_ms = 0;
+};
+
+// What one process says of itself: who it is and to which processes it has links that greeted it. An
+// edge counts when both ends list it. Flooded; of two about one process the higher number is newer.
+struct LinkState {
+  ProcessInfo process;
+  uint64_t number = 0;
+  std::vector<uint64_t> neighbours;  // nonces, rising
+};
+struct LinkStates {
+  std::vector<LinkState> entries;
+};
+struct LinkSummary {
+  struct Item {
+    uint64_t nonce = 0;
+    uint64_t number = 0;
+  };
+  std::vector<Item> items;
+};
+struct LinkWant {
+  std::vector<uint64_t> nonces;
 };
 
 struct Subscribe {
@@ -65,6 +99,10 @@ struct Subscribe {
   uint64_t chain = 0;       // the chained hash at from - 1
   uint64_t credit = 0;      // bytes that may be sent, cumulative
   uint64_t generation = 0;  // rises with each subscription; credits name it
+};
+struct Unsubscribe {
+  clock::Origin origin;
+  uint64_t generation = 0;  // of the newest subscription that it ends
 };
 struct Credit {
   clock::Origin origin;
@@ -79,16 +117,24 @@ struct Fork {
 std::string Encode(const Hello& m);
 std::string Encode(const Have& m);
 std::string Encode(const Subscribe& m);
-std::string EncodeUnsubscribe(const clock::Origin& origin);
+std::string Encode(const Unsubscribe& m);
 std::string Encode(const Credit& m);
 std::string Encode(const Fork& m);
+std::string Encode(const Pulse& m);
+std::string Encode(const LinkStates& m);
+std::string Encode(const LinkSummary& m);
+std::string Encode(const LinkWant& m);
 
 // The payload behind the type byte. False on malformed bytes.
 bool Decode(std::string_view payload, Hello& m);
 bool Decode(std::string_view payload, Have& m);
 bool Decode(std::string_view payload, Subscribe& m);
-bool DecodeUnsubscribe(std::string_view payload, clock::Origin& origin);
+bool Decode(std::string_view payload, Unsubscribe& m);
 bool Decode(std::string_view payload, Credit& m);
 bool Decode(std::string_view payload, Fork& m);
+bool Decode(std::string_view payload, Pulse& m);
+bool Decode(std::string_view payload, LinkStates& m);
+bool Decode(std::string_view payload, LinkSummary& m);
+bool Decode(std::string_view payload, LinkWant& m);
 
 }  // namespace polyarch::wire

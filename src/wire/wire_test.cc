@@ -363,7 +363,7 @@ clock::Origin RandomOrigin(base::Random& random) { return {RandomText(random, 25
 
 // One message of each type, by turns, encoded.
 std::string RandomMessage(base::Random& random) {
-  switch (random.Below(6)) {
+  switch (random.Below(10)) {
     case 0: {
       Hello m;
       m.cluster = random.Next();
@@ -371,6 +371,7 @@ std::string RandomMessage(base::Random& random) {
       m.joining = random.Percent(50);
       m.join_nonce = random.Next();
       m.heard = random.Next();
+      m.version = RandomBits(random);
       return Encode(m);
     }
     case 1: {
@@ -380,16 +381,44 @@ std::string RandomMessage(base::Random& random) {
       for (uint64_t n = random.Below(5); n > 0; --n) {
         m.entries.push_back({RandomOrigin(random), RandomBits(random) >> 16, RandomBits(random) >> 16});
       }
-      for (uint64_t n = random.Below(5); n > 0; --n) {
-        m.heard.push_back({RandomProcess(random), static_cast<int64_t>(random.Next())});
-      }
+      m.number = RandomBits(random);
       return Encode(m);
     }
     case 2:
       return Encode(Subscribe{RandomOrigin(random), 1 + (RandomBits(random) >> 17), random.Next(), RandomBits(random),
                               RandomBits(random)});
-    case 3: return EncodeUnsubscribe(RandomOrigin(random));
+    case 3: return Encode(Unsubscribe{RandomOrigin(random), RandomBits(random)});
     case 4: return Encode(Credit{RandomOrigin(random), RandomBits(random), RandomBits(random)});
+    case 5: {
+      Pulse m;
+      m.wanted = random.Percent(50);
+      m.want_full = random.Percent(50);
+      m.have = RandomBits(random);
+      m.hello = RandomBits(random);
+      m.graph = random.Next();
+      m.wall_ms = static_cast<int64_t>(random.Next());
+      return Encode(m);
+    }
+    case 6: {
+      LinkStates m;
+      for (uint64_t n = random.Below(4); n > 0; --n) {
+        LinkState state{RandomProcess(random), RandomBits(random) >> 16, {}};
+        uint64_t nonce = 0;
+        for (uint64_t k = random.Below(5); k > 0; --k) state.neighbours.push_back(nonce += 1 + (random.Next() >> 8));
+        m.entries.push_back(state);
+      }
+      return Encode(m);
+    }
+    case 7: {
+      LinkSummary m;
+      for (uint64_t n = random.Below(5); n > 0; --n) m.items.push_back({random.Next(), RandomBits(random) >> 16});
+      return Encode(m);
+    }
+    case 8: {
+      LinkWant m;
+      for (uint64_t n = random.Below(5); n > 0; --n) m.nonces.push_back(random.Next());
+      return Encode(m);
+    }
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -406,11 +435,11 @@ std::optional<std::string> Again(std::string_view message) {
     case MessageType::kSubscribe: return again(Subscribe{});
     case MessageType::kCredit: return again(Credit{});
     case MessageType::kFork: return again(Fork{});
-    case MessageType::kUnsubscribe: {
-      clock::Origin origin;
-      if (!DecodeUnsubscribe(PayloadOf(message), origin)) return std::nullopt;
-      return EncodeUnsubscribe(origin);
-    }
+    case MessageType::kUnsubscribe: return again(Unsubscribe{});
+    case MessageType::kPulse: return again(Pulse{});
+    case MessageType::kLinkState: return again(LinkStates{});
+    case MessageType::kLinkSummary: return again(LinkSummary{});
+    case MessageType::kLinkWant: return again(LinkWant{});
     case MessageType::kFrame: break;
   }
   return std::nullopt;
@@ -575,18 +604,31 @@ TEST(Golden, PeerMessages) {
   hello.joining = true;
   hello.join_nonce = 0x3333;
   hello.heard = 0x4444;
+  hello.version = 5;
   Have have;
   have.full = true;
   have.wall_ms = 1'700'000'000'001;
   have.entries = {{origin, 1000, 990}};
-  have.heard = {{process, 250}};
+  have.number = 77;
+  Pulse pulse;
+  pulse.wanted = true;
+  pulse.want_full = true;
+  pulse.have = 300;
+  pulse.hello = 5;
+  pulse.graph = 0x8877665544332211;
+  pulse.wall_ms = 1'700'000'000'001;
+  const LinkStates states{{{process, 9, {0x2222, 0x3333}}}};
   const std::vector<std::tuple<const char*, const char*, std::string>> cases = {
       {"peer_1_hello", "Hello of a leader that wants to join", Encode(hello)},
       {"peer_1_have", "Have, full", Encode(have)},
       {"peer_1_subscribe", "Subscribe", Encode(Subscribe{origin, 1001, 0x5555, 4 << 20, 3})},
-      {"peer_1_unsubscribe", "Unsubscribe", EncodeUnsubscribe(origin)},
+      {"peer_1_unsubscribe", "Unsubscribe", Encode(Unsubscribe{origin, 3})},
       {"peer_1_credit", "Credit", Encode(Credit{origin, 3, 8 << 20})},
       {"peer_1_fork", "Fork", Encode(Fork{origin, 1000})},
+      {"peer_1_pulse", "Pulse that asks for a full Have", Encode(pulse)},
+      {"peer_1_link_states", "LinkStates: one process with two neighbours", Encode(states)},
+      {"peer_1_link_summary", "LinkSummary", Encode(LinkSummary{{{0x1111, 9}, {0x2222, 200}}})},
+      {"peer_1_link_want", "LinkWant", Encode(LinkWant{{0x1111, 0x2222}})},
   };
   for (const auto& [name, what, bytes] : cases) {
     const std::string golden = base::CheckGolden(name, what, bytes);
@@ -608,8 +650,18 @@ TEST(Golden, PeerMessages) {
   EXPECT_EQ(read_have.entries[0].origin, origin);
   EXPECT_EQ(read_have.entries[0].applied, 1000U);
   EXPECT_EQ(read_have.entries[0].durable, 990U);
-  ASSERT_EQ(read_have.heard.size(), 1U);
-  EXPECT_EQ(read_have.heard[0].age_ms, 250);
+  EXPECT_EQ(read_have.number, 77U);
+  LinkStates read_states;
+  ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_link_states")), read_states));
+  ASSERT_EQ(read_states.entries.size(), 1U);
+  EXPECT_EQ(read_states.entries[0].process.leader, "eu");
+  EXPECT_EQ(read_states.entries[0].number, 9U);
+  EXPECT_EQ(read_states.entries[0].neighbours, (std::vector<uint64_t>{0x2222, 0x3333}));
+  Pulse read_pulse;
+  ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_pulse")), read_pulse));
+  EXPECT_TRUE(read_pulse.wanted && read_pulse.want_full);
+  EXPECT_EQ(read_pulse.have, 300U);
+  EXPECT_EQ(read_pulse.graph, 0x8877665544332211U);
   Subscribe read_subscribe;
   ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_subscribe")), read_subscribe));
   EXPECT_EQ(read_subscribe.from, 1001U);
