@@ -18,6 +18,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/planted.h"
+#include "sim/cost.h"
 #include "sim/marks.h"
 #include "sim/scenario.h"
 #include "sim/simulation.h"
@@ -303,6 +304,7 @@ int Main(int argc, char** argv) {
   std::string scenario;
   std::string scenarios;
   std::string leaders;
+  bool cost = false;
   std::string topology;
   auto* seed_option = app.add_option("seed", seed, "run this one seed");
   app.add_option("--seeds", plan.seeds, "how many seeds");
@@ -323,10 +325,15 @@ int Main(int argc, char** argv) {
             return ParseSize(text, plan.size) ? std::string() : "from 2 to 60 leaders: 20, or 20..50";
           },
           "N..M"));
+  app.add_flag("--cost", cost, "print the table of what each topology costs, by number of leaders");
   app.add_flag("-v", plan.verbose, "tell everything");
   CLI11_PARSE(app, argc, argv);
   if (app.count("--planted") > 0) planted = true;
 
+  if (cost) {
+    PrintCosts();
+    return 0;
+  }
   if (!scenario.empty()) return RunScenarios({scenario}, topology, plan.verbose);
   if (!scenarios.empty()) {
     std::vector<std::string> files;
