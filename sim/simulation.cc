@@ -1,6 +1,7 @@
 #include "sim/simulation.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/hash.h"
 #include "sim/marks.h"
@@ -52,6 +53,7 @@ void Simulation::DrawCluster() {
   Draw& d = draw_;
   const unsigned durability_weights[] = {60, 30, 10};
   limits_.durability = static_cast<engine::Durability>(d.Weighted(durability_weights));
+  limits_.rejoin = d.Percent(50);
   limits_.ledger.age_ms_max = 400LL * 365 * 24 * 3600 * 1000;  // clocks jump by years
   if (profile_ == Profile::kPower) {
     limits_.durability = d.Percent(70) ? engine::Durability::kEverySecond : engine::Durability::kNone;
@@ -112,6 +114,7 @@ WorkloadProfile Simulation::DrawWorkload() {
     scale(*w);
   }
   p.link = d.Percent(15) ? 3 : 0;
+  p.retire = d.Percent(15) ? 2 : 0;
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
@@ -517,6 +520,11 @@ void Simulation::Liveness() {
     node->mutable_options().sync_max_us = 5 * kMs;
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     node->Continue();
+    // Whoever was retired, or will learn of it, joins again.
+    if (node->up() && !node->options().engine.rejoin && workload_->profile().retire > 0) {
+      node->End(EndOfProcess::kStopped);
+    }
+    node->mutable_options().engine.rejoin = true;
     if (!node->up()) node->Start();
     std::vector<std::string> others;
     for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
@@ -531,6 +539,7 @@ void Simulation::Liveness() {
   });
   if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
+  RetireTheDead();
   const int64_t begin_us = world_.now_us();
   auto quiet = [&] {
     if (world_.now_us() - begin_us < kQuietUs) return false;
@@ -557,6 +566,22 @@ void Simulation::Liveness() {
     if (counters.duplicates_dropped > 0) SOMETIMES(kDuplicate);
     if (counters.resubscribed > 0) SOMETIMES(kResubscribed);
     if (counters.moved > 0) SOMETIMES(kServedByOther);
+  }
+}
+
+// Members without a process (copies that took another name and whose disk was replaced) would hold purging back for
+// ever: the operator retires them.
+void Simulation::RetireTheDead() {
+  std::set<std::string> alive;
+  for (auto& node : world_.nodes()) alive.insert(node->engine().leader_id());
+  Node& node = *world_.nodes()[0];
+  std::vector<std::string> dead;
+  for (const auto& [name, member] : node.engine().replica().members()) {
+    if (alive.count(name) == 0) dead.push_back(name);
+  }
+  for (const std::string& name : dead) {
+    SOMETIMES(kRetired);
+    workload_->Run(node, {"LEADER", "RETIRE", name});
   }
 }
 

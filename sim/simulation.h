@@ -74,6 +74,7 @@ class Simulation {
 
   void Safety();
   void Liveness();
+  void RetireTheDead();
   void Inject();
   void Partition();
   void Restart(Node& node, int64_t after_us);

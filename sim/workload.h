@@ -77,6 +77,7 @@ struct WorkloadProfile {
   unsigned checkpoint = 3;
   unsigned scan = 2;
   unsigned link = 0;                     // LINK CUT, HEAL, DELAY
+  unsigned retire = 0;                   // LEADER RETIRE
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -91,7 +92,8 @@ class Workload {
 
   // Several commands, by one client of one node, or by many of many.
   void Step();
-  void Flush(Node& node, std::vector<std::string> args);
+  // One command by the first client of a node.
+  void Run(Node& node, std::vector<std::string> args) { Give(node, 0, std::move(args)); }
   const WorkloadProfile& profile() const { return profile_; }
 
  private:

@@ -18,6 +18,7 @@ constexpr int64_t kAnnounceUs = 10'000;
 constexpr int64_t kLinkTimeoutUs = 2'500'000;
 constexpr int64_t kDialBackoffFirstUs = 50'000;
 constexpr int64_t kDialBackoffMaxUs = 2'000'000;
+constexpr int64_t kRefusedLingerUs = 1'000'000;  // so that the refusal reaches the other side
 constexpr int64_t kFreshMs = 1'200;         // a process heard this recently is alive
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
@@ -221,6 +222,13 @@ void Replica::Handle(Link& link, std::string_view message) {
       HandleHello(link, hello);
       return;
     }
+  } else if (type == wire::MessageType::kRefused) {
+    wire::Refused refused;
+    well_formed = wire::Decode(payload, refused);
+    if (well_formed) {
+      HandleRefused(link, refused);
+      return;
+    }
   } else if (!link.greeted) {
     return;  // their greeting was lost; it will be sent again
   } else if (type == wire::MessageType::kFrame) {
@@ -282,6 +290,10 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     host_.CloseLink(link.id);
     return;
   }
+  if (retired_.count({hello.process.leader, hello.join_nonce}) != 0) {
+    Refuse(link, hello.join_nonce);
+    return;
+  }
   if (IsCut(hello.process.leader)) {
     host_.CloseLink(link.id);
     return;
@@ -309,9 +321,11 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   }
   const bool first = !link.greeted;
   link.greeted = true;
+  link.refused_us = -1;
   if (link.peer.incarnation != hello.process.incarnation) routes_changed_ = true;
   link.peer = hello.process;
   link.joining = hello.joining;
+  link.join_nonce = hello.join_nonce;
   if (!link.dialed.empty()) dialing_[link.dialed].backoff_us = 0;
   if (cluster_id_ == 0 && hello.cluster != 0) {
     cluster_id_ = hello.cluster;
@@ -326,6 +340,35 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     Announce(link, true);
     routes_changed_ = true;
   }
+}
+
+void Replica::SetRetired(std::set<std::pair<std::string, uint64_t>> retired) {
+  retired_ = std::move(retired);
+  for (auto& [id, link] : links_) {
+    if (link.greeted && retired_.count({link.peer.leader, link.join_nonce}) != 0) {
+      Refuse(link, link.join_nonce);
+    }
+  }
+}
+
+void Replica::Refuse(Link& link, uint64_t join_nonce) {
+  SendTo(link, wire::Encode(wire::Refused{wire::Refused::Reason::kRetired, join_nonce}));
+  if (link.refused_us < 0) link.refused_us = now_us_;
+  link.greeted = false;
+  link.cursors.clear();
+  for (Stream& stream : streams_) {
+    if (stream.source != link.id) continue;
+    stream.source = 0;
+    routes_changed_ = true;
+  }
+}
+
+void Replica::HandleRefused(Link& link, const wire::Refused& refused) {
+  // It may be about an admission that this process has given up since.
+  if (refused.join_nonce == join_nonce_ && refused.reason == wire::Refused::Reason::kRetired) {
+    host_.RefusedAsRetired(link.greeted ? link.peer.leader : link.dialed);
+  }
+  host_.CloseLink(link.id);
 }
 
 base::Status Replica::Cut(std::string_view leader) {
@@ -502,7 +545,8 @@ void Replica::Tick() {
     }
   }
   for (auto& [id, link] : links_) {
-    if (now_us_ - link.heard_us > kLinkTimeoutUs) {
+    if (now_us_ - link.heard_us > kLinkTimeoutUs ||
+        (link.refused_us >= 0 && now_us_ - link.refused_us > kRefusedLingerUs)) {
       host_.CloseLink(id);
       continue;
     }

@@ -23,6 +23,7 @@ enum class MessageType : uint8_t {
   kFrame = 5,  // payload: the frame's bytes
   kCredit = 6,
   kFork = 7,
+  kRefused = 30,
 };
 
 struct ProcessInfo {
@@ -76,12 +77,20 @@ struct Fork {
   uint64_t sequence = 0;
 };
 
+// Sent instead of a greeting's answer: why there will be no link. The receiver closes.
+struct Refused {
+  enum class Reason : uint8_t { kRetired = 1 };
+  Reason reason = Reason::kRetired;
+  uint64_t join_nonce = 0;  // the admission that is refused, as the receiver's Hello named it
+};
+
 std::string Encode(const Hello& m);
 std::string Encode(const Have& m);
 std::string Encode(const Subscribe& m);
 std::string EncodeUnsubscribe(const clock::Origin& origin);
 std::string Encode(const Credit& m);
 std::string Encode(const Fork& m);
+std::string Encode(const Refused& m);
 
 // The payload behind the type byte. False on malformed bytes.
 bool Decode(std::string_view payload, Hello& m);
@@ -90,5 +99,7 @@ bool Decode(std::string_view payload, Subscribe& m);
 bool DecodeUnsubscribe(std::string_view payload, clock::Origin& origin);
 bool Decode(std::string_view payload, Credit& m);
 bool Decode(std::string_view payload, Fork& m);
+// A reason that this version does not know is read as it is.
+bool Decode(std::string_view payload, Refused& m);
 
 }  // namespace polyarch::wire

@@ -363,7 +363,7 @@ clock::Origin RandomOrigin(base::Random& random) { return {RandomText(random, 25
 
 // One message of each type, by turns, encoded.
 std::string RandomMessage(base::Random& random) {
-  switch (random.Below(6)) {
+  switch (random.Below(7)) {
     case 0: {
       Hello m;
       m.cluster = random.Next();
@@ -390,6 +390,7 @@ std::string RandomMessage(base::Random& random) {
                               RandomBits(random)});
     case 3: return EncodeUnsubscribe(RandomOrigin(random));
     case 4: return Encode(Credit{RandomOrigin(random), RandomBits(random), RandomBits(random)});
+    case 5: return Encode(Refused{Refused::Reason::kRetired, random.Next()});
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -406,6 +407,7 @@ std::optional<std::string> Again(std::string_view message) {
     case MessageType::kSubscribe: return again(Subscribe{});
     case MessageType::kCredit: return again(Credit{});
     case MessageType::kFork: return again(Fork{});
+    case MessageType::kRefused: return again(Refused{});
     case MessageType::kUnsubscribe: {
       clock::Origin origin;
       if (!DecodeUnsubscribe(PayloadOf(message), origin)) return std::nullopt;
@@ -587,6 +589,7 @@ TEST(Golden, PeerMessages) {
       {"peer_1_unsubscribe", "Unsubscribe", EncodeUnsubscribe(origin)},
       {"peer_1_credit", "Credit", Encode(Credit{origin, 3, 8 << 20})},
       {"peer_1_fork", "Fork", Encode(Fork{origin, 1000})},
+      {"peer_1_refused", "Refused: retired", Encode(Refused{Refused::Reason::kRetired, 0x1122334455667788})},
   };
   for (const auto& [name, what, bytes] : cases) {
     const std::string golden = base::CheckGolden(name, what, bytes);
