@@ -503,6 +503,17 @@ void Simulation::Safety() {
   world_.checkers().CheckAll();
 }
 
+// Also those of commands that were on their way when the faults ended.
+void Simulation::EndDrills() {
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    for (const std::string& name : node->engine().replica().drills()) {
+      (void)node->engine().HealLink(name);
+      (void)node->engine().DelayLink(name, 0);
+    }
+  }
+}
+
 void Simulation::Liveness() {
   healing_ = true;
   world_.Log([] { return std::string("all faults end"); });
@@ -526,17 +537,21 @@ void Simulation::Liveness() {
     }
     node->mutable_options().engine.rejoin = true;
     if (!node->up()) node->Start();
-    std::vector<std::string> others;
-    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
-    for (const std::string& name : others) {
-      (void)node->engine().HealLink(name);
-      (void)node->engine().DelayLink(name, 0);
-    }
   }
   std::string why;
   const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {
+    EndDrills();
     return world_.checkers().Converged(&why);
   });
+  if (!converged) {
+    for (auto& node : world_.nodes()) {
+      if (!node->up()) continue;
+      why += "\n    " + node->name() + (node->may_write() ? "" : " (may not write)") + ":";
+      for (const auto& info : node->engine().Leaders()) {
+        why += " " + info.id + "=" + info.state + (info.link_cut ? "/cut" : "");
+      }
+    }
+  }
   if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
   RetireTheDead();

@@ -75,6 +75,7 @@ class Simulation {
   void Safety();
   void Liveness();
   void RetireTheDead();
+  void EndDrills();
   void Inject();
   void Partition();
   void Restart(Node& node, int64_t after_us);

@@ -388,13 +388,13 @@ void Engine::AnswerRequests() {
     replica_.ForgetOwn();
     records_due_ = true;
   }
+  if (admit_self_wanted_) AdmitSelf();
   if (rejoin_wanted_) Rejoin();
   if (!may_write()) {
     join_requests_.clear();
     rename_wanted_ = false;
     return;
   }
-  if (admit_self_wanted_) AdmitSelf();
   if (rename_wanted_) {
     rename_wanted_ = false;
     std::string old = options_.leader_id;
@@ -485,7 +485,7 @@ base::Status Engine::CutLink(std::string_view leader) {
 
 base::Status Engine::HealLink(std::string_view leader) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
-  if (replica_.members().count(std::string(leader)) == 0) {
+  if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
     return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Heal(leader);
@@ -493,7 +493,7 @@ base::Status Engine::HealLink(std::string_view leader) {
 
 base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
-  if (replica_.members().count(std::string(leader)) == 0) {
+  if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
     return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Delay(leader, delay_ms);

@@ -44,7 +44,8 @@ void Engine::ReadMembers(std::map<std::string, Admissions> admissions) {
     });
     last->second.retired.clear();
     last->second.records.clear();
-    admit_self_wanted_ = !replaying_ && admitted_ && last->first == options_.leader_id;
+    // It may be asking to join again already; there is nobody to ask.
+    admit_self_wanted_ = !replaying_ && cluster_id_ != 0 && last->first == options_.leader_id;
   }
   admissions_ = std::move(admissions);
   SettleRetirements();
@@ -53,12 +54,19 @@ void Engine::ReadMembers(std::map<std::string, Admissions> admissions) {
   const bool known = self != admissions_.end() && self->second.nonces.count(nonce) != 0;
   const bool retired = self != admissions_.end() && self->second.retired.count(nonce) != 0;
   if (replaying_) return;
-  if (admitted_ && retired && !retired_) {
+  if (!admitted_) {
+    // Each may be a member again by now, whatever the records here say.
+    for (const auto& [name, a] : admissions_) {
+      if (name != options_.leader_id && !a.member.address.empty()) replica_.AddJoin(a.member.address);
+    }
+  }
+  if (retired && !retired_) {
     Report(2,
            "this leader was retired from the cluster (LEADER RETIRE): it refuses writes and keeps its data; start "
            "it with --rejoin to join again as a new member");
   }
-  retired_ = admitted_ && retired;
+  // Its admission may have been retired before it knew of it.
+  retired_ = retired;
   if (retired_ && options_.rejoin) rejoin_wanted_ = true;
   if (!admitted_ && known && !retired) {
     admitted_ = true;
@@ -131,17 +139,19 @@ void Engine::RefusedAsRetired(const std::string& by) {
 
 void Engine::Rejoin() {
   rejoin_wanted_ = false;
-  if (!admitted_) return;  // under way
   join_nonce_ = random_.Next();
   admitted_ = false;
   retired_ = refused_ = false;
+  configuration_changed_ = true;  // whom to ask
   replica_.SetJoining(true, join_nonce_);
   AppendIdentity();
   Report(0, "this leader was retired; it joins again as a new member");
 }
 
 void Engine::AdmitSelf() {
-  admit_self_wanted_ = false;
+  admit_self_wanted_ = rejoin_wanted_ = false;
+  admitted_ = true;
+  retired_ = refused_ = false;
   join_nonce_ = random_.Next();
   replica_.SetJoining(false, join_nonce_);
   AppendIdentity();

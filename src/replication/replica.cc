@@ -397,6 +397,18 @@ base::Status Replica::Delay(std::string_view leader, int64_t delay_ms) {
   return {};
 }
 
+void Replica::AddJoin(const std::string& address) {
+  if (std::find(options_.join.begin(), options_.join.end(), address) == options_.join.end()) {
+    options_.join.push_back(address);
+  }
+}
+
+std::set<std::string> Replica::drills() const {
+  std::set<std::string> out = cut_;
+  for (const auto& [leader, delay_ms] : delay_ms_) out.insert(leader);
+  return out;
+}
+
 void Replica::DialMembers() {
   std::set<std::string> wanted;
   // Later, too, when nobody is there: a restored or copied directory may be older than its members'

@@ -132,6 +132,8 @@ class Replica {
   base::Status Cut(std::string_view leader);
   base::Status Heal(std::string_view leader);
   base::Status Delay(std::string_view leader, int64_t delay_ms);
+  // Leaders whose link is cut or delayed here, members or not.
+  std::set<std::string> drills() const;
 
   // ---- this node's frames
   // The origin of this process; minted (registered) at the first call.
@@ -187,6 +189,8 @@ class Replica {
     for (auto& [id, link] : links_)
       SendHello(link);
   }
+  // Further addresses to ask while joining: of leaders that are no members any more, say.
+  void AddJoin(const std::string& address);
   void Rename(const std::string& leader) { options_.leader = leader; }
   // Origins of this leader's name, not this process's, not ended, announced by no live process.
   std::vector<clock::OriginIndex> OriginsToEnd();
