@@ -59,6 +59,9 @@ enum class Mark : int {
   kFarClock,           // a clock was years off
   kLeap,
   kLinkCut,            // by command
+  kRetired,            // LEADER RETIRE
+  kRefusedRetired,     // a write answered -RETIRED
+  kRejoined,           // a retired leader came back as a new member
   kEndedOrigin,        // an origin of a dead process was ended
   kManyFramesInTick,   // one tick of one node made several frames
   kSameInstant,        // several leaders wrote one key in one millisecond

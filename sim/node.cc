@@ -404,7 +404,7 @@ void Node::Run(Op op) {
     if (wrote) p.written.insert(Key{});
   }
   if (p.written.count(Key{}) != 0 && !op.keys.empty()) op.needs_tick = true;
-  if (op.reply.is_error() && op.reply.text.rfind("HISTORY ", 0) == 0) {
+  if (op.reply.is_error() && (op.reply.text.rfind("HISTORY ", 0) == 0 || op.reply.text.rfind("RETIRED ", 0) == 0)) {
     op.need = 0;  // refused before it looked at any key
     op.needs_tick = false;
   }

@@ -321,6 +321,10 @@ class Story {
       node.End(EndOfProcess::kStopped);
     } else if (verb == "start") {
       node.Start();
+    } else if (verb == "rejoin") {
+      if (node.up()) node.End(EndOfProcess::kStopped);
+      node.mutable_options().engine.rejoin = true;
+      node.Start();
     } else if (verb == "pause") {
       node.Pause(INT64_MAX / 2);
     } else if (verb == "continue") {

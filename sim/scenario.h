@@ -16,6 +16,7 @@
 //   run 5s | leap 7d                 time with and without anybody working in it
 //   crash eu | kill eu | stop eu | start eu | pause eu | continue eu
 //   clock eu +1h                     relative to the true time
+//   rejoin eu                        stops it and starts it with --rejoin
 //   backup eu NAME | restore eu NAME | wipe eu | clone eu as us2
 //   expect-converged                 equal vectors and equal digests, at all that are up
 //   expect-silent                    nothing is written any more, and no residue is left

@@ -1,6 +1,7 @@
 #include "sim/simulation.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/hash.h"
 #include "sim/marks.h"
@@ -53,6 +54,7 @@ void Simulation::DrawCluster() {
   Draw& d = draw_;
   const unsigned durability_weights[] = {60, 30, 10};
   limits_.durability = static_cast<engine::Durability>(d.Weighted(durability_weights));
+  limits_.rejoin = d.Percent(50);
   limits_.ledger.age_ms_max = 400LL * 365 * 24 * 3600 * 1000;  // clocks jump by years
   if (profile_ == Profile::kPower) {
     limits_.durability = d.Percent(70) ? engine::Durability::kEverySecond : engine::Durability::kNone;
@@ -119,6 +121,7 @@ WorkloadProfile Simulation::DrawWorkload() {
   }
   p.link = d.Percent(15) ? 3 : 0;
   p.topology = d.Percent(30) ? 2 : 0;
+  p.retire = d.Percent(15) ? 2 : 0;
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
@@ -515,20 +518,25 @@ void Simulation::Safety() {
   world_.checkers().CheckAll();
 }
 
+// Also those of leaders that are no members any more.
+void Simulation::EndDrills() {
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    for (const std::string& name : node->engine().replica().drills()) {
+      (void)node->engine().HealLink(name);
+      (void)node->engine().DelayLink(name, 0);
+    }
+  }
+}
+
 void Simulation::RouteAround() {
   Network& network = world_.network();
   for (auto& node : world_.nodes()) {
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     if (node->up() && draw_.Percent(30)) node->End(EndOfProcess::kKilled);
     if (node->up() && !node->may_write()) return;  // it may not even know the members
-    if (!node->up()) continue;
-    std::vector<std::string> others;
-    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
-    for (const std::string& name : others) {
-      (void)node->engine().HealLink(name);
-      (void)node->engine().DelayLink(name, 0);
-    }
   }
+  EndDrills();
   std::vector<Node*> alive;
   for (auto& node : world_.nodes()) {
     if (!node->up()) continue;
@@ -653,6 +661,11 @@ void Simulation::Liveness() {
     node->mutable_options().sync_max_us = 5 * kMs;
     if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
     node->Continue();
+    // Whoever was retired, or will learn of it, joins again.
+    if (node->up() && !node->options().engine.rejoin && workload_->profile().retire > 0) {
+      node->End(EndOfProcess::kStopped);
+    }
+    node->mutable_options().engine.rejoin = true;
     if (!node->up()) node->Start();
   }
   // Commands that waited at a paused node come first: a LINK CUT among them is a fault, too.
@@ -663,19 +676,24 @@ void Simulation::Liveness() {
   });
   for (auto& node : world_.nodes()) {
     if (!node->up()) node->Start();
-    std::vector<std::string> others;
-    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
-    for (const std::string& name : others) {
-      (void)node->engine().HealLink(name);
-      (void)node->engine().DelayLink(name, 0);
-    }
   }
   std::string why;
   const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {
+    EndDrills();
     return world_.checkers().Converged(&why);
   });
+  if (!converged) {
+    for (auto& node : world_.nodes()) {
+      if (!node->up()) continue;
+      why += "\n    " + node->name() + (node->may_write() ? "" : " (may not write)") + ":";
+      for (const auto& info : node->engine().Leaders()) {
+        why += " " + info.id + "=" + info.state + (info.link_cut ? "/cut" : "");
+      }
+    }
+  }
   if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
+  RetireTheDead();
   const int64_t begin_us = world_.now_us();
   auto quiet = [&] {
     if (world_.now_us() - begin_us < kQuietUs) return false;
@@ -716,6 +734,22 @@ void Simulation::Liveness() {
     case replication::Topology::Kind::kLinks: SOMETIMES(kTree); break;
   }
   CountTransfers();
+}
+
+// Members without a process (copies that took another name and whose disk was replaced) would hold purging back for
+// ever: the operator retires them.
+void Simulation::RetireTheDead() {
+  std::set<std::string> alive;
+  for (auto& node : world_.nodes()) alive.insert(node->engine().leader_id());
+  Node& node = *world_.nodes()[0];
+  std::vector<std::string> dead;
+  for (const auto& [name, member] : node.engine().replica().members()) {
+    if (alive.count(name) == 0) dead.push_back(name);
+  }
+  for (const std::string& name : dead) {
+    SOMETIMES(kRetired);
+    workload_->Give(node, 0, {"LEADER", "RETIRE", name});
+  }
 }
 
 SeedResult RunSeed(uint64_t seed, Trace& trace, Size size) {

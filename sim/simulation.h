@@ -85,6 +85,8 @@ class Simulation {
   void RouteAround();
   // In a settled cluster each frame is sent once to each other node, and nothing else happens.
   void CountTransfers();
+  void RetireTheDead();
+  void EndDrills();
   void Inject();
   void Partition();
   void Restart(Node& node, int64_t after_us);

@@ -22,8 +22,8 @@ bool AllowedError(std::string_view text) {
         "ERR value is not an integer", "ERR value is not a valid float",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
         "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
-        "ERR no leader ", "ERR no such leader ", "ERR a leader has no link ",
-        "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
+        "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
+        "ERR a leader has no link ", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;
   }
   return false;
@@ -97,6 +97,7 @@ std::string Expectation::Judge(engine::Engine& engine,
     }
     if (StartsWith(reply.text, "NOTYET ")) SOMETIMES(kNotYet);
     if (StartsWith(reply.text, "HISTORY ")) SOMETIMES(kRefusedWrite);
+    if (StartsWith(reply.text, "RETIRED ")) SOMETIMES(kRefusedRetired);
     return "";
   }
   auto is_bulk = [&](const std::string& text) { return reply.type == Type::kBulk && reply.text == text; };
@@ -104,6 +105,7 @@ std::string Expectation::Judge(engine::Engine& engine,
     const int64_t expire = args_.size() > 4 ? now_ms_ + *base::ParseInt64(args_[4]) : crdt::kNever;
     return After(engine, client, args_[1], std::string(args_[2]), expire);
   }
+  if (name == "LEADER" && args_[1] == "RETIRE") SOMETIMES(kRetired);
   if (name == "GET" || name == "GETDEL") {
     if (before_[0].exists ? !is_bulk(before_[0].text) : !reply.is_null()) return "which is not what it holds";
     return name == "GETDEL" ? After(engine, client, args_[1], std::nullopt) : "";
@@ -188,7 +190,7 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
   Draw& draw = world_.draw();
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
-                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology};
+                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire};
   auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
   switch (draw.Weighted(weights)) {
     case 0: return {"SET", DrawKey(), DrawValue()};
@@ -236,6 +238,11 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
       return {"LINK", draw.Percent(40) ? "CUT" : "HEAL", other};
     }
     case 18: return DrawTopology();
+    case 19: {
+      Node& other = *world_.nodes()[draw.Below(world_.nodes().size())];
+      if (other.up()) return {"LEADER", "RETIRE", other.engine().leader_id()};
+      return {"LEADER", "RETIRE", other.options().leader};
+    }
     default: return {"PING"};
   }
 }

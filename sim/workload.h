@@ -78,6 +78,7 @@ struct WorkloadProfile {
   unsigned scan = 2;
   unsigned link = 0;                     // LINK CUT, HEAL, DELAY
   unsigned topology = 0;                 // TOPOLOGY SET
+  unsigned retire = 0;                   // LEADER RETIRE
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -92,7 +93,6 @@ class Workload {
 
   // Several commands, by one client of one node, or by many of many.
   void Step();
-  void Flush(Node& node, std::vector<std::string> args);
   const WorkloadProfile& profile() const { return profile_; }
   // TOPOLOGY SET with some of the leaders, or all of them, in any shape.
   std::vector<std::string> DrawTopology();

@@ -111,6 +111,7 @@ std::string World::Reported(Node&, int, const std::string& line) {
     SOMETIMES(kRenamed);
     if (!clones_) return "a node takes another name although no copy runs: " + line;
   }
+  if (line.find("it joins again as a new member") != std::string::npos) SOMETIMES(kRejoined);
   if (line.find("ahead of this one") != std::string::npos) SOMETIMES(kFarClock);
   return {};
 }

@@ -65,6 +65,13 @@ class FakeCluster : public ClusterHost {
   base::Status DelayLink(std::string_view leader, int64_t delay_ms) override {
     return Link(leader, [delay_ms](LeaderInfo& info) { info.link_delay_ms = delay_ms; });
   }
+  base::Result<std::string> RetireRecord(std::string_view leader) override {
+    if (leader == leader_id_) return base::Invalid("a leader cannot retire itself");
+    for (const LeaderInfo& info : leaders) {
+      if (info.id == leader) return std::string("0123456789abcdef");
+    }
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
+  }
   const conflict::PolicyTable& policies() const override { return policies_; }
   conflict::Ledger& ledger() override { return ledger_; }
   const clock::OriginTable& origins() const override { return origins_; }

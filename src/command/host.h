@@ -22,7 +22,7 @@ struct LeaderInfo {
   std::string id;
   std::string incarnation;   // hexadecimal; empty before the first write of its process
   std::string address;       // host:peerport as advertised
-  std::string state;         // alive (this one too), unreachable, joining
+  std::string state;         // alive (this one too), unreachable, joining, retired
   uint64_t lag_changes = 0;  // changes applied here that it has not acknowledged as applied
   int64_t lag_ms = 0;        // age of the oldest of them
   int64_t clock_difference_ms = 0;  // its clock minus ours, as of its last message
@@ -60,6 +60,10 @@ class ClusterHost {
   virtual base::Status CutLink(std::string_view leader) = 0;
   virtual base::Status HealLink(std::string_view leader) = 0;
   virtual base::Status DelayLink(std::string_view leader, int64_t delay_ms) = 0;
+
+  // What to store at "retired/<leader>" in the reserved database to take it out; kNotFound, kInvalid with a line
+  // for the client.
+  virtual base::Result<std::string> RetireRecord(std::string_view leader) = 0;
 
   virtual const conflict::PolicyTable& policies() const = 0;
   virtual conflict::Ledger& ledger() = 0;

@@ -79,7 +79,11 @@ void LeaderPriority(Context& c) {
 }
 
 void LeaderRetire(Context& c) {
-  c.reply.Error("ERR LEADER RETIRE comes with a later version");
+  base::Result<std::string> record = c.cluster.RetireRecord(c.args[2]);
+  if (!record.ok()) return c.reply.Error("ERR " + record.status().message());
+  c.change.Put(c.keys.Ref(crdt::kReservedDatabase, "retired/" + std::string(c.args[2])), *record,
+               keyspace::Change::Ttl::kNone);
+  c.reply.Ok();
 }
 
 // ---- LINK
@@ -236,9 +240,9 @@ void AddClusterRows(std::vector<Row>& rows) {
        .summary = "Sets the order of precedence that a policy 'priority' without names uses",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of leaders", .syntax = "id*"},
-      {.name = "leader|retire", .arity = 3, .flags = kAdmin | kNoScript,
-       .categories = "@admin @slow @dangerous", .handler = LeaderRetire,
-       .summary = "Takes a leader out for good (in a later version)", .since = "polyarch 0.1.0",
+      {.name = "leader|retire", .arity = 3, .flags = kWrite | kAdmin | kNoScript,
+       .categories = "@admin @write @slow @dangerous", .handler = LeaderRetire,
+       .summary = "Takes a leader out for good: it holds nothing back any more and is refused", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)", .syntax = "id"},
       {.name = "leader|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",

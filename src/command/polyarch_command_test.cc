@@ -382,7 +382,15 @@ TEST(LeaderCommand, Priority) {
   EXPECT_EQ(node.Ask({"LEADER", "PRIORITY"}),
             "-ERR wrong number of arguments for 'leader|priority' command");
   EXPECT_EQ(Stored(node, "priority"), "us eu");
-  EXPECT_EQ(node.Ask({"LEADER", "RETIRE", "us"}), "-ERR LEADER RETIRE comes with a later version");
+}
+
+TEST(LeaderCommand, Retire) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"LEADER", "RETIRE", "asia"}), "-ERR no leader 'asia'; see LEADER LIST");
+  EXPECT_EQ(node.Ask({"LEADER", "RETIRE", "eu"}), "-ERR a leader cannot retire itself");
+  EXPECT_EQ(Stored(node, "retired/us"), "none");
+  EXPECT_EQ(node.Ask({"LEADER", "RETIRE", "us"}), "+OK");
+  EXPECT_EQ(Stored(node, "retired/us"), "0123456789abcdef");
 }
 
 TEST(LinkCommand, CutHealDelay) {

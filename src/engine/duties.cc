@@ -28,7 +28,7 @@ constexpr size_t kStorePendingMax = 64 << 20;
 
 void Engine::RunDuties() {
   CheckpointSlice();
-  const bool may_write = admitted_ && status_.ok();
+  const bool may_write = this->may_write() && status_.ok();
   if (may_write && now_.mono_us >= next_slice_us_) {
     next_slice_us_ = now_.mono_us + kSliceUs;
     RemoveExpired();
@@ -40,6 +40,7 @@ void Engine::RunDuties() {
   if (may_write) WriteClaim();
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
+  SettleRetirements();
   if (may_write) BeginPurgeRound();
   ledger_.Expire(now_.wall_ms);
   const bool much = log_.end() - checkpoint_position_ >= options_.checkpoint_log_bytes;
@@ -341,12 +342,10 @@ void Engine::ReadConfiguration() {
     });
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());
-  std::map<std::string, replication::Member> members;
+  std::map<std::string, Admissions> admissions;
   const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
   replication::Topology topology;
-  bool admitted_now = false;
-  const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
     if (key.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
     return key.substr(prefix.size());
@@ -355,18 +354,24 @@ void Engine::ReadConfiguration() {
     keyspace::KeyRef ref = keyspace_.Ref(crdt::kReservedDatabase, key);
     if (auto name = after(key, "member/")) {
       // All versions count: two members may have admitted it at once.
-      crdt::KeyState state = keyspace_.State(ref);
-      for (const crdt::Version& v : state.versions) {
-        members[*name].name = *name;
-        size_t space = v.value.find(' ');
+      Admissions& a = admissions[*name];
+      a.member.name = *name;
+      for (const crdt::Version& v : keyspace_.State(ref).versions) {
+        const size_t space = v.value.find(' ');
         if (space != std::string::npos) {
-          members[*name].floor.Join(
-              ParseVector(std::string_view(v.value).substr(space + 1), origins_));
+          a.member.floor.Join(ParseVector(std::string_view(v.value).substr(space + 1), origins_));
         }
-        if (*name == options_.leader_id && v.value.substr(0, space) == nonce) admitted_now = true;
+        a.nonces.insert(v.value.substr(0, space));
+      }
+    } else if (auto out = after(key, "retired/")) {
+      Admissions& a = admissions[*out];
+      for (const crdt::Version& v : keyspace_.State(ref).versions) {
+        for (std::string_view word : SplitWords(v.value)) a.retired.emplace(word);
+        a.records.push_back(v.dot);
+        a.retired_at = std::max(a.retired_at, {v.hlc, origins_.Get(v.dot.origin())});
       }
     } else if (auto leader = after(key, "address/")) {
-      members[*leader].address = Reserved(key).value_or("");
+      admissions[*leader].member.address = Reserved(key).value_or("");
     } else if (auto pattern = after(key, "policy/")) {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string_view> words = SplitWords(text);
@@ -389,18 +394,10 @@ void Engine::ReadConfiguration() {
       }
     }
   }
-  std::erase_if(members, [](const auto& entry) { return entry.second.name.empty(); });
   if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
-  replica_.SetMembers(std::move(members));
+  ReadMembers(std::move(admissions));
   replica_.SetTopology(topology);
   replica_.SetPrecedence(policies_.default_order());
-  if (!admitted_ && admitted_now && !replaying_) {
-    admitted_ = true;
-    replica_.SetJoining(false, join_nonce_);
-    AppendIdentity();
-    owes_claim_ = true;
-    Report(0, "admitted: this leader accepts writes");
-  }
 }
 
 }  // namespace polyarch::engine

@@ -145,6 +145,11 @@ base::Status Engine::WriteAllowed() const {
             "DISKFULL the disk of this leader is nearly full: writes are refused until there is room; "
             "reads and replication go on"};
   }
+  if (retired()) {
+    return {base::Code::kBusy,
+            "RETIRED this leader was taken out of the cluster (LEADER RETIRE) and refuses writes; "
+            "write to another one, or start this one with --rejoin"};
+  }
   if (!admitted_) {
     return {base::Code::kBusy,
             "HISTORY not yet admitted to writes: this leader is still catching up with the "
@@ -405,7 +410,9 @@ void Engine::AnswerRequests() {
     replica_.ForgetOwn();
     records_due_ = true;
   }
-  if (!admitted_) {
+  if (admit_self_wanted_) AdmitSelf();
+  if (rejoin_wanted_) Rejoin();
+  if (!may_write()) {
     join_requests_.clear();
     rename_wanted_ = false;
     return;
@@ -454,7 +461,7 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
   command::LeaderInfo self;
   self.id = options_.leader_id;
   self.address = options_.advertise;
-  self.state = admitted_ ? "alive" : "joining";
+  self.state = retired() ? "retired" : admitted_ ? "alive" : "joining";
   self.self = true;
   if (replica_.own())
     self.incarnation =
@@ -477,6 +484,17 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
     info.link_cut = link.state == "cut";
     info.link_delay_ms = link.delay_ms;
     out.push_back(info);
+  }
+  for (const auto& [name, a] : admissions_) {
+    if (replica_.members().count(name) != 0 || name == options_.leader_id) continue;
+    auto there = std::find_if(out.begin(), out.end(), [&](const auto& info) { return info.id == name; });
+    if (there == out.end()) {
+      out.emplace_back();
+      there = std::prev(out.end());
+    }
+    there->id = name;
+    there->address = a.member.address;
+    there->state = "retired";
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
   return out;
@@ -520,7 +538,7 @@ base::Status Engine::CutLink(std::string_view leader) {
 
 base::Status Engine::HealLink(std::string_view leader) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
-  if (replica_.members().count(std::string(leader)) == 0) {
+  if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
     return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Heal(leader);
@@ -528,7 +546,7 @@ base::Status Engine::HealLink(std::string_view leader) {
 
 base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
-  if (replica_.members().count(std::string(leader)) == 0) {
+  if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
     return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Delay(leader, delay_ms);

@@ -36,6 +36,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/status.h"
 #include "clock/hlc.h"
 #include "clock/origin.h"
 #include "clock/version_vector.h"
@@ -60,6 +61,8 @@ struct Options {
   std::string leader_id;
   std::string advertise;          // host:peerport that others can dial
   std::vector<std::string> join;  // addresses of members; empty: found a cluster or continue one
+  // If it was retired, this leader joins again, as a new member with what it holds.
+  bool rejoin = false;
   Durability durability = Durability::kAlways;
   int64_t clock_skew_ms_max = 5000;
   uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
@@ -138,7 +141,9 @@ class Engine final : public command::ClusterHost,
   log::Position hold_position() const { return log_.end(); }
   log::Position durable_position() const { return log_.durable(); }
   const base::Status& status() const { return status_; }
-  bool may_write() const { return admitted_; }
+  bool may_write() const { return admitted_ && !retired(); }
+  // This leader's admission was retired (LEADER RETIRE), as far as it knows.
+  bool retired() const { return retired_ || refused_; }
   log::Position checkpoint_position() const { return checkpoint_position_; }
   uint64_t cluster_id() const { return cluster_id_; }
   // Little room is left on the disk: client writes are refused, the rest goes on.
@@ -162,6 +167,7 @@ class Engine final : public command::ClusterHost,
   base::Status CutLink(std::string_view leader) override;
   base::Status HealLink(std::string_view leader) override;
   base::Status DelayLink(std::string_view leader, int64_t delay_ms) override;
+  base::Result<std::string> RetireRecord(std::string_view leader) override;
   const conflict::PolicyTable& policies() const override { return policies_; }
   conflict::Ledger& ledger() override { return ledger_; }
   const clock::OriginTable& origins() const override { return origins_; }
@@ -206,6 +212,7 @@ class Engine final : public command::ClusterHost,
                      uint64_t nonce,
                      const std::string& address) override;
   void ClusterKnown(uint64_t cluster_id) override;
+  void RefusedAsRetired(const std::string& by) override;
 
   // ---- frames of this node
   void BeginFrame();
@@ -223,6 +230,21 @@ class Engine final : public command::ClusterHost,
   std::string EncodeCheckpointMeta(log::Position start) const;
   bool DecodeCheckpointMeta(std::string_view bytes);
   void AppendIdentity();
+
+  // ---- members (membership.cc)
+  // Who is a member by the records, and which admissions are retired.
+  struct Admissions {
+    replication::Member member;
+    std::set<std::string> nonces;   // of its admissions
+    std::set<std::string> retired;  // of those that a record retires
+    std::vector<clock::Dot> records;
+    std::pair<clock::Hlc, clock::Origin> retired_at;  // by the newest of them
+    bool all_retired() const;
+  };
+  void ReadMembers(std::map<std::string, Admissions> admissions);
+  void SettleRetirements();
+  void Rejoin();
+  void AdmitSelf();
 
   // ---- duties (duties.cc)
   void RunDuties();
@@ -277,6 +299,13 @@ class Engine final : public command::ClusterHost,
   bool replaying_ = false;
   bool configuration_changed_ = false;
   bool admitted_ = false;
+  bool retired_ = false;           // a record says so
+  bool refused_ = false;           // a member said so
+  bool rejoin_wanted_ = false;
+  bool admit_self_wanted_ = false;
+  std::map<std::string, Admissions> admissions_;
+  std::set<std::pair<std::string, std::string>> settled_;  // retired (leader, nonce) that count no more
+  int64_t last_refusal_alarm_us_ = -1;
   bool founding_ = false;
   std::string rename_after_;  // the address of the process whose name we share
   bool rename_wanted_ = false;

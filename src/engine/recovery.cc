@@ -200,7 +200,7 @@ base::Status Engine::CheckIdentity() {
     options_.leader_id = identity_leader_;
     replica_.Rename(identity_leader_);
   }
-  if (!admitted_ && options_.join.empty()) {
+  if (!admitted_ && options_.join.empty() && admissions_.empty()) {
     return base::Invalid(
         "this leader has not been admitted to its cluster yet: start it with --join HOST:PEERPORT");
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -116,6 +117,12 @@ TEST(ExportLog, APinnedLogIsNotTrimmed) {
   TempDir target;
   EXPECT_TRUE(
       ExportLog(PosixIo(), source.path(), starts[700], log->end(), target.path(), kGoOn).ok());
+  // The files go in the background.
+  const auto begin = std::chrono::steady_clock::now();
+  while (source.Files("log-").front() == SegmentName(0) &&
+         std::chrono::steady_clock::now() - begin < std::chrono::seconds(20)) {
+    std::this_thread::yield();
+  }
   EXPECT_EQ(
       ExportLog(PosixIo(), source.path(), 0, log->end(), target.path(), kGoOn).status().code(),
       base::Code::kNotFound)

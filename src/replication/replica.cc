@@ -20,6 +20,7 @@ constexpr int64_t kAnnounceUs = 10'000;
 // So much time an announced entry: what announcements may cost is bounded, in a large mesh, too.
 constexpr int64_t kAnnounceEntryUs = 20;
 constexpr int64_t kAnnounceMaxUs = 250'000;
+constexpr int64_t kRefusedLingerUs = 1'000'000;  // so that the refusal reaches the other side
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
 constexpr int64_t kSampleUs = 50'000;
@@ -251,6 +252,13 @@ void Replica::Handle(Link& link, std::string_view message) {
       HandleHello(link, hello);
       return;
     }
+  } else if (type == wire::MessageType::kRefused) {
+    wire::Refused refused;
+    well_formed = wire::Decode(payload, refused);
+    if (well_formed) {
+      HandleRefused(link, refused);
+      return;
+    }
   } else if (!link.greeted) {
     return;  // their greeting was lost; it will be sent again
   } else if (type == wire::MessageType::kFrame) {
@@ -332,6 +340,10 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     Close(link);
     return;
   }
+  if (retired_.count({hello.process.leader, hello.join_nonce}) != 0) {
+    Refuse(link, hello.join_nonce);
+    return;
+  }
   if (IsCut(hello.process.leader)) {
     Close(link);
     return;
@@ -360,9 +372,11 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   const bool first = !link.greeted;
   if (!first && hello.version < link.peer_version) return;  // overtaken by a newer one
   link.greeted = true;
+  link.refused_us = -1;
   link.peer_version = hello.version;
   link.peer = hello.process;
   link.joining = hello.joining;
+  link.join_nonce = hello.join_nonce;
   if (cluster_id_ == 0 && hello.cluster != 0) {
     cluster_id_ = hello.cluster;
     host_.ClusterKnown(cluster_id_);
@@ -385,6 +399,36 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     SendSummary(link);
     routes_changed_ = true;
   }
+}
+
+void Replica::SetRetired(std::set<std::pair<std::string, uint64_t>> retired) {
+  retired_ = std::move(retired);
+  for (auto& [id, link] : links_) {
+    if (link.greeted && retired_.count({link.peer.leader, link.join_nonce}) != 0) {
+      Refuse(link, link.join_nonce);
+    }
+  }
+}
+
+void Replica::Refuse(Link& link, uint64_t join_nonce) {
+  SendTo(link, wire::Encode(wire::Refused{wire::Refused::Reason::kRetired, join_nonce}));
+  if (link.refused_us < 0) link.refused_us = now_us_;
+  link.greeted = false;
+  link.cursors.clear();
+  link.flood.clear();
+  for (Stream& stream : streams_) {
+    if (stream.source != link.id) continue;
+    stream.source = 0;
+    routes_changed_ = true;
+  }
+}
+
+void Replica::HandleRefused(Link& link, const wire::Refused& refused) {
+  // It may be about an admission that this process has given up since.
+  if (refused.join_nonce == join_nonce_ && refused.reason == wire::Refused::Reason::kRetired) {
+    host_.RefusedAsRetired(link.greeted ? link.peer.leader : link.dialed);
+  }
+  Close(link);
 }
 
 base::Status Replica::Cut(std::string_view leader) {
@@ -411,6 +455,18 @@ base::Status Replica::Delay(std::string_view leader, int64_t delay_ms) {
     delay_ms_.erase(std::string(leader));
   }
   return {};
+}
+
+void Replica::AddJoin(const std::string& address) {
+  if (std::find(options_.join.begin(), options_.join.end(), address) == options_.join.end()) {
+    options_.join.push_back(address);
+  }
+}
+
+std::set<std::string> Replica::drills() const {
+  std::set<std::string> out = cut_;
+  for (const auto& [leader, delay_ms] : delay_ms_) out.insert(leader);
+  return out;
 }
 
 // ---- announcements
@@ -514,7 +570,8 @@ void Replica::Tick() {
     }
   }
   for (auto& [id, link] : links_) {
-    if (now_us_ - link.heard_us > kLinkTimeoutUs) {
+    if (now_us_ - link.heard_us > kLinkTimeoutUs ||
+        (link.refused_us >= 0 && now_us_ - link.refused_us > kRefusedLingerUs)) {
       host_.CloseLink(id);
       continue;
     }

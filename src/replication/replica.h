@@ -70,6 +70,8 @@ class ReplicaHost {
                              uint64_t nonce,
                              const std::string& address) = 0;
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
+  // A member refuses links because this node's admission was retired.
+  virtual void RefusedAsRetired(const std::string& by) = 0;
 };
 
 struct Member {
@@ -162,6 +164,8 @@ class Replica {
   base::Status Cut(std::string_view leader);
   base::Status Heal(std::string_view leader);
   base::Status Delay(std::string_view leader, int64_t delay_ms);
+  // Leaders whose link is cut or delayed here, members or not.
+  std::set<std::string> drills() const;
 
   // ---- this node's frames
   // The origin of this process; minted (registered) at the first call.
@@ -211,14 +215,18 @@ class Replica {
   TopologyView ViewTopology() const;
   const LinkStates& graph() const { return graph_; }
   const std::map<std::string, Member>& members() const { return members_; }
+  // Admissions (leader, join nonce) that count for nothing any more: no links with their processes.
+  void SetRetired(std::set<std::pair<std::string, uint64_t>> retired);
   void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
   void SetClusterId(uint64_t id) { cluster_id_ = id; }
   void SetJoining(bool joining, uint64_t nonce) {
-    const bool changed = joining_ != joining;
+    const bool changed = joining_ != joining || join_nonce_ != nonce;
     joining_ = joining;
     join_nonce_ = nonce;
     if (changed) Regreet();
   }
+  // Further addresses to ask while joining: of leaders that are no members any more, say.
+  void AddJoin(const std::string& address);
   void Rename(const std::string& leader);
   // Origins of this leader's name, not this process's, not ended, announced by no live process.
   std::vector<clock::OriginIndex> OriginsToEnd();
@@ -255,6 +263,8 @@ class Replica {
     Process peer;
     uint64_t peer_version = 0;  // of that Hello
     bool joining = false;
+    uint64_t join_nonce = 0;   // of its admission
+    int64_t refused_us = -1;   // when it was refused; closed a little later
     clock::VersionVector have;
     clock::VersionVector have_durable;
     std::map<clock::OriginIndex, Cursor> cursors;
@@ -324,6 +334,8 @@ class Replica {
 
   void Handle(Link& link, std::string_view message);
   void HandleHello(Link& link, const wire::Hello& hello);
+  void HandleRefused(Link& link, const wire::Refused& refused);
+  void Refuse(Link& link, uint64_t join_nonce);
   void HandleHave(Link& link, const wire::Have& have);
   void HandleSubscribe(Link& link, const wire::Subscribe& subscribe);
   void HandleFrame(Link& link, std::string_view bytes);
@@ -412,6 +424,7 @@ class Replica {
   std::vector<Stream> streams_;
   std::vector<std::vector<std::pair<uint64_t, log::Position>>> index_;  // by origin: sparse
   std::map<std::string, Member> members_;
+  std::set<std::pair<std::string, uint64_t>> retired_;
   std::map<LinkId, Link> links_;
   std::map<std::string, std::pair<uint64_t, uint64_t>> past_bytes_;  // of ended links, in and out
   std::map<std::string, clock::VersionVector> past_have_;  // what leaders out of reach had

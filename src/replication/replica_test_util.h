@@ -121,6 +121,7 @@ class CheckingHost : public ReplicaHost {
     joins.push_back(leader);
   }
   void ClusterKnown(uint64_t id) override { cluster = id; }
+  void RefusedAsRetired(const std::string&) override { ++refusals; }
 
   const clock::VersionVector& applied() const { return applied_; }
   // An own frame: it counts as applied, too.
@@ -134,6 +135,7 @@ class CheckingHost : public ReplicaHost {
   std::vector<clock::Origin> forks;
   std::vector<std::string> joins;
   int clashes = 0;
+  int refusals = 0;
   uint64_t cluster = 0;
   std::vector<std::string> applied_frames;
 

@@ -71,6 +71,9 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
       "--advertise", config.advertise, "HOST:PEERPORT under which other leaders reach this one");
   app.add_option("--dir", config.dir, "where the data is kept")->capture_default_str();
   app.add_option("--join", config.join, "HOST:PEERPORT of any member of the cluster to join");
+  app.add_flag("--rejoin",
+               config.rejoin,
+               "if this leader was retired: join again as a new member, with what it holds");
   app.add_option(
          "--durability",
          config.durability,

@@ -22,6 +22,7 @@ struct Config {
   std::string advertise;  // empty: the first bind address and the peer port
   std::string dir = "data";
   std::vector<std::string> join;
+  bool rejoin = false;
   std::string durability = "always";
   std::string requirepass;
   uint64_t log_ring_bytes = 64ULL << 20;

@@ -130,6 +130,7 @@ base::Status Server::Start() {
   engine_options.leader_id = config_.id;
   engine_options.advertise = config_.advertise;
   engine_options.join = config_.join;
+  engine_options.rejoin = config_.rejoin;
   engine_options.durability = *ParseDurability(config_.durability);
   engine_options.clock_skew_ms_max = config_.clock_skew_ms_max;
   engine_options.seed = RandomSeed();

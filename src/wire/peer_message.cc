@@ -286,4 +286,18 @@ bool Decode(std::string_view payload, LinkWant& m) {
   return in.ok() && in.empty();
 }
 
+std::string Encode(const Refused& m) {
+  std::string out = Begin(MessageType::kRefused);
+  out.push_back(static_cast<char>(m.reason));
+  base::PutFixed64(out, m.join_nonce);
+  return out;
+}
+
+bool Decode(std::string_view payload, Refused& m) {
+  base::Reader in(payload);
+  m.reason = static_cast<Refused::Reason>(in.Fixed8());
+  m.join_nonce = in.Fixed64();
+  return in.ok() && in.empty();
+}
+
 }  // namespace polyarch::wire

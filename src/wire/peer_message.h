@@ -28,6 +28,7 @@ enum class MessageType : uint8_t {
   kLinkState = 9,
   kLinkSummary = 10,
   kLinkWant = 11,
+  kRefused = 30,
 };
 
 struct ProcessInfo {
@@ -114,6 +115,13 @@ struct Fork {
   uint64_t sequence = 0;
 };
 
+// Sent instead of a greeting's answer: why there will be no link. The receiver closes.
+struct Refused {
+  enum class Reason : uint8_t { kRetired = 1 };
+  Reason reason = Reason::kRetired;
+  uint64_t join_nonce = 0;  // the admission that is refused, as the receiver's Hello named it
+};
+
 std::string Encode(const Hello& m);
 std::string Encode(const Have& m);
 std::string Encode(const Subscribe& m);
@@ -124,6 +132,7 @@ std::string Encode(const Pulse& m);
 std::string Encode(const LinkStates& m);
 std::string Encode(const LinkSummary& m);
 std::string Encode(const LinkWant& m);
+std::string Encode(const Refused& m);
 
 // The payload behind the type byte. False on malformed bytes.
 bool Decode(std::string_view payload, Hello& m);
@@ -136,5 +145,7 @@ bool Decode(std::string_view payload, Pulse& m);
 bool Decode(std::string_view payload, LinkStates& m);
 bool Decode(std::string_view payload, LinkSummary& m);
 bool Decode(std::string_view payload, LinkWant& m);
+// A reason that this version does not know is read as it is.
+bool Decode(std::string_view payload, Refused& m);
 
 }  // namespace polyarch::wire

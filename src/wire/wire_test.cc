@@ -363,7 +363,7 @@ clock::Origin RandomOrigin(base::Random& random) { return {RandomText(random, 25
 
 // One message of each type, by turns, encoded.
 std::string RandomMessage(base::Random& random) {
-  switch (random.Below(10)) {
+  switch (random.Below(11)) {
     case 0: {
       Hello m;
       m.cluster = random.Next();
@@ -419,6 +419,7 @@ std::string RandomMessage(base::Random& random) {
       for (uint64_t n = random.Below(5); n > 0; --n) m.nonces.push_back(random.Next());
       return Encode(m);
     }
+    case 9: return Encode(Refused{Refused::Reason::kRetired, random.Next()});
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -440,6 +441,7 @@ std::optional<std::string> Again(std::string_view message) {
     case MessageType::kLinkState: return again(LinkStates{});
     case MessageType::kLinkSummary: return again(LinkSummary{});
     case MessageType::kLinkWant: return again(LinkWant{});
+    case MessageType::kRefused: return again(Refused{});
     case MessageType::kFrame: break;
   }
   return std::nullopt;
@@ -629,6 +631,7 @@ TEST(Golden, PeerMessages) {
       {"peer_1_link_states", "LinkStates: one process with two neighbours", Encode(states)},
       {"peer_1_link_summary", "LinkSummary", Encode(LinkSummary{{{0x1111, 9}, {0x2222, 200}}})},
       {"peer_1_link_want", "LinkWant", Encode(LinkWant{{0x1111, 0x2222}})},
+      {"peer_1_refused", "Refused: retired", Encode(Refused{Refused::Reason::kRetired, 0x1122334455667788})},
   };
   for (const auto& [name, what, bytes] : cases) {
     const std::string golden = base::CheckGolden(name, what, bytes);

@@ -1,0 +1,177 @@
+// Who is a member: admissions, retired ones, and joining again.
+//
+// A member is named by its leader's name and admitted under a nonce (member/<name>: "nonce floor", every version
+// counts). LEADER RETIRE names the nonces that it takes out (retired/<name>). A leader all of whose admissions are
+// retired is no member any more once every other member's claim covers that record: from then on it holds nothing
+// back, and no link with it is kept. Joining again takes a fresh nonce, so it is a new admission of the old name.
+#include <algorithm>
+
+#include "engine/engine.h"
+#include "engine/rows.h"
+
+namespace polyarch::engine {
+
+namespace {
+
+constexpr int64_t kRefusalAlarmUs = 60'000'000;
+
+std::string NonceText(uint64_t nonce) {
+  return clock::Origin{"", nonce}.ToString().substr(1);
+}
+
+uint64_t NonceOf(const std::string& text) {
+  auto origin = clock::Origin::Parse("x." + text);
+  return origin ? origin->incarnation : 0;
+}
+
+}  // namespace
+
+bool Engine::Admissions::all_retired() const {
+  return !nonces.empty() && std::all_of(nonces.begin(), nonces.end(), [&](const std::string& nonce) {
+    return retired.count(nonce) != 0;
+  });
+}
+
+void Engine::ReadMembers(std::map<std::string, Admissions> admissions) {
+  std::erase_if(admissions, [](const auto& entry) { return entry.second.nonces.empty(); });
+  // Leaders that retire each other at once would leave nobody: then whoever was retired last stays, and says so by an
+  // admission of its own, before it admits others.
+  const bool nobody = std::all_of(
+      admissions.begin(), admissions.end(), [](const auto& entry) { return entry.second.all_retired(); });
+  if (nobody && !admissions.empty()) {
+    auto last = std::max_element(admissions.begin(), admissions.end(), [](const auto& a, const auto& b) {
+      return a.second.retired_at < b.second.retired_at;
+    });
+    last->second.retired.clear();
+    last->second.records.clear();
+    // It may be asking to join again already; there is nobody to ask.
+    admit_self_wanted_ = !replaying_ && cluster_id_ != 0 && last->first == options_.leader_id;
+  }
+  admissions_ = std::move(admissions);
+  SettleRetirements();
+  auto self = admissions_.find(options_.leader_id);
+  const std::string nonce = NonceText(join_nonce_);
+  const bool known = self != admissions_.end() && self->second.nonces.count(nonce) != 0;
+  const bool retired = self != admissions_.end() && self->second.retired.count(nonce) != 0;
+  if (replaying_) return;
+  if (!admitted_) {
+    // Each may be a member again by now, whatever the records here say.
+    for (const auto& [name, a] : admissions_) {
+      if (name != options_.leader_id && !a.member.address.empty()) replica_.AddJoin(a.member.address);
+    }
+  }
+  if (retired && !retired_) {
+    Report(2,
+           "this leader was retired from the cluster (LEADER RETIRE): it refuses writes and keeps its data; start "
+           "it with --rejoin to join again as a new member");
+  }
+  // Its admission may have been retired before it knew of it.
+  retired_ = retired;
+  if (retired_ && options_.rejoin) rejoin_wanted_ = true;
+  if (!admitted_ && known && !retired) {
+    admitted_ = true;
+    replica_.SetJoining(false, join_nonce_);
+    AppendIdentity();
+    owes_claim_ = true;
+    Report(0, "admitted: this leader accepts writes");
+  }
+}
+
+void Engine::SettleRetirements() {
+  auto settled = [&](const std::string& name, const Admissions& a) {
+    return a.all_retired() && std::all_of(a.nonces.begin(), a.nonces.end(), [&](const std::string& nonce) {
+             return settled_.count({name, nonce}) != 0;
+           });
+  };
+  auto set_members = [&] {
+    std::map<std::string, replication::Member> members;
+    for (const auto& [name, a] : admissions_) {
+      if (!settled(name, a)) members[name] = a.member;
+    }
+    replica_.SetMembers(std::move(members));
+  };
+  set_members();
+  bool more = false;
+  for (const auto& [name, a] : admissions_) {
+    const bool all = std::all_of(a.retired.begin(), a.retired.end(), [&](const std::string& nonce) {
+      return settled_.count({name, nonce}) != 0;
+    });
+    if (all) continue;
+    // "Once that record is covered by all remaining claims": until then it may still be told, and tell.
+    const bool covered = std::all_of(admissions_.begin(), admissions_.end(), [&](const auto& other) {
+      if (other.second.all_retired()) return true;
+      const clock::VersionVector claim = replica_.Claim(other.first);
+      return std::all_of(
+          a.records.begin(), a.records.end(), [&](clock::Dot dot) { return claim.Covers(dot); });
+    });
+    if (!covered) continue;
+    for (const std::string& nonce : a.retired) settled_.emplace(name, nonce);
+    more = true;
+  }
+  if (more) set_members();
+  std::set<std::pair<std::string, uint64_t>> refused;
+  for (const auto& [name, a] : admissions_) {
+    for (const std::string& nonce : a.retired) {
+      if (settled_.count({name, nonce}) != 0) refused.emplace(name, NonceOf(nonce));
+    }
+  }
+  replica_.SetRetired(std::move(refused));
+}
+
+base::Result<std::string> Engine::RetireRecord(std::string_view leader) {
+  auto it = admissions_.find(std::string(leader));
+  if (it == admissions_.end()) {
+    return base::NotFound("no leader '" + std::string(leader.substr(0, 64)) + "'; see LEADER LIST");
+  }
+  if (leader == options_.leader_id) {
+    return base::Invalid("a leader cannot retire itself; run LEADER RETIRE at another one");
+  }
+  if (it->second.all_retired()) {
+    return base::Invalid("leader '" + std::string(leader) + "' is retired already");
+  }
+  std::set<std::string> nonces = it->second.retired;
+  nonces.insert(it->second.nonces.begin(), it->second.nonces.end());
+  std::string record;
+  for (const std::string& nonce : nonces) record += (record.empty() ? "" : " ") + nonce;
+  return record;
+}
+
+void Engine::RefusedAsRetired(const std::string& by) {
+  if (options_.rejoin) {
+    rejoin_wanted_ = true;
+    return;
+  }
+  refused_ = true;
+  if (last_refusal_alarm_us_ >= 0 && now_.mono_us - last_refusal_alarm_us_ < kRefusalAlarmUs) return;
+  last_refusal_alarm_us_ = now_.mono_us;
+  Report(2,
+         "leader " + by +
+             " refuses this one: it was retired from the cluster (LEADER RETIRE). Its data is kept; start it with "
+             "--rejoin to join again as a new member");
+}
+
+void Engine::Rejoin() {
+  rejoin_wanted_ = false;
+  join_nonce_ = random_.Next();
+  admitted_ = false;
+  retired_ = refused_ = false;
+  configuration_changed_ = true;  // whom to ask
+  replica_.SetJoining(true, join_nonce_);
+  AppendIdentity();
+  Report(0, "this leader was retired; it joins again as a new member");
+}
+
+void Engine::AdmitSelf() {
+  admit_self_wanted_ = rejoin_wanted_ = false;
+  admitted_ = true;
+  retired_ = refused_ = false;
+  join_nonce_ = random_.Next();
+  replica_.SetJoining(false, join_nonce_);
+  AppendIdentity();
+  PutReserved("member/" + options_.leader_id, NonceText(join_nonce_) + " " + VersionVectorText());
+  FinishFrame();
+  ReadConfiguration();
+  Report(1, "all leaders were retired at once: this one, retired last, stays");
+}
+
+}  // namespace polyarch::engine
