@@ -61,6 +61,19 @@ enum class Mark : int {
   kEndedOrigin,        // an origin of a dead process was ended
   kManyFramesInTick,   // one tick of one node made several frames
   kSameInstant,        // several leaders wrote one key in one millisecond
+  kStateTransfer,  // a state taken over
+  kStateResumed,  // state transfer resumed
+  kStateRestarted,  // state transfer begun anew
+  kJoinedByState,  // joined by a state
+  kMergedOwn,  // own changes merged with a state
+  kMetInMerge,  // versions met in a merge
+  kCutOverReplayed,  // cut-over replayed
+  kCrashInMerge,  // crash within a merge
+  kWaitedForMerge,  // command waited for a merge
+  kMergedOnAccess,  // key merged on access
+  kAway,  // member recorded as away
+  kPresent,  // present again
+  kTrimmed,  // log trimmed
   kCount,
 };
 

@@ -37,6 +37,7 @@ Node::Options Simulation::NodeOptions(int place, const std::string& leader) {
   options.timer_us = timer_us_;
   options.gather_us = gather_us_;
   options.sync_max_us = sync_max_us_;
+  options.segment_bytes = segment_bytes_;
   return options;
 }
 
@@ -63,6 +64,16 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_slice_keys = static_cast<size_t>(slices ? d.Between(1, 3) : 2000);
   limits_.checkpoint_log_bytes = static_cast<uint64_t>(slices ? d.Scale(1, 20'000) : d.Scale(10'000, 1 << 30));
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
+  if (profile_ == Profile::kAway || d.Percent(20)) {
+    limits_.log_quota_bytes = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
+    segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
+    limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
+  }
+  limits_.state_chunk_bytes = static_cast<size_t>(d.Scale(50, 100'000));
+  limits_.state_window_bytes = limits_.state_chunk_bytes * static_cast<size_t>(d.Between(1, 8));
+  limits_.state_near_bytes = static_cast<size_t>(d.Scale(1, 100'000));
+  limits_.state_timeout_us = d.Between(3, 10) * kSecond;
+  limits_.merge_slice_keys = static_cast<size_t>(d.Percent(60) ? 1 : d.Between(1, 100));
   timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;
   gather_us_ = d.Percent(40) ? 0 : d.Scale(10, 2000);
   sync_max_us_ = d.Percent(70) ? 5 * kMs : d.Scale(5 * kMs, 2 * kSecond);
@@ -205,6 +216,12 @@ void Simulation::DrawFaults() {
       }
       break;
     case Profile::kPower: force(Fault::kPower, 20); break;
+    case Profile::kAway:
+      force(Fault::kPartition, 10);
+      force(Fault::kKill, 10);
+      force(Fault::kPower, 10);
+      force(Fault::kJoin, 3);
+      break;
     case Profile::kCounters:
       force(Fault::kPartition, 20);
       force(Fault::kPause, 10);
@@ -234,6 +251,12 @@ void Simulation::DrawFaults() {
   safety_us_ = std::clamp<int64_t>(ops * op_every_us_, 2 * kSecond, 40 * kSecond);
   fault_every_us_ = std::max<int64_t>(100 * kMs, safety_us_ / d.Between(3, 25));
   down_max_us_ = d.Scale(50 * kMs, 10 * kSecond);
+  if (profile_ == Profile::kAway) {
+    // Long enough for the others to give a leader up.
+    safety_us_ = std::max(safety_us_, d.Between(15, 40) * kSecond);
+    op_every_us_ = std::min(op_every_us_, 30 * kMs);
+    down_max_us_ = d.Between(3, 20) * kSecond;
+  }
 }
 
 // ---- faults

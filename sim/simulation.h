@@ -43,6 +43,7 @@ class Simulation {
     kPower,        // everysec and none: tails are lost
     kFlow,         // tiny windows and frames, loss, reordering
     kCalm,         // a good network and few faults: bursts in one instant
+    kAway,         // tiny logs: leaders come back through a state
     kCount,
   };
   enum class Fault : uint8_t {
@@ -98,6 +99,7 @@ class Simulation {
   int64_t timer_us_ = 10 * kMs;
   int64_t gather_us_ = 0;
   int64_t sync_max_us_ = 5 * kMs;
+  uint64_t segment_bytes_ = 4 << 10;
   std::vector<std::pair<size_t, Disk>> backups_;
   std::unique_ptr<Workload> workload_;
   int next_place_ = 0;

@@ -12,7 +12,10 @@ const char* NameOf(Bug bug) {
       "kPurgeAny",     "kClaimUndurable",   "kClaimGossip",      "kExpiryAtOnce",   "kCreateWithoutWipe",
       "kCheckpointVector", "kReplayAll",    "kAckBeforeDurable", "kSubscribeFromZero", "kNoExpiryFlag",
       "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail",
-      "kForgetLedger", "kStampBack",        "kClaimForever"};
+      "kForgetLedger", "kStampBack",        "kClaimForever",
+      "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",   "kServeUnmerged",
+      "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
+      "kMergeTwice"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

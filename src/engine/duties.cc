@@ -18,26 +18,39 @@ constexpr size_t kRemovalsMax = 1'000;
 constexpr size_t kPurgesMax = 2'000;
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
+constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
+constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
 }  // namespace
 
 void Engine::RunDuties() {
   CheckpointSlice();
+  if (status_.ok()) {
+    ReceiveState();
+    SendStates();
+  }
   if (now_.mono_us < next_duty_us_) return;
   next_duty_us_ = now_.mono_us + kDutyUs;
   UpdateTime();
   if (admitted_ && status_.ok()) {
-    RemoveExpired();
+    if (!keyspace_.merging()) RemoveExpired();
     WriteClaim();
   }
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
-  if (admitted_ && status_.ok()) PurgeResidue();
+  if (admitted_ && status_.ok()) {
+    if (!keyspace_.merging()) PurgeResidue();
+    const bool level = staged_ == nullptr && replica_.behind() <= kLevelChanges;
+    if (level && (last_present_us_ < 0 || now_.mono_us - last_present_us_ > kPresentUs)) {
+      WritePresent();
+    }
+  }
+  if (status_.ok()) TrimLog();
   ledger_.Expire(now_.wall_ms);
   const bool much = log_.end() - checkpoint_position_ >= options_.checkpoint_log_bytes;
   const bool old = keyspace_.dirty_count() > 0 &&
                    now_.mono_us - last_checkpoint_us_ >= options_.checkpoint_interval_ms * 1000;
-  if (!pass_ && (much || old)) BeginCheckpoint();
+  if (!pass_ && !keyspace_.merging() && (much || old)) BeginCheckpoint();
 }
 
 void Engine::UpdateTime() {
@@ -83,7 +96,7 @@ void Engine::RemoveExpired() {
   if (keyspace_.LatestHidden() < 0 || replica_.members().empty()) return;
   int64_t claimed = INT64_MAX;  // every counting member says its clock is past this
   for (const auto& [name, member] : replica_.members()) {
-    claimed = std::min(claimed, replica_.MemberClock(name));
+    if (!member.away) claimed = std::min(claimed, replica_.MemberClock(name));
   }
   std::vector<std::pair<uint8_t, std::string>> keys;
   keyspace_.VisitExpired([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
@@ -149,7 +162,13 @@ void Engine::PurgeResidue() {
     return;
   }
   const clock::VersionVector stable = replica_.Stable();
-  const bool cleaner = replica_.members().begin()->first == options_.leader_id;
+  // The first by name, of those that are here.
+  const auto first = std::find_if(
+      replica_.members().begin(), replica_.members().end(), [](const auto& entry) {
+        return !entry.second.away;
+      });
+  const bool cleaner =
+      first != replica_.members().end() && first->first == options_.leader_id;
   std::vector<std::pair<uint8_t, std::string>> keys;
   auto it = residue.lower_bound(purge_cursor_);
   for (size_t n = 0; n < kPurgesMax && n < residue.size(); ++n) {
@@ -195,6 +214,7 @@ void Engine::PurgeResidue() {
 // ---- checkpoints
 
 uint64_t Engine::StartCheckpoint() {
+  if (keyspace_.merging()) return checkpoints_started_ + 1;  // begun when that has ended
   if (!pass_) BeginCheckpoint();
   return checkpoints_started_;
 }
@@ -222,12 +242,7 @@ void Engine::CheckpointSlice() {
     }
     FinishFrame();  // rows must reflect whole frames
     storage::Batch batch;
-    for (; stored_origins_ < origins_.size(); ++stored_origins_) {
-      auto index = static_cast<clock::OriginIndex>(stored_origins_);
-      batch.Put(storage::Family::kMeta,
-                OriginRowKey(stored_origins_),
-                EncodeOriginRow(origins_.Get(index)));
-    }
+    PutNewOrigins(batch);
     const log::Position position = log_.end();
     const bool more = keyspace_.VisitDirty(
         options_.checkpoint_slice_keys,
@@ -261,13 +276,19 @@ void Engine::CheckpointSlice() {
     pass_->flush_ticket = store_.Flush();
   } else if (store_.flushed() >= pass_->flush_ticket) {
     checkpoint_position_ = pass_->start;
+    checkpoint_meta_ = std::move(pass_->meta);
+    checkpoint_ended_us_ = now_.mono_us;
     checkpoints_done_ = checkpoints_started_;
     last_checkpoint_ms_ = now_.wall_ms;
     pass_.reset();
-    for (uint64_t client : checkpoint_waiters_)
-      host_.Resume(client);
-    checkpoint_waiters_.clear();
+    ResumeWaiters(checkpoint_waiters_);
   }
+}
+
+void Engine::ResumeWaiters(std::vector<uint64_t>& waiters) {
+  for (uint64_t client : waiters)
+    host_.Resume(client);
+  waiters.clear();
 }
 
 // ---- the reserved keyspace
@@ -318,6 +339,8 @@ void Engine::ReadConfiguration() {
       }
     } else if (auto leader = after(key, "address/")) {
       members[*leader].address = Reserved(key).value_or("");
+    } else if (auto behind = after(key, "away/")) {
+      members[*behind].away = Reserved(key).value_or("") == "away";
     } else if (auto pattern = after(key, "policy/")) {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string_view> words = SplitWords(text);

@@ -94,6 +94,17 @@ Outcome Engine::Execute(command::Client& client,
                         resp::Buffer& out,
                         command::ServerHost& server) {
   resp::Writer writer(out, client.protocol);
+  if (keyspace_.merging()) [[unlikely]] {
+    // What looks at all keys waits until they are merged.
+    const command::Row* found = command::Table::Instance().Find(arguments);
+    if (found != nullptr && (found->flags & command::kWholeKeyspace) != 0) {
+      if (std::find(merge_waiters_.begin(), merge_waiters_.end(), client.id) ==
+          merge_waiters_.end()) {
+        merge_waiters_.push_back(client.id);
+      }
+      return Outcome::kSuspended;
+    }
+  }
   keyspace::Change change(*this, keyspace_);
   command::Context context{.client = client,
                            .args = arguments,
@@ -333,20 +344,10 @@ void Engine::VersionsMet(uint8_t db,
       conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
   const crdt::Version& winner = state.versions[view.index];
-  auto as_ledger = [&](const crdt::Version& v) {
-    const clock::Origin& origin = origins_.Get(v.dot.origin());
-    return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};
-  };
+  // The id follows from the log position: the same again if the log is replayed.
   auto note = [&](const crdt::Version& shown, const crdt::Version& lost) {
     if (shown.absent == lost.absent && shown.value == lost.value) return;
-    // The id follows from the log position: the same again if the log is replayed.
-    ledger_.Note({.id = position_ * kLedgerIdsPerByte + ledger_entries_++,
-                  .noted_ms = now_.wall_ms,
-                  .db = db,
-                  .key = std::string(key),
-                  .policy = policy.ToString(),
-                  .shown = as_ledger(shown),
-                  .lost = as_ledger(lost)});
+    NoteDecided(db, key, shown, lost, position_ * kLedgerIdsPerByte + ledger_entries_++);
   };
   if (winner.dot == added) {
     for (const crdt::Version& v : state.versions) {
@@ -355,6 +356,25 @@ void Engine::VersionsMet(uint8_t db,
   } else if (!PLANTED(kForgetLedger)) {
     note(winner, *fresh);
   }
+}
+
+void Engine::NoteDecided(uint8_t db,
+                         std::string_view key,
+                         const crdt::Version& shown,
+                         const crdt::Version& lost,
+                         uint64_t id) {
+  if (shown.absent == lost.absent && shown.value == lost.value) return;
+  auto as_ledger = [&](const crdt::Version& v) {
+    const clock::Origin& origin = origins_.Get(v.dot.origin());
+    return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};
+  };
+  ledger_.Note({.id = id,
+                .noted_ms = now_.wall_ms,
+                .db = db,
+                .key = std::string(key),
+                .policy = policies_.For(key).ToString(),
+                .shown = as_ledger(shown),
+                .lost = as_ledger(lost)});
 }
 
 // ---- requests from peers that need a frame of their own
@@ -446,6 +466,10 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
     if (link.incarnation != 0)
       info.incarnation = clock::Origin{"", link.incarnation}.ToString().substr(1);
     info.state = link.state == "up" ? (link.joining ? "joining" : "alive") : "unreachable";
+    if (member != replica_.members().end() && member->second.away) info.state = "away";
+    auto held = held_from_.find(link.leader);
+    if (held != held_from_.end() && log_.end() > held->second)
+      info.retained_bytes = log_.end() - held->second;
     info.lag_changes = link.lag_changes;
     info.lag_ms = link.lag_ms;
     info.clock_difference_ms = link.clock_difference_ms;
@@ -516,12 +540,35 @@ void Engine::InfoReplication(std::string& out) {
   line("conflicts_detected", std::to_string(conflicts_detected_));
   line("conflicts_open", std::to_string(keyspace_.open_conflicts().size()));
   line("conflicts_logged", std::to_string(ledger_.size()));
-  line("state_transfers", "0");
+  line("state_transfers", std::to_string(transfers_.completed));
+  line("state_transfers_resumed", std::to_string(transfers_.resumed));
+  line("state_transfers_restarted", std::to_string(transfers_.restarted));
+  line("state_transfers_serving", std::to_string(sessions_.size()));
+  line("state_transfer_in_progress", staged_ != nullptr || keyspace_.merging() ? "1" : "0");
+  if (staged_ != nullptr) {
+    const StagedProgress& p = staged_->progress;
+    // Rows come in the order of their slots, which are evenly filled.
+    unsigned percent = 0;
+    if (p.part != wire::StatePart::kRows) {
+      percent = 99;
+    } else if (p.after.size() >= 2) {
+      percent = (static_cast<unsigned>(static_cast<uint8_t>(p.after[0])) << 8 |
+                 static_cast<uint8_t>(p.after[1])) * 99 / 16384;
+    }
+    line("state_transfer_from", p.sender);
+    line("state_transfer_percent", std::to_string(percent));
+    line("state_transfer_bytes", std::to_string(p.bytes));
+  }
+  line("log_retained_bytes", std::to_string(log_.end() - log_.begin()));
+  line("log_quota_bytes", std::to_string(options_.log_quota_bytes));
   for (const auto& link : links) {
     line("link_" + link.leader,
          "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) + ",lag_ms=" +
              std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
-             ",bytes_out=" + std::to_string(link.bytes_out));
+             ",bytes_out=" + std::to_string(link.bytes_out) + ",log_held=" +
+             std::to_string(held_from_.count(link.leader) != 0
+                                ? log_.end() - held_from_.at(link.leader)
+                                : 0));
   }
 }
 
@@ -541,7 +588,8 @@ void Engine::InfoPersistence(std::string& out) {
 }
 
 bool Engine::idle() const {
-  return !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
+  return staged_ == nullptr && !keyspace_.merging() && barrier_ <= checkpoint_position_ &&
+         !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
 }
 
 }  // namespace polyarch::engine

@@ -61,7 +61,8 @@ class MemoryLog final : public Log {
 
   void SetHeadProvider(std::function<std::string()> provider) override;
   std::vector<SegmentHead> Heads() const override;
-  void TrimTo(Position position);
+  bool Holds(Position position) override;
+  void TrimTo(Position position) override;
 
   // Whether a sync is in flight.
   bool syncing() const { return syncing_; }

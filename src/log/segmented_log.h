@@ -75,9 +75,11 @@ class SegmentedLog final : public Log {
   void SetHeadProvider(std::function<std::string()> provider) override;
   std::vector<SegmentHead> Heads() const override;
 
+  bool Holds(Position position) override;
+
   // Forgets whole segments below `position`, as far as their successor is durable. Their files go,
   // or become spares, in the background.
-  void TrimTo(Position position);
+  void TrimTo(Position position) override;
 
   // What Open found behind the end of the log and dropped: writes that were never acknowledged.
   uint64_t bytes_dropped() const { return bytes_dropped_; }

@@ -59,9 +59,11 @@ void Replica::Route() {
     DropOrphans(origin, stream);
     const uint64_t received = stream.next - 1;
     Link* direct = LinkOfProcess(origin);
+    if (direct != nullptr && !CanServe(*direct, origin, stream.next)) direct = nullptr;
     Link* best = nullptr;  // whoever has most of what is missing
     for (auto& [id, link] : links_) {
       if (!link.greeted || link.have.Get(origin) <= received) continue;
+      if (!CanServe(link, origin, stream.next)) continue;
       if (best == nullptr || link.have.Get(origin) > best->have.Get(origin) ||
           (link.have.Get(origin) == best->have.Get(origin) &&
            link.peer.leader < best->peer.leader)) {
@@ -86,7 +88,8 @@ void Replica::Route() {
       stream.backoff_us = std::min(kStallMaxUs, patience_us * 2);
       Link* to = &current;
       for (auto& [id, link] : links_) {
-        if (link.greeted && id != current.id && link.have.Get(origin) > received) {
+        if (link.greeted && id != current.id && link.have.Get(origin) > received &&
+            CanServe(link, origin, stream.next)) {
           to = &link;
           break;
         }
@@ -100,6 +103,7 @@ void Replica::Route() {
       SubscribeAt(origin, stream, *best);
     }
   }
+  NoteStarved();
 }
 
 // A frame may wait for causes that were lost with their author's unsynced tail before anybody had them.
@@ -422,6 +426,11 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
     host_.ForkDetected(*origin);
     return;
   }
+  if (subscribe.from <= floor_.Get(*origin) && subscribe.from <= row.last) {
+    link.cursors.erase(*origin);
+    AnswerGap(link, *origin);
+    return;
+  }
   Cursor cursor;
   cursor.next = subscribe.from;
   cursor.credit = subscribe.credit;
@@ -480,6 +489,11 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   const clock::Origin& name = origins_.Get(origin);
   bool stopped = false;
   bool gap = false;
+  if (cursor.next <= floor_.Get(origin)) {
+    AnswerGap(link, origin);
+    return false;
+  }
+  cursor.position = std::max(cursor.position, log_.begin());
   if (cursor.sent >= cursor.credit || host_.Backlog(link.id) >= options_.backlog_bytes_max)
     return true;
   auto result = log_.Read(cursor.position, budget * 4 + 1, [&](const log::Record& record) {
@@ -514,6 +528,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     host_.Report(2,
                  "the log lacks changes of " + name.ToString() + " before those that " +
                      link.peer.leader + " asked for");
+    AnswerGap(link, origin);
     return false;
   }
   if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
@@ -528,7 +543,7 @@ log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) cons
         entries.begin(), entries.end(), sequence, [](uint64_t s, const auto& entry) {
           return s < entry.first;
         });
-    if (after != entries.begin()) return std::prev(after)->second;
+    if (after != entries.begin()) return std::max(std::prev(after)->second, log_.begin());
   }
   // Before what this process has indexed: the last segment that begins without the change.
   const clock::Origin& name = origins_.Get(origin);

@@ -1,0 +1,67 @@
+// The log's quota: what may be trimmed, who holds it back, and who is given up. Nothing goes that
+// recovery, a transfer under way, or a member that counts may still need.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "engine/engine.h"
+
+namespace polyarch::engine {
+
+// Where in our log what the member lacks may begin: the last segment before which it has
+// everything.
+log::Position Engine::HeldFrom(const std::string& member) {
+  const clock::VersionVector holds = replica_.Holds(member);
+  log::Position from = log_.begin();
+  for (const log::SegmentHead& head : log_.Heads()) {
+    if (head.position <= from) continue;
+    if (!holds.Includes(replica_.ReadHead(head.head))) break;
+    from = head.position;
+  }
+  return from;
+}
+
+void Engine::TrimLog() {
+  held_from_.clear();
+  for (const auto& [name, member] : replica_.members()) {
+    if (name != options_.leader_id) held_from_[name] = HeldFrom(name);
+  }
+  if (!admitted_ || now_.mono_us < trim_from_us_) return;
+  log::Position limit = checkpoint_position_;
+  if (PLANTED(kTrimPastCheckpoint)) limit = log_.durable();
+  // Until a merge is durable its log is needed from the checkpoint on, and so is what was staged.
+  for (const auto& [link, session] : sessions_)
+    limit = std::min(limit, session.pin);
+  const bool over = log_.end() - log_.begin() > options_.log_quota_bytes;
+  log::Position target = limit;
+  std::string behind;  // the member furthest behind
+  for (const auto& [name, from] : held_from_) {
+    const replication::Member& member = replica_.members().at(name);
+    if (member.away && !PLANTED(kAwayHoldsBack)) continue;
+    if (from < target) {
+      target = from;
+      behind = name;
+    }
+  }
+  const log::Position before = log_.begin();
+  if (target > before) {
+    log_.TrimTo(target);
+    if (log_.begin() > before) {
+      transfers_.trimmed_bytes += log_.begin() - before;
+      replica_.NoteTrimmed();
+    }
+  }
+  if (!over || behind.empty()) return;
+  if (log_.end() - log_.begin() <= options_.log_quota_bytes) return;
+  // It is this member, and neither our own checkpoint nor a transfer, that fills the log.
+  const auto heads = log_.Heads();
+  if (heads.size() < 2 || heads[1].position > limit || held_from_[behind] >= heads[1].position) return;
+  ++transfers_.away_written;
+  PutReserved("away/" + behind, "away");
+  FinishFrame();
+  ReadConfiguration();
+  Report(1,
+         "leader " + behind + " is further behind than the log's quota: recorded as away; it will "
+         "come back through a transfer of the state");
+}
+
+}  // namespace polyarch::engine
