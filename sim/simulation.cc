@@ -72,7 +72,12 @@ void Simulation::DrawCluster() {
   limits_.state_chunk_bytes = static_cast<size_t>(d.Scale(50, 100'000));
   limits_.state_window_bytes = limits_.state_chunk_bytes * static_cast<size_t>(d.Between(1, 8));
   limits_.state_near_bytes = static_cast<size_t>(d.Scale(1, 100'000));
-  limits_.state_timeout_us = d.Between(3, 10) * kSecond;
+  limits_.state_timeout_us = d.Between(1, 6) * kSecond;
+  // One chunk must not take as long as it takes to be given up.
+  const auto chunks_per_second = static_cast<uint64_t>(5'000'000 / limits_.state_timeout_us + 1);
+  limits_.state_bytes_per_second =
+      std::max<uint64_t>(limits_.state_chunk_bytes * chunks_per_second, static_cast<uint64_t>(d.Scale(3'000, 10'000'000)));
+  harass_percent_ = d.Percent(60) ? static_cast<unsigned>(d.Between(1, 20)) : 0;
   limits_.merge_slice_keys = static_cast<size_t>(d.Percent(60) ? 1 : d.Between(1, 100));
   timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;
   gather_us_ = d.Percent(40) ? 0 : d.Scale(10, 2000);
@@ -502,6 +507,33 @@ void Simulation::Run() {
   Liveness();
 }
 
+// A transfer is a small target: whoever takes part in one is hit more often than others.
+void Simulation::HarassTransfers() {
+  Draw& d = draw_;
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    const std::string sender = node->engine().receiving_from();
+    const bool merging = node->engine().merging();
+    if ((sender.empty() && !merging) || !d.Percent(harass_percent_)) continue;
+    Node* target = node.get();
+    Node* from = sender.empty() ? nullptr : world_.Find(sender);
+    if (from != nullptr && from->up() && d.Percent(50)) target = from;
+    const auto how = static_cast<EndOfProcess>(d.Below(3));
+    if (one_writer_ && how == EndOfProcess::kPower) continue;
+    if (from != nullptr && d.Percent(25)) {
+      world_.network().SetBlocked(from->options().place, node->options().place, true);
+      world_.scheduler().After(d.Scale(50 * kMs, 10 * kSecond), [this] {
+        world_.network().UnblockAll();
+      });
+      continue;
+    }
+    world_.Log([&] { return "harass " + target->name(); });
+    target->End(how);
+    Restart(*target, d.Scale(10 * kMs, 3 * kSecond));
+    return;
+  }
+}
+
 void Simulation::Safety() {
   // Most clusters form in peace; some are born in the storm.
   if (draw_.Percent(80)) {
@@ -512,6 +544,7 @@ void Simulation::Safety() {
   while (world_.now_us() < end_us) {
     world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
     workload_->Step();
+    if (harass_percent_ != 0) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
       next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
       const int64_t before_us = world_.now_us();

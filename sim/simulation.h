@@ -76,6 +76,7 @@ class Simulation {
   void Safety();
   void Liveness();
   void Inject();
+  void HarassTransfers();
   void Partition();
   void Restart(Node& node, int64_t after_us);
   Node* DrawNode(bool up);
@@ -100,6 +101,7 @@ class Simulation {
   int64_t gather_us_ = 0;
   int64_t sync_max_us_ = 5 * kMs;
   uint64_t segment_bytes_ = 4 << 10;
+  unsigned harass_percent_ = 0;  // of transfers under way, an operation
   std::vector<std::pair<size_t, Disk>> backups_;
   std::unique_ptr<Workload> workload_;
   int next_place_ = 0;

@@ -179,6 +179,12 @@ class Engine final : public command::ClusterHost,
   };
   const TransferStats& transfers() const { return transfers_; }
   bool merging() const { return keyspace_.merging(); }
+  // The leader whose state is being received; empty: none.
+  std::string receiving_from() const {
+    return staged_ == nullptr ? std::string() : staged_->progress.sender;
+  }
+  // Of that, what has come.
+  uint64_t received_bytes() const { return staged_ == nullptr ? 0 : staged_->progress.bytes; }
 
   // ---- command::ClusterHost
   const std::string& leader_id() const override { return options_.leader_id; }

@@ -93,7 +93,7 @@ bool Staged::TakeRow(uint8_t db,
   const keyspace::KeyRef ref = keys_->Ref(db, key);
   if (!keys_->State(ref).empty()) return false;
   if (position > progress.base) row_positions_[{db, std::string(key)}] = position;
-  progress.needed = std::max(progress.needed, position);
+  if (!PLANTED(kCutOverEarly)) progress.needed = std::max(progress.needed, position);
   keys_->Load(db, key, std::move(state));
   return true;
 }

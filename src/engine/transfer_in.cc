@@ -31,7 +31,11 @@ bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
     }
     case wire::kStateOfferMessage: {
       wire::StateOffer offer;
-      return wire::Decode(payload, offer) && HandleOffer(link, offer);
+      if (!wire::Decode(payload, offer)) return false;
+      if (HandleOffer(link, offer)) return true;
+      ++transfers_.malformed;
+      DropStaged("the offer is malformed; upgrade or repair its sender");
+      return false;
     }
     case wire::kStateRefusalMessage: {
       wire::StateRefusal refusal;
@@ -239,11 +243,6 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
         (cluster_id_ != 0 && base.identity.cluster != cluster_id_)) {
       return false;
     }
-    if (PLANTED(kTransferVector)) {
-      // What the sender has now instead of then.
-      for (replication::OriginRow& row : base.rows)
-        row.last += row.last == 0 ? 0 : 1;
-    }
     base.floor.clear();
     bool fits = Remap(base.nonempty, incoming_.map);
     for (replication::OriginRow& row : base.rows) {
@@ -276,10 +275,11 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
 
 bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
   if (staged_ == nullptr || chunk.id != staged_->progress.id || link != incoming_.link ||
-      incoming_.step != Incoming::Step::kPulling || chunk.generation != incoming_.generation) {
+      incoming_.step != Incoming::Step::kPulling) {
     return true;
   }
   StagedProgress& p = staged_->progress;
+  // Whichever pull it answers: what counts is that it follows what is here.
   if (chunk.part != p.part) return true;
   const bool fits =
       p.part == wire::StatePart::kStream ? chunk.from == p.position : chunk.after == p.after;
@@ -301,7 +301,7 @@ bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
   }
   const bool level = p.part == wire::StatePart::kStream &&
                      p.position + options_.state_near_bytes >= chunk.end &&
-                     (staged_->complete() || PLANTED(kCutOverEarly));
+                     staged_->complete();
   if (level) {
     incoming_.step = Incoming::Step::kFlushing;
     incoming_.flush_ticket = store_.Flush();
@@ -352,8 +352,11 @@ bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
     batch.Put(storage::Family::kStaged, std::string(key), EncodeDataRow(position, state));
     if (!staged_->TakeRow(db, name, position, std::move(state))) return false;
   }
-  // What the ledger tells of is in the sender's log by now.
-  if (chunk.part == wire::StatePart::kLedger) p.needed = std::max(p.needed, chunk.end);
+  // A row that is *not* there tells something, too, and so does the ledger: all that the sender's
+  // store has heard of by now must have come by its log before the state is consistent.
+  if (chunk.part != wire::StatePart::kStream && !PLANTED(kCutOverEarly)) {
+    p.needed = std::max(p.needed, chunk.end);
+  }
   for (const auto& [end, frame] : chunk.frames) {
     bytes += frame.size();
     wire::FrameName name;

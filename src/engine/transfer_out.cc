@@ -74,7 +74,9 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   session.names_sent = offer.names.size();
   session.pin = session.position = offer.resumed ? request.position : offer.base;
   session.done = true;  // until it pulls
-  if (!offer.resumed) offer.checkpoint = checkpoint_meta_;
+  std::string meta;
+  if (PLANTED(kTransferVector)) meta = EncodeCheckpointMeta(checkpoint_position_);
+  if (!offer.resumed) offer.checkpoint = meta.empty() ? checkpoint_meta_ : meta;
   ++transfers_.served;
   replica_.SendState(link, wire::Encode(offer));
   sessions_[link] = std::move(session);

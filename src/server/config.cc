@@ -1,5 +1,6 @@
 #include "server/config.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -80,6 +81,11 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--log-segment", config.log_segment_bytes, "the size of one file of the log")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option("--log-quota",
+                 config.log_quota_bytes,
+                 "how much of the log is kept for leaders that are behind, at least 16mb; one that is "
+                 "further behind comes back through a transfer of the state")
+      ->transform(CLI::AsSizeValue(false));
   app.add_option("--checkpoint-bytes",
                  config.checkpoint_bytes,
                  "log bytes after which rows are brought up to date")
@@ -135,6 +141,10 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
     return refuse("--port " + std::to_string(config.port) +
                   " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
   }
+  if (config.log_quota_bytes < 16ULL << 20) return refuse("--log-quota is at least 16mb");
+  // Trimming takes whole segments, and nothing that no checkpoint has.
+  config.log_segment_bytes = std::min(config.log_segment_bytes, config.log_quota_bytes / 16);
+  config.checkpoint_bytes = std::min(config.checkpoint_bytes, config.log_quota_bytes / 4);
   if (config.bulk_bytes_max > 512ULL << 20) return refuse("--max-bulk is at most 512mb");
   // Peers do not authenticate yet: their port stays on this machine unless the network is trusted.
   if (config.peer_bind.empty()) {
