@@ -281,6 +281,10 @@ bool Checkers::Converged(std::string* why) {
       if (why != nullptr) *why = node->name() + " is not admitted";
       return false;
     }
+    if (node->engine().merging()) {
+      if (why != nullptr) *why = node->name() + " has not merged all that it took over";
+      return false;
+    }
     Vector applied = node->applied();
     Normalize(applied);
     if (first != nullptr && applied != vector) {
