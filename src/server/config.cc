@@ -86,6 +86,12 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
                  "how much of the log is kept for leaders that are behind, at least 16mb; one that is "
                  "further behind comes back through a transfer of the state")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option("--state-timeout",
+                 config.state_timeout_ms,
+                 "how long the log is kept for a state transfer of which nothing is heard, e.g. 30s")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, int64_t>{{"ms", 1}, {"s", 1000}, {"m", 60'000}},
+          CLI::AsNumberWithUnit::CASE_INSENSITIVE));
   app.add_option("--checkpoint-bytes",
                  config.checkpoint_bytes,
                  "log bytes after which rows are brought up to date")
@@ -142,6 +148,7 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
                   " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
   }
   if (config.log_quota_bytes < 16ULL << 20) return refuse("--log-quota is at least 16mb");
+  if (config.state_timeout_ms < 1000) return refuse("--state-timeout is at least 1s");
   // Trimming takes whole segments, and nothing that no checkpoint has.
   config.log_segment_bytes = std::min(config.log_segment_bytes, config.log_quota_bytes / 16);
   config.checkpoint_bytes = std::min(config.checkpoint_bytes, config.log_quota_bytes / 4);
