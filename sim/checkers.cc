@@ -362,6 +362,21 @@ void Checkers::CheckResidue() {
   }
 }
 
+void Checkers::CheckPresent() {
+  std::set<std::string> here;
+  for (auto& node : world_.nodes()) {
+    if (node->up()) here.insert(node->engine().leader_id());
+  }
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    for (const auto& [name, member] : node->engine().replica().members()) {
+      if (member.away && here.count(name) != 0) {
+        throw Violation(node->name() + " still takes " + name + " for away");
+      }
+    }
+  }
+}
+
 void Checkers::CheckLedger(Node& node) {
   History& history = world_.history();
   struct Pair {

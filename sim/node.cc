@@ -86,8 +86,28 @@ void Node::Start() {
   if (!status.ok()) throw Violation(label_ + " does not start: " + status.ToString());
   CheckStarted();
   transfers_seen_ = {};
+  oversized_us_ = 0;
   NoteTransfers();
   AfterTick();
+}
+
+// Whoever holds it back is given up within some seconds, one after another.
+void Node::CheckLogSize() {
+  constexpr int64_t kPatienceUs = 14 * kSecond;
+  Process& p = *process_;
+  const int64_t passed_us = std::min(world_.now_us() - sized_at_us_, 100 * kMs);
+  sized_at_us_ = world_.now_us();
+  const uint64_t quota = options_.engine.log_quota_bytes;
+  const bool beyond = p.log->end() - p.log->begin() > 3 * quota + 20'000;
+  if (!beyond || p.engine->serving() != 0 || p.engine->merging() || faulty_ || !p.engine->may_write()) {
+    oversized_us_ = 0;
+    return;
+  }
+  oversized_us_ += passed_us;
+  if (oversized_us_ > kPatienceUs) {
+    throw Violation(label_ + " keeps " + std::to_string(p.log->end() - p.log->begin()) +
+                    " bytes of log with a quota of " + std::to_string(quota));
+  }
 }
 
 void Node::NoteTransfers() {
@@ -257,6 +277,7 @@ void Node::Tick() {
   ThrowNoted();
   if (p.frames_in_tick > 1) SOMETIMES(kManyFramesInTick);
   NoteTransfers();
+  CheckLogSize();
   if (!p.engine->status().ok()) {
     world_.Log([&] { return label_ + " fails: " + p.engine->status().ToString(); });
     // Nothing is acknowledged after a failure.

@@ -231,6 +231,7 @@ class Node final : public engine::Host,
                    const clock::VersionVector& mine,
                    const clock::VersionVector& theirs);
   void NoteTransfers();
+  void CheckLogSize();
   void CheckStarted();
   void HandleFrame();
   // Throws what was noted within a call of the engine: nothing is thrown through it.
@@ -266,6 +267,8 @@ class Node final : public engine::Host,
   clock::VersionVector deps_;
   engine::Engine::TransferStats transfers_seen_;
   uint64_t merged_seen_ = 0;
+  int64_t oversized_us_ = 0;  // how long the log has been far beyond its quota
+  int64_t sized_at_us_ = 0;
   std::string noted_;  // the first violation found within a call of the engine
 };
 

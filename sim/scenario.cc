@@ -408,6 +408,7 @@ class Story {
     });
     if (!silent) throw Failure("they go on writing");
     world_.checkers().CheckResidue();
+    world_.checkers().CheckPresent();
   }
 
   World world_;

@@ -607,6 +607,7 @@ void Simulation::Liveness() {
   }
   world_.checkers().CheckConverged();
   world_.checkers().CheckResidue();
+  world_.checkers().CheckPresent();
   if (one_writer_) world_.checkers().CheckNoConflicts();
   for (auto& node : world_.nodes()) {
     const auto& counters = node->engine().replica().counters();

@@ -178,6 +178,8 @@ class Engine final : public command::ClusterHost,
     uint64_t trimmed_bytes = 0;
   };
   const TransferStats& transfers() const { return transfers_; }
+  size_t serving() const { return sessions_.size(); }
+  log::Position log_begin() const { return log_.begin(); }
   bool merging() const { return keyspace_.merging(); }
   // The leader whose state is being received; empty: none.
   std::string receiving_from() const {
@@ -292,6 +294,7 @@ class Engine final : public command::ClusterHost,
   // ---- the log's quota (quota.cc)
   void TrimLog();
   log::Position HeldFrom(const std::string& member);
+  void ReadHeads();
 
   // ---- duties (duties.cc)
   void RunDuties();
@@ -453,6 +456,7 @@ class Engine final : public command::ClusterHost,
   // Which process wrote which part of the log: where each began, and its nonce.
   std::vector<std::pair<log::Position, uint64_t>> epochs_;
   int64_t trim_from_us_ = 0;
+  std::map<log::Position, clock::VersionVector> heads_;  // what was applied where a segment begins
   std::map<std::string, log::Position> held_from_;  // by member: what it may still need of the log
   TransferStats transfers_;
 

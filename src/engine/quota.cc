@@ -12,15 +12,24 @@ namespace polyarch::engine {
 log::Position Engine::HeldFrom(const std::string& member) {
   const clock::VersionVector holds = replica_.Holds(member);
   log::Position from = log_.begin();
-  for (const log::SegmentHead& head : log_.Heads()) {
-    if (head.position <= from) continue;
-    if (!holds.Includes(replica_.ReadHead(head.head))) break;
-    from = head.position;
+  for (const auto& [position, vector] : heads_) {
+    if (position <= from) continue;
+    if (!holds.Includes(vector)) break;
+    from = position;
   }
   return from;
 }
 
+void Engine::ReadHeads() {
+  heads_.erase(heads_.begin(), heads_.lower_bound(log_.begin()));
+  for (const log::SegmentHead& head : log_.Heads()) {
+    auto [it, fresh] = heads_.try_emplace(head.position);
+    if (fresh) it->second = replica_.ReadHead(head.head);
+  }
+}
+
 void Engine::TrimLog() {
+  ReadHeads();
   held_from_.clear();
   for (const auto& [name, member] : replica_.members()) {
     if (name != options_.leader_id) held_from_[name] = HeldFrom(name);
@@ -53,8 +62,8 @@ void Engine::TrimLog() {
   if (!over || behind.empty()) return;
   if (log_.end() - log_.begin() <= options_.log_quota_bytes) return;
   // It is this member, and neither our own checkpoint nor a transfer, that fills the log.
-  const auto heads = log_.Heads();
-  if (heads.size() < 2 || heads[1].position > limit || held_from_[behind] >= heads[1].position) return;
+  auto second = heads_.upper_bound(log_.begin());
+  if (second == heads_.end() || second->first > limit || held_from_[behind] >= second->first) return;
   ++transfers_.away_written;
   PutReserved("away/" + behind, "away");
   FinishFrame();
