@@ -183,7 +183,13 @@ void Engine::Pull(bool anew) {
   replica_.SendState(
       incoming_.link,
       wire::Encode(wire::StatePull{
-          p.id, incoming_.generation, p.part, p.after, p.position, incoming_.granted}));
+          p.id,
+          incoming_.generation,
+          p.part,
+          p.after,
+          p.position,
+          incoming_.granted,
+          incoming_.map.size()}));
 }
 
 // ---- what the sender says
@@ -283,7 +289,8 @@ bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
   if (chunk.part != p.part) return true;
   const bool fits =
       p.part == wire::StatePart::kStream ? chunk.from == p.position : chunk.after == p.after;
-  if (!fits) return true;  // something on the way was lost: it will be pulled again
+  // Something on the way was lost: it will be pulled again.
+  if (!fits || chunk.first_name > incoming_.map.size()) return true;
   storage::Batch batch;
   if (!NoteNames(chunk.first_name, chunk.names) || !TakeChunk(chunk, batch)) {
     ++transfers_.malformed;

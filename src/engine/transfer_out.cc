@@ -107,6 +107,8 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
   session.generation = pull.generation;
   session.part = pull.part;
   session.after = pull.after;
+  // A chunk that was lost may have named some.
+  session.names_sent = static_cast<size_t>(std::min<uint64_t>(pull.names, origins_.size()));
   session.credit = std::max<uint64_t>(pull.credit, 1);
   session.sent = 0;
   session.done = false;

@@ -128,6 +128,7 @@ std::string Encode(const StatePull& m) {
   base::PutBytes(out, m.after);
   base::PutVarint(out, m.position);
   base::PutVarint(out, m.credit);
+  base::PutVarint(out, m.names);
   return out;
 }
 
@@ -141,6 +142,7 @@ bool Decode(std::string_view payload, StatePull& m) {
   m.after = after;
   m.position = in.Varint();
   m.credit = in.Varint();
+  m.names = in.Varint();
   return in.ok() && in.empty();
 }
 

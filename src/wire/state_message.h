@@ -71,6 +71,7 @@ struct StatePull {
   std::string after;      // kRows, kLedger: the last key that is here; empty: from the first
   uint64_t position = 0;  // kStream
   uint64_t credit = 0;
+  uint64_t names = 0;  // how many of the sender's origins are known here
 };
 
 struct StateChunk {

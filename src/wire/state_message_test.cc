@@ -63,7 +63,7 @@ TEST(StateMessage, Golden) {
   offer.checkpoint = row;
   Check(offer, "peer_1_state_offer", "a state is offered");
   Check(StateRefusal{0x1111, RefusalReason::kRestart}, "peer_1_state_refusal", "begin anew");
-  Check(StatePull{0x1111, 3, StatePart::kLedger, "after", 2000, 1 << 20}, "peer_1_state_pull", "what follows");
+  Check(StatePull{0x1111, 3, StatePart::kLedger, "after", 2000, 1 << 20, 17}, "peer_1_state_pull", "what follows");
   Check(Rows(), "peer_1_state_chunk_rows", "two rows and an origin");
   Check(Stream(), "peer_1_state_chunk_stream", "two frames");
   Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
