@@ -581,6 +581,17 @@ void Simulation::Liveness() {
       (void)node->engine().DelayLink(name, 0);
     }
   }
+  // A command that was on its way may have cut a link after that.
+  world_.RunFor(1 * kSecond);
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    std::vector<std::string> others;
+    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
+    for (const std::string& name : others) {
+      (void)node->engine().HealLink(name);
+      (void)node->engine().DelayLink(name, 0);
+    }
+  }
   std::string why;
   const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {
     return world_.checkers().Converged(&why);
