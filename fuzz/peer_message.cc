@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "fuzz/target.h"
+#include "wire/state_message.h"
 
 namespace polyarch::fuzz {
 
@@ -34,6 +35,14 @@ void Run(std::string_view bytes) {
   RunAs<wire::LinkStates>(payload);
   RunAs<wire::LinkSummary>(payload);
   RunAs<wire::LinkWant>(payload);
+  RunAs<wire::Refused>(payload);
+  RunAs<wire::Gap>(payload);
+  RunAs<wire::StateRequest>(payload);
+  RunAs<wire::StateOffer>(payload);
+  RunAs<wire::StateRefusal>(payload);
+  RunAs<wire::StatePull>(payload);
+  RunAs<wire::StateChunk>(payload);
+  RunAs<wire::StateEnd>(payload);
 }
 
 std::string Sample(base::Random& random) {
@@ -45,7 +54,7 @@ std::string Sample(base::Random& random) {
   auto process = [&] {
     return wire::ProcessInfo{text(), random.Next(), static_cast<int64_t>(random.Next()), text(), random.Next()};
   };
-  switch (random.Below(10)) {
+  switch (random.Below(17)) {
     case 0: {
       wire::Hello m;
       m.cluster = random.Next();
@@ -75,6 +84,32 @@ std::string Sample(base::Random& random) {
     case 7: return wire::Encode(wire::LinkSummary{{{random.Next(), random.Below(1000)}}});
     case 8: return wire::Encode(wire::LinkWant{{random.Next(), random.Next()}});
     case 4: return wire::Encode(wire::Credit{{text(), 1}, random.Next(), random.Next()});
+    case 9: return wire::Encode(wire::Gap{{text(), 1}, random.Below(1000)});
+    case 10: return wire::Encode(wire::StateRequest{random.Next(), random.Next(), random.Below(1000), random.Next()});
+    case 11: {
+      wire::StateOffer m{.id = random.Next(), .epoch = random.Next(), .base = random.Below(1000)};
+      for (uint64_t n = random.Below(4); n > 0; --n) m.names.push_back({text(), random.Next()});
+      const std::string row = text();
+      m.checkpoint = row;
+      return wire::Encode(m);
+    }
+    case 12: return wire::Encode(wire::StateRefusal{random.Next(), wire::RefusalReason::kRestart});
+    case 13: return wire::Encode(wire::StatePull{random.Next(), random.Below(9), wire::StatePart::kLedger, text(), 3, 4});
+    case 14: {
+      wire::StateChunk m{.id = random.Next(), .generation = 3, .part = wire::StatePart::kRows};
+      const std::string key = text();
+      const std::string row = text();
+      m.after = key;
+      for (uint64_t n = random.Below(4); n > 0; --n) m.rows.emplace_back(key, row);
+      m.names.push_back({text(), 7});
+      return wire::Encode(m);
+    }
+    case 15: {
+      wire::StateChunk m{.id = random.Next(), .part = wire::StatePart::kStream, .from = 100, .to = 400};
+      const std::string frame = text();
+      for (uint64_t n = random.Below(4); n > 0; --n) m.frames.emplace_back(400 - n * 50, frame);
+      return wire::Encode(m);
+    }
     default: return wire::Encode(wire::Fork{{text(), 1}, random.Below(1000)});
   }
 }

@@ -6,13 +6,14 @@
 #include "command/polyarch_token.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/staged.h"
 #include "fuzz/target.h"
 
 namespace polyarch::fuzz {
 
 namespace {
 
-constexpr unsigned kKinds = 8;
+constexpr unsigned kKinds = 10;
 
 crdt::KeyState RandomState(base::Random& random) {
   crdt::KeyState state;
@@ -79,10 +80,8 @@ void Run(std::string_view bytes) {
       return;
     }
     case 3: {
-      engine::LocalRecord type = engine::LocalRecord::kLease;
-      engine::Identity identity;
-      uint64_t lease = 0;
-      (void)engine::DecodeLocal(row, type, identity, lease);
+      engine::Local local;
+      (void)engine::DecodeLocal(row, local);
       return;
     }
     case 4: {
@@ -118,6 +117,26 @@ void Run(std::string_view bytes) {
       clock::OriginTable origins;
       const clock::VersionVector vv = engine::ParseVector(row, origins);
       CHECK(engine::ParseVector(vv.ToString(origins), origins) == vv);
+      return;
+    }
+    case 7: {
+      engine::CheckpointRow checkpoint;
+      if (!engine::DecodeCheckpoint(row, 40, checkpoint)) return;
+      std::vector<clock::OriginIndex> map;
+      for (uint16_t i = 0; i < 30; ++i) map.push_back(clock::OriginIndex{static_cast<uint16_t>(100 - i)});
+      bool fits = true;
+      for (auto& r : checkpoint.rows) fits = engine::Remap(r, map) && fits;
+      if (fits && engine::Remap(checkpoint.nonempty, map) && engine::Remap(checkpoint.floor, map)) {
+        engine::CheckpointRow again;
+        CHECK(engine::DecodeCheckpoint(engine::EncodeCheckpoint(checkpoint), 200, again));
+      }
+      return;
+    }
+    case 8: {
+      engine::StagedProgress progress;
+      if (!engine::DecodeProgress(row, progress)) return;
+      engine::StagedProgress again;
+      CHECK(engine::DecodeProgress(engine::EncodeProgress(progress), again) && again.after == progress.after);
       return;
     }
     default: {
@@ -164,6 +183,20 @@ std::string Sample(base::Random& random) {
       out += command::EncodeToken(command::MakeToken(RandomState(random), origins), 3, "key");
       break;
     }
+    case 7: {
+      engine::CheckpointRow row{.start = random.Next(), .identity = {1, "eu", true, 2}, .nonce = random.Next()};
+      for (uint16_t i = 0; i < 3; ++i) {
+        auto& r = row.rows.emplace_back();
+        r.last = random.Below(100);
+        r.dictionary = wire::Dictionary(clock::OriginIndex{i});
+        r.dictionary.Add(clock::OriginIndex{static_cast<uint16_t>(3 + i)});
+        r.deps.Set(clock::OriginIndex{5}, random.Below(1000));
+        r.waiting.emplace_back(3, r.deps);
+      }
+      out += engine::EncodeCheckpoint(row);
+      break;
+    }
+    case 8: out += engine::EncodeProgress({.id = 1, .sender = "us", .epoch = random.Next(), .after = "k"}); break;
     case 6: out += "eu.0123456789abcdef:17 us.fedcba9876543210:4"; break;
     default: {
       static constexpr const char* kPolicies[] = {"lww", "lww DELETES", "siblings", "priority eu us", "priority"};

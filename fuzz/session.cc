@@ -13,8 +13,10 @@
 
 #include "base/check.h"
 #include "engine/engine_test_util.h"
+#include "engine/rows.h"
 #include "fuzz/target.h"
 #include "replication/replica_test_util.h"
+#include "wire/state_message.h"
 #include "wire/wire_test_util.h"
 
 namespace polyarch::fuzz {
@@ -51,6 +53,11 @@ class Session final : public engine::Host, public engine::Probe {
   void Send(engine::LinkId link, std::string_view message) override {
     CHECK(links_.count(link) != 0);
     CHECK(++sent_ < 20'000);  // in one tick
+    if (message[0] == static_cast<char>(wire::kStateRequestMessage)) {
+      wire::StateRequest request;
+      CHECK(wire::Decode(message.substr(1), request));
+      asked_ = request.id;
+    }
     if (message[0] != static_cast<char>(wire::MessageType::kHello)) return;
     wire::Hello hello;
     CHECK(wire::Decode(message.substr(1), hello));
@@ -71,6 +78,18 @@ class Session final : public engine::Host, public engine::Probe {
     last = frame.last();
   }
   void FrameContext(const wire::Dictionary&, const clock::VersionVector&) override {}
+  void CutOver(uint64_t,
+               log::Position,
+               const clock::VersionVector& mine,
+               const clock::VersionVector& theirs) override {
+    for (const clock::VersionVector* vector : {&mine, &theirs}) {
+      for (size_t i = 0; i < vector->index_end(); ++i) {
+        const auto index = static_cast<clock::OriginIndex>(i);
+        uint64_t& applied = applied_[engine_->origins().Get(index)];
+        applied = std::max(applied, vector->Get(index));
+      }
+    }
+  }
 
  private:
   void Start() {
@@ -297,7 +316,7 @@ class Session final : public engine::Host, public engine::Probe {
   }
 
   void Operation() {
-    switch (input_.Below(25)) {
+    switch (input_.Below(28)) {
       case 0:
       case 20:
       case 21: {
@@ -408,6 +427,9 @@ class Session final : public engine::Host, public engine::Probe {
         Message(bytes);
         break;
       }
+      case 24:
+      case 25:
+      case 26: StateOperation(); break;
       case 16: Command(); break;
       case 17: {
         // Peers that are alive say so.
@@ -428,6 +450,97 @@ class Session final : public engine::Host, public engine::Probe {
         }
         break;
       default: Tick(10); break;
+    }
+  }
+
+  // A peer that gives its state, or takes ours, well or badly.
+  void StateOperation() {
+    const uint64_t id = input_.Percent(90) ? asked_ : input_.Below(5);
+    switch (input_.Below(7)) {
+      case 0: {  // nobody's log holds what is there
+        for (const auto& [link, up] : links_) {
+          for (const replication::Author& author : authors_) {
+            if (closing_.count(link) == 0) {
+              engine_->OnLinkMessage(link, wire::Encode(wire::Gap{author.origin(), author.last()}));
+            }
+          }
+        }
+        break;
+      }
+      case 1: {
+        wire::StateOffer offer{.id = id, .epoch = 1 + input_.Below(3), .base = input_.Percent(80) ? 1000 : input_.Bits() >> 20};
+        offer.resumed = input_.Percent(10);
+        offer.stamp = input_.Bits();
+        engine::CheckpointRow row{.start = offer.base, .identity = {cluster_, "a", true, 1}, .nonce = 5};
+        for (const replication::Author& author : authors_) {
+          auto& r = row.rows.emplace_back();
+          const auto index = static_cast<clock::OriginIndex>(offer.names.size());
+          offer.names.push_back(author.origin());
+          r.dictionary = wire::Dictionary(index);
+          if (input_.Percent(20)) r.last = input_.Below(9);
+          if (input_.Percent(20)) r.dictionary.Add(static_cast<clock::OriginIndex>(input_.Below(6)));
+          if (input_.Percent(20)) r.deps.Set(static_cast<clock::OriginIndex>(input_.Below(6)), input_.Bits() >> 12);
+        }
+        if (input_.Percent(10)) offer.names.push_back(SomeOrigin());
+        std::string bytes = engine::EncodeCheckpoint(row);
+        if (input_.Percent(10)) bytes[input_.Bits() % bytes.size()] = static_cast<char>(input_.Byte());
+        offer.checkpoint = bytes;
+        frames_bytes_ += bytes.size();
+        MessageToAll(wire::Encode(offer));
+        break;
+      }
+      case 2:
+      case 3: {
+        wire::StateChunk chunk{.id = id, .generation = 1, .part = static_cast<wire::StatePart>(1 + input_.Below(2))};
+        chunk.last = input_.Percent(70);
+        chunk.end = 1000 + input_.Below(100);
+        std::string key;
+        std::string row;
+        if (input_.Percent(50)) {
+          crdt::KeyState state;
+          state.versions.push_back({clock::Dot(static_cast<clock::OriginIndex>(input_.Below(4)), 1 + input_.Below(3)),
+                                    clock::Hlc{input_.Bits()}, true, false, std::string(input_.Text(9))});
+          key = engine::DataRowKey(static_cast<uint8_t>(input_.Below(18)), "k" + std::to_string(input_.Below(9)));
+          row = engine::EncodeDataRow(1000 + input_.Below(50), state);
+          if (input_.Percent(10)) row[input_.Bits() % row.size()] = static_cast<char>(input_.Byte());
+          chunk.rows.emplace_back(key, row);
+        }
+        frames_bytes_ += row.size();
+        MessageToAll(wire::Encode(chunk));
+        break;
+      }
+      case 4: {
+        wire::StateChunk chunk{.id = id, .part = wire::StatePart::kStream, .from = 1000};
+        uint64_t position = chunk.from;
+        for (const replication::Author& author : authors_) {
+          for (const std::string& frame : author.frames()) {
+            position += 8;
+            chunk.frames.emplace_back(position, frame);
+          }
+        }
+        chunk.to = position + input_.Below(200);
+        chunk.end = chunk.to;
+        MessageToAll(wire::Encode(chunk));
+        break;
+      }
+      case 5:
+        MessageToAll(wire::Encode(wire::StateRequest{1 + input_.Below(4), input_.Percent(60) ? 0 : nonce_,
+                                                     input_.Bits() >> 40, input_.Bits() >> 40}));
+        break;
+      default:
+        MessageToAll(wire::Encode(wire::StatePull{1 + input_.Below(4), input_.Below(6),
+                                                  static_cast<wire::StatePart>(1 + input_.Below(3)),
+                                                  std::string(input_.Text(9)), input_.Bits() >> 40, input_.Bits()}));
+        if (input_.Percent(20)) {
+          MessageToAll(wire::Encode(wire::StateRefusal{id, static_cast<wire::RefusalReason>(1 + input_.Below(3))}));
+        }
+        if (input_.Percent(10)) MessageToAll(wire::Encode(wire::StateEnd{1 + input_.Below(4)}));
+    }
+  }
+
+  void MessageToAll(const std::string& bytes) {
+    for (const auto& [link, up] : links_) {
+      if (closing_.count(link) == 0) engine_->OnLinkMessage(link, bytes);
     }
   }
 
@@ -471,6 +584,7 @@ class Session final : public engine::Host, public engine::Probe {
   uint64_t nonce_ = 0;
   uint64_t incarnation_ = 0;
   uint64_t cluster_ = 0;
+  uint64_t asked_ = 0;  // the transfer that it has asked for
   std::map<engine::LinkId, bool> links_;
   engine::LinkId next_link_ = 1;
   std::set<engine::LinkId> closing_;

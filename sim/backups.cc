@@ -22,20 +22,24 @@ void CopyLog(Node& node, log::MemoryLogDisk& out) {
 
 void Simulation::BackUpBesideWrites(size_t place, Node& node) {
   const uint64_t process = node.engine().replica().nonce();
+  if (!backups_under_way_.insert(process).second) return;  // one at a time
   Disk copy;
   if (PLANTED(kBackupCutEarly)) {
     CopyLog(node, *copy.log);
   } else {
     *copy.store = *node.disk().store;
+    node.PinLog(node.engine().checkpoint_position());
   }
   world_.Log([&] { return "backup of " + node.name() + " begins"; });
   world_.scheduler().After(draw_.Scale(kMs, 5 * kSecond), [this, place, process, copy, &node] {
+    backups_under_way_.erase(process);
     // A process that ends takes its backup along.
     if (!node.up() || node.engine().replica().nonce() != process) return;
     if (PLANTED(kBackupCutEarly)) {
       *copy.store = *node.disk().store;
     } else {
       CopyLog(node, *copy.log);
+      node.UnpinLog();
     }
     SOMETIMES(kBackedUp);
     world_.Log([&] { return "backup of " + node.name() + " ends"; });

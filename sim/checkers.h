@@ -38,6 +38,8 @@ class Checkers {
   // ---- at the end, when all are equal
   void CheckConverged();
   void CheckResidue();
+  // Nobody who is here counts as away.
+  void CheckPresent();
   void CheckLedger(Node& node);
   // With one writer there is no conflict.
   void CheckNoConflicts();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/codec.h"
 #include "base/hash.h"
+#include "engine/rows.h"
 #include "sim/marks.h"
 
 namespace polyarch::sim {
@@ -68,8 +70,19 @@ bool History::Saw(Dot later, Dot earlier) const {
 
 Vector History::DiskVector(const log::MemoryLogDisk& disk, log::Position end) {
   Vector out;
+  base::Reader head(disk.heads.front().head);
+  for (uint64_t n = head.Varint(); n > 0 && head.ok(); --n) {
+    const std::string leader(head.Bytes());
+    const uint64_t incarnation = head.Fixed64();
+    Raise(out, Ordinal({leader, incarnation}), head.Varint());
+  }
   for (const auto& record : disk.records) {
     if (record.end > end) break;
+    engine::Local local;
+    if (record.type == log::RecordType::kLocal && engine::DecodeLocal(*record.payload, local) &&
+        local.type == engine::LocalRecord::kCutOver) {
+      Join(out, cut_overs_[local.cut_over.transfer]);
+    }
     wire::FrameName name;
     if (record.type != log::RecordType::kFrame || !wire::ParseFrameName(*record.payload, name)) continue;
     Raise(out, Ordinal({std::string(name.leader), name.incarnation}), name.first + name.count - 1);

@@ -80,12 +80,15 @@ class History {
   // The changes in the log of a disk, up to a position.
   Vector DiskVector(const log::MemoryLogDisk& disk, log::Position end);
   Vector Convert(const clock::VersionVector& vv, const clock::OriginTable& table);
+  // A node took over a state of these changes.
+  void NoteCutOver(uint64_t transfer, const Vector& state) { cut_overs_[transfer] = state; }
 
  private:
   std::vector<clock::Origin> origins_;
   std::map<clock::Origin, uint32_t> ordinals_;
   std::vector<std::map<uint64_t, FrameFacts>> frames_;  // by ordinal, by first sequence
   std::set<Dot> resolves_;
+  std::map<uint64_t, Vector> cut_overs_;
   Oracle oracle_;
   uint64_t frames_count_ = 0;
   uint64_t nonempty_ = 0;

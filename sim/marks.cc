@@ -69,6 +69,19 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "unwanted link drained",
     "dead and cut routed around",
     "flapping link held back",
+    "a state taken over",
+    "state transfer resumed",
+    "state transfer begun anew",
+    "joined by a state",
+    "own changes merged with a state",
+    "versions met in a merge",
+    "cut-over replayed",
+    "crash within a merge",
+    "command waited for a merge",
+    "key merged on access",
+    "member recorded as away",
+    "present again",
+    "log trimmed",
 };
 
 }  // namespace

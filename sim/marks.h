@@ -74,6 +74,19 @@ enum class Mark : int {
   kDrained,            // ... and went when nobody needed it
   kRoutedAround,       // the living converged around the dead and the cut
   kFlapDamped,         // a link came up again soon after it had failed
+  kStateTransfer,  // a state taken over
+  kStateResumed,  // state transfer resumed
+  kStateRestarted,  // state transfer begun anew
+  kJoinedByState,  // joined by a state
+  kMergedOwn,  // own changes merged with a state
+  kMetInMerge,  // versions met in a merge
+  kCutOverReplayed,  // cut-over replayed
+  kCrashInMerge,  // crash within a merge
+  kWaitedForMerge,  // command waited for a merge
+  kMergedOnAccess,  // key merged on access
+  kAway,  // member recorded as away
+  kPresent,  // present again
+  kTrimmed,  // log trimmed
   kCount,
 };
 

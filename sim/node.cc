@@ -12,8 +12,6 @@ namespace polyarch::sim {
 
 namespace {
 
-// A small segment, so that catching up begins at segment heads, too.
-constexpr uint64_t kSegmentBytes = 4 << 10;
 // An HLC may run ahead of every wall clock it was given by the skew bound, and by a lease or so a start.
 constexpr int64_t kStampSlackMs = 30'000;
 
@@ -61,7 +59,7 @@ void Node::Start() {
   ++serial_;
   process_ = std::make_unique<Process>();
   Process& p = *process_;
-  p.log = std::make_unique<log::MemoryLog>(disk_.log, kSegmentBytes);
+  p.log = std::make_unique<log::MemoryLog>(disk_.log, options_.segment_bytes);
   p.store = std::make_unique<storage::MemoryStore>(disk_.store);
   engine::Options engine_options = options_.engine;
   engine_options.leader_id = options_.leader;
@@ -87,7 +85,43 @@ void Node::Start() {
   ThrowNoted();
   if (!status.ok()) throw Violation(label_ + " does not start: " + status.ToString());
   CheckStarted();
+  transfers_seen_ = {};
+  oversized_us_ = 0;
+  NoteTransfers();
   AfterTick();
+}
+
+// Whoever holds it back is given up within some seconds, one after another.
+void Node::CheckLogSize() {
+  constexpr int64_t kPatienceUs = 14 * kSecond;
+  Process& p = *process_;
+  const int64_t passed_us = std::min(world_.now_us() - sized_at_us_, 100 * kMs);
+  sized_at_us_ = world_.now_us();
+  const uint64_t quota = options_.engine.log_quota_bytes;
+  const bool beyond = p.log->end() - p.log->begin() > 3 * quota + 20'000;
+  if (!beyond || p.engine->serving() != 0 || p.engine->merging() || faulty_ || !p.engine->may_write()) {
+    oversized_us_ = 0;
+    return;
+  }
+  oversized_us_ += passed_us;
+  if (oversized_us_ > kPatienceUs) {
+    throw Violation(label_ + " keeps " + std::to_string(p.log->end() - p.log->begin()) +
+                    " bytes of log with a quota of " + std::to_string(quota));
+  }
+}
+
+void Node::NoteTransfers() {
+  const engine::Engine::TransferStats& now = process_->engine->transfers();
+  engine::Engine::TransferStats& seen = transfers_seen_;
+  if (now.resumed > seen.resumed) SOMETIMES(kStateResumed);
+  if (now.restarted > seen.restarted) SOMETIMES(kStateRestarted);
+  if (now.replayed > seen.replayed) SOMETIMES(kCutOverReplayed);
+  if (now.away_written > seen.away_written) SOMETIMES(kAway);
+  if (now.present_written > seen.present_written) SOMETIMES(kPresent);
+  if (now.trimmed_bytes > seen.trimmed_bytes) SOMETIMES(kTrimmed);
+  if (process_->engine->keys().merged_on_access() > merged_seen_) SOMETIMES(kMergedOnAccess);
+  merged_seen_ = process_->engine->keys().merged_on_access();
+  seen = now;
 }
 
 void Node::CheckStarted() {
@@ -116,6 +150,7 @@ void Node::End(EndOfProcess how) {
   if (checkpoint_started_) SOMETIMES(kCrashInPass);
   checkpoint_started_ = false;
   if (!disk_.store->unflushed.empty()) SOMETIMES(kStoreSuffix);
+  if (p.engine->merging()) SOMETIMES(kCrashInMerge);
   world_.network().Leave(p.network_id, world_.draw().Percent(30));
   const Vector before = p.applied;
   if (how == EndOfProcess::kKilled && !p.stamps.empty()) stamp_durable_ = p.stamps.back().second;
@@ -241,6 +276,8 @@ void Node::Tick() {
   p.engine->EndTick();
   ThrowNoted();
   if (p.frames_in_tick > 1) SOMETIMES(kManyFramesInTick);
+  NoteTransfers();
+  CheckLogSize();
   if (!p.engine->status().ok()) {
     world_.Log([&] { return label_ + " fails: " + p.engine->status().ToString(); });
     // Nothing is acknowledged after a failure.
@@ -367,7 +404,9 @@ void Node::Run(Op op) {
   ThrowNoted();
   if (outcome == engine::Outcome::kSuspended) {
     if (!out.empty()) throw Violation("a suspended command has answered");
-    checkpoint_started_ = true;
+    const bool checkpoint = op.args.size() > 1 && op.args[1] == "CHECKPOINT";
+    checkpoint_started_ |= checkpoint;
+    if (!checkpoint) SOMETIMES(kWaitedForMerge);
     p.suspended.emplace(client.id, std::move(op));
     return;
   }
@@ -458,7 +497,7 @@ void Node::Dial(const std::string& address) { world_.network().Dial(process_->ne
 
 void Node::Resume(uint64_t client_id) {
   process_->resumed.push_back(client_id);
-  SOMETIMES(kCheckpoint);
+  if (checkpoint_started_) SOMETIMES(kCheckpoint);
   Wake(world_.now_us() + 1);
 }
 
@@ -531,6 +570,64 @@ void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool o
   } catch (const Violation& violation) {
     if (noted_.empty()) noted_ = violation.what();
   }
+}
+
+void Node::CutOver(uint64_t transfer,
+                   log::Position end,
+                   const clock::VersionVector& mine,
+                   const clock::VersionVector& theirs) {
+  try {
+    NoteCutOver(transfer, end, mine, theirs);
+  } catch (const Violation& violation) {
+    if (noted_.empty()) noted_ = violation.what();
+  }
+}
+
+void Node::NoteCutOver(uint64_t transfer,
+                       log::Position end,
+                       const clock::VersionVector& mine,
+                       const clock::VersionVector& theirs) {
+  Process& p = *process_;
+  History& history = world_.history();
+  const Vector before = history.Convert(mine, p.engine->origins());
+  const Vector state = history.Convert(theirs, p.engine->origins());
+  Vector applied = p.applied;
+  Normalize(applied);
+  if (applied != before) throw Violation(label_ + " cuts over from another vector than it has");
+  SOMETIMES(kStateTransfer);
+  if (applied.empty()) SOMETIMES(kJoinedByState);
+  if (!Includes(state, before)) SOMETIMES(kMergedOwn);
+  world_.Log([&] {
+    return label_ + " cuts over: " + history.Text(before) + " and " + history.Text(state);
+  });
+  history.NoteCutOver(transfer, state);
+  Join(p.applied, state);
+  for (size_t o = 0; o < state.size(); ++o) {
+    if (state[o] > At(before, o)) p.undurable.emplace_back(end, static_cast<uint32_t>(o), state[o]);
+  }
+  for (const auto& [key, place] : history.oracle().keys()) {
+    p.touched[key] = end;
+    // Of changing policies nobody knows which one a key meets.
+    if (key.first == crdt::kReservedDatabase || world_.policies_change()) continue;
+    const std::vector<OracleState::Version> versions = history.oracle().VersionsOf(key, p.applied);
+    if (versions.size() < 2) continue;
+    const OracleState::Version* winner = world_.Winner(*this, key, versions);
+    if (winner == nullptr) continue;
+    const std::vector<OracleState::Version> had = history.oracle().VersionsOf(key, before);
+    auto was_here = [&](const OracleState::Version& v) {
+      return std::any_of(had.begin(), had.end(), [&](const auto& h) { return h.dot == v.dot; });
+    };
+    for (const auto& v : versions) {
+      if (v.dot == winner->dot || v.dot.origin == winner->dot.origin) continue;
+      if (was_here(v) && was_here(*winner)) continue;
+      if (v.absent == winner->absent && v.value == winner->value) continue;
+      SOMETIMES(kMetInMerge);
+      const auto [low, high] = std::minmax(winner->dot, v.dot);
+      met_[{key, low.origin, high.origin}] = {low, high, world_.now_us()};
+    }
+  }
+  p.touched_any = end;
+  last_append_us_ = last_nonempty_us_ = world_.now_us();
 }
 
 void Node::ThrowNoted() {

@@ -79,6 +79,8 @@ class Node final : public engine::Host,
     int64_t gather_us = 0;             // from a wake-up to the tick
     int64_t sync_min_us = 100;
     int64_t sync_max_us = 5 * kMs;
+    // A small segment, so that catching up begins at segment heads, too.
+    uint64_t segment_bytes = 4 << 10;
     int clients = 3;
   };
 
@@ -101,6 +103,9 @@ class Node final : public engine::Host,
   void FailFlushes();
   void FailWrites();
   bool faulty() const { return faulty_; }
+  // While somebody copies it: as the server's backups do.
+  void PinLog(log::Position position) { process_->log->Pin(position); }
+  void UnpinLog() { process_->log->Unpin(); }
 
   // ---- clocks
   int64_t WallMs() const;
@@ -162,6 +167,10 @@ class Node final : public engine::Host,
   // ---- engine::Probe
   void FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) override;
   void FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) override;
+  void CutOver(uint64_t transfer,
+               log::Position end,
+               const clock::VersionVector& mine,
+               const clock::VersionVector& theirs) override;
 
   // ---- command::ServerHost: a server with nothing to configure
   void ForEachClient(const std::function<void(command::Client&)>& visit) override;
@@ -222,6 +231,12 @@ class Node final : public engine::Host,
   void NoteDurable();
   void NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own);
   void NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own);
+  void NoteCutOver(uint64_t transfer,
+                   log::Position end,
+                   const clock::VersionVector& mine,
+                   const clock::VersionVector& theirs);
+  void NoteTransfers();
+  void CheckLogSize();
   void CheckStarted();
   void HandleFrame();
   // Throws what was noted within a call of the engine: nothing is thrown through it.
@@ -255,6 +270,10 @@ class Node final : public engine::Host,
   bool frame_own_ = false;
   const wire::Dictionary* dictionary_ = nullptr;
   clock::VersionVector deps_;
+  engine::Engine::TransferStats transfers_seen_;
+  uint64_t merged_seen_ = 0;
+  int64_t oversized_us_ = 0;  // how long the log has been far beyond its quota
+  int64_t sized_at_us_ = 0;
   std::string noted_;  // the first violation found within a call of the engine
 };
 

@@ -163,7 +163,9 @@ class Story {
     const bool still = world_.RunUntil(kSettleUs, 100 * kMs, [&] {
       if (world_.now_us() - begin_us < kStillUs) return false;
       for (auto& node : world_.nodes()) {
-        if (node->up() && world_.now_us() - node->last_nonempty_us() < kStillUs) return false;
+        if (!node->up()) continue;
+        if (world_.now_us() - node->last_nonempty_us() < kStillUs) return false;
+        if (!node->engine().receiving_from().empty() || node->engine().merging()) return false;
       }
       return true;
     });
@@ -249,6 +251,19 @@ class Story {
     } else if (verb == "checkpoint-every") {
       options_.engine.checkpoint_log_bytes = std::stoull(words[1]);
       options_.engine.checkpoint_slice_keys = 1;
+    } else if (verb == "quota-bytes") {
+      // With it what makes a small log trim: small segments, frequent checkpoints, little patience.
+      options_.engine.log_quota_bytes = std::stoull(words.at(1));
+      options_.segment_bytes = std::max<uint64_t>(200, options_.engine.log_quota_bytes / 16);
+      options_.engine.checkpoint_log_bytes = options_.engine.log_quota_bytes / 4;
+      options_.engine.state_timeout_us = 3 * kSecond;
+    } else if (verb == "state-chunk") {
+      options_.engine.state_chunk_bytes = std::stoull(words.at(1));
+      options_.engine.state_window_bytes = std::stoull(words.at(1));
+      options_.engine.state_near_bytes = 1;
+      options_.engine.state_bytes_per_second = std::stoull(words.at(1)) * 5;
+    } else if (verb == "merge-slice") {
+      options_.engine.merge_slice_keys = std::stoull(words.at(1));
     } else if (verb == "frame-bytes") {
       options_.engine.frame_bytes_max = std::stoull(words.at(1));
     } else if (verb == "window-bytes") {
@@ -283,6 +298,25 @@ class Story {
       ExpectConverged();
     } else if (verb == "expect-silent") {
       ExpectSilent();
+    } else if (verb == "expect-states") {
+      need(3);
+      const uint64_t found = Of(words[1]).engine().transfers().completed;
+      if (std::to_string(found) != words[2]) throw Failure("it was " + std::to_string(found));
+    } else if (verb == "expect-away" || verb == "expect-present") {
+      need(2);
+      for (auto& node : world_.nodes()) {
+        if (!node->up() || node.get() == &Of(words[1])) continue;
+        const auto& members = node->engine().replica().members();
+        auto member = members.find(words[1]);
+        const bool away = member != members.end() && member->second.away;
+        if (away != (verb == "expect-away")) throw Failure("not so at " + node->name());
+      }
+    } else if (verb == "until-receiving") {
+      need(2);
+      Node& node = Of(words[1]);
+      const bool began = world_.RunUntil(
+          kSettleUs, 1 * kMs, [&] { return node.engine().received_bytes() > 0; });
+      if (!began) throw Failure("no state comes");
     } else if (verb == "expect-logged") {
       need(2);
       ExpectLogged(words[1]);
@@ -468,6 +502,7 @@ class Story {
     });
     if (!silent) throw Failure("they go on writing");
     world_.checkers().CheckResidue();
+    world_.checkers().CheckPresent();
   }
 
   World world_;

@@ -26,6 +26,7 @@
 //   topologies mesh                  the story is told in these only (mesh ring star chain); by
 //                                    default it is told in each, set right after `nodes`
 //   count-transfers                  begins to count the frames that are sent
+//   expect-states asia N             it has taken over so many states
 //   expect-transfers N               since then each frame made was sent N times in all, none in vain
 //   await-links eu a-b b-c           until eu sees just these links live, and so do all that are up
 //   expect-route us asia eu 2        what us says of its way to asia: over eu, in two steps

@@ -39,6 +39,7 @@ Node::Options Simulation::NodeOptions(int place, const std::string& leader) {
   options.timer_us = timer_us_;
   options.gather_us = gather_us_;
   options.sync_max_us = sync_max_us_;
+  options.segment_bytes = segment_bytes_;
   return options;
 }
 
@@ -66,6 +67,21 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_slice_keys = static_cast<size_t>(slices ? d.Between(1, 3) : 2000);
   limits_.checkpoint_log_bytes = static_cast<uint64_t>(slices ? d.Scale(1, 20'000) : d.Scale(10'000, 1 << 30));
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
+  if (profile_ == Profile::kAway || d.Percent(20)) {
+    limits_.log_quota_bytes = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
+    segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
+    limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
+  }
+  limits_.state_chunk_bytes = static_cast<size_t>(d.Scale(800, 100'000));  // one a tick
+  limits_.state_window_bytes = limits_.state_chunk_bytes * static_cast<size_t>(d.Between(1, 8));
+  limits_.state_near_bytes = static_cast<size_t>(d.Scale(1, 100'000));
+  limits_.state_timeout_us = d.Between(1, 6) * kSecond;
+  // One chunk must not take as long as it takes to be given up.
+  const auto chunks_per_second = static_cast<uint64_t>(5'000'000 / limits_.state_timeout_us + 1);
+  limits_.state_bytes_per_second =
+      std::max<uint64_t>(limits_.state_chunk_bytes * chunks_per_second, static_cast<uint64_t>(d.Scale(40'000, 10'000'000)));
+  harass_percent_ = d.Percent(60) ? static_cast<unsigned>(d.Between(1, 20)) : 0;
+  limits_.merge_slice_keys = static_cast<size_t>(d.Percent(60) ? 1 : d.Between(1, 100));
   timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;
   if (size_.large()) timer_us_ = 100 * kMs;
   gather_us_ = d.Percent(40) ? 0 : d.Scale(10, 2000);
@@ -215,6 +231,12 @@ void Simulation::DrawFaults() {
       }
       break;
     case Profile::kPower: force(Fault::kPower, 20); break;
+    case Profile::kAway:
+      force(Fault::kPartition, 10);
+      force(Fault::kKill, 10);
+      force(Fault::kPower, 10);
+      force(Fault::kJoin, 3);
+      break;
     case Profile::kCounters:
       force(Fault::kPartition, 20);
       force(Fault::kPause, 10);
@@ -244,6 +266,12 @@ void Simulation::DrawFaults() {
   safety_us_ = std::clamp<int64_t>(ops * op_every_us_, 2 * kSecond, 40 * kSecond);
   fault_every_us_ = std::max<int64_t>(100 * kMs, safety_us_ / d.Between(3, 25));
   down_max_us_ = d.Scale(50 * kMs, 10 * kSecond);
+  if (profile_ == Profile::kAway) {
+    // Long enough for the others to give a leader up.
+    safety_us_ = std::max(safety_us_, d.Between(15, 40) * kSecond);
+    op_every_us_ = std::min(op_every_us_, 30 * kMs);
+    down_max_us_ = d.Between(3, 20) * kSecond;
+  }
 }
 
 // ---- faults
@@ -493,6 +521,33 @@ void Simulation::Run() {
   Liveness();
 }
 
+// A transfer is a small target: whoever takes part in one is hit more often than others.
+void Simulation::HarassTransfers() {
+  Draw& d = draw_;
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    const std::string sender = node->engine().receiving_from();
+    const bool merging = node->engine().merging();
+    if ((sender.empty() && !merging) || !d.Percent(harass_percent_)) continue;
+    Node* target = node.get();
+    Node* from = sender.empty() ? nullptr : world_.Find(sender);
+    if (from != nullptr && from->up() && d.Percent(50)) target = from;
+    const auto how = static_cast<EndOfProcess>(d.Below(3));
+    if (one_writer_ && how == EndOfProcess::kPower) continue;
+    if (from != nullptr && d.Percent(25)) {
+      world_.network().SetBlocked(from->options().place, node->options().place, true);
+      world_.scheduler().After(d.Scale(50 * kMs, 10 * kSecond), [this] {
+        world_.network().UnblockAll();
+      });
+      continue;
+    }
+    world_.Log([&] { return "harass " + target->name(); });
+    target->End(how);
+    Restart(*target, d.Scale(10 * kMs, 3 * kSecond));
+    return;
+  }
+}
+
 void Simulation::Safety() {
   // Most clusters form in peace; some are born in the storm.
   if (draw_.Percent(80)) {
@@ -507,6 +562,7 @@ void Simulation::Safety() {
   while (world_.now_us() < end_us) {
     world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
     workload_->Step();
+    if (harass_percent_ != 0) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
       next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
       const int64_t before_us = world_.now_us();
@@ -677,6 +733,17 @@ void Simulation::Liveness() {
   for (auto& node : world_.nodes()) {
     if (!node->up()) node->Start();
   }
+  // A command that was on its way may have cut a link after that.
+  world_.RunFor(1 * kSecond);
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) continue;
+    std::vector<std::string> others;
+    for (const auto& [name, member] : node->engine().replica().members()) others.push_back(name);
+    for (const std::string& name : others) {
+      (void)node->engine().HealLink(name);
+      (void)node->engine().DelayLink(name, 0);
+    }
+  }
   std::string why;
   const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {
     EndDrills();
@@ -714,6 +781,7 @@ void Simulation::Liveness() {
   }
   world_.checkers().CheckConverged();
   world_.checkers().CheckResidue();
+  world_.checkers().CheckPresent();
   if (one_writer_) world_.checkers().CheckNoConflicts();
   for (auto& node : world_.nodes()) {
     const auto& counters = node->engine().replica().counters();

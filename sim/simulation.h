@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ class Simulation {
     kPower,        // everysec and none: tails are lost
     kFlow,         // tiny windows and frames, loss, reordering
     kCalm,         // a good network and few faults: bursts in one instant
+    kAway,         // tiny logs: leaders come back through a state
     kCount,
   };
   enum class Fault : uint8_t {
@@ -88,6 +90,7 @@ class Simulation {
   void RetireTheDead();
   void EndDrills();
   void Inject();
+  void HarassTransfers();
   void Partition();
   void Restart(Node& node, int64_t after_us);
   Node* DrawNode(bool up);
@@ -115,7 +118,10 @@ class Simulation {
   // As POLYARCH BACKUP makes one: not of one moment (sim/backups.cc).
   void BackUpBesideWrites(size_t place, Node& node);
 
+  uint64_t segment_bytes_ = 4 << 10;
+  unsigned harass_percent_ = 0;  // of transfers under way, an operation
   std::vector<std::pair<size_t, Disk>> backups_;
+  std::set<uint64_t> backups_under_way_;  // nonces of processes
   std::unique_ptr<Workload> workload_;
   int next_place_ = 0;
   size_t nodes_max_ = 9;  // with those that join and the copies

@@ -13,7 +13,10 @@ const char* NameOf(Bug bug) {
       "kCheckpointVector", "kReplayAll",    "kAckBeforeDurable", "kSubscribeFromZero", "kNoExpiryFlag",
       "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail",
       "kForgetLedger", "kStampBack",        "kClaimForever",     "kBackupCutEarly", "kRouteOneSided",
-      "kForwardTwice", "kNoBypass",         "kStaleLinkState",   "kWindowPerLink",  "kForgetDeadOrigin"};
+      "kForwardTwice", "kNoBypass",         "kStaleLinkState",   "kWindowPerLink",  "kForgetDeadOrigin",
+      "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",    "kServeUnmerged",
+      "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
+      "kMergeTwice"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

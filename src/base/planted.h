@@ -41,6 +41,16 @@ enum class Bug : int {
   kStaleLinkState,     // an older link state replaces a newer one
   kWindowPerLink,      // one window for all origins of a link
   kForgetDeadOrigin,   // an origin whose process is dead is pulled from nobody
+  kTransferVector,     // a state is paired with a later vector than its rows and log have
+  kCutOverEarly,       // the cut-over does not wait for the log to pass the newest row
+  kForwardAcross,      // after a cut-over the log is served as if nothing were missing in it
+  kAwayForEver,        // an away member never writes that it is present again
+  kServeUnmerged,      // a state is sent while its merge is not done and durable
+  kNoAbsentMerge,      // an own key that the other state lacks is not merged with "absent"
+  kAwayHoldsBack,      // away members still hold back the trimming of the log
+  kStableWithoutAway,  // stability is computed without waiting for away members
+  kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
+  kMergeTwice,         // a key that was merged on access is merged again
   kCount,
 };
 

@@ -26,6 +26,7 @@ struct LeaderInfo {
   uint64_t lag_changes = 0;  // changes applied here that it has not acknowledged as applied
   int64_t lag_ms = 0;        // age of the oldest of them
   int64_t clock_difference_ms = 0;  // its clock minus ours, as of its last message
+  uint64_t retained_bytes = 0;      // of our log, from what it may lack on
   bool self = false;
   std::string next;          // the neighbour over which it is reached; itself if there is a link
   uint32_t hops = 0;         // links on the way; 0: out of reach, or this node

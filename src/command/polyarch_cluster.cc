@@ -35,13 +35,14 @@ void LeaderList(Context& c) {
   };
   c.reply.Array(leaders.size());
   for (const LeaderInfo& info : leaders) {
-    c.reply.Map(11);
+    c.reply.Map(12);
     field("id", info.id);
     field("incarnation", info.incarnation);
     field("address", info.address);
     field("state", info.state);
     number("lag_changes", static_cast<int64_t>(info.lag_changes));
     number("lag_ms", info.lag_ms);
+    number("retained_log_bytes", static_cast<int64_t>(info.retained_bytes));
     number("clock_difference_ms", info.clock_difference_ms);
     c.reply.Bulk("self");
     c.reply.Boolean(info.self);

@@ -365,10 +365,12 @@ TEST(LeaderCommand, List) {
   EXPECT_EQ(
       node.Ask({"LEADER", "LIST"}),
       "[[\"id\", \"eu\", \"incarnation\", \"0000000000000001\", \"address\", \"\", \"state\", "
-      "\"alive\", \"lag_changes\", 0, \"lag_ms\", 0, \"clock_difference_ms\", 0, \"self\", 1, "
+      "\"alive\", \"lag_changes\", 0, \"lag_ms\", 0, \"retained_log_bytes\", 0, "
+      "\"clock_difference_ms\", 0, \"self\", 1, "
       "\"link\", \"up\", \"next\", \"\", \"hops\", 0], "
       "[\"id\", \"us\", \"incarnation\", \"\", \"address\", \"127.0.0.1:8401\", \"state\", "
-      "\"alive\", \"lag_changes\", 7, \"lag_ms\", 0, \"clock_difference_ms\", -3, \"self\", 0, "
+      "\"alive\", \"lag_changes\", 7, \"lag_ms\", 0, \"retained_log_bytes\", 0, "
+      "\"clock_difference_ms\", -3, \"self\", 0, "
       "\"link\", \"up\", \"next\", \"us\", \"hops\", 1]]");
 }
 

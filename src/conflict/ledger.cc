@@ -182,17 +182,24 @@ bool Ledger::Load(std::string_view row_key, std::string_view row) {
     return true;
   }
   LedgerEntry e;
-  e.id = id;
+  if (!Decode(row_key, row, e) || entries_.contains(id)) return false;
+  next_id_ = std::max(next_id_, id + 1);
+  Insert(std::move(e));
+  return true;
+}
+
+bool Ledger::Decode(std::string_view row_key, std::string_view row, LedgerEntry& e) {
+  if (row_key.size() != 8) return false;
+  base::Reader in(row);
+  if (in.Fixed8() != kRowFormat) return false;
+  e.id = IdOf(row_key);
   e.noted_ms = in.SignedVarint();
   e.db = in.Fixed8();
   e.key = in.Bytes();
   e.policy = in.Bytes();
   e.shown = ReadVersion(in);
   e.lost = ReadVersion(in);
-  if (!in.ok() || !in.empty() || id == UINT64_MAX || entries_.contains(id)) return false;
-  next_id_ = std::max(next_id_, id + 1);
-  Insert(std::move(e));
-  return true;
+  return in.ok() && in.empty() && e.id != 0 && e.id != UINT64_MAX;
 }
 
 void Ledger::Insert(LedgerEntry entry) {

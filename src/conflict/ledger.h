@@ -86,6 +86,9 @@ class Ledger {
   };
   Dirty TakeDirty();
   bool Load(std::string_view row_key, std::string_view row);
+  // A row, of this leader or of another, as an entry without taking it. False if it is malformed
+  // or no entry's (id 0).
+  static bool Decode(std::string_view row_key, std::string_view row, LedgerEntry& entry);
 
  private:
   void Insert(LedgerEntry entry);

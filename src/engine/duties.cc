@@ -23,13 +23,20 @@ constexpr size_t kPurgesMax = 1'000;
 constexpr int64_t kPurgeAgainUs = 10'000'000;
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
+constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
+constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
 }  // namespace
 
 void Engine::RunDuties() {
   CheckpointSlice();
+  if (status_.ok()) {
+    ReceiveState();
+    SendStates();
+  }
   const bool may_write = this->may_write() && status_.ok();
-  if (may_write && now_.mono_us >= next_slice_us_) {
+  const bool merging = keyspace_.merging();
+  if (may_write && !merging && now_.mono_us >= next_slice_us_) {
     next_slice_us_ = now_.mono_us + kSliceUs;
     RemoveExpired();
     PurgeSlice();
@@ -41,12 +48,19 @@ void Engine::RunDuties() {
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
   SettleRetirements();
-  if (may_write) BeginPurgeRound();
+  if (may_write) {
+    if (!merging) BeginPurgeRound();
+    const bool level = staged_ == nullptr && replica_.behind() <= kLevelChanges;
+    if (level && (last_present_us_ < 0 || now_.mono_us - last_present_us_ > kPresentUs)) {
+      WritePresent();
+    }
+  }
+  if (status_.ok()) TrimLog();
   ledger_.Expire(now_.wall_ms);
   const bool much = log_.end() - checkpoint_position_ >= options_.checkpoint_log_bytes;
   const bool old = keyspace_.dirty_count() > 0 &&
                    now_.mono_us - last_checkpoint_us_ >= options_.checkpoint_interval_ms * 1000;
-  if (!pass_ && (much || old)) BeginCheckpoint();
+  if (!pass_ && !keyspace_.merging() && (much || old)) BeginCheckpoint();
 }
 
 void Engine::UpdateTime() {
@@ -92,7 +106,7 @@ void Engine::RemoveExpired() {
   if (keyspace_.LatestHidden() < 0 || replica_.members().empty()) return;
   int64_t claimed = INT64_MAX;  // every counting member says its clock is past this
   for (const auto& [name, member] : replica_.members()) {
-    claimed = std::min(claimed, replica_.MemberClock(name));
+    if (!member.away) claimed = std::min(claimed, replica_.MemberClock(name));
   }
   std::vector<std::pair<uint8_t, std::string>> keys;
   size_t visits = 0;
@@ -190,7 +204,12 @@ void Engine::PurgeSlice() {
   const bool last = it == residue.end();
   if (!last) purge_round_->next = *it;
   const clock::VersionVector& stable = purge_round_->stable;
-  const bool cleaner = replica_.members().begin()->first == options_.leader_id;
+  // The first by name, of those that are here.
+  const auto first =
+      std::find_if(replica_.members().begin(), replica_.members().end(), [](const auto& entry) {
+        return !entry.second.away;
+      });
+  const bool cleaner = first != replica_.members().end() && first->first == options_.leader_id;
   auto now = std::make_shared<const clock::VersionVector>(nonempty_);
   const clock::VersionVector* compared = nullptr;  // many keys share one
   bool included = false;
@@ -244,6 +263,7 @@ void Engine::PurgeSlice() {
 // ---- checkpoints
 
 uint64_t Engine::StartCheckpoint() {
+  if (keyspace_.merging()) return checkpoints_started_ + 1;  // begun when that has ended
   if (!pass_) BeginCheckpoint();
   return checkpoints_started_;
 }
@@ -271,12 +291,7 @@ void Engine::CheckpointSlice() {
     }
     FinishFrame();  // rows must reflect whole frames
     storage::Batch batch;
-    for (; stored_origins_ < origins_.size(); ++stored_origins_) {
-      auto index = static_cast<clock::OriginIndex>(stored_origins_);
-      batch.Put(storage::Family::kMeta,
-                OriginRowKey(stored_origins_),
-                EncodeOriginRow(origins_.Get(index)));
-    }
+    PutNewOrigins(batch);
     const log::Position position = log_.end();
     const bool more = keyspace_.VisitDirty(
         options_.checkpoint_slice_keys,
@@ -310,13 +325,19 @@ void Engine::CheckpointSlice() {
     pass_->flush_ticket = store_.Flush();
   } else if (store_.flushed() >= pass_->flush_ticket) {
     checkpoint_position_ = pass_->start;
+    checkpoint_meta_ = std::move(pass_->meta);
+    checkpoint_ended_us_ = now_.mono_us;
     checkpoints_done_ = checkpoints_started_;
     last_checkpoint_ms_ = now_.wall_ms;
     pass_.reset();
-    for (uint64_t client : checkpoint_waiters_)
-      host_.Resume(client);
-    checkpoint_waiters_.clear();
+    ResumeWaiters(checkpoint_waiters_);
   }
+}
+
+void Engine::ResumeWaiters(std::vector<uint64_t>& waiters) {
+  for (uint64_t client : waiters)
+    host_.Resume(client);
+  waiters.clear();
 }
 
 // ---- the reserved keyspace
@@ -372,6 +393,8 @@ void Engine::ReadConfiguration() {
       }
     } else if (auto leader = after(key, "address/")) {
       admissions[*leader].member.address = Reserved(key).value_or("");
+    } else if (auto behind = after(key, "away/")) {
+      admissions[*behind].member.away = Reserved(key).value_or("") == "away";
     } else if (auto pattern = after(key, "policy/")) {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string_view> words = SplitWords(text);

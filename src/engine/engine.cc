@@ -94,6 +94,17 @@ Outcome Engine::Execute(command::Client& client,
                         resp::Buffer& out,
                         command::ServerHost& server) {
   resp::Writer writer(out, client.protocol);
+  if (keyspace_.merging()) [[unlikely]] {
+    // What looks at all keys waits until they are merged.
+    const command::Row* found = command::Table::Instance().Find(arguments);
+    if (found != nullptr && (found->flags & command::kWholeKeyspace) != 0) {
+      if (std::find(merge_waiters_.begin(), merge_waiters_.end(), client.id) ==
+          merge_waiters_.end()) {
+        merge_waiters_.push_back(client.id);
+      }
+      return Outcome::kSuspended;
+    }
+  }
   keyspace::Change change(*this, keyspace_);
   command::Context context{.client = client,
                            .args = arguments,
@@ -349,14 +360,15 @@ void Engine::NoteLost(uint8_t db,
                       std::string_view key,
                       const conflict::Policy& policy,
                       const crdt::Version& shown,
-                      const crdt::Version& lost) {
+                      const crdt::Version& lost,
+                      bool by_position) {
   if (shown.absent == lost.absent && shown.value == lost.value) return;
   auto as_ledger = [&](const crdt::Version& v) {
     const clock::Origin& origin = origins_.Get(v.dot.origin());
     return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};
   };
-  // The id follows from the log position: the same again if the log is replayed.
-  ledger_.Note({.id = position_ * kLedgerIdsPerByte + ledger_entries_++,
+  // An id that follows from the log position is the same again if the log is replayed.
+  ledger_.Note({.id = by_position ? position_ * kLedgerIdsPerByte + ledger_entries_++ : 0,
                 .noted_ms = now_.wall_ms,
                 .db = db,
                 .key = std::string(key),
@@ -372,7 +384,9 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
     position_ = log_.end();
     ledger_entries_ = 0;
   }
-  for (const auto& [db, key] : keyspace_.open_conflicts()) {
+  // A copy: looking at a key may merge it.
+  const std::set<std::pair<uint8_t, std::string>> open = keyspace_.open_conflicts();
+  for (const auto& [db, key] : open) {
     if (before.For(key).kind != conflict::PolicyKind::kSiblings) continue;
     const conflict::Policy& policy = policies_.For(key);
     const crdt::KeyState state = keyspace_.State(keyspace_.Ref(db, key));
@@ -476,8 +490,12 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
       info.incarnation = clock::Origin{"", link.incarnation}.ToString().substr(1);
     const bool alive = link.state == "up" || link.hops > 0;
     info.state = !alive ? "unreachable" : link.joining ? "joining" : "alive";
+    if (member != replica_.members().end() && member->second.away) info.state = "away";
     info.next = link.state == "up" ? link.leader : link.next;
     info.hops = link.state == "up" ? 1 : link.hops;
+    auto held = held_from_.find(link.leader);
+    if (held != held_from_.end() && log_.end() > held->second)
+      info.retained_bytes = log_.end() - held->second;
     info.lag_changes = link.lag_changes;
     info.lag_ms = link.lag_ms;
     info.clock_difference_ms = link.clock_difference_ms;
@@ -593,13 +611,36 @@ void Engine::InfoReplication(std::string& out) {
   line("conflicts_detected", std::to_string(conflicts_detected_));
   line("conflicts_open", std::to_string(keyspace_.open_conflicts().size()));
   line("conflicts_logged", std::to_string(ledger_.size()));
-  line("state_transfers", "0");
+  line("state_transfers", std::to_string(transfers_.completed));
+  line("state_transfers_resumed", std::to_string(transfers_.resumed));
+  line("state_transfers_restarted", std::to_string(transfers_.restarted));
+  line("state_transfers_serving", std::to_string(sessions_.size()));
+  line("state_transfer_in_progress", staged_ != nullptr || keyspace_.merging() ? "1" : "0");
+  if (staged_ != nullptr) {
+    const StagedProgress& p = staged_->progress;
+    // Rows come in the order of their slots, which are evenly filled.
+    unsigned percent = 0;
+    if (p.part != wire::StatePart::kRows) {
+      percent = 99;
+    } else if (p.after.size() >= 2) {
+      percent = (static_cast<unsigned>(static_cast<uint8_t>(p.after[0])) << 8 |
+                 static_cast<uint8_t>(p.after[1])) * 99 / 16384;
+    }
+    line("state_transfer_from", p.sender);
+    line("state_transfer_percent", std::to_string(percent));
+    line("state_transfer_bytes", std::to_string(p.bytes));
+  }
+  line("log_retained_bytes", std::to_string(log_.end() - log_.begin()));
+  line("log_quota_bytes", std::to_string(options_.log_quota_bytes));
   for (const auto& link : links) {
     line("link_" + link.leader,
          "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) + ",lag_ms=" +
              std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
              ",bytes_out=" + std::to_string(link.bytes_out) +
-             ",hops=" + std::to_string(link.hops) + ",next=" + link.next);
+             ",hops=" + std::to_string(link.hops) + ",next=" + link.next + ",log_held=" +
+             std::to_string(held_from_.count(link.leader) != 0
+                                ? log_.end() - held_from_.at(link.leader)
+                                : 0));
   }
   for (const auto& [name, member] : replica_.members())
     line("claim_" + name, "behind=" + std::to_string(Unclaimed(name)));
@@ -622,7 +663,8 @@ void Engine::InfoPersistence(std::string& out) {
 }
 
 bool Engine::idle() const {
-  return !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
+  return staged_ == nullptr && !keyspace_.merging() && barrier_ <= checkpoint_position_ &&
+         !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
 }
 
 }  // namespace polyarch::engine

@@ -45,6 +45,7 @@
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/staged.h"
 #include "keyspace/change.h"
 #include "keyspace/keyspace.h"
 #include "log/log.h"
@@ -71,6 +72,14 @@ struct Options {
   int64_t checkpoint_interval_ms = 300'000;
   size_t checkpoint_slice_keys = 2000;
   size_t window_bytes = 4 << 20;  // flow control, an origin
+  uint64_t log_quota_bytes = 4ULL << 30;
+  // State transfers.
+  size_t state_chunk_bytes = 256 << 10;
+  size_t state_window_bytes = 1 << 20;
+  uint64_t state_bytes_per_second = 64 << 20;  // as a sender, one receiver
+  size_t state_near_bytes = 256 << 10;         // so close to the sender's end is level
+  int64_t state_timeout_us = 30'000'000;       // of a receiver that asks for nothing
+  size_t merge_slice_keys = 2000;
   conflict::Ledger::Limits ledger;
 };
 
@@ -105,6 +114,12 @@ class Probe {
   // The body of `frame` in this node's terms can be read with this dictionary and these deps.
   virtual void FrameContext(const wire::Dictionary& dictionary,
                             const clock::VersionVector& deps) = 0;
+  // Another leader's state was joined with this one's by the record that ends at `end`: `mine` and
+  // `theirs` are what both had applied.
+  virtual void CutOver(uint64_t transfer,
+                       log::Position end,
+                       const clock::VersionVector& mine,
+                       const clock::VersionVector& theirs) = 0;
 };
 
 class Engine final : public command::ClusterHost,
@@ -158,6 +173,28 @@ class Engine final : public command::ClusterHost,
   // Nothing owed, nothing queued, nothing dirty in the replication sense: for "falls silent"
   // checks.
   bool idle() const;
+  // State transfers, for tests and the simulator.
+  struct TransferStats {
+    uint64_t completed = 0;  // cut over
+    uint64_t resumed = 0;
+    uint64_t restarted = 0;  // given up and begun anew, or from another neighbour
+    uint64_t served = 0;     // offers made
+    uint64_t malformed = 0;
+    uint64_t away_written = 0;
+    uint64_t present_written = 0;
+    uint64_t replayed = 0;  // cut-overs found in the log at the start
+    uint64_t trimmed_bytes = 0;
+  };
+  const TransferStats& transfers() const { return transfers_; }
+  size_t serving() const { return sessions_.size(); }
+  log::Position log_begin() const { return log_.begin(); }
+  bool merging() const { return keyspace_.merging(); }
+  // The leader whose state is being received; empty: none.
+  std::string receiving_from() const {
+    return staged_ == nullptr ? std::string() : staged_->progress.sender;
+  }
+  // Of that, what has come.
+  uint64_t received_bytes() const { return staged_ == nullptr ? 0 : staged_->progress.bytes; }
 
   // ---- command::ClusterHost
   const std::string& leader_id() const override { return options_.leader_id; }
@@ -194,6 +231,10 @@ class Engine final : public command::ClusterHost,
                    std::string_view key,
                    const crdt::KeyState& state,
                    clock::Dot added) override;
+  void Merged(uint8_t db,
+              std::string_view key,
+              const crdt::KeyState& mine,
+              const crdt::KeyState& merged) override;
   // ---- replication::ReplicaHost
   log::Position AppendFrame(std::string_view bytes) override;
   void ApplyFrame(const wire::Frame& frame,
@@ -213,6 +254,7 @@ class Engine final : public command::ClusterHost,
                      const std::string& address) override;
   void ClusterKnown(uint64_t cluster_id) override;
   void RefusedAsRetired(const std::string& by) override;
+  bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
 
   // ---- frames of this node
   void BeginFrame();
@@ -230,6 +272,35 @@ class Engine final : public command::ClusterHost,
   std::string EncodeCheckpointMeta(log::Position start) const;
   bool DecodeCheckpointMeta(std::string_view bytes);
   void AppendIdentity();
+  base::Status LoadStaged();
+  base::Status ReplayCutOver(const CutOverRecord& record, log::Position end);
+
+  // ---- state transfer, receiving (transfer_in.cc)
+  void ReceiveState();
+  void AskForState();
+  void DropStaged(const char* why);
+  void ClearStaged();
+  bool HandleOffer(LinkId link, const wire::StateOffer& offer);
+  void HandleRefusal(LinkId link, const wire::StateRefusal& refusal);
+  bool HandleChunk(LinkId link, const wire::StateChunk& chunk);
+  bool TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch);
+  bool NoteNames(uint64_t first, const std::vector<clock::Origin>& names);
+  void Pull(bool anew);
+  void PutNewOrigins(storage::Batch& batch);
+  void CutOver();
+  void JoinStaged(log::Position end);
+  void WritePresent();
+  // ---- state transfer, sending (transfer_out.cc)
+  void SendStates();
+  void HandleStateRequest(LinkId link, const wire::StateRequest& request);
+  void HandlePull(LinkId link, const wire::StatePull& pull);
+  bool ServesState() const;
+  bool CanResume(const wire::StateRequest& request);
+  void EndSessions();
+  // ---- the log's quota (quota.cc)
+  void TrimLog();
+  log::Position HeldFrom(const std::string& member);
+  void ReadHeads();
 
   // ---- members (membership.cc)
   // Who is a member by the records, and which admissions are retired.
@@ -255,18 +326,21 @@ class Engine final : public command::ClusterHost,
   // How many changes this node has applied that the member has not claimed.
   uint64_t Unclaimed(const std::string& member) const;
   void ExtendLease();
+  void ResumeWaiters(std::vector<uint64_t>& waiters);
   void SyncIfDue();
   void CheckpointSlice();
   void BeginCheckpoint();
   void
   ReadConfiguration();  // members, policies, priorities, ended origins from the reserved keyspace
   void UpdateTime();
-  // The ledger gets `lost`, unless it is what is shown.
+  // The ledger gets `lost`, unless it is what is shown: under an id that follows from the log's
+  // position, or under the ledger's next one.
   void NoteLost(uint8_t db,
                 std::string_view key,
                 const conflict::Policy& policy,
                 const crdt::Version& shown,
-                const crdt::Version& lost);
+                const crdt::Version& lost,
+                bool by_position = true);
   // The policies have changed: what they decide now, and did not decide `before`, goes there, too.
   void NoteDecided(const conflict::PolicyTable& before);
   void AnswerRequests();  // joins, a new name, a new incarnation: between frames only
@@ -386,6 +460,58 @@ class Engine final : public command::ClusterHost,
   size_t stored_origins_ = 0;
   std::vector<uint64_t> checkpoint_waiters_;                                // client ids
   std::map<std::pair<uint8_t, std::string>, log::Position> row_positions_;  // replay only
+
+  // A state on its way in.
+  struct Incoming {
+    enum class Step : uint8_t { kAsk, kOffered, kPulling, kFlushing } step = Step::kAsk;
+    LinkId link = 0;
+    uint64_t generation = 0;
+    uint64_t granted = 0;
+    uint64_t consumed = 0;
+    int64_t asked_us = 0;
+    int64_t next_ask_us = 0;
+    int64_t progress_us = 0;
+    std::vector<clock::OriginIndex> map;  // by the sender's index
+    uint64_t flush_ticket = 0;
+    log::Position sender_end = 0;
+  };
+  std::unique_ptr<Staged> staged_;
+  Incoming incoming_;
+  uint64_t next_pull_generation_ = 1;
+  int64_t next_state_us_ = 0;  // before another transfer is begun
+  std::string last_sender_;    // that gave up on us: others first
+  log::Position barrier_ = 0;  // where the last cut-over ends in our log
+  clock::VersionVector barrier_floor_;
+  uint64_t barrier_transfer_ = 0;
+  bool staged_rows_ = false;    // the store holds rows of a transfer
+  std::vector<uint64_t> merge_waiters_;  // client ids
+  int64_t last_present_us_ = -1;
+  // States on their way out.
+  struct Session {
+    uint64_t id = 0;
+    wire::StatePart part = wire::StatePart::kRows;
+    std::string after;
+    log::Position position = 0;
+    log::Position pin = 0;  // what of the log it may still need
+    uint64_t generation = 0;
+    uint64_t sent = 0;
+    uint64_t credit = 0;
+    bool done = false;  // with this part
+    uint64_t read_ticket = 0;
+    size_t names_sent = 0;
+    int64_t heard_us = 0;
+    int64_t next_send_us = 0;
+  };
+  std::map<LinkId, Session> sessions_;
+  std::string checkpoint_meta_;  // the durable checkpoint's row; empty: there is none
+  int64_t checkpoint_ended_us_ = -1;
+  int64_t last_transfer_sync_us_ = 0;
+  // Which process wrote which part of the log: where each began, and its nonce.
+  std::vector<std::pair<log::Position, uint64_t>> epochs_;
+  int64_t trim_from_us_ = 0;
+  std::map<log::Position, clock::VersionVector> heads_;  // what was applied where a segment begins
+  std::map<std::string, log::Position> held_from_;  // by member: what it may still need of the log
+  TransferStats transfers_;
 
   uint64_t conflicts_detected_ = 0;
   uint64_t changes_local_ = 0;

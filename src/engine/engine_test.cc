@@ -576,5 +576,99 @@ TEST(Engine, FloatTotalsStayFinite) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// ---- the log's quota and state transfers
+
+void Small(Options& options) {
+  options.log_quota_bytes = 200 << 10;
+  options.checkpoint_log_bytes = 50 << 10;
+  options.state_timeout_us = 1'000'000;
+}
+
+void Fill(TestCluster& cluster, TestNode& node, int kilobytes) {
+  for (int i = 0; i < kilobytes; ++i) {
+    node.Ask({"SET", "filler:" + std::to_string(i % 50), std::string(1000, 'x')});
+    if (i % 10 == 0) cluster.Run(100);
+  }
+  cluster.Run(5000);
+}
+
+TEST(StateTransfer, ALeaderThatWasAwayComesBack) {
+  Leaders cluster(3, 1, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  a.Ask({"SET", "gone", "v"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  cluster.Run(4000);
+  c.Ask({"SET", "own", "mine"});
+  b.Ask({"DEL", "gone"});
+  Fill(cluster, a, 600);
+  EXPECT_NE(a.Ask({"LEADER", "LIST"}).find("\"away\""), std::string::npos);
+  EXPECT_LT(std::stoull(a.Info("log_retained_bytes")), 400'000U);
+  EXPECT_GT(std::stoull(a.Info("log_begin")), 0U);
+  EXPECT_EQ(c.Ask({"SET", "own2", "mine"}), "+OK") << "it serves and writes";
+  cluster.Heal(a, c);
+  cluster.Heal(b, c);
+  cluster.Run(3000);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Info("state_transfers"), "1");
+  EXPECT_EQ(c.Info("state_transfer_in_progress"), "0");
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(a.Ask({"GET", "own"}), "\"mine\"");
+  EXPECT_EQ(c.Ask({"GET", "gone"}), "null");
+  cluster.Run(8000);
+  EXPECT_EQ(a.Ask({"LEADER", "LIST"}).find("\"away\""), std::string::npos);
+  EXPECT_EQ(c.Info("conflicts_detected"), "0");
+}
+
+TEST(StateTransfer, ItsCutOverSurvivesWhatIsKilledAfterIt) {
+  Leaders cluster(2, 2, [](Options& options) {
+    Small(options);
+    options.merge_slice_keys = 1;
+  });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  for (int i = 0; i < 100; ++i) a.Ask({"SET", "old:" + std::to_string(i), "v"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  b.Ask({"SET", "own", "mine"});
+  for (int i = 0; i < 100; ++i) a.Ask({"DEL", "old:" + std::to_string(i)});
+  Fill(cluster, a, 600);
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }));
+  EXPECT_TRUE(b.engine().merging());
+  const std::string digest = b.engine().DigestText();
+  const std::string vv = b.engine().VersionVectorText();
+  b.Kill();
+  a.Kill();
+  ASSERT_TRUE(b.Start().ok());
+  EXPECT_EQ(b.engine().transfers().replayed, 1U);
+  EXPECT_EQ(b.engine().DigestText(), digest);
+  EXPECT_EQ(b.engine().VersionVectorText().substr(0, vv.find(' ')), vv.substr(0, vv.find(' ')));
+  EXPECT_EQ(b.Ask({"EXISTS", "old:1", "old:50"}), "0");
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(a.Ask({"GET", "own"}), "\"mine\"");
+}
+
+TEST(StateTransfer, ANewLeaderJoinsThroughIt) {
+  Leaders cluster(2, 3, Small);
+  cluster[0].Ask({"SET", "first", "v"});
+  Fill(cluster, cluster[1], 600);
+  ASSERT_GT(std::stoull(cluster[0].Info("log_begin")), 0U);
+  TestNode& c = cluster.Add("c", Small);
+  ASSERT_TRUE(c.Start().ok());
+  EXPECT_EQ(c.Ask({"SET", "k", "w"}).substr(0, 9), "-HISTORY ");
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }));
+  EXPECT_EQ(c.Info("state_transfers"), "1");
+  EXPECT_EQ(c.Ask({"GET", "first"}), "\"v\"");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 }  // namespace
 }  // namespace polyarch::engine

@@ -10,7 +10,6 @@ namespace polyarch::engine {
 
 namespace {
 
-constexpr uint8_t kCheckpointVersion = 1;
 constexpr size_t kReplayChunk = 4 << 20;
 
 base::Status BadRow(const std::string& what) {
@@ -29,6 +28,7 @@ base::Status Engine::Start(const Clocks& now) {
   if (status.ok()) status = CheckIdentity();
   if (!status.ok()) return status;
   replica_.LogDurable(log_.durable());
+  if (barrier_ > log_.begin()) replica_.RestoreFloor(barrier_floor_);
   replica_.Start(now.mono_us, now.wall_ms);
   replica_.SetClusterId(cluster_id_);
   ReadConfiguration();
@@ -49,6 +49,9 @@ base::Status Engine::Start(const Clocks& now) {
   }
   FinishFrame();
   if (configuration_changed_) ReadConfiguration();
+  epochs_.emplace_back(log_.end(), replica_.nonce());
+  log_.Append(log::RecordType::kLocal, EncodeStart(replica_.nonce()));
+  trim_from_us_ = now.mono_us + options_.state_timeout_us;
   status = log_.Commit();
   log_.RequestSync();
   return status;
@@ -109,10 +112,78 @@ base::Status Engine::LoadRows() {
     return true;
   });
   if (!status.ok() || !bad.ok()) return status.ok() ? bad : status;
-  return store_.Scan(storage::Family::kLedger, [&](std::string_view key, std::string_view row) {
+  status = store_.Scan(storage::Family::kLedger, [&](std::string_view key, std::string_view row) {
     ledger_.Load(key, row);
     return true;
   });
+  return status.ok() ? LoadStaged() : status;
+}
+
+// A transfer that was under way, or one whose cut-over the log may hold. Unreadable rows of it are
+// no loss: they are dropped, unless the log says that they are needed.
+base::Status Engine::LoadStaged() {
+  auto row = store_.Get(storage::Family::kMeta, kTransferRowKey);
+  if (!row.ok()) return row.status().code() == base::Code::kNotFound ? base::Status() : row.status();
+  staged_rows_ = true;
+  StagedProgress progress;
+  if (!DecodeProgress(*row, progress)) return {};
+  if (progress.id == barrier_transfer_) return {};  // merged, and the rows show it
+  auto base_row = store_.Get(storage::Family::kMeta, kTransferBaseRowKey);
+  CheckpointRow base;
+  if (!base_row.ok() || !DecodeCheckpoint(*base_row, origins_.size(), base)) return {};
+  auto staged = std::make_unique<Staged>(replica_, keyspace_, progress);
+  if (!staged->TakeBase(std::move(base))) return {};
+  std::vector<clock::OriginIndex> same;
+  for (size_t i = 0; i < origins_.size(); ++i)
+    same.push_back(static_cast<clock::OriginIndex>(i));
+  bool fine = true;
+  base::Status status =
+      store_.Scan(storage::Family::kStaged, [&](std::string_view key, std::string_view value) {
+        if (!key.empty() && key[0] == kStagedLedgerPrefix) {
+          conflict::LedgerEntry entry;
+          fine = conflict::Ledger::Decode(key.substr(1), value, entry);
+          if (fine) staged->TakeLedger(std::move(entry));
+          return fine;
+        }
+        uint8_t db = 0;
+        std::string_view name;
+        log::Position position = 0;
+        crdt::KeyState state;
+        fine = ParseDataRowKey(key, db, name) && DecodeDataRow(value, position, state) &&
+               Remap(state, same) && staged->TakeRow(db, name, position, std::move(state));
+        return fine;
+      });
+  if (status.ok() && fine) {
+    status = store_.Scan(storage::Family::kSpool, [&](std::string_view key, std::string_view value) {
+      log::Position end = 0;
+      for (char c : key)
+        end = end << 8 | static_cast<uint8_t>(c);
+      fine = key.size() == 8 && end <= progress.position && staged->TakeFrame(end, value);
+      return fine;
+    });
+  }
+  if (!status.ok()) return status;
+  if (!fine) {
+    Report(2, "the rows of a state transfer are damaged: it begins anew");
+    return {};
+  }
+  staged->Advance(progress.position);
+  staged_ = std::move(staged);
+  return {};
+}
+
+base::Status Engine::ReplayCutOver(const CutOverRecord& record, log::Position end) {
+  if (staged_ == nullptr || staged_->progress.id != record.transfer ||
+      staged_->progress.position != record.position || !staged_->complete()) {
+    return base::Corrupt(
+        "the log says that another leader's state was taken over, and the store does not hold it: "
+        "restore the directory from a backup, or empty it and start with --join");
+  }
+  ++transfers_.replayed;
+  position_ = end;
+  JoinStaged(end);
+  keyspace_.MergeAll();
+  return {};
 }
 
 base::Status Engine::ReplayLog() {
@@ -169,22 +240,28 @@ base::Status Engine::ReplayFrame(const log::Record& record) {
 }
 
 base::Status Engine::ReplayLocal(const log::Record& record) {
-  LocalRecord type = LocalRecord::kLease;
-  Identity identity;
-  uint64_t lease_ms = 0;
-  if (!DecodeLocal(record.payload, type, identity, lease_ms)) {
+  Local local;
+  if (!DecodeLocal(record.payload, local)) {
     return {base::Code::kIncompatible,
             "the log holds a record of a kind that this version does not know: start the newer "
             "version"};
   }
-  if (type == LocalRecord::kLease) {
-    found_lease_ms_ = lease_ms;
-  } else {
-    identity_known_ = true;
-    identity_leader_ = identity.leader;
-    cluster_id_ = identity.cluster;
-    admitted_ = identity.admitted;
-    join_nonce_ = identity.join_nonce;
+  switch (local.type) {
+    case LocalRecord::kLease:
+      found_lease_ms_ = local.lease_ms;
+      break;
+    case LocalRecord::kIdentity:
+      identity_known_ = true;
+      identity_leader_ = local.identity.leader;
+      cluster_id_ = local.identity.cluster;
+      admitted_ = local.identity.admitted;
+      join_nonce_ = local.identity.join_nonce;
+      break;
+    case LocalRecord::kCutOver:
+      return ReplayCutOver(local.cut_over, record.end);
+    case LocalRecord::kStart:
+      epochs_.emplace_back(record.position, local.nonce);
+      break;
   }
   return {};
 }
@@ -235,19 +312,18 @@ void Engine::AppendIdentity() {
 }
 
 std::string Engine::EncodeCheckpointMeta(log::Position start) const {
-  std::string out(1, static_cast<char>(kCheckpointVersion));
-  base::PutFixed64(out, start);
-  base::PutFixed64(out, cluster_id_);
-  base::PutBytes(out, options_.leader_id);
-  out.push_back(admitted_ ? 1 : 0);
-  base::PutFixed64(out, join_nonce_);
-  base::PutFixed64(out, hlc_.lease());
-  replication::EncodeVector(out, nonempty_);
-  base::PutVarint(out, replica_.row_count());
-  for (size_t i = 0; i < replica_.row_count(); ++i) {
-    replica_.row(static_cast<clock::OriginIndex>(i)).Encode(out);
-  }
-  return out;
+  CheckpointRow row;
+  row.start = start;
+  row.identity = {cluster_id_, options_.leader_id, admitted_, join_nonce_};
+  row.lease_ms = hlc_.lease();
+  row.nonce = replica_.nonce();
+  row.barrier = barrier_;
+  row.transfer = barrier_transfer_;
+  row.floor = barrier_floor_;
+  row.nonempty = nonempty_;
+  for (size_t i = 0; i < replica_.row_count(); ++i)
+    row.rows.push_back(replica_.row(static_cast<clock::OriginIndex>(i)));
+  return EncodeCheckpoint(row);
 }
 
 log::Position Engine::CheckpointPosition(storage::Store& store) {
@@ -257,24 +333,27 @@ log::Position Engine::CheckpointPosition(storage::Store& store) {
 }
 
 bool Engine::DecodeCheckpointMeta(std::string_view bytes) {
-  base::Reader in(bytes);
-  if (in.Fixed8() != kCheckpointVersion) return false;
-  checkpoint_position_ = in.Fixed64();
-  cluster_id_ = in.Fixed64();
-  identity_leader_ = in.Bytes();
-  admitted_ = in.Fixed8() != 0;
-  join_nonce_ = in.Fixed64();
-  found_lease_ms_ = in.Fixed64();
+  CheckpointRow row;
+  if (!DecodeCheckpoint(bytes, origins_.size(), row)) return false;
+  checkpoint_meta_ = bytes;
+  checkpoint_position_ = row.start;
+  cluster_id_ = row.identity.cluster;
+  identity_leader_ = row.identity.leader;
+  admitted_ = row.identity.admitted;
+  join_nonce_ = row.identity.join_nonce;
+  found_lease_ms_ = row.lease_ms;
   identity_known_ = true;
-  replication::DecodeVector(in, nonempty_, origins_.size());
-  uint64_t rows = in.Varint();
-  if (rows > origins_.size()) return false;
-  for (uint64_t i = 0; i < rows && in.ok(); ++i) {
+  barrier_ = row.barrier;
+  barrier_transfer_ = row.transfer;
+  barrier_floor_ = row.floor;
+  if (row.nonce != 0) epochs_.emplace_back(row.start, row.nonce);
+  nonempty_ = row.nonempty;
+  for (size_t i = 0; i < row.rows.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
-    if (!replica_.Row(origin).Decode(in, origins_.size())) return false;
+    replica_.Row(origin) = std::move(row.rows[i]);
     replica_.RestoreApplied(origin, replica_.Row(origin).last);
   }
-  return in.ok() && in.empty();
+  return true;
 }
 
 }  // namespace polyarch::engine

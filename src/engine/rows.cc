@@ -1,5 +1,7 @@
 #include "engine/rows.h"
 
+#include <algorithm>
+
 #include "base/codec.h"
 #include "base/hash.h"
 #include "base/number.h"
@@ -8,6 +10,8 @@ namespace polyarch::engine {
 
 namespace {
 constexpr uint8_t kRowVersion = 1;
+constexpr uint8_t kCheckpointVersion = 2;
+constexpr uint64_t kVectorSlotsMax = 64 << 20;
 }
 
 std::string DataRowKey(uint8_t db, std::string_view key) {
@@ -81,23 +85,157 @@ std::string EncodeIdentity(const Identity& identity) {
   return out;
 }
 
-bool DecodeLocal(std::string_view payload,
-                 LocalRecord& type,
-                 Identity& identity,
-                 uint64_t& lease_ms) {
+std::string EncodeCutOver(const CutOverRecord& cut_over) {
+  std::string out(1, static_cast<char>(LocalRecord::kCutOver));
+  base::PutFixed64(out, cut_over.transfer);
+  base::PutFixed64(out, cut_over.position);
+  return out;
+}
+
+std::string EncodeStart(uint64_t nonce) {
+  std::string out(1, static_cast<char>(LocalRecord::kStart));
+  base::PutFixed64(out, nonce);
+  return out;
+}
+
+bool DecodeLocal(std::string_view payload, Local& local) {
   base::Reader in(payload);
-  type = static_cast<LocalRecord>(in.Fixed8());
-  if (type == LocalRecord::kLease) {
-    lease_ms = in.Fixed64();
-  } else if (type == LocalRecord::kIdentity) {
-    identity.cluster = in.Fixed64();
-    identity.leader = in.Bytes();
-    identity.admitted = in.Fixed8() != 0;
-    identity.join_nonce = in.Fixed64();
-  } else {
-    return false;
+  local.type = static_cast<LocalRecord>(in.Fixed8());
+  switch (local.type) {
+    case LocalRecord::kLease:
+      local.lease_ms = in.Fixed64();
+      break;
+    case LocalRecord::kIdentity:
+      local.identity.cluster = in.Fixed64();
+      local.identity.leader = in.Bytes();
+      local.identity.admitted = in.Fixed8() != 0;
+      local.identity.join_nonce = in.Fixed64();
+      break;
+    case LocalRecord::kCutOver:
+      local.cut_over.transfer = in.Fixed64();
+      local.cut_over.position = in.Fixed64();
+      break;
+    case LocalRecord::kStart:
+      local.nonce = in.Fixed64();
+      break;
+    default:
+      return false;
   }
   return in.ok() && in.empty();
+}
+
+std::string EncodeCheckpoint(const CheckpointRow& row) {
+  std::string out(1, static_cast<char>(kCheckpointVersion));
+  base::PutFixed64(out, row.start);
+  base::PutFixed64(out, row.identity.cluster);
+  base::PutBytes(out, row.identity.leader);
+  out.push_back(row.identity.admitted ? 1 : 0);
+  base::PutFixed64(out, row.identity.join_nonce);
+  base::PutFixed64(out, row.lease_ms);
+  base::PutFixed64(out, row.nonce);
+  base::PutFixed64(out, row.barrier);
+  base::PutFixed64(out, row.transfer);
+  replication::EncodeVector(out, row.floor);
+  replication::EncodeVector(out, row.nonempty);
+  base::PutVarint(out, row.rows.size());
+  for (const replication::OriginRow& r : row.rows)
+    r.Encode(out);
+  return out;
+}
+
+bool DecodeCheckpoint(std::string_view bytes, size_t origins, CheckpointRow& row) {
+  base::Reader in(bytes);
+  const uint8_t version = in.Fixed8();
+  if (version < 1 || version > kCheckpointVersion) return false;
+  row.start = in.Fixed64();
+  row.identity.cluster = in.Fixed64();
+  row.identity.leader = in.Bytes();
+  row.identity.admitted = in.Fixed8() != 0;
+  row.identity.join_nonce = in.Fixed64();
+  row.lease_ms = in.Fixed64();
+  if (version > 1) {
+    row.nonce = in.Fixed64();
+    row.barrier = in.Fixed64();
+    row.transfer = in.Fixed64();
+    replication::DecodeVector(in, row.floor, origins);
+  }
+  replication::DecodeVector(in, row.nonempty, origins);
+  const uint64_t rows = in.Varint();
+  if (rows > origins) return false;
+  // A vector of a few bytes may name a high index: what they all take is bounded.
+  uint64_t slots = 0;
+  for (uint64_t i = 0; i < rows && in.ok(); ++i) {
+    replication::OriginRow& r = row.rows.emplace_back();
+    if (!r.Decode(in, origins)) return false;
+    slots += r.deps.index_end() + r.claim.index_end() + r.waiting.size();
+    for (const auto& [sequence, vector] : r.waiting)
+      slots += vector.index_end();
+    if (slots > kVectorSlotsMax) return false;
+  }
+  return in.ok() && in.empty();
+}
+
+bool Remap(clock::VersionVector& vector, const std::vector<clock::OriginIndex>& map) {
+  clock::VersionVector out;
+  for (size_t i = 0; i < vector.index_end(); ++i) {
+    const uint64_t sequence = vector.Get(static_cast<clock::OriginIndex>(i));
+    if (sequence == 0) continue;
+    if (i >= map.size() || map[i] == clock::kNoOrigin || sequence >> 48 != 0) return false;
+    out.Set(map[i], sequence);
+  }
+  vector = std::move(out);
+  return true;
+}
+
+bool Remap(replication::OriginRow& row, const std::vector<clock::OriginIndex>& map) {
+  bool fits = row.last >> 48 == 0 && Remap(row.deps, map) && Remap(row.claim, map);
+  for (auto& [sequence, vector] : row.waiting)
+    fits = fits && Remap(vector, map);
+  wire::Dictionary dictionary;
+  for (size_t i = 0; fits && i < row.dictionary.size(); ++i) {
+    const size_t index = clock::IndexOf(row.dictionary.At(i));
+    uint64_t place = 0;
+    fits = index < map.size() && map[index] != clock::kNoOrigin;
+    if (!fits) break;
+    if (i == 0) {
+      dictionary = wire::Dictionary(map[index]);
+    } else if (dictionary.Find(map[index], place)) {
+      fits = false;
+    } else {
+      dictionary.Add(map[index]);
+    }
+  }
+  row.dictionary = std::move(dictionary);
+  return fits;
+}
+
+bool Remap(crdt::KeyState& state, const std::vector<clock::OriginIndex>& map) {
+  auto known = [&](clock::OriginIndex origin) {
+    return clock::IndexOf(origin) < map.size() && map[clock::IndexOf(origin)] != clock::kNoOrigin;
+  };
+  auto remap_dot = [&](clock::Dot& dot) {
+    if (!known(dot.origin())) return false;
+    dot = clock::Dot(map[clock::IndexOf(dot.origin())], dot.sequence());
+    return true;
+  };
+  bool fits = true;
+  for (crdt::Version& v : state.versions)
+    fits = fits && remap_dot(v.dot);
+  for (crdt::ExpiryVersion& x : state.expiries)
+    fits = fits && remap_dot(x.dot);
+  for (crdt::CounterEntry& e : state.counters) {
+    fits = fits && known(e.origin) && (e.cleared_by.bits() == 0 || remap_dot(e.cleared_by));
+    if (fits) e.origin = map[clock::IndexOf(e.origin)];
+  }
+  if (!fits) return false;
+  auto by_dot = [](const auto& a, const auto& b) { return a.dot < b.dot; };
+  std::sort(state.versions.begin(), state.versions.end(), by_dot);
+  std::sort(state.expiries.begin(), state.expiries.end(), by_dot);
+  std::sort(state.counters.begin(), state.counters.end(), [](const auto& a, const auto& b) {
+    return a.origin < b.origin;
+  });
+  // Two of the sender's indices never name one origin: `map` is made of distinct names.
+  return true;
 }
 
 std::vector<std::string_view> SplitWords(std::string_view text) {

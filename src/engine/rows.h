@@ -10,6 +10,7 @@
 #include "clock/version_vector.h"
 #include "crdt/key_state.h"
 #include "log/log.h"
+#include "replication/origin_row.h"
 
 namespace polyarch::engine {
 
@@ -31,19 +32,52 @@ std::string EncodeOriginRow(const clock::Origin& origin);
 bool DecodeOriginRow(std::string_view row, clock::Origin& origin);
 
 // Local records of the log.
-enum class LocalRecord : uint8_t { kIdentity = 1, kLease = 2 };
+enum class LocalRecord : uint8_t { kIdentity = 1, kLease = 2, kCutOver = 3, kStart = 4 };
 struct Identity {
   uint64_t cluster = 0;
   std::string leader;
   bool admitted = false;
   uint64_t join_nonce = 0;
 };
+// The state that was staged by this transfer, up to this position of its sender's log, was merged.
+struct CutOverRecord {
+  uint64_t transfer = 0;
+  log::Position position = 0;
+};
+struct Local {
+  LocalRecord type = LocalRecord::kLease;
+  Identity identity;
+  uint64_t lease_ms = 0;
+  CutOverRecord cut_over;
+  uint64_t nonce = 0;  // kStart: of the process that began here
+};
 std::string EncodeLease(uint64_t lease_ms);
 std::string EncodeIdentity(const Identity& identity);
-bool DecodeLocal(std::string_view payload,
-                 LocalRecord& type,
-                 Identity& identity,
-                 uint64_t& lease_ms);
+std::string EncodeCutOver(const CutOverRecord& cut_over);
+std::string EncodeStart(uint64_t nonce);
+bool DecodeLocal(std::string_view payload, Local& local);
+
+// The checkpoint row: where recovery begins, and what was known there.
+struct CheckpointRow {
+  log::Position start = 0;
+  Identity identity;
+  uint64_t lease_ms = 0;
+  uint64_t nonce = 0;          // of the process that wrote it
+  log::Position barrier = 0;   // where the last cut-over ended
+  uint64_t transfer = 0;       // which one that was
+  clock::VersionVector floor;  // what it brought without the log's having it
+  clock::VersionVector nonempty;
+  std::vector<replication::OriginRow> rows;  // by origin index
+};
+std::string EncodeCheckpoint(const CheckpointRow& row);
+// `origins`: how many indices there are. False on malformed bytes; what it may take of memory is
+// bounded by what this node would need for its own.
+bool DecodeCheckpoint(std::string_view bytes, size_t origins, CheckpointRow& row);
+
+// The same in another numbering of origins: `map` by old index. False if an index has no place.
+bool Remap(crdt::KeyState& state, const std::vector<clock::OriginIndex>& map);
+bool Remap(clock::VersionVector& vector, const std::vector<clock::OriginIndex>& map);
+bool Remap(replication::OriginRow& row, const std::vector<clock::OriginIndex>& map);
 
 // "eu.0123456789abcdef:17 ...": VersionVector::ToString back. Unreadable words are passed over.
 clock::VersionVector ParseVector(std::string_view text, clock::OriginTable& origins);

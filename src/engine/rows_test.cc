@@ -6,6 +6,7 @@
 #include "base/golden_test_util.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "engine/staged.h"
 
 namespace polyarch::engine {
 namespace {
@@ -22,6 +23,67 @@ crdt::KeyState Everything() {
   state.expiries = {{clock::Dot(clock::OriginIndex{1}, 8), clock::Hlc::FromMs(1'700'000'000'004), 1'800'000'000'000},
                     {clock::Dot(clock::OriginIndex{2}, 2), clock::Hlc::FromMs(1'700'000'000'005), crdt::kNever}};
   return state;
+}
+
+CheckpointRow Checkpoint() {
+  CheckpointRow row{.start = 1000, .identity = {7, "eu", true, 8}, .lease_ms = 9, .nonce = 10, .barrier = 900, .transfer = 11};
+  row.floor.Set(clock::OriginIndex{1}, 3);
+  row.nonempty.Set(clock::OriginIndex{0}, 5);
+  for (uint16_t i = 0; i < 2; ++i) {
+    replication::OriginRow& r = row.rows.emplace_back();
+    r.last = 5U + i;
+    r.chain = 77;
+    r.dictionary = wire::Dictionary(clock::OriginIndex{i});
+    r.dictionary.Add(clock::OriginIndex{static_cast<uint16_t>(1 - i)});
+    r.deps.Set(clock::OriginIndex{static_cast<uint16_t>(1 - i)}, 2);
+    r.has_claim = true;
+    r.claim.Set(clock::OriginIndex{0}, 1);
+    r.waiting.emplace_back(5, r.deps);
+    r.clock_ms = 1'700'000'000'000;
+  }
+  return row;
+}
+
+TEST(Rows, CheckpointRow) {
+  const std::string bytes = EncodeCheckpoint(Checkpoint());
+  CheckpointRow row;
+  ASSERT_TRUE(DecodeCheckpoint(bytes, 2, row));
+  EXPECT_EQ(EncodeCheckpoint(row), bytes);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CheckpointRow cut;
+    EXPECT_FALSE(DecodeCheckpoint(std::string_view(bytes).substr(0, size), 2, cut)) << size;
+  }
+  CheckpointRow fewer;
+  EXPECT_FALSE(DecodeCheckpoint(bytes, 1, fewer)) << "more origins than there are";
+  // In another node's numbering: the sender's 0 is our 4, its 1 our 2.
+  const std::vector<clock::OriginIndex> map = {clock::OriginIndex{4}, clock::OriginIndex{2}};
+  replication::OriginRow r = row.rows[0];
+  ASSERT_TRUE(Remap(r, map));
+  EXPECT_EQ(r.dictionary.At(0), clock::OriginIndex{4});
+  EXPECT_EQ(r.dictionary.At(1), clock::OriginIndex{2});
+  EXPECT_EQ(r.deps.Get(clock::OriginIndex{2}), 2U);
+  EXPECT_EQ(r.claim.Get(clock::OriginIndex{4}), 1U);
+  const std::vector<clock::OriginIndex> unknown = {clock::OriginIndex{4}};
+  EXPECT_FALSE(Remap(r, unknown));
+}
+
+TEST(Rows, StatesInAnotherNumbering) {
+  crdt::KeyState state = Everything();
+  const std::vector<clock::OriginIndex> map = {clock::OriginIndex{9}, clock::OriginIndex{0}, clock::OriginIndex{3}};
+  ASSERT_TRUE(Remap(state, map));
+  ASSERT_EQ(state.versions.size(), 2U);
+  EXPECT_EQ(state.versions[0].dot, clock::Dot(clock::OriginIndex{3}, 1)) << "in the order of our dots";
+  EXPECT_EQ(state.versions[1].dot, clock::Dot(clock::OriginIndex{9}, 5));
+  EXPECT_EQ(state.counters[0].origin, clock::OriginIndex{0});
+  EXPECT_EQ(state.counters[0].cleared_by, clock::Dot(clock::OriginIndex{9}, 4));
+  EXPECT_EQ(state.counters[1].origin, clock::OriginIndex{3});
+  EXPECT_EQ(state.expiries[0].dot, clock::Dot(clock::OriginIndex{0}, 8));
+  log::Position position = 0;
+  crdt::KeyState again;
+  EXPECT_TRUE(DecodeDataRow(EncodeDataRow(5, state), position, again));
+  const std::vector<clock::OriginIndex> unknown = {clock::OriginIndex{0}, clock::kNoOrigin, clock::OriginIndex{2}};
+  state = Everything();
+  EXPECT_FALSE(Remap(state, unknown));
 }
 
 TEST(Rows, KeysOfRows) {
@@ -79,17 +141,16 @@ TEST(Rows, OriginRow) {
 }
 
 TEST(Rows, LocalRecords) {
-  LocalRecord type = LocalRecord::kLease;
-  Identity identity;
-  uint64_t lease = 0;
-  for (const std::string& record : {EncodeLease(99), EncodeIdentity({1, "eu", true, 2})}) {
-    EXPECT_TRUE(DecodeLocal(record, type, identity, lease));
+  Local local;
+  for (const std::string& record : {EncodeLease(99), EncodeIdentity({1, "eu", true, 2}),
+                                    EncodeCutOver({3, 4}), EncodeStart(5)}) {
+    EXPECT_TRUE(DecodeLocal(record, local));
     for (size_t size = 0; size < record.size(); ++size) {
-      EXPECT_FALSE(DecodeLocal(record.substr(0, size), type, identity, lease));
+      EXPECT_FALSE(DecodeLocal(record.substr(0, size), local));
     }
-    EXPECT_FALSE(DecodeLocal(record + "x", type, identity, lease));
+    EXPECT_FALSE(DecodeLocal(record + "x", local));
   }
-  EXPECT_FALSE(DecodeLocal("\x03", type, identity, lease)) << "a kind that a later version has";
+  EXPECT_FALSE(DecodeLocal("\x05", local)) << "a kind that a later version has";
 }
 
 TEST(Rows, VectorsAsText) {
@@ -127,21 +188,43 @@ TEST(Golden, RowsAndRecords) {
                                                 EncodeOriginRow({"eu", 0x0123456789abcdef})), origin));
   EXPECT_EQ(origin, (clock::Origin{"eu", 0x0123456789abcdef}));
 
-  LocalRecord type = LocalRecord::kLease;
-  Identity identity;
-  uint64_t lease = 0;
+  Local local;
   ASSERT_TRUE(DecodeLocal(base::CheckGolden("local_1_lease", "a lease of the clock", EncodeLease(1'700'000'010'000)),
-                          type, identity, lease));
-  EXPECT_EQ(type, LocalRecord::kLease);
-  EXPECT_EQ(lease, 1'700'000'010'000U);
+                          local));
+  EXPECT_EQ(local.type, LocalRecord::kLease);
+  EXPECT_EQ(local.lease_ms, 1'700'000'010'000U);
   ASSERT_TRUE(DecodeLocal(base::CheckGolden("local_1_identity", "who this directory belongs to",
                                             EncodeIdentity({0x1111, "eu~1a2b3c", true, 0x2222})),
-                          type, identity, lease));
-  EXPECT_EQ(type, LocalRecord::kIdentity);
+                          local));
+  EXPECT_EQ(local.type, LocalRecord::kIdentity);
+  const Identity& identity = local.identity;
   EXPECT_EQ(identity.cluster, 0x1111U);
   EXPECT_EQ(identity.leader, "eu~1a2b3c");
   EXPECT_TRUE(identity.admitted);
   EXPECT_EQ(identity.join_nonce, 0x2222U);
+
+  ASSERT_TRUE(DecodeLocal(base::CheckGolden("local_1_cut_over", "another leader's state was taken over",
+                                            EncodeCutOver({0x3333, 123'456})), local));
+  EXPECT_EQ(local.type, LocalRecord::kCutOver);
+  EXPECT_EQ(local.cut_over.transfer, 0x3333U);
+  EXPECT_EQ(local.cut_over.position, 123'456U);
+  ASSERT_TRUE(DecodeLocal(base::CheckGolden("local_1_start", "a process began", EncodeStart(0x4444)), local));
+  EXPECT_EQ(local.type, LocalRecord::kStart);
+  EXPECT_EQ(local.nonce, 0x4444U);
+
+  StagedProgress progress{.id = 1, .sender = "us", .epoch = 2, .base = 3, .part = wire::StatePart::kLedger,
+                          .after = "key", .position = 4, .needed = 5, .stamp = 6, .bytes = 7};
+  StagedProgress read;
+  ASSERT_TRUE(DecodeProgress(base::CheckGolden("row_1_transfer", "how far a state transfer has come",
+                                               EncodeProgress(progress)), read));
+  EXPECT_EQ(EncodeProgress(read), EncodeProgress(progress));
+
+  CheckpointRow row = Checkpoint();
+  CheckpointRow again;
+  ASSERT_TRUE(DecodeCheckpoint(base::CheckGolden("row_2_checkpoint", "a checkpoint of two origins", EncodeCheckpoint(row)),
+                               2, again));
+  EXPECT_EQ(EncodeCheckpoint(again), EncodeCheckpoint(row));
+  EXPECT_EQ(again.barrier, row.barrier);
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ class Entry {
     kResidue = 4,   // in the residue set
     kConflict = 8,  // in the set of open conflicts
     kLive = 16,     // counted as live
+    kEpoch = 32,    // equal to the keyspace's epoch: there is nothing to merge into it
   };
 
   static Entry* NewValue(uint8_t db,

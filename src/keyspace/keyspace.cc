@@ -102,7 +102,7 @@ Shown Keyspace::ShowState(std::string_view key, uint8_t db, const crdt::KeyState
 }
 
 Shown Keyspace::Read(const KeyRef& ref) {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  Entry** slot = Lookup(ref);
   if (slot == nullptr) return {};
   const Entry& entry = **slot;
   Shown shown;
@@ -128,6 +128,7 @@ Shown Keyspace::Read(const KeyRef& ref) {
 
 crdt::KeyState Keyspace::State(const KeyRef& ref) const {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (merge_ != nullptr) return MergedState(ref, slot == nullptr ? nullptr : *slot);
   return slot == nullptr ? crdt::KeyState{} : (*slot)->State();
 }
 
@@ -168,11 +169,22 @@ void Keyspace::ForEach(
     const std::function<void(uint8_t, std::string_view, const crdt::KeyState&)>& visit) const {
   for (size_t db = 0; db < tables_.size(); ++db) {
     tables_[db].ForEach([&](const Entry& entry) {
-      if (entry.form() == Form::kFat) {
+      if (merge_ != nullptr && !IsMerged(entry)) {
+        const auto number = static_cast<uint8_t>(db);
+        const crdt::KeyState state = MergedState(Ref(number, entry.key()), &entry);
+        if (!state.empty()) visit(number, entry.key(), state);
+      } else if (entry.form() == Form::kFat) {
         visit(static_cast<uint8_t>(db), entry.key(), entry.fat().state);
       } else {
         visit(static_cast<uint8_t>(db), entry.key(), entry.State());
       }
+    });
+    if (merge_ == nullptr) continue;
+    merge_->theirs->tables_[db].ForEach([&](const Entry& entry) {
+      const KeyRef ref = Ref(static_cast<uint8_t>(db), entry.key());
+      if (tables_[db].Find(ref.hash, ref.key) != nullptr) return;
+      const crdt::KeyState state = MergedState(ref, nullptr);
+      if (!state.empty()) visit(ref.db, ref.key, state);
     });
   }
 }
@@ -248,6 +260,7 @@ void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
     }
     slot = tables_[ref.db].Insert(ref.hash, entry);
   }
+  entry->set(Entry::kEpoch, epoch_);
   CountMemory(entry, true);
   Reindex(entry);
   Touched(slot);
@@ -261,7 +274,7 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
                          const KeyRef& ref) {
   using crdt::EffectKind;
   if (!effect.clears.empty()) return false;
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  Entry** slot = Lookup(ref);
   Entry* old = slot == nullptr ? nullptr : *slot;
   const bool plain = old != nullptr && old->form() <= Form::kValueTtl;
   if (plain && !seen.Covers(old->value_part().dot)) return false;
@@ -338,7 +351,7 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
                          clock::Hlc hlc,
                          const KeyRef& ref,
                          Cause cause) {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  Entry** slot = Lookup(ref);
   crdt::ApplyResult result;
   if (slot != nullptr && (*slot)->form() == Form::kFat) {
     Entry* entry = *slot;
@@ -386,6 +399,7 @@ void Keyspace::ApplyFlush(const crdt::Effect& effect,
                           Cause cause) {
   for (size_t db = 0; db < crdt::kDatabases; ++db) {
     if (effect.db != crdt::kAllDatabases && effect.db != db) continue;
+    if (merge_ != nullptr) MergeDatabase(static_cast<uint8_t>(db));
     tables_[db].ForEachSlot([&](Entry** slot) {
       std::string key((*slot)->key());
       if (skip_ && skip_(static_cast<uint8_t>(db), key)) return;
@@ -412,8 +426,8 @@ void Keyspace::Apply(const crdt::Effect& effect,
   if (observer_ != nullptr) observer_->KeyModified(ref, cause);
 }
 
-std::vector<crdt::Clear> Keyspace::Clears(const KeyRef& ref) const {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+std::vector<crdt::Clear> Keyspace::Clears(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
   if (slot == nullptr || (*slot)->form() <= Form::kValueTtl) return {};
   if ((*slot)->form() == Form::kCounter) {
     const CounterPart& c = (*slot)->counter();
@@ -428,8 +442,8 @@ std::vector<crdt::Clear> Keyspace::Clears(const KeyRef& ref) const {
 std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
                                                               clock::OriginIndex origin,
                                                               crdt::At at,
-                                                              const crdt::Number& increment) const {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+                                                              const crdt::Number& increment) {
+  Entry** slot = Lookup(ref);
   if (slot != nullptr && (*slot)->form() == Form::kCounter) {
     const CounterPart& c = (*slot)->counter();
     if (c.life.origin() == origin) {
@@ -443,15 +457,15 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
   return crdt::NextIncrement{at, increment};
 }
 
-bool Keyspace::HasExpiryVersions(const KeyRef& ref) const {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+bool Keyspace::HasExpiryVersions(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
   if (slot == nullptr) return false;
   if ((*slot)->form() == Form::kFat) return !(*slot)->fat().state.expiries.empty();
   return (*slot)->form() == Form::kValueTtl;
 }
 
-bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) const {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
   if (slot == nullptr) return false;
   if ((*slot)->form() != Form::kFat) return true;
   const crdt::KeyState& state = (*slot)->fat().state;
@@ -490,7 +504,7 @@ int64_t Keyspace::EarliestExpiry() const {
 }
 
 void Keyspace::PurgeCounter(const KeyRef& ref, clock::OriginIndex origin) {
-  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  Entry** slot = Lookup(ref);
   if (slot == nullptr || (*slot)->form() != Form::kFat) return;
   crdt::KeyState state = (*slot)->fat().state;
   std::shared_ptr<const clock::VersionVector> since = (*slot)->fat().residue_since;
@@ -520,11 +534,11 @@ const clock::VersionVector* Keyspace::ResidueSince(
 
 void Keyspace::Load(uint8_t db, std::string_view key, crdt::KeyState state) {
   KeyRef ref = Ref(db, key);
-  Entry** slot = tables_[db].Find(ref.hash, key);
-  CHECK(slot == nullptr);
+  CHECK(tables_[db].Find(ref.hash, key) == nullptr);
   Entry* entry = MakeEntry(db, key, std::move(state));
   if (entry == nullptr) return;
   entry->set(Entry::kStored, true);
+  entry->set(Entry::kEpoch, epoch_);
   tables_[db].Insert(ref.hash, entry);
   CountMemory(entry, true);
   Reindex(entry);

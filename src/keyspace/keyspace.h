@@ -51,6 +51,12 @@ class Observer {
                            std::string_view key,
                            const crdt::KeyState& state,
                            clock::Dot added) = 0;
+  // Another leader's state was merged into this key: `mine` is what stood here before. KeyModified
+  // has been called.
+  virtual void Merged(uint8_t db,
+                      std::string_view key,
+                      const crdt::KeyState& mine,
+                      const crdt::KeyState& merged) = 0;
 };
 
 // What a read shows.
@@ -82,6 +88,8 @@ class Keyspace {
   ~Keyspace();
   Keyspace(const Keyspace&) = delete;
   Keyspace& operator=(const Keyspace&) = delete;
+  // An empty one with the same origins, policies and hash: what BeginMerge takes.
+  std::unique_ptr<Keyspace> NewBeside() const;
 
   void SetObserver(Observer* observer) { observer_ = observer; }
   // The time that counts for hiding: set before each tick.
@@ -150,14 +158,14 @@ class Keyspace {
   const clock::VersionVector* ResidueSince(const KeyRef& ref,
                                            const std::shared_ptr<const clock::VersionVector>& now);
   // What a write that replaces the whole key clears (see crdt::ClearsOf).
-  std::vector<crdt::Clear> Clears(const KeyRef& ref) const;
+  std::vector<crdt::Clear> Clears(const KeyRef& ref);
   // See crdt::PrepareIncrement.
   std::optional<crdt::NextIncrement> PrepareIncrement(const KeyRef& ref,
                                                       clock::OriginIndex origin,
                                                       crdt::At at,
-                                                      const crdt::Number& increment) const;
-  bool HasExpiryVersions(const KeyRef& ref) const;
-  bool HasRegisterOrCounter(const KeyRef& ref) const;
+                                                      const crdt::Number& increment);
+  bool HasExpiryVersions(const KeyRef& ref);
+  bool HasRegisterOrCounter(const KeyRef& ref);
   const conflict::PolicyTable& policies() const { return policies_; }
 
   // Drops the wholly cleared counter entry of `origin`, locally (design: stability).
@@ -175,15 +183,65 @@ class Keyspace {
       size_t count,
       const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
   size_t dirty_count() const { return dirty_count_; }
+  // The next VisitDirty begins a pass anew (the one under way was given up).
+  void RestartVisitDirty() {
+    walk_db_ = 0;
+    walk_cursor_ = 0;
+  }
+
+  // ---- merging another state (merge.cc)
+  // From now on this keyspace is the merge of what it holds, consistent as of `mine`, and of
+  // `theirs`, consistent as of `theirs_vector`. Both vectors are frozen: each key is merged before
+  // its first access, or by MergeSome. A key that one side lacks merges with "absent". State and
+  // ForEach see through to what is not merged yet; Size, Scan, RandomKey, VisitDirty and the indices
+  // of expiry, residue and conflicts do not: their callers wait for the end. A flush merges what is
+  // left before it. The replay filter holds: a key that it passes over is taken as merged.
+  void BeginMerge(std::unique_ptr<Keyspace> theirs,
+                  clock::VersionVector mine,
+                  clock::VersionVector theirs_vector);
+  bool merging() const { return merge_ != nullptr; }
+  // Merges about `count` further keys; false when nothing is left to do.
+  bool MergeSome(size_t count);
+  void MergeDatabase(uint8_t db);
+  void MergeAll() {
+    while (MergeSome(SIZE_MAX)) {
+    }
+  }
+  // Keys merged on access since the start, for tests.
+  uint64_t merged_on_access() const { return merged_on_access_; }
 
   base::Digest128 Digest() const;
-  size_t memory_bytes() const { return memory_bytes_; }
+  size_t memory_bytes() const {
+    return memory_bytes_ + (merge_ == nullptr ? 0 : merge_->theirs->memory_bytes_);
+  }
   const Stats& stats() const { return stats_; }
   const clock::OriginTable& origins() const { return origins_; }
 
  private:
   friend class KeyspaceTestPeer;
   using KeySet = std::set<std::pair<uint8_t, std::string>>;
+
+  struct Merge {
+    std::unique_ptr<Keyspace> theirs;
+    clock::VersionVector mine_vector;
+    clock::VersionVector theirs_vector;
+    size_t walk_db = 0;
+    uint64_t walk_cursor = 0;
+    bool walk_theirs = false;  // ours are done
+  };
+
+  // The key's slot, after what is to be merged into it was.
+  Entry** Lookup(const KeyRef& ref) {
+    if (merge_ != nullptr) [[unlikely]] {
+      if (MergeKey(ref)) ++merged_on_access_;
+    }
+    return tables_[ref.db].Find(ref.hash, ref.key);
+  }
+  // False if there was nothing to merge.
+  bool MergeKey(const KeyRef& ref);
+  bool IsMerged(const Entry& entry) const { return entry.has(Entry::kEpoch) == epoch_; }
+  // What the entry (or nothing) and theirs come to.
+  crdt::KeyState MergedState(const KeyRef& ref, const Entry* entry) const;
 
   bool ApplyFast(const crdt::Effect& effect,
                  const crdt::Seen& seen,
@@ -221,6 +279,9 @@ class Keyspace {
   size_t walk_db_ = 0;
   uint64_t walk_cursor_ = 0;
   size_t memory_bytes_ = 0;
+  bool epoch_ = false;  // what the bit kEpoch of a merged entry is
+  std::unique_ptr<Merge> merge_;
+  uint64_t merged_on_access_ = 0;
   std::string scratch_;
   Filter skip_;
   Stats stats_;

@@ -66,6 +66,12 @@ class Log {
                                       size_t bytes_max,
                                       const std::function<bool(const Record&)>& visit) = 0;
 
+  // Does a record start at `position` (or the log end there)? For positions that others name.
+  virtual bool Holds(Position position) = 0;
+
+  // Forgets whole segments below `position`, as far as their successor is durable.
+  virtual void TrimTo(Position position) = 0;
+
   // What to write at the head of each new segment.
   virtual void SetHeadProvider(std::function<std::string()> provider) = 0;
   // The heads of the segments retained, oldest first.

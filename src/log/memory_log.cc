@@ -138,7 +138,19 @@ std::vector<SegmentHead> MemoryLog::Heads() const {
   return heads;
 }
 
+bool MemoryLog::Holds(Position position) {
+  if (position < begin() || position > end_) return false;
+  if (position == end_) return true;
+  const auto& entries = position < disk_->end ? disk_->records : pending_;
+  auto it = std::lower_bound(
+      entries.begin(), entries.end(), position, [](const MemoryLogDisk::Entry& e, Position p) {
+        return e.position < p;
+      });
+  return it != entries.end() && it->position == position;
+}
+
 void MemoryLog::TrimTo(Position position) {
+  position = std::min(position, pinned_);
   auto& heads = disk_->heads;
   while (heads.size() > 1 && heads[1].position <= position && heads[1].position < durable_) {
     heads.erase(heads.begin());

@@ -61,7 +61,11 @@ class MemoryLog final : public Log {
 
   void SetHeadProvider(std::function<std::string()> provider) override;
   std::vector<SegmentHead> Heads() const override;
-  void TrimTo(Position position);
+  bool Holds(Position position) override;
+  void TrimTo(Position position) override;
+  // As SegmentedLog::Pin.
+  void Pin(Position position) { pinned_ = position; }
+  void Unpin() { pinned_ = UINT64_MAX; }
 
   // Whether a sync is in flight.
   bool syncing() const { return syncing_; }
@@ -85,6 +89,7 @@ class MemoryLog final : public Log {
   Position durable_;
   Position requested_;  // what the last request asked for
   Position segment_start_;
+  Position pinned_ = UINT64_MAX;
   bool syncing_ = false;
   Position sync_target_ = 0;  // of the sync in flight
   bool fail_syncs_ = false;

@@ -121,6 +121,12 @@ TEST(MemoryLog, HeadsAndTrim) {
   EXPECT_EQ(log.Read(0, 1, [](const Record&) { return true; }).status().code(),
             base::Code::kNotFound);
   EXPECT_EQ(ReadAll(log, log.begin()).size(), 100u - 27u);
+  EXPECT_TRUE(log.Holds(log.begin()));
+  EXPECT_TRUE(log.Holds(log.end()));
+  EXPECT_TRUE(log.Holds(log.begin() + 104));
+  EXPECT_FALSE(log.Holds(log.begin() + 8)) << "no record starts there";
+  EXPECT_FALSE(log.Holds(0));
+  EXPECT_FALSE(log.Holds(log.end() + 104));
   MemoryLog restarted(disk, 1000);
   EXPECT_EQ(restarted.begin(), heads[3].position);
   EXPECT_EQ(restarted.Heads().front().head, heads[3].head);

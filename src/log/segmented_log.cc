@@ -295,6 +295,16 @@ std::vector<SegmentHead> SegmentedLog::Heads() const {
   return heads;
 }
 
+bool SegmentedLog::Holds(Position position) {
+  if (position < begin() || position > end()) return false;
+  if (position == end()) return true;
+  // The checksum covers the position: nothing but a record that starts there passes.
+  if (position >= ring_.begin()) return DecodeRecord(ring_.At(position), position).has_value();
+  read_buffers_.clear();
+  auto loaded = Load(position, 1);
+  return loaded.ok() && DecodeRecord(*loaded, position).has_value();
+}
+
 void SegmentedLog::TrimTo(Position position) {
   position = std::min(position, pinned_);
   // The new first segment must be durable before the old one's name goes, and a durable position

@@ -75,9 +75,11 @@ class SegmentedLog final : public Log {
   void SetHeadProvider(std::function<std::string()> provider) override;
   std::vector<SegmentHead> Heads() const override;
 
+  bool Holds(Position position) override;
+
   // Forgets whole segments below `position`, as far as their successor is durable. Their files go,
   // or become spares, in the background.
-  void TrimTo(Position position);
+  void TrimTo(Position position) override;
   // TrimTo spares what holds `position` and what follows it, until Unpin: somebody copies it.
   void Pin(Position position) { pinned_ = position; }
   void Unpin() { pinned_ = UINT64_MAX; }

@@ -217,6 +217,27 @@ TEST(SegmentedLog, TrimmedSegmentsAreReusedAndTheirOldBytesNeverCount) {
   EXPECT_GT(log->begin(), 100'000u);
 }
 
+TEST(SegmentedLog, KnowsWhereARecordStarts) {
+  TempDir dir;
+  auto log = MustOpen(Small(dir.path()));
+  std::vector<Position> starts;
+  for (uint64_t i = 0; i < 500; ++i) {
+    starts.push_back(log->end());
+    log->Append(RecordType::kFrame, Payload(i));
+  }
+  ASSERT_TRUE(log->Sync().ok());
+  for (int round = 0; round < 2; ++round) {  // from the ring, then from the disk
+    for (size_t i = 0; i < starts.size(); ++i) {
+      EXPECT_TRUE(log->Holds(starts[i])) << i;
+      const Position next = i + 1 < starts.size() ? starts[i + 1] : log->end();
+      for (Position p = starts[i] + 8; p < next; p += 8) EXPECT_FALSE(log->Holds(p)) << p;
+    }
+    EXPECT_TRUE(log->Holds(log->end()));
+    EXPECT_FALSE(log->Holds(log->end() + 8));
+    log = MustOpen(Small(dir.path()));
+  }
+}
+
 TEST(SegmentedLog, TrimsNothingWhoseSuccessorIsNotDurable) {
   TempDir dir;
   auto log = MustOpen(Small(dir.path()));

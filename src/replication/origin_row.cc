@@ -105,7 +105,9 @@ bool OriginRow::Decode(base::Reader& in, size_t origins) {
   DecodeVector(in, deps, origins);
   has_claim = in.Fixed8() != 0;
   DecodeVector(in, claim, origins);
-  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+  uint64_t frames = in.Varint();
+  if (frames > kWaitingMax) in.Fail();
+  for (uint64_t n = frames; n > 0 && in.ok(); --n) {
     uint64_t sequence = in.Varint();
     clock::VersionVector vv;
     DecodeVector(in, vv, origins);

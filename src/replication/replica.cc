@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/planted.h"
+#include "wire/state_message.h"
 
 namespace polyarch::replication {
 
@@ -43,6 +44,7 @@ void Replica::Start(int64_t mono_us, int64_t wall_ms) {
   SetTime(mono_us, wall_ms);
   started_ms_ = wall_ms;
   graph_.SetOwn(Self(), {});
+  NoteTrimmed();
   for (size_t i = 0; i < origins_.size(); ++i) {
     const clock::Origin& origin = origins_.Get(static_cast<clock::OriginIndex>(i));
     if (origin.leader == options_.leader) own_name_seen_us_[origin.incarnation] = 0;
@@ -313,6 +315,13 @@ void Replica::Handle(Link& link, std::string_view message) {
                        "; compare backups of both before trusting either");
       host_.ForkDetected(*index);
     }
+  }
+  if (message[0] == static_cast<char>(wire::kGapMessage)) {
+    wire::Gap gap;
+    well_formed = wire::Decode(payload, gap);
+    if (well_formed) HandleGap(link, gap.origin, gap.floor);
+  } else if (message[0] > static_cast<char>(wire::kGapMessage) && link.greeted) {
+    well_formed = host_.StateMessage(link.id, static_cast<uint8_t>(message[0]), payload);
   }
   if (!well_formed) {
     ++counters_.malformed;
@@ -656,6 +665,7 @@ clock::VersionVector Replica::Stable() const {
   clock::VersionVector stable;
   bool any = false;
   for (const auto& [name, member] : members_) {
+    if (member.away && PLANTED(kStableWithoutAway)) continue;
     clock::VersionVector claim = Claim(name);
     if (any) {
       stable.Meet(claim);

@@ -72,12 +72,16 @@ class ReplicaHost {
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
   // A member refuses links because this node's admission was retired.
   virtual void RefusedAsRetired(const std::string& by) = 0;
+  // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
+  // closed then.
+  virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
 };
 
 struct Member {
   std::string name;
   std::string address;
   clock::VersionVector floor;  // what its admission covers: its first claim
+  bool away = false;           // further behind than the log's quota, by a record
 };
 
 struct LinkStats {
@@ -134,6 +138,7 @@ class Replica {
     uint64_t bypasses = 0;         // links that came up and were not configured
     uint64_t drained = 0;          // links that nobody wanted any more
     uint64_t held_back = 0;        // flapping links that were not listed at once
+    uint64_t gaps = 0;             // answers "not in my log any more", given
   };
 
   Replica(Options options,
@@ -237,8 +242,40 @@ class Replica {
   // The clock that the member last claimed, -1 if none.
   int64_t MemberClock(const std::string& member) const;
 
+  // ---- gaps and state (gaps.cc)
+  // The neighbours that have changes which no neighbour's log holds any more, those with most
+  // first; empty while the log of some neighbour leads on. Settled: it has been so for a moment.
+  std::vector<LinkId> StateSources() const;
+  // The link to a live process of this leader, if there is one.
+  std::optional<LinkId> LinkOf(const std::string& leader) const;
+  // The leader at its other end; empty if the link is gone.
+  std::string LeaderOf(LinkId link) const;
+  bool IsUp(LinkId link) const { return links_.count(link) != 0; }
+  void SendState(LinkId link, std::string_view message);
+  // Another leader's state was joined with ours by the local record that ends at `end`: `rows` by
+  // our origin indices, each consistent with the changes up to its `last`. What the log does not
+  // hold is never served: the answer to who asks is a gap.
+  void JoinState(const std::vector<OriginRow>& rows, log::Position end);
+  // As JoinState for the log's part before the checkpoint (its barrier was read from there).
+  void RestoreFloor(const clock::VersionVector& floor) { floor_.Join(floor); }
+  // The log begins further on, or was just opened.
+  void NoteTrimmed();
+  // What a segment's head says.
+  clock::VersionVector ReadHead(std::string_view head);
+  // What the member has on its disk, as far as we know: its claim, and what its process says.
+  clock::VersionVector Holds(const std::string& member) const;
+  // The frame's full deps from its author's previous ones in `row`; `added`: origins new to the
+  // dictionary. False on a malformed frame.
+  bool DecodeDeps(const wire::Frame& frame,
+                  const OriginRow& row,
+                  clock::VersionVector& deps,
+                  std::vector<clock::OriginIndex>& added);
+  // As OriginTable::Intern, but leaves room for what this node itself must name.
+  clock::OriginIndex InternForeign(const clock::Origin& origin);
+
   size_t causal_waiting() const;
   size_t queued_bytes() const;     // of the frames that wait
+  uint64_t behind() const;         // the most changes that a neighbour has and we have not
   bool synced_with_links() const;  // nothing queued, nothing behind any link's announcement
   std::vector<LinkStats> Links() const;
   const Counters& counters() const { return counters_; }
@@ -267,6 +304,7 @@ class Replica {
     int64_t refused_us = -1;   // when it was refused; closed a little later
     clock::VersionVector have;
     clock::VersionVector have_durable;
+    clock::VersionVector gap;  // changes up to there are not in its log
     std::map<clock::OriginIndex, Cursor> cursors;
     int64_t up_us = 0;
     int64_t heard_us = 0;
@@ -378,11 +416,12 @@ class Replica {
   void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);
-  // The frame's full deps from its author's previous ones; `added`: origins new to the dictionary.
-  bool DecodeDeps(const wire::Frame& frame,
-                  const OriginRow& row,
-                  clock::VersionVector& deps,
-                  std::vector<clock::OriginIndex>& added);
+  void HandleGap(Link& link, const clock::Origin& name, uint64_t floor);
+  void AnswerGap(Link& link, clock::OriginIndex origin);
+  static bool CanServe(const Link& link, clock::OriginIndex origin, uint64_t next) {
+    return next > link.gap.Get(origin);
+  }
+  void NoteStarved();
   void Grant(clock::OriginIndex origin, Stream& stream);
   void Forward(clock::OriginIndex origin,
                const wire::Frame& frame,
@@ -398,8 +437,6 @@ class Replica {
   Link* LinkOfProcess(uint64_t nonce);
   bool IsCut(const std::string& leader) const { return cut_.count(leader) != 0; }
   Stream& StreamOf(clock::OriginIndex origin);
-  // As OriginTable::Intern, but leaves room for what this node itself must name.
-  clock::OriginIndex InternForeign(const clock::Origin& origin);
 
   Options options_;
   ReplicaHost& host_;
@@ -419,6 +456,8 @@ class Replica {
 
   clock::VersionVector applied_;
   clock::VersionVector durable_;
+  clock::VersionVector floor_;  // changes up to there are not all in the log
+  int64_t starved_since_us_ = -1;
   std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
   std::vector<OriginRow> rows_;
   std::vector<Stream> streams_;

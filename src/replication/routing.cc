@@ -50,6 +50,7 @@ Replica::Link* Replica::MostOf(clock::OriginIndex origin, uint64_t more_than, Li
   Link* best = nullptr;
   for (auto& [id, link] : links_) {
     if (id == except || !link.greeted || link.deliberate || link.have.Get(origin) <= more_than) continue;
+    if (!CanServe(link, origin, more_than + 1)) continue;
     if (best == nullptr || link.have.Get(origin) > best->have.Get(origin) ||
         (link.have.Get(origin) == best->have.Get(origin) && link.peer.leader < best->peer.leader)) {
       best = &link;
@@ -66,6 +67,7 @@ void Replica::Route() {
     if (own_ && *own_ == origin) continue;
     RouteOrigin(origin);
   }
+  NoteStarved();
 }
 
 void Replica::RouteOrigin(clock::OriginIndex origin) {
@@ -78,6 +80,7 @@ void Replica::RouteOrigin(clock::OriginIndex origin) {
     return it == links_.end() || !it->second.greeted || it->second.deliberate ? nullptr : &it->second;
   };
   Link* target = find(stream.target);
+  if (target != nullptr && !CanServe(*target, origin, stream.next)) target = nullptr;
   Link* current = find(stream.source);
   if (PLANTED(kForgetDeadOrigin) && target == nullptr) return;
   if (current == nullptr) {

@@ -358,6 +358,11 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
     host_.ForkDetected(*origin);
     return;
   }
+  if (subscribe.from <= floor_.Get(*origin) && subscribe.from <= row.last) {
+    link.cursors.erase(*origin);
+    AnswerGap(link, *origin);
+    return;
+  }
   Cursor cursor;
   cursor.next = subscribe.from;
   cursor.credit = subscribe.credit;
@@ -424,6 +429,11 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   const clock::Origin& name = origins_.Get(origin);
   bool stopped = false;
   bool gap = false;
+  if (cursor.next <= floor_.Get(origin)) {
+    AnswerGap(link, origin);
+    return false;
+  }
+  cursor.position = std::max(cursor.position, log_.begin());
   if (cursor.sent >= cursor.credit || host_.Backlog(link.id) >= options_.backlog_bytes_max)
     return true;
   auto result = log_.Read(cursor.position, budget * 4 + 1, [&](const log::Record& record) {
@@ -458,6 +468,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     host_.Report(2,
                  "the log lacks changes of " + name.ToString() + " before those that " +
                      link.peer.leader + " asked for");
+    AnswerGap(link, origin);
     return false;
   }
   if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
@@ -472,7 +483,7 @@ log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) cons
         entries.begin(), entries.end(), sequence, [](uint64_t s, const auto& entry) {
           return s < entry.first;
         });
-    if (after != entries.begin()) return std::prev(after)->second;
+    if (after != entries.begin()) return std::max(std::prev(after)->second, log_.begin());
   }
   // Before what this process has indexed: the last segment that begins without the change.
   const clock::Origin& name = origins_.Get(origin);

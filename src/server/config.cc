@@ -1,5 +1,6 @@
 #include "server/config.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -85,6 +86,17 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--log-segment", config.log_segment_bytes, "the size of one file of the log")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option("--log-quota",
+                 config.log_quota_bytes,
+                 "how much of the log is kept for leaders that are behind, at least 16mb; one that is "
+                 "further behind comes back through a transfer of the state")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--state-timeout",
+                 config.state_timeout_ms,
+                 "how long the log is kept for a state transfer of which nothing is heard, e.g. 30s")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, int64_t>{{"ms", 1}, {"s", 1000}, {"m", 60'000}},
+          CLI::AsNumberWithUnit::CASE_INSENSITIVE));
   app.add_option("--checkpoint-bytes",
                  config.checkpoint_bytes,
                  "log bytes after which rows are brought up to date")
@@ -174,6 +186,11 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
     if (!net::ParseHostPort(address).ok())
       return refuse("'" + address + "' is no address of a peer: give HOST:PEERPORT");
   }
+  if (config.log_quota_bytes < 16ULL << 20) return refuse("--log-quota is at least 16mb");
+  if (config.state_timeout_ms < 1000) return refuse("--state-timeout is at least 1s");
+  // Trimming takes whole segments, and nothing that no checkpoint has.
+  config.log_segment_bytes = std::min(config.log_segment_bytes, config.log_quota_bytes / 16);
+  config.checkpoint_bytes = std::min(config.checkpoint_bytes, config.log_quota_bytes / 4);
   // Peers do not authenticate yet: their port stays on this machine unless the network is trusted.
   if (config.peer_bind.empty()) {
     config.peer_bind = LoopbackOnly(config.bind) || config.insecure ? config.bind

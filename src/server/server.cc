@@ -135,6 +135,8 @@ base::Status Server::Start() {
   engine_options.clock_skew_ms_max = config_.clock_skew_ms_max;
   engine_options.seed = RandomSeed();
   engine_options.checkpoint_log_bytes = config_.checkpoint_bytes;
+  engine_options.log_quota_bytes = config_.log_quota_bytes;
+  engine_options.state_timeout_us = config_.state_timeout_ms * 1000;
   engine_options.ledger = {
       config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);

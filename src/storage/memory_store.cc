@@ -9,6 +9,8 @@ namespace polyarch::storage {
 void MemoryStoreDisk::Apply(size_t count) {
   CHECK(count <= unflushed.size());
   for (; count > 0; --count) {
+    for (Family family : unflushed.front().cleared())
+      rows[static_cast<size_t>(family)].clear();
     for (Batch::Operation& operation : unflushed.front().operations()) {
       Rows& family = rows[static_cast<size_t>(operation.family)];
       if (operation.is_delete) {
@@ -34,6 +36,13 @@ MemoryStore::MemoryStore(std::shared_ptr<MemoryStoreDisk> disk) : disk_(std::mov
 }
 
 void MemoryStore::Lay(const Batch& batch) {
+  for (Family family : batch.cleared()) {
+    Overlay& overlay = overlay_[static_cast<size_t>(family)];
+    for (auto& [key, value] : overlay)
+      value.reset();
+    for (const auto& [key, value] : disk_->rows[static_cast<size_t>(family)])
+      overlay[key].reset();
+  }
   for (const Batch::Operation& operation : batch.operations()) {
     auto& value = overlay_[static_cast<size_t>(operation.family)][operation.key];
     if (operation.is_delete) {
@@ -91,6 +100,32 @@ base::Status MemoryStore::Scan(
     ++over;
   }
   return {};
+}
+
+uint64_t MemoryStore::StartRead(Family family, std::string after, size_t bytes_max) {
+  reads_[next_read_] = {family, std::move(after), bytes_max};
+  return next_read_++;
+}
+
+std::optional<Slice> MemoryStore::TakeRead(uint64_t ticket) {
+  auto it = reads_.find(ticket);
+  if (it == reads_.end()) return std::nullopt;
+  const Read read = std::move(it->second);
+  reads_.erase(it);
+  Slice slice;
+  slice.at_end = true;
+  size_t bytes = 0;
+  slice.status = Scan(read.family, [&](std::string_view key, std::string_view value) {
+    if (!read.after.empty() && key <= read.after) return true;
+    if (!slice.rows.empty() && bytes + key.size() + value.size() > read.bytes_max) {
+      slice.at_end = false;
+      return false;
+    }
+    bytes += key.size() + value.size();
+    slice.rows.emplace_back(key, value);
+    return true;
+  });
+  return slice;
 }
 
 base::Result<std::string> MemoryStore::Get(Family family, std::string_view key) {

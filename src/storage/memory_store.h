@@ -46,6 +46,9 @@ class MemoryStore final : public Store {
   base::Status status() const override { return status_; }
   base::Status Scan(Family family,
                     const std::function<bool(std::string_view, std::string_view)>& visit) override;
+  // Ready at once: what is read then is as of TakeRead.
+  uint64_t StartRead(Family family, std::string after, size_t bytes_max) override;
+  std::optional<Slice> TakeRead(uint64_t ticket) override;
   base::Result<std::string> Get(Family family, std::string_view key) override;
 
   // Whether a flush waits for CompleteFlush.
@@ -59,10 +62,18 @@ class MemoryStore final : public Store {
   // What the unflushed batches come to, by key; no value: deleted.
   using Overlay = std::map<std::string, std::optional<std::string>, std::less<>>;
 
+  struct Read {
+    Family family;
+    std::string after;
+    size_t bytes_max = 0;
+  };
+
   void Lay(const Batch& batch);
 
   const std::shared_ptr<MemoryStoreDisk> disk_;
   std::array<Overlay, kFamilies> overlay_;
+  std::map<uint64_t, Read> reads_;
+  uint64_t next_read_ = 1;
   uint64_t written_ = 0;          // batches, ever
   uint64_t applied_ = 0;          // of those: taken over into the disk's rows
   std::deque<uint64_t> flushes_;  // those asked for and not done: what was written_ then

@@ -8,16 +8,19 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
 
 namespace polyarch::storage {
 
-enum class Family : uint8_t { kData, kExpiry, kMeta, kLedger };
-inline constexpr size_t kFamilies = 4;
+// kStaged and kSpool hold a state transfer on its way in (engine/transfer.h).
+enum class Family : uint8_t { kData, kExpiry, kMeta, kLedger, kStaged, kSpool };
+inline constexpr size_t kFamilies = 6;
 
 class Batch {
  public:
@@ -35,14 +38,25 @@ class Batch {
     bytes_ += key.size();
     operations_.push_back({family, true, std::move(key), {}});
   }
-  bool empty() const { return operations_.empty(); }
+  // Removes every row that the family had before this batch; its own Puts stay.
+  void Clear(Family family) { cleared_.push_back(family); }
+  bool empty() const { return operations_.empty() && cleared_.empty(); }
   size_t bytes() const { return bytes_; }
   const std::vector<Operation>& operations() const { return operations_; }
   std::vector<Operation>& operations() { return operations_; }
+  const std::vector<Family>& cleared() const { return cleared_; }
 
  private:
+  std::vector<Family> cleared_;
   std::vector<Operation> operations_;
   size_t bytes_ = 0;
+};
+
+// A piece of a family, in key order.
+struct Slice {
+  std::vector<std::pair<std::string, std::string>> rows;
+  bool at_end = false;  // no row follows the last one
+  base::Status status;  // kCorrupt when a row cannot be read: the rows before it are there
 };
 
 class Store {
@@ -63,6 +77,12 @@ class Store {
   // start. kCorrupt when a row cannot be read: never silently skipped.
   virtual base::Status Scan(Family family,
                             const std::function<bool(std::string_view, std::string_view)>& visit) = 0;
+  // Reads the rows behind `after` (all, if it is empty), about `bytes_max` bytes of them and at least
+  // one, as of some moment between the call and TakeRead. Returns at once, with a ticket: the work
+  // is done where it does not hold up the caller.
+  virtual uint64_t StartRead(Family family, std::string after, size_t bytes_max) = 0;
+  // The result, once; nothing as long as it is not there.
+  virtual std::optional<Slice> TakeRead(uint64_t ticket) = 0;
   // kNotFound when there is no such row.
   virtual base::Result<std::string> Get(Family family, std::string_view key) = 0;
 };

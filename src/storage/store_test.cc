@@ -1,6 +1,7 @@
 // What every store must do: one suite for all of them.
 #include "storage/store.h"
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -168,6 +169,67 @@ TYPED_TEST(StoreTest, ARestartKeepsAPrefixWithAllThatWasFlushed) {
     written = kept;
     flushed = kept;
   }
+}
+
+TYPED_TEST(StoreTest, SlicesInKeyOrder) {
+  Store& store = this->store();
+  auto read = [&](std::string after, size_t bytes_max) {
+    const uint64_t ticket = store.StartRead(Family::kData, std::move(after), bytes_max);
+    std::optional<Slice> slice;
+    while (!(slice = store.TakeRead(ticket)))
+      std::this_thread::yield();
+    EXPECT_TRUE(slice->status.ok()) << slice->status.ToString();
+    return *slice;
+  };
+  EXPECT_TRUE(read("", 1000).rows.empty());
+  EXPECT_TRUE(read("", 1000).at_end);
+  Batch batch;
+  for (int i = 0; i < 100; ++i) batch.Put(Family::kData, "k" + std::to_string(100 + i), std::string(10, 'v'));
+  batch.Put(Family::kMeta, "k000", "another family's");
+  store.Write(std::move(batch));
+  std::vector<std::string> keys;
+  std::string after;
+  for (bool more = true; more;) {
+    const Slice slice = read(after, 50);
+    EXPECT_FALSE(slice.rows.empty());
+    EXPECT_LE(slice.rows.size(), 3U);
+    for (const auto& [key, value] : slice.rows) keys.push_back(key);
+    after = slice.rows.back().first;
+    more = !slice.at_end;
+  }
+  ASSERT_EQ(keys.size(), 100U);
+  EXPECT_TRUE(std::is_sorted(keys.begin(), keys.end()));
+  EXPECT_EQ(read("k150x", 1).rows.size(), 1U) << "one row at least, however large";
+  EXPECT_EQ(read("k150x", 1).rows[0].first, "k151") << "behind a key that is not there";
+}
+
+TYPED_TEST(StoreTest, ClearsAFamily) {
+  Batch first;
+  first.Put(Family::kStaged, "a", "1");
+  first.Put(Family::kStaged, std::string("\xff\x01", 2), "2");
+  first.Put(Family::kSpool, "a", "stays");
+  this->store().Write(std::move(first));
+  this->fixture_.AwaitFlush(this->store().Flush());
+  Batch second;
+  second.Put(Family::kStaged, "b", "unflushed");
+  this->store().Write(std::move(second));
+  Batch clear;
+  clear.Clear(Family::kStaged);
+  clear.Put(Family::kStaged, "c", "new");
+  EXPECT_FALSE(clear.empty());
+  this->store().Write(std::move(clear));
+  auto check = [&] {
+    EXPECT_FALSE(this->store().Get(Family::kStaged, "a").ok());
+    EXPECT_FALSE(this->store().Get(Family::kStaged, "b").ok());
+    EXPECT_FALSE(this->store().Get(Family::kStaged, std::string("\xff\x01", 2)).ok());
+    EXPECT_EQ(*this->store().Get(Family::kStaged, "c"), "new");
+    EXPECT_EQ(*this->store().Get(Family::kSpool, "a"), "stays");
+  };
+  check();
+  this->fixture_.AwaitFlush(this->store().Flush());
+  check();
+  this->fixture_.Reopen();
+  check();
 }
 
 }  // namespace

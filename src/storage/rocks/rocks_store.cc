@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -28,7 +29,8 @@ namespace polyarch::storage {
 namespace {
 
 // By Family. On disk for ever.
-constexpr std::array<const char*, kFamilies> kFamilyNames = {"data", "expiry", "meta", "ledger"};
+constexpr std::array<const char*, kFamilies> kFamilyNames = {"data",   "expiry", "meta",
+                                                          "ledger", "staged", "spool"};
 
 constexpr int kOpenFilesMax = 512;
 
@@ -209,8 +211,34 @@ class RocksStore::Impl {
     return status.ok() ? base::Status() : ToStatus(status, "cannot copy the store to " + dir);
   }
 
+  uint64_t StartRead(Family family, std::string after, size_t bytes_max) {
+    const uint64_t ticket = ++reads_started_;
+    Push(Read{ticket, family, std::move(after), bytes_max});
+    return ticket;
+  }
+
+  std::optional<Slice> TakeRead(uint64_t ticket) {
+    std::lock_guard lock(mutex_);
+    auto it = reads_done_.find(ticket);
+    if (it == reads_done_.end()) {
+      if (status_.ok()) return std::nullopt;
+      Slice failed;
+      failed.status = status_;
+      return failed;
+    }
+    Slice slice = std::move(it->second);
+    reads_done_.erase(it);
+    return slice;
+  }
+
  private:
-  using Item = std::variant<Batch, uint64_t>;  // a batch, or a flush's ticket
+  struct Read {
+    uint64_t ticket = 0;
+    Family family = Family::kData;
+    std::string after;
+    size_t bytes_max = 0;
+  };
+  using Item = std::variant<Batch, uint64_t, Read>;  // a batch, a flush's ticket, a read
 
   // A row that cannot be read is never "not found", and whatever RocksDB calls it, it is damaged: a
   // missing or truncated file is an IO error to it.
@@ -274,6 +302,12 @@ class RocksStore::Impl {
       if (status.ok()) pending_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
       return status;
     }
+    if (const auto* read = std::get_if<Read>(&item)) {
+      Slice slice = ReadSlice(*read);
+      std::lock_guard lock(mutex_);
+      reads_done_[read->ticket] = std::move(slice);
+      return {};  // an unreadable row is the reader's concern
+    }
     const uint64_t ticket = std::get<uint64_t>(item);
     rocksdb::FlushOptions flush;
     flush.wait = true;
@@ -282,6 +316,30 @@ class RocksStore::Impl {
     if (!status.ok()) return ToStatus(status, "cannot flush the store");
     flushed_.store(ticket, std::memory_order_release);
     return {};
+  }
+
+  Slice ReadSlice(const Read& read) {
+    rocksdb::ReadOptions options = VerifiedRead();
+    options.fill_cache = false;
+    options.readahead_size = 256 << 10;
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, Handle(read.family)));
+    Slice slice;
+    size_t bytes = 0;
+    if (read.after.empty()) {
+      it->SeekToFirst();
+    } else {
+      it->Seek(read.after);
+      if (it->Valid() && ToView(it->key()) == read.after) it->Next();
+    }
+    for (; it->Valid(); it->Next()) {
+      const size_t row = it->key().size() + it->value().size();
+      if (!slice.rows.empty() && bytes + row > read.bytes_max) return slice;
+      bytes += row;
+      slice.rows.emplace_back(ToView(it->key()), ToView(it->value()));
+    }
+    slice.at_end = true;
+    if (!it->status().ok()) slice.status = ReadStatus(it->status());
+    return slice;
   }
 
   base::Status Apply(Batch& batch) {
@@ -294,6 +352,12 @@ class RocksStore::Impl {
       return a->family != b->family ? a->family < b->family : a->key < b->key;
     });
     rocksdb::WriteBatch out(batch.bytes() + operations.size() * 16);
+    for (Family family : batch.cleared()) {
+      // Beyond every key: keys are at most 64 KiB and a header, and none begins with so many 0xff.
+      const std::string end(16, '\xff');
+      const rocksdb::Status added = out.DeleteRange(Handle(family), "", end);
+      if (!added.ok()) return ToStatus(added, "cannot write to the store");
+    }
     for (size_t i = 0; i < operations.size(); ++i) {
       const Batch::Operation& operation = *operations[i];
       if (i + 1 < operations.size() && operations[i + 1]->family == operation.family &&
@@ -318,11 +382,13 @@ class RocksStore::Impl {
   std::atomic<size_t> pending_bytes_ = 0;
   std::atomic<uint64_t> flushed_ = 0;
   uint64_t tickets_ = 0;  // the caller's
+  uint64_t reads_started_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable idle_;
   std::deque<Item> queue_;
+  std::map<uint64_t, Slice> reads_done_;
   bool busy_ = false;  // the thread has an item in hand
   bool stopping_ = false;
   base::Status status_;
@@ -357,6 +423,12 @@ base::Status RocksStore::status() const {
 base::Status RocksStore::Scan(
     Family family, const std::function<bool(std::string_view, std::string_view)>& visit) {
   return impl_->Scan(family, visit);
+}
+uint64_t RocksStore::StartRead(Family family, std::string after, size_t bytes_max) {
+  return impl_->StartRead(family, std::move(after), bytes_max);
+}
+std::optional<Slice> RocksStore::TakeRead(uint64_t ticket) {
+  return impl_->TakeRead(ticket);
 }
 base::Result<std::string> RocksStore::Get(Family family, std::string_view key) {
   return impl_->Get(family, key);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,6 +48,8 @@ class RocksStore final : public Store {
   // Scan and Get wait until what was written before is applied.
   base::Status Scan(Family family,
                     const std::function<bool(std::string_view, std::string_view)>& visit) override;
+  uint64_t StartRead(Family family, std::string after, size_t bytes_max) override;
+  std::optional<Slice> TakeRead(uint64_t ticket) override;
   base::Result<std::string> Get(Family family, std::string_view key) override;
 
   // Makes a store of its own in `dir`, which does not exist yet, from what is applied at some

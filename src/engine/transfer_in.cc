@@ -1,0 +1,482 @@
+// A state transfer, the receiver's side: asking, staging, the cut-over, and what comes after it.
+// While it stages, this leader serves, writes and forwards as ever; nothing of what is staged can be
+// seen. docs/design/0009-state-transfer.md.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/planted.h"
+#include "engine/engine.h"
+#include "engine/rows.h"
+
+namespace polyarch::engine {
+
+namespace {
+
+constexpr int64_t kAskUs = 500'000;        // between two requests
+constexpr int64_t kOfferUs = 2'000'000;    // before a request that was not answered is repeated
+constexpr int64_t kPullUs = 1'000'000;     // before a pull that was not answered is repeated
+constexpr int64_t kCheckUs = 200'000;
+constexpr size_t kStorePendingMax = 32 << 20;
+
+}  // namespace
+
+bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
+  switch (type) {
+    case wire::kStateRequestMessage: {
+      wire::StateRequest request;
+      if (!wire::Decode(payload, request)) return false;
+      HandleStateRequest(link, request);
+      return true;
+    }
+    case wire::kStateOfferMessage: {
+      wire::StateOffer offer;
+      if (!wire::Decode(payload, offer)) return false;
+      if (HandleOffer(link, offer)) return true;
+      ++transfers_.malformed;
+      DropStaged("the offer is malformed; upgrade or repair its sender");
+      return false;
+    }
+    case wire::kStateRefusalMessage: {
+      wire::StateRefusal refusal;
+      if (!wire::Decode(payload, refusal)) return false;
+      HandleRefusal(link, refusal);
+      return true;
+    }
+    case wire::kStatePullMessage: {
+      wire::StatePull pull;
+      if (!wire::Decode(payload, pull)) return false;
+      HandlePull(link, pull);
+      return true;
+    }
+    case wire::kStateChunkMessage: {
+      wire::StateChunk chunk;
+      return wire::Decode(payload, chunk) && HandleChunk(link, chunk);
+    }
+    case wire::kStateEndMessage: {
+      wire::StateEnd end;
+      if (!wire::Decode(payload, end)) return false;
+      auto it = sessions_.find(link);
+      if (it != sessions_.end() && it->second.id == end.id) sessions_.erase(it);
+      return true;
+    }
+    default:
+      return true;  // of a later version
+  }
+}
+
+// ---- the steps
+
+void Engine::ReceiveState() {
+  if (keyspace_.merging()) {
+    if (keyspace_.MergeSome(options_.merge_slice_keys)) return;
+    Report(0, "the state that was taken over is merged");
+    ResumeWaiters(merge_waiters_);
+  }
+  if (barrier_ > checkpoint_position_) {  // the merge is not durable yet
+    if (!pass_) BeginCheckpoint();
+    return;
+  }
+  if (staged_ == nullptr) {
+    if (staged_rows_) ClearStaged();
+    AskForState();
+    return;
+  }
+  using Step = Incoming::Step;
+  if (incoming_.progress_us == 0) incoming_.progress_us = now_.mono_us;
+  if (incoming_.step == Step::kFlushing) {
+    if (store_.flushed() >= incoming_.flush_ticket) CutOver();
+    return;
+  }
+  if (now_.mono_us - incoming_.progress_us > options_.state_timeout_us) {
+    DropStaged("its sender sends nothing");
+    return;
+  }
+  if (incoming_.step != Step::kAsk && !replica_.IsUp(incoming_.link)) incoming_.step = Step::kAsk;
+  switch (incoming_.step) {
+    case Step::kAsk:
+      AskForState();
+      break;
+    case Step::kOffered:
+      if (now_.mono_us - incoming_.asked_us > kOfferUs) incoming_.step = Step::kAsk;
+      break;
+    case Step::kPulling:
+      if (now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs) {
+        Pull(true);
+      } else {
+        Pull(false);
+      }
+      break;
+    case Step::kFlushing:
+      break;
+  }
+}
+
+void Engine::AskForState() {
+  if (now_.mono_us < incoming_.next_ask_us) return;
+  if (staged_ == nullptr) {
+    if (now_.mono_us < next_state_us_) return;
+    next_state_us_ = now_.mono_us + kCheckUs;
+    const std::vector<LinkId> sources = replica_.StateSources();
+    if (sources.empty()) return;
+    LinkId link = sources.front();
+    for (LinkId other : sources) {
+      if (replica_.LeaderOf(other) == last_sender_) continue;
+      link = other;
+      break;
+    }
+    last_sender_.clear();
+    incoming_ = {};
+    incoming_.progress_us = now_.mono_us;
+    staged_ = std::make_unique<Staged>(
+        replica_,
+        keyspace_,
+        StagedProgress{.id = random_.Next() | 1, .sender = replica_.LeaderOf(link)});
+    Report(0,
+           "no neighbour's log reaches back to what is missing here: asking " +
+               staged_->progress.sender + " for its state");
+  }
+  incoming_.next_ask_us = now_.mono_us + kAskUs;
+  const StagedProgress& p = staged_->progress;
+  const auto link = replica_.LinkOf(p.sender);
+  if (!link) return;
+  incoming_.link = *link;
+  incoming_.step = Incoming::Step::kOffered;
+  incoming_.asked_us = now_.mono_us;
+  replica_.SendState(*link, wire::Encode(wire::StateRequest{p.id, p.epoch, p.base, p.position}));
+}
+
+void Engine::DropStaged(const char* why) {
+  Report(1, "the state transfer from " + staged_->progress.sender + " is given up: " + why);
+  last_sender_ = staged_->progress.sender;
+  replica_.SendState(incoming_.link, wire::Encode(wire::StateEnd{staged_->progress.id}));
+  staged_.reset();
+  incoming_ = {};
+  ++transfers_.restarted;
+  next_state_us_ = now_.mono_us + kAskUs;
+}
+
+void Engine::ClearStaged() {
+  storage::Batch batch;
+  batch.Clear(storage::Family::kStaged);
+  batch.Clear(storage::Family::kSpool);
+  batch.Delete(storage::Family::kMeta, kTransferRowKey);
+  batch.Delete(storage::Family::kMeta, kTransferBaseRowKey);
+  store_.Write(std::move(batch));
+  staged_rows_ = false;
+}
+
+// Asks for more: anew from where we are, or by further credit.
+void Engine::Pull(bool anew) {
+  const StagedProgress& p = staged_->progress;
+  if (store_.pending_bytes() > kStorePendingMax) return;
+  const uint64_t window = options_.state_window_bytes;
+  if (anew) {
+    incoming_.generation = next_pull_generation_++;
+    incoming_.consumed = 0;
+    incoming_.granted = window;
+  } else {
+    if (incoming_.granted >= incoming_.consumed + window / 2 + 1) return;
+    incoming_.granted = incoming_.consumed + window;
+  }
+  incoming_.asked_us = now_.mono_us;
+  replica_.SendState(
+      incoming_.link,
+      wire::Encode(wire::StatePull{
+          p.id,
+          incoming_.generation,
+          p.part,
+          p.after,
+          p.position,
+          incoming_.granted,
+          incoming_.map.size()}));
+}
+
+// ---- what the sender says
+
+void Engine::HandleRefusal(LinkId link, const wire::StateRefusal& refusal) {
+  if (staged_ == nullptr || refusal.id != staged_->progress.id || link != incoming_.link) return;
+  if (incoming_.step == Incoming::Step::kFlushing) return;
+  if (refusal.reason == wire::RefusalReason::kRestart) {
+    DropStaged("its sender cannot go on with it");
+    last_sender_.clear();
+    return;
+  }
+  incoming_.step = Incoming::Step::kAsk;
+  incoming_.next_ask_us =
+      refusal.reason == wire::RefusalReason::kLater ? now_.mono_us + kAskUs : now_.mono_us;
+}
+
+bool Engine::NoteNames(uint64_t first, const std::vector<clock::Origin>& names) {
+  std::vector<clock::OriginIndex>& map = incoming_.map;
+  if (first > map.size()) return false;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const clock::OriginIndex index = replica_.InternForeign(names[i]);
+    if (index == clock::kNoOrigin) return false;
+    if (first + i < map.size()) {
+      if (map[first + i] != index) return false;
+      continue;
+    }
+    if (std::find(map.begin(), map.end(), index) != map.end()) return false;
+    map.push_back(index);
+  }
+  return true;
+}
+
+void Engine::PutNewOrigins(storage::Batch& batch) {
+  for (; stored_origins_ < origins_.size(); ++stored_origins_) {
+    const auto index = static_cast<clock::OriginIndex>(stored_origins_);
+    batch.Put(storage::Family::kMeta,
+              OriginRowKey(stored_origins_),
+              EncodeOriginRow(origins_.Get(index)));
+  }
+}
+
+bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
+  if (staged_ == nullptr || offer.id != staged_->progress.id || link != incoming_.link ||
+      incoming_.step != Incoming::Step::kOffered) {
+    return true;
+  }
+  StagedProgress& p = staged_->progress;
+  if (offer.resumed != (p.epoch != 0)) return false;
+  incoming_.map.clear();
+  if (!NoteNames(0, offer.names)) return false;
+  storage::Batch batch;
+  PutNewOrigins(batch);
+  if (!offer.resumed) {
+    CheckpointRow base;
+    if (!DecodeCheckpoint(offer.checkpoint, offer.names.size(), base) || base.start != offer.base ||
+        (cluster_id_ != 0 && base.identity.cluster != cluster_id_)) {
+      return false;
+    }
+    base.floor.clear();
+    bool fits = Remap(base.nonempty, incoming_.map);
+    for (replication::OriginRow& row : base.rows) {
+      fits = fits && Remap(row, incoming_.map);
+      // Nobody else has begun what this process writes.
+      fits = fits && !(replica_.own() && row.dictionary.At(0) == *replica_.own() &&
+                       row.last > replica_.applied().Get(*replica_.own()));
+    }
+    if (!fits) return false;
+    batch.Put(storage::Family::kMeta, kTransferBaseRowKey, EncodeCheckpoint(base));
+    p.base = p.position = p.needed = offer.base;
+    p.stamp = offer.stamp;
+    if (!staged_->TakeBase(std::move(base))) return false;
+  } else {
+    p.stamp = std::max(p.stamp, offer.stamp);
+    ++transfers_.resumed;
+  }
+  p.epoch = offer.epoch;
+  batch.Put(storage::Family::kMeta, kTransferRowKey, EncodeProgress(p));
+  store_.Write(std::move(batch));
+  staged_rows_ = true;
+  incoming_.step = Incoming::Step::kPulling;
+  incoming_.progress_us = now_.mono_us;
+  Report(0,
+         std::string("state transfer from ") + p.sender + (offer.resumed ? " goes on" : " begins") +
+             " at " + std::to_string(p.bytes) + " bytes");
+  Pull(true);
+  return true;
+}
+
+bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
+  if (staged_ == nullptr || chunk.id != staged_->progress.id || link != incoming_.link ||
+      incoming_.step != Incoming::Step::kPulling) {
+    return true;
+  }
+  StagedProgress& p = staged_->progress;
+  // Whichever pull it answers: what counts is that it follows what is here.
+  if (chunk.part != p.part) return true;
+  const bool fits =
+      p.part == wire::StatePart::kStream ? chunk.from == p.position : chunk.after == p.after;
+  // Something on the way was lost: it will be pulled again.
+  if (!fits || chunk.first_name > incoming_.map.size()) return true;
+  storage::Batch batch;
+  if (!NoteNames(chunk.first_name, chunk.names) || !TakeChunk(chunk, batch)) {
+    ++transfers_.malformed;
+    DropStaged("it is malformed; upgrade or repair its sender");
+    return false;
+  }
+  PutNewOrigins(batch);
+  incoming_.progress_us = now_.mono_us;
+  incoming_.sender_end = chunk.end;
+  batch.Put(storage::Family::kMeta, kTransferRowKey, EncodeProgress(p));
+  store_.Write(std::move(batch));
+  if (chunk.part != p.part) {
+    Pull(true);
+    return true;
+  }
+  const bool level = p.part == wire::StatePart::kStream &&
+                     p.position + options_.state_near_bytes >= chunk.end &&
+                     staged_->complete();
+  if (level) {
+    incoming_.step = Incoming::Step::kFlushing;
+    incoming_.flush_ticket = store_.Flush();
+  } else {
+    Pull(false);
+  }
+  return true;
+}
+
+bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
+  StagedProgress& p = staged_->progress;
+  uint64_t bytes = 0;
+  auto ours_alone = [&](clock::OriginIndex origin, uint64_t sequence) {
+    return replica_.own() && origin == *replica_.own() && sequence > replica_.applied().Get(origin);
+  };
+  for (const auto& [key, row] : chunk.rows) {
+    if (key.empty() || key <= p.after) return false;
+    bytes += key.size() + row.size();
+    p.after = key;
+    if (chunk.part == wire::StatePart::kLedger) {
+      conflict::LedgerEntry entry;
+      if (conflict::Ledger::Decode(key, row, entry)) {
+        batch.Put(storage::Family::kStaged, kStagedLedgerPrefix + std::string(key), std::string(row));
+        staged_->TakeLedger(std::move(entry));
+      } else if (key.size() != 8) {
+        return false;
+      }
+      continue;
+    }
+    uint8_t db = 0;
+    std::string_view name;
+    log::Position position = 0;
+    crdt::KeyState state;
+    if (!ParseDataRowKey(key, db, name) || DataRowKey(db, name) != key ||
+        !DecodeDataRow(row, position, state) || position > chunk.end || state.empty() ||
+        !Remap(state, incoming_.map)) {
+      return false;
+    }
+    for (const crdt::Version& v : state.versions) {
+      if (ours_alone(v.dot.origin(), v.dot.sequence())) return false;
+    }
+    for (const crdt::CounterEntry& e : state.counters) {
+      if (ours_alone(e.origin, e.at.sequence)) return false;
+    }
+    for (const crdt::ExpiryVersion& x : state.expiries) {
+      if (ours_alone(x.dot.origin(), x.dot.sequence())) return false;
+    }
+    batch.Put(storage::Family::kStaged, std::string(key), EncodeDataRow(position, state));
+    if (!staged_->TakeRow(db, name, position, std::move(state))) return false;
+  }
+  // A row that is *not* there tells something, too, and so does the ledger: all that the sender's
+  // store has heard of by now must have come by its log before the state is consistent.
+  if (chunk.part != wire::StatePart::kStream && !PLANTED(kCutOverEarly)) {
+    p.needed = std::max(p.needed, chunk.end);
+  }
+  for (const auto& [end, frame] : chunk.frames) {
+    bytes += frame.size();
+    wire::FrameName name;
+    if (!wire::ParseFrameName(frame, name)) return false;
+    if (name.leader == options_.leader_id && name.incarnation == replica_.incarnation() &&
+        (!replica_.own() ||
+         name.first + name.count - 1 > replica_.applied().Get(*replica_.own()))) {
+      return false;
+    }
+    if (!staged_->TakeFrame(end, frame)) return false;
+    batch.Put(storage::Family::kSpool, SpoolKey(end), std::string(frame));
+  }
+  p.bytes += bytes;
+  // A chunk counts at least a byte: an endless row of empty ones takes credit, too.
+  incoming_.consumed += std::max<uint64_t>(bytes, 1);
+  if (chunk.part == wire::StatePart::kStream) {
+    staged_->Advance(chunk.to);
+  } else if (chunk.last) {
+    p.after.clear();
+    p.part = chunk.part == wire::StatePart::kRows ? wire::StatePart::kLedger
+                                                  : wire::StatePart::kStream;
+  }
+  return true;
+}
+
+// ---- the cut-over
+
+void Engine::CutOver() {
+  FinishFrame();
+  // A pass under way would write rows of keys that are not merged yet. What it has written already
+  // holds: each row by its own position. One that has walked through all keys may end.
+  if (pass_ && !pass_->walked) {
+    pass_.reset();
+    keyspace_.RestartVisitDirty();
+  }
+  const StagedProgress p = staged_->progress;
+  const log::Position end =
+      log_.Append(log::RecordType::kLocal, EncodeCutOver({p.id, p.position}));
+  position_ = end;
+  replica_.SendState(incoming_.link, wire::Encode(wire::StateEnd{p.id}));
+  EndSessions();
+  ++transfers_.completed;
+  Report(0,
+         "cut over: the state of " + p.sender + " (" + std::to_string(p.bytes) +
+             " bytes) is taken over; keys are merged as they are used, and in the background");
+  JoinStaged(end);
+  sync_wanted_ = true;
+  WritePresent();
+}
+
+void Engine::JoinStaged(log::Position end) {
+  const clock::VersionVector mine = replica_.applied();
+  const clock::VersionVector theirs = staged_->applied();
+  const uint64_t transfer = staged_->progress.id;
+  for (size_t i = 0; i < theirs.index_end(); ++i) {
+    const auto origin = static_cast<clock::OriginIndex>(i);
+    if (theirs.Get(origin) > mine.Get(origin)) barrier_floor_.Raise(origin, theirs.Get(origin));
+  }
+  replica_.JoinState(staged_->rows(), end);
+  nonempty_.Join(staged_->nonempty());
+  barrier_ = end;
+  barrier_transfer_ = transfer;
+  keyspace_.BeginMerge(staged_->ReleaseKeys(), mine, theirs);
+  // Who is a member and which policy decides must be known before any other key is merged.
+  keyspace_.MergeDatabase(crdt::kReservedDatabase);
+  flushed_at_ = any_written_at_ = log_.end();  // every key may have changed
+  ReadConfiguration();
+  if (!replaying_ && probe_ != nullptr) probe_->CutOver(transfer, end, mine, theirs);
+  for (conflict::LedgerEntry entry : staged_->ledger()) {
+    entry.id = 0;
+    ledger_.Note(std::move(entry));
+  }
+  (void)hlc_.Observe(
+      clock::Hlc{staged_->progress.stamp}, now_.wall_ms, options_.clock_skew_ms_max);
+  owes_claim_ = true;
+  records_due_ = true;
+  staged_.reset();
+  incoming_ = {};
+}
+
+void Engine::Merged(uint8_t db,
+                    std::string_view key,
+                    const crdt::KeyState& mine,
+                    const crdt::KeyState& merged) {
+  if (db == crdt::kReservedDatabase || conflict::CountDistinct(merged.versions) < 2) return;
+  auto had = [&](const crdt::Version& v) {
+    return std::any_of(mine.versions.begin(), mine.versions.end(), [&](const crdt::Version& m) {
+      return m.dot == v.dot;
+    });
+  };
+  if (std::all_of(merged.versions.begin(), merged.versions.end(), had)) return;
+  ++conflicts_detected_;
+  const conflict::View view = conflict::Resolve(
+      policies_.For(key), policies_.default_order(), merged.versions, origins_);
+  if (view.kind == conflict::View::Kind::kConflict) return;
+  const crdt::Version& winner = merged.versions[view.index];
+  for (const crdt::Version& v : merged.versions) {
+    if (v.dot == winner.dot || (had(v) && had(winner))) continue;
+    // The order in which keys are merged is nobody's to know: the next id, whichever it is.
+    NoteLost(db, key, policies_.For(key), winner, v, /*by_position=*/false);
+  }
+}
+
+void Engine::WritePresent() {
+  auto self = replica_.members().find(options_.leader_id);
+  if (!may_write() || self == replica_.members().end() || !self->second.away) return;
+  if (PLANTED(kAwayForEver)) return;
+  last_present_us_ = now_.mono_us;
+  ++transfers_.present_written;
+  PutReserved("away/" + options_.leader_id, "present");
+  FinishFrame();
+  ReadConfiguration();
+  Report(0, "level with the others again: counted for log trimming and expiry");
+}
+
+}  // namespace polyarch::engine

@@ -1,0 +1,218 @@
+// A state transfer, the sender's side. It keeps nothing of its own on disk: the rows are those of
+// the store, each with the position that it reflects, and the log is the log. What a receiver has
+// already stays valid as long as this log continues the one that it was sent from.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "engine/engine.h"
+#include "engine/rows.h"
+
+namespace polyarch::engine {
+
+namespace {
+
+constexpr size_t kSessionsMax = 4;
+constexpr size_t kBacklogMax = 1 << 20;
+constexpr int64_t kSyncUs = 100'000;
+// A checkpoint older than this that leaves so much log behind it is renewed first: rows are cheaper
+// than frames.
+constexpr int64_t kStaleUs = 30'000'000;
+constexpr log::Position kStaleBytes = 16 << 20;
+
+}  // namespace
+
+bool Engine::ServesState() const {
+  if (!may_write() || !status_.ok()) return false;
+  if (PLANTED(kServeUnmerged)) return true;
+  return !keyspace_.merging() && checkpoint_position_ >= barrier_;
+}
+
+bool Engine::CanResume(const wire::StateRequest& request) {
+  // Our rows must be no older than what it holds, and no cut-over may lie between.
+  if (checkpoint_position_ < request.base || barrier_ > request.base) return false;
+  if (request.position < request.base || request.position > log_.durable()) return false;
+  if (!log_.Holds(request.position)) return false;
+  // The process that sent it must have written this very log at least that far.
+  for (size_t i = 0; i < epochs_.size(); ++i) {
+    if (epochs_[i].second != request.epoch) continue;
+    return i + 1 == epochs_.size() || request.position <= epochs_[i + 1].first;
+  }
+  return false;
+}
+
+void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) {
+  auto refuse = [&](wire::RefusalReason reason) {
+    sessions_.erase(link);
+    replica_.SendState(link, wire::Encode(wire::StateRefusal{request.id, reason}));
+  };
+  if (!ServesState()) return refuse(wire::RefusalReason::kLater);
+  if (sessions_.count(link) == 0 && sessions_.size() >= kSessionsMax) {
+    return refuse(wire::RefusalReason::kLater);
+  }
+  if (request.epoch != 0) {
+    if (!CanResume(request)) return refuse(wire::RefusalReason::kRestart);
+  } else {
+    const bool none = checkpoint_meta_.empty();
+    const bool stale = log_.end() - checkpoint_position_ > kStaleBytes &&
+                       (checkpoint_ended_us_ < 0 || now_.mono_us - checkpoint_ended_us_ > kStaleUs);
+    if (none || stale) {
+      if (!pass_) BeginCheckpoint();
+      return refuse(wire::RefusalReason::kLater);
+    }
+  }
+  Session session;
+  session.id = request.id;
+  session.heard_us = now_.mono_us;
+  wire::StateOffer offer;
+  offer.id = request.id;
+  offer.epoch = replica_.nonce();
+  offer.resumed = request.epoch != 0;
+  offer.base = offer.resumed ? request.base : checkpoint_position_;
+  offer.stamp = hlc_.last().bits;
+  for (size_t i = 0; i < origins_.size(); ++i)
+    offer.names.push_back(origins_.Get(static_cast<clock::OriginIndex>(i)));
+  session.names_sent = offer.names.size();
+  session.pin = session.position = offer.resumed ? request.position : offer.base;
+  session.done = true;  // until it pulls
+  std::string meta;
+  if (PLANTED(kTransferVector)) meta = EncodeCheckpointMeta(checkpoint_position_);
+  if (!offer.resumed) offer.checkpoint = meta.empty() ? checkpoint_meta_ : meta;
+  ++transfers_.served;
+  replica_.SendState(link, wire::Encode(offer));
+  sessions_[link] = std::move(session);
+}
+
+void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
+  auto it = sessions_.find(link);
+  if (it == sessions_.end() || it->second.id != pull.id) {
+    replica_.SendState(
+        link, wire::Encode(wire::StateRefusal{pull.id, wire::RefusalReason::kUnknown}));
+    return;
+  }
+  Session& session = it->second;
+  session.heard_us = now_.mono_us;
+  if (pull.generation < session.generation) return;
+  if (pull.generation == session.generation) {
+    session.credit = std::max(session.credit, pull.credit);
+    return;
+  }
+  if (pull.part == wire::StatePart::kStream &&
+      (pull.position < session.pin || pull.position > log_.durable() ||
+       !log_.Holds(pull.position))) {
+    replica_.SendState(
+        link, wire::Encode(wire::StateRefusal{pull.id, wire::RefusalReason::kRestart}));
+    sessions_.erase(it);
+    return;
+  }
+  session.generation = pull.generation;
+  session.part = pull.part;
+  session.after = pull.after;
+  // A chunk that was lost may have named some.
+  session.names_sent = static_cast<size_t>(std::min<uint64_t>(pull.names, origins_.size()));
+  session.credit = std::max<uint64_t>(pull.credit, 1);
+  session.sent = 0;
+  session.done = false;
+  if (session.read_ticket != 0) (void)store_.TakeRead(session.read_ticket);
+  session.read_ticket = 0;
+  if (pull.part == wire::StatePart::kStream) session.position = session.pin = pull.position;
+}
+
+void Engine::EndSessions() {
+  for (const auto& [link, session] : sessions_) {
+    replica_.SendState(
+        link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+  }
+  sessions_.clear();
+}
+
+// One chunk a session and tick at most, no faster than the bound, and only what the link takes: the
+// clients of this leader come first.
+void Engine::SendStates() {
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    const LinkId link = it->first;
+    Session& session = (it++)->second;
+    if (!replica_.IsUp(link) || now_.mono_us - session.heard_us > options_.state_timeout_us) {
+      sessions_.erase(link);
+      continue;
+    }
+    if (session.done || session.sent >= session.credit || now_.mono_us < session.next_send_us ||
+        host_.Backlog(link) > kBacklogMax) {
+      continue;
+    }
+    wire::StateChunk chunk;
+    chunk.id = session.id;
+    chunk.generation = session.generation;
+    chunk.part = session.part;
+    chunk.end = log_.durable();
+    storage::Slice slice;
+    uint64_t bytes = 1;
+    if (session.part == wire::StatePart::kStream) {
+      if (log_.durable() < log_.end() && now_.mono_us - last_transfer_sync_us_ > kSyncUs) {
+        last_transfer_sync_us_ = now_.mono_us;
+        log_.RequestSync();
+      }
+      // Only what a power cut cannot take: else these positions might come to mean other records.
+      const log::Position durable = log_.durable();
+      if (session.position > durable) continue;
+      chunk.from = chunk.to = session.position;
+      if (session.position < durable) {
+        auto read =
+            log_.Read(session.position, options_.state_chunk_bytes, [&](const log::Record& record) {
+              if (record.end > durable) return false;
+              if (record.type == log::RecordType::kFrame) {
+                chunk.frames.emplace_back(record.end, record.payload);
+                bytes += record.payload.size();
+              }
+              chunk.to = record.end;
+              return true;
+            });
+        if (!read.ok()) {
+          Report(2, "cannot read the log for a state transfer: " + read.status().message());
+          replica_.SendState(
+              link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+          sessions_.erase(link);
+          continue;
+        }
+      }
+      // Nothing new: that is told once a pull, for the receiver to know that it is level.
+      session.done = chunk.to == chunk.from;
+      session.position = chunk.to;
+    } else {
+      if (session.read_ticket == 0) {
+        const storage::Family family = session.part == wire::StatePart::kRows
+                                           ? storage::Family::kData
+                                           : storage::Family::kLedger;
+        session.read_ticket = store_.StartRead(family, session.after, options_.state_chunk_bytes);
+      }
+      auto read = store_.TakeRead(session.read_ticket);
+      if (!read) continue;
+      session.read_ticket = 0;
+      slice = std::move(*read);
+      if (!slice.status.ok()) {
+        Report(2, "cannot read the store for a state transfer: " + slice.status.message());
+        replica_.SendState(
+            link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+        sessions_.erase(link);
+        continue;
+      }
+      chunk.after = session.after;
+      chunk.last = slice.at_end;
+      for (const auto& [key, row] : slice.rows) {
+        chunk.rows.emplace_back(key, row);
+        bytes += key.size() + row.size();
+      }
+      session.done = slice.at_end;
+    }
+    chunk.first_name = session.names_sent;
+    for (; session.names_sent < origins_.size(); ++session.names_sent) {
+      chunk.names.push_back(origins_.Get(static_cast<clock::OriginIndex>(session.names_sent)));
+    }
+    replica_.SendState(link, wire::Encode(chunk));
+    if (!slice.rows.empty()) session.after = slice.rows.back().first;
+    session.sent += bytes;
+    session.next_send_us =
+        now_.mono_us + static_cast<int64_t>(bytes * 1'000'000 / options_.state_bytes_per_second);
+  }
+}
+
+}  // namespace polyarch::engine

@@ -1,0 +1,132 @@
+// Merging another leader's state, key by key. A bit in each entry says whether its key has been
+// merged: it is compared with the keyspace's epoch, which turns over when a merge begins, so that
+// beginning costs nothing and no entry is touched for it. What was merged is dropped from `theirs`:
+// a key that is not here and is there is one that has not been merged yet.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/planted.h"
+#include "keyspace/keyspace.h"
+
+namespace polyarch::keyspace {
+
+std::unique_ptr<Keyspace> Keyspace::NewBeside() const {
+  return std::make_unique<Keyspace>(origins_, policies_, hash_key_);
+}
+
+void Keyspace::BeginMerge(std::unique_ptr<Keyspace> theirs,
+                          clock::VersionVector mine,
+                          clock::VersionVector theirs_vector) {
+  CHECK(merge_ == nullptr);
+  merge_ = std::make_unique<Merge>();
+  merge_->theirs = std::move(theirs);
+  merge_->mine_vector = std::move(mine);
+  merge_->theirs_vector = std::move(theirs_vector);
+  epoch_ = !epoch_;
+}
+
+crdt::KeyState Keyspace::MergedState(const KeyRef& ref, const Entry* entry) const {
+  if (entry != nullptr && IsMerged(*entry)) return entry->State();
+  Entry** other = merge_->theirs->tables_[ref.db].Find(ref.hash, ref.key);
+  if (other == nullptr && entry == nullptr) return {};
+  return crdt::Merge(entry == nullptr ? crdt::KeyState{} : entry->State(),
+                     merge_->mine_vector,
+                     other == nullptr ? crdt::KeyState{} : (*other)->State(),
+                     merge_->theirs_vector);
+}
+
+bool Keyspace::MergeKey(const KeyRef& ref) {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot != nullptr && IsMerged(**slot)) return false;
+  Keyspace& theirs = *merge_->theirs;
+  Entry** other = theirs.tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr && other == nullptr) return false;
+  bool same = skip_ && skip_(ref.db, ref.key);
+  if (!same && slot != nullptr && (*slot)->form() == Form::kValue) {
+    // Most keys: both sides have the one version, or only we have written it.
+    const Entry& mine = **slot;
+    const clock::Dot dot = mine.value_part().dot;
+    if (other == nullptr) {
+      same = !merge_->theirs_vector.Covers(dot) || PLANTED(kNoAbsentMerge);
+    } else {
+      same = (*other)->form() == Form::kValue && (*other)->value_part().dot == dot &&
+             (*other)->has(Entry::kNever) == mine.has(Entry::kNever);
+    }
+  }
+  crdt::KeyState before;
+  crdt::KeyState merged;
+  if (!same) {
+    if (slot != nullptr) before = (*slot)->State();
+    merged = crdt::Merge(before,
+                         merge_->mine_vector,
+                         other == nullptr ? crdt::KeyState{} : (*other)->State(),
+                         merge_->theirs_vector);
+    if (PLANTED(kNoAbsentMerge) && other == nullptr) merged = before;
+    same = merged == before;
+  }
+  if (other != nullptr) theirs.Place(ref, other, nullptr);
+  if (same) {
+    if (slot != nullptr) {
+      (*slot)->set(Entry::kEpoch, epoch_);
+      // What had been applied is more by now: its residue waits anew.
+      if ((*slot)->form() == Form::kFat) (*slot)->fat().residue_since.reset();
+    }
+    return true;
+  }
+  Place(ref, slot, MakeEntry(ref.db, ref.key, merged));
+  if (observer_ != nullptr) {
+    observer_->KeyModified(ref, Cause::kRemote);
+    observer_->Merged(ref.db, ref.key, before, merged);
+  }
+  if (PLANTED(kMergeTwice)) {
+    slot = tables_[ref.db].Find(ref.hash, ref.key);
+    if (slot != nullptr) (*slot)->set(Entry::kEpoch, !epoch_);
+  }
+  return true;
+}
+
+bool Keyspace::MergeSome(size_t count) {
+  if (merge_ == nullptr) return false;
+  std::vector<std::string> keys;
+  size_t looked = 0;
+  while (looked < count) {
+    std::vector<Table>& tables = merge_->walk_theirs ? merge_->theirs->tables_ : tables_;
+    if (merge_->walk_db == tables.size()) {
+      if (merge_->walk_theirs) {
+        merge_.reset();
+        return false;
+      }
+      merge_->walk_theirs = true;
+      merge_->walk_db = 0;
+      continue;
+    }
+    const auto db = static_cast<uint8_t>(merge_->walk_db);
+    keys.clear();
+    merge_->walk_cursor = tables[db].Scan(
+        merge_->walk_cursor, std::min<size_t>(count - looked, 4096), [&](Entry* entry) {
+          ++looked;
+          if (merge_->walk_theirs || !IsMerged(*entry)) keys.emplace_back(entry->key());
+        });
+    // None of it may go on while the table changes under it.
+    for (const std::string& key : keys)
+      MergeKey(Ref(db, key));
+    if (merge_->walk_cursor == 0) ++merge_->walk_db;
+  }
+  return true;
+}
+
+void Keyspace::MergeDatabase(uint8_t db) {
+  if (merge_ == nullptr) return;
+  std::vector<std::string> keys;
+  auto note = [&](const Entry& entry) {
+    keys.emplace_back(entry.key());
+  };
+  tables_[db].ForEach([&](const Entry& entry) {
+    if (!IsMerged(entry)) note(entry);
+  });
+  merge_->theirs->tables_[db].ForEach(note);
+  for (const std::string& key : keys)
+    MergeKey(Ref(db, key));
+}
+
+}  // namespace polyarch::keyspace

@@ -1,0 +1,196 @@
+// Merging another leader's state lazily equals having applied all changes, whatever is read and
+// written while it goes on.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "keyspace/keyspace.h"
+
+namespace polyarch::keyspace {
+namespace {
+
+class Merged : public testing::Test {
+ protected:
+  struct Counting final : Observer {
+    void KeyModified(const KeyRef& ref, Cause) override { modified.insert(std::string(ref.key)); }
+    void VersionsMet(uint8_t, std::string_view, const crdt::KeyState&, clock::Dot) override {}
+    void Merged(uint8_t, std::string_view key, const crdt::KeyState&, const crdt::KeyState&) override {
+      merged.insert(std::string(key));
+    }
+    std::set<std::string> modified;
+    std::set<std::string> merged;
+  };
+
+  Merged() {
+    one_ = origins_.Intern({"eu", 1});
+    two_ = origins_.Intern({"us", 2});
+    for (auto* keys : {&mine_, &theirs_, &all_}) *keys = std::make_unique<Keyspace>(origins_, policies_, base::SipKey{1, 2});
+  }
+
+  std::string Key() { return "k" + std::to_string(random_.Below(kKeys)); }
+
+  // A random change by `author`, who holds `at` and has seen `deps`, applied to all of `to`.
+  void Change(clock::OriginIndex author,
+              Keyspace& at,
+              clock::VersionVector& seen,
+              const std::vector<Keyspace*>& to) {
+    const clock::VersionVector deps = seen;
+    const uint64_t sequence = seen.Get(author) + 1;
+    const crdt::At place{sequence, 0};
+    const std::string key = Key();
+    const std::string value = "v" + std::to_string(random_.Below(1000));
+    const KeyRef ref = at.Ref(0, key);
+    crdt::Effect effect{.kind = crdt::EffectKind::kPut, .db = 0, .key = key, .value = value};
+    std::vector<crdt::Clear> clears = at.Clears(ref);
+    switch (random_.Below(6)) {
+      case 0:
+      case 1:
+        effect.flags = crdt::kWipes | crdt::kNeverFlag;
+        effect.clears = clears;
+        break;
+      case 2:
+        effect.kind = crdt::EffectKind::kWipe;
+        effect.clears = clears;
+        break;
+      case 3:
+        effect.kind = crdt::EffectKind::kExpire;
+        effect.expire_ms = 1000 + static_cast<int64_t>(random_.Below(1000));
+        break;
+      case 4:
+        effect.flags = crdt::kWipes | crdt::kHasExpiry;
+        effect.expire_ms = 5000;
+        effect.clears = clears;
+        break;
+      default: {
+        effect.kind = crdt::EffectKind::kIncrement;
+        effect.increment = crdt::Number::Integer(static_cast<int64_t>(random_.Below(9)) + 1);
+        auto next = at.PrepareIncrement(ref, author, place, effect.increment);
+        ASSERT_TRUE(next);
+        effect.life = next->life;
+        effect.total = next->total;
+        break;
+      }
+    }
+    const clock::Hlc stamp = clock::Hlc::FromMs(++now_);
+    for (Keyspace* keys : to) keys->Apply(effect, crdt::Seen(deps, author, place), stamp, Cause::kRemote);
+    seen.Set(author, sequence);
+  }
+
+  void Compare(Keyspace& merged) {
+    for (size_t k = 0; k < kKeys; ++k) {
+      const std::string key = "k" + std::to_string(k);
+      EXPECT_EQ(crdt::Canonical(merged.State(merged.Ref(0, key)), origins_),
+                crdt::Canonical(all_->State(all_->Ref(0, key)), origins_))
+          << key;
+    }
+    EXPECT_EQ(merged.Digest(), all_->Digest());
+  }
+
+  static constexpr uint64_t kKeys = 12;
+  clock::OriginTable origins_;
+  conflict::PolicyTable policies_;
+  base::Random random_{1};
+  clock::OriginIndex one_{};
+  clock::OriginIndex two_{};
+  std::unique_ptr<Keyspace> mine_;
+  std::unique_ptr<Keyspace> theirs_;
+  std::unique_ptr<Keyspace> all_;
+  uint64_t now_ = 1'700'000'000'000;
+};
+
+TEST_F(Merged, EqualsHavingAppliedAll) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    random_ = base::Random(seed);
+    for (auto* keys : {&mine_, &theirs_, &all_}) *keys = std::make_unique<Keyspace>(origins_, policies_, base::SipKey{1, 2});
+    Counting counting;
+    mine_->SetObserver(&counting);
+    clock::VersionVector common;
+    for (uint64_t n = random_.Below(40); n > 0; --n) Change(one_, *mine_, common, {mine_.get(), theirs_.get(), all_.get()});
+    // As if checkpointed: what changes later must become dirty again.
+    std::set<std::string> rows;
+    while (mine_->VisitDirty(100, [&](uint8_t, std::string_view key, const crdt::KeyState& state) {
+      state.empty() ? (void)rows.erase(std::string(key)) : (void)rows.insert(std::string(key));
+    })) {
+    }
+    clock::VersionVector mine = common;
+    clock::VersionVector theirs = common;
+    for (uint64_t n = random_.Below(20); n > 0; --n) Change(one_, *mine_, mine, {mine_.get(), all_.get()});
+    for (uint64_t n = random_.Below(20); n > 0; --n) Change(two_, *theirs_, theirs, {theirs_.get(), all_.get()});
+    mine_->BeginMerge(std::move(theirs_), mine, theirs);
+    clock::VersionVector both = mine;
+    both.Join(theirs);
+    Compare(*mine_);
+    for (uint64_t n = random_.Below(12); n > 0; --n) {
+      switch (random_.Below(3)) {
+        case 0: (void)mine_->Read(mine_->Ref(0, Key())); break;
+        case 1: Change(one_, *mine_, both, {mine_.get(), all_.get()}); break;
+        default: mine_->MergeSome(1); break;
+      }
+      if (random_.Percent(25)) Compare(*mine_);
+    }
+    if (random_.Percent(10)) {
+      const crdt::Effect flush{.kind = crdt::EffectKind::kFlush, .db = 0};
+      const clock::VersionVector deps = both;
+      for (Keyspace* keys : {mine_.get(), all_.get()}) {
+        keys->Apply(flush, crdt::Seen(deps, two_, {both.Get(two_) + 1, 0}), clock::Hlc::FromMs(++now_), Cause::kRemote);
+      }
+    }
+    mine_->MergeAll();
+    ASSERT_FALSE(mine_->merging());
+    Compare(*mine_);
+    EXPECT_EQ(mine_->Size(0), all_->Size(0));
+    EXPECT_EQ(mine_->open_conflicts(), all_->open_conflicts());
+    EXPECT_EQ(mine_->EarliestExpiry(), all_->EarliestExpiry());
+    // Every key that differs from its row is written by the next pass.
+    std::map<std::string, crdt::KeyState> written;
+    while (mine_->VisitDirty(100, [&](uint8_t, std::string_view key, const crdt::KeyState& state) {
+      written[std::string(key)] = state;
+    })) {
+    }
+    for (const std::string& key : counting.merged) EXPECT_TRUE(counting.modified.count(key) != 0);
+    for (const std::string& key : counting.modified) {
+      const bool there = !mine_->State(mine_->Ref(0, key)).empty();
+      EXPECT_TRUE(written.count(key) != 0 || rows.count(key) != 0 || !there) << key;
+    }
+    if (testing::Test::HasFailure()) FAIL() << "seed " << seed;
+  }
+}
+
+TEST_F(Merged, AKeyThatTheOtherSideLacksMergesWithAbsent) {
+  clock::VersionVector none;
+  const crdt::Effect put{.kind = crdt::EffectKind::kPut, .db = 0, .flags = crdt::kWipes, .key = "k", .value = "v"};
+  mine_->Apply(put, crdt::Seen(none, one_, {1, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+  clock::VersionVector mine;
+  mine.Set(one_, 1);
+  clock::VersionVector theirs = mine;  // they have seen it, and have it no more
+  theirs.Set(two_, 1);
+  mine_->BeginMerge(std::move(theirs_), mine, theirs);
+  EXPECT_FALSE(mine_->Read(mine_->Ref(0, "k")).exists());
+  EXPECT_EQ(mine_->merged_on_access(), 1U);
+  EXPECT_FALSE(mine_->MergeSome(1000));
+  EXPECT_EQ(mine_->Size(0), 0U);
+}
+
+TEST_F(Merged, WhatAFilterPassesOverIsTakenAsMerged) {
+  clock::VersionVector none;
+  const crdt::Effect put{.kind = crdt::EffectKind::kPut, .db = 0, .flags = crdt::kWipes, .key = "k", .value = "old"};
+  theirs_->Apply(put, crdt::Seen(none, two_, {1, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+  crdt::KeyState row;
+  row.versions.push_back({clock::Dot(two_, 7), clock::Hlc::FromMs(now_), true, false, "newer"});
+  mine_->Load(0, "k", row);
+  mine_->SetReplayFilter([](uint8_t, std::string_view key) { return key == "k"; });
+  clock::VersionVector theirs;
+  theirs.Set(two_, 1);
+  mine_->BeginMerge(std::move(theirs_), none, theirs);
+  mine_->MergeAll();
+  mine_->SetReplayFilter(nullptr);
+  EXPECT_EQ(mine_->State(mine_->Ref(0, "k")), row);
+}
+
+}  // namespace
+}  // namespace polyarch::keyspace

@@ -1,0 +1,176 @@
+// What the log does not hold any more: saying so, hearing so, and joining another leader's state.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/planted.h"
+#include "replication/replica.h"
+#include "wire/state_message.h"
+
+namespace polyarch::replication {
+
+namespace {
+
+// Neighbours announce what they have one after another: another one's log may lead on.
+constexpr int64_t kStarvedUs = 500'000;
+
+}  // namespace
+
+void Replica::AnswerGap(Link& link, clock::OriginIndex origin) {
+  ++counters_.gaps;
+  SendTo(link, wire::Encode(wire::Gap{origins_.Get(origin), floor_.Get(origin)}));
+}
+
+void Replica::HandleGap(Link& link, const clock::Origin& name, uint64_t floor) {
+  auto origin = origins_.Find(name);
+  if (!origin) return;
+  link.gap.Raise(*origin, floor);
+  Stream& stream = StreamOf(*origin);
+  if (stream.source != link.id || CanServe(link, *origin, stream.next)) return;
+  stream.source = 0;
+  routes_changed_ = true;
+}
+
+void Replica::NoteStarved() {
+  bool starved = false;
+  for (size_t i = 0; i < origins_.size() && !starved; ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    if (own_ && *own_ == origin) continue;
+    const Stream& stream = StreamOf(origin);
+    bool more = false;
+    bool served = false;
+    for (const auto& [id, link] : links_) {
+      if (!link.greeted || link.have.Get(origin) < stream.next) continue;
+      more = true;
+      served |= CanServe(link, origin, stream.next);
+    }
+    starved = more && !served;
+  }
+  if (!starved) {
+    starved_since_us_ = -1;
+  } else if (starved_since_us_ < 0) {
+    starved_since_us_ = now_us_;
+  }
+}
+
+std::vector<LinkId> Replica::StateSources() const {
+  std::vector<LinkId> out;
+  if (starved_since_us_ < 0 || now_us_ - starved_since_us_ < kStarvedUs) return out;
+  std::vector<std::tuple<uint64_t, std::string, LinkId>> found;
+  for (const auto& [id, link] : links_) {
+    if (!link.greeted || link.joining) continue;
+    uint64_t more = 0;
+    for (size_t i = 0; i < link.have.index_end(); ++i) {
+      auto origin = static_cast<clock::OriginIndex>(i);
+      const uint64_t theirs = link.have.Get(origin);
+      const uint64_t ours = applied_.Get(origin);
+      if (theirs > ours) more += theirs - ours;
+    }
+    if (more > 0) found.emplace_back(~more, link.peer.leader, id);
+  }
+  std::sort(found.begin(), found.end());
+  for (const auto& [rank, leader, id] : found)
+    out.push_back(id);
+  return out;
+}
+
+std::optional<LinkId> Replica::LinkOf(const std::string& leader) const {
+  for (const auto& [id, link] : links_) {
+    if (link.greeted && link.peer.leader == leader) return id;
+  }
+  return std::nullopt;
+}
+
+std::string Replica::LeaderOf(LinkId id) const {
+  auto it = links_.find(id);
+  return it == links_.end() ? std::string() : it->second.peer.leader;
+}
+
+void Replica::SendState(LinkId id, std::string_view message) {
+  auto it = links_.find(id);
+  if (it != links_.end()) SendTo(it->second, message);
+}
+
+void Replica::JoinState(const std::vector<OriginRow>& rows, log::Position end) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    OriginRow& row = Row(origin);
+    const OriginRow& theirs = rows[i];
+    if (theirs.last <= row.last) continue;
+    CHECK(!own_ || *own_ != origin);
+    const bool ended = row.ended;
+    const int64_t clock_ms = row.clock_ms;
+    row = theirs;
+    row.ended |= ended;
+    row.clock_ms = std::max(row.clock_ms, clock_ms);
+    applied_.Raise(origin, theirs.last);
+    if (!PLANTED(kForwardAcross)) floor_.Raise(origin, theirs.last);
+    NoteLogged(origin, theirs.last, end);
+    Stream& stream = StreamOf(origin);
+    stream.queue.clear();
+    stream.queued_bytes = 0;
+    stream.queued_before = 0;
+    stream.blocked_on = clock::kNoOrigin;
+    stream.next = theirs.last + 1;
+    stream.backoff_us = 0;
+    if (stream.source != 0) Unsubscribe(origin, stream);
+    for (auto& [id, link] : links_) {
+      auto cursor = link.cursors.find(origin);
+      if (cursor != link.cursors.end()) cursor->second.at_tail = false;
+    }
+  }
+  routes_changed_ = true;
+  next_announce_us_ = 0;
+}
+
+uint64_t Replica::behind() const {
+  uint64_t most = 0;
+  for (const auto& [id, link] : links_) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < link.have.index_end(); ++i) {
+      auto origin = static_cast<clock::OriginIndex>(i);
+      const uint64_t theirs = link.have.Get(origin);
+      if (theirs > applied_.Get(origin)) sum += theirs - applied_.Get(origin);
+    }
+    most = std::max(most, sum);
+  }
+  return most;
+}
+
+clock::VersionVector Replica::ReadHead(std::string_view head) {
+  clock::VersionVector vector;
+  base::Reader in(head);
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    clock::Origin origin;
+    origin.leader = in.Bytes();
+    origin.incarnation = in.Fixed64();
+    const uint64_t last = in.Varint();
+    const clock::OriginIndex index = origins_.Intern(origin);
+    if (in.ok() && index != clock::kNoOrigin) vector.Set(index, last);
+  }
+  return vector;
+}
+
+void Replica::NoteTrimmed() {
+  const std::vector<log::SegmentHead> heads = log_.Heads();
+  if (heads.empty()) return;
+  floor_.Join(ReadHead(heads.front().head));
+  for (auto& entries : index_) {
+    std::erase_if(entries, [&](const auto& entry) { return entry.second < log_.begin(); });
+  }
+}
+
+clock::VersionVector Replica::Holds(const std::string& member) const {
+  clock::VersionVector holds = Claim(member);
+  // Of two processes of one name we cannot tell who is meant.
+  const Link* only = nullptr;
+  for (const auto& [id, link] : links_) {
+    if (!link.greeted || link.peer.leader != member) continue;
+    if (only != nullptr) return holds;
+    only = &link;
+  }
+  if (only != nullptr) holds.Join(only->have_durable);
+  return holds;
+}
+
+}  // namespace polyarch::replication

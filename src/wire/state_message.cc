@@ -1,0 +1,226 @@
+#include "wire/state_message.h"
+
+#include "base/codec.h"
+
+namespace polyarch::wire {
+
+namespace {
+
+// A row's key: the header and 64 KiB.
+constexpr size_t kAfterMax = 70'000;
+
+std::string Begin(uint8_t type) {
+  return std::string(1, static_cast<char>(type));
+}
+
+void PutOrigin(std::string& out, const clock::Origin& origin) {
+  base::PutBytes(out, origin.leader);
+  base::PutFixed64(out, origin.incarnation);
+}
+
+clock::Origin ReadOrigin(base::Reader& in) {
+  clock::Origin origin;
+  std::string_view leader = in.Bytes();
+  if (leader.empty() || leader.size() > 255) in.Fail();
+  origin.leader = leader;
+  origin.incarnation = in.Fixed64();
+  return origin;
+}
+
+void PutNames(std::string& out, const std::vector<clock::Origin>& names) {
+  base::PutVarint(out, names.size());
+  for (const clock::Origin& name : names)
+    PutOrigin(out, name);
+}
+
+void ReadNames(base::Reader& in, std::vector<clock::Origin>& names) {
+  names.clear();
+  uint64_t n = in.Varint();
+  if (n > clock::kOriginsMax) in.Fail();
+  for (; n > 0 && in.ok(); --n)
+    names.push_back(ReadOrigin(in));
+}
+
+StatePart ReadPart(base::Reader& in) {
+  const uint8_t part = in.Fixed8();
+  if (part < 1 || part > 3) in.Fail();
+  return static_cast<StatePart>(part);
+}
+
+}  // namespace
+
+std::string Encode(const Gap& m) {
+  std::string out = Begin(kGapMessage);
+  PutOrigin(out, m.origin);
+  base::PutVarint(out, m.floor);
+  return out;
+}
+
+bool Decode(std::string_view payload, Gap& m) {
+  base::Reader in(payload);
+  m.origin = ReadOrigin(in);
+  m.floor = in.Varint();
+  return in.ok() && in.empty() && m.floor >> 48 == 0;
+}
+
+std::string Encode(const StateRequest& m) {
+  std::string out = Begin(kStateRequestMessage);
+  base::PutFixed64(out, m.id);
+  base::PutFixed64(out, m.epoch);
+  base::PutVarint(out, m.base);
+  base::PutVarint(out, m.position);
+  return out;
+}
+
+bool Decode(std::string_view payload, StateRequest& m) {
+  base::Reader in(payload);
+  m.id = in.Fixed64();
+  m.epoch = in.Fixed64();
+  m.base = in.Varint();
+  m.position = in.Varint();
+  return in.ok() && in.empty() && m.id != 0;
+}
+
+std::string Encode(const StateOffer& m) {
+  std::string out = Begin(kStateOfferMessage);
+  base::PutFixed64(out, m.id);
+  base::PutFixed64(out, m.epoch);
+  base::PutVarint(out, m.base);
+  base::PutFixed8(out, m.resumed ? 1 : 0);
+  base::PutFixed64(out, m.stamp);
+  PutNames(out, m.names);
+  base::PutBytes(out, m.checkpoint);
+  return out;
+}
+
+bool Decode(std::string_view payload, StateOffer& m) {
+  base::Reader in(payload);
+  m.id = in.Fixed64();
+  m.epoch = in.Fixed64();
+  m.base = in.Varint();
+  m.resumed = in.Fixed8() != 0;
+  m.stamp = in.Fixed64();
+  ReadNames(in, m.names);
+  m.checkpoint = in.Bytes();
+  return in.ok() && in.empty() && m.id != 0 && m.epoch != 0;
+}
+
+std::string Encode(const StateRefusal& m) {
+  std::string out = Begin(kStateRefusalMessage);
+  base::PutFixed64(out, m.id);
+  base::PutFixed8(out, static_cast<uint8_t>(m.reason));
+  return out;
+}
+
+bool Decode(std::string_view payload, StateRefusal& m) {
+  base::Reader in(payload);
+  m.id = in.Fixed64();
+  const uint8_t reason = in.Fixed8();
+  m.reason = static_cast<RefusalReason>(reason);
+  return in.ok() && in.empty() && reason >= 1 && reason <= 3;
+}
+
+std::string Encode(const StatePull& m) {
+  std::string out = Begin(kStatePullMessage);
+  base::PutFixed64(out, m.id);
+  base::PutVarint(out, m.generation);
+  base::PutFixed8(out, static_cast<uint8_t>(m.part));
+  base::PutBytes(out, m.after);
+  base::PutVarint(out, m.position);
+  base::PutVarint(out, m.credit);
+  base::PutVarint(out, m.names);
+  return out;
+}
+
+bool Decode(std::string_view payload, StatePull& m) {
+  base::Reader in(payload);
+  m.id = in.Fixed64();
+  m.generation = in.Varint();
+  m.part = ReadPart(in);
+  std::string_view after = in.Bytes();
+  if (after.size() > kAfterMax) return false;
+  m.after = after;
+  m.position = in.Varint();
+  m.credit = in.Varint();
+  m.names = in.Varint();
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const StateChunk& m) {
+  std::string out = Begin(kStateChunkMessage);
+  base::PutFixed64(out, m.id);
+  base::PutVarint(out, m.generation);
+  base::PutFixed8(out, static_cast<uint8_t>(m.part));
+  base::PutVarint(out, m.end);
+  base::PutVarint(out, m.first_name);
+  PutNames(out, m.names);
+  if (m.part == StatePart::kStream) {
+    base::PutVarint(out, m.from);
+    base::PutVarint(out, m.to - m.from);
+    base::PutVarint(out, m.frames.size());
+    uint64_t position = m.from;
+    for (const auto& [end, bytes] : m.frames) {
+      base::PutVarint(out, end - position);
+      base::PutBytes(out, bytes);
+      position = end;
+    }
+  } else {
+    base::PutBytes(out, m.after);
+    base::PutFixed8(out, m.last ? 1 : 0);
+    base::PutVarint(out, m.rows.size());
+    for (const auto& [key, row] : m.rows) {
+      base::PutBytes(out, key);
+      base::PutBytes(out, row);
+    }
+  }
+  return out;
+}
+
+bool Decode(std::string_view payload, StateChunk& m) {
+  base::Reader in(payload);
+  m.id = in.Fixed64();
+  m.generation = in.Varint();
+  m.part = ReadPart(in);
+  m.end = in.Varint();
+  m.first_name = in.Varint();
+  ReadNames(in, m.names);
+  m.rows.clear();
+  m.frames.clear();
+  if (m.part == StatePart::kStream) {
+    m.from = in.Varint();
+    const uint64_t length = in.Varint();
+    if (m.from >> 62 != 0 || length >> 62 != 0) return false;
+    m.to = m.from + length;
+    uint64_t position = m.from;
+    for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+      const uint64_t increase = in.Varint();
+      if (increase == 0 || increase > m.to - position) return false;
+      position += increase;
+      std::string_view bytes = in.Bytes();
+      m.frames.emplace_back(position, bytes);
+    }
+  } else {
+    m.after = in.Bytes();
+    m.last = in.Fixed8() != 0;
+    for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+      std::string_view key = in.Bytes();
+      std::string_view row = in.Bytes();
+      m.rows.emplace_back(key, row);
+    }
+  }
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const StateEnd& m) {
+  std::string out = Begin(kStateEndMessage);
+  base::PutFixed64(out, m.id);
+  return out;
+}
+
+bool Decode(std::string_view payload, StateEnd& m) {
+  base::Reader in(payload);
+  m.id = in.Fixed64();
+  return in.ok() && in.empty();
+}
+
+}  // namespace polyarch::wire

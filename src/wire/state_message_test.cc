@@ -1,0 +1,84 @@
+// Messages of state transfers: round trips, damage, and their bytes.
+#include "wire/state_message.h"
+
+#include <gtest/gtest.h>
+
+#include "base/golden_test_util.h"
+#include "base/random.h"
+
+namespace polyarch::wire {
+namespace {
+
+std::string_view Payload(const std::string& message) {
+  return std::string_view(message).substr(1);
+}
+
+StateChunk Rows() {
+  StateChunk m{.id = 0x1111, .generation = 3, .part = StatePart::kRows, .after = "after", .last = true, .end = 9000};
+  m.first_name = 2;
+  m.names = {{"eu", 0x0123456789abcdef}};
+  m.rows = {{"key", "row"}, {"other", ""}};
+  return m;
+}
+
+StateChunk Stream() {
+  StateChunk m{.id = 0x1111, .generation = 4, .part = StatePart::kStream, .from = 1000, .to = 1200, .end = 9000};
+  m.frames = {{1048, "frame"}, {1096, "another"}};
+  return m;
+}
+
+template <typename Message>
+void Check(const Message& m, const char* name, const char* what) {
+  const std::string bytes = base::CheckGolden(name, what, Encode(m));
+  Message read;
+  ASSERT_TRUE(Decode(Payload(bytes), read)) << name;
+  EXPECT_EQ(Encode(read), bytes) << name;
+  for (size_t size = 0; size < bytes.size() - 1; ++size) {
+    Message cut;
+    EXPECT_FALSE(Decode(Payload(bytes).substr(0, size), cut)) << name << " of " << size;
+  }
+  Message longer;
+  EXPECT_FALSE(Decode(std::string(Payload(bytes)) + "x", longer)) << name;
+  base::Random random(1);
+  for (int i = 0; i < 5000; ++i) {
+    std::string damaged = bytes;
+    for (uint64_t n = 1 + random.Below(3); n > 0; --n) {
+      damaged[1 + random.Below(damaged.size() - 1)] = static_cast<char>(random.Next());
+    }
+    Message any;
+    if (!Decode(Payload(damaged), any)) continue;
+    const std::string once = Encode(any);
+    Message again;
+    ASSERT_TRUE(Decode(Payload(once), again));
+    EXPECT_EQ(Encode(again), once);
+  }
+}
+
+TEST(StateMessage, Golden) {
+  Check(Gap{{"eu", 7}, 4711}, "peer_1_gap", "the log holds nothing of eu up to 4711");
+  Check(StateRequest{0x1111, 0x2222, 1000, 2000}, "peer_1_state_request", "go on with a state");
+  const std::string row = "checkpoint";
+  StateOffer offer{.id = 0x1111, .epoch = 0x2222, .base = 1000, .stamp = 0x3333};
+  offer.names = {{"eu", 7}, {"us", 8}};
+  offer.checkpoint = row;
+  Check(offer, "peer_1_state_offer", "a state is offered");
+  Check(StateRefusal{0x1111, RefusalReason::kRestart}, "peer_1_state_refusal", "begin anew");
+  Check(StatePull{0x1111, 3, StatePart::kLedger, "after", 2000, 1 << 20, 17}, "peer_1_state_pull", "what follows");
+  Check(Rows(), "peer_1_state_chunk_rows", "two rows and an origin");
+  Check(Stream(), "peer_1_state_chunk_stream", "two frames");
+  Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
+}
+
+TEST(StateMessage, WhatMakesNoSenseIsRefused) {
+  StateRequest request;
+  EXPECT_FALSE(Decode(Payload(Encode(StateRequest{})), request)) << "a transfer has a number";
+  StateChunk chunk = Stream();
+  chunk.frames.back().first = 1300;  // beyond its end
+  StateChunk read;
+  EXPECT_FALSE(Decode(Payload(Encode(chunk)), read));
+  StatePull pull;
+  EXPECT_FALSE(Decode(Payload(Encode(StatePull{1, 1, StatePart::kRows, std::string(80'000, 'k'), 0, 1})), pull));
+}
+
+}  // namespace
+}  // namespace polyarch::wire
