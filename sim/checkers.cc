@@ -27,7 +27,7 @@ void Checkers::Executed(Node& node, Op& op) {
   // What the reply shows: its own write, or what stands of the keys it read.
   if (op.last > op.first) {
     Raise(op.seen, op.origin, op.last);
-  } else if (op.reply.is_error() && op.reply.text.rfind("HISTORY ", 0) == 0) {
+  } else if (op.refused()) {
     // Refused before it looked at any key: it shows nothing.
   } else if (world_.draw().OneIn(4)) {
     for (const Key& key : op.keys) {

@@ -106,7 +106,15 @@ void Node::CheckLogSize() {
   oversized_us_ += passed_us;
   if (oversized_us_ > kPatienceUs) {
     throw Violation(label_ + " keeps " + std::to_string(p.log->end() - p.log->begin()) +
-                    " bytes of log with a quota of " + std::to_string(quota));
+                    " bytes of log with a quota of " + std::to_string(quota) + ": from " +
+                    std::to_string(p.log->begin()) + ", checkpoint at " +
+                    std::to_string(p.engine->checkpoint_position()) + ", kept for" + [&] {
+                      std::string text;
+                      for (const command::LeaderInfo& info : p.engine->Leaders()) {
+                        text += " " + info.id + " (" + info.state + ") " + std::to_string(info.retained_bytes);
+                      }
+                      return text;
+                    }());
   }
 }
 
@@ -443,8 +451,8 @@ void Node::Run(Op op) {
     if (wrote) p.written.insert(Key{});
   }
   if (p.written.count(Key{}) != 0 && !op.keys.empty()) op.needs_tick = true;
-  if (op.reply.is_error() && (op.reply.text.rfind("HISTORY ", 0) == 0 || op.reply.text.rfind("RETIRED ", 0) == 0)) {
-    op.need = 0;  // refused before it looked at any key
+  if (op.refused()) {
+    op.need = 0;
     op.needs_tick = false;
   }
 

@@ -56,6 +56,11 @@ struct Op {
   bool needs_tick = false;           // `need` is where this tick ends
   Vector seen;                       // what the reply shows
   resp::Value reply;
+
+  // Refused before it looked at any key.
+  bool refused() const {
+    return reply.is_error() && (reply.text.rfind("HISTORY ", 0) == 0 || reply.text.rfind("RETIRED ", 0) == 0);
+  }
 };
 
 enum class EndOfProcess : uint8_t {

@@ -55,6 +55,10 @@ void Engine::BeginTick(const Clocks& now) {
   in_tick_ = true;
   replica_.SetTime(now.mono_us, now.wall_ms);
   replica_.LogDurable(log_.durable());
+  if (founded_at_ != 0 && log_.durable() >= founded_at_) {
+    founded_at_ = 0;
+    replica_.SetClusterId(cluster_id_);
+  }
   keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
 }
 
@@ -424,7 +428,7 @@ void Engine::AnswerRequests() {
     replica_.ForgetOwn();
     records_due_ = true;
   }
-  if (admit_self_wanted_) AdmitSelf();
+  if (MustAdmitSelf()) AdmitSelf();
   if (rejoin_wanted_) Rejoin();
   if (!may_write()) {
     join_requests_.clear();

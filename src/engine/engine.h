@@ -316,6 +316,7 @@ class Engine final : public command::ClusterHost,
   void SettleRetirements();
   void Rejoin();
   void AdmitSelf();
+  bool MustAdmitSelf();
 
   // ---- duties (duties.cc)
   void RunDuties();
@@ -377,10 +378,12 @@ class Engine final : public command::ClusterHost,
   bool refused_ = false;           // a member said so
   bool rejoin_wanted_ = false;
   bool admit_self_wanted_ = false;
+  int64_t rejoin_since_us_ = -1;  // since when it asks to join again
   std::map<std::string, Admissions> admissions_;
   std::set<std::pair<std::string, std::string>> settled_;  // retired (leader, nonce) that count no more
   int64_t last_refusal_alarm_us_ = -1;
   bool founding_ = false;
+  log::Position founded_at_ = 0;  // until durable there, a founder keeps its cluster to itself
   std::string rename_after_;  // the address of the process whose name we share
   bool rename_wanted_ = false;
   bool forget_wanted_ = false;

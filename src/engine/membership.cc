@@ -14,6 +14,8 @@ namespace polyarch::engine {
 namespace {
 
 constexpr int64_t kRefusalAlarmUs = 60'000'000;
+// So long it asks the others before a retired leader that may join again admits itself.
+constexpr int64_t kRejoinPatienceUs = 10'000'000;
 
 std::string NonceText(uint64_t nonce) {
   return clock::Origin{"", nonce}.ToString().substr(1);
@@ -68,6 +70,11 @@ void Engine::ReadMembers(std::map<std::string, Admissions> admissions) {
   // Its admission may have been retired before it knew of it.
   retired_ = retired;
   if (retired_ && options_.rejoin) rejoin_wanted_ = true;
+  if (!admitted_ && options_.rejoin && self != admissions_.end()) {
+    if (rejoin_since_us_ < 0) rejoin_since_us_ = now_.mono_us;
+  } else {
+    rejoin_since_us_ = -1;
+  }
   if (!admitted_ && known && !retired) {
     admitted_ = true;
     replica_.SetJoining(false, join_nonce_);
@@ -161,7 +168,13 @@ void Engine::Rejoin() {
   Report(0, "this leader was retired; it joins again as a new member");
 }
 
+bool Engine::MustAdmitSelf() {
+  return admit_self_wanted_ ||
+         (rejoin_since_us_ >= 0 && now_.mono_us - rejoin_since_us_ > kRejoinPatienceUs);
+}
+
 void Engine::AdmitSelf() {
+  rejoin_since_us_ = -1;
   admit_self_wanted_ = rejoin_wanted_ = false;
   admitted_ = true;
   retired_ = refused_ = false;
@@ -171,7 +184,7 @@ void Engine::AdmitSelf() {
   PutReserved("member/" + options_.leader_id, NonceText(join_nonce_) + " " + VersionVectorText());
   FinishFrame();
   ReadConfiguration();
-  Report(1, "all leaders were retired at once: this one, retired last, stays");
+  Report(1, "no member is left, or in reach, that could admit this leader: it admits itself");
 }
 
 }  // namespace polyarch::engine

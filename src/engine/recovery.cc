@@ -30,7 +30,7 @@ base::Status Engine::Start(const Clocks& now) {
   replica_.LogDurable(log_.durable());
   if (barrier_ > log_.begin()) replica_.RestoreFloor(barrier_floor_);
   replica_.Start(now.mono_us, now.wall_ms);
-  replica_.SetClusterId(cluster_id_);
+  if (identity_known_) replica_.SetClusterId(cluster_id_);
   ReadConfiguration();
   UpdateTime();
   owes_claim_ = admitted_ && identity_known_;
@@ -293,11 +293,13 @@ void Engine::Found() {
   }
   cluster_id_ = random_.Next() | 1;
   admitted_ = true;
-  replica_.SetClusterId(cluster_id_);
   AppendIdentity();
   PutReserved("cluster", clock::Origin{"", cluster_id_}.ToString().substr(1));
   PutReserved("member/" + options_.leader_id, clock::Origin{"", join_nonce_}.ToString().substr(1));
   PutReserved("address/" + options_.leader_id, options_.advertise);
+  FinishFrame();
+  // Nobody is told of a cluster that a power cut could take from its founder: he would found another.
+  founded_at_ = log_.end();
 }
 
 void Engine::PrepareStop() {

@@ -386,7 +386,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   link.peer = hello.process;
   link.joining = hello.joining;
   link.join_nonce = hello.join_nonce;
-  if (cluster_id_ == 0 && hello.cluster != 0) {
+  if (joining_ && cluster_id_ == 0 && hello.cluster != 0) {
     cluster_id_ = hello.cluster;
     host_.ClusterKnown(cluster_id_);
   }
@@ -709,19 +709,25 @@ bool Replica::synced_with_links() const {
   return true;
 }
 
+// What the log holds before the segment that begins now. Of our own origin that is what has been
+// logged: the frame that opens the segment is applied already, and a crash may take it.
 std::string Replica::SegmentHead() const {
+  auto logged = [this](size_t i) {
+    auto origin = static_cast<clock::OriginIndex>(i);
+    return own_ && *own_ == origin ? row(origin).last : applied_.Get(origin);
+  };
   std::string out;
   size_t count = 0;
   for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (applied_.Get(static_cast<clock::OriginIndex>(i)) != 0) ++count;
+    if (logged(i) != 0) ++count;
   }
   base::PutVarint(out, count);
   for (size_t i = 0; i < applied_.index_end(); ++i) {
+    if (logged(i) == 0) continue;
     auto origin = static_cast<clock::OriginIndex>(i);
-    if (applied_.Get(origin) == 0) continue;
     base::PutBytes(out, origins_.Get(origin).leader);
     base::PutFixed64(out, origins_.Get(origin).incarnation);
-    base::PutVarint(out, applied_.Get(origin));
+    base::PutVarint(out, logged(i));
   }
   return out;
 }

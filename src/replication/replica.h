@@ -223,7 +223,12 @@ class Replica {
   // Admissions (leader, join nonce) that count for nothing any more: no links with their processes.
   void SetRetired(std::set<std::pair<std::string, uint64_t>> retired);
   void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
-  void SetClusterId(uint64_t id) { cluster_id_ = id; }
+  // 0: no cluster to admit anybody to, yet.
+  void SetClusterId(uint64_t id) {
+    const bool changed = cluster_id_ != id;
+    cluster_id_ = id;
+    if (changed) Regreet();
+  }
   void SetJoining(bool joining, uint64_t nonce) {
     const bool changed = joining_ != joining || join_nonce_ != nonce;
     joining_ = joining;

@@ -182,6 +182,8 @@ constexpr Known kKnownFields[] = {
      true},
     {"link_bytes_in", "link_received_bytes_total", "counter", "Bytes from the peer."},
     {"link_bytes_out", "link_sent_bytes_total", "counter", "Bytes to the peer."},
+    {"link_hops", "link_hops", "gauge", "Links on the way to the peer; 0 while it is out of reach."},
+    {"link_log_held", "retained_log_bytes", "gauge", "Bytes of the log kept for the peer."},
     {"claim_behind",
      "unclaimed_changes",
      "gauge",
@@ -280,6 +282,11 @@ void Metrics::AddFields(std::string_view what, std::string_view leader, std::str
           "1 while the link to the peer is up.",
           labels,
           value == "up" ? "1" : "0");
+      Add("polyarch_link_reachable",
+          "gauge",
+          "1 while the peer is in reach, over its own link or others.",
+          labels,
+          value == "up" || value == "routed" ? "1" : "0");
       Add("polyarch_link_cut",
           "gauge",
           "1 while the link is cut by LINK CUT.",
