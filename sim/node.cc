@@ -87,6 +87,7 @@ void Node::Start() {
   CheckStarted();
   transfers_seen_ = {};
   oversized_us_ = 0;
+  log_ends_.clear();
   NoteTransfers();
   AfterTick();
 }
@@ -98,8 +99,15 @@ void Node::CheckLogSize() {
   const int64_t passed_us = std::min(world_.now_us() - sized_at_us_, 100 * kMs);
   sized_at_us_ = world_.now_us();
   const uint64_t quota = options_.engine.log_quota_bytes;
-  const bool beyond = p.log->end() - p.log->begin() > 3 * quota + 20'000;
-  if (!beyond || p.engine->serving() != 0 || p.engine->merging() || faulty_ || !p.engine->may_write()) {
+  // What came in the last seconds cannot have been claimed by all yet.
+  constexpr int64_t kFreshUs = 8 * kSecond;
+  if (log_ends_.empty() || world_.now_us() - log_ends_.back().first >= kSecond) {
+    log_ends_.emplace_back(world_.now_us(), p.log->end());
+  }
+  while (log_ends_.size() > 1 && world_.now_us() - log_ends_[1].first >= kFreshUs) log_ends_.pop_front();
+  const uint64_t fresh = p.log->end() - std::min(p.log->end(), log_ends_.front().second);
+  const bool beyond = p.log->end() - p.log->begin() > 3 * quota + 20'000 + fresh;
+  if (!beyond || p.log->pinned() || p.engine->serving() != 0 || p.engine->merging() || faulty_ || !p.engine->may_write()) {
     oversized_us_ = 0;
     return;
   }

@@ -278,6 +278,7 @@ class Node final : public engine::Host,
   engine::Engine::TransferStats transfers_seen_;
   uint64_t merged_seen_ = 0;
   int64_t oversized_us_ = 0;  // how long the log has been far beyond its quota
+  std::deque<std::pair<int64_t, log::Position>> log_ends_;  // of the last seconds
   int64_t sized_at_us_ = 0;
   std::string noted_;  // the first violation found within a call of the engine
 };

@@ -32,6 +32,7 @@ void Engine::RunDuties() {
   CheckpointSlice();
   if (status_.ok()) {
     ReceiveState();
+    replica_.SetCarrier(staged_ != nullptr ? incoming_.link : 0);
     SendStates();
   }
   const bool may_write = this->may_write() && status_.ok();
@@ -291,7 +292,10 @@ void Engine::CheckpointSlice() {
     }
     FinishFrame();  // rows must reflect whole frames
     storage::Batch batch;
-    PutNewOrigins(batch);
+    // Names wait for nothing: in the order of their numbers, whoever writes them (transfers do, too).
+    storage::Batch names;
+    PutNewOrigins(names);
+    if (!names.empty()) store_.Write(std::move(names));
     const log::Position position = log_.end();
     const bool more = keyspace_.VisitDirty(
         options_.checkpoint_slice_keys,

@@ -66,6 +66,7 @@ class MemoryLog final : public Log {
   // As SegmentedLog::Pin.
   void Pin(Position position) { pinned_ = position; }
   void Unpin() { pinned_ = UINT64_MAX; }
+  bool pinned() const { return pinned_ != UINT64_MAX; }
 
   // Whether a sync is in flight.
   bool syncing() const { return syncing_; }

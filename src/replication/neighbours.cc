@@ -203,7 +203,8 @@ void Replica::UpdateNeighbours() {
   healing_.Update(graph_, linked, cut_, now_us_);
   for (auto& [id, link] : links_) {
     if (!link.greeted || link.deliberate) continue;
-    const bool wanted = joining_ || link.joining || healing_.Wants(link.peer.leader);
+    const bool wanted =
+        joining_ || link.joining || id == carrier_ || healing_.Wants(link.peer.leader);
     if (wanted != link.wanted) {
       link.wanted = wanted;
       SendPulse(link);

@@ -133,6 +133,7 @@ class Replica {
     uint64_t malformed = 0;
     uint64_t forks = 0;
     uint64_t moved = 0;
+    uint64_t beyond_window = 0;    // frames for which there was no room: sent again later
     uint64_t orphans_dropped = 0;  // frames whose causes nobody in reach has
     uint64_t link_states_out = 0;  // sent: entries
     uint64_t bypasses = 0;         // links that came up and were not configured
@@ -235,6 +236,8 @@ class Replica {
     join_nonce_ = nonce;
     if (changed) Regreet();
   }
+  // The link over which a state comes in (0: none): kept, whatever the topology says.
+  void SetCarrier(LinkId link) { carrier_ = link; }
   // Further addresses to ask while joining: of leaders that are no members any more, say.
   void AddJoin(const std::string& address);
   void Rename(const std::string& leader);
@@ -470,6 +473,7 @@ class Replica {
   std::map<std::string, Member> members_;
   std::set<std::pair<std::string, uint64_t>> retired_;
   std::map<LinkId, Link> links_;
+  LinkId carrier_ = 0;
   std::map<std::string, std::pair<uint64_t, uint64_t>> past_bytes_;  // of ended links, in and out
   std::map<std::string, clock::VersionVector> past_have_;  // what leaders out of reach had
   std::set<std::string> cut_;

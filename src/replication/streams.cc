@@ -105,7 +105,10 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
   link.have.Raise(*index, last);
   if (name.first == stream.next) {
     // Beyond what was granted (one frame is always allowed). It will be asked for again.
-    if (stream.queued_bytes >= options_.window_bytes) return;
+    if (stream.queued_bytes >= options_.window_bytes) {
+      ++counters_.beyond_window;
+      return;
+    }
     if (PLANTED(kWindowPerLink)) {
       size_t queued = 0;
       for (const Stream& other : streams_)
