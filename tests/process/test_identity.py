@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 from cluster import Cluster, until
+from resp import ReplyError
 
 
 def _copy(source, target):
@@ -146,3 +147,51 @@ def test_empty_disk(long):
             values["asia is"] = "back"
             _write(cluster.asia, "asia anew", 200, values)
             _settle(cluster, values)
+
+
+def _state(leader, name):
+    """What `leader` says of `name`."""
+    for entry in leader.call("LEADER", "LIST"):
+        fields = dict(zip(entry[::2], entry[1::2]))
+        if fields[b"id"] == name.encode():
+            return fields[b"state"].decode()
+    return None
+
+
+def test_retire(long):
+    """A leader is retired while it is away: it holds nothing back, is refused, and joins again with what only it
+    had."""
+    with Cluster() as cluster:
+        values = {}
+        for _ in range(3 if long else 1):
+            _write(cluster.eu, "before", 200, values)
+            _settle(cluster, values)
+            cluster.isolate("asia")
+            _write(cluster.asia, "only at asia", 100, values)
+            cluster.asia.kill()
+            for leader in (cluster.eu, cluster.us):
+                leader.call("LINK", "HEAL", "asia")
+            cluster.cuts.clear()
+            assert cluster.eu.call("SET", "session", "x", "PX", "20") == b"OK"
+            until("the expired key is hidden", lambda: cluster.eu.call("EXISTS", "session") == 0)
+            refused = cluster.eu.ask("LEADER", "RETIRE", "eu")
+            assert isinstance(refused, ReplyError) and "cannot retire itself" in refused.text, refused
+            assert cluster.eu.call("LEADER", "RETIRE", "asia") == b"OK"
+            for leader in (cluster.eu, cluster.us):
+                until(f"{leader.name} knows", lambda at=leader: _state(at, "asia") == "retired")
+                until(f"{leader.name} keeps nothing of the expired key",
+                      lambda at=leader: at.info("persistence")["residue_keys"] == "0")
+            cluster.restart("asia", ready=False)
+            cluster.asia.wait_ready()
+
+            def told():
+                reply = cluster.asia.ask("SET", "asia", "writes")
+                return isinstance(reply, ReplyError) and reply.text.startswith("RETIRED ")
+            until("asia is refused", told)
+            assert cluster.eu.call("EXISTS", "only at asia:0") == 0
+            cluster.asia.terminate()
+            cluster.restart("asia", extra=["--rejoin"])
+            until("asia writes again", lambda: cluster.asia.ask("SET", "asia is", "back") == b"OK")
+            values["asia is"] = "back"
+            _settle(cluster, values)
+            assert _state(cluster.eu, "asia") == "alive"
