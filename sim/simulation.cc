@@ -632,7 +632,10 @@ void Simulation::RouteAround() {
   bool ended = false;
   std::string why;
   const bool done = world_.RunUntil(kRouteAroundUs, 200 * kMs, [&] {
-    for (size_t i = 0; i < alive.size(); ++i) ended |= !alive[i]->up() || alive[i]->boots() != boots[i];
+    // Whoever learns now that it was retired is refused: no neighbour any more.
+    for (size_t i = 0; i < alive.size(); ++i) {
+      ended |= !alive[i]->may_write() || alive[i]->boots() != boots[i];
+    }
     if (ended) return true;
     for (Node* node : alive) {
       Vector a = node->applied();
