@@ -51,6 +51,7 @@ enum class Bug : int {
   kStableWithoutAway,  // stability is computed without waiting for away members
   kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
   kMergeTwice,         // a key that was merged on access is merged again
+  kWipeSparesElements, // the wipe of a key leaves its elements
   kCount,
 };
 

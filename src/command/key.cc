@@ -1,6 +1,7 @@
 // Whole keys: DEL, EXISTS, TYPE, RENAME, COPY, MOVE, OBJECT. A key that holds concurrent versions
 // without a winner exists, can be deleted and overwritten, but not read or copied.
 #include "base/number.h"
+#include "command/collection.h"
 #include "command/families.h"
 #include "command/support.h"
 
@@ -33,11 +34,54 @@ void Exists(Context& c) {
 }
 
 void Type(Context& c) {
-  c.reply.Simple(c.keys.Exists(c.Ref(c.args[1])) ? "string" : "none");
+  const Shown shown = c.keys.Read(c.Ref(c.args[1]));
+  c.reply.Simple(shown.exists() ? TypeName(shown.type) : "none");
 }
 
-// Writes what `shown` (just read) shows to `target`: value and expiry.
-bool PutCopy(Context& c, const Shown& shown, const KeyRef& target) {
+// Elements that are written to another key.
+struct Copied {
+  std::string name;
+  std::string value;
+};
+
+// All that the collection shows, in the order in which it is walked. False, with the error given, if
+// it holds a conflict or does not fit into a change.
+bool ReadElements(Context& c,
+                  std::string_view key,
+                  const keyspace::Collection& from,
+                  std::vector<Copied>& out) {
+  size_t bytes = 0;
+  bool conflict = false;
+  from.ForEach([&](const keyspace::Entry& entry) {
+    Copied copied{std::string(entry.key()), {}};
+    if (from.elements->type() == crdt::Type::kSortedSet) {
+      copied.value = keyspace::EncodeScore(from.Score(entry));
+    } else {
+      const keyspace::ShownValue shown = from.Show(entry);
+      conflict = shown.kind == keyspace::ShownValue::Kind::kConflict;
+      if (conflict) return RefuseFieldConflict(c, key, entry.key(), shown), false;
+      copied.value = TextOf(shown);
+    }
+    bytes += key.size() + copied.name.size() + copied.value.size();
+    out.push_back(std::move(copied));
+    return bytes <= kChangeBytesMax;
+  });
+  return !conflict && FitsChange(c, bytes, out.size());
+}
+
+// Writes what `shown` (just read of `source`) shows to `target`: value or elements, and expiry.
+bool PutCopy(Context& c, const KeyRef& source, const Shown& shown, const KeyRef& target) {
+  if (shown.kind == Shown::Kind::kCollection) {
+    const crdt::Type type = shown.type;
+    const int64_t expire_ms = shown.expire_ms;
+    std::vector<Copied> elements;
+    if (!ReadElements(c, source.key, c.keys.Open(source, type), elements)) return false;
+    if (c.keys.Exists(target)) c.change.Delete(target);
+    for (const Copied& e : elements)
+      c.change.PutElement(target, type, e.name, e.value);
+    if (expire_ms != crdt::kNever) c.change.SetExpiry(target, expire_ms);
+    return true;
+  }
   char scratch[base::kInt64CharsMax];
   std::string value(shown.Text(scratch));
   if (!FitsChange(c, target.key.size() + value.size(), 2)) return false;
@@ -59,12 +103,12 @@ bool RenameKey(Context& c, bool only_if_missing) {
     only_if_missing ? c.reply.Integer(0) : c.reply.Ok();
     return false;
   }
-  if (RefuseConflict(c, c.args[1], shown)) return false;
+  if (shown.kind == Shown::Kind::kConflict) return !RefuseConflict(c, c.args[1], shown);
   if (only_if_missing && c.keys.Exists(target)) {
     c.reply.Integer(0);
     return false;
   }
-  if (!PutCopy(c, c.keys.Read(source), target)) return false;
+  if (!PutCopy(c, source, c.keys.Read(source), target)) return false;
   c.change.Delete(source);
   return true;
 }
@@ -96,9 +140,9 @@ void Copy(Context& c) {
   KeyRef target = c.keys.Ref(db, c.args[2]);
   Shown shown = c.keys.Read(source);
   if (!shown.exists()) return c.reply.Integer(0);
-  if (RefuseConflict(c, c.args[1], shown)) return;
+  if (shown.kind == Shown::Kind::kConflict) return static_cast<void>(RefuseConflict(c, c.args[1], shown));
   if (!replace && c.keys.Exists(target)) return c.reply.Integer(0);
-  if (PutCopy(c, c.keys.Read(source), target)) c.reply.Integer(1);
+  if (PutCopy(c, source, c.keys.Read(source), target)) c.reply.Integer(1);
 }
 
 void Move(Context& c) {
@@ -109,9 +153,9 @@ void Move(Context& c) {
   KeyRef target = c.keys.Ref(*db, c.args[1]);
   Shown shown = c.keys.Read(source);
   if (!shown.exists()) return c.reply.Integer(0);
-  if (RefuseConflict(c, c.args[1], shown)) return;
+  if (shown.kind == Shown::Kind::kConflict) return static_cast<void>(RefuseConflict(c, c.args[1], shown));
   if (c.keys.Exists(target)) return c.reply.Integer(0);
-  if (!PutCopy(c, c.keys.Read(source), target)) return;
+  if (!PutCopy(c, source, c.keys.Read(source), target)) return;
   c.change.Delete(source);
   c.reply.Integer(1);
 }
@@ -122,6 +166,8 @@ void ObjectEncoding(Context& c) {
   constexpr size_t kEmbeddedBytesMax = 44;  // Redis's embstr
   Shown shown = c.keys.Read(c.Ref(c.args[2]));
   if (!shown.exists()) return c.reply.Null();
+  if (shown.kind == Shown::Kind::kCollection)
+    return c.reply.Bulk(EncodingOf(c.keys.Open(c.Ref(c.args[2]), shown.type)));
   if (RefuseConflict(c, c.args[2], shown)) return;
   if (shown.is_integer || base::ParseInt64(shown.value)) return c.reply.Bulk("int");
   c.reply.Bulk(shown.value.size() <= kEmbeddedBytesMax ? "embstr" : "raw");
@@ -141,6 +187,10 @@ void ObjectIdletime(Context& c) {
     newest_ms = std::max(newest_ms, v.hlc.ms());
   for (const crdt::CounterEntry& e : state.counters)
     newest_ms = std::max(newest_ms, e.hlc.ms());
+  for (const crdt::Element& e : state.elements) {
+    if (auto newest = crdt::NewestTag(e, c.cluster.origins()))
+      newest_ms = std::max(newest_ms, newest->hlc.ms());
+  }
   for (const crdt::ExpiryVersion& e : state.expiries)
     newest_ms = std::max(newest_ms, e.hlc.ms());
   c.reply.Integer(std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000));

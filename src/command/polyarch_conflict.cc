@@ -232,8 +232,18 @@ void ConflictResolve(Context& c) {
 
 // ---- decided conflicts
 
-void ReplyVersion(Context& c, const conflict::LedgerVersion& v) {
-  ReplyVersion(c, v.absent, v.value, v.origin, v.sequence, v.hlc);
+void ReplyVersion(Context& c, crdt::Type type, const conflict::LedgerVersion& v) {
+  std::string value = v.value;
+  if (type == crdt::Type::kSortedSet && !v.absent) {
+    char digits[resp::kDoubleCharsMax];
+    value.assign(digits, resp::FormatDouble(keyspace::DecodeScore(v.value), digits));
+  }
+  ReplyVersion(c,
+               v.absent,
+               value,
+               v.origin,
+               v.sequence,
+               v.hlc);
 }
 
 void ConflictLog(Context& c) {
@@ -254,14 +264,14 @@ void ConflictLog(Context& c) {
     c.reply.Bulk("key");
     c.reply.Bulk(e->key);
     c.reply.Bulk("field");
-    c.reply.Bulk("");
+    c.reply.Bulk(e->element);
     c.reply.Bulk("policy");
     c.reply.Bulk(e->policy);
     c.reply.Bulk("shown");
-    ReplyVersion(c, e->shown);
+    ReplyVersion(c, e->type, e->shown);
     c.reply.Bulk("lost");
     c.reply.Array(1);
-    ReplyVersion(c, e->lost);
+    ReplyVersion(c, e->type, e->lost);
   }
 }
 
@@ -285,11 +295,21 @@ void ConflictRestore(Context& c) {
   // The other one, too: under a policy that came later it may be the one that lost.
   const conflict::LedgerVersion& lost = is_named(entry->lost) ? entry->lost : entry->shown;
   const keyspace::KeyRef ref = c.Ref(entry->key);
+  if (!FitsChange(c, entry->key.size() + entry->element.size() + lost.value.size())) return;
+  if (entry->type != crdt::Type::kString) {
+    const keyspace::Collection now = c.keys.Open(ref, entry->type);
+    if (now.status == keyspace::Collection::Status::kOtherType) return c.reply.Error(kWrongType);
+    if (!lost.absent) {
+      c.change.PutElement(ref, entry->type, entry->element, lost.value);
+    } else if (now.Contains(entry->element)) {
+      c.change.RemoveElement(ref, entry->type, entry->element);
+    }
+    return c.reply.Ok();
+  }
   if (lost.absent) {
     if (c.keys.Exists(ref)) c.change.Delete(ref);
     return c.reply.Ok();
   }
-  if (!FitsChange(c, entry->key.size() + lost.value.size())) return;
   c.change.Put(ref, lost.value, keyspace::Change::Ttl::kNone);
   c.reply.Ok();
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/glob.h"
+#include "command/collection.h"
 #include "command/families.h"
 #include "command/support.h"
 
@@ -33,7 +34,7 @@ void Keys(Context& c) {
 struct ScanOptions {
   std::string_view pattern = "*";
   size_t count = 10;
-  bool strings = true;  // of TYPE: all keys are strings
+  std::string type;  // of TYPE, in lower case; empty: any
 };
 
 bool ReadScanOptions(Context& c, ScanOptions& options) {
@@ -42,7 +43,7 @@ bool ReadScanOptions(Context& c, ScanOptions& options) {
     if (has_value && EqualsIgnoreCase(c.args[i], "match")) {
       options.pattern = c.args[i + 1];
     } else if (has_value && EqualsIgnoreCase(c.args[i], "type")) {
-      options.strings = EqualsIgnoreCase(c.args[i + 1], "string");
+      options.type = ToLower(c.args[i + 1]);
     } else if (has_value && EqualsIgnoreCase(c.args[i], "count")) {
       std::optional<int64_t> count = ReadInteger(c, c.args[i + 1]);
       if (!count) return false;
@@ -69,9 +70,14 @@ void Scan(Context& c) {
   if (!ReadScanOptions(c, options)) return;
   std::vector<std::string> found;
   cursor = c.keys.Scan(c.client.db, cursor, options.count, [&](std::string_view key) {
-    if (!options.strings) return;
     if (options.pattern == "*" || base::GlobMatch(options.pattern, key)) found.emplace_back(key);
   });
+  if (!options.type.empty()) {
+    std::erase_if(found, [&](const std::string& key) {
+      const keyspace::Shown shown = c.keys.Read(c.Ref(key));
+      return !shown.exists() || TypeName(shown.type) != options.type;
+    });
+  }
   char digits[std::numeric_limits<uint64_t>::digits10 + 2];
   char* digits_end = std::to_chars(digits, digits + sizeof digits, cursor).ptr;
   c.reply.Array(2);

@@ -214,7 +214,7 @@ void Mget(Context& c) {
       RefuseConflict(c, key, shown);
       return;
     }
-    ReplyShown(c, shown);
+    shown.kind == Shown::Kind::kCollection ? c.reply.Null() : ReplyShown(c, shown);
   }
 }
 

@@ -59,8 +59,12 @@ void ReplyShown(Context& c, const keyspace::Shown& shown) {
 }
 
 bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& shown) {
-  if (shown.kind != keyspace::Shown::Kind::kConflict) [[likely]]
+  if (shown.kind < keyspace::Shown::Kind::kConflict) [[likely]]
     return false;
+  if (shown.kind == keyspace::Shown::Kind::kCollection) {
+    c.reply.Error(kWrongType);
+    return true;
+  }
   std::string text = "CONFLICT ";
   text.append(base::FormatInt64(static_cast<int64_t>(shown.versions)));
   text.append(" concurrent versions of '").append(key).append("'; see CONFLICT GET");
@@ -79,7 +83,14 @@ bool FitsReplacing(Context& c, size_t step) {
     for (size_t i = 1; i < c.count(); i += step)
       bytes += c.keys.Clears(c.Ref(c.args[i])).size() * crdt::kClearBytesMax;
   }
-  return FitsChange(c, bytes, keys);
+  size_t effects = keys;
+  for (size_t i = 1; i < c.count(); i += step) {
+    const auto elements = c.keys.ElementsWithCounters(c.Ref(c.args[i]));
+    effects += elements.size();
+    for (const auto& e : elements)
+      bytes += c.args[i].size() + e.name.size() + e.clears.size() * crdt::kClearBytesMax;
+  }
+  return FitsChange(c, bytes, effects);
 }
 
 bool FitsChange(Context& c, size_t bytes, size_t effects) {

@@ -25,6 +25,8 @@ inline constexpr size_t kDatabases = crdt::kDatabases;
 inline constexpr std::string_view kSyntaxError = "ERR syntax error";
 inline constexpr std::string_view kNotInteger = "ERR value is not an integer or out of range";
 inline constexpr std::string_view kNotFloat = "ERR value is not a valid float";
+inline constexpr std::string_view kWrongType =
+    "WRONGTYPE Operation against a key holding the wrong kind of value";
 inline constexpr std::string_view kNoSuchKey = "ERR no such key";
 
 inline char ToUpper(char c) {
@@ -49,7 +51,7 @@ std::optional<uint8_t> ReadDatabase(Context& c, std::string_view text);
 
 // The value as a bulk, or null if there is none.
 void ReplyShown(Context& c, const keyspace::Shown& shown);
-// If the key holds concurrent versions without a winner: the error of 2-conflicts, and true.
+// If the key holds concurrent versions without a winner, or is no string: the error, and true.
 bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& shown);
 
 // Do `bytes` of keys and values in `effects` effects fit into one change?

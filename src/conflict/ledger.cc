@@ -6,7 +6,7 @@ namespace polyarch::conflict {
 
 namespace {
 
-constexpr uint8_t kRowFormat = 1;
+constexpr uint8_t kRowFormat = 2;  // 1 had no elements
 // What an entry costs beside its strings: tree node, two index nodes, their strings' headers.
 constexpr size_t kEntryOverheadBytes = sizeof(LedgerEntry) + 256;
 
@@ -42,6 +42,8 @@ std::string OriginsKey(const LedgerEntry& e) {
   auto [first, second] = Ordered(e);
   std::string out(1, static_cast<char>(e.db));
   base::PutBytes(out, e.key);
+  base::PutFixed8(out, static_cast<uint8_t>(e.type));
+  base::PutBytes(out, e.element);
   PutOrigin(out, first->origin);
   PutOrigin(out, second->origin);
   return out;
@@ -69,7 +71,7 @@ bool AtLeastAsNew(const LedgerEntry& a, const LedgerEntry& b) {
 }
 
 size_t BytesOf(const LedgerEntry& e) {
-  return kEntryOverheadBytes + 3 * e.key.size() + e.policy.size() + e.shown.value.size() +
+  return kEntryOverheadBytes + 3 * (e.key.size() + e.element.size()) + e.policy.size() + e.shown.value.size() +
          e.lost.value.size() + 3 * (e.shown.origin.leader.size() + e.lost.origin.leader.size());
 }
 
@@ -103,6 +105,8 @@ std::string EncodeRow(const LedgerEntry& e) {
   base::PutBytes(out, e.policy);
   PutVersion(out, e.shown);
   PutVersion(out, e.lost);
+  base::PutFixed8(out, static_cast<uint8_t>(e.type));
+  base::PutBytes(out, e.element);
   return out;
 }
 
@@ -173,7 +177,8 @@ bool Ledger::Load(std::string_view row_key, std::string_view row) {
   if (row_key.size() != 8) return false;
   const uint64_t id = IdOf(row_key);
   base::Reader in(row);
-  if (in.Fixed8() != kRowFormat) return false;
+  const uint8_t format = in.Fixed8();
+  if (format < 1 || format > kRowFormat) return false;
   if (id == 0) {
     uint64_t next_id = in.Varint();
     if (!in.ok() || !in.empty() || next_id == 0) return false;
@@ -191,7 +196,8 @@ bool Ledger::Load(std::string_view row_key, std::string_view row) {
 bool Ledger::Decode(std::string_view row_key, std::string_view row, LedgerEntry& e) {
   if (row_key.size() != 8) return false;
   base::Reader in(row);
-  if (in.Fixed8() != kRowFormat) return false;
+  const uint8_t format = in.Fixed8();
+  if (format < 1 || format > kRowFormat) return false;
   e.id = IdOf(row_key);
   e.noted_ms = in.SignedVarint();
   e.db = in.Fixed8();
@@ -199,6 +205,12 @@ bool Ledger::Decode(std::string_view row_key, std::string_view row, LedgerEntry&
   e.policy = in.Bytes();
   e.shown = ReadVersion(in);
   e.lost = ReadVersion(in);
+  if (format > 1) {
+    const uint8_t type = in.Fixed8();
+    if (type > crdt::kTypeMax) return false;
+    e.type = static_cast<crdt::Type>(type);
+    e.element = in.Bytes();
+  }
   return in.ok() && in.empty() && e.id != 0 && e.id != UINT64_MAX;
 }
 

@@ -25,6 +25,7 @@
 #include "base/codec.h"
 #include "clock/hlc.h"
 #include "clock/origin.h"
+#include "crdt/effect.h"
 
 namespace polyarch::conflict {
 
@@ -42,6 +43,8 @@ struct LedgerEntry {
   int64_t noted_ms = 0;  // the time here when the pair met
   uint8_t db = 0;
   std::string key;
+  crdt::Type type = crdt::Type::kString;  // anything else: an element of the key
+  std::string element;
   std::string policy;  // as POLICY GET shows it, at that time
   LedgerVersion shown;
   LedgerVersion lost;

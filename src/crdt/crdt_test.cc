@@ -78,7 +78,9 @@ class Replica {
       dots.push_back(Local(dot));
     Effect effect{.kind = e.kind,
                   .flags = e.flags,
+                  .type = e.type,
                   .key = "k",
+                  .element = e.element,
                   .value = e.value,
                   .expire_ms = e.expire_ms,
                   .life = e.life,
@@ -99,13 +101,21 @@ class Replica {
     return change.sequence == applied_[change.origin] + 1 && Includes(applied_, change.deps);
   }
 
-  std::vector<NaiveClear> Clears() const {
+  // The register that writes about `type` and `element` act on.
+  const Register& RegisterAt(Type type, const std::string& element) const {
+    static const Register kNothing;
+    if (type == Type::kString) return state_;
+    const Element* found = state_.FindElement(type, element);
+    return found == nullptr ? kNothing : *found;
+  }
+  std::vector<NaiveClear> Clears(const Register& of) const {
     std::vector<NaiveClear> out;
-    for (const Clear& c : ClearsOf(state_)) {
+    for (const Clear& c : ClearsOf(of)) {
       out.push_back({Ordinal(c.origin), c.life, c.at, c.total});
     }
     return out;
   }
+  std::vector<NaiveClear> Clears() const { return Clears(state_); }
   Token MakeToken() const {
     Token token{.clears = Clears(), .at = applied_};
     for (const Version& v : state_.versions)
@@ -121,11 +131,17 @@ class Replica {
       out.push_back(Global(x.dot));
     return out;
   }
+  std::vector<NaiveDot> Dots(const Register& of) const {
+    std::vector<NaiveDot> out;
+    for (const Version& v : of.versions)
+      out.push_back(Global(v.dot));
+    return out;
+  }
 
   // Drops the wholly cleared entries whose origin is known to have seen the clear: one of its
   // changes that was applied here covers it.
   void Purge(const NaiveModel& model) {
-    std::erase_if(state_.counters, [&](const CounterEntry& e) {
+    auto purge = [&](Register& of) { std::erase_if(of.counters, [&](const CounterEntry& e) {
       if (e.live() || e.cleared_by.bits() == 0) return false;
       const size_t owner = Ordinal(e.origin);
       const NaiveDot by = Global(e.cleared_by);
@@ -136,7 +152,11 @@ class Replica {
         }
       }
       return false;
-    });
+    }); };
+    purge(state_);
+    for (Element& e : state_.elements)
+      purge(e);
+    std::erase_if(state_.elements, [](const Element& e) { return e.empty(); });
   }
 
   // `other`'s state in this replica's numbering.
@@ -146,22 +166,27 @@ class Replica {
     auto dot = [&](clock::Dot d) {
       return d.bits() == 0 ? d : Local(other.Global(d));
     };
-    for (Version& v : s.versions)
-      v.dot = dot(v.dot);
-    for (ExpiryVersion& x : s.expiries)
-      x.dot = dot(x.dot);
-    for (CounterEntry& e : s.counters) {
-      e.origin = Local(other.Ordinal(e.origin));
-      e.cleared_by = dot(e.cleared_by);
-    }
     auto by_dot = [](const auto& x, const auto& y) {
       return x.dot < y.dot;
     };
-    std::sort(s.versions.begin(), s.versions.end(), by_dot);
+    auto translate = [&](Register& of) {
+      for (Version& v : of.versions)
+        v.dot = dot(v.dot);
+      for (CounterEntry& e : of.counters) {
+        e.origin = Local(other.Ordinal(e.origin));
+        e.cleared_by = dot(e.cleared_by);
+      }
+      std::sort(of.versions.begin(), of.versions.end(), by_dot);
+      std::sort(of.counters.begin(), of.counters.end(), [](const auto& x, const auto& y) {
+        return x.origin < y.origin;
+      });
+    };
+    translate(s);
+    for (Element& e : s.elements)
+      translate(e);
+    for (ExpiryVersion& x : s.expiries)
+      x.dot = dot(x.dot);
     std::sort(s.expiries.begin(), s.expiries.end(), by_dot);
-    std::sort(s.counters.begin(), s.counters.end(), [](const auto& x, const auto& y) {
-      return x.origin < y.origin;
-    });
     return s;
   }
   void MergeFrom(const Replica& other) {
@@ -175,21 +200,30 @@ class Replica {
   NaiveState Projection() const { return Project(state_); }
   NaiveState Project(const KeyState& state) const {
     NaiveState out;
-    for (const Version& v : state.versions) {
-      NaiveDot dot = Global(v.dot);
-      out.versions.emplace_back(dot.origin, dot.sequence, v.hlc.bits, v.never, v.absent, v.value);
-    }
-    for (const CounterEntry& e : state.counters) {
-      if (!e.live()) continue;
-      NaiveState::Sum& sum = out.counters[Ordinal(e.origin)];
-      sum.integer = static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
-      sum.real = e.total.real - e.cleared_total.real;
-    }
+    auto project = [&](Type type, const std::string& name, const Register& of) {
+      NaiveState::Register projected;
+      for (const Version& v : of.versions) {
+        NaiveDot dot = Global(v.dot);
+        projected.versions.emplace_back(
+            dot.origin, dot.sequence, v.hlc.bits, v.never, v.absent, v.value);
+      }
+      for (const CounterEntry& e : of.counters) {
+        if (!e.live()) continue;
+        NaiveState::Sum& sum = projected.counters[Ordinal(e.origin)];
+        sum.integer = static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
+        sum.real = e.total.real - e.cleared_total.real;
+      }
+      std::sort(projected.versions.begin(), projected.versions.end());
+      if (projected.versions.empty() && projected.counters.empty()) return;
+      out.registers.emplace(std::pair(type, name), std::move(projected));
+    };
+    project(Type::kString, "", state);
+    for (const Element& e : state.elements)
+      project(e.type, e.name, e);
     for (const ExpiryVersion& x : state.expiries) {
       NaiveDot dot = Global(x.dot);
       out.expiries.emplace_back(dot.origin, dot.sequence, x.time_ms);
     }
-    std::sort(out.versions.begin(), out.versions.end());
     std::sort(out.expiries.begin(), out.expiries.end());
     return out;
   }
@@ -222,21 +256,33 @@ bool SameSum(const NaiveState::Sum& a, const NaiveState::Sum& b) {
 }
 
 bool Same(const NaiveState& a, const NaiveState& b) {
-  return a.versions == b.versions && a.expiries == b.expiries &&
-         std::equal(a.counters.begin(),
-                    a.counters.end(),
-                    b.counters.begin(),
-                    b.counters.end(),
-                    [](const auto& x, const auto& y) {
-                      return x.first == y.first && SameSum(x.second, y.second);
-                    });
+  auto same_register = [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.versions == y.second.versions &&
+           std::equal(x.second.counters.begin(),
+                      x.second.counters.end(),
+                      y.second.counters.begin(),
+                      y.second.counters.end(),
+                      [](const auto& c, const auto& d) {
+                        return c.first == d.first && SameSum(c.second, d.second);
+                      });
+  };
+  return a.expiries == b.expiries && std::equal(a.registers.begin(),
+                                                a.registers.end(),
+                                                b.registers.begin(),
+                                                b.registers.end(),
+                                                same_register);
 }
 
 // Everything but who cleared (of two concurrent clears of one total either may be remembered).
 KeyState Normal(KeyState s) {
-  for (CounterEntry& e : s.counters) {
-    e.cleared_by = clock::Dot(clock::OriginIndex{0}, e.cleared_by.bits() != 0 ? 1 : 0);
-  }
+  auto forget = [](Register& of) {
+    for (CounterEntry& e : of.counters) {
+      e.cleared_by = clock::Dot(clock::OriginIndex{0}, e.cleared_by.bits() != 0 ? 1 : 0);
+    }
+  };
+  forget(s);
+  for (Element& e : s.elements)
+    forget(e);
   return s;
 }
 
@@ -247,42 +293,83 @@ void CheckInvariants(const KeyState& s) {
     }
     return true;
   };
-  ASSERT_TRUE(sorted(s.versions));
+  auto check_register = [&](const Register& of) {
+    ASSERT_TRUE(sorted(of.versions));
+    for (size_t i = 0; i < of.counters.size(); ++i) {
+      const CounterEntry& e = of.counters[i];
+      ASSERT_TRUE(i == 0 || of.counters[i - 1].origin < e.origin);
+      ASSERT_LE(e.cleared_at, e.at);
+      ASSERT_LE(e.life, e.at);
+    }
+  };
+  check_register(s);
   ASSERT_TRUE(sorted(s.expiries));
-  for (size_t i = 0; i < s.counters.size(); ++i) {
-    const CounterEntry& e = s.counters[i];
-    ASSERT_TRUE(i == 0 || s.counters[i - 1].origin < e.origin);
-    ASSERT_LE(e.cleared_at, e.at);
-    ASSERT_LE(e.life, e.at);
+  for (size_t i = 0; i < s.elements.size(); ++i) {
+    const Element& e = s.elements[i];
+    ASSERT_FALSE(e.empty());
+    check_register(e);
+    if (i > 0) {
+      const Element& before = s.elements[i - 1];
+      ASSERT_LT(std::pair(before.type, before.name), std::pair(e.type, e.name));
+    }
   }
+}
+
+// The type with the newest live tag, from the model's state; stamps of two origins may be equal.
+std::optional<Type> NewestOf(const Replica& replica, const NaiveState& want) {
+  std::optional<Type> type;
+  std::tuple<uint64_t, clock::Origin, uint64_t> newest;
+  for (const auto& [place, of] : want.registers) {
+    for (const auto& [origin, sequence, hlc, never, absent, value] : of.versions) {
+      const std::tuple<uint64_t, clock::Origin, uint64_t> tag(
+          hlc, replica.table().Get(replica.Local(origin)), sequence);
+      if (absent || (type && tag < newest)) continue;
+      type = place.first;
+      newest = tag;
+    }
+  }
+  return type;
 }
 
 void CheckViews(const Replica& replica, const NaiveState& want) {
   const KeyState& s = replica.state();
-  bool live_version = std::any_of(
-      want.versions.begin(), want.versions.end(), [](const auto& v) { return !std::get<4>(v); });
-  ASSERT_EQ(s.has_live_version(), live_version);
-  ASSERT_EQ(s.has_live_counter(), !want.counters.empty());
+  bool live_key = false;
+  bool counters = false;
+  for (const auto& [place, of] : want.registers) {
+    const bool live_version = std::any_of(
+        of.versions.begin(), of.versions.end(), [](const auto& v) { return !std::get<4>(v); });
+    const Register& got = replica.RegisterAt(place.first, place.second);
+    ASSERT_EQ(got.has_live_version(), live_version);
+    ASSERT_EQ(got.has_live_counter(), !of.counters.empty());
+    live_key = live_key || live_version || !of.counters.empty();
+    counters = counters || !of.counters.empty();
+    NaiveState::Sum sum;
+    for (const auto& [origin, part] : of.counters) {
+      sum.integer += part.integer;
+      sum.real += part.real;
+    }
+    Number shown = CounterSum(got, replica.table());
+    if (shown.is_real) {
+      ASSERT_EQ(shown.AsReal(), static_cast<long double>(sum.integer) + sum.real);
+    } else {
+      ASSERT_EQ(sum.real, 0);
+      ASSERT_TRUE(shown.integer == sum.integer);
+    }
+  }
+  ASSERT_EQ(s.live(), live_key);
   ASSERT_EQ(replica.Bytes(false).empty(), !s.live());
+  if (!counters) {
+    ASSERT_EQ(NewestType(s, replica.table()), NewestOf(replica, want));
+  }
   int64_t latest = want.expiries.empty() ? kNever : std::numeric_limits<int64_t>::min();
   for (const auto& x : want.expiries)
     latest = std::max(latest, std::get<2>(x));
-  for (const auto& v : want.versions) {
-    if (std::get<3>(v) && !std::get<4>(v)) latest = kNever;
+  if (auto own = want.registers.find({Type::kString, ""}); own != want.registers.end()) {
+    for (const auto& v : own->second.versions) {
+      if (std::get<3>(v) && !std::get<4>(v)) latest = kNever;
+    }
   }
   ASSERT_EQ(s.ExpiryTime(), latest);
-  NaiveState::Sum sum;
-  for (const auto& [origin, part] : want.counters) {
-    sum.integer += part.integer;
-    sum.real += part.real;
-  }
-  Number shown = CounterSum(s, replica.table());
-  if (shown.is_real) {
-    ASSERT_EQ(shown.AsReal(), static_cast<long double>(sum.integer) + sum.real);
-    return;
-  }
-  ASSERT_EQ(sum.real, 0);
-  ASSERT_TRUE(shown.integer == sum.integer);
 }
 
 void CheckAgainst(const NaiveModel& model, const Replica& replica, const char* what) {
@@ -310,11 +397,18 @@ enum class Op {
   kResolve,
   kClean,
   kFlush,
+  kElementPut,
+  kElementWipe,
+  kElementAbsent,
+  kElementIncrement,
+  kElementClean,
   kCount,
 };
 
 struct WriteInput {
   Op op;
+  Type type = Type::kHash;  // of the element's operations
+  std::string element = "f";
   std::string value = "v";
   Number increment = Number::Integer(1);
   int64_t expire_ms = 1000;
@@ -324,14 +418,67 @@ struct WriteInput {
   bool create_wipes = true;      // an increment that creates begins with a wipe
 };
 
-// The effect of one write at `replica` as its `at`; nothing if the write fails.
-std::optional<NaiveEffect> Effectuate(const Replica& replica,
+// Does this operation replace the whole key?
+bool WipesKey(const Replica& replica, const WriteInput& in) {
+  switch (in.op) {
+    case Op::kPut:
+    case Op::kPutExpiring:
+    case Op::kPutAbsent:
+    case Op::kWipe:
+    case Op::kWipeExpired:
+    case Op::kFlush:
+      return true;
+    case Op::kIncrement:
+    case Op::kIncrementReal:
+    case Op::kElementPut:
+    case Op::kElementIncrement:
+      return !replica.state().live() && in.create_wipes;
+    default:
+      return false;
+  }
+}
+
+// The last effect of one write at `replica` as its `at`; nothing if the write fails.
+std::optional<NaiveEffect> LastEffect(const Replica& replica,
                                       size_t origin,
                                       At at,
                                       const WriteInput& in) {
   NaiveEffect e;
   const KeyState& state = replica.state();
+  const Register& element = replica.RegisterAt(in.type, in.element);
+  if (in.op >= Op::kElementPut) {
+    e.type = in.type;
+    e.element = in.element;
+  }
   switch (in.op) {
+    case Op::kElementPut:
+      e.kind = EffectKind::kPut;
+      e.value = in.value;
+      e.clears = replica.Clears(element);
+      return e;
+    case Op::kElementAbsent:
+      e.kind = EffectKind::kPut;
+      e.flags = kAbsent;
+      e.clears = replica.Clears(element);
+      return e;
+    case Op::kElementWipe:
+      e.kind = EffectKind::kWipe;
+      e.clears = replica.Clears(element);
+      return e;
+    case Op::kElementIncrement: {
+      e.kind = EffectKind::kIncrement;
+      e.increment = in.increment;
+      auto next = PrepareIncrement(element, replica.Local(origin), at, in.increment);
+      if (!next) return std::nullopt;
+      e.life = next->life;
+      e.total = next->total;
+      return e;
+    }
+    case Op::kElementClean:
+      e.kind = EffectKind::kClean;
+      e.seen = replica.Dots(element);
+      if (e.seen.empty()) return std::nullopt;
+      return e;
     case Op::kPut:
     case Op::kPutExpiring:
     case Op::kPutKeepingExpiry:
@@ -391,6 +538,36 @@ std::optional<NaiveEffect> Effectuate(const Replica& replica,
       break;
   }
   return std::nullopt;
+}
+
+// The effects of one write, applied to `replica` one by one, as the change's next ones.
+void Write(Replica& replica, NaiveChange& change, const WriteInput& in) {
+  auto emit = [&](NaiveEffect effect) {
+    change.effects.push_back(std::move(effect));
+    replica.ApplyEffect(change, static_cast<uint32_t>(change.effects.size() - 1));
+  };
+  auto next_at = [&] {
+    return At{change.sequence, static_cast<uint32_t>(change.effects.size())};
+  };
+  const bool wipes = WipesKey(replica, in);
+  auto last = LastEffect(replica, change.origin, next_at(), in);
+  if (!last) return;
+  if (wipes) {
+    const std::vector<Element> elements = replica.state().elements;
+    for (const Element& e : elements) {
+      if (!e.has_live_counter()) continue;
+      NaiveEffect effect{.kind = EffectKind::kWipe, .type = e.type, .element = e.name};
+      effect.clears = replica.Clears(e);
+      emit(std::move(effect));
+    }
+    if (in.op >= Op::kElementPut) {
+      NaiveEffect effect{.kind = EffectKind::kWipe};
+      effect.clears = replica.Clears();
+      emit(std::move(effect));
+    }
+    last = LastEffect(replica, change.origin, next_at(), in);
+  }
+  if (last) emit(std::move(*last));
 }
 
 // ---- random histories
@@ -477,6 +654,8 @@ class RandomHistory {
     }
     in.expire_ms = static_cast<int64_t>(1000 * random_.Below(4));
     in.never = random_.Percent(50);
+    in.type = random_.Percent(80) ? Type::kHash : Type::kSet;
+    in.element = random_.Percent(70) ? "f" : "g";
     in.create_wipes = random_.Percent(90);
     if (!tokens_.empty()) in.token = tokens_[random_.Below(tokens_.size())].get();
     if (in.op == Op::kResolve && random_.Percent(40)) {
@@ -499,11 +678,7 @@ class RandomHistory {
     change.hlc.bits = stamps_[change.origin];
     const size_t effects = random_.Percent(75) ? 1 : 2 + random_.Below(2);
     for (size_t i = 0; i < effects; ++i) {
-      const At at{change.sequence, static_cast<uint32_t>(change.effects.size())};
-      auto effect = Effectuate(node, change.origin, at, Draw(node));
-      if (!effect) continue;
-      change.effects.push_back(std::move(*effect));
-      node.ApplyEffect(change, at.index);
+      crdt::Write(node, change, Draw(node));
     }
     if (change.effects.empty()) return;
     node.MarkApplied(change);
@@ -556,7 +731,7 @@ NaiveVector RandomCut(RandomHistory& history) {
 
 class Laws : public testing::Test {
  protected:
-  static constexpr size_t kChangesMax = 12;
+  static constexpr size_t kChangesMax = 14;
   static size_t Histories() { return Long() ? 1'000'000 : 20'000; }
 };
 
@@ -782,10 +957,10 @@ class Lattice {
       in.expire_ms = static_cast<int64_t>(1000 * i);
       in.token = &tokens[leader];  // what this leader saw before its last write
       in.clean = writer->Dots();
-      auto effect = Effectuate(*writer, leader, At{change.sequence, 0}, in);
+      Replica scratch = *writer;
+      Write(scratch, change, in);
       if (tokens[leader].at.empty()) tokens[leader].at.resize(leaders_);
       tokens[leader] = writer->MakeToken();
-      if (effect) change.effects.push_back(std::move(*effect));
       model_.Add(std::move(change));
     }
     NaiveVector v(leaders_);
@@ -914,15 +1089,30 @@ const std::vector<Op> kCounterOps = {Op::kPut, Op::kIncrement, Op::kWipe};
 const std::vector<Op> kExpiryOps = {Op::kPut, Op::kExpire, Op::kWipeExpired};
 const std::vector<Op> kConflictOps = {Op::kPut, Op::kPutAbsent, Op::kResolve};
 const std::vector<Op> kMixedOps = {Op::kIncrement, Op::kResolve, Op::kClean};
+const std::vector<Op> kElementOps = {Op::kElementPut, Op::kElementWipe, Op::kWipe};
+const std::vector<Op> kElementCounterOps = {Op::kElementPut, Op::kElementIncrement, Op::kWipe};
+const std::vector<Op> kElementClashOps = {Op::kPut, Op::kElementIncrement, Op::kElementAbsent};
 
 TEST(SmallScope, TwoLeadersThreeWrites) {
-  for (const auto& ops : {kCounterOps, kExpiryOps, kConflictOps, kMixedOps}) {
+  for (const auto& ops : {kCounterOps,
+                          kExpiryOps,
+                          kConflictOps,
+                          kMixedOps,
+                          kElementOps,
+                          kElementCounterOps,
+                          kElementClashOps}) {
     Exhaust(2, 3, ops, Long() ? 1 : 7);
   }
 }
 
 TEST(SmallScope, ThreeLeadersTwoWrites) {
-  for (const auto& ops : {kCounterOps, kExpiryOps, kConflictOps, kMixedOps}) {
+  for (const auto& ops : {kCounterOps,
+                          kExpiryOps,
+                          kConflictOps,
+                          kMixedOps,
+                          kElementOps,
+                          kElementCounterOps,
+                          kElementClashOps}) {
     Exhaust(3, 2, ops, Long() ? 1 : 211);
   }
 }

@@ -57,6 +57,21 @@ inline constexpr uint8_t kDatabases = 16;
 inline constexpr uint8_t kReservedDatabase = 16;  // members, policies, ...; clients cannot name it
 inline constexpr uint8_t kAllDatabases = 0xff;    // kFlush only; never the reserved one
 
+// What a key can be. A string is the key's own register; everything else consists of elements, each a
+// register with a name: a hash's field, a set's or sorted set's member, a list's item (named by its
+// position), a stream's entry. Numbers are part of the formats.
+enum class Type : uint8_t {
+  kString = 0,
+  kHash = 1,
+  kSet = 2,
+  kSortedSet = 3,
+  kList = 4,
+  kStream = 5,
+};
+inline constexpr uint8_t kTypeMax = 5;
+// Of an element's name.
+inline constexpr size_t kElementBytesMax = 65535;
+
 enum EffectFlag : uint8_t {
   kAbsent = 1,      // kPut, kResolve: the version is "deleted"
   kNeverFlag = 2,   // kPut, kResolve: this version was written without TTL
@@ -69,7 +84,11 @@ struct Effect {
   EffectKind kind = EffectKind::kPut;
   uint8_t db = 0;
   uint8_t flags = 0;
+  // kPut, kWipe, kIncrement, kResolve, kClean of an element: its type and name. kString: the effect is
+  // about the key itself. Of an element's effects kWipes, kNeverFlag and kHasExpiry mean nothing.
+  Type type = Type::kString;
   std::string_view key;
+  std::string_view element;
   uint64_t key_hash = 0;             // of the key at this node if known, else 0; never on the wire
   std::string_view value;            // kPut, kResolve
   int64_t expire_ms = kNever;        // kPut with kHasExpiry; kExpire

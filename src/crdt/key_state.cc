@@ -48,7 +48,7 @@ CounterEntry& CounterOf(std::vector<CounterEntry>& counters, clock::OriginIndex 
   return *place;
 }
 
-void ApplyClears(KeyState& state, std::span<const Clear> clears, clock::Dot by) {
+void ApplyClears(Register& state, std::span<const Clear> clears, clock::Dot by) {
   for (const Clear& clear : clears) {
     CounterEntry* e = FindCounter(state.counters, clear.origin);
     if (e == nullptr || e->life != clear.life || clear.at <= e->cleared_at) continue;
@@ -64,11 +64,40 @@ void ApplyClears(KeyState& state, std::span<const Clear> clears, clock::Dot by) 
 
 void Wipe(KeyState& state, const Effect& effect, const Seen& seen) {
   RemoveSeen(state.versions, seen);
+  if (!PLANTED(kWipeSparesElements)) {
+    for (Element& e : state.elements)
+      RemoveSeen(e.versions, seen);
+    std::erase_if(state.elements, [](const Element& e) { return e.empty(); });
+  }
   if ((effect.flags & kKeepExpiry) == 0) RemoveSeen(state.expiries, seen);
   if (PLANTED(kExpiryAtOnce) && state.versions.empty()) state.expiries.clear();
 }
 
-void ApplyIncrement(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
+// A new version in the place of what its writer had seen, or of what it names.
+ApplyResult PutVersion(Register& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
+  const clock::Dot dot = seen.dot();
+  if (effect.kind == EffectKind::kPut) {
+    RemoveSeen(state.versions, seen);
+  } else if (PLANTED(kResolveAll)) {
+    state.versions.clear();
+  } else {
+    // Of two writes in one change the later one stands, whatever its token says: a version is
+    // named by its change.
+    RemoveNamed(state.versions, effect.seen);
+    RemoveNamed(state.versions, std::span(&dot, 1));
+  }
+  ApplyClears(state, effect.clears, dot);
+  ApplyResult result{.added_version = true, .concurrent = !state.versions.empty()};
+  InsertByDot(state.versions,
+              Version{.dot = dot,
+                      .hlc = hlc,
+                      .never = effect.type == Type::kString && (effect.flags & kNeverFlag) != 0,
+                      .absent = (effect.flags & kAbsent) != 0,
+                      .value = std::string(effect.value)});
+  return result;
+}
+
+void ApplyIncrement(Register& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
   const At at = seen.at();
   bool known = FindCounter(state.counters, seen.origin()) != nullptr;
   CounterEntry& e = CounterOf(state.counters, seen.origin());
@@ -181,15 +210,36 @@ void PutOrigin(std::string& out, const clock::Origin& origin) {
   base::PutFixed64(out, origin.incarnation);
 }
 
+// Where the element is, or belongs.
+template <typename Elements>
+auto PlaceOf(Elements& elements, Type type, std::string_view name) {
+  return std::lower_bound(elements.begin(),
+                          elements.end(),
+                          std::pair(type, name),
+                          [](const Element& e, const std::pair<Type, std::string_view>& wanted) {
+                            return std::pair(e.type, std::string_view(e.name)) < wanted;
+                          });
+}
+
 }  // namespace
 
-bool KeyState::has_live_version() const {
+bool Register::has_live_version() const {
   return std::any_of(versions.begin(), versions.end(), [](const Version& v) { return !v.absent; });
 }
 
-bool KeyState::has_live_counter() const {
+bool Register::has_live_counter() const {
   return std::any_of(
       counters.begin(), counters.end(), [](const CounterEntry& e) { return e.live(); });
+}
+
+bool KeyState::live() const {
+  return Register::live() ||
+         std::any_of(elements.begin(), elements.end(), [](const Element& e) { return e.live(); });
+}
+
+const Element* KeyState::FindElement(Type type, std::string_view name) const {
+  auto place = PlaceOf(elements, type, name);
+  return place != elements.end() && place->type == type && place->name == name ? &*place : nullptr;
 }
 
 int64_t KeyState::ExpiryTime() const {
@@ -205,41 +255,59 @@ int64_t KeyState::ExpiryTime() const {
   return any ? latest : kNever;
 }
 
+ApplyResult ApplyToElement(Register& element,
+                           const Effect& effect,
+                           const Seen& seen,
+                           clock::Hlc hlc) {
+  switch (effect.kind) {
+    case EffectKind::kPut:
+    case EffectKind::kResolve:
+      return PutVersion(element, effect, seen, hlc);
+    case EffectKind::kWipe:
+    case EffectKind::kFlush:
+      RemoveSeen(element.versions, seen);
+      // A key's wipe carries the clears of the key's own register.
+      if (effect.type != Type::kString) ApplyClears(element, effect.clears, seen.dot());
+      break;
+    case EffectKind::kIncrement:
+      ApplyIncrement(element, effect, seen, hlc);
+      break;
+    case EffectKind::kClean:
+      RemoveNamed(element.versions, effect.seen);
+      break;
+    case EffectKind::kExpire:
+      break;
+  }
+  return {};
+}
+
 ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
+  if (effect.type != Type::kString) {
+    auto place = PlaceOf(state.elements, effect.type, effect.element);
+    if (place == state.elements.end() || place->type != effect.type ||
+        place->name != effect.element) {
+      Element element;
+      element.type = effect.type;
+      element.name = effect.element;
+      place = state.elements.insert(place, std::move(element));
+    }
+    const ApplyResult result = ApplyToElement(*place, effect, seen, hlc);
+    if (place->empty()) state.elements.erase(place);
+    return result;
+  }
   ApplyResult result;
   const clock::Dot dot = seen.dot();
   switch (effect.kind) {
     case EffectKind::kPut:
-    case EffectKind::kResolve: {
-      if (effect.kind == EffectKind::kPut) {
-        if ((effect.flags & kWipes) != 0) {
-          Wipe(state, effect, seen);
-        } else {
-          RemoveSeen(state.versions, seen);
-        }
-      } else if (PLANTED(kResolveAll)) {
-        state.versions.clear();
-      } else {
-        // Of two writes in one change the later one stands, whatever its token says: a version is
-        // named by its change.
-        RemoveNamed(state.versions, effect.seen);
-        RemoveNamed(state.versions, std::span(&dot, 1));
-      }
-      ApplyClears(state, effect.clears, dot);
-      result.added_version = true;
-      result.concurrent = !state.versions.empty();
-      InsertByDot(state.versions,
-                  Version{.dot = dot,
-                          .hlc = hlc,
-                          .never = (effect.flags & kNeverFlag) != 0,
-                          .absent = (effect.flags & kAbsent) != 0,
-                          .value = std::string(effect.value)});
+    case EffectKind::kResolve:
+      if (effect.kind == EffectKind::kPut && (effect.flags & kWipes) != 0)
+        Wipe(state, effect, seen);
+      result = PutVersion(state, effect, seen, hlc);
       if ((effect.flags & kHasExpiry) != 0) {
         std::erase_if(state.expiries, [&](const ExpiryVersion& x) { return x.dot == dot; });
         InsertByDot(state.expiries, ExpiryVersion{dot, hlc, effect.expire_ms});
       }
       break;
-    }
     case EffectKind::kWipe:
     case EffectKind::kFlush:
       Wipe(state, effect, seen);
@@ -267,7 +335,7 @@ ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock
   return result;
 }
 
-std::vector<Clear> ClearsOf(const KeyState& state) {
+std::vector<Clear> ClearsOf(const Register& state) {
   std::vector<Clear> clears;
   for (const CounterEntry& e : state.counters) {
     if (e.live()) clears.push_back({e.origin, e.life, e.at, e.total});
@@ -275,7 +343,7 @@ std::vector<Clear> ClearsOf(const KeyState& state) {
   return clears;
 }
 
-std::optional<NextIncrement> PrepareIncrement(const KeyState& state,
+std::optional<NextIncrement> PrepareIncrement(const Register& state,
                                               clock::OriginIndex origin,
                                               At at,
                                               const Number& increment) {
@@ -288,24 +356,88 @@ std::optional<NextIncrement> PrepareIncrement(const KeyState& state,
   return NextIncrement{at, increment};
 }
 
+Register MergeElement(const Register& a,
+                      const clock::VersionVector& va,
+                      const Register& b,
+                      const clock::VersionVector& vb) {
+  Register merged;
+  merged.versions = MergeByDot(a.versions, va, b.versions, vb, [](Version x, const Version& y) {
+    x.never = x.never && y.never;  // only ever cleared
+    return x;
+  });
+  merged.counters = MergeCounters(a.counters, va, b.counters, vb);
+  return merged;
+}
+
 KeyState Merge(const KeyState& a,
                const clock::VersionVector& va,
                const KeyState& b,
                const clock::VersionVector& vb) {
   KeyState merged;
-  merged.versions = MergeByDot(a.versions, va, b.versions, vb, [](Version x, const Version& y) {
-    x.never = x.never && y.never;  // only ever cleared
-    return x;
-  });
+  static_cast<Register&>(merged) = MergeElement(a, va, b, vb);
   merged.expiries =
       MergeByDot(a.expiries, va, b.expiries, vb, [](const ExpiryVersion& x, const ExpiryVersion&) {
         return x;
       });
-  merged.counters = MergeCounters(a.counters, va, b.counters, vb);
+  auto rank = [](const Element& e) { return std::pair(e.type, std::string_view(e.name)); };
+  static const Element kNothing;
+  auto i = a.elements.begin();
+  auto j = b.elements.begin();
+  while (i != a.elements.end() || j != b.elements.end()) {
+    const bool left = i != a.elements.end() && (j == b.elements.end() || rank(*i) <= rank(*j));
+    const bool right = j != b.elements.end() && (i == a.elements.end() || rank(*j) <= rank(*i));
+    const Element& x = left ? *i : kNothing;
+    const Element& y = right ? *j : kNothing;
+    Element element;
+    static_cast<Register&>(element) = MergeElement(x, va, y, vb);
+    if (!element.empty()) {
+      element.type = left ? x.type : y.type;
+      element.name = left ? x.name : y.name;
+      merged.elements.push_back(std::move(element));
+    }
+    if (left) ++i;
+    if (right) ++j;
+  }
   return merged;
 }
 
-Number CounterSum(const KeyState& state, const clock::OriginTable& origins) {
+bool TagRank::Less(const TagRank& other, const clock::OriginTable& origins) const {
+  if (hlc.bits != other.hlc.bits) return hlc.bits < other.hlc.bits;
+  if (origin != other.origin) return origins.Less(origin, other.origin);
+  return at < other.at;
+}
+
+std::optional<TagRank> NewestTag(const Register& state, const clock::OriginTable& origins) {
+  std::optional<TagRank> newest;
+  auto consider = [&](const TagRank& rank) {
+    if (!newest || newest->Less(rank, origins)) newest = rank;
+  };
+  for (const Version& v : state.versions) {
+    if (!v.absent) consider({v.hlc, v.dot.origin(), {v.dot.sequence(), 0}});
+  }
+  for (const CounterEntry& e : state.counters) {
+    if (e.live()) consider({e.hlc, e.origin, e.at});
+  }
+  return newest;
+}
+
+std::optional<Type> NewestType(const KeyState& state, const clock::OriginTable& origins) {
+  std::optional<Type> type;
+  std::optional<TagRank> newest;
+  auto consider = [&](Type of, const Register& reg) {
+    const std::optional<TagRank> rank = NewestTag(reg, origins);
+    // Of one rank, which one change may have given to two types, the later type is shown.
+    if (!rank || (newest && rank->Less(*newest, origins))) return;
+    newest = rank;
+    type = of;
+  };
+  consider(Type::kString, state);
+  for (const Element& e : state.elements)
+    consider(e.type, e);
+  return type;
+}
+
+Number CounterSum(const Register& state, const clock::OriginTable& origins) {
   __int128 integer = 0;  // totals are far from 127 bits: thousands of them fit
   bool any_real = false;
   for (const CounterEntry& e : state.counters) {
@@ -330,7 +462,7 @@ Number CounterSum(const KeyState& state, const clock::OriginTable& origins) {
   return Number::Integer(integer);
 }
 
-void Encode(const KeyState& state, std::string& out) {
+void EncodeRegister(const Register& state, std::string& out) {
   base::PutVarint(out, state.versions.size());
   for (const Version& v : state.versions) {
     base::PutFixed64(out, v.dot.bits());
@@ -349,26 +481,41 @@ void Encode(const KeyState& state, std::string& out) {
     base::PutFixed64(out, e.cleared_by.bits());
     base::PutFixed64(out, e.hlc.bits);
   }
+}
+
+void Encode(const KeyState& state, std::string& out) {
+  EncodeRegister(state, out);
   base::PutVarint(out, state.expiries.size());
   for (const ExpiryVersion& x : state.expiries) {
     base::PutFixed64(out, x.dot.bits());
     base::PutFixed64(out, x.hlc.bits);
     base::PutVarint(out, base::ZigZag(x.time_ms));
   }
+  base::PutVarint(out, state.elements.size());
+  for (const Element& e : state.elements) {
+    out.push_back(static_cast<char>(e.type));
+    base::PutBytes(out, e.name);
+    EncodeRegister(e, out);
+  }
 }
 
-bool Decode(base::Reader& in, KeyState& state) {
-  state = KeyState{};
-  // The next dot of a list: names an origin, and lists rise.
+namespace {
+
+// The next dot of a list: names an origin, and lists rise.
+clock::Dot ReadRisingDot(base::Reader& in, clock::Dot& last) {
+  clock::Dot dot = clock::Dot::FromBits(in.Fixed64());
+  if (clock::IndexOf(dot.origin()) >= clock::kOriginsMax || dot <= last) in.Fail();
+  return last = dot;
+}
+
+}  // namespace
+
+bool DecodeRegister(base::Reader& in, Register& state) {
+  state = Register{};
   clock::Dot last;
-  auto read_dot = [&] {
-    clock::Dot dot = clock::Dot::FromBits(in.Fixed64());
-    if (clock::IndexOf(dot.origin()) >= clock::kOriginsMax || dot <= last) in.Fail();
-    return last = dot;
-  };
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
     Version v;
-    v.dot = read_dot();
+    v.dot = ReadRisingDot(in, last);
     v.hlc.bits = in.Fixed64();
     uint8_t flags = in.Fixed8();
     if (flags > 3) in.Fail();
@@ -392,30 +539,52 @@ bool Decode(base::Reader& in, KeyState& state) {
     e.hlc.bits = in.Fixed64();
     state.counters.push_back(e);
   }
-  last = clock::Dot();
+  return in.ok();
+}
+
+bool Decode(base::Reader& in, KeyState& state, uint8_t format) {
+  state = KeyState{};
+  if (!DecodeRegister(in, state)) return false;
+  clock::Dot last;
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
     ExpiryVersion x;
-    x.dot = read_dot();
+    x.dot = ReadRisingDot(in, last);
     x.hlc.bits = in.Fixed64();
     x.time_ms = in.SignedVarint();
     state.expiries.push_back(x);
   }
+  if (format < 2) return in.ok();
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    Element e;
+    const uint8_t type = in.Fixed8();
+    if (type == 0 || type > kTypeMax) in.Fail();
+    e.type = static_cast<Type>(type);
+    e.name = in.Bytes();
+    if (!DecodeRegister(in, e)) return false;
+    if (e.empty()) in.Fail();
+    if (!state.elements.empty()) {
+      const Element& before = state.elements.back();
+      if (std::pair(e.type, std::string_view(e.name)) <=
+          std::pair(before.type, std::string_view(before.name))) {
+        in.Fail();
+      }
+    }
+    state.elements.push_back(std::move(e));
+  }
   return in.ok();
 }
 
-std::string Canonical(const KeyState& state, const clock::OriginTable& origins, bool residue) {
-  std::string out;
-  auto dot_key = [&](clock::Dot dot) {
-    std::string key;
-    PutOrigin(key, origins.Get(dot.origin()));
-    base::PutVarint(key, dot.sequence());
-    return key;
-  };
-  std::vector<std::string> lines;
-  const bool versions_count = residue || state.has_live_version();
-  if (versions_count) {
+namespace {
+
+void AddRegisterLines(const Register& state,
+                      const clock::OriginTable& origins,
+                      bool residue,
+                      std::vector<std::string>& lines) {
+  if (residue || state.has_live_version()) {
     for (const Version& v : state.versions) {
-      std::string line = "v" + dot_key(v.dot);
+      std::string line = "v";
+      PutOrigin(line, origins.Get(v.dot.origin()));
+      base::PutVarint(line, v.dot.sequence());
       base::PutFixed64(line, v.hlc.bits);
       line.push_back(static_cast<char>((v.never ? 1 : 0) | (v.absent ? 2 : 0)));
       line += v.value;
@@ -431,17 +600,47 @@ std::string Canonical(const KeyState& state, const clock::OriginTable& origins, 
     PutNumber(line, value.value_or(Number::Integer(0)));
     lines.push_back(std::move(line));
   }
-  if (residue || state.live()) {
-    for (const ExpiryVersion& x : state.expiries) {
-      std::string line = "x" + dot_key(x.dot);
-      base::PutVarint(line, base::ZigZag(x.time_ms));
-      lines.push_back(std::move(line));
-    }
-  }
+}
+
+std::string Joined(std::vector<std::string> lines) {
+  std::string out;
   std::sort(lines.begin(), lines.end());
   for (const std::string& line : lines)
     base::PutBytes(out, line);
   return out;
+}
+
+}  // namespace
+
+std::string CanonicalElement(const Register& element,
+                             const clock::OriginTable& origins,
+                             bool residue) {
+  std::vector<std::string> lines;
+  AddRegisterLines(element, origins, residue, lines);
+  return Joined(std::move(lines));
+}
+
+std::string Canonical(const KeyState& state, const clock::OriginTable& origins, bool residue) {
+  std::vector<std::string> lines;
+  AddRegisterLines(state, origins, residue, lines);
+  if (residue || state.live()) {
+    for (const ExpiryVersion& x : state.expiries) {
+      std::string line = "x";
+      PutOrigin(line, origins.Get(x.dot.origin()));
+      base::PutVarint(line, x.dot.sequence());
+      base::PutVarint(line, base::ZigZag(x.time_ms));
+      lines.push_back(std::move(line));
+    }
+  }
+  for (const Element& e : state.elements) {
+    const std::string canonical = CanonicalElement(e, origins, residue);
+    if (canonical.empty()) continue;
+    std::string line = "e";
+    line.push_back(static_cast<char>(e.type));
+    base::PutBytes(line, e.name);
+    lines.push_back(line + canonical);
+  }
+  return Joined(std::move(lines));
 }
 
 }  // namespace polyarch::crdt

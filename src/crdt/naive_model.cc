@@ -11,6 +11,8 @@ enum class Part { kVersion, kCounter, kExpiry };
 struct Tag {
   size_t origin;
   At at;
+  Type type;
+  std::string_view element;
 };
 
 bool CoveredBy(const NaiveVector& v, size_t origin, uint64_t sequence) {
@@ -50,7 +52,17 @@ bool Replaces(const NaiveEffect& e, Part part) {
   return false;
 }
 
+// Does an effect about a whole key remove what its writer had seen of the key's elements? Of their
+// counters it removes nothing: the writer wipes those elements one by one.
+bool WipesElements(const NaiveEffect& e) {
+  return e.kind == EffectKind::kWipe || e.kind == EffectKind::kFlush || (e.flags & kWipes) != 0;
+}
+
 bool Kills(const NaiveChange& change, At at, const NaiveEffect& e, Part part, const Tag& tag) {
+  if (e.type != tag.type || e.element != tag.element) {
+    return e.type == Type::kString && part == Part::kVersion && WipesElements(e) &&
+           HadSeen(change, at, tag);
+  }
   if (e.kind == EffectKind::kClean) return part != Part::kCounter && Names(change, at, e, tag);
   if (e.kind == EffectKind::kResolve && part == Part::kVersion) {
     // What its token names, and what the same change wrote before.
@@ -99,31 +111,34 @@ NaiveState NaiveModel::StateAt(const NaiveVector& seen) const {
     return any;
   };
   visit([&](const NaiveChange& change, At at, const NaiveEffect& e) {
-    const Tag tag{change.origin, at};
+    const Tag tag{change.origin, at, e.type, e.element};
+    const bool of_key = e.type == Type::kString;
     const bool writes = e.kind == EffectKind::kPut || e.kind == EffectKind::kResolve;
     if (writes && !killed(Part::kVersion, tag)) {
-      bool never = (e.flags & kNeverFlag) != 0 && !extended(tag);
-      state.versions.emplace_back(change.origin,
-                                  change.sequence,
-                                  change.hlc.bits,
-                                  never,
-                                  (e.flags & kAbsent) != 0,
-                                  e.value);
+      bool never = of_key && (e.flags & kNeverFlag) != 0 && !extended(tag);
+      state.registers[{e.type, e.element}].versions.emplace_back(change.origin,
+                                                                 change.sequence,
+                                                                 change.hlc.bits,
+                                                                 never,
+                                                                 (e.flags & kAbsent) != 0,
+                                                                 e.value);
     }
     if (e.kind == EffectKind::kIncrement && !killed(Part::kCounter, tag)) {
-      NaiveState::Sum& sum = state.counters[change.origin];
+      NaiveState::Sum& sum = state.registers[{e.type, e.element}].counters[change.origin];
       if (e.increment.is_real) {
         sum.real += e.increment.real;
       } else {
         sum.integer += e.increment.integer;
       }
     }
-    const bool expires = e.kind == EffectKind::kExpire || (writes && (e.flags & kHasExpiry) != 0);
+    const bool expires =
+        of_key && (e.kind == EffectKind::kExpire || (writes && (e.flags & kHasExpiry) != 0));
     if (expires && !killed(Part::kExpiry, tag)) {
       state.expiries.emplace_back(change.origin, change.sequence, e.expire_ms);
     }
   });
-  std::sort(state.versions.begin(), state.versions.end());
+  for (auto& [name, of] : state.registers)
+    std::sort(of.versions.begin(), of.versions.end());
   std::sort(state.expiries.begin(), state.expiries.end());
   return state;
 }
@@ -139,6 +154,9 @@ std::string NaiveModel::ToString() const {
     for (const NaiveEffect& e : c.effects) {
       text += std::string(" | ") + kKinds[static_cast<size_t>(e.kind)];
       text += " flags " + std::to_string(e.flags);
+      if (e.type != Type::kString) {
+        text += " of " + std::to_string(static_cast<int>(e.type)) + "/" + e.element;
+      }
       if (e.kind == EffectKind::kIncrement) {
         text += " " + std::to_string(static_cast<int64_t>(e.increment.integer)) + "+" +
                 std::to_string(e.increment.real);
@@ -159,14 +177,19 @@ std::string NaiveModel::ToString() const {
 
 std::string NaiveState::ToString() const {
   std::string text;
-  for (const auto& [origin, sequence, hlc, never, absent, value] : versions) {
-    text += " v" + std::to_string(origin) + ":" + std::to_string(sequence) + "@" +
-            std::to_string(hlc) + (never ? " never" : "") +
-            (absent ? " absent" : "='" + value + "'");
-  }
-  for (const auto& [origin, sum] : counters) {
-    text += " c" + std::to_string(origin) + "=" +
-            std::to_string(static_cast<int64_t>(sum.integer)) + "+" + std::to_string(sum.real);
+  for (const auto& [place, of] : registers) {
+    if (place.first != Type::kString) {
+      text += " | " + std::to_string(static_cast<int>(place.first)) + "/" + place.second;
+    }
+    for (const auto& [origin, sequence, hlc, never, absent, value] : of.versions) {
+      text += " v" + std::to_string(origin) + ":" + std::to_string(sequence) + "@" +
+              std::to_string(hlc) + (never ? " never" : "") +
+              (absent ? " absent" : "='" + value + "'");
+    }
+    for (const auto& [origin, sum] : of.counters) {
+      text += " c" + std::to_string(origin) + "=" +
+              std::to_string(static_cast<int64_t>(sum.integer)) + "+" + std::to_string(sum.real);
+    }
   }
   for (const auto& [origin, sequence, time_ms] : expiries) {
     text += " x" + std::to_string(origin) + ":" + std::to_string(sequence) + "=" +

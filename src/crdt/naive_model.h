@@ -36,6 +36,8 @@ struct NaiveClear {
 struct NaiveEffect {
   EffectKind kind = EffectKind::kPut;
   uint8_t flags = 0;
+  Type type = Type::kString;  // anything else: about the element of this type and name
+  std::string element;
   std::string value;
   int64_t expire_ms = kNever;
   At life;
@@ -59,9 +61,14 @@ struct NaiveState {
     long double real = 0;
     friend bool operator==(const Sum&, const Sum&) = default;
   };
-  // (origin, sequence, hlc, never, absent, value), sorted.
-  std::vector<std::tuple<size_t, uint64_t, uint64_t, bool, bool, std::string>> versions;
-  std::map<size_t, Sum> counters;                               // those with a visible increment
+  struct Register {
+    // (origin, sequence, hlc, never, absent, value), sorted.
+    std::vector<std::tuple<size_t, uint64_t, uint64_t, bool, bool, std::string>> versions;
+    std::map<size_t, Sum> counters;  // those with a visible increment
+    friend bool operator==(const Register&, const Register&) = default;
+  };
+  // By type and name; the key's own has the type kString and no name. None is empty.
+  std::map<std::pair<Type, std::string>, Register> registers;
   std::vector<std::tuple<size_t, uint64_t, int64_t>> expiries;  // (origin, sequence, time), sorted
   friend bool operator==(const NaiveState&, const NaiveState&) = default;
 

@@ -195,6 +195,44 @@ void Engine::BeginPurgeRound() {
   purge_round_ = PurgeRound{.stable = std::move(stable), .next = *residue.begin()};
 }
 
+// Nobody notices that a cleared entry goes once its own origin knows of the clear: its next increment
+// begins a new life.
+bool Engine::MayPurge(const crdt::CounterEntry& entry) const {
+  if (entry.live()) return false;
+  const replication::OriginRow& row = replica_.Row(entry.origin);
+  const bool known =
+      entry.cleared_by.bits() != 0 && row.has_claim && row.claim.Covers(entry.cleared_by);
+  return known || PLANTED(kPurgeAny);
+}
+
+void Engine::PurgeElements(const keyspace::KeyRef& ref,
+                           const clock::VersionVector& stable,
+                           bool cleaner) {
+  struct Found {
+    crdt::Type type;
+    std::string name;
+    crdt::Register state;
+  };
+  std::vector<Found> found;
+  keyspace_.VisitResidue(
+      ref, [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
+        if (found.size() < kPurgesMax) found.push_back({type, std::string(name), state});
+      });
+  for (const Found& f : found) {
+    for (const crdt::CounterEntry& e : f.state.counters) {
+      if (MayPurge(e)) keyspace_.PurgeElementCounter(ref, f.type, f.name, e.origin);
+    }
+    if (!cleaner || f.state.has_live_version()) continue;
+    std::vector<clock::Dot> dots;
+    for (const crdt::Version& v : f.state.versions) {
+      if (stable.Covers(v.dot)) dots.push_back(v.dot);
+    }
+    if (dots.empty()) continue;
+    keyspace::Change change(*this, keyspace_);
+    change.CleanElement(ref, f.type, f.name, dots);
+  }
+}
+
 void Engine::PurgeSlice() {
   if (!purge_round_) return;
   const auto& residue = keyspace_.residue_keys();
@@ -216,17 +254,13 @@ void Engine::PurgeSlice() {
   bool included = false;
   for (const auto& [db, key] : keys) {
     keyspace::KeyRef ref = keyspace_.Ref(db, key);
-    const crdt::KeyState* found = keyspace_.Residue(ref);
+    bool live = false;
+    const crdt::KeyState* found = keyspace_.Residue(ref, &live);
     if (found == nullptr) continue;
     const crdt::KeyState state = *found;
-    // Nobody notices that a cleared entry goes once its own origin knows of the clear: its next
-    // increment begins a new life.
+    PurgeElements(ref, stable, cleaner);
     for (const crdt::CounterEntry& e : state.counters) {
-      if (e.live()) continue;
-      const replication::OriginRow& row = replica_.Row(e.origin);
-      const bool known =
-          e.cleared_by.bits() != 0 && row.has_claim && row.claim.Covers(e.cleared_by);
-      if (known || PLANTED(kPurgeAny)) keyspace_.PurgeCounter(ref, e.origin);
+      if (MayPurge(e)) keyspace_.PurgeCounter(ref, e.origin);
     }
     std::vector<clock::Dot> dots;
     if (!state.has_live_version()) {
@@ -234,7 +268,7 @@ void Engine::PurgeSlice() {
         if (stable.Covers(v.dot)) dots.push_back(v.dot);
       }
     }
-    if (!state.live() && !state.expiries.empty()) {
+    if (!live && !state.expiries.empty()) {
       // Stable must be all that was applied here when the key was last touched: a concurrent write
       // that this expiry meets may have been on its way.
       const clock::VersionVector* since = keyspace_.ResidueSince(ref, now);

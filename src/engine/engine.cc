@@ -338,7 +338,9 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
 
 void Engine::VersionsMet(uint8_t db,
                          std::string_view key,
-                         const crdt::KeyState& state,
+                         crdt::Type type,
+                         std::string_view element,
+                         const crdt::Register& state,
                          clock::Dot added) {
   if (conflict::CountDistinct(state.versions) < 2 || db == crdt::kReservedDatabase) return;
   const crdt::Version* fresh = nullptr;
@@ -354,14 +356,16 @@ void Engine::VersionsMet(uint8_t db,
   const crdt::Version& winner = state.versions[view.index];
   if (winner.dot == added) {
     for (const crdt::Version& v : state.versions)
-      NoteLost(db, key, policy, winner, v);
+      NoteLost(db, key, type, element, policy, winner, v);
   } else if (!PLANTED(kForgetLedger)) {
-    NoteLost(db, key, policy, winner, *fresh);
+    NoteLost(db, key, type, element, policy, winner, *fresh);
   }
 }
 
 void Engine::NoteLost(uint8_t db,
                       std::string_view key,
+                      crdt::Type type,
+                      std::string_view element,
                       const conflict::Policy& policy,
                       const crdt::Version& shown,
                       const crdt::Version& lost,
@@ -376,6 +380,8 @@ void Engine::NoteLost(uint8_t db,
                 .noted_ms = now_.wall_ms,
                 .db = db,
                 .key = std::string(key),
+                .type = type,
+                .element = std::string(element),
                 .policy = policy.ToString(),
                 .shown = as_ledger(shown),
                 .lost = as_ledger(lost)});
@@ -394,11 +400,16 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
     if (before.For(key).kind != conflict::PolicyKind::kSiblings) continue;
     const conflict::Policy& policy = policies_.For(key);
     const crdt::KeyState state = keyspace_.State(keyspace_.Ref(db, key));
-    const conflict::View view =
-        conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
-    if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) continue;
-    for (const crdt::Version& v : state.versions)
-      NoteLost(db, key, policy, state.versions[view.index], v);
+    auto note = [&](crdt::Type type, std::string_view element, const crdt::Register& of) {
+      const conflict::View view =
+          conflict::Resolve(policy, policies_.default_order(), of.versions, origins_);
+      if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) return;
+      for (const crdt::Version& v : of.versions)
+        NoteLost(db, key, type, element, policy, of.versions[view.index], v);
+    };
+    note(crdt::Type::kString, {}, state);
+    for (const crdt::Element& e : state.elements)
+      note(e.type, e.name, e);
   }
 }
 

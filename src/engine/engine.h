@@ -229,12 +229,20 @@ class Engine final : public command::ClusterHost,
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override;
   void VersionsMet(uint8_t db,
                    std::string_view key,
-                   const crdt::KeyState& state,
+                   crdt::Type type,
+                   std::string_view element,
+                   const crdt::Register& state,
                    clock::Dot added) override;
   void Merged(uint8_t db,
               std::string_view key,
               const crdt::KeyState& mine,
               const crdt::KeyState& merged) override;
+  void MergedRegister(uint8_t db,
+                      std::string_view key,
+                      crdt::Type type,
+                      std::string_view element,
+                      const crdt::Register& mine,
+                      const crdt::Register& merged);
   // ---- replication::ReplicaHost
   log::Position AppendFrame(std::string_view bytes) override;
   void ApplyFrame(const wire::Frame& frame,
@@ -323,6 +331,10 @@ class Engine final : public command::ClusterHost,
   void RemoveExpired();
   void BeginPurgeRound();
   void PurgeSlice();
+  bool MayPurge(const crdt::CounterEntry& entry) const;
+  void PurgeElements(const keyspace::KeyRef& ref,
+                     const clock::VersionVector& stable,
+                     bool cleaner);
   void WriteClaim();
   // How many changes this node has applied that the member has not claimed.
   uint64_t Unclaimed(const std::string& member) const;
@@ -338,6 +350,8 @@ class Engine final : public command::ClusterHost,
   // position, or under the ledger's next one.
   void NoteLost(uint8_t db,
                 std::string_view key,
+                crdt::Type type,
+                std::string_view element,
                 const conflict::Policy& policy,
                 const crdt::Version& shown,
                 const crdt::Version& lost,

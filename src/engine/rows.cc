@@ -9,7 +9,7 @@
 namespace polyarch::engine {
 
 namespace {
-constexpr uint8_t kRowVersion = 1;
+constexpr uint8_t kRowVersion = crdt::kStateFormat;
 constexpr uint8_t kCheckpointVersion = 2;
 constexpr uint64_t kVectorSlotsMax = 64 << 20;
 }
@@ -44,9 +44,10 @@ std::string EncodeDataRow(log::Position position, const crdt::KeyState& state) {
 
 bool DecodeDataRow(std::string_view row, log::Position& position, crdt::KeyState& state) {
   base::Reader in(row);
-  if (in.Fixed8() != kRowVersion) return false;
+  const uint8_t version = in.Fixed8();
+  if (version < 1 || version > kRowVersion) return false;
   position = in.Fixed64();
-  return crdt::Decode(in, state) && in.empty();
+  return crdt::Decode(in, state, version) && in.empty();
 }
 
 std::string OriginRowKey(size_t index) {
@@ -218,23 +219,30 @@ bool Remap(crdt::KeyState& state, const std::vector<clock::OriginIndex>& map) {
     dot = clock::Dot(map[clock::IndexOf(dot.origin())], dot.sequence());
     return true;
   };
-  bool fits = true;
-  for (crdt::Version& v : state.versions)
-    fits = fits && remap_dot(v.dot);
+  auto by_dot = [](const auto& a, const auto& b) { return a.dot < b.dot; };
+  // Two of the sender's indices never name one origin: `map` is made of distinct names.
+  auto remap_register = [&](crdt::Register& of) {
+    bool fits = true;
+    for (crdt::Version& v : of.versions)
+      fits = fits && remap_dot(v.dot);
+    for (crdt::CounterEntry& e : of.counters) {
+      fits = fits && known(e.origin) && (e.cleared_by.bits() == 0 || remap_dot(e.cleared_by));
+      if (fits) e.origin = map[clock::IndexOf(e.origin)];
+    }
+    if (!fits) return false;
+    std::sort(of.versions.begin(), of.versions.end(), by_dot);
+    std::sort(of.counters.begin(), of.counters.end(), [](const auto& a, const auto& b) {
+      return a.origin < b.origin;
+    });
+    return true;
+  };
+  bool fits = remap_register(state);
+  for (crdt::Element& e : state.elements)
+    fits = fits && remap_register(e);
   for (crdt::ExpiryVersion& x : state.expiries)
     fits = fits && remap_dot(x.dot);
-  for (crdt::CounterEntry& e : state.counters) {
-    fits = fits && known(e.origin) && (e.cleared_by.bits() == 0 || remap_dot(e.cleared_by));
-    if (fits) e.origin = map[clock::IndexOf(e.origin)];
-  }
   if (!fits) return false;
-  auto by_dot = [](const auto& a, const auto& b) { return a.dot < b.dot; };
-  std::sort(state.versions.begin(), state.versions.end(), by_dot);
   std::sort(state.expiries.begin(), state.expiries.end(), by_dot);
-  std::sort(state.counters.begin(), state.counters.end(), [](const auto& a, const auto& b) {
-    return a.origin < b.origin;
-  });
-  // Two of the sender's indices never name one origin: `map` is made of distinct names.
   return true;
 }
 

@@ -448,7 +448,27 @@ void Engine::Merged(uint8_t db,
                     std::string_view key,
                     const crdt::KeyState& mine,
                     const crdt::KeyState& merged) {
-  if (db == crdt::kReservedDatabase || conflict::CountDistinct(merged.versions) < 2) return;
+  if (db == crdt::kReservedDatabase) return;
+  static const crdt::Register kNothing;
+  MergedRegister(db, key, crdt::Type::kString, {}, mine, merged);
+  for (const crdt::Element& e : merged.elements) {
+    if (e.versions.size() < 2) continue;
+    const crdt::Element* before = mine.FindElement(e.type, e.name);
+    if (before == nullptr) {
+      MergedRegister(db, key, e.type, e.name, kNothing, e);
+    } else {
+      MergedRegister(db, key, e.type, e.name, *before, e);
+    }
+  }
+}
+
+void Engine::MergedRegister(uint8_t db,
+                            std::string_view key,
+                            crdt::Type type,
+                            std::string_view element,
+                            const crdt::Register& mine,
+                            const crdt::Register& merged) {
+  if (conflict::CountDistinct(merged.versions) < 2) return;
   auto had = [&](const crdt::Version& v) {
     return std::any_of(mine.versions.begin(), mine.versions.end(), [&](const crdt::Version& m) {
       return m.dot == v.dot;
@@ -463,7 +483,7 @@ void Engine::Merged(uint8_t db,
   for (const crdt::Version& v : merged.versions) {
     if (v.dot == winner.dot || (had(v) && had(winner))) continue;
     // The order in which keys are merged is nobody's to know: the next id, whichever it is.
-    NoteLost(db, key, policies_.For(key), winner, v, /*by_position=*/false);
+    NoteLost(db, key, type, element, policies_.For(key), winner, v, /*by_position=*/false);
   }
 }
 

@@ -12,12 +12,28 @@ constexpr size_t kFlushBytesMax = 4 << 20;
 
 }  // namespace
 
-void Change::Emit(crdt::Effect& effect) {
-  if (!open_) {
-    stamp_ = sink_.Open();
-    open_ = true;
-    next_index_ = 0;
+void Change::OpenIfNeeded() {
+  if (open_) return;
+  stamp_ = sink_.Open();
+  open_ = true;
+  next_index_ = 0;
+}
+
+crdt::At Change::NextAt() {
+  OpenIfNeeded();
+  return {stamp_.sequence, next_index_};
+}
+
+bool Change::GiveUp() {
+  if (next_index_ == 0) {
+    sink_.Abandon();
+    open_ = false;
   }
+  return false;
+}
+
+void Change::Emit(crdt::Effect& effect) {
+  OpenIfNeeded();
   crdt::Seen seen(sink_.applied(), stamp_.origin, {stamp_.sequence, next_index_});
   sink_.Add(effect);
   keyspace_.Apply(effect, seen, stamp_.hlc, Cause::kLocal);
@@ -25,7 +41,34 @@ void Change::Emit(crdt::Effect& effect) {
   wrote_ = true;
 }
 
+void Change::WipeCounterElements(const KeyRef& ref) {
+  for (const Keyspace::ElementWithCounter& e : keyspace_.ElementsWithCounters(ref)) {
+    crdt::Effect effect{.kind = crdt::EffectKind::kWipe,
+                        .db = ref.db,
+                        .type = e.type,
+                        .key = ref.key,
+                        .element = e.name,
+                        .key_hash = ref.hash};
+    effect.clears = e.clears;
+    Emit(effect);
+  }
+}
+
+void Change::Wipe(const KeyRef& ref, uint8_t flags) {
+  WipeCounterElements(ref);
+  std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
+  effect.flags = flags;
+  effect.clears = clears;
+  Emit(effect);
+}
+
 void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t expire_ms) {
+  const Shown old = ttl == Ttl::kKeep ? keyspace_.Read(ref) : Shown{};
+  const bool keep = old.exists();
+  const bool replaces = !keep || old.kind == Shown::Kind::kCollection;
+  if (replaces) WipeCounterElements(ref);
   std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
   crdt::Effect effect{.kind = crdt::EffectKind::kPut,
                       .db = ref.db,
@@ -33,9 +76,8 @@ void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t exp
                       .key_hash = ref.hash,
                       .value = value};
   effect.clears = clears;
-  const Shown old = ttl == Ttl::kKeep ? keyspace_.Read(ref) : Shown{};
-  const bool keep = old.exists();
-  if (!keep) effect.flags |= crdt::kWipes;
+  if (replaces) effect.flags |= crdt::kWipes;
+  if (replaces && keep) effect.flags |= crdt::kKeepExpiry;
   if (ttl == Ttl::kAt) {
     effect.flags |= crdt::kHasExpiry;
     effect.expire_ms = expire_ms;
@@ -48,6 +90,7 @@ void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t exp
 }
 
 void Change::Delete(const KeyRef& ref) {
+  WipeCounterElements(ref);
   std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
   crdt::Effect effect{
       .kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
@@ -61,12 +104,7 @@ void Change::Delete(const KeyRef& ref) {
 }
 
 void Change::RemoveExpired(const KeyRef& ref) {
-  std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
-  crdt::Effect effect{
-      .kind = crdt::EffectKind::kWipe, .db = ref.db, .key = ref.key, .key_hash = ref.hash};
-  effect.flags = crdt::kKeepExpiry;
-  effect.clears = clears;
-  Emit(effect);
+  Wipe(ref, crdt::kKeepExpiry);
 }
 
 bool Change::Increment(const KeyRef& ref, const crdt::Number& by) {
@@ -77,25 +115,15 @@ bool Change::Increment(const KeyRef& ref, const crdt::Number& by) {
   if (creates && !PLANTED(kCreateWithoutWipe)) {
     // Also when nothing is stored here: another leader may not have removed an old expiry version
     // yet.
+    WipeCounterElements(ref);
     effect.flags |= crdt::kWipes;
     clears = keyspace_.Clears(ref);
   }
-  if (!open_) {
-    stamp_ = sink_.Open();
-    open_ = true;
-    next_index_ = 0;
-  }
-  const crdt::At at{stamp_.sequence, next_index_};
+  const crdt::At at = NextAt();
   crdt::NextIncrement next{at, by};
   if (!creates) {
     auto prepared = keyspace_.PrepareIncrement(ref, stamp_.origin, at, by);
-    if (!prepared) {
-      if (next_index_ == 0) {
-        sink_.Abandon();
-        open_ = false;
-      }
-      return false;
-    }
+    if (!prepared) return GiveUp();
     next = *prepared;
   }
   effect.life = next.life;
@@ -139,25 +167,102 @@ void Change::Clean(const KeyRef& ref, std::span<const clock::Dot> seen) {
 void Change::Flush(uint8_t db) {
   // Counters first, one by one: a clear must carry the totals that it saw. The rest goes by one
   // effect.
-  std::vector<std::pair<uint8_t, std::string>> counters;
-  keyspace_.ForEach([&](uint8_t d, std::string_view key, const crdt::KeyState& state) {
-    if (d == crdt::kReservedDatabase || (db != crdt::kAllDatabases && d != db)) return;
-    if (state.has_live_counter()) counters.emplace_back(d, key);
-  });
   size_t bytes = 0;
-  for (const auto& [d, key] : counters) {
+  for (const auto& [d, key] : keyspace_.KeysWithCounters(db)) {
     KeyRef ref = keyspace_.Ref(d, key);
-    std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
-    crdt::Effect effect{.kind = crdt::EffectKind::kWipe, .db = d, .key = key, .key_hash = ref.hash};
-    effect.clears = clears;
-    Emit(effect);
+    const std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
     bytes += key.size() + clears.size() * crdt::kClearBytesMax;
+    for (const Keyspace::ElementWithCounter& e : keyspace_.ElementsWithCounters(ref))
+      bytes += key.size() + e.name.size() + e.clears.size() * crdt::kClearBytesMax;
+    Wipe(ref, 0);
     if (next_index_ >= kFlushEffectsMax || bytes >= kFlushBytesMax) {
       Finish();
       bytes = 0;
     }
   }
   crdt::Effect effect{.kind = crdt::EffectKind::kFlush, .db = db};
+  Emit(effect);
+}
+
+// ---- elements
+
+void Change::CreateIfMissing(const KeyRef& ref) {
+  // Also when nothing is stored here: another leader may not have removed an old expiry version yet.
+  if (!keyspace_.Exists(ref) && !PLANTED(kCreateWithoutWipe)) Wipe(ref, 0);
+}
+
+void Change::PutElement(const KeyRef& ref,
+                        crdt::Type type,
+                        std::string_view name,
+                        std::string_view value) {
+  CreateIfMissing(ref);
+  const std::vector<crdt::Clear> clears = keyspace_.ElementClears(ref, type, name);
+  crdt::Effect effect{.kind = crdt::EffectKind::kPut,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = name,
+                      .key_hash = ref.hash,
+                      .value = value};
+  effect.clears = clears;
+  Emit(effect);
+}
+
+void Change::RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view name) {
+  const std::vector<crdt::Clear> clears = keyspace_.ElementClears(ref, type, name);
+  crdt::Effect effect{.kind = crdt::EffectKind::kWipe,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = name,
+                      .key_hash = ref.hash};
+  if (type == crdt::Type::kHash && !keyspace_.policies().empty() &&
+      keyspace_.policies().For(ref.key).DeleteIsVersion() && keyspace_.HasElement(ref, type, name)) {
+    effect.kind = crdt::EffectKind::kPut;
+    effect.flags = crdt::kAbsent;
+  }
+  effect.clears = clears;
+  Emit(effect);
+}
+
+bool Change::IncrementElement(const KeyRef& ref,
+                              crdt::Type type,
+                              std::string_view name,
+                              const crdt::Number& by) {
+  if (keyspace_.Exists(ref)) {
+    // Refused before anything is written.
+    const crdt::At at = NextAt();
+    if (!keyspace_.PrepareElementIncrement(ref, type, name, stamp_.origin, at, by)) return GiveUp();
+  } else {
+    CreateIfMissing(ref);
+  }
+  const crdt::At at = NextAt();
+  auto next = keyspace_.PrepareElementIncrement(ref, type, name, stamp_.origin, at, by);
+  if (!next) return GiveUp();
+  crdt::Effect effect{.kind = crdt::EffectKind::kIncrement,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = name,
+                      .key_hash = ref.hash,
+                      .life = next->life,
+                      .total = next->total,
+                      .increment = by};
+  Emit(effect);
+  return true;
+}
+
+void Change::CleanElement(const KeyRef& ref,
+                          crdt::Type type,
+                          std::string_view name,
+                          std::span<const clock::Dot> seen) {
+  crdt::Effect effect{.kind = crdt::EffectKind::kClean,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = name,
+                      .key_hash = ref.hash};
+  effect.seen = seen;
   Emit(effect);
 }
 

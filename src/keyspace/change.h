@@ -74,12 +74,39 @@ class Change {
   // FLUSHDB (one database) or FLUSHALL (crdt::kAllDatabases).
   void Flush(uint8_t db);
 
+  // ---- elements. The caller has seen that the key is missing or shows this type. The first element of
+  // a key that shows nothing begins with a wipe of what this leader has seen.
+  void PutElement(const KeyRef& ref,
+                  crdt::Type type,
+                  std::string_view name,
+                  std::string_view value);
+  // An observed-remove; of a hash's field the version "absent" if the key's policy says so.
+  void RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view name);
+  // As Increment.
+  bool IncrementElement(const KeyRef& ref,
+                        crdt::Type type,
+                        std::string_view name,
+                        const crdt::Number& by);
+  void CleanElement(const KeyRef& ref,
+                    crdt::Type type,
+                    std::string_view name,
+                    std::span<const clock::Dot> seen);
+
   // Ends the change; further writes begin another one.
   void Finish();
   bool wrote() const { return wrote_; }
 
  private:
   void Emit(crdt::Effect& effect);
+  void OpenIfNeeded();
+  // The next effect's place.
+  crdt::At NextAt();
+  // False if nothing was written: the change may be as if never begun.
+  bool GiveUp();
+  // What a wipe of the key needs before it: elements with counters go one by one, with what was seen.
+  void WipeCounterElements(const KeyRef& ref);
+  void Wipe(const KeyRef& ref, uint8_t flags);
+  void CreateIfMissing(const KeyRef& ref);
 
   ChangeSink& sink_;
   Keyspace& keyspace_;

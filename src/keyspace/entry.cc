@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
+#include "keyspace/elements.h"
 
 namespace polyarch::keyspace {
 
@@ -54,7 +55,7 @@ Entry* Entry::NewCounter(uint8_t db, std::string_view key, const CounterPart& co
 Entry* Entry::NewFat(uint8_t db, std::string_view key, crdt::KeyState state) {
   Entry* entry = Allocate(Form::kFat, db, key, 0);
   reinterpret_cast<FatPart*>(entry->Tail())->fat =
-      new FatPart::Fat{.state = std::move(state), .residue_since = {}};
+      new FatPart::Fat{.state = std::move(state), .elements = {}, .residue_since = {}};
   return entry;
 }
 
@@ -92,6 +93,8 @@ crdt::KeyState Entry::State() const {
     }
     case Form::kFat:
       state = fat().state;
+      for (const auto& elements : fat().elements)
+        elements->AppendTo(state.elements);
       break;
   }
   return state;
@@ -106,10 +109,13 @@ size_t Entry::memory_bytes() const {
            state.versions.capacity() * sizeof(crdt::Version);
   for (const crdt::Version& v : state.versions)
     bytes += v.value.capacity();
+  for (const auto& elements : fat().elements)
+    bytes += elements->memory_bytes();
   return bytes;
 }
 
 Entry* MakeEntry(uint8_t db, std::string_view key, crdt::KeyState state) {
+  CHECK(state.elements.empty());
   if (state.empty()) return nullptr;
   if (state.counters.empty() && state.versions.size() == 1 && !state.versions[0].absent) {
     const crdt::Version& v = state.versions[0];

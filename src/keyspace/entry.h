@@ -37,9 +37,13 @@ struct CounterPart {
   uint32_t life_index;
   uint32_t at_index;
 };
+class Elements;
+
 struct FatPart {
   struct Fat {
-    crdt::KeyState state;
+    crdt::KeyState state;  // without the elements
+    // By type, none empty; nearly always there is one or none.
+    std::vector<std::unique_ptr<Elements>> elements;
     int64_t indexed_expiry =
         crdt::kNever;  // where the expiry index holds this key; kNever: nowhere
     // What had been applied when this residue was first looked at after it was last changed.
@@ -57,6 +61,7 @@ class Entry {
     kConflict = 8,  // in the set of open conflicts
     kLive = 16,     // counted as live
     kEpoch = 32,    // equal to the keyspace's epoch: there is nothing to merge into it
+    kShown = 64,    // an element that clients see
   };
 
   static Entry* NewValue(uint8_t db,
@@ -98,7 +103,7 @@ class Entry {
 
   // The expiry instant under which the expiry index holds this entry; kNever: it does not.
   int64_t indexed_expiry() const;
-  // The state that the form stands for.
+  // The state that the form stands for, elements included: of a big collection that is long.
   crdt::KeyState State() const;
   // The bytes that this entry takes, allocator overhead aside.
   size_t memory_bytes() const;
@@ -129,7 +134,7 @@ class Entry {
 };
 static_assert(sizeof(Entry) == 8);
 
-// The entry for a state, in the smallest form that holds it; nullptr for an empty one.
+// The entry for a state without elements, in the smallest form that holds it; nullptr for an empty one.
 Entry* MakeEntry(uint8_t db, std::string_view key, crdt::KeyState state);
 
 }  // namespace polyarch::keyspace

@@ -8,25 +8,6 @@
 
 namespace polyarch::keyspace {
 
-namespace {
-
-// What the register shows as a number; nothing if it is no number.
-std::optional<crdt::Number> AsNumber(std::string_view value) {
-  if (auto integer = base::ParseInt64(value)) return crdt::Number::Integer(*integer);
-  if (auto real = base::ParseLongDouble(value)) return crdt::Number::Real(*real);
-  return std::nullopt;
-}
-
-bool HasResidue(const crdt::KeyState& state) {
-  if (!state.has_live_version() && !state.versions.empty()) return true;
-  if (!state.live() && !state.expiries.empty()) return true;
-  return std::any_of(state.counters.begin(), state.counters.end(), [](const crdt::CounterEntry& e) {
-    return !e.live();
-  });
-}
-
-}  // namespace
-
 std::string_view Shown::Text(char* scratch) const {
   if (!is_integer) return value;
   return {scratch, base::FormatInt64(integer, scratch)};
@@ -56,49 +37,91 @@ void Keyspace::CountMemory(const Entry* entry, bool added) {
 
 // ---- reading
 
-Shown Keyspace::ShowState(std::string_view key, uint8_t db, const crdt::KeyState& state) {
+const conflict::Policy& Keyspace::PolicyOf(const KeyRef& ref, crdt::Type type) const {
+  static const conflict::Policy kPlain;
+  if (ref.db == crdt::kReservedDatabase || policies_.empty()) return kPlain;
+  const conflict::Policy& policy = policies_.For(ref.key);
+  // What stands in an order must have a place in it.
+  const bool may_be_open = type == crdt::Type::kString || type == crdt::Type::kHash;
+  return policy.kind == conflict::PolicyKind::kSiblings && !may_be_open ? kPlain : policy;
+}
+
+Shown Keyspace::ShowState(const KeyRef& ref, const crdt::KeyState& state) {
   Shown shown;
   shown.expire_ms = state.ExpiryTime();
   if (shown.expire_ms < time_ms_) return {};
-  static const conflict::Policy kReservedPolicy;
-  const conflict::Policy& policy =
-      db == crdt::kReservedDatabase ? kReservedPolicy : policies_.For(key);
-  conflict::View view =
-      conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
-  if (view.kind == conflict::View::Kind::kConflict) {
-    shown.kind = Shown::Kind::kConflict;
-    shown.versions = view.distinct;
-    return shown;
-  }
-  const bool has_base = view.kind == conflict::View::Kind::kValue;
-  if (has_base) shown.value = state.versions[view.index].value;
-  if (!state.has_live_counter()) {
-    shown.kind = has_base ? Shown::Kind::kValue : Shown::Kind::kMissing;
-    return shown;
-  }
-  shown.kind = Shown::Kind::kValue;
-  crdt::Number base = crdt::Number::Integer(0);
-  if (has_base) {
-    auto number = AsNumber(shown.value);
-    if (!number) return shown;  // the increments stay hidden until the next SET clears them
-    base = *number;
-  }
-  crdt::Number sum = crdt::CounterSum(state, origins_);
-  // Beyond what a number holds the base does not matter any more.
-  crdt::Number total = crdt::Add(base, sum).value_or(sum);
-  if (!total.is_real && !total.FitsInt64()) {
-    ++stats_.saturated;
-    total = crdt::Number::Integer(total.integer > 0 ? INT64_MAX : INT64_MIN);
-  }
-  shown.value = {};
-  if (!total.is_real) {
-    shown.is_integer = true;
-    shown.integer = static_cast<int64_t>(total.integer);
-  } else {
-    scratch_ = base::FormatLongDouble(total.AsReal());
-    shown.value = scratch_;
+  ShownValue value = ShowRegister(state, ViewerOf(ref, crdt::Type::kString));
+  if (value.saturated) ++stats_.saturated;
+  shown.is_integer = value.is_integer;
+  shown.integer = value.integer;
+  shown.versions = value.versions;
+  switch (value.kind) {
+    case ShownValue::Kind::kNothing:
+      shown.kind = Shown::Kind::kMissing;
+      break;
+    case ShownValue::Kind::kConflict:
+      shown.kind = Shown::Kind::kConflict;
+      break;
+    case ShownValue::Kind::kValue:
+      shown.kind = Shown::Kind::kValue;
+      shown.value = value.value;
+      if (!value.text.empty()) {
+        scratch_ = std::move(value.text);
+        shown.value = scratch_;
+      }
+      break;
   }
   return shown;
+}
+
+std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart::Fat& fat) {
+  std::optional<crdt::Type> only;
+  size_t types = 0;
+  if (fat.state.Register::live() &&
+      ShowRegister(fat.state, ViewerOf(ref, crdt::Type::kString)).kind !=
+          ShownValue::Kind::kNothing) {
+    only = crdt::Type::kString;
+    ++types;
+  }
+  for (const auto& elements : fat.elements) {
+    elements->Sync(ViewerOf(ref, elements->type()));
+    if (elements->shown() == 0) continue;
+    only = elements->type();
+    ++types;
+  }
+  if (types < 2) return only;
+  // Rare: created as two types at once. The newest of what is shown.
+  crdt::KeyState all = fat.state;
+  for (const auto& elements : fat.elements) {
+    if (elements->shown() != 0) elements->AppendTo(all.elements);
+  }
+  return crdt::NewestType(all, origins_);
+}
+
+Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart::Fat& fat) {
+  if (fat.elements.empty()) return ShowState(ref, fat.state);
+  const std::optional<crdt::Type> type = ShownType(ref, fat);
+  if (type == crdt::Type::kString) return ShowState(ref, fat.state);
+  Shown shown;
+  shown.expire_ms = fat.state.ExpiryTime();
+  if (!type || shown.expire_ms < time_ms_) return {};
+  shown.kind = Shown::Kind::kCollection;
+  shown.type = *type;
+  return shown;
+}
+
+Collection Keyspace::Open(const KeyRef& ref, crdt::Type type) {
+  Collection collection;
+  const Shown shown = Read(ref);
+  if (!shown.exists()) return collection;
+  collection.status = Collection::Status::kOtherType;
+  if (shown.kind != Shown::Kind::kCollection || shown.type != type) return collection;
+  collection.status = Collection::Status::kFound;
+  collection.elements = FindElements(ref, type);
+  collection.policy = &PolicyOf(ref, type);
+  collection.keyspace = this;
+  collection.expire_ms = shown.expire_ms;
+  return collection;
 }
 
 Shown Keyspace::Read(const KeyRef& ref) {
@@ -121,7 +144,7 @@ Shown Keyspace::Read(const KeyRef& ref) {
       shown.integer = entry.counter().total;
       return shown;
     case Form::kFat:
-      return ShowState(ref.key, ref.db, entry.fat().state);
+      return ShowFat(ref, entry.fat());
   }
   return shown;
 }
@@ -133,8 +156,17 @@ crdt::KeyState Keyspace::State(const KeyRef& ref) const {
 }
 
 bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable&) {
-  if (conflict::CountDistinct(state.versions) > 1) return true;
-  return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
+  if (IsConflict(state)) return true;
+  std::optional<crdt::Type> live;
+  if (state.Register::live()) live = crdt::Type::kString;
+  for (const crdt::Element& e : state.elements) {
+    if (!e.live()) continue;
+    if (live && *live != e.type) return true;
+    live = e.type;
+    if (e.type == crdt::Type::kSortedSet ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e))
+      return true;
+  }
+  return false;
 }
 
 size_t Keyspace::Size(uint8_t db) const {
@@ -173,7 +205,7 @@ void Keyspace::ForEach(
         const auto number = static_cast<uint8_t>(db);
         const crdt::KeyState state = MergedState(Ref(number, entry.key()), &entry);
         if (!state.empty()) visit(number, entry.key(), state);
-      } else if (entry.form() == Form::kFat) {
+      } else if (entry.form() == Form::kFat && entry.fat().elements.empty()) {
         visit(static_cast<uint8_t>(db), entry.key(), entry.fat().state);
       } else {
         visit(static_cast<uint8_t>(db), entry.key(), entry.State());
@@ -210,7 +242,7 @@ void Keyspace::Reindex(Entry* entry) {
     return;
   }
   FatPart::Fat& fat = entry->fat();
-  const bool live = fat.state.live();
+  const bool live = IsLive(fat);
   if (live != entry->has(Entry::kLive)) {
     entry->set(Entry::kLive, live);
     live_[db] += live ? 1 : -1;
@@ -230,10 +262,25 @@ void Keyspace::Reindex(Entry* entry) {
       set.erase({db, std::string(entry->key())});
     }
   };
-  sync(residue_, Entry::kResidue, HasResidue(fat.state));
+  bool residue = HasResidue(fat.state) || (!live && !fat.state.expiries.empty());
+  bool conflict = IsConflict(fat.state);
+  size_t types = fat.state.Register::live() ? 1 : 0;
+  for (const auto& elements : fat.elements) {
+    residue = residue || !elements->residue().empty();
+    conflict = conflict || elements->conflicts() > 0;
+    if (elements->live() > 0) ++types;
+  }
+  sync(residue_, Entry::kResidue, residue);
   sync(conflicts_,
        Entry::kConflict,
-       db != crdt::kReservedDatabase && IsOpenConflict(fat.state, origins_));
+       db != crdt::kReservedDatabase && (conflict || types > 1));
+}
+
+bool Keyspace::IsLive(const FatPart::Fat& fat) {
+  return fat.state.Register::live() ||
+         std::any_of(fat.elements.begin(), fat.elements.end(), [](const auto& elements) {
+           return elements->live() > 0;
+         });
 }
 
 void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
@@ -284,6 +331,7 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
     if (old != nullptr && !plain) return false;
     const bool wipes = (effect.flags & crdt::kWipes) != 0;
     const bool ttl = (effect.flags & crdt::kHasExpiry) != 0;
+    if ((effect.flags & crdt::kKeepExpiry) != 0) return false;
     if (!wipes && (old == nullptr || old->form() == Form::kValueTtl)) return false;
     if (ttl && (effect.expire_ms == crdt::kNever || (effect.flags & crdt::kNeverFlag) != 0))
       return false;
@@ -358,25 +406,13 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
     crdt::KeyState& state = entry->fat().state;
     CountMemory(entry, false);
     entry->fat().residue_since.reset();
+    WipeElements(entry->fat(), effect, seen, ref);
     result = crdt::Apply(state, effect, seen, hlc);
     if (PLANTED(kDropConcurrent) && result.concurrent) {
       std::erase_if(state.versions, [&](const crdt::Version& v) { return v.dot != seen.dot(); });
     }
     CountMemory(entry, true);
-    // Back to a small form as soon as the state allows it; a counter with a base stays fat.
-    Entry* smaller = nullptr;
-    bool maybe = state.counters.empty() ? state.versions.size() <= 1
-                                        : state.versions.empty() && state.expiries.empty();
-    if (maybe) smaller = MakeEntry(ref.db, ref.key, state);
-    if (smaller == nullptr && maybe) {
-      Place(ref, slot, nullptr);
-    } else if (smaller != nullptr && smaller->form() != Form::kFat) {
-      Place(ref, slot, smaller);
-    } else {
-      if (smaller != nullptr) Entry::Free(smaller);
-      Reindex(entry);
-      Touched(slot);
-    }
+    Settle(ref, slot);
   } else {
     crdt::KeyState state = slot == nullptr ? crdt::KeyState{} : (*slot)->State();
     result = crdt::Apply(state, effect, seen, hlc);
@@ -385,11 +421,29 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
     }
     Place(ref, slot, MakeEntry(ref.db, ref.key, std::move(state)));
   }
-  if (result.concurrent && observer_ != nullptr && cause != Cause::kLocal) {
-    observer_->VersionsMet(ref.db, ref.key, State(ref), seen.dot());
-  } else if (result.concurrent && observer_ != nullptr &&
-             effect.kind == crdt::EffectKind::kResolve) {
-    observer_->VersionsMet(ref.db, ref.key, State(ref), seen.dot());
+  if (result.concurrent && observer_ != nullptr &&
+      (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve)) {
+    observer_->VersionsMet(
+        ref.db, ref.key, crdt::Type::kString, {}, (*Lookup(ref))->State(), seen.dot());
+  }
+}
+
+void Keyspace::Settle(const KeyRef& ref, Entry** slot) {
+  Entry* entry = *slot;
+  const crdt::KeyState& state = entry->fat().state;
+  // A counter with a base stays fat.
+  const bool maybe = entry->fat().elements.empty() &&
+                     (state.counters.empty() ? state.versions.size() <= 1
+                                             : state.versions.empty() && state.expiries.empty());
+  Entry* smaller = maybe ? MakeEntry(ref.db, ref.key, state) : nullptr;
+  if (smaller == nullptr && maybe) {
+    Place(ref, slot, nullptr);
+  } else if (smaller != nullptr && smaller->form() != Form::kFat) {
+    Place(ref, slot, smaller);
+  } else {
+    if (smaller != nullptr) Entry::Free(smaller);
+    Reindex(entry);
+    Touched(slot);
   }
 }
 
@@ -422,7 +476,11 @@ void Keyspace::Apply(const crdt::Effect& effect,
   KeyRef ref{effect.db,
              effect.key,
              effect.key_hash != 0 ? effect.key_hash : base::SipHash13(effect.key, hash_key_)};
-  if (!ApplyFast(effect, seen, hlc, ref)) ApplySlow(effect, seen, hlc, ref, cause);
+  if (effect.type != crdt::Type::kString) {
+    ApplyElement(effect, seen, hlc, ref, cause);
+  } else if (!ApplyFast(effect, seen, hlc, ref)) {
+    ApplySlow(effect, seen, hlc, ref, cause);
+  }
   if (observer_ != nullptr) observer_->KeyModified(ref, cause);
 }
 
@@ -506,18 +564,45 @@ int64_t Keyspace::EarliestExpiry() const {
 void Keyspace::PurgeCounter(const KeyRef& ref, clock::OriginIndex origin) {
   Entry** slot = Lookup(ref);
   if (slot == nullptr || (*slot)->form() != Form::kFat) return;
-  crdt::KeyState state = (*slot)->fat().state;
-  std::shared_ptr<const clock::VersionVector> since = (*slot)->fat().residue_since;
-  std::erase_if(state.counters,
+  Entry* entry = *slot;
+  CountMemory(entry, false);
+  std::erase_if(entry->fat().state.counters,
                 [&](const crdt::CounterEntry& e) { return e.origin == origin && !e.live(); });
-  Entry* rest = MakeEntry(ref.db, ref.key, std::move(state));
-  if (rest != nullptr && rest->form() == Form::kFat) rest->fat().residue_since = std::move(since);
-  Place(ref, slot, rest);
+  CountMemory(entry, true);
+  Settle(ref, slot);
 }
 
-const crdt::KeyState* Keyspace::Residue(const KeyRef& ref) const {
+void Keyspace::PurgeElementCounter(const KeyRef& ref,
+                                   crdt::Type type,
+                                   std::string_view name,
+                                   clock::OriginIndex origin) {
+  Elements* elements = FindElements(ref, type);
+  if (elements == nullptr) return;
+  Entry** slot = Lookup(ref);
+  Entry* entry = *slot;
+  CountMemory(entry, false);
+  elements->PurgeCounter(name, origin, ViewerOf(ref, type));
+  std::erase_if(entry->fat().elements, [](const auto& e) { return e->empty(); });
+  CountMemory(entry, true);
+  Settle(ref, slot);
+}
+
+const crdt::KeyState* Keyspace::Residue(const KeyRef& ref, bool* live) const {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
-  return slot == nullptr || !(*slot)->has(Entry::kResidue) ? nullptr : &(*slot)->fat().state;
+  if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return nullptr;
+  if (live != nullptr) *live = IsLive((*slot)->fat());
+  return &(*slot)->fat().state;
+}
+
+void Keyspace::VisitResidue(
+    const KeyRef& ref,
+    base::FunctionRef<void(crdt::Type, std::string_view, const crdt::Register&)> visit) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return;
+  for (const auto& elements : (*slot)->fat().elements) {
+    for (const std::string& name : elements->residue())
+      visit(elements->type(), name, elements->Find(name)->State());
+  }
 }
 
 const clock::VersionVector* Keyspace::ResidueSince(
@@ -535,7 +620,7 @@ const clock::VersionVector* Keyspace::ResidueSince(
 void Keyspace::Load(uint8_t db, std::string_view key, crdt::KeyState state) {
   KeyRef ref = Ref(db, key);
   CHECK(tables_[db].Find(ref.hash, key) == nullptr);
-  Entry* entry = MakeEntry(db, key, std::move(state));
+  Entry* entry = Build(ref, std::move(state));
   if (entry == nullptr) return;
   entry->set(Entry::kStored, true);
   entry->set(Entry::kEpoch, epoch_);
@@ -564,7 +649,7 @@ bool Keyspace::VisitDirty(
       entry->set(Entry::kStored, true);
       --dirty_count_;
       ++visited;
-      if (entry->form() == Form::kFat) {
+      if (entry->form() == Form::kFat && entry->fat().elements.empty()) {
         visit(entry->db(), entry->key(), entry->fat().state);
       } else {
         visit(entry->db(), entry->key(), entry->State());

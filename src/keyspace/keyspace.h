@@ -5,8 +5,9 @@
 // Read and write through Change (keyspace/change.h), which calls Apply.
 //
 // Memory. A key is one allocation (entry.h): a plain value is 16 bytes of metadata, key and value;
-// a counter of one origin is inline; everything else (siblings, several origins, expiry by EXPIRE)
-// has a KeyState beside it ("fat"). The form follows from the state and means nothing.
+// a counter of one origin is inline; everything else (siblings, several origins, expiry by EXPIRE,
+// elements) has a KeyState beside it ("fat"), and elements by type beside that (elements.h). The form
+// follows from the state and means nothing. A collection that goes whole is freed by FreeSome.
 //
 // Hidden keys. A key whose expiry instant has passed (at `time_ms`) is hidden: Read says it does
 // not exist. It is removed by a change of its own (RemovableExpired).
@@ -27,6 +28,7 @@
 #include "conflict/policy.h"
 #include "crdt/effect.h"
 #include "crdt/key_state.h"
+#include "keyspace/elements.h"
 #include "keyspace/entry.h"
 #include "keyspace/table.h"
 
@@ -46,10 +48,13 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void KeyModified(const KeyRef& ref, Cause cause) = 0;
-  // `added` came in beside versions that its writer had not seen (remote changes and resolutions).
+  // `added` came in beside versions that its writer had not seen (remote changes and resolutions):
+  // of the key's own register (kString), or of an element.
   virtual void VersionsMet(uint8_t db,
                            std::string_view key,
-                           const crdt::KeyState& state,
+                           crdt::Type type,
+                           std::string_view element,
+                           const crdt::Register& state,
                            clock::Dot added) = 0;
   // Another leader's state was merged into this key: `mine` is what stood here before. KeyModified
   // has been called.
@@ -59,10 +64,13 @@ class Observer {
                       const crdt::KeyState& merged) = 0;
 };
 
+class Keyspace;
+
 // What a read shows.
 struct Shown {
-  enum class Kind : uint8_t { kMissing, kValue, kConflict };
+  enum class Kind : uint8_t { kMissing, kValue, kConflict, kCollection };
   Kind kind = Kind::kMissing;
+  crdt::Type type = crdt::Type::kString;  // kCollection: of what; its elements are read by Open
   bool is_integer = false;  // a counter's view, or the inline form: `integer` holds it
   int64_t integer = 0;
   std::string_view value;  // valid until the next Read, Apply or SetTime; empty if is_integer
@@ -72,6 +80,28 @@ struct Shown {
   bool exists() const { return kind != Kind::kMissing; }
   // The bytes, whatever the form; `scratch` holds base::kInt64CharsMax bytes.
   std::string_view Text(char* scratch) const;
+};
+
+// A key's elements of one type, as a read sees them. Valid until the next Read, Open, Apply or SetTime.
+struct Collection {
+  enum class Status : uint8_t { kMissing, kOtherType, kFound };
+  Status status = Status::kMissing;
+  const Elements* elements = nullptr;  // kFound
+  const conflict::Policy* policy = nullptr;
+  const Keyspace* keyspace = nullptr;
+  int64_t expire_ms = crdt::kNever;
+
+  bool found() const { return status == Status::kFound; }
+  size_t size() const { return elements == nullptr ? 0 : elements->shown(); }
+  Viewer viewer() const;
+  // The element if clients see it, else null.
+  const Entry* Find(std::string_view name) const;
+  bool Contains(std::string_view name) const { return Find(name) != nullptr; }
+  ShownValue Get(std::string_view name) const;
+  ShownValue Show(const Entry& entry) const;
+  double Score(const Entry& entry) const { return elements->Score(entry, viewer()); }
+  // Every element that clients see, until false.
+  void ForEach(base::FunctionRef<bool(const Entry&)> visit) const;
 };
 
 class Keyspace {
@@ -105,12 +135,14 @@ class Keyspace {
 
   // ---- reading
   Shown Read(const KeyRef& ref);
+  // The elements of `type`, if that is what the key shows.
+  Collection Open(const KeyRef& ref, crdt::Type type);
   // Exists, under the key's policy (conflicting keys exist).
   bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
   // The whole state, hidden or not; empty if there is none. A copy.
   crdt::KeyState State(const KeyRef& ref) const;
-  // Is there an unresolved conflict: several distinct versions, or increments hidden by a value
-  // that is no number?
+  // Is there an unresolved conflict: several distinct versions, increments hidden by a value that is
+  // no number, or several types?
   static bool IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable& origins);
 
   // Visible keys (not hidden ones; conflicting ones are visible).
@@ -151,8 +183,13 @@ class Keyspace {
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
   const std::set<std::pair<uint8_t, std::string>>& residue_keys() const { return residue_; }
-  // Residue has no value of its own to look at but its state. Null for a key that holds none.
-  const crdt::KeyState* Residue(const KeyRef& ref) const;
+  // Residue has no value of its own to look at but its state (elements aside). Null for a key that
+  // holds none. `live`: is anything live there, elements included?
+  const crdt::KeyState* Residue(const KeyRef& ref, bool* live) const;
+  // The key's elements that hold residue.
+  void VisitResidue(
+      const KeyRef& ref,
+      base::FunctionRef<void(crdt::Type, std::string_view name, const crdt::Register&)> visit) const;
   // What had been applied when this was called first since the residue was last changed: `now` is
   // remembered then, and null returned.
   const clock::VersionVector* ResidueSince(const KeyRef& ref,
@@ -164,12 +201,41 @@ class Keyspace {
                                                       clock::OriginIndex origin,
                                                       crdt::At at,
                                                       const crdt::Number& increment);
+  // The same of an element.
+  std::vector<crdt::Clear> ElementClears(const KeyRef& ref, crdt::Type type, std::string_view name);
+  std::optional<crdt::NextIncrement> PrepareElementIncrement(const KeyRef& ref,
+                                                             crdt::Type type,
+                                                             std::string_view name,
+                                                             clock::OriginIndex origin,
+                                                             crdt::At at,
+                                                             const crdt::Number& increment);
+  // Does the element hold a version or a counter?
+  bool HasElement(const KeyRef& ref, crdt::Type type, std::string_view name);
+  // The key's elements that hold live counters, with what a wipe clears of each.
+  struct ElementWithCounter {
+    crdt::Type type;
+    std::string name;
+    std::vector<crdt::Clear> clears;
+  };
+  std::vector<ElementWithCounter> ElementsWithCounters(const KeyRef& ref);
+  // Keys of a database (or of all) that may hold live counters, in the key's register or an element.
+  std::vector<std::pair<uint8_t, std::string>> KeysWithCounters(uint8_t db);
   bool HasExpiryVersions(const KeyRef& ref);
   bool HasRegisterOrCounter(const KeyRef& ref);
   const conflict::PolicyTable& policies() const { return policies_; }
 
   // Drops the wholly cleared counter entry of `origin`, locally (design: stability).
   void PurgeCounter(const KeyRef& ref, clock::OriginIndex origin);
+  void PurgeElementCounter(const KeyRef& ref,
+                           crdt::Type type,
+                           std::string_view name,
+                           clock::OriginIndex origin);
+
+  // Policies have changed: what elements show is looked at again.
+  void PoliciesChanged() { ++policy_epoch_; }
+
+  // Frees about `count` elements of collections that are gone; false when there is nothing left.
+  bool FreeSome(size_t count);
 
   // ---- conflicts
   const std::set<std::pair<uint8_t, std::string>>& open_conflicts() const { return conflicts_; }
@@ -243,6 +309,32 @@ class Keyspace {
   // What the entry (or nothing) and theirs come to.
   crdt::KeyState MergedState(const KeyRef& ref, const Entry* entry) const;
 
+  void ApplyElement(const crdt::Effect& effect,
+                    const crdt::Seen& seen,
+                    clock::Hlc hlc,
+                    const KeyRef& ref,
+                    Cause cause);
+  // Removes what a wipe of the key leaves nothing of.
+  void WipeElements(FatPart::Fat& fat,
+                    const crdt::Effect& effect,
+                    const crdt::Seen& seen,
+                    const KeyRef& ref);
+  // After a fat entry has changed where it is: back to a small form as soon as the state allows it.
+  void Settle(const KeyRef& ref, Entry** slot);
+  // The entry for a whole state; nullptr for an empty one.
+  Entry* Build(const KeyRef& ref, crdt::KeyState state);
+  Elements* FindElements(const KeyRef& ref, crdt::Type type);
+  Elements& ElementsOf(FatPart::Fat& fat, crdt::Type type);
+  const conflict::Policy& PolicyOf(const KeyRef& ref, crdt::Type type) const;
+  Viewer ViewerOf(const KeyRef& ref, crdt::Type type) const {
+    return {PolicyOf(ref, type), policies_, origins_, policy_epoch_};
+  }
+  // What a fat entry shows as: nothing if nothing.
+  std::optional<crdt::Type> ShownType(const KeyRef& ref, const FatPart::Fat& fat);
+  static bool IsLive(const FatPart::Fat& fat);
+
+  friend struct Collection;
+
   bool ApplyFast(const crdt::Effect& effect,
                  const crdt::Seen& seen,
                  clock::Hlc hlc,
@@ -261,7 +353,8 @@ class Keyspace {
   void Touched(Entry** slot) {
     if (Table::MarkDirty(slot)) ++dirty_count_;
   }
-  Shown ShowState(std::string_view key, uint8_t db, const crdt::KeyState& state);
+  Shown ShowState(const KeyRef& ref, const crdt::KeyState& state);
+  Shown ShowFat(const KeyRef& ref, const FatPart::Fat& fat);
   void CountMemory(const Entry* entry, bool added);
 
   clock::OriginTable& origins_;
@@ -279,6 +372,8 @@ class Keyspace {
   size_t walk_db_ = 0;
   uint64_t walk_cursor_ = 0;
   size_t memory_bytes_ = 0;
+  std::vector<std::unique_ptr<Elements>> gone_;  // collections that wait to be freed
+  uint64_t policy_epoch_ = 1;
   bool epoch_ = false;  // what the bit kEpoch of a merged entry is
   std::unique_ptr<Merge> merge_;
   uint64_t merged_on_access_ = 0;

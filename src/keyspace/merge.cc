@@ -73,7 +73,7 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
     }
     return true;
   }
-  Place(ref, slot, MakeEntry(ref.db, ref.key, merged));
+  Place(ref, slot, Build(ref, merged));
   if (observer_ != nullptr) {
     observer_->KeyModified(ref, Cause::kRemote);
     observer_->Merged(ref.db, ref.key, before, merged);

@@ -224,17 +224,40 @@ void Table::ForEachSlot(const std::function<void(Entry**)>& visit) {
   }
 }
 
-void Table::ForEach(const std::function<void(const Entry&)>& visit) const {
+void Table::Walk(base::FunctionRef<bool(const Entry&)> visit) const {
   const Segment* last = nullptr;
   for (const Segment* segment : directory_) {
     if (segment == last) continue;
     last = segment;
     for (const Bucket& bucket : segment->buckets) {
       for (int i = 0; i < kSlots; ++i) {
-        if (bucket.tags[i] != 0) visit(*bucket.entries[i]);
+        if (bucket.tags[i] != 0 && !visit(*bucket.entries[i])) return;
       }
     }
   }
+}
+
+void Table::ForEach(const std::function<void(const Entry&)>& visit) const {
+  Walk([&](const Entry& entry) {
+    visit(entry);
+    return true;
+  });
+}
+
+bool Table::FreeSome(size_t count) {
+  for (size_t freed = 0; !directory_.empty() && freed < count;) {
+    Segment* segment = directory_.back();
+    while (!directory_.empty() && directory_.back() == segment)
+      directory_.pop_back();
+    for (Bucket& bucket : segment->buckets) {
+      for (int i = 0; i < kSlots; ++i) {
+        if (bucket.tags[i] != 0) Entry::Free(bucket.entries[i]);
+      }
+    }
+    freed += segment->count + 1;
+    std::free(segment);
+  }
+  return !directory_.empty();
 }
 
 uint64_t Table::TakeDirty(uint64_t cursor, size_t count, const std::function<void(Entry*)>& visit) {

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "keyspace/entry.h"
 
 namespace polyarch::keyspace {
@@ -55,6 +56,10 @@ class Table {
   // Visits every slot; the visitor may Erase or replace the entry of the slot that it is given.
   void ForEachSlot(const std::function<void(Entry**)>& visit);
   void ForEach(const std::function<void(const Entry&)>& visit) const;
+  // The same until `visit` says false.
+  void Walk(base::FunctionRef<bool(const Entry&)> visit) const;
+  // Frees about `count` entries of a table that nobody uses any more; false when none is left.
+  bool FreeSome(size_t count);
 
   // Visits dirty slots from segment position `cursor` on, clearing their marks, until about `count`
   // were visited; returns where to go on, 0 when the end was reached.

@@ -11,6 +11,7 @@ using crdt::Effect;
 using crdt::EffectKind;
 
 constexpr uint8_t kHasClears = 0x80;  // in the flags byte of a payload
+constexpr uint8_t kOfElement = 0x40;  // in the kind byte: version 1, about an element
 constexpr uint64_t kSeenMax = 1 << 16;
 
 void PutDot(std::string& out, clock::Dot dot, const Dictionary& dictionary) {
@@ -46,6 +47,15 @@ void PutClears(std::string& out, const Effect& effect, const Dictionary& diction
   }
 }
 
+// kExpire and kFlush are never about an element.
+bool IsKnown(uint8_t kind) {
+  const auto of = static_cast<uint8_t>(kind & ~kOfElement);
+  if (of == 0 || of > crdt::kEffectKindMax) return false;
+  const auto effect_kind = static_cast<EffectKind>(of);
+  return of == kind ||
+         (effect_kind != EffectKind::kExpire && effect_kind != EffectKind::kFlush);
+}
+
 }  // namespace
 
 bool Dictionary::Find(clock::OriginIndex origin, uint64_t& place) const {
@@ -78,21 +88,30 @@ void Dictionary::RemoveLast(size_t count) {
 
 void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dictionary) {
   const auto flags = static_cast<uint8_t>(effect.flags | (effect.clears.empty() ? 0 : kHasClears));
+  const bool of_element = effect.type != crdt::Type::kString;
+  const auto kind =
+      static_cast<uint8_t>(static_cast<uint8_t>(effect.kind) | (of_element ? kOfElement : 0));
   if (effect.kind == EffectKind::kPut && effect.clears.empty()) {
     // The hot one: sizes are known, so it is written in one go.
     const bool ttl = (flags & crdt::kHasExpiry) != 0;
     const uint64_t expiry = base::ZigZag(effect.expire_ms);
-    const size_t size = 2 + base::VarintSize(effect.key.size()) + effect.key.size() +
+    const size_t element_size =
+        of_element ? 1 + base::VarintSize(effect.element.size()) + effect.element.size() : 0;
+    const size_t size = 2 + base::VarintSize(effect.key.size()) + effect.key.size() + element_size +
                         (ttl ? base::VarintSize(expiry) : 0) + effect.value.size();
     char head[1 + base::kVarintBytesMax + 2 + base::kVarintBytesMax];
     char* p = head;
-    *p++ = static_cast<char>(effect.kind);
+    *p++ = static_cast<char>(kind);
     p = base::EncodeVarint(p, size);
     *p++ = static_cast<char>(flags);
     *p++ = static_cast<char>(effect.db);
     p = base::EncodeVarint(p, effect.key.size());
     out.append(head, static_cast<size_t>(p - head));
     out.append(effect.key);
+    if (of_element) {
+      out.push_back(static_cast<char>(effect.type));
+      base::PutBytes(out, effect.element);
+    }
     if (ttl) base::PutVarint(out, expiry);
     out.append(effect.value);
     return;
@@ -101,6 +120,10 @@ void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dict
   payload.push_back(static_cast<char>(flags));
   payload.push_back(static_cast<char>(effect.db));
   if (effect.kind != EffectKind::kFlush) base::PutBytes(payload, effect.key);
+  if (of_element) {
+    payload.push_back(static_cast<char>(effect.type));
+    base::PutBytes(payload, effect.element);
+  }
   PutClears(payload, effect, dictionary);
   switch (effect.kind) {
     case EffectKind::kPut:
@@ -126,7 +149,7 @@ void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dict
     case EffectKind::kFlush:
       break;
   }
-  out.push_back(static_cast<char>(effect.kind));
+  out.push_back(static_cast<char>(kind));
   base::PutBytes(out, payload);
 }
 
@@ -150,7 +173,7 @@ bool BodyReader::NextEffect(Effect& effect, uint32_t& index) {
     std::string_view payload = in_.Bytes();
     if (!in_.ok()) return false;
     index = index_++;
-    if (kind > crdt::kEffectKindMax) {
+    if (!IsKnown(kind)) {
       ++unknown_;
       continue;
     }
@@ -179,7 +202,7 @@ bool BodyReader::ReadClears(base::Reader& in) {
 bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& effect) {
   base::Reader in(payload);
   effect = Effect{};
-  effect.kind = static_cast<EffectKind>(kind);
+  effect.kind = static_cast<EffectKind>(kind & ~kOfElement);
   uint8_t flags = in.Fixed8();
   effect.flags = flags & static_cast<uint8_t>(~kHasClears);
   effect.db = in.Fixed8();
@@ -188,6 +211,13 @@ bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& ef
     return false;
   if (!flush) effect.key = in.Bytes();
   if (effect.key.size() > UINT16_MAX) return false;
+  if ((kind & kOfElement) != 0) {
+    const uint8_t type = in.Fixed8();
+    if (type == 0 || type > crdt::kTypeMax) return false;
+    effect.type = static_cast<crdt::Type>(type);
+    effect.element = in.Bytes();
+    if (effect.element.size() > crdt::kElementBytesMax) return false;
+  }
   if ((flags & kHasClears) != 0) {
     if (!ReadClears(in)) return false;
     effect.clears = clears_;

@@ -3,6 +3,8 @@
 //   change := varint(stamp - previous stamp) effect* 0x00
 //   effect := kind byte (6 bits of kind, 2 of version) varint(size) payload
 //
+// Version 1 of a kind says the same of an element of the key, whose type and name follow the key.
+//
 // The first stamp of a frame counts from the frame's base. Sizes let a node carry kinds that it
 // does not know. Dots inside effects name origins by their place in the author's dictionary
 // (frame.h): 0 is the author, n the n-th origin that it ever listed in its deps. Bodies therefore

@@ -13,6 +13,7 @@ namespace polyarch::wire {
 struct OwnedEffect {
   crdt::Effect effect;
   std::string key;
+  std::string element;
   std::string value;
   std::vector<crdt::Clear> clears;
   std::vector<clock::Dot> seen;
@@ -20,6 +21,7 @@ struct OwnedEffect {
   crdt::Effect View() const {
     crdt::Effect e = effect;
     e.key = key;
+    e.element = element;
     e.value = value;
     e.clears = clears;
     e.seen = seen;
@@ -31,7 +33,7 @@ inline bool Same(const crdt::Effect& a, const crdt::Effect& b) {
   auto same_clear = [](const crdt::Clear& x, const crdt::Clear& y) {
     return x.origin == y.origin && x.life == y.life && x.at == y.at && x.total == y.total;
   };
-  return a.kind == b.kind && a.db == b.db && a.flags == b.flags && a.key == b.key && a.value == b.value &&
+  return a.kind == b.kind && a.db == b.db && a.flags == b.flags && a.type == b.type && a.key == b.key && a.element == b.element && a.value == b.value &&
          a.expire_ms == b.expire_ms && a.life == b.life && a.total == b.total && a.increment == b.increment &&
          std::equal(a.clears.begin(), a.clears.end(), b.clears.begin(), b.clears.end(), same_clear) &&
          std::equal(a.seen.begin(), a.seen.end(), b.seen.begin(), b.seen.end());
@@ -89,6 +91,10 @@ inline OwnedEffect RandomEffect(base::Random& random, const std::vector<clock::O
       if (random.Percent(50)) e.db = crdt::kAllDatabases;
       break;
     case crdt::EffectKind::kWipe: break;
+  }
+  if (e.kind != crdt::EffectKind::kExpire && e.kind != crdt::EffectKind::kFlush && random.Percent(40)) {
+    e.type = static_cast<crdt::Type>(1 + random.Below(crdt::kTypeMax));
+    out.element = RandomText(random, 30);
   }
   if (random.Percent(30)) {
     for (uint64_t n = 1 + random.Below(4); n > 0; --n) {

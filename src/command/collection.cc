@@ -1,0 +1,174 @@
+#include "command/collection.h"
+
+#include <charconv>
+#include <limits>
+#include <vector>
+
+#include "base/glob.h"
+#include "base/number.h"
+
+namespace polyarch::command {
+
+using keyspace::Collection;
+using keyspace::Entry;
+using keyspace::ShownValue;
+
+std::string_view TypeName(crdt::Type type) {
+  switch (type) {
+    case crdt::Type::kString:
+      return "string";
+    case crdt::Type::kHash:
+      return "hash";
+    case crdt::Type::kSet:
+      return "set";
+    case crdt::Type::kSortedSet:
+      return "zset";
+    case crdt::Type::kList:
+      return "list";
+    case crdt::Type::kStream:
+      return "stream";
+  }
+  return "none";
+}
+
+std::string_view EncodingOf(const Collection& collection) {
+  constexpr size_t kListpackEntriesMax = 128;
+  constexpr size_t kHashListpackEntriesMax = 512;
+  constexpr size_t kListpackValueMax = 64;
+  constexpr size_t kIntsetEntriesMax = 512;
+  const crdt::Type type = collection.elements->type();
+  bool integers = true;
+  bool small = true;
+  collection.ForEach([&](const Entry& entry) {
+    integers = integers && base::ParseInt64(entry.key()).has_value();
+    small = small && entry.key().size() <= kListpackValueMax &&
+            (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= kListpackValueMax);
+    return integers || small;
+  });
+  const size_t size = collection.size();
+  switch (type) {
+    case crdt::Type::kSet:
+      return integers && size <= kIntsetEntriesMax ? "intset" : "hashtable";
+    case crdt::Type::kHash:
+      return small && size <= kHashListpackEntriesMax ? "listpack" : "hashtable";
+    case crdt::Type::kSortedSet:
+      return small && size <= kListpackEntriesMax ? "listpack" : "skiplist";
+    case crdt::Type::kList:
+      return "quicklist";
+    case crdt::Type::kStream:
+      return "stream";
+    case crdt::Type::kString:
+      break;
+  }
+  return "raw";
+}
+
+std::optional<Collection> Open(Context& c, const keyspace::KeyRef& ref, crdt::Type type) {
+  Collection collection = c.keys.Open(ref, type);
+  if (collection.status != Collection::Status::kOtherType) return collection;
+  c.reply.Error(kWrongType);
+  return std::nullopt;
+}
+
+std::string TextOf(const ShownValue& shown) {
+  if (shown.is_integer) return base::FormatInt64(shown.integer);
+  return shown.text.empty() ? std::string(shown.value) : shown.text;
+}
+
+void ReplyValue(Context& c, const ShownValue& shown) {
+  if (shown.kind == ShownValue::Kind::kNothing) return c.reply.Null();
+  if (shown.is_integer) return c.reply.BulkInteger(shown.integer);
+  c.reply.Bulk(shown.text.empty() ? shown.value : std::string_view(shown.text));
+}
+
+bool RefuseFieldConflict(Context& c,
+                         std::string_view key,
+                         std::string_view field,
+                         const ShownValue& shown) {
+  if (shown.kind != ShownValue::Kind::kConflict) [[likely]]
+    return false;
+  std::string text = "CONFLICT ";
+  text.append(base::FormatInt64(static_cast<int64_t>(shown.versions)));
+  text.append(" concurrent versions of field '").append(field).append("' of '").append(key);
+  text.append("'; see CONFLICT GET ... FIELD");
+  c.reply.Error(text);
+  return true;
+}
+
+bool CheckElementNames(Context& c, size_t from, size_t step) {
+  for (size_t i = from; i < c.count(); i += step) {
+    if (c.args[i].size() <= crdt::kElementBytesMax) continue;
+    c.reply.Error("LIMIT member or field longer than 65535 bytes");
+    return false;
+  }
+  return true;
+}
+
+bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements) {
+  return FitsChange(c, bytes + elements * key.size(), elements);
+}
+
+namespace {
+
+struct ScanOptions {
+  uint64_t cursor = 0;
+  std::string_view pattern = "*";
+  size_t count = 10;
+};
+
+bool ReadScanOptions(Context& c, ScanOptions& options) {
+  const std::string_view text = c.args[2];
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), options.cursor);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  if (!whole && !text.empty()) {
+    c.reply.Error("ERR invalid cursor");  // "" is 0, as in Redis
+    return false;
+  }
+  for (size_t i = 3; i < c.count(); i += 2) {
+    const bool has_value = i + 1 < c.count();
+    if (has_value && EqualsIgnoreCase(c.args[i], "match")) {
+      options.pattern = c.args[i + 1];
+    } else if (has_value && EqualsIgnoreCase(c.args[i], "count")) {
+      std::optional<int64_t> count = ReadInteger(c, c.args[i + 1]);
+      if (!count) return false;
+      if (*count < 1) {
+        ReplySyntaxError(c);
+        return false;
+      }
+      options.count = static_cast<size_t>(*count);
+    } else {
+      ReplySyntaxError(c);
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+void ScanElements(Context& c,
+                  crdt::Type type,
+                  size_t values,
+                  void (*reply_element)(Context&, const Collection&, const Entry&)) {
+  ScanOptions options;
+  if (!ReadScanOptions(c, options)) return;
+  const auto collection = Open(c, c.Ref(c.args[1]), type);
+  if (!collection) return;
+  std::vector<const Entry*> found;
+  uint64_t next = 0;
+  if (collection->found()) {
+    next = collection->elements->Scan(options.cursor, options.count, [&](const Entry& entry) {
+      if (options.pattern == "*" || base::GlobMatch(options.pattern, entry.key()))
+        found.push_back(&entry);
+    });
+  }
+  char digits[std::numeric_limits<uint64_t>::digits10 + 2];
+  char* digits_end = std::to_chars(digits, digits + sizeof digits, next).ptr;
+  c.reply.Array(2);
+  c.reply.Bulk({digits, static_cast<size_t>(digits_end - digits)});
+  c.reply.Array(found.size() * values);
+  for (const Entry* entry : found)
+    reply_element(c, *collection, *entry);
+}
+
+}  // namespace polyarch::command

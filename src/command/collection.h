@@ -1,0 +1,48 @@
+// What the families of collections share: opening a key as a type, replies about elements, limits.
+// Whatever returns false (or nothing) has given the error reply.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "command/context.h"
+#include "command/support.h"
+#include "keyspace/elements.h"
+
+namespace polyarch::command {
+
+// "string", "hash", "set", "zset", "list", "stream".
+std::string_view TypeName(crdt::Type type);
+// What OBJECT ENCODING says: Redis's name for a collection of this size and content under its default
+// limits, since that is what clients and tools compare with.
+std::string_view EncodingOf(const keyspace::Collection& collection);
+
+// The key's elements of `type`, possibly none; nothing (WRONGTYPE given) if it shows another type.
+std::optional<keyspace::Collection> Open(Context& c, const keyspace::KeyRef& ref, crdt::Type type);
+
+// The bytes of a value, whatever its form.
+std::string TextOf(const keyspace::ShownValue& shown);
+// The value as a bulk, or null if there is none.
+void ReplyValue(Context& c, const keyspace::ShownValue& shown);
+// If the field holds concurrent versions without a winner: the error of 2-conflicts, and true.
+bool RefuseFieldConflict(Context& c,
+                         std::string_view key,
+                         std::string_view field,
+                         const keyspace::ShownValue& shown);
+
+// Do names of elements fit (crdt::kElementBytesMax)? `from`, `step`: which arguments they are.
+bool CheckElementNames(Context& c, size_t from, size_t step = 1);
+// Do so many elements of `key` fit into one change?
+bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements);
+
+// HSCAN, SSCAN, ZSCAN: reads cursor and options, walks, and replies. `reply_element` writes what stands
+// for one element; `values`: how many replies that is.
+void ScanElements(Context& c,
+                  crdt::Type type,
+                  size_t values,
+                  void (*reply_element)(Context&,
+                                        const keyspace::Collection&,
+                                        const keyspace::Entry&));
+
+}  // namespace polyarch::command

@@ -1,0 +1,203 @@
+// The elements of a key, as the keyspace sees them: applying, wiping, looking.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "keyspace/keyspace.h"
+
+namespace polyarch::keyspace {
+
+Elements* Keyspace::FindElements(const KeyRef& ref, crdt::Type type) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return nullptr;
+  for (const auto& elements : (*slot)->fat().elements) {
+    if (elements->type() == type) return elements.get();
+  }
+  return nullptr;
+}
+
+Elements& Keyspace::ElementsOf(FatPart::Fat& fat, crdt::Type type) {
+  auto place = fat.elements.begin();
+  while (place != fat.elements.end() && (*place)->type() < type)
+    ++place;
+  if (place == fat.elements.end() || (*place)->type() != type) {
+    place = fat.elements.insert(place, std::make_unique<Elements>(type, hash_key_));
+  }
+  return **place;
+}
+
+void Keyspace::ApplyElement(const crdt::Effect& effect,
+                            const crdt::Seen& seen,
+                            clock::Hlc hlc,
+                            const KeyRef& ref,
+                            Cause cause) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) {
+    // Nothing is there to be removed.
+    if (effect.kind == crdt::EffectKind::kWipe || effect.kind == crdt::EffectKind::kClean) return;
+    Place(ref,
+          slot,
+          Entry::NewFat(ref.db, ref.key, slot == nullptr ? crdt::KeyState{} : (*slot)->State()));
+    slot = Lookup(ref);
+  }
+  Entry* entry = *slot;
+  FatPart::Fat& fat = entry->fat();
+  CountMemory(entry, false);
+  fat.residue_since.reset();
+  Elements& elements = ElementsOf(fat, effect.type);
+  const crdt::ApplyResult result =
+      elements.Apply(effect, seen, hlc, ViewerOf(ref, effect.type));
+  crdt::Register met;
+  const bool told = result.concurrent && observer_ != nullptr &&
+                    (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve);
+  if (told) met = elements.Find(effect.element)->State();
+  if (elements.empty()) {
+    std::erase_if(fat.elements, [](const auto& e) { return e->empty(); });
+  }
+  CountMemory(entry, true);
+  Settle(ref, slot);
+  if (told)
+    observer_->VersionsMet(ref.db, ref.key, effect.type, effect.element, met, seen.dot());
+}
+
+void Keyspace::WipeElements(FatPart::Fat& fat,
+                            const crdt::Effect& effect,
+                            const crdt::Seen& seen,
+                            const KeyRef& ref) {
+  const bool wipes =
+      effect.kind == crdt::EffectKind::kWipe || effect.kind == crdt::EffectKind::kFlush ||
+      (effect.kind != crdt::EffectKind::kResolve && (effect.flags & crdt::kWipes) != 0);
+  if (!wipes || fat.elements.empty() || PLANTED(kWipeSparesElements)) return;
+  for (auto& elements : fat.elements) {
+    if (elements->WipesAll(seen)) {
+      gone_.push_back(std::move(elements));
+    } else {
+      elements->Wipe(effect, seen, ViewerOf(ref, elements->type()));
+      if (elements->empty()) elements.reset();
+    }
+  }
+  std::erase(fat.elements, nullptr);
+}
+
+bool Keyspace::FreeSome(size_t count) {
+  if (gone_.empty()) return false;
+  if (!gone_.back()->FreeSome(count)) gone_.pop_back();
+  return !gone_.empty();
+}
+
+Entry* Keyspace::Build(const KeyRef& ref, crdt::KeyState state) {
+  if (state.elements.empty()) return MakeEntry(ref.db, ref.key, std::move(state));
+  std::vector<crdt::Element> all = std::move(state.elements);
+  state.elements.clear();
+  Entry* entry = Entry::NewFat(ref.db, ref.key, std::move(state));
+  for (crdt::Element& e : all)
+    ElementsOf(entry->fat(), e.type).Load(e.name, std::move(e), ViewerOf(ref, e.type));
+  return entry;
+}
+
+std::vector<crdt::Clear> Keyspace::ElementClears(const KeyRef& ref,
+                                                 crdt::Type type,
+                                                 std::string_view name) {
+  const Elements* elements = FindElements(ref, type);
+  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
+  if (entry == nullptr || entry->form() == Form::kValue) return {};
+  return crdt::ClearsOf(entry->State());
+}
+
+std::optional<crdt::NextIncrement> Keyspace::PrepareElementIncrement(
+    const KeyRef& ref,
+    crdt::Type type,
+    std::string_view name,
+    clock::OriginIndex origin,
+    crdt::At at,
+    const crdt::Number& increment) {
+  const Elements* elements = FindElements(ref, type);
+  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
+  if (entry == nullptr || entry->form() == Form::kValue) return crdt::NextIncrement{at, increment};
+  return crdt::PrepareIncrement(entry->State(), origin, at, increment);
+}
+
+bool Keyspace::HasElement(const KeyRef& ref, crdt::Type type, std::string_view name) {
+  const Elements* elements = FindElements(ref, type);
+  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
+  if (entry == nullptr || entry->form() != Form::kFat) return entry != nullptr;
+  const crdt::KeyState& state = entry->fat().state;
+  return state.has_live_version() || !state.counters.empty();
+}
+
+std::vector<Keyspace::ElementWithCounter> Keyspace::ElementsWithCounters(const KeyRef& ref) {
+  std::vector<ElementWithCounter> found;
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return found;
+  for (const auto& elements : (*slot)->fat().elements) {
+    if (!elements->MayHaveCounters()) continue;
+    elements->ForEach([&](const Entry& entry) {
+      if (entry.form() == Form::kValue) return true;
+      std::vector<crdt::Clear> clears = crdt::ClearsOf(entry.State());
+      if (!clears.empty())
+        found.push_back({elements->type(), std::string(entry.key()), std::move(clears)});
+      return true;
+    });
+  }
+  return found;
+}
+
+std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t db) {
+  std::vector<std::pair<uint8_t, std::string>> found;
+  for (size_t d = 0; d < crdt::kDatabases; ++d) {
+    if (db != crdt::kAllDatabases && db != d) continue;
+    const auto number = static_cast<uint8_t>(d);
+    if (merge_ != nullptr) MergeDatabase(number);
+    tables_[d].ForEach([&](const Entry& entry) {
+      bool may = entry.form() == Form::kCounter;
+      if (entry.form() == Form::kFat) {
+        may = entry.fat().state.has_live_counter() ||
+              std::any_of(entry.fat().elements.begin(),
+                          entry.fat().elements.end(),
+                          [](const auto& elements) { return elements->MayHaveCounters(); });
+      }
+      if (may) found.emplace_back(number, entry.key());
+    });
+  }
+  return found;
+}
+
+Viewer Collection::viewer() const {
+  return {*policy, keyspace->policies_, keyspace->origins_, keyspace->policy_epoch_};
+}
+
+const Entry* Collection::Find(std::string_view name) const {
+  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
+  return entry == nullptr || !Elements::IsShown(*entry) ? nullptr : entry;
+}
+
+ShownValue Collection::Get(std::string_view name) const {
+  const Entry* entry = Find(name);
+  return entry == nullptr ? ShownValue{} : Show(*entry);
+}
+
+ShownValue Collection::Show(const Entry& entry) const {
+  ShownValue shown;
+  switch (entry.form()) {
+    case Form::kValue:
+    case Form::kValueTtl:
+      shown.kind = ShownValue::Kind::kValue;
+      shown.value = entry.value();
+      break;
+    case Form::kCounter:
+      shown.kind = ShownValue::Kind::kValue;
+      shown.is_integer = true;
+      shown.integer = entry.counter().total;
+      break;
+    case Form::kFat:
+      shown = ShowRegister(entry.fat().state, viewer());
+      break;
+  }
+  return shown;
+}
+
+void Collection::ForEach(base::FunctionRef<bool(const Entry&)> visit) const {
+  if (elements == nullptr) return;
+  elements->ForEach([&](const Entry& entry) { return !Elements::IsShown(entry) || visit(entry); });
+}
+
+}  // namespace polyarch::keyspace
