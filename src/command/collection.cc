@@ -1,11 +1,13 @@
 #include "command/collection.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
-#include <vector>
+#include <unordered_set>
 
 #include "base/glob.h"
 #include "base/number.h"
+#include "base/random.h"
 
 namespace polyarch::command {
 
@@ -106,6 +108,55 @@ bool CheckElementNames(Context& c, size_t from, size_t step) {
 
 bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements) {
   return FitsChange(c, bytes + elements * key.size(), elements);
+}
+
+std::vector<const Entry*> DistinctRandom(const Collection& collection,
+                                         size_t count,
+                                         uint64_t random) {
+  std::vector<const Entry*> all;
+  if (count == 0) return all;
+  base::Random generator(random);
+  const size_t size = collection.size();
+  if (count < size / 8) {
+    // Few of many: drawn one by one.
+    std::unordered_set<const Entry*> known;
+    for (size_t tries = 0; all.size() < count && tries < 8 * count; ++tries) {
+      const Entry* entry = collection.elements->Random(generator.Next());
+      if (entry != nullptr && known.insert(entry).second) all.push_back(entry);
+    }
+    if (all.size() == count) return all;
+    all.clear();
+  }
+  collection.ForEach([&](const Entry& entry) {
+    all.push_back(&entry);
+    return true;
+  });
+  const size_t taken = std::min(count, all.size());
+  for (size_t i = 0; i < taken; ++i)
+    std::swap(all[i], all[i + generator.Below(all.size() - i)]);
+  all.resize(taken);
+  return all;
+}
+
+void ReplyRandomElements(Context& c,
+                         const Collection& collection,
+                         int64_t count,
+                         size_t values,
+                         base::FunctionRef<void(const Entry&)> reply_element) {
+  // In RESP3 the replies for one element are an array of their own.
+  const size_t each = c.reply.resp3() ? 1 : values;
+  if (collection.size() == 0 || count == 0) return c.reply.EmptyArray();
+  if (count > 0) {
+    const auto chosen = DistinctRandom(collection, static_cast<size_t>(count), c.random);
+    c.reply.Array(chosen.size() * each);
+    for (const Entry* entry : chosen)
+      reply_element(*entry);
+    return;
+  }
+  base::Random generator(c.random);
+  c.reply.Array(static_cast<size_t>(-count) * each);
+  for (int64_t i = 0; i < -count && !c.reply.out().overflowed(); ++i)
+    reply_element(*collection.elements->Random(generator.Next()));
 }
 
 namespace {

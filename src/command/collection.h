@@ -5,7 +5,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/function_ref.h"
 #include "command/context.h"
 #include "command/support.h"
 #include "keyspace/elements.h"
@@ -35,6 +37,18 @@ bool RefuseFieldConflict(Context& c,
 bool CheckElementNames(Context& c, size_t from, size_t step = 1);
 // Do so many elements of `key` fit into one change?
 bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements);
+
+// Up to `count` different random elements, in a random order.
+std::vector<const keyspace::Entry*> DistinctRandom(const keyspace::Collection& collection,
+                                                   size_t count,
+                                                   uint64_t random);
+// HRANDFIELD, SRANDMEMBER, ZRANDMEMBER with a count: different ones, or with repetitions if it is
+// negative. `values`: how many replies `reply_element` writes for one in RESP2.
+void ReplyRandomElements(Context& c,
+                         const keyspace::Collection& collection,
+                         int64_t count,
+                         size_t values,
+                         base::FunctionRef<void(const keyspace::Entry&)> reply_element);
 
 // HSCAN, SSCAN, ZSCAN: reads cursor and options, walks, and replies. `reply_element` writes what stands
 // for one element; `values`: how many replies that is.

@@ -86,6 +86,9 @@ TEST(Table, KeyIndices) {
   EXPECT_EQ(keys_of({"del", "a", "b", "c"}), (Indices{1, 2, 3}));
   EXPECT_EQ(keys_of({"rename", "a", "b"}), (Indices{1, 2}));
   EXPECT_EQ(keys_of({"object", "encoding", "k"}), (Indices{2}));
+  EXPECT_EQ(keys_of({"sintercard", "2", "a", "b", "LIMIT", "1"}), (Indices{2, 3}));
+  EXPECT_EQ(keys_of({"sintercard", "9", "a"}), (Indices{2})) << "no reading beyond them";
+  EXPECT_EQ(keys_of({"sintercard", "x", "a"}), Indices{});
   EXPECT_EQ(keys_of({"ping"}), Indices{});
   EXPECT_EQ(keys_of({"get"}), Indices{});  // too few arguments: none, and no reading beyond them
 }

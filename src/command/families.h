@@ -11,6 +11,8 @@ void AddStringFamily(std::vector<Row>& rows);         // string.cc
 void AddRangeFamily(std::vector<Row>& rows);          // range.cc: APPEND, SETRANGE, GETRANGE, ...
 void AddCounterFamily(std::vector<Row>& rows);        // counter.cc
 void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
+void AddHashFamily(std::vector<Row>& rows);           // hash.cc
+void AddSetFamily(std::vector<Row>& rows);            // set.cc
 void AddKeyFamily(std::vector<Row>& rows);            // key.cc
 void AddExpireFamily(std::vector<Row>& rows);         // expire.cc
 void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at whole databases

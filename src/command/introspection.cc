@@ -59,8 +59,7 @@ void ReplyFlags(resp::Writer& reply, uint32_t flags) {
   }
 }
 
-void ReplyKeySpecification(
-    resp::Writer& reply, std::string_view access, int first, int last, int step) {
+void ReplyFlagsAndPlace(resp::Writer& reply, std::string_view access, int index) {
   reply.Map(3);
   reply.Bulk("flags");
   reply.Set(CountWords(access));
@@ -72,10 +71,15 @@ void ReplyKeySpecification(
   reply.Bulk("spec");
   reply.Map(1);
   reply.Bulk("index");
-  reply.Integer(first);
+  reply.Integer(index);
   reply.Bulk("find_keys");
   reply.Map(2);
   reply.Bulk("type");
+}
+
+void ReplyKeySpecification(
+    resp::Writer& reply, std::string_view access, int first, int last, int step) {
+  ReplyFlagsAndPlace(reply, access, first);
   reply.Bulk("range");
   reply.Bulk("spec");
   reply.Map(3);
@@ -87,17 +91,44 @@ void ReplyKeySpecification(
   reply.Integer(0);
 }
 
+void ReplyNumkeysSpecification(resp::Writer& reply, std::string_view access, int place) {
+  ReplyFlagsAndPlace(reply, access, place);
+  reply.Bulk("keynum");
+  reply.Bulk("spec");
+  reply.Map(3);
+  reply.Bulk("keynumidx");
+  reply.Integer(0);
+  reply.Bulk("firstkey");
+  reply.Integer(1);
+  reply.Bulk("keystep");
+  reply.Integer(1);
+}
+
 void ReplyKeySpecifications(resp::Writer& reply, const Row& row) {
-  if (row.keys.first == 0) return reply.Set(0);
-  size_t bar = row.key_access.find('|');
+  const bool counted = row.keys.numkeys > 0;
+  if (row.keys.first == 0 && !counted) return reply.Set(0);
+  const size_t bar = row.key_access.find('|');
+  const std::string_view first_access = row.key_access.substr(0, bar);
+  const std::string_view second_access =
+      bar == std::string_view::npos ? std::string_view() : row.key_access.substr(bar + 1);
+  if (row.keys.first == 0) {
+    reply.Set(1);
+    return ReplyNumkeysSpecification(reply, first_access, row.keys.numkeys);
+  }
+  if (counted) {
+    reply.Set(2);
+    ReplyKeySpecification(reply, first_access, row.keys.first, 0, 1);
+    return ReplyNumkeysSpecification(reply, second_access, row.keys.numkeys);
+  }
+  const int last = row.keys.last < 0 ? row.keys.last : row.keys.last - row.keys.first;
   if (bar != std::string_view::npos) {
     reply.Set(2);
-    ReplyKeySpecification(reply, row.key_access.substr(0, bar), row.keys.first, 0, 1);
-    ReplyKeySpecification(reply, row.key_access.substr(bar + 1), row.keys.first + 1, 0, 1);
+    ReplyKeySpecification(reply, first_access, row.keys.first, 0, 1);
+    ReplyKeySpecification(
+        reply, second_access, row.keys.first + 1, row.keys.last < 0 ? row.keys.last : 0, 1);
     return;
   }
   reply.Set(1);
-  int last = row.keys.last < 0 ? row.keys.last : row.keys.last - row.keys.first;
   ReplyKeySpecification(reply, row.key_access, row.keys.first, last, row.keys.step);
 }
 
@@ -199,7 +230,7 @@ void CommandGetkeys(Context& c) {
   Arguments args = c.args.subspan(2);
   const Row* row = Table::Instance().Find(args);
   if (row == nullptr) return c.reply.Error("ERR Invalid command specified");
-  if (row->keys.first == 0) return c.reply.Error("ERR The command has no key arguments");
+  if (!row->keys.any()) return c.reply.Error("ERR The command has no key arguments");
   auto count = static_cast<int>(args.size());
   if (row->arity >= 0 ? count != row->arity : count < -row->arity) {
     return c.reply.Error("ERR Invalid number of arguments specified for command");

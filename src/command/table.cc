@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/number.h"
 #include "command/families.h"
 #include "command/support.h"
 
@@ -91,6 +92,8 @@ Table::Table() {
   AddRangeFamily(rows_);
   AddCounterFamily(rows_);
   AddLcsFamily(rows_);
+  AddHashFamily(rows_);
+  AddSetFamily(rows_);
   AddKeyFamily(rows_);
   AddExpireFamily(rows_);
   AddScanFamily(rows_);
@@ -168,13 +171,28 @@ std::vector<const Row*> Table::Subcommands(std::string_view container) const {
 
 void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
   out.clear();
-  if (row.keys.first <= 0) return;
-  auto first = static_cast<size_t>(row.keys.first);
-  auto step = static_cast<size_t>(row.keys.step);
-  auto count = static_cast<int64_t>(args.size());
-  int64_t last = row.keys.last < 0 ? count + row.keys.last : row.keys.last;
-  for (size_t i = first; static_cast<int64_t>(i) <= last && i < args.size(); i += step) {
-    out.push_back(i);
+  if (row.keys.first > 0) {
+    auto first = static_cast<size_t>(row.keys.first);
+    auto step = static_cast<size_t>(row.keys.step);
+    auto count = static_cast<int64_t>(args.size());
+    int64_t last = row.keys.last < 0 ? count + row.keys.last : row.keys.last;
+    for (size_t i = first; static_cast<int64_t>(i) <= last && i < args.size(); i += step) {
+      out.push_back(i);
+    }
+  }
+  if ((row.flags & kMovableKeys) == 0) [[likely]]
+    return;
+  const auto place = static_cast<size_t>(row.keys.numkeys);
+  if (place > 0 && place < args.size()) {
+    const int64_t keys = base::ParseInt64(args[place]).value_or(0);
+    for (size_t i = place + 1; i < args.size() && static_cast<int64_t>(i - place) <= keys; ++i)
+      out.push_back(i);
+  }
+  if (row.keys.after.empty()) return;
+  for (size_t i = 2; i + 1 < args.size(); ++i) {
+    // "STORE" and its variants, "STOREDIST".
+    if (EqualsIgnoreCase(args[i].substr(0, row.keys.after.size()), row.keys.after))
+      out.push_back(++i);
   }
 }
 

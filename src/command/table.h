@@ -33,11 +33,17 @@ enum Flag : uint32_t {
   kNoMulti = 1 << 14,
 };
 
-// Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none.
+// Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none at fixed
+// places. Beside those, or instead: `numkeys` is the place of an argument that tells how many keys
+// follow it (0: none), `after` an option whose value is a key, in lower case ("store").
 struct KeyPositions {
   int first = 0;
   int last = 0;
   int step = 0;
+  int numkeys = 0;
+  std::string_view after = {};
+
+  bool any() const { return first > 0 || numkeys > 0 || !after.empty(); }
 };
 
 struct Row {

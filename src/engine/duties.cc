@@ -20,6 +20,7 @@ constexpr int64_t kSliceUs = 10'000;
 constexpr size_t kRemovalsMax = 500;
 constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to remove cost time, too
 constexpr size_t kPurgesMax = 1'000;
+constexpr size_t kFreedMax = 5'000;  // elements of collections that are gone, a tick
 constexpr int64_t kPurgeAgainUs = 10'000'000;
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
@@ -30,6 +31,7 @@ constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
 void Engine::RunDuties() {
   CheckpointSlice();
+  keyspace_.FreeSome(kFreedMax);
   if (status_.ok()) {
     ReceiveState();
     replica_.SetCarrier(staged_ != nullptr ? incoming_.link : 0);
@@ -197,7 +199,7 @@ void Engine::BeginPurgeRound() {
 
 // Nobody notices that a cleared entry goes once its own origin knows of the clear: its next increment
 // begins a new life.
-bool Engine::MayPurge(const crdt::CounterEntry& entry) const {
+bool Engine::MayPurge(const crdt::CounterEntry& entry) {
   if (entry.live()) return false;
   const replication::OriginRow& row = replica_.Row(entry.origin);
   const bool known =
@@ -454,6 +456,10 @@ void Engine::ReadConfiguration() {
         if (index != clock::kNoOrigin) replica_.SetEnded(index);
       }
     }
+  }
+  if (before.entries() != policies_.entries() ||
+      before.default_order() != policies_.default_order()) {
+    keyspace_.PoliciesChanged();
   }
   if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
   ReadMembers(std::move(admissions));

@@ -331,7 +331,7 @@ class Engine final : public command::ClusterHost,
   void RemoveExpired();
   void BeginPurgeRound();
   void PurgeSlice();
-  bool MayPurge(const crdt::CounterEntry& entry) const;
+  bool MayPurge(const crdt::CounterEntry& entry);
   void PurgeElements(const keyspace::KeyRef& ref,
                      const clock::VersionVector& stable,
                      bool cleaner);

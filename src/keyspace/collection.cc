@@ -71,7 +71,7 @@ void Keyspace::WipeElements(FatPart::Fat& fat,
     if (elements->WipesAll(seen)) {
       gone_.push_back(std::move(elements));
     } else {
-      elements->Wipe(effect, seen, ViewerOf(ref, elements->type()));
+      elements->Wipe(seen, ViewerOf(ref, elements->type()));
       if (elements->empty()) elements.reset();
     }
   }

@@ -308,8 +308,9 @@ bool Elements::WipesAll(const crdt::Seen& seen) const {
       newest_.begin(), newest_.end(), [&](clock::Dot dot) { return seen.Covers(dot); });
 }
 
-void Elements::Wipe(const crdt::Effect& effect, const crdt::Seen& seen, const Viewer& viewer) {
+void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer) {
   Sync(viewer);
+  const crdt::Effect wipe{.kind = crdt::EffectKind::kWipe};
   std::vector<std::string> names;
   ForEach([&](const Entry& entry) {
     // What nothing of was seen stays as it is.
@@ -323,7 +324,7 @@ void Elements::Wipe(const crdt::Effect& effect, const crdt::Seen& seen, const Vi
     const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
     Entry** slot = FindSlot(name, hash);
     crdt::Register state = (*slot)->State();
-    crdt::ApplyToElement(state, effect, seen, {});
+    crdt::ApplyToElement(state, wipe, seen, {});
     Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(state))), viewer);
   }
 }

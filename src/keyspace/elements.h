@@ -93,7 +93,7 @@ class Elements {
   // Does a wipe of the key, whose writer had seen `seen`, leave nothing? O(1); may say no in doubt.
   bool WipesAll(const crdt::Seen& seen) const;
   // A wipe of the key, or of all keys.
-  void Wipe(const crdt::Effect& effect, const crdt::Seen& seen, const Viewer& viewer);
+  void Wipe(const crdt::Seen& seen, const Viewer& viewer);
   void PurgeCounter(std::string_view name, clock::OriginIndex origin, const Viewer& viewer);
   void Load(std::string_view name, crdt::Register state, const Viewer& viewer);
 

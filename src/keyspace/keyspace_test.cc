@@ -189,18 +189,20 @@ using Key = std::pair<uint8_t, std::string>;
 struct OwnedEffect {
   crdt::Effect effect;
   std::string key;
+  std::string element;
   std::string value;
   std::vector<crdt::Clear> clears;
   std::vector<clock::Dot> seen;
 
   explicit OwnedEffect(const crdt::Effect& e)
-      : effect(e), key(e.key), value(e.value), clears(e.clears.begin(), e.clears.end()),
+      : effect(e), key(e.key), element(e.element), value(e.value), clears(e.clears.begin(), e.clears.end()),
         seen(e.seen.begin(), e.seen.end()) {
     effect.key_hash = 0;
   }
   crdt::Effect View() const {
     crdt::Effect e = effect;
     e.key = key;
+    e.element = element;
     e.value = value;
     e.clears = clears;
     e.seen = seen;
@@ -279,17 +281,111 @@ class Node : public ChangeSink {
   static bool HasResidue(const crdt::KeyState& state) {
     if (!state.versions.empty() && !state.has_live_version()) return true;
     if (!state.expiries.empty() && !state.live()) return true;
-    for (const crdt::CounterEntry& e : state.counters) {
-      if (!e.live()) return true;
+    auto cleared = [](const crdt::Register& of) {
+      return std::any_of(of.counters.begin(), of.counters.end(), [](const crdt::CounterEntry& e) {
+        return !e.live();
+      });
+    };
+    return cleared(state) ||
+           std::any_of(state.elements.begin(), state.elements.end(), [&](const crdt::Element& e) {
+             return cleared(e) || (!e.versions.empty() && !e.has_live_version());
+           });
+  }
+
+  const conflict::Policy& PolicyOf(const Key& key, crdt::Type type) const {
+    static const conflict::Policy kLww;
+    if (key.first == crdt::kReservedDatabase) return kLww;
+    const conflict::Policy& policy = policies_.For(key.second);
+    const bool open = type == crdt::Type::kString || type == crdt::Type::kHash;
+    return policy.kind == conflict::PolicyKind::kSiblings && !open ? kLww : policy;
+  }
+
+  // An element's content as text; nothing if it is not shown.
+  std::optional<std::string> ExpectedElement(const Key& key, const crdt::Element& e) const {
+    const conflict::View view = conflict::Resolve(
+        PolicyOf(key, e.type), policies_.default_order(), e.versions, origins_);
+    if (view.kind == conflict::View::Kind::kConflict) return "conflict";
+    std::optional<std::string> base;
+    if (view.kind == conflict::View::Kind::kValue) base = e.versions[view.index].value;
+    if (!base && !e.has_live_counter()) return std::nullopt;
+    const long double sum = crdt::CounterSum(e, origins_).AsReal();
+    if (e.type == crdt::Type::kSortedSet)
+      return std::to_string(static_cast<double>(sum + (base ? DecodeScore(*base) : 0)));
+    if (!e.has_live_counter() || (base && !base::ParseInt64(*base))) return *base;
+    return std::to_string(static_cast<int64_t>(sum) + (base ? *base::ParseInt64(*base) : 0));
+  }
+
+  // The elements of one type that are shown, by name.
+  std::map<std::string, std::string> ExpectedElements(const Key& key,
+                                                      const crdt::KeyState& state,
+                                                      crdt::Type type) const {
+    std::map<std::string, std::string> shown;
+    for (const crdt::Element& e : state.elements) {
+      if (e.type != type) continue;
+      if (auto content = ExpectedElement(key, e)) shown[e.name] = *content;
     }
-    return false;
+    return shown;
+  }
+
+  void CheckCollection(const Key& key, const crdt::KeyState& state, crdt::Type type) {
+    const std::map<std::string, std::string> expected = ExpectedElements(key, state, type);
+    const Collection collection = keys.Open(keys.Ref(key.first, key.second), type);
+    ASSERT_TRUE(collection.found());
+    ASSERT_EQ(collection.size(), expected.size());
+    auto text = [&](const Entry& entry) {
+      if (type == crdt::Type::kSortedSet) return std::to_string(collection.Score(entry));
+      const ShownValue shown = collection.Show(entry);
+      if (shown.kind == ShownValue::Kind::kConflict) return std::string("conflict");
+      return shown.is_integer ? std::to_string(shown.integer) : std::string(shown.value);
+    };
+    std::map<std::string, std::string> found;
+    collection.ForEach([&](const Entry& entry) {
+      EXPECT_TRUE(found.emplace(entry.key(), text(entry)).second);
+      EXPECT_EQ(collection.Find(entry.key()), &entry);
+      return true;
+    });
+    ASSERT_EQ(found, expected);
+    std::set<std::string> scanned;
+    uint64_t cursor = 0;
+    do {
+      cursor = collection.elements->Scan(
+          cursor, 3, [&](const Entry& entry) { scanned.emplace(entry.key()); });
+    } while (cursor != 0);
+    ASSERT_EQ(scanned.size(), expected.size());
+    const Entry* chosen = collection.elements->Random(last_random_ += 0x9e3779b97f4a7c15ULL);
+    ASSERT_TRUE(chosen != nullptr && expected.count(std::string(chosen->key())) == 1);
+    if (type != crdt::Type::kSortedSet) return;
+    size_t rank = 0;
+    std::optional<std::pair<double, std::string>> last;
+    collection.elements->Walk(
+        0,
+        false,
+        [&](const OrderTree::Item& item) {
+          const std::pair now(item.score, std::string(item.entry->key()));
+          EXPECT_TRUE(!last || *last < now);
+          last = now;
+          EXPECT_EQ(collection.elements->Rank(item.score, item.entry->key(), collection.viewer()),
+                    rank++);
+          return true;
+        },
+        collection.viewer());
+    ASSERT_EQ(rank, expected.size());
   }
 
   // What a read must show, from the state alone.
   std::string Expected(const Key& key, const crdt::KeyState& state) const {
     if (state.ExpiryTime() < keys.time_ms()) return "missing";
-    static const conflict::Policy kLww;
-    const conflict::Policy& policy = key.first == crdt::kReservedDatabase ? kLww : policies_.For(key.second);
+    crdt::KeyState shown = state;
+    std::erase_if(shown.elements,
+                  [&](const crdt::Element& e) { return !ExpectedElement(key, e).has_value(); });
+    const std::string own = ExpectedString(key, state);
+    if (own == "missing") static_cast<crdt::Register&>(shown) = {};
+    const std::optional<crdt::Type> type = crdt::NewestType(shown, origins_);
+    if (!type || *type == crdt::Type::kString) return own;
+    return "type " + std::to_string(static_cast<int>(*type));
+  }
+  std::string ExpectedString(const Key& key, const crdt::KeyState& state) const {
+    const conflict::Policy& policy = PolicyOf(key, crdt::Type::kString);
     const conflict::View view = conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
     if (view.kind == conflict::View::Kind::kConflict) return "conflict " + std::to_string(view.distinct);
     std::optional<std::string> base;
@@ -311,6 +407,7 @@ class Node : public ChangeSink {
       case Shown::Kind::kMissing: return "missing";
       case Shown::Kind::kConflict: return "conflict " + std::to_string(shown.versions);
       case Shown::Kind::kValue: return "value " + std::string(shown.Text(scratch));
+      case Shown::Kind::kCollection: return "type " + std::to_string(static_cast<int>(shown.type));
     }
     return "?";
   }
@@ -341,6 +438,10 @@ class Node : public ChangeSink {
       }
       const std::string expected = Expected(key, state);
       if (expected == "some float") continue;
+      if (expected.substr(0, 5) == "type ") {
+        CheckCollection(key, state, static_cast<crdt::Type>(std::stoi(expected.substr(5))));
+        if (testing::Test::HasFatalFailure()) return;
+      }
       ASSERT_EQ(Actual(key), expected) << key.second;
     }
     for (uint8_t db = 0; db <= crdt::kDatabases; ++db) ASSERT_EQ(keys.Size(db), live[db]);
@@ -404,6 +505,7 @@ class Node : public ChangeSink {
 // One random command of a client.
 void RandomChange(Node& node, base::Random& random) {
   static const std::vector<std::string> kKeys = {"a", "b", "s:c", "d:d", "p:e", "f"};
+  static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet};
   const uint8_t db = random.Percent(10) ? crdt::kReservedDatabase : static_cast<uint8_t>(random.Below(2));
   const std::string& key = kKeys[random.Below(kKeys.size())];
   Change change(node, node.keys);
@@ -411,6 +513,31 @@ void RandomChange(Node& node, base::Random& random) {
     const KeyRef ref = node.keys.Ref(db, key);
     const int64_t expire_ms = node.keys.time_ms() + static_cast<int64_t>(random.Below(200)) - 50;
     const std::string value = random.Percent(50) ? std::to_string(random.Below(100)) : std::string(random.Below(30), 'x');
+    if (random.Percent(55)) {
+      const crdt::Type type = kTypes[(std::hash<std::string>()(key) + random.Percent(10)) % 3];
+      const std::string name = "m" + std::to_string(random.Below(random.Percent(30) ? 90 : 6));
+      std::string content;
+      if (type == crdt::Type::kHash) content = value;
+      if (type == crdt::Type::kSortedSet) content = EncodeScore(static_cast<double>(random.Below(9)) - 3);
+      switch (random.Below(10)) {
+        case 0: case 1: case 2: case 3: case 4: change.PutElement(ref, type, name, content); break;
+        case 5: case 6: change.RemoveElement(ref, type, name); break;
+        case 7: case 8:
+          if (type != crdt::Type::kSet) {
+            change.IncrementElement(ref, type, name, crdt::Number::Integer(static_cast<int64_t>(random.Below(9)) - 4));
+          }
+          break;
+        default: {
+          const crdt::KeyState state = node.keys.State(ref);
+          const crdt::Element* e = state.FindElement(type, name);
+          if (e == nullptr || e->live()) break;
+          std::vector<clock::Dot> seen;
+          for (const crdt::Version& v : e->versions) seen.push_back(v.dot);
+          change.CleanElement(ref, type, name, seen);
+        }
+      }
+      continue;
+    }
     switch (random.Below(12)) {
       case 0: case 1: change.Put(ref, value, Change::Ttl::kNone); break;
       case 2: change.Put(ref, value, Change::Ttl::kKeep); break;
@@ -453,6 +580,29 @@ void TakeRows(Keyspace& keys, Rows& rows, size_t slice) {
   }
 }
 
+// For a failing test.
+std::string TextOf(const crdt::KeyState& state, const clock::OriginTable&) {
+  std::string text;
+  auto add = [&](const crdt::Register& of) {
+    for (const crdt::Version& v : of.versions) {
+      text += " v" + std::to_string(v.dot.bits()) + "@" + std::to_string(v.hlc.bits) +
+              (v.never ? " never" : "") + (v.absent ? " absent" : "='" + v.value + "'");
+    }
+    for (const crdt::CounterEntry& e : of.counters) {
+      text += " c" + std::to_string(clock::IndexOf(e.origin)) + " " + std::to_string(e.at.sequence) + "." +
+              std::to_string(e.at.index) + " cleared " + std::to_string(e.cleared_at.sequence);
+    }
+  };
+  add(state);
+  for (const crdt::ExpiryVersion& x : state.expiries)
+    text += " x" + std::to_string(x.dot.bits()) + "=" + std::to_string(x.time_ms);
+  for (const crdt::Element& e : state.elements) {
+    text += " | " + std::to_string(static_cast<int>(e.type)) + "/" + e.name;
+    add(e);
+  }
+  return text;
+}
+
 TEST(Keyspace, AgainstPlainStates) {
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     SCOPED_TRACE(seed);
@@ -485,6 +635,8 @@ TEST(Keyspace, AgainstPlainStates) {
       if (random.Percent(10)) {
         TakeRows(nodes[0]->keys, rows, 1 + random.Below(5));
         ASSERT_EQ(nodes[0]->keys.dirty_count(), 0U);
+        for (const auto& [key, state] : nodes[0]->model)
+          ASSERT_EQ(TextOf(rows[key], origins), TextOf(state, origins)) << key.second;
         ASSERT_EQ(rows, nodes[0]->model);
       }
       if (random.Percent(20)) node.Check();
@@ -546,6 +698,11 @@ TEST(Keyspace, MemoryOfWhatIsGoneIsNotCounted) {
       const KeyRef ref = node.keys.Ref(key.first, key.second);
       change.Delete(ref);
       node.keys.PurgeCounter(ref, self);
+      std::vector<std::pair<crdt::Type, std::string>> cleared;
+      node.keys.VisitResidue(ref, [&](crdt::Type type, std::string_view name, const crdt::Register&) {
+        cleared.emplace_back(type, name);
+      });
+      for (const auto& [type, name] : cleared) node.keys.PurgeElementCounter(ref, type, name, self);
     }
     EXPECT_EQ(node.keys.memory_bytes(), 0U);
     std::vector<Key> left;

@@ -106,6 +106,8 @@ void OrderTree::Delete(Node* node) {
   }
 }
 
+OrderTree::OrderTree() = default;
+
 OrderTree::~OrderTree() {
   clear();
 }
