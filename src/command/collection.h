@@ -38,6 +38,9 @@ bool CheckElementNames(Context& c, size_t from, size_t step = 1);
 // Do so many elements of `key` fit into one change?
 bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements);
 
+inline constexpr std::string_view kCountOutOfRange =
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+
 // Up to `count` different random elements, in a random order.
 std::vector<const keyspace::Entry*> DistinctRandom(const keyspace::Collection& collection,
                                                    size_t count,

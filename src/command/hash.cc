@@ -211,8 +211,9 @@ void Hrandfield(Context& c) {
     count = ReadInteger(c, c.args[2]);
     if (!count) return;
     if (c.count() > 4 || (c.count() == 4 && !with_values)) return ReplySyntaxError(c);
-    constexpr int64_t kCountMax = std::numeric_limits<int64_t>::max() / 2;
-    if (*count < -kCountMax || (with_values && *count > kCountMax))
+    if (*count == std::numeric_limits<int64_t>::min()) return c.reply.Error(kCountOutOfRange);
+    // As many replies as that cannot be counted.
+    if (with_values && *count < -std::numeric_limits<int64_t>::max() / 2)
       return c.reply.Error("ERR value is out of range");
   }
   const auto hash = Open(c, c.Ref(c.args[1]), kHash);

@@ -130,6 +130,8 @@ void Lcs(Context& c) {
   std::string text[2];
   for (size_t i = 0; i < 2; ++i) {
     Shown shown = c.keys.Read(c.Ref(c.args[i + 1]));
+    if (shown.kind == Shown::Kind::kCollection)
+      return c.reply.Error("ERR The specified keys must contain string values");
     if (RefuseConflict(c, c.args[i + 1], shown)) return;
     char scratch[base::kInt64CharsMax];
     if (shown.exists()) text[i] = shown.Text(scratch);
