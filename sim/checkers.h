@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "crdt/key_state.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
 
@@ -48,13 +49,30 @@ class Checkers {
 
   const OracleState::Version* Winner(Node& node,
                                      const Key& key,
+                                     const Place& place,
                                      const std::vector<OracleState::Version>& versions);
   uint64_t acknowledged() const { return acknowledged_count_; }
 
  private:
   void CheckState(Node& node);
+  // What the policy shows of a register, as the oracle derives it.
+  struct View {
+    enum class Kind : uint8_t { kNothing, kText, kConflict } kind = Kind::kNothing;
+    std::string text;    // kText
+    bool exact = true;   // else the text is a real number, and not compared
+  };
+  View ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   void CheckView(Node& node, const Key& key, const OracleState& state);
+  void CheckElements(Node& node,
+                     const Key& key,
+                     crdt::Type type,
+                     const std::map<std::string, View>& expected,
+                     const OracleState& state);
   void CheckTracked(Node& node);
+  void CheckTrackedSets(Node& node);
+  void NoteTracked(Node& node, const Op& op);
+  void CheckNoResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
+  [[noreturn]] void ThrowResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
   void CheckStable(Node& node);
   void CheckSessions(Node& node);
 
@@ -63,7 +81,13 @@ class Checkers {
   Vector acknowledged_;     // by origin: the highest sequence that a client was told of
   uint64_t acknowledged_count_ = 0;
   // Increments of tracked counters: who made them.
-  std::map<Key, std::vector<std::pair<Dot, int64_t>>> tracked_;
+  std::map<std::pair<Key, Place>, std::vector<std::pair<Dot, int64_t>>> tracked_;
+  // Of members of tracked sets: the adds, and each remove with what its leader had applied.
+  struct Membership {
+    std::vector<Dot> adds;
+    std::vector<std::pair<Dot, Vector>> removes;
+  };
+  std::map<Key, std::map<std::string, Membership>> tracked_sets_;
   // What the clients of a node have seen there and must go on seeing.
   std::map<const Node*, Vector> sessions_;
   struct LinkNumbers {

@@ -119,6 +119,10 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
     while (reader.NextEffect(effect, index)) {
       facts.empty = false;
       if (effect.kind == crdt::EffectKind::kClean) SOMETIMES(kCleaned);
+      if (effect.type != crdt::Type::kString) {
+        if (effect.kind == crdt::EffectKind::kClean) SOMETIMES(kElementCleaned);
+        if (effect.kind == crdt::EffectKind::kWipe && !effect.clears.empty()) SOMETIMES(kElementCleared);
+      }
       if (effect.kind == crdt::EffectKind::kWipe && (effect.flags & crdt::kKeepExpiry) != 0) {
         SOMETIMES(kExpired);
       }
@@ -127,6 +131,7 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
       }
       OracleEffect e{.kind = effect.kind, .flags = effect.flags, .db = effect.db, .increment = effect.increment};
       e.key = effect.key;
+      e.place = {effect.type, std::string(effect.element)};
       e.value = effect.value;
       e.expire_ms = effect.expire_ms;
       for (const crdt::Clear& clear : effect.clears) {
@@ -141,7 +146,7 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
         keys.emplace(e.db, e.key);
       }
       if (effect.kind == crdt::EffectKind::kPut || effect.kind == crdt::EffectKind::kResolve) {
-        facts.puts.push_back({{e.db, e.key}, sequence, stamp.bits, (e.flags & crdt::kAbsent) != 0, e.value,
+        facts.puts.push_back({{e.db, e.key}, e.place, sequence, stamp.bits, (e.flags & crdt::kAbsent) != 0, e.value,
                               e.seen, effect.kind == crdt::EffectKind::kResolve});
       }
       if (effect.kind == crdt::EffectKind::kResolve) resolves_.insert({origin, sequence});

@@ -33,9 +33,10 @@ struct FrameFacts {
   bool empty = true;                 // no effects: a claim
   std::vector<Key> keys;
   std::vector<uint8_t> flushed;      // databases, kAllDatabases
-  // New versions in it, for conflicts: the key and its change.
+  // New versions in it, for conflicts: the register and its change.
   struct Put {
     Key key;
+    Place place;
     uint64_t sequence = 0;
     uint64_t hlc = 0;
     bool absent = false;

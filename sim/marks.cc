@@ -82,6 +82,15 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "member recorded as away",
     "present again",
     "log trimmed",
+    "concurrent versions of a field",
+    "element with counters wiped",
+    "element residue cleaned",
+    "element counter entry purged",
+    "two types in one key",
+    "wrong type refused",
+    "collection in its big form",
+    "collection small again",
+    "add beside a remove",
 };
 
 }  // namespace

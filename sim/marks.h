@@ -87,6 +87,15 @@ enum class Mark : int {
   kAway,  // member recorded as away
   kPresent,  // present again
   kTrimmed,  // log trimmed
+  kElementConflict,    // two versions of one field, concurrent
+  kElementCleared,     // an element with counters was wiped
+  kElementCleaned,     // an element's residue was removed by a `clean`
+  kElementPurged,      // an element's cleared counter entry was purged
+  kTypeClash,          // one key held live elements of two types
+  kWrongType,          // a command answered -WRONGTYPE
+  kManyElements,       // a collection in its big form
+  kFewAgain,           // ... and small again
+  kAddBesideRemove,    // an add survived a remove that had not seen it
   kCount,
 };
 

@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 #include "command/table.h"
+#include "sim/expectation.h"
 #include "sim/marks.h"
-#include "sim/workload.h"
 #include "sim/world.h"
 
 namespace polyarch::sim {
@@ -471,7 +471,7 @@ void Node::Run(Op op) {
     if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
     return text;
   });
-  expectation.Check(*p.engine, client, op.reply, wrote, label_);
+  expectation.Check(op.reply, wrote, label_);
   world_.Executed(*this, op);
   p.executed.push_back(std::move(op));
 }
@@ -540,18 +540,15 @@ uint32_t Node::OrdinalOf(clock::OriginIndex index) {
   return p.ordinals[i];
 }
 
-OracleState Node::StateOf(const crdt::KeyState& state) {
-  OracleState out;
+OracleRegister Node::RegisterOf(const crdt::Register& state) {
+  OracleRegister out;
   for (const crdt::Version& v : state.versions) {
     out.versions.push_back(
         {{OrdinalOf(v.dot.origin()), v.dot.sequence()}, v.hlc.bits, v.never, v.absent, v.value});
   }
-  for (const crdt::ExpiryVersion& x : state.expiries) {
-    out.expiries.push_back({{OrdinalOf(x.dot.origin()), x.dot.sequence()}, x.time_ms});
-  }
   for (const crdt::CounterEntry& e : state.counters) {
     if (!e.live()) continue;
-    OracleState::Sum sum{.origin = OrdinalOf(e.origin)};
+    OracleRegister::Sum sum{.origin = OrdinalOf(e.origin)};
     if (e.total.is_real || e.cleared_total.is_real) {
       sum.any_real = true;
       sum.real = e.total.AsReal() - e.cleared_total.AsReal();
@@ -561,9 +558,22 @@ OracleState Node::StateOf(const crdt::KeyState& state) {
     out.counters.push_back(sum);
   }
   std::sort(out.versions.begin(), out.versions.end());
-  std::sort(out.expiries.begin(), out.expiries.end());
   std::sort(out.counters.begin(), out.counters.end(),
             [](const auto& a, const auto& b) { return a.origin < b.origin; });
+  return out;
+}
+
+OracleState Node::StateOf(const crdt::KeyState& state) {
+  OracleState out;
+  static_cast<OracleRegister&>(out) = RegisterOf(state);
+  for (const crdt::ExpiryVersion& x : state.expiries) {
+    out.expiries.push_back({{OrdinalOf(x.dot.origin()), x.dot.sequence()}, x.time_ms});
+  }
+  std::sort(out.expiries.begin(), out.expiries.end());
+  for (const crdt::Element& e : state.elements) {
+    OracleRegister element = RegisterOf(e);
+    if (!element.empty()) out.elements.emplace(Place{e.type, e.name}, std::move(element));
+  }
   return out;
 }
 
@@ -621,29 +631,34 @@ void Node::NoteCutOver(uint64_t transfer,
   for (size_t o = 0; o < state.size(); ++o) {
     if (state[o] > At(before, o)) p.undurable.emplace_back(end, static_cast<uint32_t>(o), state[o]);
   }
-  for (const auto& [key, place] : history.oracle().keys()) {
+  for (const auto& [key, index] : history.oracle().keys()) {
     p.touched[key] = end;
     // Of changing policies nobody knows which one a key meets.
     if (key.first == crdt::kReservedDatabase || world_.policies_change()) continue;
-    const std::vector<OracleState::Version> versions = history.oracle().VersionsOf(key, p.applied);
-    if (versions.size() < 2) continue;
-    const OracleState::Version* winner = world_.Winner(*this, key, versions);
-    if (winner == nullptr) continue;
-    const std::vector<OracleState::Version> had = history.oracle().VersionsOf(key, before);
-    auto was_here = [&](const OracleState::Version& v) {
-      return std::any_of(had.begin(), had.end(), [&](const auto& h) { return h.dot == v.dot; });
-    };
-    for (const auto& v : versions) {
-      if (v.dot == winner->dot || v.dot.origin == winner->dot.origin) continue;
-      if (was_here(v) && was_here(*winner)) continue;
-      if (v.absent == winner->absent && v.value == winner->value) continue;
-      SOMETIMES(kMetInMerge);
-      const auto [low, high] = std::minmax(winner->dot, v.dot);
-      met_[{key, low.origin, high.origin}] = {low, high, world_.now_us()};
-    }
+    for (const Place& place : history.oracle().PlacesOf(key)) NoteMerged(key, place, before);
   }
   p.touched_any = end;
   last_append_us_ = last_nonempty_us_ = world_.now_us();
+}
+
+void Node::NoteMerged(const Key& key, const Place& place, const Vector& before) {
+  const Oracle& oracle = world_.history().oracle();
+  const std::vector<OracleState::Version> versions = oracle.VersionsOf(key, place, process_->applied);
+  if (versions.size() < 2) return;
+  const OracleState::Version* winner = world_.Winner(*this, key, place, versions);
+  if (winner == nullptr) return;
+  const std::vector<OracleState::Version> had = oracle.VersionsOf(key, place, before);
+  auto was_here = [&](const OracleState::Version& v) {
+    return std::any_of(had.begin(), had.end(), [&](const auto& h) { return h.dot == v.dot; });
+  };
+  for (const auto& v : versions) {
+    if (v.dot == winner->dot || v.dot.origin == winner->dot.origin) continue;
+    if (was_here(v) && was_here(*winner)) continue;
+    if (v.absent == winner->absent && v.value == winner->value) continue;
+    SOMETIMES(kMetInMerge);
+    const auto [low, high] = std::minmax(winner->dot, v.dot);
+    met_[{key, place, low.origin, high.origin}] = {low, high, world_.now_us()};
+  }
 }
 
 void Node::ThrowNoted() {
@@ -721,15 +736,16 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
     // What stands beside it: as of all that was applied before, and this frame up to it.
     Vector seen = p.applied;
     Raise(seen, origin, put.sequence);
-    std::vector<OracleState::Version> versions = history.oracle().VersionsOf(put.key, seen);
+    std::vector<OracleState::Version> versions = history.oracle().VersionsOf(put.key, put.place, seen);
     if (versions.size() < 2) continue;
     const OracleState::Version* added = nullptr;
     for (const auto& v : versions) {
       if (v.dot == Dot{origin, put.sequence}) added = &v;
     }
     if (added == nullptr) continue;  // replaced by the same change
-    const OracleState::Version* winner = world_.Winner(*this, put.key, versions);
+    const OracleState::Version* winner = world_.Winner(*this, put.key, put.place, versions);
     SOMETIMES(kConflict);
+    if (IsElement(put.place)) SOMETIMES(kElementConflict);
     if (versions.size() > 2) SOMETIMES(kThreeSiblings);
     if (winner == nullptr) continue;
     auto note = [&](const OracleState::Version& shown, const OracleState::Version& lost) {
@@ -737,7 +753,7 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
       // A resolution with an old token stands beside what its own leader wrote later: no loss.
       if (shown.dot.origin == lost.dot.origin) return;
       const auto [low, high] = std::minmax(shown.dot, lost.dot);
-      met_[{put.key, low.origin, high.origin}] = {low, high, world_.now_us()};
+      met_[{put.key, put.place, low.origin, high.origin}] = {low, high, world_.now_us()};
       world_.Log([&] {
         return label_ + " meets " + history.Name(low) + " and " + history.Name(high) + " at " + put.key.second;
       });

@@ -43,7 +43,7 @@ struct Op {
   std::vector<std::string> args;
   std::vector<Key> keys;             // that it reads or writes; empty and `whole`: all of them
   bool whole = false;
-  int64_t amount = 0;                // of a tracked counter
+  int64_t amount = 0;                // of a tracked counter (a key, or a field of one)
   std::function<void(Op&, const resp::Value&)> done;  // when the reply is released
 
   // As it ran.
@@ -143,15 +143,16 @@ class Node final : public engine::Host,
   void SetLostData() { lost_data_ = true; }
   Vector DurableNow();
   OracleState StateOf(const crdt::KeyState& state);
+  OracleRegister RegisterOf(const crdt::Register& state);
   uint32_t OrdinalOf(clock::OriginIndex index);
   bool in_checkpoint() const { return checkpoint_started_ && up(); }
-  // Pairs of concurrent versions that met here: key and origins -> the newest pair.
+  // Pairs of concurrent versions that met here: register and origins -> the newest pair.
   struct Met {
     Dot first;
     Dot second;
     int64_t time_us = 0;
   };
-  using MetKey = std::tuple<Key, uint32_t, uint32_t>;
+  using MetKey = std::tuple<Key, Place, uint32_t, uint32_t>;
   const std::map<MetKey, Met>& met() const { return met_; }
   uint64_t reports(int severity) const { return reports_[static_cast<size_t>(severity)]; }
 
@@ -240,6 +241,7 @@ class Node final : public engine::Host,
                    log::Position end,
                    const clock::VersionVector& mine,
                    const clock::VersionVector& theirs);
+  void NoteMerged(const Key& key, const Place& place, const Vector& before);
   void NoteTransfers();
   void CheckLogSize();
   void CheckStarted();

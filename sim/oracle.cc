@@ -30,9 +30,14 @@ void Normalize(Vector& v) {
   while (!v.empty() && v.back() == 0) v.pop_back();
 }
 
-bool OracleState::live() const {
+bool OracleRegister::live() const {
   return !counters.empty() ||
          std::any_of(versions.begin(), versions.end(), [](const Version& v) { return !v.absent; });
+}
+
+bool OracleState::live() const {
+  return OracleRegister::live() ||
+         std::any_of(elements.begin(), elements.end(), [](const auto& e) { return e.second.live(); });
 }
 
 int64_t OracleState::ExpiryTime() const {
@@ -44,40 +49,75 @@ int64_t OracleState::ExpiryTime() const {
   return expiries.empty() ? crdt::kNever : latest;
 }
 
-std::string OracleState::ToString() const {
+namespace {
+
+std::string DotText(Dot dot) { return std::to_string(dot.origin) + ":" + std::to_string(dot.sequence); }
+
+std::string ElementText(const Place& place, const OracleRegister& element) {
+  return " | " + std::to_string(static_cast<int>(place.first)) + "/" + place.second + element.ToString();
+}
+
+bool Equal(const OracleRegister& x, const OracleRegister& y) {
+  bool same = x.versions == y.versions && x.counters.size() == y.counters.size();
+  for (size_t i = 0; same && i < x.counters.size(); ++i) {
+    const OracleRegister::Sum& a = x.counters[i];
+    const OracleRegister::Sum& b = y.counters[i];
+    same = a.origin == b.origin;
+    if (a.any_real || b.any_real) {
+      long double left = static_cast<long double>(a.integer) + a.real;
+      long double right = static_cast<long double>(b.integer) + b.real;
+      same = same && std::fabs(left - right) <= 1e-9L * std::max<long double>(1, std::fabs(left));
+    } else {
+      same = same && a.integer == b.integer;
+    }
+  }
+  return same;
+}
+
+}  // namespace
+
+std::string OracleRegister::ToString() const {
   std::string text;
-  auto name = [](Dot dot) { return std::to_string(dot.origin) + ":" + std::to_string(dot.sequence); };
   for (const Version& v : versions) {
-    text += " v" + name(v.dot) + "@" + std::to_string(v.hlc >> 16) + "." + std::to_string(v.hlc & 0xffff) +
+    text += " v" + DotText(v.dot) + "@" + std::to_string(v.hlc >> 16) + "." + std::to_string(v.hlc & 0xffff) +
             (v.never ? " never" : "") + (v.absent ? " absent" : "='" + v.value + "'");
   }
   for (const Sum& c : counters) {
     text += " c" + std::to_string(c.origin) + "=" + std::to_string(static_cast<int64_t>(c.integer));
     if (c.any_real) text += "+" + std::to_string(static_cast<double>(c.real));
   }
+  return text;
+}
+
+std::string OracleState::ToString() const {
+  std::string text = OracleRegister::ToString();
   for (const Expiry& x : expiries) {
-    text += " x" + name(x.dot) + "=" + (x.time_ms == crdt::kNever ? "never" : std::to_string(x.time_ms));
+    text += " x" + DotText(x.dot) + "=" + (x.time_ms == crdt::kNever ? "never" : std::to_string(x.time_ms));
   }
+  for (const auto& [place, element] : elements) text += ElementText(place, element);
   return text.empty() ? " nothing" : text;
 }
 
 std::string Difference(const OracleState& expected, const OracleState& found) {
-  bool same = expected.versions == found.versions && expected.expiries == found.expiries &&
-              expected.counters.size() == found.counters.size();
-  for (size_t i = 0; same && i < expected.counters.size(); ++i) {
-    const OracleState::Sum& a = expected.counters[i];
-    const OracleState::Sum& b = found.counters[i];
-    same = a.origin == b.origin;
-    if (a.any_real || b.any_real) {
-      long double x = static_cast<long double>(a.integer) + a.real;
-      long double y = static_cast<long double>(b.integer) + b.real;
-      same = same && std::fabs(x - y) <= 1e-9L * std::max<long double>(1, std::fabs(x));
-    } else {
-      same = same && a.integer == b.integer;
-    }
+  if (!Equal(expected, found) || expected.expiries != found.expiries) {
+    return "\n  expected" + expected.ToString() + "\n  found   " + found.ToString();
   }
-  if (same) return {};
-  return "\n  expected" + expected.ToString() + "\n  found   " + found.ToString();
+  static const OracleRegister kNothing;
+  auto i = expected.elements.begin();
+  auto j = found.elements.begin();
+  while (i != expected.elements.end() || j != found.elements.end()) {
+    const bool left = i != expected.elements.end() && (j == found.elements.end() || i->first <= j->first);
+    const bool right = j != found.elements.end() && (i == expected.elements.end() || j->first <= i->first);
+    const OracleRegister& a = left ? i->second : kNothing;
+    const OracleRegister& b = right ? j->second : kNothing;
+    if (!Equal(a, b)) {
+      const Place& place = left ? i->first : j->first;
+      return "\n  expected" + ElementText(place, a) + "\n  found   " + ElementText(place, b);
+    }
+    if (left) ++i;
+    if (right) ++j;
+  }
+  return {};
 }
 
 Oracle::History& Oracle::Of(const Key& key) {
@@ -86,10 +126,37 @@ Oracle::History& Oracle::Of(const Key& key) {
   return histories_[it->second];
 }
 
+const std::vector<Oracle::Item>* Oracle::Find(const Key& key, const Place& place) const {
+  auto it = index_.find(key);
+  if (it == index_.end()) return nullptr;
+  const History& history = histories_[it->second];
+  auto found = history.find(place);
+  return found == history.end() ? nullptr : &found->second;
+}
+
 void Oracle::Kill(const OracleChange& change,
                   uint32_t index,
                   const OracleEffect& effect,
                   History& history) {
+  if (IsElement(effect.place)) return KillIn(change, index, effect, false, history[effect.place]);
+  const bool wipes = effect.kind == EffectKind::kWipe || effect.kind == EffectKind::kFlush ||
+                     (effect.flags & crdt::kWipes) != 0;
+  for (auto& [place, items] : history) {
+    if (!IsElement(place)) {
+      KillIn(change, index, effect, false, items);
+    } else if (wipes) {
+      KillIn(change, index, effect, true, items);
+    }
+  }
+}
+
+// `from_key`: what a wipe of the key does to an element. It takes the versions that its writer had seen;
+// increments only go by an effect about the element.
+void Oracle::KillIn(const OracleChange& change,
+                    uint32_t index,
+                    const OracleEffect& effect,
+                    bool from_key,
+                    std::vector<Item>& items) {
   const Dot by{change.origin, change.sequence};
   const bool wipes = (effect.flags & crdt::kWipes) != 0;
   auto had_seen = [&](const Item& item) {
@@ -102,13 +169,16 @@ void Oracle::Kill(const OracleChange& change,
     return std::find(effect.seen.begin(), effect.seen.end(), Dot{item.origin, item.sequence}) !=
            effect.seen.end();
   };
+  const bool keeps_expiry = (effect.flags & crdt::kKeepExpiry) != 0;
   auto removes = [&](const Item& item) {
+    if (from_key) return item.part == Part::kVersion && had_seen(item);
     switch (effect.kind) {
-      case EffectKind::kPut: return (item.part != Part::kExpiry || wipes) && had_seen(item);
+      case EffectKind::kPut:
+        return (item.part != Part::kExpiry || (wipes && !keeps_expiry)) && had_seen(item);
       case EffectKind::kIncrement: return wipes && had_seen(item);
       case EffectKind::kWipe:
       case EffectKind::kFlush:
-        return (item.part != Part::kExpiry || (effect.flags & crdt::kKeepExpiry) == 0) && had_seen(item);
+        return (item.part != Part::kExpiry || !keeps_expiry) && had_seen(item);
       case EffectKind::kExpire: return item.part == Part::kExpiry && had_seen(item);
       case EffectKind::kClean: return item.part != Part::kIncrement && named(item);
       case EffectKind::kResolve:
@@ -129,9 +199,9 @@ void Oracle::Kill(const OracleChange& change,
     }
     dots.push_back(by);
   };
-  for (Item& item : history.items) {
+  for (Item& item : items) {
     if (removes(item)) note(item.killers);
-    if (effect.kind == EffectKind::kExpire && item.part == Part::kVersion && item.never &&
+    if (!from_key && effect.kind == EffectKind::kExpire && item.part == Part::kVersion && item.never &&
         had_seen(item)) {
       note(item.extended);
     }
@@ -152,6 +222,8 @@ void Oracle::Add(const OracleChange& change) {
     }
     History& history = Of({e.db, e.key});
     Kill(change, i, e, history);
+    std::vector<Item>& items = history[e.place];
+    const bool of_key = !IsElement(e.place);
     Item item{.part = Part::kVersion,
               .origin = change.origin,
               .sequence = change.sequence,
@@ -160,25 +232,25 @@ void Oracle::Add(const OracleChange& change) {
     switch (e.kind) {
       case EffectKind::kPut:
       case EffectKind::kResolve:
-        item.never = (e.flags & crdt::kNeverFlag) != 0;
+        item.never = of_key && (e.flags & crdt::kNeverFlag) != 0;
         item.absent = (e.flags & crdt::kAbsent) != 0;
         item.value = e.value;
-        history.items.push_back(item);
-        if ((e.flags & crdt::kHasExpiry) != 0) {
+        items.push_back(item);
+        if (of_key && (e.flags & crdt::kHasExpiry) != 0) {
           item.part = Part::kExpiry;
           item.expire_ms = e.expire_ms;
-          history.items.push_back(item);
+          items.push_back(item);
         }
         break;
       case EffectKind::kIncrement:
         item.part = Part::kIncrement;
         item.increment = e.increment;
-        history.items.push_back(item);
+        items.push_back(item);
         break;
       case EffectKind::kExpire:
         item.part = Part::kExpiry;
         item.expire_ms = e.expire_ms;
-        history.items.push_back(item);
+        items.push_back(item);
         break;
       case EffectKind::kWipe:
       case EffectKind::kClean:
@@ -192,61 +264,93 @@ bool Oracle::Alive(const Item& item, const Vector& seen) {
   return std::none_of(item.killers.begin(), item.killers.end(), [&](Dot k) { return Covers(seen, k); });
 }
 
+// Versions and increments; what is not alive, and expiries, it passes over.
+void Oracle::AddTo(OracleRegister& state, const Item& item, const Vector& seen) {
+  if (!Alive(item, seen)) return;
+  if (item.part == Part::kVersion) {
+    bool never = item.never && std::none_of(item.extended.begin(), item.extended.end(),
+                                            [&](Dot x) { return Covers(seen, x); });
+    state.versions.push_back({{item.origin, item.sequence}, item.hlc, never, item.absent, item.value});
+    return;
+  }
+  if (item.part != Part::kIncrement) return;
+  auto sum = std::find_if(state.counters.begin(), state.counters.end(),
+                          [&](const OracleRegister::Sum& s) { return s.origin == item.origin; });
+  if (sum == state.counters.end()) sum = state.counters.insert(sum, {.origin = item.origin});
+  sum->hlc = std::max(sum->hlc, item.hlc);
+  if (item.increment.is_real) {
+    sum->real += item.increment.real;
+    sum->any_real = true;
+  } else {
+    sum->integer += item.increment.integer;
+  }
+}
+
+namespace {
+
+void Sort(OracleRegister& state) {
+  std::sort(state.versions.begin(), state.versions.end());
+  std::sort(state.counters.begin(), state.counters.end(),
+            [](const auto& a, const auto& b) { return a.origin < b.origin; });
+}
+
+}  // namespace
+
 OracleState Oracle::StateOf(const Key& key, const Vector& seen) const {
   OracleState state;
   auto it = index_.find(key);
   if (it == index_.end()) return state;
-  for (const Item& item : histories_[it->second].items) {
-    if (!Alive(item, seen)) continue;
-    const Dot dot{item.origin, item.sequence};
-    switch (item.part) {
-      case Part::kVersion: {
-        bool never = item.never && std::none_of(item.extended.begin(), item.extended.end(),
-                                                [&](Dot x) { return Covers(seen, x); });
-        state.versions.push_back({dot, item.hlc, never, item.absent, item.value});
-        break;
-      }
-      case Part::kExpiry: state.expiries.push_back({dot, item.expire_ms}); break;
-      case Part::kIncrement: {
-        auto sum = std::find_if(state.counters.begin(), state.counters.end(),
-                                [&](const OracleState::Sum& s) { return s.origin == item.origin; });
-        if (sum == state.counters.end()) sum = state.counters.insert(sum, {.origin = item.origin});
-        if (item.increment.is_real) {
-          sum->real += item.increment.real;
-          sum->any_real = true;
-        } else {
-          sum->integer += item.increment.integer;
-        }
-        break;
+  for (const auto& [place, items] : histories_[it->second]) {
+    if (IsElement(place)) {
+      OracleRegister element;
+      for (const Item& item : items) AddTo(element, item, seen);
+      if (element.empty()) continue;
+      Sort(element);
+      state.elements.emplace_hint(state.elements.end(), place, std::move(element));
+      continue;
+    }
+    for (const Item& item : items) {
+      if (item.part == Part::kExpiry && Alive(item, seen)) {
+        state.expiries.push_back({{item.origin, item.sequence}, item.expire_ms});
+      } else {
+        AddTo(state, item, seen);
       }
     }
+    Sort(state);
+    std::sort(state.expiries.begin(), state.expiries.end());
   }
-  std::sort(state.versions.begin(), state.versions.end());
-  std::sort(state.expiries.begin(), state.expiries.end());
-  std::sort(state.counters.begin(), state.counters.end(),
-            [](const auto& a, const auto& b) { return a.origin < b.origin; });
   return state;
 }
 
-size_t Oracle::CountIncrementOrigins(const Key& key, const Vector& seen) const {
+size_t Oracle::CountIncrementOrigins(const Key& key, const Place& place, const Vector& seen) const {
   std::set<uint32_t> origins;
-  auto it = index_.find(key);
-  if (it == index_.end()) return 0;
-  for (const Item& item : histories_[it->second].items) {
+  const std::vector<Item>* items = Find(key, place);
+  if (items == nullptr) return 0;
+  for (const Item& item : *items) {
     if (item.part == Part::kIncrement && item.sequence <= At(seen, item.origin)) origins.insert(item.origin);
   }
   return origins.size();
 }
 
-std::vector<OracleState::Version> Oracle::VersionsOf(const Key& key, const Vector& seen) const {
-  std::vector<OracleState::Version> versions;
-  auto it = index_.find(key);
-  if (it == index_.end()) return versions;
-  for (const Item& item : histories_[it->second].items) {
+std::vector<OracleRegister::Version> Oracle::VersionsOf(const Key& key,
+                                                        const Place& place,
+                                                        const Vector& seen) const {
+  std::vector<OracleRegister::Version> versions;
+  const std::vector<Item>* items = Find(key, place);
+  if (items == nullptr) return versions;
+  for (const Item& item : *items) {
     if (item.part != Part::kVersion || !Alive(item, seen)) continue;
     versions.push_back({{item.origin, item.sequence}, item.hlc, item.never, item.absent, item.value});
   }
   return versions;
+}
+
+std::vector<Place> Oracle::PlacesOf(const Key& key) const {
+  std::vector<Place> places;
+  auto it = index_.find(key);
+  if (it == index_.end()) return places;
+  for (const auto& [place, items] : histories_[it->second]) places.push_back(place);
+  return places;
 }
 
 }  // namespace polyarch::sim

@@ -38,6 +38,9 @@ inline bool Covers(const Vector& v, Dot dot) { return dot.sequence <= At(v, dot.
 
 // (database, key)
 using Key = std::pair<uint8_t, std::string>;
+// A register of a key: an element by type and name, or, of type string and without a name, the key's own.
+using Place = std::pair<crdt::Type, std::string>;
+inline bool IsElement(const Place& place) { return place.first != crdt::Type::kString; }
 
 // An effect that owns its bytes. Of `clears` only kResolve's are looked at ("the totals that its token
 // saw"): from the first increment of a life up to one of them.
@@ -46,6 +49,7 @@ struct OracleEffect {
   uint8_t flags = 0;
   uint8_t db = 0;
   std::string key;
+  Place place;  // of an element, or the default: the effect is about the key itself
   std::string value;
   int64_t expire_ms = crdt::kNever;
   crdt::Number increment;
@@ -66,8 +70,8 @@ struct OracleChange {
   std::vector<OracleEffect> effects;
 };
 
-// What stands of one key, in canonical order.
-struct OracleState {
+// What stands of one register, in canonical order.
+struct OracleRegister {
   struct Version {
     Dot dot;
     uint64_t hlc = 0;
@@ -76,22 +80,34 @@ struct OracleState {
     std::string value;
     friend auto operator<=>(const Version&, const Version&) = default;
   };
-  struct Expiry {
-    Dot dot;
-    int64_t time_ms = 0;
-    friend auto operator<=>(const Expiry&, const Expiry&) = default;
-  };
   struct Sum {
     uint32_t origin = 0;
     __int128 integer = 0;
     long double real = 0;
     bool any_real = false;
+    // Of the newest visible increment. Not compared.
+    uint64_t hlc = 0;
   };
   std::vector<Version> versions;
-  std::vector<Expiry> expiries;
   std::vector<Sum> counters;  // of origins with a visible increment
 
-  bool empty() const { return versions.empty() && expiries.empty() && counters.empty(); }
+  bool empty() const { return versions.empty() && counters.empty(); }
+  bool live() const;
+  std::string ToString() const;
+};
+
+// What stands of one key: its own register, its expiry, its elements.
+struct OracleState : OracleRegister {
+  struct Expiry {
+    Dot dot;
+    int64_t time_ms = 0;
+    friend auto operator<=>(const Expiry&, const Expiry&) = default;
+  };
+  std::vector<Expiry> expiries;
+  std::map<Place, OracleRegister> elements;  // none is empty
+
+  bool empty() const { return OracleRegister::empty() && expiries.empty() && elements.empty(); }
+  // The key's own register or an element.
   bool live() const;
   int64_t ExpiryTime() const;
   std::string ToString() const;
@@ -104,10 +120,12 @@ class Oracle {
  public:
   void Add(const OracleChange& change);
   OracleState StateOf(const Key& key, const Vector& seen) const;
-  // The versions only (`before` this dot's own change, if it is covered).
-  std::vector<OracleState::Version> VersionsOf(const Key& key, const Vector& seen) const;
-  // How many origins have ever incremented it, cleared or not.
-  size_t CountIncrementOrigins(const Key& key, const Vector& seen) const;
+  // The versions of one register only.
+  std::vector<OracleRegister::Version> VersionsOf(const Key& key, const Place& place, const Vector& seen) const;
+  // How many origins have ever incremented the register, cleared or not.
+  size_t CountIncrementOrigins(const Key& key, const Place& place, const Vector& seen) const;
+  // The registers of the key that were ever written.
+  std::vector<Place> PlacesOf(const Key& key) const;
   const std::map<Key, size_t>& keys() const { return index_; }
   size_t size() const { return changes_; }
 
@@ -128,12 +146,18 @@ class Oracle {
     std::vector<Dot> killers;
     std::vector<Dot> extended;  // EXPIREs that saw it: the version is no "never" any more
   };
-  struct History {
-    std::vector<Item> items;
-  };
+  // By register. Expiry versions are beside those of the key's own.
+  using History = std::map<Place, std::vector<Item>>;
 
   static bool Alive(const Item& item, const Vector& seen);
-  void Kill(const OracleChange& change, uint32_t index, const OracleEffect& effect, History& history);
+  const std::vector<Item>* Find(const Key& key, const Place& place) const;
+  static void AddTo(OracleRegister& state, const Item& item, const Vector& seen);
+  static void Kill(const OracleChange& change, uint32_t index, const OracleEffect& effect, History& history);
+  static void KillIn(const OracleChange& change,
+                     uint32_t index,
+                     const OracleEffect& effect,
+                     bool from_key,
+                     std::vector<Item>& items);
   History& Of(const Key& key);
 
   std::map<Key, size_t> index_;

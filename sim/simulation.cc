@@ -141,6 +141,8 @@ WorkloadProfile Simulation::DrawWorkload() {
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
+  if (d.Percent(75)) p.collection_percent = static_cast<unsigned>(d.Between(10, 80));
+  p.elements = d.Percent(15) ? 60 : static_cast<uint64_t>(d.Between(1, 8));
   switch (profile_) {
     case Profile::kExpiry:
       p.set_ttl = 20;

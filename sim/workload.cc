@@ -11,22 +11,11 @@ namespace polyarch::sim {
 
 namespace {
 
+// From here on collections grow into their big form and back.
+constexpr uint64_t kManyElements = 40;
+
 bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
-}
-
-// Errors that a client may get; anything else is a bug.
-bool AllowedError(std::string_view text) {
-  for (std::string_view prefix :
-       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "ERR no such key",
-        "ERR value is not an integer", "ERR value is not a valid float",
-        "ERR increment or decrement would overflow", "ERR increment would produce NaN",
-        "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
-        "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
-        "ERR a leader has no link ", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
-    if (StartsWith(text, prefix)) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -41,128 +30,6 @@ void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& 
   std::vector<size_t> indices;
   command::KeyIndices(*row, views, indices);
   for (size_t i : indices) keys.emplace_back(db, args[i]);
-}
-
-// ---- expectations
-
-Expectation::Expectation(engine::Engine& engine,
-                         const command::Client& client,
-                         const std::vector<std::string_view>& args)
-    : args_(args), now_ms_(engine.node_time_ms()) {
-  if (args.size() > 1) before_.push_back(Look(engine, client, args[1]));
-  if (args[0] == "RENAME") before_.push_back(Look(engine, client, args[2]));
-}
-
-Expectation::Seen Expectation::Look(engine::Engine& engine,
-                                    const command::Client& client,
-                                    std::string_view key) {
-  keyspace::Shown shown = engine.keys().Read(engine.keys().Ref(client.db, key));
-  Seen seen;
-  seen.exists = shown.exists();
-  seen.conflict = shown.kind == keyspace::Shown::Kind::kConflict;
-  char scratch[base::kInt64CharsMax];
-  if (seen.exists && !seen.conflict) seen.text = shown.Text(scratch);
-  seen.expire_ms = shown.expire_ms;
-  return seen;
-}
-
-std::string Expectation::After(engine::Engine& engine,
-                               const command::Client& client,
-                               std::string_view key,
-                               std::optional<std::string> text,
-                               std::optional<int64_t> expire_ms) {
-  Seen seen = Look(engine, client, key);
-  std::string name(key);
-  if (!text) return seen.exists ? "but " + name + " still exists" : "";
-  if (!seen.exists) return "but " + name + " does not exist";
-  if (seen.conflict) return "but " + name + " is in conflict";
-  if (seen.text != *text) return "but " + name + " is '" + seen.text + "' instead of '" + *text + "'";
-  if (expire_ms && seen.expire_ms != *expire_ms) {
-    return "but " + name + " expires at " + std::to_string(seen.expire_ms) + " instead of " +
-           std::to_string(*expire_ms);
-  }
-  return "";
-}
-
-std::string Expectation::Judge(engine::Engine& engine,
-                               const command::Client& client,
-                               const resp::Value& reply) {
-  using Type = resp::Value::Type;
-  const std::string_view name = args_[0];
-  if (reply.is_error()) {
-    if (!AllowedError(reply.text)) return "which is no error to expect";
-    if (StartsWith(reply.text, "CONFLICT ")) {
-      SOMETIMES(kConflictRefused);
-      if (name == "GET" && !before_[0].conflict) return "but there is no conflict";
-    }
-    if (StartsWith(reply.text, "NOTYET ")) SOMETIMES(kNotYet);
-    if (StartsWith(reply.text, "HISTORY ")) SOMETIMES(kRefusedWrite);
-    if (StartsWith(reply.text, "RETIRED ")) SOMETIMES(kRefusedRetired);
-    return "";
-  }
-  auto is_bulk = [&](const std::string& text) { return reply.type == Type::kBulk && reply.text == text; };
-  if (name == "SET") {
-    const int64_t expire = args_.size() > 4 ? now_ms_ + *base::ParseInt64(args_[4]) : crdt::kNever;
-    return After(engine, client, args_[1], std::string(args_[2]), expire);
-  }
-  if (name == "LEADER" && args_[1] == "RETIRE") SOMETIMES(kRetired);
-  if (name == "GET" || name == "GETDEL") {
-    if (before_[0].exists ? !is_bulk(before_[0].text) : !reply.is_null()) return "which is not what it holds";
-    return name == "GETDEL" ? After(engine, client, args_[1], std::nullopt) : "";
-  }
-  if (name == "INCRBY") {
-    const int64_t old = before_[0].exists ? base::ParseInt64(before_[0].text).value_or(0) : 0;
-    const int64_t sum = old + *base::ParseInt64(args_[2]);
-    if (reply.type != Type::kInteger || reply.integer != sum) return "instead of " + std::to_string(sum);
-    return After(engine, client, args_[1], std::to_string(sum),
-                 before_[0].exists ? before_[0].expire_ms : crdt::kNever);
-  }
-  if (name == "INCRBYFLOAT") return After(engine, client, args_[1], reply.text);
-  if (name == "APPEND") {
-    return After(engine, client, args_[1], before_[0].text + std::string(args_[2]),
-                 before_[0].exists ? before_[0].expire_ms : crdt::kNever);
-  }
-  if (name == "DEL" && args_.size() == 2) {
-    if (reply.integer != (before_[0].exists ? 1 : 0)) return "which is not how many there were";
-    return After(engine, client, args_[1], std::nullopt);
-  }
-  if (name == "PEXPIRE" || name == "PERSIST") {
-    if (reply.integer != 1) return "";
-    if (before_[0].conflict) return "";
-    const int64_t expire = name == "PERSIST" ? crdt::kNever : now_ms_ + *base::ParseInt64(args_[2]);
-    return After(engine, client, args_[1], before_[0].text, expire);
-  }
-  if (name == "MSET") {
-    for (size_t i = 1; i + 1 < args_.size(); i += 2) {
-      bool again = std::find(args_.begin() + static_cast<ptrdiff_t>(i) + 2, args_.end(), args_[i]) != args_.end();
-      if (again) continue;
-      std::string bad = After(engine, client, args_[i], std::string(args_[i + 1]), crdt::kNever);
-      if (!bad.empty()) return bad;
-    }
-    return "";
-  }
-  if (name == "RENAME" && args_[1] != args_[2]) {
-    std::string bad = After(engine, client, args_[1], std::nullopt);
-    return bad.empty() ? After(engine, client, args_[2], before_[0].text, before_[0].expire_ms) : bad;
-  }
-  if (name == "CONFLICT" && args_[1] == "RESTORE") SOMETIMES(kRestoredValue);
-  if (name == "FLUSHDB" || name == "FLUSHALL") {
-    return engine.keys().Size(client.db) == 0 ? "" : "but some keys still exist";
-  }
-  return "";
-}
-
-void Expectation::Check(engine::Engine& engine,
-                        const command::Client& client,
-                        const resp::Value& reply,
-                        bool wrote,
-                        const std::string& node) {
-  std::string bad = Judge(engine, client, reply);
-  if (bad.empty() && reply.is_error() && wrote) bad = "but it has written";
-  if (bad.empty()) return;
-  std::string text = node + " answers";
-  for (std::string_view arg : args_) text += " " + std::string(arg);
-  throw Violation(text + " with " + reply.ToString() + ", " + bad);
 }
 
 // ---- drawing
@@ -185,15 +52,143 @@ std::string Workload::DrawValue() {
   return value;
 }
 
+std::string Workload::DrawElement() {
+  // The same names in all types; of few the first ones more often.
+  const uint64_t a = world_.draw().Below(profile_.elements);
+  if (profile_.elements >= kManyElements) return "e" + std::to_string(a);
+  return "e" + std::to_string(std::min(a, world_.draw().Below(profile_.elements)));
+}
+
+size_t Workload::DrawCount() {
+  Draw& draw = world_.draw();
+  if (draw.Percent(75)) return 1;
+  return static_cast<size_t>(profile_.elements >= kManyElements ? draw.Between(10, 60) : draw.Between(2, 4));
+}
+
+std::vector<std::string> Workload::DrawHashCommand() {
+  Draw& draw = world_.draw();
+  const std::string key = DrawKey();
+  const unsigned weights[] = {30, 6, 20, 15, 2, 12, 4, 4, 7};
+  switch (draw.Weighted(weights)) {
+    case 0: {
+      std::vector<std::string> args = {"HSET", key};
+      for (size_t n = DrawCount(); n > 0; --n) {
+        args.push_back(DrawElement());
+        args.push_back(DrawValue());
+      }
+      return args;
+    }
+    case 1: return {"HSETNX", key, DrawElement(), DrawValue()};
+    case 2: {
+      std::vector<std::string> args = {"HDEL", key};
+      for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawElement());
+      return args;
+    }
+    case 3: return {"HINCRBY", key, DrawElement(), std::to_string(draw.Between(1, 9))};
+    case 4: return {"HINCRBYFLOAT", key, DrawElement(), draw.Percent(50) ? "0.5" : "1.25"};
+    case 5: return {"HGET", key, DrawElement()};
+    case 6: return {"HEXISTS", key, DrawElement()};
+    case 7: return {"HLEN", key};
+    default: return {"HGETALL", key};
+  }
+}
+
+std::vector<std::string> Workload::DrawSetCommand() {
+  Draw& draw = world_.draw();
+  const std::string key = DrawKey();
+  const unsigned weights[] = {30, 20, 8, 4, 6, 8, 3, 7, 10};
+  const size_t which = draw.Weighted(weights);
+  switch (which) {
+    case 0:
+    case 1: {
+      std::vector<std::string> args = {which == 0 ? "SADD" : "SREM", key};
+      for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawElement());
+      return args;
+    }
+    case 2: return {"SISMEMBER", key, DrawElement()};
+    case 3: return {"SCARD", key};
+    case 4: return {"SMEMBERS", key};
+    case 5: return {"SPOP", key};
+    case 6: return {"SPOP", key, std::to_string(DrawCount())};
+    case 7: return {"SMOVE", key, DrawKey(), DrawElement()};
+    default: {
+      const char* kOperations[] = {"SUNIONSTORE", "SINTERSTORE", "SDIFFSTORE"};
+      std::vector<std::string> args = {kOperations[draw.Below(3)], key, DrawKey()};
+      if (draw.Percent(70)) args.push_back(DrawKey());
+      return args;
+    }
+  }
+}
+
+std::vector<std::string> Workload::DrawSortedSetCommand() {
+  Draw& draw = world_.draw();
+  const std::string key = DrawKey();
+  const unsigned weights[] = {30, 20, 20, 8, 4, 10, 8};
+  switch (draw.Weighted(weights)) {
+    case 0: {
+      std::vector<std::string> args = {"ZADD", key};
+      for (size_t n = DrawCount(); n > 0; --n) {
+        args.push_back(std::to_string(draw.Between(-5, 50)));
+        args.push_back(DrawElement());
+      }
+      return args;
+    }
+    case 1: {
+      std::vector<std::string> args = {"ZREM", key};
+      for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawElement());
+      return args;
+    }
+    case 2: return {"ZINCRBY", key, std::to_string(draw.Between(-3, 9)), DrawElement()};
+    case 3: return {"ZSCORE", key, DrawElement()};
+    case 4: return {"ZCARD", key};
+    case 5: return {"ZRANGE", key, "0", "-1", "WITHSCORES"};
+    default: return {"ZPOPMIN", key};
+  }
+}
+
+std::vector<std::string> Workload::DrawTrackedCommand() {
+  Draw& draw = world_.draw();
+  if (draw.Percent(40)) {
+    return {"HINCRBY", std::string(kTrackedHash), DrawElement(), std::to_string(int64_t{1} << draw.Below(40))};
+  }
+  if (draw.Percent(8)) return {"SPOP", std::string(kTrackedSet)};
+  std::vector<std::string> args = {draw.Percent(60) ? "SADD" : "SREM", std::string(kTrackedSet)};
+  // None twice: a remove is told by what was there before the command.
+  const std::string first = DrawElement();
+  args.push_back(first);
+  if (draw.Percent(20)) args.push_back(first + "+");
+  return args;
+}
+
+std::vector<std::string> Workload::DrawCollectionCommand() {
+  static const bool sorted_sets = [] {
+    const std::vector<std::string_view> zcard = {"ZCARD", "k"};
+    return command::Table::Instance().Find(zcard) != nullptr;
+  }();
+  Draw& draw = world_.draw();
+  if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand();
+  if (draw.Percent(4)) return {"COPY", DrawKey(), DrawKey() + (draw.Percent(10) ? "2" : ""), "REPLACE"};
+  if (draw.Percent(4)) return {"TYPE", DrawKey()};
+  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U};
+  switch (draw.Weighted(weights)) {
+    case 0: return DrawHashCommand();
+    case 1: return DrawSetCommand();
+    default: return DrawSortedSetCommand();
+  }
+}
+
 std::vector<std::string> Workload::DrawCommand(Node& node) {
   const WorkloadProfile& p = profile_;
   Draw& draw = world_.draw();
+  if (p.collection_percent != 0 && draw.Percent(p.collection_percent)) return DrawCollectionCommand();
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
                               p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire};
   auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
   switch (draw.Weighted(weights)) {
-    case 0: return {"SET", DrawKey(), DrawValue()};
+    case 0:
+      if (draw.OneIn(12)) return {"SET", DrawKey(), DrawValue(), "KEEPTTL"};
+      return {"SET", DrawKey(), DrawValue()};
     case 1: return {"SET", DrawKey(), DrawValue(), "PX", ttl()};
     case 2: return {"GET", draw.Percent(30) && !p.tracked.empty() ? draw.Pick(p.tracked) : DrawKey()};
     case 3: return {"INCRBY", DrawKey(), std::to_string(draw.Between(1, 9))};
@@ -293,6 +288,7 @@ void Workload::Give(Node& node, int client, std::vector<std::string> args) {
   op.client = client;
   KeysOf(args, client == 2 ? 1 : 0, op.keys, op.whole);
   if (args[0] == "INCRBY" && StartsWith(args[1], kTrackedPrefix)) op.amount = *base::ParseInt64(args[2]);
+  if (args[0] == "HINCRBY" && args[1] == kTrackedHash) op.amount = *base::ParseInt64(args[3]);
   op.args = std::move(args);
   node.Submit(std::move(op));
 }

@@ -1,58 +1,23 @@
-// What clients do, and what each reply must be given what the node showed just before.
+// What clients do.
 //
-// Few keys, so that conflicts abound. Every value written is unique. Keys whose names begin with "n:"
-// are counters that nobody but INCRBY touches: their sums are known exactly.
+// Few keys, so that conflicts abound, and commands of all types on the same ones. Every value written is
+// unique. Keys whose names begin with "n:" are written by few commands, so that what they hold is known
+// exactly: counters (INCRBY), a hash of counters (HINCRBY), a set (SADD, SREM, SPOP).
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "command/client.h"
-#include "command/context.h"
-#include "engine/engine.h"
-#include "resp/reply.h"
 #include "sim/draw.h"
 #include "sim/node.h"
 
 namespace polyarch::sim {
 
 inline constexpr std::string_view kTrackedPrefix = "n:";
-
-// Looks at the keys of one command before it runs, and checks the reply and what the same node shows
-// right after it: a leader agrees with itself at once.
-class Expectation {
- public:
-  Expectation(engine::Engine& engine,
-              const command::Client& client,
-              const std::vector<std::string_view>& args);
-  void Check(engine::Engine& engine,
-             const command::Client& client,
-             const resp::Value& reply,
-             bool wrote,
-             const std::string& node);
-
- private:
-  struct Seen {
-    bool exists = false;
-    bool conflict = false;
-    std::string text;
-    int64_t expire_ms = 0;
-  };
-  static Seen Look(engine::Engine& engine, const command::Client& client, std::string_view key);
-  std::string Judge(engine::Engine& engine, const command::Client& client, const resp::Value& reply);
-  std::string After(engine::Engine& engine,
-                    const command::Client& client,
-                    std::string_view key,
-                    std::optional<std::string> text,
-                    std::optional<int64_t> expire_ms = std::nullopt);
-
-  std::vector<std::string_view> args_;
-  std::vector<Seen> before_;  // of args[1], and of args[2] for RENAME
-  int64_t now_ms_ = 0;
-};
+inline constexpr std::string_view kTrackedHash = "n:hash";
+inline constexpr std::string_view kTrackedSet = "n:set";
 
 // Which commands, how often, on which keys; drawn per seed.
 struct WorkloadProfile {
@@ -79,6 +44,9 @@ struct WorkloadProfile {
   unsigned link = 0;                     // LINK CUT, HEAL, DELAY
   unsigned topology = 0;                 // TOPOLOGY SET
   unsigned retire = 0;                   // LEADER RETIRE
+  // Of commands on single keys, how many are of collections; on how many different elements.
+  unsigned collection_percent = 0;
+  uint64_t elements = 4;
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -100,6 +68,15 @@ class Workload {
 
  private:
   std::vector<std::string> DrawCommand(Node& node);
+  // Of a hash, a set or a sorted set.
+  std::vector<std::string> DrawCollectionCommand();
+  std::vector<std::string> DrawHashCommand();
+  std::vector<std::string> DrawSetCommand();
+  std::vector<std::string> DrawSortedSetCommand();
+  std::vector<std::string> DrawTrackedCommand();
+  std::string DrawElement();
+  // How many elements one command writes: mostly one.
+  size_t DrawCount();
   void Resolve(Node& node, int client);
   std::string DrawKey();
   std::string DrawValue();

@@ -86,8 +86,9 @@ class World {
   void CheckNode(Node& node) { checkers_.CheckNode(node); }
   const OracleState::Version* Winner(Node& node,
                                      const Key& key,
+                                     const Place& place,
                                      const std::vector<OracleState::Version>& versions) {
-    return checkers_.Winner(node, key, versions);
+    return checkers_.Winner(node, key, place, versions);
   }
   // Copies of disks run: only then may a node find its name taken.
   void SetClones() { clones_ = true; }

@@ -52,6 +52,11 @@ enum class Bug : int {
   kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
   kMergeTwice,         // a key that was merged on access is merged again
   kWipeSparesElements, // the wipe of a key leaves its elements
+  kRemoveByName,       // the removal of an element takes versions that it had not seen
+  kWipeClearsUnseen,   // the wipe of a key clears its elements' counters, seen or not
+  kWipeSparesCounters, // the wipe of a key clears no counters of its elements
+  kElementResidue,     // residue of elements is never cleaned
+  kMergeMineOnly,      // a merge passes over elements that only the other side has
   kCount,
 };
 

@@ -94,6 +94,8 @@ Table::Table() {
   AddLcsFamily(rows_);
   AddHashFamily(rows_);
   AddSetFamily(rows_);
+  AddSortedSetFamily(rows_);
+  AddGeoFamily(rows_);
   AddKeyFamily(rows_);
   AddExpireFamily(rows_);
   AddScanFamily(rows_);

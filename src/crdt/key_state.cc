@@ -268,6 +268,14 @@ ApplyResult ApplyToElement(Register& element,
       RemoveSeen(element.versions, seen);
       // A key's wipe carries the clears of the key's own register.
       if (effect.type != Type::kString) ApplyClears(element, effect.clears, seen.dot());
+      if (PLANTED(kRemoveByName) && effect.type != Type::kString) element.versions.clear();
+      if (PLANTED(kWipeClearsUnseen) && effect.type == Type::kString) {
+        for (CounterEntry& e : element.counters) {
+          e.cleared_at = e.at;
+          e.cleared_total = e.total;
+          e.cleared_by = seen.dot();
+        }
+      }
       break;
     case EffectKind::kIncrement:
       ApplyIncrement(element, effect, seen, hlc);
@@ -386,6 +394,10 @@ KeyState Merge(const KeyState& a,
   while (i != a.elements.end() || j != b.elements.end()) {
     const bool left = i != a.elements.end() && (j == b.elements.end() || rank(*i) <= rank(*j));
     const bool right = j != b.elements.end() && (i == a.elements.end() || rank(*j) <= rank(*i));
+    if (!left && PLANTED(kMergeMineOnly)) {
+      ++j;
+      continue;
+    }
     const Element& x = left ? *i : kNothing;
     const Element& y = right ? *j : kNothing;
     Element element;

@@ -210,6 +210,7 @@ bool Engine::MayPurge(const crdt::CounterEntry& entry) {
 void Engine::PurgeElements(const keyspace::KeyRef& ref,
                            const clock::VersionVector& stable,
                            bool cleaner) {
+  if (PLANTED(kElementResidue)) return;
   struct Found {
     crdt::Type type;
     std::string name;

@@ -42,6 +42,7 @@ void Change::Emit(crdt::Effect& effect) {
 }
 
 void Change::WipeCounterElements(const KeyRef& ref) {
+  if (PLANTED(kWipeSparesCounters)) return;
   for (const Keyspace::ElementWithCounter& e : keyspace_.ElementsWithCounters(ref)) {
     crdt::Effect effect{.kind = crdt::EffectKind::kWipe,
                         .db = ref.db,

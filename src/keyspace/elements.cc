@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/number.h"
+#include "base/planted.h"
 
 namespace polyarch::keyspace {
 
@@ -315,7 +316,7 @@ void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer) {
   ForEach([&](const Entry& entry) {
     // What nothing of was seen stays as it is.
     const bool untouched =
-        entry.form() == Form::kCounter ||
+        (entry.form() == Form::kCounter && !PLANTED(kWipeClearsUnseen)) ||
         (entry.form() == Form::kValue && !seen.Covers(entry.value_part().dot));
     if (!untouched) names.emplace_back(entry.key());
     return true;

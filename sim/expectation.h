@@ -1,0 +1,82 @@
+// What each reply must be given what the node showed just before: a leader agrees with itself at once.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "command/client.h"
+#include "engine/engine.h"
+#include "keyspace/keyspace.h"
+#include "resp/reply.h"
+
+namespace polyarch::sim {
+
+// What one element shows. A member of a set has no text; a score of the workload is a whole number.
+struct ShownElement {
+  bool there = false;
+  bool conflict = false;
+  std::string text;
+  friend bool operator==(const ShownElement&, const ShownElement&) = default;
+};
+ShownElement ShowElement(const keyspace::Collection& collection, std::string_view name);
+
+// Looks at the keys of one command before it runs, and checks the reply and what the same node shows
+// right after it.
+class Expectation {
+ public:
+  Expectation(engine::Engine& engine,
+              const command::Client& client,
+              const std::vector<std::string_view>& args);
+  void Check(const resp::Value& reply, bool wrote, const std::string& node);
+
+ private:
+  using Elements = std::map<std::string, ShownElement, std::less<>>;
+  struct Seen {
+    bool exists = false;
+    bool conflict = false;
+    crdt::Type type = crdt::Type::kString;
+    std::string text;   // of a string
+    Elements elements;  // of anything else
+    int64_t expire_ms = crdt::kNever;
+    // Live elements of several types: to remove some may bring another type to light.
+    bool clash = false;
+
+    bool is(crdt::Type wanted) const { return exists && type == wanted; }
+  };
+  // Nothing if it is as it must be.
+  using Verdict = std::string;
+
+  static Seen Look(engine::Engine& engine, const command::Client& client, std::string_view key);
+  const Seen& Before(size_t arg) const;
+  Verdict Judge(const resp::Value& reply);
+  Verdict JudgeError(const std::string& text);
+  Verdict JudgeString(const resp::Value& reply);
+  Verdict JudgeKey(const resp::Value& reply);
+  Verdict JudgeHash(const resp::Value& reply);
+  Verdict JudgeSet(const resp::Value& reply);
+  Verdict JudgeSortedSet(const resp::Value& reply);
+  Verdict JudgeStore(const resp::Value& reply);
+  // The type that the command is about; nothing if any will do.
+  std::optional<crdt::Type> WantedType() const;
+  bool IsWrongType() const;
+
+  // What the node shows now.
+  Verdict After(std::string_view key, const Seen& expected) const;
+  Verdict AfterText(std::string_view key, std::string text, int64_t expire_ms) const;
+  Verdict AfterGone(std::string_view key) const;
+  // The elements of args[1], if it is, or becomes, of this type.
+  Verdict AfterElements(size_t arg, crdt::Type type, Elements elements) const;
+
+  engine::Engine& engine_;
+  const command::Client& client_;
+  std::vector<std::string_view> args_;
+  std::map<std::string, Seen, std::less<>> before_;
+  int64_t now_ms_ = 0;
+  bool writes_ = false;
+};
+
+}  // namespace polyarch::sim

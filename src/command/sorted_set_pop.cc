@@ -1,0 +1,189 @@
+// Members of sorted sets that the server chooses: the lowest, the highest, or random ones.
+#include <limits>
+
+#include "base/number.h"
+#include "command/sorted_set.h"
+
+namespace polyarch::command {
+namespace {
+
+using keyspace::Collection;
+using keyspace::Entry;
+using keyspace::KeyRef;
+
+void Zrandmember(Context& c) {
+  std::optional<int64_t> count;
+  const bool with_scores = c.count() == 4;
+  if (c.count() >= 3) {
+    count = ReadInteger(c, c.args[2]);
+    if (!count) return;
+    constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+    if (*count < -kMax) {
+      return c.reply.Error(
+          "ERR value is out of range, value must between -9223372036854775807 and "
+          "9223372036854775807");
+    }
+    if (c.count() > 4 || (with_scores && !EqualsIgnoreCase(c.args[3], "withscores")))
+      return ReplySyntaxError(c);
+    if (with_scores && (*count < -kMax / 2 || *count > kMax / 2))
+      return c.reply.Error("ERR value is out of range");
+  }
+  const auto zset = Open(c, c.Ref(c.args[1]), kSortedSet);
+  if (!zset) return;
+  if (!count) {
+    const Entry* entry = zset->found() ? zset->elements->Random(c.random) : nullptr;
+    return entry == nullptr ? c.reply.Null() : c.reply.Bulk(entry->key());
+  }
+  ReplyRandomElements(c, *zset, *count, with_scores ? 2 : 1, [&](const Entry& entry) {
+    ReplyMember(c, entry.key(), with_scores ? zset->Score(entry) : 0, with_scores);
+  });
+}
+
+// ---- popping
+
+// The first `count` members, or the last ones from the highest on.
+std::vector<ScoredName> Ends(const Collection& zset, bool highest, size_t count) {
+  std::vector<ScoredName> members;
+  if (zset.size() == 0 || count == 0) return members;
+  zset.elements->Walk(
+      highest ? zset.size() - 1 : 0,
+      highest,
+      [&](const keyspace::OrderTree::Item& item) {
+        members.push_back({std::string(item.entry->key()), item.score});
+        return members.size() < count;
+      },
+      zset.viewer());
+  return members;
+}
+
+void Pop(Context& c, bool highest) {
+  if (c.count() > 3) return ReplySyntaxError(c);
+  std::optional<int64_t> count;
+  if (c.count() == 3) {
+    count = base::ParseInt64(c.args[2]);
+    if (!count || *count < 0) return c.reply.Error("ERR value is out of range, must be positive");
+  }
+  const KeyRef ref = c.Ref(c.args[1]);
+  const auto zset = Open(c, ref, kSortedSet);
+  if (!zset) return;
+  const auto popped = Ends(*zset, highest, static_cast<size_t>(count.value_or(1)));
+  if (!FitsRemoval(c, ref, *zset, popped)) return;
+  // Without a count there is one member or none, and RESP3 does not nest it.
+  if (!count) c.reply.Array(2 * popped.size());
+  if (count) ReplyMemberCount(c, popped.size(), true);
+  for (const ScoredName& m : popped) {
+    if (count) {
+      ReplyMember(c, m.name, m.score, true);
+    } else {
+      c.reply.Bulk(m.name);
+      c.reply.Double(m.score);
+    }
+  }
+  RemoveMembers(c, ref, popped);
+}
+
+void Zpopmin(Context& c) {
+  Pop(c, false);
+}
+void Zpopmax(Context& c) {
+  Pop(c, true);
+}
+
+void Zmpop(Context& c) {
+  const std::optional<int64_t> keys = base::ParseInt64(c.args[1]);
+  if (!keys || *keys < 1) return c.reply.Error("ERR numkeys should be greater than 0");
+  if (static_cast<uint64_t>(*keys) > c.count() - 3) return ReplySyntaxError(c);
+  const size_t where = 2 + static_cast<size_t>(*keys);
+  const bool highest = EqualsIgnoreCase(c.args[where], "max");
+  if (!highest && !EqualsIgnoreCase(c.args[where], "min")) return ReplySyntaxError(c);
+  int64_t count = 1;
+  if (c.count() > where + 1) {
+    if (!EqualsIgnoreCase(c.args[where + 1], "count") || c.count() == where + 2)
+      return ReplySyntaxError(c);
+    const std::optional<int64_t> read = base::ParseInt64(c.args[where + 2]);
+    if (!read || *read < 1) return c.reply.Error("ERR count should be greater than 0");
+    if (c.count() > where + 3) return ReplySyntaxError(c);
+    count = *read;
+  }
+  for (std::string_view key : c.args.subspan(2, static_cast<size_t>(*keys))) {
+    const KeyRef ref = c.Ref(key);
+    const auto zset = Open(c, ref, kSortedSet);
+    if (!zset) return;
+    if (zset->size() == 0) continue;
+    const auto popped = Ends(*zset, highest, static_cast<size_t>(count));
+    if (!FitsRemoval(c, ref, *zset, popped)) return;
+    c.reply.Array(2);
+    c.reply.Bulk(key);
+    c.reply.Array(popped.size());
+    for (const ScoredName& m : popped) {
+      c.reply.Array(2);
+      c.reply.Bulk(m.name);
+      c.reply.Double(m.score);
+    }
+    return RemoveMembers(c, ref, popped);
+  }
+  c.reply.NullArray();
+}
+
+}  // namespace
+
+void AddSortedSetPopRows(std::vector<Row>& rows) {
+  // clang-format off: a row as few lines as it needs
+  static constexpr Row kRows[] = {
+      {.name = "zpopmin",
+       .arity = -2,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@write @sortedset @fast",
+       .handler = Zpopmin,
+       .summary = "Removes and returns the members with the lowest scores",
+       .since = "5.0.0",
+       .group = "sorted-set",
+       .complexity = "O(M*log(N)) where N is the size of the sorted set and M the number popped",
+       .syntax = "key:key count:integer?",
+       .key_access = "RW access delete"},
+      {.name = "zpopmax",
+       .arity = -2,
+       .flags = kWrite | kFast,
+       .keys = {1, 1, 1},
+       .categories = "@write @sortedset @fast",
+       .handler = Zpopmax,
+       .summary = "Removes and returns the members with the highest scores",
+       .since = "5.0.0",
+       .group = "sorted-set",
+       .complexity = "O(M*log(N)) where N is the size of the sorted set and M the number popped",
+       .syntax = "key:key count:integer?",
+       .key_access = "RW access delete"},
+      {.name = "zmpop",
+       .arity = -4,
+       .flags = kWrite | kMovableKeys,
+       .keys = {.numkeys = 1},
+       .categories = "@write @sortedset @slow",
+       .handler = Zmpop,
+       .summary = "Pops members of the first sorted set that has any",
+       .since = "7.0.0",
+       .group = "sorted-set",
+       .complexity =
+           "O(K+M*log(N)) where K is the number of keys, N the size of the sorted set and M "
+           "the number popped",
+       .syntax = "numkeys:integer key:key* where:(MIN|MAX) COUNT count:integer?",
+       .key_access = "RW access delete"},
+      {.name = "zrandmember",
+       .arity = -2,
+       .flags = kReadonly,
+       .keys = {1, 1, 1},
+       .categories = "@read @sortedset @slow",
+       .handler = Zrandmember,
+       .summary = "Returns random members",
+       .since = "6.2.0",
+       .group = "sorted-set",
+       .complexity = "O(N) where N is the number of members returned",
+       .syntax = "key:key options:{count:integer WITHSCORES?}?",
+       .key_access = "RO access",
+       .tips = "nondeterministic_output"},
+  };
+  // clang-format on
+  rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+}
+
+}  // namespace polyarch::command
