@@ -349,7 +349,11 @@ void Engine::VersionsMet(uint8_t db,
   }
   if (fresh == nullptr) return;
   ++conflicts_detected_;
-  const conflict::Policy& policy = policies_.For(key);
+  static const conflict::Policy kPlain;
+  const conflict::Policy& of_key = policies_.For(key);
+  const conflict::Policy& policy =
+      of_key.kind == conflict::PolicyKind::kSiblings && type != crdt::Type::kString && type != crdt::Type::kHash
+          ? kPlain : of_key;
   conflict::View view =
       conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open

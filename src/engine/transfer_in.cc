@@ -476,14 +476,19 @@ void Engine::MergedRegister(uint8_t db,
   };
   if (std::all_of(merged.versions.begin(), merged.versions.end(), had)) return;
   ++conflicts_detected_;
+  static const conflict::Policy kPlain;
+  const conflict::Policy& of_key = policies_.For(key);
+  const conflict::Policy& policy =
+      of_key.kind == conflict::PolicyKind::kSiblings && type != crdt::Type::kString && type != crdt::Type::kHash
+          ? kPlain : of_key;
   const conflict::View view = conflict::Resolve(
-      policies_.For(key), policies_.default_order(), merged.versions, origins_);
+      policy, policies_.default_order(), merged.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;
   const crdt::Version& winner = merged.versions[view.index];
   for (const crdt::Version& v : merged.versions) {
     if (v.dot == winner.dot || (had(v) && had(winner))) continue;
     // The order in which keys are merged is nobody's to know: the next id, whichever it is.
-    NoteLost(db, key, type, element, policies_.For(key), winner, v, /*by_position=*/false);
+    NoteLost(db, key, type, element, policy, winner, v, /*by_position=*/false);
   }
 }
 

@@ -77,10 +77,12 @@ Shown Keyspace::ShowState(const KeyRef& ref, const crdt::KeyState& state) {
 std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart::Fat& fat) {
   std::optional<crdt::Type> only;
   size_t types = 0;
+  bool own = false;
   if (fat.state.Register::live() &&
       ShowRegister(fat.state, ViewerOf(ref, crdt::Type::kString)).kind !=
           ShownValue::Kind::kNothing) {
     only = crdt::Type::kString;
+    own = true;
     ++types;
   }
   for (const auto& elements : fat.elements) {
@@ -91,7 +93,8 @@ std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart::
   }
   if (types < 2) return only;
   // Rare: created as two types at once. The newest of what is shown.
-  crdt::KeyState all = fat.state;
+  crdt::KeyState all;
+  if (own) all = fat.state;
   for (const auto& elements : fat.elements) {
     if (elements->shown() != 0) elements->AppendTo(all.elements);
   }
