@@ -334,13 +334,32 @@ void Engine::CheckpointSlice() {
     PutNewOrigins(names);
     if (!names.empty()) store_.Write(std::move(names));
     const log::Position position = log_.end();
-    const bool more = keyspace_.VisitDirty(
-        options_.checkpoint_slice_keys,
-        [&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
-          if (state.empty()) {
-            batch.Delete(storage::Family::kData, DataRowKey(db, key));
-          } else {
-            batch.Put(storage::Family::kData, DataRowKey(db, key), EncodeDataRow(position, state));
+    using Row = keyspace::Keyspace::Row;
+    const bool more =
+        keyspace_.VisitDirty(options_.checkpoint_slice_keys, [&](const Row& row) {
+          constexpr storage::Family kData = storage::Family::kData;
+          switch (row.kind) {
+            case Row::Kind::kKey:
+              if (row.state->empty()) {
+                batch.Delete(kData, DataRowKey(row.db, row.key));
+              } else {
+                batch.Put(kData,
+                          DataRowKey(row.db, row.key),
+                          EncodeDataRow(position, *row.state, row.spilled));
+              }
+              break;
+            case Row::Kind::kElement:
+              if (row.register_state->empty()) {
+                batch.Delete(kData, ElementRowKey(row.db, row.key, row.type, row.element));
+              } else {
+                batch.Put(kData,
+                          ElementRowKey(row.db, row.key, row.type, row.element),
+                          EncodeElementRow(position, *row.register_state));
+              }
+              break;
+            case Row::Kind::kDropElements:
+              batch.ClearPrefix(kData, ElementRowPrefix(row.db, row.key, row.type));
+              break;
           }
         });
     conflict::Ledger::Dirty dirty = ledger_.TakeDirty();

@@ -476,7 +476,7 @@ class Engine final : public command::ClusterHost,
   log::Position checkpoint_position_ = 0;  // where recovery would begin
   size_t stored_origins_ = 0;
   std::vector<uint64_t> checkpoint_waiters_;                                // client ids
-  std::map<std::pair<uint8_t, std::string>, log::Position> row_positions_;  // replay only
+  RowPositions row_positions_;  // while the log is replayed
 
   // A state on its way in.
   struct Incoming {

@@ -89,26 +89,34 @@ base::Status Engine::LoadRows() {
   if (!checkpoint.empty() && !DecodeCheckpointMeta(checkpoint)) return BadRow("checkpoint row");
 
   status = store_.Scan(storage::Family::kData, [&](std::string_view row_key, std::string_view row) {
-    uint8_t db = 0;
-    std::string_view key;
-    log::Position position = 0;
-    crdt::KeyState state;
-    bool ok = ParseDataRowKey(row_key, db, key) && DecodeDataRow(row, position, state);
+    DataRowName name;
+    DataRow data;
+    bool ok = ParseDataRowKey(row_key, name) && DecodeAnyRow(name, row, data);
     auto known = [&](clock::OriginIndex o) {
       return clock::IndexOf(o) < origins_.size();
     };
-    for (const crdt::Version& v : state.versions)
-      ok = ok && known(v.dot.origin());
-    for (const crdt::ExpiryVersion& x : state.expiries)
+    auto check = [&](const crdt::Register& of) {
+      for (const crdt::Version& v : of.versions)
+        ok = ok && known(v.dot.origin());
+      for (const crdt::CounterEntry& e : of.counters)
+        ok = ok && known(e.origin);
+    };
+    check(data.state);
+    for (const crdt::Element& e : data.state.elements)
+      check(e);
+    for (const crdt::ExpiryVersion& x : data.state.expiries)
       ok = ok && known(x.dot.origin());
-    for (const crdt::CounterEntry& e : state.counters)
-      ok = ok && known(e.origin);
+    if (ok && name.type != crdt::Type::kString) {
+      ok = keyspace_.LoadElement(
+          name.db, name.key, name.type, name.element, data.state.elements.front());
+    }
     if (!ok) {
       bad = BadRow("row");
       return false;
     }
-    if (position > checkpoint_position_) row_positions_[{db, std::string(key)}] = position;
-    keyspace_.Load(db, key, std::move(state));
+    if (data.position > checkpoint_position_)
+      row_positions_.Note(name, data.position, data.spilled);
+    if (name.type == crdt::Type::kString) keyspace_.Load(name.db, name.key, std::move(data.state));
     return true;
   });
   if (!status.ok() || !bad.ok()) return status.ok() ? bad : status;
@@ -145,12 +153,10 @@ base::Status Engine::LoadStaged() {
           if (fine) staged->TakeLedger(std::move(entry));
           return fine;
         }
-        uint8_t db = 0;
-        std::string_view name;
-        log::Position position = 0;
-        crdt::KeyState state;
-        fine = ParseDataRowKey(key, db, name) && DecodeDataRow(value, position, state) &&
-               Remap(state, same) && staged->TakeRow(db, name, position, std::move(state));
+        DataRowName name;
+        DataRow data;
+        fine = ParseDataRowKey(key, name) && DecodeAnyRow(name, value, data) &&
+               Remap(data.state, same) && staged->TakeRow(name, std::move(data));
         return fine;
       });
   if (status.ok() && fine) {
@@ -197,11 +203,10 @@ base::Status Engine::ReplayLog() {
   base::Status status;
   log::Position position = checkpoint_position_;
   log::Position record_end = 0;
-  keyspace_.SetReplayFilter([&](uint8_t db, std::string_view key) {
-    if (row_positions_.empty() || PLANTED(kReplayAll)) return false;
-    auto it = row_positions_.find({db, std::string(key)});
-    return it != row_positions_.end() && record_end <= it->second;
-  });
+  keyspace_.SetReplayFilter(
+      [&](uint8_t db, std::string_view key, crdt::Type type, std::string_view element) {
+        return !PLANTED(kReplayAll) && row_positions_.Reflect(db, key, type, element, record_end);
+      });
   while (position < log_.end() && status.ok()) {
     auto next = log_.Read(position, kReplayChunk, [&](const log::Record& record) {
       record_end = record.end;

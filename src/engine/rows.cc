@@ -26,28 +26,113 @@ std::string DataRowKey(uint8_t db, std::string_view key) {
   return out;
 }
 
-bool ParseDataRowKey(std::string_view row_key, uint8_t& db, std::string_view& key) {
-  if (row_key.size() < 5) return false;
-  db = static_cast<uint8_t>(row_key[2]);
-  size_t size =
-      static_cast<size_t>(static_cast<uint8_t>(row_key[3])) << 8 | static_cast<uint8_t>(row_key[4]);
-  key = row_key.substr(5);
-  return key.size() == size && db <= crdt::kReservedDatabase;
-}
-
-std::string EncodeDataRow(log::Position position, const crdt::KeyState& state) {
-  std::string out(1, static_cast<char>(kRowVersion));
-  base::PutFixed64(out, position);
-  crdt::Encode(state, out);
+std::string ElementRowPrefix(uint8_t db, std::string_view key, crdt::Type type) {
+  std::string out = DataRowKey(db, key);
+  out.push_back(static_cast<char>(type));
   return out;
 }
 
-bool DecodeDataRow(std::string_view row, log::Position& position, crdt::KeyState& state) {
+std::string ElementRowKey(uint8_t db,
+                          std::string_view key,
+                          crdt::Type type,
+                          std::string_view element) {
+  return ElementRowPrefix(db, key, type).append(element);
+}
+
+bool ParseDataRowKey(std::string_view row_key, DataRowName& name) {
+  name = DataRowName{};
+  if (row_key.size() < 5) return false;
+  name.db = static_cast<uint8_t>(row_key[2]);
+  const size_t size =
+      static_cast<size_t>(static_cast<uint8_t>(row_key[3])) << 8 | static_cast<uint8_t>(row_key[4]);
+  row_key.remove_prefix(5);
+  if (row_key.size() < size || name.db > crdt::kReservedDatabase) return false;
+  name.key = row_key.substr(0, size);
+  row_key.remove_prefix(size);
+  if (row_key.empty()) return true;
+  const auto type = static_cast<uint8_t>(row_key[0]);
+  name.type = static_cast<crdt::Type>(type);
+  name.element = row_key.substr(1);
+  return type > 0 && type <= crdt::kTypeMax && name.element.size() <= crdt::kElementBytesMax;
+}
+
+std::string RowKeyOf(const DataRowName& name) {
+  return name.type == crdt::Type::kString
+             ? DataRowKey(name.db, name.key)
+             : ElementRowKey(name.db, name.key, name.type, name.element);
+}
+
+std::string EncodeDataRow(log::Position position, const crdt::KeyState& state, uint8_t spilled) {
+  std::string out(1, static_cast<char>(kRowVersion));
+  base::PutFixed64(out, position);
+  crdt::Encode(state, out);
+  base::PutFixed8(out, spilled);
+  return out;
+}
+
+bool DecodeDataRow(std::string_view row, DataRow& out) {
   base::Reader in(row);
   const uint8_t version = in.Fixed8();
   if (version < 1 || version > kRowVersion) return false;
+  out.position = in.Fixed64();
+  if (!crdt::Decode(in, out.state, version)) return false;
+  out.spilled = version > 1 ? in.Fixed8() : 0;
+  return in.ok() && in.empty();
+}
+
+std::string EncodeElementRow(log::Position position, const crdt::Register& state) {
+  std::string out(1, static_cast<char>(kRowVersion));
+  base::PutFixed64(out, position);
+  crdt::EncodeRegister(state, out);
+  return out;
+}
+
+bool DecodeElementRow(std::string_view row, log::Position& position, crdt::Register& state) {
+  base::Reader in(row);
+  const uint8_t version = in.Fixed8();
+  if (version < 2 || version > kRowVersion) return false;
   position = in.Fixed64();
-  return crdt::Decode(in, state, version) && in.empty();
+  return crdt::DecodeRegister(in, state) && in.empty() && !state.empty();
+}
+
+bool DecodeAnyRow(const DataRowName& name, std::string_view row, DataRow& out) {
+  if (name.type == crdt::Type::kString) return DecodeDataRow(row, out);
+  out = DataRow{};
+  crdt::Element element;
+  if (!DecodeElementRow(row, out.position, element)) return false;
+  element.type = name.type;
+  element.name = name.element;
+  out.state.elements.push_back(std::move(element));
+  return true;
+}
+
+std::string EncodeAnyRow(const DataRowName& name, const DataRow& row) {
+  if (name.type == crdt::Type::kString) return EncodeDataRow(row.position, row.state, row.spilled);
+  return EncodeElementRow(row.position, row.state.elements.front());
+}
+
+void RowPositions::Note(const DataRowName& name, log::Position position, uint8_t spilled) {
+  if (name.type == crdt::Type::kString) {
+    keys_[DataRowKey(name.db, name.key)] = {position, spilled};
+  } else {
+    elements_[ElementRowKey(name.db, name.key, name.type, name.element)] = position;
+  }
+}
+
+bool RowPositions::Reflect(uint8_t db,
+                           std::string_view key,
+                           crdt::Type type,
+                           std::string_view element,
+                           log::Position end) const {
+  if (empty()) return false;
+  if (type != crdt::Type::kString) {
+    auto own = elements_.find(ElementRowKey(db, key, type, element));
+    if (own != elements_.end()) return end <= own->second;
+  }
+  auto of_key = keys_.find(DataRowKey(db, key));
+  if (of_key == keys_.end()) return false;
+  const bool spilled = (of_key->second.spilled >> static_cast<int>(type) & 1) != 0;
+  return !spilled && end <= of_key->second.position;
 }
 
 std::string OriginRowKey(size_t index) {

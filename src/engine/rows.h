@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,13 +20,66 @@ inline constexpr char kCheckpointRowKey[] = "checkpoint";
 inline constexpr char kOriginRowPrefix[] = "origin/";
 inline constexpr char kStoreFormat[] = "1";
 
-// slot (2 bytes, big-endian), db (1), key length (2, big-endian), key.
+// slot (2 bytes, big-endian), db (1), key length (2, big-endian), key; of an element's row then its
+// type (1) and name. So a key's rows stand together, its own first.
 std::string DataRowKey(uint8_t db, std::string_view key);
-bool ParseDataRowKey(std::string_view row_key, uint8_t& db, std::string_view& key);
+std::string ElementRowPrefix(uint8_t db, std::string_view key, crdt::Type type);
+std::string ElementRowKey(uint8_t db,
+                          std::string_view key,
+                          crdt::Type type,
+                          std::string_view element);
+struct DataRowName {
+  uint8_t db = 0;
+  std::string_view key;
+  crdt::Type type = crdt::Type::kString;  // anything else: an element's row
+  std::string_view element;
+};
+bool ParseDataRowKey(std::string_view row_key, DataRowName& name);
+std::string RowKeyOf(const DataRowName& name);
 
-// version byte, the log position that the row reflects, the state.
-std::string EncodeDataRow(log::Position position, const crdt::KeyState& state);
-bool DecodeDataRow(std::string_view row, log::Position& position, crdt::KeyState& state);
+// version byte, the log position that the row reflects, the state; then the types (a bit each) whose
+// elements have rows of their own.
+struct DataRow {
+  log::Position position = 0;
+  crdt::KeyState state;
+  uint8_t spilled = 0;
+};
+std::string EncodeDataRow(log::Position position, const crdt::KeyState& state, uint8_t spilled = 0);
+bool DecodeDataRow(std::string_view row, DataRow& out);
+// version byte, position, the element's register.
+std::string EncodeElementRow(log::Position position, const crdt::Register& state);
+bool DecodeElementRow(std::string_view row, log::Position& position, crdt::Register& state);
+// Either: of an element `out.state` holds that one element and nothing else.
+bool DecodeAnyRow(const DataRowName& name, std::string_view row, DataRow& out);
+std::string EncodeAnyRow(const DataRowName& name, const DataRow& row);
+
+// Which effects the rows that were read reflect already: those up to a row's position. Rows that are no
+// newer than the replay's beginning need not be noted.
+class RowPositions {
+ public:
+  void Note(const DataRowName& name, log::Position position, uint8_t spilled);
+  // Is what the record that ends at `end` did to the key's own register and expiry (kString), or to the
+  // element, in its row? (An element without a row of its own is in its key's, unless the key's row
+  // says that its type has rows of their own.)
+  bool Reflect(uint8_t db,
+               std::string_view key,
+               crdt::Type type,
+               std::string_view element,
+               log::Position end) const;
+  bool empty() const { return keys_.empty() && elements_.empty(); }
+  void clear() {
+    keys_.clear();
+    elements_.clear();
+  }
+
+ private:
+  struct OfKey {
+    log::Position position = 0;
+    uint8_t spilled = 0;
+  };
+  std::map<std::string, OfKey, std::less<>> keys_;             // by row key
+  std::map<std::string, log::Position, std::less<>> elements_;
+};
 
 std::string OriginRowKey(size_t index);
 std::string EncodeOriginRow(const clock::Origin& origin);

@@ -78,55 +78,106 @@ TEST(Rows, StatesInAnotherNumbering) {
   EXPECT_EQ(state.counters[0].cleared_by, clock::Dot(clock::OriginIndex{9}, 4));
   EXPECT_EQ(state.counters[1].origin, clock::OriginIndex{3});
   EXPECT_EQ(state.expiries[0].dot, clock::Dot(clock::OriginIndex{0}, 8));
-  log::Position position = 0;
-  crdt::KeyState again;
-  EXPECT_TRUE(DecodeDataRow(EncodeDataRow(5, state), position, again));
+  DataRow again;
+  EXPECT_TRUE(DecodeDataRow(EncodeDataRow(5, state), again));
   const std::vector<clock::OriginIndex> unknown = {clock::OriginIndex{0}, clock::kNoOrigin, clock::OriginIndex{2}};
   state = Everything();
   EXPECT_FALSE(Remap(state, unknown));
+}
+
+crdt::KeyState WithElement() {
+  crdt::KeyState state = Everything();
+  crdt::Element element;
+  static_cast<crdt::Register&>(element) = state;
+  element.type = crdt::Type::kSet;
+  element.name = "m";
+  state.elements.push_back(element);
+  return state;
 }
 
 TEST(Rows, KeysOfRows) {
   for (const std::string& key : {std::string(), std::string("k"), std::string("a{tag}b"), std::string(65'535, 'x'),
                                  std::string("\0\xff\0", 3)}) {
     const std::string row_key = DataRowKey(16, key);
-    uint8_t db = 0;
-    std::string_view read;
-    ASSERT_TRUE(ParseDataRowKey(row_key, db, read));
-    EXPECT_EQ(db, 16);
-    EXPECT_EQ(read, key);
+    DataRowName read;
+    ASSERT_TRUE(ParseDataRowKey(row_key, read));
+    EXPECT_EQ(read.db, 16);
+    EXPECT_EQ(read.key, key);
+    EXPECT_EQ(read.type, crdt::Type::kString);
     EXPECT_EQ(static_cast<uint8_t>(row_key[0]) << 8 | static_cast<uint8_t>(row_key[1]), base::KeySlot(key));
     for (size_t size = 0; size < std::min<size_t>(row_key.size(), 100); ++size) {
-      EXPECT_FALSE(ParseDataRowKey(std::string_view(row_key).substr(0, size), db, read));
+      EXPECT_FALSE(ParseDataRowKey(std::string_view(row_key).substr(0, size), read));
     }
-    EXPECT_FALSE(ParseDataRowKey(row_key + "x", db, read));
+    EXPECT_FALSE(ParseDataRowKey(row_key + "x", read)) << "no such type";
+    EXPECT_FALSE(ParseDataRowKey(row_key + std::string(1, '\0'), read)) << "no such type";
+    for (const std::string& element : {std::string(), std::string("m"), std::string("\0\xff", 2)}) {
+      const std::string of = ElementRowKey(16, key, crdt::Type::kSet, element);
+      EXPECT_TRUE(of.starts_with(ElementRowPrefix(16, key, crdt::Type::kSet)));
+      EXPECT_LT(row_key, of) << "a key's own row comes first";
+      ASSERT_TRUE(ParseDataRowKey(of, read));
+      EXPECT_EQ(read.key, key);
+      EXPECT_EQ(read.type, crdt::Type::kSet);
+      EXPECT_EQ(read.element, element);
+      EXPECT_EQ(RowKeyOf(read), of);
+    }
   }
   std::string bad = DataRowKey(0, "k");
   bad[2] = 17;
-  uint8_t db = 0;
-  std::string_view read;
-  EXPECT_FALSE(ParseDataRowKey(bad, db, read)) << "no such database";
+  DataRowName read;
+  EXPECT_FALSE(ParseDataRowKey(bad, read)) << "no such database";
+}
+
+TEST(Rows, ElementRow) {
+  const std::string row = EncodeElementRow(42, Everything());
+  log::Position position = 0;
+  crdt::Register state;
+  ASSERT_TRUE(DecodeElementRow(row, position, state));
+  EXPECT_EQ(position, 42U);
+  EXPECT_EQ(state, static_cast<const crdt::Register&>(Everything()));
+  for (size_t size = 0; size < row.size(); ++size)
+    EXPECT_FALSE(DecodeElementRow(std::string_view(row).substr(0, size), position, state)) << size;
+  EXPECT_FALSE(DecodeElementRow(row + "x", position, state));
+  EXPECT_FALSE(DecodeElementRow(EncodeElementRow(42, {}), position, state)) << "it says nothing";
+}
+
+TEST(Rows, WhatRowsReflect) {
+  RowPositions positions;
+  auto reflects = [&](crdt::Type type, std::string_view element, log::Position end) {
+    return positions.Reflect(0, "k", type, element, end);
+  };
+  EXPECT_FALSE(reflects(crdt::Type::kString, "", 1));
+  positions.Note({.db = 0, .key = "k"}, 100, 1 << static_cast<int>(crdt::Type::kSet));
+  EXPECT_TRUE(reflects(crdt::Type::kString, "", 100));
+  EXPECT_FALSE(reflects(crdt::Type::kString, "", 101));
+  EXPECT_TRUE(reflects(crdt::Type::kHash, "f", 100)) << "fields are in the key's row";
+  EXPECT_FALSE(reflects(crdt::Type::kHash, "f", 101));
+  EXPECT_FALSE(reflects(crdt::Type::kSet, "m", 1)) << "members have rows of their own; this one has none";
+  positions.Note({.db = 0, .key = "k", .type = crdt::Type::kSet, .element = "m"}, 50, 0);
+  EXPECT_TRUE(reflects(crdt::Type::kSet, "m", 50));
+  EXPECT_FALSE(reflects(crdt::Type::kSet, "m", 51));
+  EXPECT_FALSE(reflects(crdt::Type::kSet, "n", 50));
+  EXPECT_FALSE(positions.Reflect(1, "k", crdt::Type::kString, "", 1));
 }
 
 TEST(Rows, DataRow) {
-  const std::string row = EncodeDataRow(123'456'789, Everything());
-  log::Position position = 0;
-  crdt::KeyState state;
-  ASSERT_TRUE(DecodeDataRow(row, position, state));
-  EXPECT_EQ(position, 123'456'789U);
-  EXPECT_EQ(state, Everything());
+  const std::string row = EncodeDataRow(123'456'789, Everything(), 6);
+  DataRow data;
+  ASSERT_TRUE(DecodeDataRow(row, data));
+  EXPECT_EQ(data.position, 123'456'789U);
+  EXPECT_EQ(data.state, Everything());
+  EXPECT_EQ(data.spilled, 6);
   for (size_t size = 0; size < row.size(); ++size) {
-    EXPECT_FALSE(DecodeDataRow(std::string_view(row).substr(0, size), position, state)) << size;
+    EXPECT_FALSE(DecodeDataRow(std::string_view(row).substr(0, size), data)) << size;
   }
-  EXPECT_FALSE(DecodeDataRow(row + "x", position, state));
+  EXPECT_FALSE(DecodeDataRow(row + "x", data));
   base::Random random(1);
   for (int i = 0; i < 50'000; ++i) {
     std::string damaged = row;
     for (uint64_t n = 1 + random.Below(4); n > 0; --n) damaged[random.Below(row.size())] = static_cast<char>(random.Next());
-    if (!DecodeDataRow(damaged, position, state)) continue;
-    crdt::KeyState again;
-    ASSERT_TRUE(DecodeDataRow(EncodeDataRow(position, state), position, again));
-    ASSERT_EQ(again, state);
+    if (!DecodeDataRow(damaged, data)) continue;
+    DataRow again;
+    ASSERT_TRUE(DecodeDataRow(EncodeDataRow(data.position, data.state, data.spilled), again));
+    ASSERT_EQ(again.state, data.state);
   }
 }
 
@@ -167,21 +218,30 @@ TEST(Rows, VectorsAsText) {
 }
 
 TEST(Golden, RowsAndRecords) {
-  log::Position position = 0;
-  crdt::KeyState state;
-  ASSERT_TRUE(DecodeDataRow(base::CheckGolden("row_1_data", "a row: two versions, two counters, two expiries",
-                                              EncodeDataRow(123'456'789, Everything())),
-                            position, state));
-  EXPECT_EQ(position, 123'456'789U);
-  EXPECT_EQ(state, Everything());
+  DataRow data;
+  ASSERT_TRUE(DecodeDataRow(
+      base::CheckGolden("row_2_data",
+                        "a row: two versions, two counters, two expiries, an element",
+                        EncodeDataRow(123'456'789, WithElement(), 1 << static_cast<int>(crdt::Type::kHash))),
+      data));
+  EXPECT_EQ(data.position, 123'456'789U);
+  EXPECT_EQ(data.state, WithElement());
+  EXPECT_EQ(data.spilled, 2);
+  // What an earlier version wrote.
+  ASSERT_TRUE(DecodeDataRow(base::ReadGolden("row_1_data"), data));
+  EXPECT_EQ(data.state, Everything());
+  EXPECT_EQ(data.spilled, 0);
 
-  uint8_t db = 0;
-  std::string_view key;
+  DataRowName name;
   const std::string row_key = base::CheckGolden("row_1_key", "the key of the row of user:{42}:name in database 3",
                                                 DataRowKey(3, "user:{42}:name"));
-  ASSERT_TRUE(ParseDataRowKey(row_key, db, key));
-  EXPECT_EQ(db, 3);
-  EXPECT_EQ(key, "user:{42}:name");
+  ASSERT_TRUE(ParseDataRowKey(row_key, name));
+  EXPECT_EQ(name.db, 3);
+  EXPECT_EQ(name.key, "user:{42}:name");
+  const std::string element_key = base::CheckGolden("row_2_element_key", "the key of the row of member m of set s in database 3",
+                                                    ElementRowKey(3, "s", crdt::Type::kSet, "m"));
+  ASSERT_TRUE(ParseDataRowKey(element_key, name));
+  EXPECT_EQ(name.element, "m");
 
   clock::Origin origin;
   ASSERT_TRUE(DecodeOriginRow(base::CheckGolden("row_1_origin", "the row of an origin",

@@ -59,11 +59,10 @@ Staged::Staged(replication::Replica& replica,
                const keyspace::Keyspace& beside,
                StagedProgress begin)
     : progress(std::move(begin)), replica_(replica), keys_(beside.NewBeside()) {
-  keys_->SetReplayFilter([this](uint8_t db, std::string_view key) {
-    if (row_positions_.empty()) return false;
-    auto it = row_positions_.find({db, std::string(key)});
-    return it != row_positions_.end() && record_end_ <= it->second;
-  });
+  keys_->SetReplayFilter(
+      [this](uint8_t db, std::string_view key, crdt::Type type, std::string_view element) {
+        return row_positions_.Reflect(db, key, type, element, record_end_);
+      });
 }
 
 replication::OriginRow& Staged::Row(clock::OriginIndex origin) {
@@ -86,15 +85,16 @@ bool Staged::TakeBase(CheckpointRow base) {
   return true;
 }
 
-bool Staged::TakeRow(uint8_t db,
-                     std::string_view key,
-                     log::Position position,
-                     crdt::KeyState state) {
-  const keyspace::KeyRef ref = keys_->Ref(db, key);
+bool Staged::TakeRow(const DataRowName& name, DataRow row) {
+  if (row.position > progress.base) row_positions_.Note(name, row.position, row.spilled);
+  if (!PLANTED(kCutOverEarly)) progress.needed = std::max(progress.needed, row.position);
+  if (name.type != crdt::Type::kString) {
+    return keys_->LoadElement(
+        name.db, name.key, name.type, name.element, row.state.elements.front());
+  }
+  const keyspace::KeyRef ref = keys_->Ref(name.db, name.key);
   if (!keys_->State(ref).empty()) return false;
-  if (position > progress.base) row_positions_[{db, std::string(key)}] = position;
-  if (!PLANTED(kCutOverEarly)) progress.needed = std::max(progress.needed, position);
-  keys_->Load(db, key, std::move(state));
+  keys_->Load(name.db, name.key, std::move(row.state));
   return true;
 }
 

@@ -60,8 +60,8 @@ class Staged {
 
   // The sender's checkpoint. False if it contradicts itself.
   bool TakeBase(CheckpointRow base);
-  // False when the key was there already.
-  bool TakeRow(uint8_t db, std::string_view key, log::Position position, crdt::KeyState state);
+  // False when it was there already.
+  bool TakeRow(const DataRowName& name, DataRow row);
   void TakeLedger(conflict::LedgerEntry entry) { ledger_.push_back(std::move(entry)); }
   // The next frame of the sender's log. False if it cannot follow what is here: malformed.
   bool TakeFrame(log::Position end, std::string_view bytes);
@@ -88,7 +88,7 @@ class Staged {
   clock::VersionVector applied_;
   clock::VersionVector nonempty_;
   std::vector<conflict::LedgerEntry> ledger_;
-  std::map<std::pair<uint8_t, std::string>, log::Position> row_positions_;  // beyond `base`
+  RowPositions row_positions_;  // beyond `base`
   log::Position record_end_ = 0;
 };
 

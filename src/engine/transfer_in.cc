@@ -338,26 +338,28 @@ bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
       }
       continue;
     }
-    uint8_t db = 0;
-    std::string_view name;
-    log::Position position = 0;
-    crdt::KeyState state;
-    if (!ParseDataRowKey(key, db, name) || DataRowKey(db, name) != key ||
-        !DecodeDataRow(row, position, state) || position > chunk.end || state.empty() ||
-        !Remap(state, incoming_.map)) {
+    DataRowName name;
+    DataRow data;
+    if (!ParseDataRowKey(key, name) || RowKeyOf(name) != key ||
+        !DecodeAnyRow(name, row, data) || data.position > chunk.end ||
+        (data.state.empty() && data.spilled == 0) || !Remap(data.state, incoming_.map)) {
       return false;
     }
-    for (const crdt::Version& v : state.versions) {
-      if (ours_alone(v.dot.origin(), v.dot.sequence())) return false;
-    }
-    for (const crdt::CounterEntry& e : state.counters) {
-      if (ours_alone(e.origin, e.at.sequence)) return false;
-    }
-    for (const crdt::ExpiryVersion& x : state.expiries) {
-      if (ours_alone(x.dot.origin(), x.dot.sequence())) return false;
-    }
-    batch.Put(storage::Family::kStaged, std::string(key), EncodeDataRow(position, state));
-    if (!staged_->TakeRow(db, name, position, std::move(state))) return false;
+    bool foreign = true;
+    auto check = [&](const crdt::Register& of) {
+      for (const crdt::Version& v : of.versions)
+        foreign = foreign && !ours_alone(v.dot.origin(), v.dot.sequence());
+      for (const crdt::CounterEntry& e : of.counters)
+        foreign = foreign && !ours_alone(e.origin, e.at.sequence);
+    };
+    check(data.state);
+    for (const crdt::Element& e : data.state.elements)
+      check(e);
+    for (const crdt::ExpiryVersion& x : data.state.expiries)
+      foreign = foreign && !ours_alone(x.dot.origin(), x.dot.sequence());
+    if (!foreign) return false;
+    batch.Put(storage::Family::kStaged, std::string(key), EncodeAnyRow(name, data));
+    if (!staged_->TakeRow(name, std::move(data))) return false;
   }
   // A row that is *not* there tells something, too, and so does the ledger: all that the sender's
   // store has heard of by now must have come by its log before the state is consistent.

@@ -50,9 +50,7 @@ void Keyspace::ApplyElement(const crdt::Effect& effect,
   const bool told = result.concurrent && observer_ != nullptr &&
                     (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve);
   if (told) met = elements.Find(effect.element)->State();
-  if (elements.empty()) {
-    std::erase_if(fat.elements, [](const auto& e) { return e->empty(); });
-  }
+  if (elements.empty()) RetireEmpty(ref, fat);
   CountMemory(entry, true);
   Settle(ref, slot);
   if (told)
@@ -68,12 +66,36 @@ void Keyspace::WipeElements(FatPart::Fat& fat,
       (effect.kind != crdt::EffectKind::kResolve && (effect.flags & crdt::kWipes) != 0);
   if (!wipes || fat.elements.empty() || PLANTED(kWipeSparesElements)) return;
   for (auto& elements : fat.elements) {
-    if (elements->WipesAll(seen)) {
-      gone_.push_back(std::move(elements));
-    } else {
-      elements->Wipe(seen, ViewerOf(ref, elements->type()));
-      if (elements->empty()) elements.reset();
+    if (!skip_ && elements->WipesAll(seen)) {
+      Retire(ref, std::move(elements));
+      continue;
     }
+    const crdt::Type type = elements->type();
+    elements->Wipe(seen, ViewerOf(ref, type), [&](std::string_view name) {
+      return Skips(ref, type, name);
+    });
+  }
+  std::erase(fat.elements, nullptr);
+  RetireEmpty(ref, fat);
+}
+
+void Keyspace::WipeAcross(const crdt::Effect& effect, const crdt::Seen& seen, const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat || (*slot)->fat().elements.empty()) return;
+  CountMemory(*slot, false);
+  WipeElements((*slot)->fat(), effect, seen, ref);
+  CountMemory(*slot, true);
+  Settle(ref, slot);
+}
+
+void Keyspace::Retire(const KeyRef& ref, std::unique_ptr<Elements> elements) {
+  if (elements->has_rows()) dropped_.emplace(ref.db, ref.key, elements->type());
+  if (elements->spilled()) gone_.push_back(std::move(elements));
+}
+
+void Keyspace::RetireEmpty(const KeyRef& ref, FatPart::Fat& fat) {
+  for (auto& elements : fat.elements) {
+    if (elements->empty()) Retire(ref, std::move(elements));
   }
   std::erase(fat.elements, nullptr);
 }
@@ -90,7 +112,7 @@ Entry* Keyspace::Build(const KeyRef& ref, crdt::KeyState state) {
   state.elements.clear();
   Entry* entry = Entry::NewFat(ref.db, ref.key, std::move(state));
   for (crdt::Element& e : all)
-    ElementsOf(entry->fat(), e.type).Load(e.name, std::move(e), ViewerOf(ref, e.type));
+    ElementsOf(entry->fat(), e.type).Load(e.name, e, false, ViewerOf(ref, e.type));
   return entry;
 }
 

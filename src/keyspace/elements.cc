@@ -220,8 +220,10 @@ void Elements::Grow() {
   table_ = std::make_unique<Table>([key = hash_key_](std::string_view name) {
     return base::SipHash13(name, key);
   });
-  for (Entry* entry : few_)
-    table_->Insert(Hash(entry->key()), entry);
+  for (Entry* entry : few_) {
+    Table::MarkDirty(table_->Insert(Hash(entry->key()), entry));
+    if (entry->has(Entry::kStored) && !has_rows_) inline_.emplace_back(entry->key());
+  }
   few_.clear();
   few_.shrink_to_fit();
 }
@@ -234,6 +236,7 @@ void Elements::Place(
     Discount(old, viewer);
     if (entry == nullptr) {
       if (table_ != nullptr) {
+        if (old->has(Entry::kStored)) deleted_.emplace(name);
         table_->Erase(slot);
       } else {
         Entry::Free(old);
@@ -243,6 +246,7 @@ void Elements::Place(
     }
     *slot = entry;
     Entry::Free(old);
+    if (table_ != nullptr) Table::MarkDirty(slot);
     Count(entry, viewer);
     return;
   }
@@ -258,7 +262,13 @@ void Elements::Place(
     }
   }
   if (table_ != nullptr) {
-    table_->Insert(hash, entry);
+    if (!deleted_.empty()) {
+      if (auto gone = deleted_.find(name); gone != deleted_.end()) {
+        deleted_.erase(gone);
+        entry->set(Entry::kStored, true);
+      }
+    }
+    Table::MarkDirty(table_->Insert(hash, entry));
   } else {
     few_.push_back(entry);
   }
@@ -283,6 +293,7 @@ crdt::ApplyResult Elements::Apply(const crdt::Effect& effect,
       if (old != nullptr && old->value() == effect.value) {
         old->value_part() = {seen.dot(), hlc};
         Note(seen.dot());
+        if (table_ != nullptr) Table::MarkDirty(slot);
       } else {
         Place(name,
               hash,
@@ -309,7 +320,7 @@ bool Elements::WipesAll(const crdt::Seen& seen) const {
       newest_.begin(), newest_.end(), [&](clock::Dot dot) { return seen.Covers(dot); });
 }
 
-void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer) {
+void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps) {
   Sync(viewer);
   const crdt::Effect wipe{.kind = crdt::EffectKind::kWipe};
   std::vector<std::string> names;
@@ -318,7 +329,7 @@ void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer) {
     const bool untouched =
         (entry.form() == Form::kCounter && !PLANTED(kWipeClearsUnseen)) ||
         (entry.form() == Form::kValue && !seen.Covers(entry.value_part().dot));
-    if (!untouched) names.emplace_back(entry.key());
+    if (!untouched && !keeps(entry.key())) names.emplace_back(entry.key());
     return true;
   });
   for (const std::string& name : names) {
@@ -344,13 +355,97 @@ void Elements::PurgeCounter(std::string_view name,
   Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(state))), viewer);
 }
 
-void Elements::Load(std::string_view name, crdt::Register state, const Viewer& viewer) {
+bool Elements::Load(std::string_view name,
+                    crdt::Register state,
+                    bool own_row,
+                    const Viewer& viewer) {
   Sync(viewer);
+  if (FindSlot(name, table_ != nullptr ? Hash(name) : 0) != nullptr) return false;
   Entry* entry = MakeEntry(0, name, AsKey(std::move(state)));
-  if (entry == nullptr) return;
-  const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
-  CHECK(FindSlot(name, hash) == nullptr);
-  Place(name, hash, nullptr, entry, viewer);
+  if (entry == nullptr) return true;
+  entry->set(Entry::kStored, true);
+  has_rows_ = has_rows_ || own_row;
+  Place(name, table_ != nullptr ? Hash(name) : 0, nullptr, entry, viewer);
+  return true;
+}
+
+bool Elements::MergeWith(const Elements* theirs,
+                         const clock::VersionVector& mine_vector,
+                         const clock::VersionVector& theirs_vector,
+                         const Viewer& viewer,
+                         Keeps keeps) {
+  Sync(viewer);
+  // Names first: none of it may go on while the elements change.
+  std::vector<std::string> names;
+  ForEach([&](const Entry& entry) {
+    const Entry* other = theirs == nullptr ? nullptr : theirs->Find(entry.key());
+    bool same = keeps(entry.key());
+    if (!same && entry.form() == Form::kValue) {
+      // Most: both sides have the one version, or only we have it.
+      const clock::Dot dot = entry.value_part().dot;
+      same = other == nullptr
+                 ? !theirs_vector.Covers(dot)
+                 : other->form() == Form::kValue && other->value_part().dot == dot;
+    }
+    if (!same) names.emplace_back(entry.key());
+    return true;
+  });
+  if (theirs != nullptr) {
+    theirs->ForEach([&](const Entry& other) {
+      if (Find(other.key()) == nullptr && !keeps(other.key())) names.emplace_back(other.key());
+      return true;
+    });
+  }
+  bool changed = false;
+  for (const std::string& name : names) {
+    const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
+    Entry** slot = FindSlot(name, hash);
+    const Entry* other = theirs == nullptr ? nullptr : theirs->Find(name);
+    const crdt::Register mine = slot == nullptr ? crdt::Register{} : (*slot)->State();
+    crdt::Register merged =
+        crdt::MergeElement(mine,
+                           mine_vector,
+                           other == nullptr ? crdt::Register{} : other->State(),
+                           theirs_vector);
+    if (merged == mine) continue;
+    changed = true;
+    Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(merged))), viewer);
+  }
+  return changed;
+}
+
+// ---- rows
+
+void Elements::NoteInline() {
+  for (Entry* entry : few_)
+    entry->set(Entry::kStored, true);
+}
+
+void Elements::VisitInline(RowVisit visit) {
+  for (const std::string& name : inline_) {
+    Entry** slot = FindSlot(name, Hash(name));
+    if (slot == nullptr) continue;
+    (*slot)->set(Entry::kStored, true);
+    visit(name, (*slot)->State());
+  }
+  if (!inline_.empty()) has_rows_ = true;
+  inline_.clear();
+  inline_.shrink_to_fit();
+}
+
+bool Elements::VisitDirty(uint64_t& cursor, size_t count, size_t& visited, RowVisit visit) {
+  has_rows_ = true;
+  for (; !deleted_.empty() && visited < count; ++visited) {
+    visit(*deleted_.begin(), crdt::Register{});
+    deleted_.erase(deleted_.begin());
+  }
+  if (visited >= count) return false;
+  cursor = table_->TakeDirty(cursor, count - visited, [&](Entry* entry) {
+    entry->set(Entry::kStored, true);
+    ++visited;
+    visit(entry->key(), entry->State());
+  });
+  return cursor == 0 && deleted_.empty();
 }
 
 bool Elements::FreeSome(size_t count) {

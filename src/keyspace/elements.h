@@ -5,6 +5,9 @@
 // Memory. An element is an entry like a key's (entry.h): plain ones cost 16 bytes of metadata, their
 // name and value. Up to kSmallMax stand in a row in the order of their coming; more are in a Table, and
 // those of a sorted set in an OrderTree as well.
+//
+// On disk, too: few elements are part of their key's row; once they have a table they have a row each, so
+// that a change to one of a million writes one row ("spilled", for as long as the object lives).
 #pragma once
 
 #include <cstdint>
@@ -90,12 +93,37 @@ class Elements {
                           const crdt::Seen& seen,
                           clock::Hlc hlc,
                           const Viewer& viewer);
+  // Merges with another leader's elements of the same key and type (or with none): of each, what the
+  // frozen vectors leave. Elements for which `keeps` says so stay as they are. True if anything changed.
+  using Keeps = base::FunctionRef<bool(std::string_view name)>;
+  bool MergeWith(const Elements* theirs,
+                 const clock::VersionVector& mine_vector,
+                 const clock::VersionVector& theirs_vector,
+                 const Viewer& viewer,
+                 Keeps keeps);
   // Does a wipe of the key, whose writer had seen `seen`, leave nothing? O(1); may say no in doubt.
   bool WipesAll(const crdt::Seen& seen) const;
-  // A wipe of the key, or of all keys.
-  void Wipe(const crdt::Seen& seen, const Viewer& viewer);
+  // A wipe of the key, or of all keys. Elements for which `keeps` says so stay as they are.
+  void Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps);
   void PurgeCounter(std::string_view name, clock::OriginIndex origin, const Viewer& viewer);
-  void Load(std::string_view name, crdt::Register state, const Viewer& viewer);
+  // From the key's row (`own_row` false) or a row of its own. False if the element is there.
+  bool Load(std::string_view name, crdt::Register state, bool own_row, const Viewer& viewer);
+
+  // ---- rows
+  bool spilled() const { return table_ != nullptr; }
+  // May there be rows of their own in the store?
+  bool has_rows() const { return has_rows_; }
+  void ForgetRows() { has_rows_ = false; }
+  // All of them are about to be written with the key's row.
+  void NoteInline();
+  // An empty register: the row is to be deleted.
+  using RowVisit = base::FunctionRef<void(std::string_view name, const crdt::Register&)>;
+  // Of spilled ones: those that the key's row has held until now. They must be written together with the
+  // key's next row.
+  void VisitInline(RowVisit visit);
+  // Of spilled ones: about `count` that have changed, from `cursor` on, which is moved; `visited` counts
+  // them. True when the end was reached.
+  bool VisitDirty(uint64_t& cursor, size_t count, size_t& visited, RowVisit visit);
 
   // Frees about `count` elements of a collection that nobody uses any more; false when none is left.
   bool FreeSome(size_t count);
@@ -153,6 +181,9 @@ class Elements {
   size_t conflicts_ = 0;
   size_t entry_bytes_ = 0;
   uint64_t epoch_ = 0;
+  std::set<std::string, std::less<>> deleted_;  // spilled, gone since their row was written
+  std::vector<std::string> inline_;             // spilled, in the key's row as it is stored
+  bool has_rows_ = false;
   std::vector<clock::Dot> newest_;  // an origin's newest version ever here, one an origin
   std::set<std::string, std::less<>> residue_;
 };

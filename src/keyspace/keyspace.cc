@@ -290,10 +290,15 @@ void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
   if (slot != nullptr) {
     Entry* old = *slot;
     const bool stored = old->has(Entry::kStored);
+    CountMemory(old, false);
+    if (old->form() == Form::kFat) {
+      for (auto& elements : old->fat().elements)
+        Retire(ref, std::move(elements));
+      old->fat().elements.clear();
+    }
     Unindex(old);
     if (old->has(Entry::kResidue)) residue_.erase({ref.db, std::string(ref.key)});
     if (old->has(Entry::kConflict)) conflicts_.erase({ref.db, std::string(ref.key)});
-    CountMemory(old, false);
     if (entry == nullptr) {
       if (stored) deleted_.emplace(ref.db, ref.key);
       if (Table::IsDirty(slot)) --dirty_count_;
@@ -459,8 +464,8 @@ void Keyspace::ApplyFlush(const crdt::Effect& effect,
     if (merge_ != nullptr) MergeDatabase(static_cast<uint8_t>(db));
     tables_[db].ForEachSlot([&](Entry** slot) {
       std::string key((*slot)->key());
-      if (skip_ && skip_(static_cast<uint8_t>(db), key)) return;
       KeyRef ref = Ref(static_cast<uint8_t>(db), key);
+      if (Skips(ref, crdt::Type::kString, {})) return WipeAcross(effect, seen, ref);
       if (!ApplyFast(effect, seen, hlc, ref)) ApplySlow(effect, seen, hlc, ref, cause);
       if (observer_ != nullptr) observer_->KeyModified(ref, cause);
     });
@@ -475,10 +480,13 @@ void Keyspace::Apply(const crdt::Effect& effect,
     ApplyFlush(effect, seen, hlc, cause);
     return;
   }
-  if (skip_ && skip_(effect.db, effect.key)) return;
   KeyRef ref{effect.db,
              effect.key,
              effect.key_hash != 0 ? effect.key_hash : base::SipHash13(effect.key, hash_key_)};
+  if (skip_ && skip_(effect.db, effect.key, effect.type, effect.element)) [[unlikely]] {
+    if (effect.type == crdt::Type::kString) WipeAcross(effect, seen, ref);
+    return;
+  }
   if (effect.type != crdt::Type::kString) {
     ApplyElement(effect, seen, hlc, ref, cause);
   } else if (!ApplyFast(effect, seen, hlc, ref)) {
@@ -585,7 +593,7 @@ void Keyspace::PurgeElementCounter(const KeyRef& ref,
   Entry* entry = *slot;
   CountMemory(entry, false);
   elements->PurgeCounter(name, origin, ViewerOf(ref, type));
-  std::erase_if(entry->fat().elements, [](const auto& e) { return e->empty(); });
+  RetireEmpty(ref, entry->fat());
   CountMemory(entry, true);
   Settle(ref, slot);
 }
@@ -616,55 +624,6 @@ const clock::VersionVector* Keyspace::ResidueSince(
   if (since != nullptr) return since.get();
   since = now;
   return nullptr;
-}
-
-// ---- checkpoint and recovery
-
-void Keyspace::Load(uint8_t db, std::string_view key, crdt::KeyState state) {
-  KeyRef ref = Ref(db, key);
-  CHECK(tables_[db].Find(ref.hash, key) == nullptr);
-  Entry* entry = Build(ref, std::move(state));
-  if (entry == nullptr) return;
-  entry->set(Entry::kStored, true);
-  entry->set(Entry::kEpoch, epoch_);
-  tables_[db].Insert(ref.hash, entry);
-  CountMemory(entry, true);
-  Reindex(entry);
-}
-
-bool Keyspace::VisitDirty(
-    size_t count,
-    const std::function<void(uint8_t, std::string_view, const crdt::KeyState&)>& visit) {
-  size_t visited = 0;
-  while (!deleted_.empty() && visited < count) {
-    auto it = deleted_.begin();
-    visit(it->first, it->second, crdt::KeyState{});
-    deleted_.erase(it);
-    ++visited;
-  }
-  while (visited < count) {
-    if (walk_db_ == tables_.size()) {
-      walk_db_ = 0;
-      walk_cursor_ = 0;
-      return false;
-    }
-    walk_cursor_ = tables_[walk_db_].TakeDirty(walk_cursor_, count - visited, [&](Entry* entry) {
-      entry->set(Entry::kStored, true);
-      --dirty_count_;
-      ++visited;
-      if (entry->form() == Form::kFat && entry->fat().elements.empty()) {
-        visit(entry->db(), entry->key(), entry->fat().state);
-      } else {
-        visit(entry->db(), entry->key(), entry->State());
-      }
-    });
-    if (walk_cursor_ == 0) {
-      ++walk_db_;
-    } else if (visited < count) {
-      return true;  // many clean segments: enough for one slice
-    }
-  }
-  return true;
 }
 
 base::Digest128 Keyspace::Digest() const {

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,6 +22,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/hash.h"
@@ -162,9 +164,10 @@ class Keyspace {
   // ---- changing
   void Apply(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
 
-  // During replay: effects on keys for which this is true are passed over (their row reflects
-  // them).
-  using Filter = std::function<bool(uint8_t db, std::string_view key)>;
+  // During replay: effects on the key's own register and expiry (kString), or on the element, for which
+  // this is true are passed over: its row reflects them.
+  using Filter = std::function<bool(
+      uint8_t db, std::string_view key, crdt::Type type, std::string_view element)>;
   void SetReplayFilter(Filter filter) { skip_ = std::move(filter); }
 
   // ---- expiry and residue
@@ -241,13 +244,35 @@ class Keyspace {
   const std::set<std::pair<uint8_t, std::string>>& open_conflicts() const { return conflicts_; }
 
   // ---- checkpoint and recovery
-  // Sets the whole state of a key (from a row). Not dirty afterwards.
+  // Sets the whole state of a key (from its row). Not dirty afterwards.
   void Load(uint8_t db, std::string_view key, crdt::KeyState state);
-  // Visits up to `count` dirty keys and marks them clean; an empty state means: delete the row.
-  // Returns false when a full pass over what was dirty has ended.
-  bool VisitDirty(
-      size_t count,
-      const std::function<void(uint8_t db, std::string_view key, const crdt::KeyState&)>& visit);
+  // Adds an element that has a row of its own; after the key's row, if there is one. False if it is there
+  // already.
+  bool LoadElement(uint8_t db,
+                   std::string_view key,
+                   crdt::Type type,
+                   std::string_view name,
+                   crdt::Register state);
+  // What a checkpoint writes. A key's row holds its own register, its expiry and few elements; of a type
+  // of which there are many (`spilled`, a bit a type) each element has a row of its own.
+  struct Row {
+    enum class Kind : uint8_t {
+      kKey,           // `state`; to be deleted if that is empty
+      kElement,       // `element`, `register_state`; to be deleted if that is empty
+      kDropElements,  // all rows of elements of `type` that were written before
+    };
+    Kind kind = Kind::kKey;
+    uint8_t db = 0;
+    std::string_view key;
+    const crdt::KeyState* state = nullptr;
+    uint8_t spilled = 0;
+    crdt::Type type = crdt::Type::kString;
+    std::string_view element;
+    const crdt::Register* register_state = nullptr;
+  };
+  // Visits about `count` dirty rows and marks them clean. Returns false when a full pass over what was
+  // dirty has ended. What one call visits must be written in one batch, in this order.
+  bool VisitDirty(size_t count, const std::function<void(const Row&)>& visit);
   size_t dirty_count() const { return dirty_count_; }
   // The next VisitDirty begins a pass anew (the one under way was given up).
   void RestartVisitDirty() {
@@ -305,6 +330,16 @@ class Keyspace {
   }
   // False if there was nothing to merge.
   bool MergeKey(const KeyRef& ref);
+  bool MergeParts(const KeyRef& ref, Entry** slot, Entry** other);
+  bool Skips(const KeyRef& ref, crdt::Type type, std::string_view element) const {
+    return skip_ && skip_(ref.db, ref.key, type, element);
+  }
+  // Elements that are no part of their key any more.
+  void Retire(const KeyRef& ref, std::unique_ptr<Elements> elements);
+  void RetireEmpty(const KeyRef& ref, FatPart::Fat& fat);
+  void VisitKey(Entry* entry, const std::function<void(const Row&)>& visit);
+  // Rows of the elements of `pending_`, as far as `count` goes; true when that is empty.
+  bool VisitPending(size_t count, size_t& visited, const std::function<void(const Row&)>& visit);
   bool IsMerged(const Entry& entry) const { return entry.has(Entry::kEpoch) == epoch_; }
   // What the entry (or nothing) and theirs come to.
   crdt::KeyState MergedState(const KeyRef& ref, const Entry* entry) const;
@@ -314,6 +349,8 @@ class Keyspace {
                     clock::Hlc hlc,
                     const KeyRef& ref,
                     Cause cause);
+  // The wipe of a key whose own row reflects it, during replay: elements' rows may not.
+  void WipeAcross(const crdt::Effect& effect, const crdt::Seen& seen, const KeyRef& ref);
   // Removes what a wipe of the key leaves nothing of.
   void WipeElements(FatPart::Fat& fat,
                     const crdt::Effect& effect,
@@ -368,6 +405,15 @@ class Keyspace {
   KeySet residue_;
   KeySet conflicts_;
   KeySet deleted_;  // keys gone since their row was written
+  std::set<std::tuple<uint8_t, std::string, crdt::Type>> dropped_;  // elements' rows to be deleted
+  // Keys whose row was visited and whose spilled elements are not all, with the place to go on from.
+  struct Pending {
+    uint8_t db;
+    std::string key;
+    uint8_t type = 1;
+    uint64_t cursor = 0;
+  };
+  std::deque<Pending> pending_;
   size_t dirty_count_ = 0;
   size_t walk_db_ = 0;
   uint64_t walk_cursor_ = 0;

@@ -503,19 +503,19 @@ class Node : public ChangeSink {
 };
 
 // One random command of a client.
-void RandomChange(Node& node, base::Random& random) {
+void RandomChange(Node& node, base::Random& random, bool big = false) {
   static const std::vector<std::string> kKeys = {"a", "b", "s:c", "d:d", "p:e", "f"};
   static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet};
   const uint8_t db = random.Percent(10) ? crdt::kReservedDatabase : static_cast<uint8_t>(random.Below(2));
   const std::string& key = kKeys[random.Below(kKeys.size())];
   Change change(node, node.keys);
-  for (uint64_t n = 1 + random.Below(3); n > 0; --n) {
+  for (uint64_t n = 1 + random.Below(big ? 20 : 3); n > 0; --n) {
     const KeyRef ref = node.keys.Ref(db, key);
     const int64_t expire_ms = node.keys.time_ms() + static_cast<int64_t>(random.Below(200)) - 50;
     const std::string value = random.Percent(50) ? std::to_string(random.Below(100)) : std::string(random.Below(30), 'x');
-    if (random.Percent(55)) {
+    if (random.Percent(big ? 98 : 55)) {
       const crdt::Type type = kTypes[(std::hash<std::string>()(key) + random.Percent(10)) % 3];
-      const std::string name = "m" + std::to_string(random.Below(random.Percent(30) ? 90 : 6));
+      const std::string name = "m" + std::to_string(random.Below(random.Percent(big ? 90 : 30) ? 90 : 6));
       std::string content;
       if (type == crdt::Type::kHash) content = value;
       if (type == crdt::Type::kSortedSet) content = EncodeScore(static_cast<double>(random.Below(9)) - 3);
@@ -568,15 +568,59 @@ void RandomChange(Node& node, base::Random& random) {
 }
 
 // Rows as a store would hold them.
-using Rows = std::map<Key, crdt::KeyState>;
-void TakeRows(Keyspace& keys, Rows& rows, size_t slice) {
-  while (keys.VisitDirty(slice, [&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
-    if (state.empty()) {
-      rows.erase({db, std::string(key)});
-    } else {
-      rows[{db, std::string(key)}] = state;
+struct Rows {
+  std::map<Key, crdt::KeyState> keys;
+  std::map<std::tuple<uint8_t, std::string, crdt::Type, std::string>, crdt::Register> elements;
+
+  void Take(const Keyspace::Row& row) {
+    const Key key{row.db, std::string(row.key)};
+    switch (row.kind) {
+      case Keyspace::Row::Kind::kKey:
+        keys.erase(key);
+        if (!row.state->empty()) keys[key] = *row.state;
+        break;
+      case Keyspace::Row::Kind::kElement: {
+        const std::tuple name(row.db, std::string(row.key), row.type, std::string(row.element));
+        elements.erase(name);
+        if (!row.register_state->empty()) elements[name] = *row.register_state;
+        break;
+      }
+      case Keyspace::Row::Kind::kDropElements:
+        std::erase_if(elements, [&](const auto& e) {
+          return std::get<0>(e.first) == row.db && std::get<1>(e.first) == row.key &&
+                 std::get<2>(e.first) == row.type;
+        });
+        break;
     }
-  })) {
+  }
+  // What they hold together.
+  std::map<Key, crdt::KeyState> States() const {
+    std::map<Key, crdt::KeyState> states = keys;
+    for (const auto& [name, state] : elements) {
+      const auto& [db, key, type, element_name] = name;
+      crdt::Element element;
+      static_cast<crdt::Register&>(element) = state;
+      element.type = type;
+      element.name = element_name;
+      states[{db, key}].elements.push_back(element);
+    }
+    for (auto& [key, state] : states) {
+      std::sort(state.elements.begin(), state.elements.end(), [](const auto& x, const auto& y) {
+        return std::pair(x.type, x.name) < std::pair(y.type, y.name);
+      });
+    }
+    return states;
+  }
+  void LoadInto(Keyspace& to) const {
+    for (const auto& [key, state] : keys) to.Load(key.first, key.second, state);
+    for (const auto& [name, state] : elements) {
+      const auto& [db, key, type, element] = name;
+      ASSERT_TRUE(to.LoadElement(db, key, type, element, state));
+    }
+  }
+};
+void TakeRows(Keyspace& keys, Rows& rows, size_t slice) {
+  while (keys.VisitDirty(slice, [&](const Keyspace::Row& row) { rows.Take(row); })) {
   }
 }
 
@@ -604,6 +648,7 @@ std::string TextOf(const crdt::KeyState& state, const clock::OriginTable&) {
 }
 
 TEST(Keyspace, AgainstPlainStates) {
+  size_t spilled = 0;
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     SCOPED_TRACE(seed);
     base::Random random(seed);
@@ -624,7 +669,7 @@ TEST(Keyspace, AgainstPlainStates) {
     for (int step = 0; step < 250; ++step) {
       Node& node = *nodes[random.Below(3)];
       if (random.Percent(60)) {
-        RandomChange(node, random);
+        RandomChange(node, random, seed % 3 == 0);
       } else {
         for (uint64_t n = random.Below(6); n > 0; --n) node.Deliver(*nodes[random.Below(3)]);
       }
@@ -635,9 +680,10 @@ TEST(Keyspace, AgainstPlainStates) {
       if (random.Percent(10)) {
         TakeRows(nodes[0]->keys, rows, 1 + random.Below(5));
         ASSERT_EQ(nodes[0]->keys.dirty_count(), 0U);
+        std::map<Key, crdt::KeyState> stored = rows.States();
         for (const auto& [key, state] : nodes[0]->model)
-          ASSERT_EQ(TextOf(rows[key], origins), TextOf(state, origins)) << key.second;
-        ASSERT_EQ(rows, nodes[0]->model);
+          ASSERT_EQ(TextOf(stored[key], origins), TextOf(state, origins)) << key.second;
+        ASSERT_EQ(stored, nodes[0]->model);
       }
       if (random.Percent(20)) node.Check();
       if (::testing::Test::HasFatalFailure()) return;
@@ -663,9 +709,10 @@ TEST(Keyspace, AgainstPlainStates) {
     }
     // Rows give the same keyspace back.
     TakeRows(nodes[0]->keys, rows, 7);
-    ASSERT_EQ(rows, nodes[0]->model);
+    ASSERT_EQ(rows.States(), nodes[0]->model);
+    spilled += rows.elements.size();
     Keyspace loaded(origins, policies, base::SipKey{77, 1});
-    for (const auto& [key, state] : rows) loaded.Load(key.first, key.second, state);
+    rows.LoadInto(loaded);
     loaded.SetTime(time_ms);
     ASSERT_EQ(loaded.Digest(), nodes[0]->keys.Digest());
     ASSERT_EQ(loaded.dirty_count(), 0U);
@@ -675,10 +722,29 @@ TEST(Keyspace, AgainstPlainStates) {
     for (uint8_t db = 0; db <= crdt::kDatabases; ++db) ASSERT_EQ(loaded.Size(db), nodes[0]->keys.Size(db));
     // A second pass has nothing to do.
     size_t again = 0;
-    while (nodes[0]->keys.VisitDirty(9, [&](uint8_t, std::string_view, const crdt::KeyState&) { ++again; })) {
+    while (nodes[0]->keys.VisitDirty(9, [&](const Keyspace::Row&) { ++again; })) {
     }
     ASSERT_EQ(again, 0U);
+    // What was loaded goes on being written as before.
+    Rows rows_of_loaded = rows;
+    for (const auto& [key, state] : nodes[0]->model) {
+      const KeyRef ref = loaded.Ref(key.first, key.second);
+      for (const crdt::Element& e : state.elements) {
+        clock::VersionVector nothing;
+        const crdt::Seen seen(nothing, origins.Intern({"late", 1}), {1, 0});
+        if (!random.Percent(20)) continue;
+        loaded.Apply({.kind = crdt::EffectKind::kPut, .db = key.first, .type = e.type, .key = ref.key,
+                      .element = e.name, .value = "late"}, seen, clock::Hlc::FromMs(5000), Cause::kRemote);
+      }
+    }
+    TakeRows(loaded, rows_of_loaded, 5);
+    std::map<Key, crdt::KeyState> states;
+    loaded.ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+      states.emplace(Key{db, std::string(key)}, state);
+    });
+    ASSERT_EQ(rows_of_loaded.States(), states);
   }
+  EXPECT_GT(spilled, 1000U) << "collections with rows of their own were met";
 }
 
 // Memory is counted back to nothing.
@@ -748,7 +814,8 @@ TEST(Keyspace, ReplayFilterPassesKeysOver) {
   Keyspace replayed(origins, policies, base::SipKey{3, 3});
   Change(a, a.keys).Put(a.keys.Ref(0, "x"), "1", Change::Ttl::kNone);
   Change(a, a.keys).Put(a.keys.Ref(0, "y"), "1", Change::Ttl::kNone);
-  replayed.SetReplayFilter([](uint8_t, std::string_view key) { return key == "x"; });
+  replayed.SetReplayFilter(
+      [](uint8_t, std::string_view key, crdt::Type, std::string_view) { return key == "x"; });
   auto replay = [&](const OwnedChange& change) {
     uint32_t index = 0;
     for (const OwnedEffect& effect : change.effects) {

@@ -41,7 +41,11 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
   Keyspace& theirs = *merge_->theirs;
   Entry** other = theirs.tables_[ref.db].Find(ref.hash, ref.key);
   if (slot == nullptr && other == nullptr) return false;
-  bool same = skip_ && skip_(ref.db, ref.key);
+  auto has_elements = [](Entry** of) {
+    return of != nullptr && (*of)->form() == Form::kFat && !(*of)->fat().elements.empty();
+  };
+  if (has_elements(slot) || has_elements(other)) return MergeParts(ref, slot, other);
+  bool same = Skips(ref, crdt::Type::kString, {});
   if (!same && slot != nullptr && (*slot)->form() == Form::kValue) {
     // Most keys: both sides have the one version, or only we have written it.
     const Entry& mine = **slot;
@@ -73,7 +77,7 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
     }
     return true;
   }
-  Place(ref, slot, Build(ref, merged));
+  Place(ref, slot, MakeEntry(ref.db, ref.key, merged));
   if (observer_ != nullptr) {
     observer_->KeyModified(ref, Cause::kRemote);
     observer_->Merged(ref.db, ref.key, before, merged);
@@ -81,6 +85,71 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
   if (PLANTED(kMergeTwice)) {
     slot = tables_[ref.db].Find(ref.hash, ref.key);
     if (slot != nullptr) (*slot)->set(Entry::kEpoch, !epoch_);
+  }
+  return true;
+}
+
+// Where either side has elements. Ours are changed where they are, one by one: their rows stay what they
+// are, and a crash in the middle of writing them loses nothing.
+bool Keyspace::MergeParts(const KeyRef& ref, Entry** slot, Entry** other) {
+  crdt::KeyState before;
+  if (observer_ != nullptr && slot != nullptr) before = (*slot)->State();
+  if (slot == nullptr || (*slot)->form() != Form::kFat) {
+    Place(ref,
+          slot,
+          Entry::NewFat(ref.db, ref.key, slot == nullptr ? crdt::KeyState{} : (*slot)->State()));
+    slot = tables_[ref.db].Find(ref.hash, ref.key);
+  }
+  Entry* entry = *slot;
+  FatPart::Fat& fat = entry->fat();
+  const FatPart::Fat* theirs =
+      other != nullptr && (*other)->form() == Form::kFat ? &(*other)->fat() : nullptr;
+  CountMemory(entry, false);
+  bool changed = false;
+  if (!Skips(ref, crdt::Type::kString, {})) {
+    crdt::KeyState scalar;
+    if (theirs != nullptr) {
+      scalar = theirs->state;
+    } else if (other != nullptr) {
+      scalar = (*other)->State();
+    }
+    if (!PLANTED(kNoAbsentMerge) || other != nullptr) {
+      crdt::KeyState merged =
+          crdt::Merge(fat.state, merge_->mine_vector, scalar, merge_->theirs_vector);
+      changed = merged != fat.state;
+      fat.state = std::move(merged);
+    }
+  }
+  for (uint8_t number = 1; number <= crdt::kTypeMax; ++number) {
+    const auto type = static_cast<crdt::Type>(number);
+    const Elements* of_theirs = nullptr;
+    if (theirs != nullptr) {
+      for (const auto& elements : theirs->elements) {
+        if (elements->type() == type) of_theirs = elements.get();
+      }
+    }
+    const bool ours = std::any_of(fat.elements.begin(), fat.elements.end(), [&](const auto& e) {
+      return e->type() == type;
+    });
+    if (of_theirs == nullptr && (!ours || PLANTED(kNoAbsentMerge))) continue;
+    changed |= ElementsOf(fat, type).MergeWith(
+        of_theirs,
+        merge_->mine_vector,
+        merge_->theirs_vector,
+        ViewerOf(ref, type),
+        [&](std::string_view name) { return Skips(ref, type, name); });
+  }
+  RetireEmpty(ref, fat);
+  fat.residue_since.reset();
+  CountMemory(entry, true);
+  entry->set(Entry::kEpoch, PLANTED(kMergeTwice) ? !epoch_ : epoch_);
+  if (other != nullptr) merge_->theirs->Place(ref, other, nullptr);
+  if (changed || fat.elements.empty()) Settle(ref, slot);
+  if (changed && observer_ != nullptr) {
+    slot = tables_[ref.db].Find(ref.hash, ref.key);
+    observer_->KeyModified(ref, Cause::kRemote);
+    observer_->Merged(
+        ref.db, ref.key, before, slot == nullptr ? crdt::KeyState{} : (*slot)->State());
   }
   return true;
 }

@@ -113,8 +113,9 @@ TEST_F(Merged, EqualsHavingAppliedAll) {
     for (uint64_t n = random_.Below(40); n > 0; --n) Change(one_, *mine_, common, {mine_.get(), theirs_.get(), all_.get()});
     // As if checkpointed: what changes later must become dirty again.
     std::set<std::string> rows;
-    while (mine_->VisitDirty(100, [&](uint8_t, std::string_view key, const crdt::KeyState& state) {
-      state.empty() ? (void)rows.erase(std::string(key)) : (void)rows.insert(std::string(key));
+    while (mine_->VisitDirty(100, [&](const Keyspace::Row& row) {
+      const std::string key(row.key);
+      row.state->empty() ? (void)rows.erase(key) : (void)rows.insert(key);
     })) {
     }
     clock::VersionVector mine = common;
@@ -148,8 +149,8 @@ TEST_F(Merged, EqualsHavingAppliedAll) {
     EXPECT_EQ(mine_->EarliestExpiry(), all_->EarliestExpiry());
     // Every key that differs from its row is written by the next pass.
     std::map<std::string, crdt::KeyState> written;
-    while (mine_->VisitDirty(100, [&](uint8_t, std::string_view key, const crdt::KeyState& state) {
-      written[std::string(key)] = state;
+    while (mine_->VisitDirty(100, [&](const Keyspace::Row& row) {
+      written[std::string(row.key)] = *row.state;
     })) {
     }
     for (const std::string& key : counting.merged) EXPECT_TRUE(counting.modified.count(key) != 0);
@@ -183,7 +184,8 @@ TEST_F(Merged, WhatAFilterPassesOverIsTakenAsMerged) {
   crdt::KeyState row;
   row.versions.push_back({clock::Dot(two_, 7), clock::Hlc::FromMs(now_), true, false, "newer"});
   mine_->Load(0, "k", row);
-  mine_->SetReplayFilter([](uint8_t, std::string_view key) { return key == "k"; });
+  mine_->SetReplayFilter(
+      [](uint8_t, std::string_view key, crdt::Type, std::string_view) { return key == "k"; });
   clock::VersionVector theirs;
   theirs.Set(two_, 1);
   mine_->BeginMerge(std::move(theirs_), none, theirs);

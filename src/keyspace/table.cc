@@ -167,6 +167,11 @@ bool Table::IsDirty(Entry** slot) {
   return (bucket.marks & (1 << (slot - bucket.entries))) != 0;
 }
 
+void Table::Unmark(Entry** slot) {
+  Bucket& bucket = BucketOfSlot(slot);
+  bucket.marks = static_cast<uint8_t>(bucket.marks & ~(1 << (slot - bucket.entries)));
+}
+
 void Table::PrefetchBucket(uint64_t hash) const {
   Segment* segment = SegmentOf(hash);
   if (segment != nullptr) __builtin_prefetch(&segment->buckets[BucketOf(hash)]);

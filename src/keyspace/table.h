@@ -42,6 +42,7 @@ class Table {
   // Returns true if the slot was clean.
   static bool MarkDirty(Entry** slot);
   static bool IsDirty(Entry** slot);
+  static void Unmark(Entry** slot);
 
   void PrefetchBucket(uint64_t hash) const;
   void PrefetchEntry(uint64_t hash) const;

@@ -11,6 +11,10 @@ void MemoryStoreDisk::Apply(size_t count) {
   for (; count > 0; --count) {
     for (Family family : unflushed.front().cleared())
       rows[static_cast<size_t>(family)].clear();
+    for (const auto& [of, prefix] : unflushed.front().cleared_prefixes()) {
+      Rows& family = rows[static_cast<size_t>(of)];
+      family.erase(family.lower_bound(prefix), family.lower_bound(EndOfPrefix(prefix)));
+    }
     for (Batch::Operation& operation : unflushed.front().operations()) {
       Rows& family = rows[static_cast<size_t>(operation.family)];
       if (operation.is_delete) {
@@ -42,6 +46,15 @@ void MemoryStore::Lay(const Batch& batch) {
       value.reset();
     for (const auto& [key, value] : disk_->rows[static_cast<size_t>(family)])
       overlay[key].reset();
+  }
+  for (const auto& [family, prefix] : batch.cleared_prefixes()) {
+    Overlay& overlay = overlay_[static_cast<size_t>(family)];
+    const std::string end = EndOfPrefix(prefix);
+    for (auto it = overlay.lower_bound(prefix); it != overlay.end() && it->first < end; ++it)
+      it->second.reset();
+    const auto& rows = disk_->rows[static_cast<size_t>(family)];
+    for (auto it = rows.lower_bound(prefix); it != rows.end() && it->first < end; ++it)
+      overlay[it->first].reset();
   }
   for (const Batch::Operation& operation : batch.operations()) {
     auto& value = overlay_[static_cast<size_t>(operation.family)][operation.key];

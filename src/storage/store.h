@@ -40,17 +40,34 @@ class Batch {
   }
   // Removes every row that the family had before this batch; its own Puts stay.
   void Clear(Family family) { cleared_.push_back(family); }
-  bool empty() const { return operations_.empty() && cleared_.empty(); }
+  // The same for the rows whose keys begin with `prefix` (not empty, its last byte not 0xff).
+  void ClearPrefix(Family family, std::string prefix) {
+    bytes_ += prefix.size();
+    cleared_prefixes_.emplace_back(family, std::move(prefix));
+  }
+  bool empty() const {
+    return operations_.empty() && cleared_.empty() && cleared_prefixes_.empty();
+  }
   size_t bytes() const { return bytes_; }
   const std::vector<Operation>& operations() const { return operations_; }
   std::vector<Operation>& operations() { return operations_; }
   const std::vector<Family>& cleared() const { return cleared_; }
+  const std::vector<std::pair<Family, std::string>>& cleared_prefixes() const {
+    return cleared_prefixes_;
+  }
 
  private:
   std::vector<Family> cleared_;
+  std::vector<std::pair<Family, std::string>> cleared_prefixes_;
   std::vector<Operation> operations_;
   size_t bytes_ = 0;
 };
+
+// The first key behind all that begin with `prefix`, whose last byte is not 0xff.
+inline std::string EndOfPrefix(std::string prefix) {
+  prefix.back() = static_cast<char>(static_cast<uint8_t>(prefix.back()) + 1);
+  return prefix;
+}
 
 // A piece of a family, in key order.
 struct Slice {

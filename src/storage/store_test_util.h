@@ -34,6 +34,10 @@ inline Batch WorkloadBatch(uint64_t i, size_t value_bytes) {
       batch.Put(family, key, std::to_string(i) + std::string(random.Below(value_bytes + 1), 'v'));
     }
   }
+  if (random.Percent(10)) {
+    batch.ClearPrefix(static_cast<Family>(random.Below(kFamilies)),
+                      WorkloadKey(random.Below(5)));  // one key, or eleven
+  }
   for (size_t family = 0; family < kFamilies; ++family) {
     batch.Put(static_cast<Family>(family), "last", std::to_string(i));
   }
@@ -45,6 +49,10 @@ inline Model WorkloadModel(uint64_t count, size_t value_bytes) {
   Model model;
   for (uint64_t i = 1; i <= count; ++i) {
     const Batch batch = WorkloadBatch(i, value_bytes);
+    for (const auto& [family, prefix] : batch.cleared_prefixes()) {
+      std::erase_if(model[static_cast<size_t>(family)],
+                    [&](const auto& row) { return row.first.starts_with(prefix); });
+    }
     for (const Batch::Operation& operation : batch.operations()) {
       auto& rows = model[static_cast<size_t>(operation.family)];
       if (operation.is_delete) {

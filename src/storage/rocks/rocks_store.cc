@@ -358,6 +358,10 @@ class RocksStore::Impl {
       const rocksdb::Status added = out.DeleteRange(Handle(family), "", end);
       if (!added.ok()) return ToStatus(added, "cannot write to the store");
     }
+    for (const auto& [family, prefix] : batch.cleared_prefixes()) {
+      const rocksdb::Status added = out.DeleteRange(Handle(family), prefix, EndOfPrefix(prefix));
+      if (!added.ok()) return ToStatus(added, "cannot write to the store");
+    }
     for (size_t i = 0; i < operations.size(); ++i) {
       const Batch::Operation& operation = *operations[i];
       if (i + 1 < operations.size() && operations[i + 1]->family == operation.family &&
