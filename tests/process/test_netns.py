@@ -198,47 +198,35 @@ class Drill:
             back = leader.call("EXISTS", *(f"doomed:{m}:{i}" for m in range(1, n + 1) for i in HOSTS))
             assert back == 0, f"{back} deleted keys are back at {leader.name}"
 
-    def run(self, kind, closed, mode, overlap=False):
-        """Cuts, writes, heals. `overlap`: the load goes on for LOADED_S of the healed network."""
+    def run(self, kind, fault, mend, loaded=False):
+        """fault() brings it about and returns the directions in which nothing passes any more; mend() ends it. `loaded`:
+        the load goes on for LOADED_S of the mended network."""
         self._prepare()
-        sides = sides_of(closed)
-        self.cluster.network.cut(closed, mode)
+        closed = fault()
         begin = time.monotonic()
         self._write_shared()
-        shown = self._wait_inside(sides, closed)
+        shown = self._wait_inside(sides_of(closed), closed)
         inside = time.monotonic() - begin
         self._progress()
         time.sleep(max(0.0, begin + HOLD_S - time.monotonic()))
-        if overlap:
-            healed = time.monotonic()
-            self.cluster.network.heal()
+        if not loaded:
+            self._settle()
+        mended = time.monotonic()
+        mend()
+        if loaded:
             time.sleep(LOADED_S)
             self._settle()
-        else:
-            self._settle()
-            healed = time.monotonic()
-            self.cluster.network.heal()
         self.cluster.wait_converged(EQUAL_S)
-        self._note(kind + (" under load" if overlap else ""), inside, time.monotonic() - healed)
+        self._note(kind + (" under load" if loaded else ""), inside, time.monotonic() - mended)
         self._check(shown)
 
-    def fail(self, kind, fault, mend):
-        """As run, for faults that are no cut: fault() returns the sides that there are then, mend() ends it."""
-        self._prepare()
-        sides = fault()
-        closed = across(sides)
-        begin = time.monotonic()
-        self._write_shared()
-        shown = self._wait_inside(sides, closed)
-        inside = time.monotonic() - begin
-        self._progress()
-        time.sleep(max(0.0, begin + HOLD_S - time.monotonic()))
-        self._settle()
-        healed = time.monotonic()
-        mend()
-        self.cluster.wait_converged(EQUAL_S)
-        self._note(kind, inside, time.monotonic() - healed)
-        self._check(shown)
+    def cut(self, kind, closed, mode, loaded=False):
+        network = self.cluster.network
+
+        def fault():
+            network.cut(closed, mode)
+            return closed
+        self.run(kind, fault, network.heal, loaded)
 
     def _note(self, kind, inside, equal):
         self.inside[kind] = max(self.inside.get(kind, 0), inside)
@@ -251,13 +239,13 @@ class Drill:
 
 
 def _run(cases):
-    """[(topology, kind, closed, mode, overlap)]"""
+    """[(topology, kind, closed, mode, loaded)]"""
     with NetCluster(NAMES, ["--durability", "everysec"]) as cluster:
         drill = Drill(cluster)
-        for topology, kind, closed, mode, overlap in cases:
+        for topology, kind, closed, mode, loaded in cases:
             drill.use(topology)
             try:
-                drill.run(kind, closed, mode, overlap)
+                drill.cut(kind, closed, mode, loaded)
             except AssertionError as error:
                 lines = " ".join(f"{NAMES[x]}>{NAMES[y]}" for x, y in sorted(closed))
                 raise AssertionError(f"drill {drill.number}, {topology}, {kind}, {mode}, cut {lines}: {error}") from error
@@ -268,7 +256,7 @@ def _run(cases):
 def test_netns_partitions(long):
     """Long: all 51 partitions of five; each shape meets each topology."""
     if not long:
-        _run([(topology, shape_of(sides), across(sides), mode, overlap) for topology, sides, mode, overlap in [
+        _run([(topology, shape_of(sides), across(sides), mode, loaded) for topology, sides, mode, loaded in [
             ("ring a b c d e", [[0], [1, 3], [2, 4]], "reset", False), ("star a", [[0], [1, 2, 3, 4]], "vanish", True)]])
         return
     partitions = sorted((sides for sides in set_partitions(len(NAMES)) if len(sides) > 1), key=shape_of)
@@ -322,8 +310,8 @@ def test_netns_hosts(long):
             def down():
                 host.ip("link", "set", "eth0", "down")
                 notice(NAMES[number])
-                return [[number], [i for i in HOSTS if i != number]]
-            drill.fail("card down", down, lambda: host.ip("link", "set", "eth0", "up"))
+                return network.around(number)
+            drill.run("card down", down, lambda: host.ip("link", "set", "eth0", "up"))
 
         def no_address(number):
             host = network.hosts[number]
@@ -331,8 +319,8 @@ def test_netns_hosts(long):
             def down():
                 host.ip("addr", "del", host.address + "/24", "dev", "eth0")
                 notice(NAMES[number])
-                return [[number], [i for i in HOSTS if i != number]]
-            drill.fail("no address", down, lambda: host.ip("addr", "add", host.address + "/24", "dev", "eth0"))
+                return network.around(number)
+            drill.run("no address", down, lambda: host.ip("addr", "add", host.address + "/24", "dev", "eth0"))
 
         def power(number, unnoticed):
             """No word of the old connections comes from the host: what is half open must be found out."""
@@ -400,11 +388,10 @@ def test_netns_lines(long):
                     until("a mark is at all", lambda: all(
                         leader.get("mark") == b"%d" % drill.number for leader in drill.leaders), INSIDE_S)
                     lag_s[kind] = max(lag_s.get(kind, 0), time.monotonic() - begin)
-                    for pair in across([[0, 1], [2, 3, 4]]):
-                        rules[pair] = {"mode": "vanish"}
-                    network.set(rules)
-                    return [[0, 1], [2, 3, 4]]
-                drill.fail(kind, bad_lines, lambda: network.set({pair: lines[kind] for pair in pairs_of}))
+                    closed = across([[0, 1], [2, 3, 4]])
+                    network.set({**rules, **{pair: {"mode": "vanish"} for pair in closed}})
+                    return closed
+                drill.run(kind, bad_lines, lambda: network.set({pair: lines[kind] for pair in pairs_of}))
                 network.heal()
         drill.report()
         print("note: a write was at all after at most " + ", ".join(f"{s:.2f} s ({kind})" for kind, s in lag_s.items()))
