@@ -186,16 +186,17 @@ class Drill:
         for leader in self.leaders:
             for entry in leader.conflict_log(f"shared:{n}:*"):
                 lost.setdefault(entry["key"].decode(), set()).update(version[0] for version in entry["lost"])
-        # What a side wrote last that no other could hear, was replaced unseen if at all.
-        unheard = [values for side, values in zip(sides, shown)
-                   if not any(heard_by(host, closed) & set(side) for host in HOSTS if host not in side)]
+        # What a side wrote itself, and no other could hear, was replaced unseen if at all.
+        unheard = {value for side, values in zip(sides, shown) for value in values
+                   if value.decode().rsplit(".", 1)[1] in [NAMES[i] for i in side]
+                   and not any(heard_by(host, closed) & set(side) for host in HOSTS if host not in side)}
         for leader in self.leaders:
             for k in range(SHARED):
                 key = f"shared:{n}:{k}"
                 value = leader.get(key)
                 last = {values[k] for values in shown}
                 assert value in last, f"{leader.name} shows {value!r} under {key}; the sides had {last}"
-                missing = {values[k] for values in unheard} - {value} - lost.get(key, set())
+                missing = (last & unheard) - {value} - lost.get(key, set())
                 assert not missing, f"{key}: {missing} was replaced unseen and is in no log"
             assert leader.call("EXISTS", *(f"own:{n}:{i}" for i in HOSTS)) == len(NAMES), f"own keys at {leader.name}"
             back = leader.call("EXISTS", *(f"doomed:{m}:{i}" for m in range(1, n + 1) for i in HOSTS))
