@@ -887,6 +887,28 @@ TEST_F(GraphTest, ALinkThatNobodyWantsIsDrainedThenClosed) {
   EXPECT_EQ(replica.counters().drained, 1U);
 }
 
+// Whoever sends a state may be no neighbour any more when the topology has healed meanwhile.
+TEST_F(GraphTest, ALinkThatCarriesAStateStays) {
+  SetMembers({"me", "a", "b"}, "star b");
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {2, me()});
+  Links(b, "b", 2, {1, me()});
+  replica.SetCarrier(a);
+  alive[a].wanted = false;
+  Keep(20'000);
+  EXPECT_EQ(closes[a], 0);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  EXPECT_TRUE(Pulses(a).back().wanted) << "its other end must not close it, either";
+  EXPECT_FALSE(Pulses(b).empty());
+  replica.SetCarrier(0);
+  Keep(3500);
+  alive.erase(a);
+  Keep(1500);
+  EXPECT_EQ(closes[a], 1);
+  EXPECT_EQ(closes[b], 0);
+}
+
 TEST_F(GraphTest, ALinkThatIsNeededStays) {
   SetMembers({"me", "a", "b"}, "star b");
   LinkId a = Peer("a", 1);
