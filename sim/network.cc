@@ -115,6 +115,7 @@ void Network::Send(LinkId link, std::string_view bytes) {
   if (other == ends_.end()) return;  // the other side is gone; we have not been told yet
   ++messages_;
   bytes_ += bytes.size();
+  bytes_of_[static_cast<uint8_t>(bytes[0])] += bytes.size();
   const int from = Find(end.process)->place;
   const int to = Find(other->second.process)->place;
   if (IsBlocked(from, to)) return;

@@ -7,6 +7,7 @@
 // find out by silence).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -71,6 +72,8 @@ class Network {
 
   uint64_t messages() const { return messages_; }
   uint64_t bytes() const { return bytes_; }
+  // Of messages of one type (their first byte).
+  uint64_t bytes_of(uint8_t type) const { return bytes_of_[type]; }
 
  private:
   struct Process {
@@ -104,6 +107,7 @@ class Network {
   LinkId next_link_ = 1;
   uint64_t messages_ = 0;
   uint64_t bytes_ = 0;
+  std::array<uint64_t, 256> bytes_of_{};
 };
 
 }  // namespace polyarch::sim
