@@ -82,6 +82,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "member recorded as away",
     "present again",
     "log trimmed",
+    "message in parts",
 };
 
 }  // namespace

@@ -87,6 +87,7 @@ enum class Mark : int {
   kAway,  // member recorded as away
   kPresent,  // present again
   kTrimmed,  // log trimmed
+  kInParts,  // a message came in parts
   kCount,
 };
 

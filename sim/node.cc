@@ -385,6 +385,7 @@ void Node::Feed(const Input& input) {
   switch (input.kind) {
     case Input::Kind::kUp: engine.OnLinkUp(input.link, input.text, input.remote); break;
     case Input::Kind::kMessage: engine.OnLinkMessage(input.link, *input.bytes); break;
+    case Input::Kind::kPart: engine.OnLinkPart(input.link); break;
     case Input::Kind::kDown: engine.OnLinkDown(input.link); break;
     case Input::Kind::kDialFailed: engine.OnDialFailed(input.text); break;
   }
@@ -486,6 +487,11 @@ void Node::LinkUp(LinkId link, const std::string& dialed, const std::string& rem
 
 void Node::Message(LinkId link, std::shared_ptr<const std::string> bytes) {
   process_->inputs.push_back({Input::Kind::kMessage, link, "", "", std::move(bytes)});
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+void Node::Part(LinkId link) {
+  process_->inputs.push_back({Input::Kind::kPart, link, "", "", nullptr});
   Wake(world_.now_us() + options_.gather_us);
 }
 

@@ -132,12 +132,14 @@ WorkloadProfile Simulation::DrawWorkload() {
     if (d.Percent(25)) weight = 0;
   };
   for (unsigned* w : {&p.set_ttl, &p.incr, &p.append, &p.del, &p.expire, &p.mset, &p.rename, &p.flush, &p.conflict,
-                      &p.policy, &p.checkpoint, &p.incr_float, &p.getdel}) {
+                      &p.policy, &p.checkpoint, &p.incr_float, &p.getdel, &p.copy, &p.move, &p.set_nx, &p.mset_nx,
+                      &p.get_ex, &p.keep_ttl}) {
     scale(*w);
   }
   p.link = d.Percent(15) ? 3 : 0;
   p.topology = d.Percent(30) ? 2 : 0;
   p.retire = d.Percent(15) ? 2 : 0;
+  p.precedence = d.Percent(15) ? 2 : 0;
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
@@ -169,6 +171,7 @@ WorkloadProfile Simulation::DrawWorkload() {
       p.incr = 40;
       p.del = 25;
       p.append = p.rename = p.mset = 0;
+      p.copy = p.move = p.set_nx = p.mset_nx = p.get_ex = p.keep_ttl = 0;
       p.set_ttl = p.expire = d.Percent(30) ? 4 : 0;
       p.persist = 0;
       p.numeric = true;
@@ -257,6 +260,7 @@ void Simulation::DrawFaults() {
     if (d.Percent(60)) weather.loss_percent = static_cast<unsigned>(d.Scale(1, 30));
     if (d.Percent(60)) weather.duplicate_percent = static_cast<unsigned>(d.Scale(1, 50));
     if (d.Percent(60)) weather.reorder_percent = static_cast<unsigned>(d.Scale(1, 60));
+    if (d.Percent(50)) weather.split_percent = static_cast<unsigned>(d.Scale(1, 80));
     if (d.Percent(40)) weather.slow_percent = static_cast<unsigned>(d.Scale(1, 10));
     weather.slow_max_us = std::max(weather.delay_max_us, d.Scale(100 * kMs, 10 * kSecond));
   }

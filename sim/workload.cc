@@ -11,6 +11,8 @@ namespace polyarch::sim {
 
 namespace {
 
+constexpr int kOtherDbClient = 2;  // of each node: it has selected database 1
+
 bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
@@ -22,7 +24,7 @@ bool AllowedError(std::string_view text) {
         "ERR value is not an integer", "ERR value is not a valid float",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
         "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
-        "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
+        "ERR no leader ", "ERR source and destination objects are the same", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
         "ERR a leader has no link ", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;
   }
@@ -30,6 +32,14 @@ bool AllowedError(std::string_view text) {
 }
 
 }  // namespace
+
+uint8_t TargetDb(const std::vector<std::string_view>& args, uint8_t db) {
+  if (args[0] == "MOVE") return static_cast<uint8_t>(*base::ParseInt64(args[2]));
+  for (size_t i = 3; args[0] == "COPY" && i + 1 < args.size(); ++i) {
+    if (args[i] == "DB") return static_cast<uint8_t>(*base::ParseInt64(args[i + 1]));
+  }
+  return db;
+}
 
 void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& keys, bool& whole) {
   std::vector<std::string_view> views(args.begin(), args.end());
@@ -41,6 +51,8 @@ void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& 
   std::vector<size_t> indices;
   command::KeyIndices(*row, views, indices);
   for (size_t i : indices) keys.emplace_back(db, args[i]);
+  if (args[0] == "MOVE") keys.emplace_back(TargetDb(views, db), args[1]);
+  if (args[0] == "COPY") keys[1].first = TargetDb(views, db);
 }
 
 // ---- expectations
@@ -49,14 +61,16 @@ Expectation::Expectation(engine::Engine& engine,
                          const command::Client& client,
                          const std::vector<std::string_view>& args)
     : args_(args), now_ms_(engine.node_time_ms()) {
-  if (args.size() > 1) before_.push_back(Look(engine, client, args[1]));
-  if (args[0] == "RENAME") before_.push_back(Look(engine, client, args[2]));
+  if (args.size() > 1) before_.push_back(Look(engine, client.db, args[1]));
+  if (args[0] == "RENAME" || args[0] == "COPY") before_.push_back(Look(engine, TargetDb(args, client.db), args[2]));
+  if (args[0] == "MOVE") before_.push_back(Look(engine, TargetDb(args, client.db), args[1]));
+  for (size_t i = 3; args[0] == "MSETNX" && i < args.size(); i += 2) before_.push_back(Look(engine, client.db, args[i]));
 }
 
 Expectation::Seen Expectation::Look(engine::Engine& engine,
-                                    const command::Client& client,
+                                    uint8_t db,
                                     std::string_view key) {
-  keyspace::Shown shown = engine.keys().Read(engine.keys().Ref(client.db, key));
+  keyspace::Shown shown = engine.keys().Read(engine.keys().Ref(db, key));
   Seen seen;
   seen.exists = shown.exists();
   seen.conflict = shown.kind == keyspace::Shown::Kind::kConflict;
@@ -67,11 +81,11 @@ Expectation::Seen Expectation::Look(engine::Engine& engine,
 }
 
 std::string Expectation::After(engine::Engine& engine,
-                               const command::Client& client,
+                               uint8_t db,
                                std::string_view key,
                                std::optional<std::string> text,
                                std::optional<int64_t> expire_ms) {
-  Seen seen = Look(engine, client, key);
+  Seen seen = Look(engine, db, key);
   std::string name(key);
   if (!text) return seen.exists ? "but " + name + " still exists" : "";
   if (!seen.exists) return "but " + name + " does not exist";
@@ -89,6 +103,7 @@ std::string Expectation::Judge(engine::Engine& engine,
                                const resp::Value& reply) {
   using Type = resp::Value::Type;
   const std::string_view name = args_[0];
+  const uint8_t db = client.db;
   if (reply.is_error()) {
     if (!AllowedError(reply.text)) return "which is no error to expect";
     if (StartsWith(reply.text, "CONFLICT ")) {
@@ -102,54 +117,88 @@ std::string Expectation::Judge(engine::Engine& engine,
   }
   auto is_bulk = [&](const std::string& text) { return reply.type == Type::kBulk && reply.text == text; };
   if (name == "SET") {
-    const int64_t expire = args_.size() > 4 ? now_ms_ + *base::ParseInt64(args_[4]) : crdt::kNever;
-    return After(engine, client, args_[1], std::string(args_[2]), expire);
+    int64_t expire = args_.size() > 4 ? now_ms_ + *base::ParseInt64(args_[4]) : crdt::kNever;
+    if (args_.size() == 4 && before_[0].exists) expire = before_[0].expire_ms;  // KEEPTTL
+    return After(engine, db, args_[1], std::string(args_[2]), expire);
   }
   if (name == "LEADER" && args_[1] == "RETIRE") SOMETIMES(kRetired);
   if (name == "GET" || name == "GETDEL") {
     if (before_[0].exists ? !is_bulk(before_[0].text) : !reply.is_null()) return "which is not what it holds";
-    return name == "GETDEL" ? After(engine, client, args_[1], std::nullopt) : "";
+    return name == "GETDEL" ? After(engine, db, args_[1], std::nullopt) : "";
+  }
+  if (name == "GETEX") {
+    if (before_[0].exists ? !is_bulk(before_[0].text) : !reply.is_null()) return "which is not what it holds";
+    if (!before_[0].exists) return After(engine, db, args_[1], std::nullopt);
+    int64_t expire = before_[0].expire_ms;
+    if (args_.size() == 3) expire = crdt::kNever;  // PERSIST
+    if (args_.size() == 4) expire = now_ms_ + *base::ParseInt64(args_[3]);
+    return After(engine, db, args_[1], before_[0].text, expire);
+  }
+  if (name == "SETNX") {
+    if (reply.integer != (before_[0].exists ? 0 : 1)) return "which is wrong";
+    return before_[0].exists ? "" : After(engine, db, args_[1], std::string(args_[2]), crdt::kNever);
   }
   if (name == "INCRBY") {
     const int64_t old = before_[0].exists ? base::ParseInt64(before_[0].text).value_or(0) : 0;
     const int64_t sum = old + *base::ParseInt64(args_[2]);
     if (reply.type != Type::kInteger || reply.integer != sum) return "instead of " + std::to_string(sum);
-    return After(engine, client, args_[1], std::to_string(sum),
+    return After(engine, db, args_[1], std::to_string(sum),
                  before_[0].exists ? before_[0].expire_ms : crdt::kNever);
   }
-  if (name == "INCRBYFLOAT") return After(engine, client, args_[1], reply.text);
+  if (name == "INCRBYFLOAT") return After(engine, db, args_[1], reply.text);
   if (name == "APPEND") {
-    return After(engine, client, args_[1], before_[0].text + std::string(args_[2]),
+    return After(engine, db, args_[1], before_[0].text + std::string(args_[2]),
                  before_[0].exists ? before_[0].expire_ms : crdt::kNever);
   }
   if (name == "DEL" && args_.size() == 2) {
     if (reply.integer != (before_[0].exists ? 1 : 0)) return "which is not how many there were";
-    return After(engine, client, args_[1], std::nullopt);
+    return After(engine, db, args_[1], std::nullopt);
   }
   if (name == "PEXPIRE" || name == "PERSIST") {
     if (reply.integer != 1) return "";
     if (before_[0].conflict) return "";
     const int64_t expire = name == "PERSIST" ? crdt::kNever : now_ms_ + *base::ParseInt64(args_[2]);
-    return After(engine, client, args_[1], before_[0].text, expire);
+    return After(engine, db, args_[1], before_[0].text, expire);
   }
-  if (name == "MSET") {
-    for (size_t i = 1; i + 1 < args_.size(); i += 2) {
-      bool again = std::find(args_.begin() + static_cast<ptrdiff_t>(i) + 2, args_.end(), args_[i]) != args_.end();
-      if (again) continue;
-      std::string bad = After(engine, client, args_[i], std::string(args_[i + 1]), crdt::kNever);
-      if (!bad.empty()) return bad;
-    }
-    return "";
+  if (name == "MSET") return JudgePairs(engine, db);
+  if (name == "MSETNX") {
+    const bool any = std::any_of(before_.begin(), before_.end(), [](const Seen& seen) { return seen.exists; });
+    if (reply.integer != (any ? 0 : 1)) return "which is wrong";
+    return any ? "" : JudgePairs(engine, db);
   }
-  if (name == "RENAME" && args_[1] != args_[2]) {
-    std::string bad = After(engine, client, args_[1], std::nullopt);
-    return bad.empty() ? After(engine, client, args_[2], before_[0].text, before_[0].expire_ms) : bad;
-  }
+  if (name == "RENAME" || name == "COPY" || name == "MOVE") return JudgeCopy(engine, db, reply);
   if (name == "CONFLICT" && args_[1] == "RESTORE") SOMETIMES(kRestoredValue);
   if (name == "FLUSHDB" || name == "FLUSHALL") {
     return engine.keys().Size(client.db) == 0 ? "" : "but some keys still exist";
   }
   return "";
+}
+
+std::string Expectation::JudgePairs(engine::Engine& engine, uint8_t db) {
+  for (size_t i = 1; i + 1 < args_.size(); i += 2) {
+    bool again = std::find(args_.begin() + static_cast<ptrdiff_t>(i) + 2, args_.end(), args_[i]) != args_.end();
+    if (again) continue;
+    std::string bad = After(engine, db, args_[i], std::string(args_[i + 1]), crdt::kNever);
+    if (!bad.empty()) return bad;
+  }
+  return "";
+}
+
+std::string Expectation::JudgeCopy(engine::Engine& engine, uint8_t db, const resp::Value& reply) {
+  const bool copy = args_[0] == "COPY";
+  const uint8_t target_db = TargetDb(args_, db);
+  const std::string_view target = args_[0] == "MOVE" ? args_[1] : args_[2];
+  if (args_[0] == "RENAME") {
+    if (args_[1] == args_[2]) return "";
+  } else {
+    const bool replace = copy && std::find(args_.begin() + 3, args_.end(), "REPLACE") != args_.end();
+    const bool done = before_[0].exists && (replace || !before_[1].exists);
+    if (reply.integer != (done ? 1 : 0)) return "which is wrong";
+    if (!done) return "";
+  }
+  std::string bad = copy ? After(engine, db, args_[1], before_[0].text, before_[0].expire_ms)
+                         : After(engine, db, args_[1], std::nullopt);
+  return bad.empty() ? After(engine, target_db, target, before_[0].text, before_[0].expire_ms) : bad;
 }
 
 void Expectation::Check(engine::Engine& engine,
@@ -185,14 +234,17 @@ std::string Workload::DrawValue() {
   return value;
 }
 
-std::vector<std::string> Workload::DrawCommand(Node& node) {
+std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
   const WorkloadProfile& p = profile_;
   Draw& draw = world_.draw();
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
-                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire};
+                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire,
+                              p.copy,   p.move,    p.set_nx, p.mset_nx, p.get_ex,      p.keep_ttl, p.precedence};
   auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
-  switch (draw.Weighted(weights)) {
+  const std::string other_db = client == kOtherDbClient ? "0" : "1";
+  const size_t kind = draw.Weighted(weights);
+  switch (kind) {
     case 0: return {"SET", DrawKey(), DrawValue()};
     case 1: return {"SET", DrawKey(), DrawValue(), "PX", ttl()};
     case 2: return {"GET", draw.Percent(30) && !p.tracked.empty() ? draw.Pick(p.tracked) : DrawKey()};
@@ -205,8 +257,9 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
     case 7: return {"DEL", DrawKey()};
     case 8: return {"PEXPIRE", DrawKey(), ttl()};
     case 9: return {"PERSIST", DrawKey()};
-    case 10: {
-      std::vector<std::string> args = {"MSET"};
+    case 10:
+    case 23: {
+      std::vector<std::string> args = {kind == 10 ? "MSET" : "MSETNX"};
       for (int64_t n = draw.Between(1, 3); n > 0; --n) {
         args.push_back(DrawKey());
         args.push_back(DrawValue());
@@ -242,6 +295,31 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
       Node& other = *world_.nodes()[draw.Below(world_.nodes().size())];
       if (other.up()) return {"LEADER", "RETIRE", other.engine().leader_id()};
       return {"LEADER", "RETIRE", other.options().leader};
+    }
+    case 20: {
+      std::vector<std::string> args = {"COPY", DrawKey(), DrawKey()};
+      if (draw.Percent(50)) args.push_back("REPLACE");
+      if (draw.Percent(30)) args.insert(args.end(), {"DB", other_db});
+      return args;
+    }
+    case 21: return {"MOVE", DrawKey(), other_db};
+    case 22: return {"SETNX", DrawKey(), DrawValue()};
+    case 24: {
+      std::vector<std::string> args = {"GETEX", DrawKey()};
+      const bool ttls = p.set_ttl + p.expire > 0;
+      if (ttls && draw.Percent(50)) {
+        args.insert(args.end(), {"PX", ttl()});
+      } else if (draw.Percent(50)) {
+        args.push_back("PERSIST");
+      }
+      return args;
+    }
+    case 25: return {"SET", DrawKey(), DrawValue(), "KEEPTTL"};
+    case 26: {
+      std::vector<std::string> args = {"LEADER", "PRIORITY", world_.leader_name(draw.Below(world_.nodes().size()))};
+      const std::string second = world_.leader_name(draw.Below(world_.nodes().size()));
+      if (second != args[2]) args.push_back(second);
+      return args;
     }
     default: return {"PING"};
   }
@@ -291,7 +369,7 @@ void Workload::Give(Node& node, int client, std::vector<std::string> args) {
   Op op;
   op.id = world_.NextOp();
   op.client = client;
-  KeysOf(args, client == 2 ? 1 : 0, op.keys, op.whole);
+  KeysOf(args, client == kOtherDbClient ? 1 : 0, op.keys, op.whole);
   if (args[0] == "INCRBY" && StartsWith(args[1], kTrackedPrefix)) op.amount = *base::ParseInt64(args[2]);
   op.args = std::move(args);
   node.Submit(std::move(op));
@@ -301,7 +379,7 @@ void Workload::Give(Node& node, int client, std::vector<std::string> args) {
 // log of decided conflicts and RESTORE.
 void Workload::Resolve(Node& node, int client) {
   Draw& draw = world_.draw();
-  const uint8_t db = client == 2 ? 1 : 0;
+  const uint8_t db = client == kOtherDbClient ? 1 : 0;
   if (!tokens_.empty() && draw.Percent(60)) {
     const size_t i = draw.Below(tokens_.size());
     Token token = tokens_[i];
@@ -365,7 +443,7 @@ void Workload::Step() {
     const std::string key = DrawKey();
     for (Node* node : writers) {
       if (draw.Percent(20)) continue;
-      std::vector<std::string> args = DrawCommand(*node);
+      std::vector<std::string> args = DrawCommand(*node, 0);
       if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
           args[0] != "LINK" && args[0] != "LEADER" && args[0] != "TOPOLOGY" &&
           !StartsWith(args[1], kTrackedPrefix)) {
@@ -382,7 +460,7 @@ void Workload::Step() {
     if (profile_.conflict != 0 && draw.Percent(profile_.conflict)) {
       Resolve(node, client);
     } else {
-      Give(node, client, DrawCommand(node));
+      Give(node, client, DrawCommand(node, client));
     }
   }
 }

@@ -41,16 +41,20 @@ class Expectation {
     std::string text;
     int64_t expire_ms = 0;
   };
-  static Seen Look(engine::Engine& engine, const command::Client& client, std::string_view key);
+  static Seen Look(engine::Engine& engine, uint8_t db, std::string_view key);
   std::string Judge(engine::Engine& engine, const command::Client& client, const resp::Value& reply);
   std::string After(engine::Engine& engine,
-                    const command::Client& client,
+                    uint8_t db,
                     std::string_view key,
                     std::optional<std::string> text,
                     std::optional<int64_t> expire_ms = std::nullopt);
 
   std::vector<std::string_view> args_;
-  std::vector<Seen> before_;  // of args[1], and of args[2] for RENAME
+  // What a copy of this kind must answer and leave behind: RENAME, COPY, MOVE.
+  std::string JudgeCopy(engine::Engine& engine, uint8_t db, const resp::Value& reply);
+  std::string JudgePairs(engine::Engine& engine, uint8_t db);
+
+  std::vector<Seen> before_;  // of args[1]; then of the target of RENAME, COPY, MOVE, or of MSETNX's other keys
   int64_t now_ms_ = 0;
 };
 
@@ -71,6 +75,12 @@ struct WorkloadProfile {
   unsigned mset = 3;
   unsigned getdel = 2;
   unsigned rename = 2;
+  unsigned copy = 2;
+  unsigned move = 1;
+  unsigned set_nx = 2;
+  unsigned mset_nx = 1;
+  unsigned get_ex = 2;                   // PX (if anything else gives a time to live), PERSIST, or nothing
+  unsigned keep_ttl = 2;                 // SET KEEPTTL
   unsigned flush = 1;
   unsigned conflict = 6;                 // GET, then RESOLVE here or elsewhere; LOG and RESTORE
   unsigned policy = 1;
@@ -79,6 +89,7 @@ struct WorkloadProfile {
   unsigned link = 0;                     // LINK CUT, HEAL, DELAY
   unsigned topology = 0;                 // TOPOLOGY SET
   unsigned retire = 0;                   // LEADER RETIRE
+  unsigned precedence = 0;               // LEADER PRIORITY
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -99,7 +110,7 @@ class Workload {
   void Give(Node& node, int client, std::vector<std::string> args);
 
  private:
-  std::vector<std::string> DrawCommand(Node& node);
+  std::vector<std::string> DrawCommand(Node& node, int client);
   void Resolve(Node& node, int client);
   std::string DrawKey();
   std::string DrawValue();
@@ -115,6 +126,8 @@ class Workload {
   std::vector<Token> tokens_;
 };
 
+// The database that COPY or MOVE writes to.
+uint8_t TargetDb(const std::vector<std::string_view>& args, uint8_t db);
 // The keys of a command as the oracle names them; `whole`: it looks at all.
 void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& keys, bool& whole);
 

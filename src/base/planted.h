@@ -51,6 +51,7 @@ enum class Bug : int {
   kStableWithoutAway,  // stability is computed without waiting for away members
   kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
   kMergeTwice,         // a key that was merged on access is merged again
+  kUrgentOnly,         // what is not urgent is never announced
   kCount,
 };
 

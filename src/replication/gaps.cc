@@ -121,6 +121,7 @@ void Replica::JoinState(const std::vector<OriginRow>& rows, log::Position end) {
   }
   routes_changed_ = true;
   next_announce_us_ = 0;
+  next_spare_us_ = 0;
 }
 
 uint64_t Replica::behind() const {

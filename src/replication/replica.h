@@ -333,6 +333,9 @@ class Replica {
     bool deliberate = false;      // we close it, it does not fail
     clock::VersionVector sent_have;
     clock::VersionVector sent_durable;
+    std::vector<bool> sent_name;  // by origin: named on this link since the last full announcement
+    bool unsaid = false;          // there was no room for an announcement: the next one is of everything
+    std::map<uint64_t, clock::OriginIndex> names;  // of origins, by the neighbour's numbers; kNoOrigin: no room
     int64_t clock_difference_ms = 0;
     uint64_t bytes_in = 0;
     uint64_t bytes_out = 0;
@@ -349,6 +352,8 @@ class Replica {
   struct Stream {       // what we receive of one origin
     LinkId source = 0;  // 0: none
     LinkId target = 0;  // where it should come from: the next hop to the origin's process; 0: none
+    bool live = false;  // the origin's process is in reach, or is this one
+    LinkId author = 0;  // the link to the origin's process itself; 0: none
     uint64_t return_at = kNever;  // back to the target when that has so much
     int64_t avoid_us = 0;         // not to the target before
     int64_t waiting_us = 0;       // since when somebody has more and nothing has come; 0: not
@@ -382,7 +387,6 @@ class Replica {
   void HandleHello(Link& link, const wire::Hello& hello);
   void HandleRefused(Link& link, const wire::Refused& refused);
   void Refuse(Link& link, uint64_t join_nonce);
-  void HandleHave(Link& link, const wire::Have& have);
   void HandleSubscribe(Link& link, const wire::Subscribe& subscribe);
   void HandleFrame(Link& link, std::string_view bytes);
   void HandleCredit(Link& link, const wire::Credit& credit);
@@ -393,8 +397,16 @@ class Replica {
   void SendHello(Link& link);
   void Regreet();  // there is something new to say of this process
   void Close(Link& link);  // deliberately
-  size_t Announce(Link& link, bool full);
-  void AnnounceAll();
+
+  // ---- announce.cc: what neighbours are told of what is applied here
+  void AnnounceFull(Link& link);
+  void AnnounceNews();
+  bool IsUrgent(const Link& link, clock::OriginIndex origin) const;
+  bool IsSaid(const Link& link, clock::OriginIndex origin) const;
+  void NoteHave(Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable);
+  void NoteHaveNumber(Link& link, bool full, uint64_t number);
+  void HandleHave(Link& link, const wire::Have& have);
+  void HandleHaveMore(Link& link, const wire::HaveMore& have);
 
   // ---- neighbours.cc: heartbeats, link states, who is a neighbour
   Process Self() const;
@@ -494,7 +506,11 @@ class Replica {
   int64_t next_forget_us_ = 0;
   std::string clash_address_;
   int64_t next_route_us_ = 0;
-  int64_t next_announce_us_ = 0;
+  int64_t next_announce_us_ = 0;  // what is urgent
+  int64_t next_spare_us_ = 0;     // everything
+  clock::VersionVector noted_have_;     // what `news_` were found against
+  clock::VersionVector noted_durable_;
+  std::set<clock::OriginIndex> news_;   // changed since everything was announced last
   bool routes_changed_ = true;
   uint64_t next_generation_ = 1;
   Counters counters_;
