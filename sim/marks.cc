@@ -82,6 +82,12 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "member recorded as away",
     "present again",
     "log trimmed",
+    "origin folded",
+    "origin folded again",
+    "folded origin left out of deps",
+    "applied beyond a fold",
+    "effect names a folded origin",
+    "disk returned after the fold",
 };
 
 }  // namespace

@@ -113,9 +113,9 @@ std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
   std::vector<clock::OriginIndex> out;
   for (size_t i = 0; i < origins_.size(); ++i) {
     auto index = static_cast<clock::OriginIndex>(i);
+    if (Row(index).ended || applied_.Get(index) == 0) continue;
     const clock::Origin& origin = origins_.Get(index);
     if (origin.leader != options_.leader || (own_ && index == *own_)) continue;
-    if (Row(index).ended || applied_.Get(index) == 0) continue;
     const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
     bool live = process != 0 && process != nonce_;
     for (const auto& [id, link] : links_) {
@@ -484,17 +484,23 @@ size_t Replica::Announce(Link& link, bool full) {
   wire::Have have;
   have.full = full;
   have.wall_ms = wall_ms_;
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    uint64_t applied = applied_.Get(origin);
-    uint64_t durable = durable_.Get(origin);
-    if (applied == 0) continue;
-    if (!full && applied == link.sent_have.Get(origin) && durable == link.sent_durable.Get(origin))
-      continue;
-    have.entries.push_back({origins_.Get(origin), applied, durable});
-    link.sent_have.Set(origin, applied);
-    link.sent_durable.Set(origin, durable);
+  std::set<clock::OriginIndex> told;
+  auto tell = [&](clock::OriginIndex origin, uint64_t, uint64_t) {
+    told.insert(origin);
+    return true;
+  };
+  if (full) {
+    for (const auto& [origin, sequence] : Listed(applied_)) told.insert(origin);
+    applied_.ForEachAbove(durable_, tell);
+  } else {
+    applied_.ForEachAbove(link.sent_have, tell);
+    durable_.ForEachAbove(link.sent_durable, tell);
   }
+  for (clock::OriginIndex origin : told) {
+    have.entries.push_back({origins_.Get(origin), applied_.Get(origin), durable_.Get(origin)});
+  }
+  link.sent_have = applied_;
+  link.sent_durable = durable_;
   if (!full && have.entries.empty()) return 0;
   have.number = ++link.haves_sent;
   SendTo(link, wire::Encode(have));
@@ -514,18 +520,26 @@ void Replica::HandleHave(Link& link, const wire::Have& have) {
   // Unsigned: a clock may stand anywhere.
   link.clock_difference_ms =
       static_cast<int64_t>(static_cast<uint64_t>(have.wall_ms) - static_cast<uint64_t>(wall_ms_));
+  clock::Folds::Grown grown;
+  clock::Folds::Grown grown_durable;
   for (const wire::HaveEntry& e : have.entries) {
     clock::OriginIndex origin = InternForeign(e.origin);
     if (origin == clock::kNoOrigin) continue;
     if (e.applied > link.have.Get(origin)) {
+      grown.emplace_back(origin, link.have.Get(origin));
       link.have.Set(origin, e.applied);
       if (e.applied > applied_.Get(origin)) {
         Stream& stream = StreamOf(origin);
         if (stream.source == 0) routes_changed_ = true;
       }
     }
-    link.have_durable.Raise(origin, e.durable);
+    if (e.durable > link.have_durable.Get(origin)) {
+      grown_durable.emplace_back(origin, link.have_durable.Get(origin));
+      link.have_durable.Set(origin, e.durable);
+    }
   }
+  routes_changed_ |= folds_.Expand(link.have, std::move(grown));
+  (void)folds_.Expand(link.have_durable, std::move(grown_durable));
   if (have.full) {
     link.haves_seen = std::max(link.haves_seen, have.number);
   } else if (have.number == link.haves_seen + 1) {
@@ -712,22 +726,15 @@ bool Replica::synced_with_links() const {
 // What the log holds before the segment that begins now. Of our own origin that is what has been
 // logged: the frame that opens the segment is applied already, and a crash may take it.
 std::string Replica::SegmentHead() const {
-  auto logged = [this](size_t i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    return own_ && *own_ == origin ? row(origin).last : applied_.Get(origin);
-  };
+  clock::VersionVector logged = applied_;
+  if (own_) logged.Set(*own_, row(*own_).last);
   std::string out;
-  size_t count = 0;
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (logged(i) != 0) ++count;
-  }
-  base::PutVarint(out, count);
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (logged(i) == 0) continue;
-    auto origin = static_cast<clock::OriginIndex>(i);
+  const auto listed = Listed(logged);
+  base::PutVarint(out, listed.size());
+  for (const auto& [origin, sequence] : listed) {
     base::PutBytes(out, origins_.Get(origin).leader);
     base::PutFixed64(out, origins_.Get(origin).incarnation);
-    base::PutVarint(out, logged(i));
+    base::PutVarint(out, sequence);
   }
   return out;
 }
