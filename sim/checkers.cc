@@ -343,17 +343,7 @@ void Checkers::CheckResidue() {
     }
     for (const auto& [db, name] : engine.keys().residue_keys()) {
       if (db == crdt::kReservedDatabase) continue;
-      crdt::KeyState state = engine.keys().State(engine.keys().Ref(db, name));
-      // A cleared entry of a dead origin goes when that is folded: a later version.
-      std::erase_if(state.counters, [&](const crdt::CounterEntry& e) {
-        if (e.live()) return false;
-        const clock::Origin& origin = engine.origins().Get(e.origin);
-        for (auto& other : world_.nodes()) {
-          auto own = other->engine().replica().own();
-          if (own && other->engine().origins().Get(*own) == origin) return false;
-        }
-        return true;
-      });
+      const crdt::KeyState state = engine.keys().State(engine.keys().Ref(db, name));
       const bool left = (!state.has_live_version() && !state.versions.empty()) ||
                         (!state.live() && !state.expiries.empty()) ||
                         std::any_of(state.counters.begin(), state.counters.end(),
@@ -363,6 +353,33 @@ void Checkers::CheckResidue() {
                         node->StateOf(state).ToString() + " with " + std::to_string(state.counters.size()) +
                         " counter entries");
       }
+    }
+  }
+}
+
+void Checkers::CheckFolded() {
+  std::set<clock::Origin> living;
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) throw Violation(node->name() + " is down");
+    if (auto own = node->engine().replica().own()) living.insert(node->engine().origins().Get(*own));
+  }
+  const std::string vector = world_.nodes()[0]->engine().VersionVectorText();
+  for (auto& node : world_.nodes()) {
+    engine::Engine& engine = node->engine();
+    if (engine.replica().counters().beyond_fold > 0) SOMETIMES(kBeyondFold);
+    engine.applied().ForEach([&](clock::OriginIndex index, uint64_t last) {
+      const clock::Origin& origin = engine.origins().Get(index);
+      if (living.count(origin) == 0 && !engine.replica().IsFolded(index)) {
+        throw Violation("at " + node->name() + " " + origin.ToString() + ":" + std::to_string(last) +
+                        " has ended and is not folded");
+      }
+    });
+    if (engine.VersionVectorText() != vector) {
+      throw Violation("equal vectors, different texts: " + node->name() + " says " + engine.VersionVectorText() +
+                      ", " + world_.nodes()[0]->name() + " " + vector);
+    }
+    if (engine.replica().Listed(engine.applied()).size() > living.size()) {
+      throw Violation(node->name() + " lists ended origins: " + vector);
     }
   }
 }

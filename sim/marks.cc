@@ -83,6 +83,12 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "present again",
     "log trimmed",
     "message in parts",
+    "origin folded",
+    "origin folded again",
+    "folded origin left out of deps",
+    "applied beyond a fold",
+    "effect names a folded origin",
+    "disk returned after the fold",
 };
 
 }  // namespace

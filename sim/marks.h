@@ -88,6 +88,12 @@ enum class Mark : int {
   kPresent,  // present again
   kTrimmed,  // log trimmed
   kInParts,  // a message came in parts
+  kFolded,        // an ended origin was folded
+  kFoldedAgain,   // and again, since it had gone on
+  kLeftOut,       // a frame's deps left out what is folded
+  kBeyondFold,    // a frame beyond the fold of its origin was applied
+  kNamedFolded,   // an effect named a folded origin that its author had not listed
+  kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
   kCount,
 };
 

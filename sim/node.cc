@@ -665,7 +665,7 @@ void Node::HandleFrame() {
   dictionary_ = nullptr;
   const clock::OriginTable& table = process_->engine->origins();
   const FrameFacts& facts = frame_own_ ? history.AddOwn(frame, frame_bytes_, dictionary, deps_, table)
-                                       : history.CheckForeign(frame, frame_bytes_);
+                                       : history.CheckForeign(frame, frame_bytes_, deps_, table);
   const uint32_t origin = history.Ordinal(frame.origin);
   world_.Log([&] {
     std::string text = label_ + (frame_own_ ? " writes " : " applies ") +

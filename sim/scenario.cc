@@ -298,6 +298,8 @@ class Story {
       ExpectConverged();
     } else if (verb == "expect-silent") {
       ExpectSilent();
+    } else if (verb == "expect-folded") {
+      world_.checkers().CheckFolded();
     } else if (verb == "expect-states") {
       need(3);
       const uint64_t found = Of(words[1]).engine().transfers().completed;

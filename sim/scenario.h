@@ -20,6 +20,7 @@
 //   backup eu NAME | restore eu NAME | wipe eu | clone eu as us2
 //   expect-converged                 equal vectors and equal digests, at all that are up
 //   expect-silent                    nothing is written any more, and no residue is left
+//   expect-folded                    every origin without a process is, and no vector lists it
 //   expect-logged VALUE              some leader's log of conflicts holds this lost value
 //   expect-no-conflicts              no leader ever saw one
 //   topology ring a b c              TOPOLOGY SET at the first node that is up, and a while to settle

@@ -777,27 +777,9 @@ void Simulation::Liveness() {
   if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
   RetireTheDead();
-  const int64_t begin_us = world_.now_us();
-  auto quiet = [&] {
-    if (world_.now_us() - begin_us < kQuietUs) return false;
-    if (!world_.checkers().Converged(&why)) return false;
-    for (auto& node : world_.nodes()) {
-      if (world_.now_us() - node->last_append_us() < kQuietUs) {
-        why = node->name() + " appends";
-        return false;
-      }
-    }
-    return true;
-  };
-  if (!world_.RunUntil(kSilenceUs, 1 * kSecond, quiet)) {
-    throw Violation("no silence within " + std::to_string(kSilenceUs / kSecond) + " s: " + why);
-  }
-  for (auto& node : world_.nodes()) {
-    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle");
-  }
-  world_.checkers().CheckConverged();
-  world_.checkers().CheckResidue();
-  world_.checkers().CheckPresent();
+  FallSilent();
+  const bool disks = profile_ == Profile::kDisks || profile_ == Profile::kCounters;
+  if (!one_writer_ && !size_.large() && draw_.Percent(disks ? 60 : 20)) ReturnOfADisk();
   if (one_writer_) world_.checkers().CheckNoConflicts();
   for (auto& node : world_.nodes()) {
     const auto& counters = node->engine().replica().counters();
@@ -818,6 +800,85 @@ void Simulation::Liveness() {
     case replication::Topology::Kind::kLinks: SOMETIMES(kTree); break;
   }
   CountTransfers();
+}
+
+void Simulation::FallSilent() {
+  const int64_t begin_us = world_.now_us();
+  std::string why;
+  auto quiet = [&] {
+    if (world_.now_us() - begin_us < kQuietUs) return false;
+    if (!world_.checkers().Converged(&why)) return false;
+    for (auto& node : world_.nodes()) {
+      if (world_.now_us() - node->last_append_us() < kQuietUs) {
+        why = node->name() + " appends";
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!world_.RunUntil(kSilenceUs, 1 * kSecond, quiet)) {
+    throw Violation("no silence within " + std::to_string(kSilenceUs / kSecond) + " s: " + why);
+  }
+  for (auto& node : world_.nodes()) {
+    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle");
+  }
+  world_.checkers().CheckConverged();
+  world_.checkers().CheckResidue();
+  world_.checkers().CheckPresent();
+  world_.checkers().CheckFolded();
+}
+
+void Simulation::ReturnOfADisk() {
+  std::vector<size_t> candidates;
+  for (size_t i = 0; i < world_.nodes().size(); ++i) {
+    Node& node = *world_.nodes()[i];
+    if (i != anchor_ && node.engine().replica().own()) candidates.push_back(i);
+  }
+  if (candidates.empty()) return;
+  Node& node = *world_.nodes()[draw_.Pick(candidates)];
+  const Disk before = node.disk().Copy();
+  for (auto& other : world_.nodes()) {
+    if (other.get() == &node) continue;
+    world_.network().SetBlocked(node.options().place, other->options().place, true);
+    world_.network().SetBlocked(other->options().place, node.options().place, true);
+  }
+  auto write = [&](Node& at) {
+    const std::string key = draw_.Pick(workload_->profile().keys);
+    switch (draw_.Below(4)) {
+      case 0: workload_->Give(at, 0, {"SET", key, std::to_string(draw_.Below(1000))}); break;
+      case 1: workload_->Give(at, 0, {"DEL", key}); break;
+      default: workload_->Give(at, 0, {"INCRBY", key, "1"}); break;
+    }
+    world_.RunFor(draw_.Between(50, 1500) * kMs);
+  };
+  for (int64_t n = draw_.Between(1, 5); n > 0; --n) write(node);
+  world_.RunFor(200 * kMs);
+  if (!node.up()) return;
+  node.End(EndOfProcess::kStopped);
+  Disk unseen = node.disk().Copy();
+  world_.Log([&] { return "old disk at " + node.name() + "; its disk is kept"; });
+  node.ReplaceDisk(before.Copy());
+  node.mutable_options().join = Addresses(&node);
+  world_.network().UnblockAll();
+  node.Start();
+  for (int64_t n = draw_.Between(0, 4); n > 0; --n) write(*draw_.Pick(world_.nodes()));
+  FallSilent();
+  for (int64_t n = draw_.Between(0, 2); n > 0; --n) write(*draw_.Pick(world_.nodes()));
+  unseen.store->Crash(draw_.random());
+  Node& copy = world_.AddNode(NodeOptions(next_place_++, node.options().leader), std::move(unseen));
+  copy.mutable_options().timer_us = 50 * kMs;
+  copy.mutable_options().sync_max_us = 5 * kMs;
+  copy.mutable_options().engine.rejoin = true;
+  copy.mutable_options().join = Addresses(&copy);
+  copy.SetOffset(node.offset_us());
+  copy.SetWallMax(node);
+  copy.SetLostData();
+  world_.SetClones();
+  SOMETIMES(kDiskReturned);
+  world_.Log([&] { return "the disk that was kept returns as " + copy.name(); });
+  copy.Start();
+  for (int64_t n = draw_.Between(0, 4); n > 0; --n) write(*draw_.Pick(world_.nodes()));
+  FallSilent();
 }
 
 // Members without a process (copies that took another name and whose disk was replaced) would hold purging back for

@@ -17,7 +17,7 @@ enum class Bug : int {
   kClearAll,           // a clear of a counter clears what it had not seen
   kLifeAfterPurge,     // a wholly cleared counter goes on with its old life
   kCountTwice,         // a counter adds increments up, over the end of a life, instead of taking totals
-  kPurgeAny,           // a cleared counter entry is purged before its origin knows
+  kPurgeAny,           // a cleared counter entry is purged before its origin knows, and forgotten
   kClaimUndurable,     // a claim counts before it is durable
   kClaimGossip,        // stability from gossiped vectors instead of claims
   kExpiryAtOnce,       // expiry versions go with the value instead of after stability
@@ -52,6 +52,10 @@ enum class Bug : int {
   kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
   kMergeTwice,         // a key that was merged on access is merged again
   kUrgentOnly,         // what is not urgent is never announced
+  kFoldCap,            // changes beyond the fold of their origin are dropped
+  kFoldNotExpanded,    // deps are taken as listed: what is folded counts as not seen
+  kMergeUnexpanded,    // a state's vector is taken as its sender would list it
+  kOmitBeyondFold,     // a folded origin is not listed again when it goes on
   kCount,
 };
 

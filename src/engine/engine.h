@@ -320,6 +320,16 @@ class Engine final : public command::ClusterHost,
 
   // ---- duties (duties.cc)
   void RunDuties();
+  // ---- folding of ended origins (folding.cc)
+  void ReadEnded();  // the records that changed since the last call
+  void NoteFold(std::string_view key, const crdt::KeyState& state);
+  // An effect of a change that is known by `dot`, if it is a fold record.
+  void NoteFold(const crdt::Effect& effect, clock::Dot dot);
+  void FoldEnded();
+  void SettleFolds();
+  // Is this leader the one that tidies up for all: the first member by name that is here?
+  bool IsTidier() const;
+
   void RemoveExpired();
   void BeginPurgeRound();
   void PurgeSlice();
@@ -425,6 +435,10 @@ class Engine final : public command::ClusterHost,
   int64_t last_sync_us_ = 0;
   int64_t last_checkpoint_us_ = 0;
   bool owes_claim_ = false;
+  std::map<clock::OriginIndex, std::vector<clock::Dot>> ended_;  // and the records that ended it
+  std::vector<std::string> ended_keys_;  // of the reserved database: changed, not read yet
+  size_t folds_settled_ = 0;
+  uint64_t folds_written_ = 0;
   bool records_due_ = true;           // look for origins of ours to end before the next frame
   int64_t owes_since_us_ = 0;
   clock::VersionVector nonempty_;  // applied, without trailing empty frames

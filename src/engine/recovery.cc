@@ -108,6 +108,8 @@ base::Status Engine::LoadRows() {
       return false;
     }
     if (position > checkpoint_position_) row_positions_[{db, std::string(key)}] = position;
+    if (db == crdt::kReservedDatabase && key.starts_with(kFoldedPrefix)) NoteFold(key, state);
+    if (db == crdt::kReservedDatabase && key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(key);
     keyspace_.Load(db, key, std::move(state));
     return true;
   });
@@ -323,6 +325,7 @@ std::string Engine::EncodeCheckpointMeta(log::Position start) const {
   row.transfer = barrier_transfer_;
   row.floor = barrier_floor_;
   row.nonempty = nonempty_;
+  row.base = replica_.folds().base();
   for (size_t i = 0; i < replica_.row_count(); ++i)
     row.rows.push_back(replica_.row(static_cast<clock::OriginIndex>(i)));
   return EncodeCheckpoint(row);

@@ -81,6 +81,7 @@ class Staged {
 
  private:
   replication::OriginRow& Row(clock::OriginIndex origin);
+  void NoteFold(std::string_view key, clock::Dot record);
 
   replication::Replica& replica_;
   std::unique_ptr<keyspace::Keyspace> keys_;

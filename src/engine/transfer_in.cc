@@ -249,10 +249,8 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
         (cluster_id_ != 0 && base.identity.cluster != cluster_id_)) {
       return false;
     }
-    base.floor.clear();
-    bool fits = Remap(base.nonempty, incoming_.map);
+    bool fits = Remap(base, incoming_.map);
     for (replication::OriginRow& row : base.rows) {
-      fits = fits && Remap(row, incoming_.map);
       // Nobody else has begun what this process writes.
       fits = fits && !(replica_.own() && row.dictionary.At(0) == *replica_.own() &&
                        row.last > replica_.applied().Get(*replica_.own()));
@@ -416,12 +414,14 @@ void Engine::CutOver() {
 
 void Engine::JoinStaged(log::Position end) {
   const clock::VersionVector mine = replica_.applied();
-  const clock::VersionVector theirs = staged_->applied();
+  // Both are whole: nothing is left out of a vector in memory (staged.cc, docs/design/0012-folding.md).
+  clock::VersionVector theirs = staged_->applied();
+  if (PLANTED(kMergeUnexpanded)) theirs = clock::VersionVector::Over(nullptr, replica_.Listed(theirs));
   const uint64_t transfer = staged_->progress.id;
-  for (size_t i = 0; i < theirs.index_end(); ++i) {
-    const auto origin = static_cast<clock::OriginIndex>(i);
-    if (theirs.Get(origin) > mine.Get(origin)) barrier_floor_.Raise(origin, theirs.Get(origin));
-  }
+  theirs.ForEachAbove(mine, [&](clock::OriginIndex origin, uint64_t sequence, uint64_t) {
+    barrier_floor_.Raise(origin, sequence);
+    return true;
+  });
   replica_.JoinState(staged_->rows(), end);
   nonempty_.Join(staged_->nonempty());
   barrier_ = end;

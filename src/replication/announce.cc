@@ -43,15 +43,18 @@ void Replica::AnnounceFull(Link& link) {
   wire::Have have;
   have.full = true;
   have.wall_ms = wall_ms_;
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    const uint64_t applied = applied_.Get(origin);
-    const uint64_t durable = durable_.Get(origin);
-    if (applied == 0) continue;
-    have.entries.push_back({origins_.Get(origin), applied, durable});
-    link.sent_have.Set(origin, applied);
-    link.sent_durable.Set(origin, durable);
+  // What fold records that it covers tell of is left out.
+  std::set<clock::OriginIndex> told;
+  for (const auto& [origin, sequence] : Listed(applied_)) told.insert(origin);
+  applied_.ForEachAbove(durable_, [&](clock::OriginIndex origin, uint64_t, uint64_t) {
+    told.insert(origin);
+    return true;
+  });
+  for (clock::OriginIndex origin : told) {
+    have.entries.push_back({origins_.Get(origin), applied_.Get(origin), durable_.Get(origin)});
   }
+  link.sent_have = applied_;
+  link.sent_durable = durable_;
   // It has no numbers; and what was said before it may be lost.
   link.sent_name.clear();
   link.unsaid = false;
@@ -60,12 +63,12 @@ void Replica::AnnounceFull(Link& link) {
 }
 
 void Replica::AnnounceNews() {
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    if (applied_.Get(origin) != noted_have_.Get(origin) || durable_.Get(origin) != noted_durable_.Get(origin)) {
-      news_.insert(origin);
-    }
-  }
+  auto note = [&](clock::OriginIndex origin, uint64_t, uint64_t) {
+    news_.insert(origin);
+    return true;
+  };
+  applied_.ForEachAbove(noted_have_, note);
+  durable_.ForEachAbove(noted_durable_, note);
   noted_have_ = applied_;
   noted_durable_ = durable_;
   const bool all = now_us_ >= next_spare_us_;
@@ -111,12 +114,23 @@ void Replica::AnnounceNews() {
   next_spare_us_ = now_us_ + std::clamp(spare * kSpareEntryUs, kAnnounceUs, kSpareMaxUs);
 }
 
-void Replica::NoteHave(Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable) {
+void Replica::NoteHave(
+    Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable, NewHaves& grown) {
   if (applied > link.have.Get(origin)) {
+    grown.applied.emplace_back(origin, link.have.Get(origin));
     link.have.Set(origin, applied);
     if (applied > applied_.Get(origin) && StreamOf(origin).source == 0) routes_changed_ = true;
   }
-  link.have_durable.Raise(origin, durable);
+  if (durable > link.have_durable.Get(origin)) {
+    grown.durable.emplace_back(origin, link.have_durable.Get(origin));
+    link.have_durable.Set(origin, durable);
+  }
+}
+
+// What a neighbour has may cover fold records: then it has all that they tell of.
+void Replica::ExpandHaves(Link& link, NewHaves grown) {
+  routes_changed_ |= folds_.Expand(link.have, std::move(grown.applied));
+  (void)folds_.Expand(link.have_durable, std::move(grown.durable));
 }
 
 void Replica::NoteHaveNumber(Link& link, bool full, uint64_t number) {
@@ -131,23 +145,27 @@ void Replica::HandleHave(Link& link, const wire::Have& have) {
   // Unsigned: a clock may stand anywhere.
   link.clock_difference_ms =
       static_cast<int64_t>(static_cast<uint64_t>(have.wall_ms) - static_cast<uint64_t>(wall_ms_));
+  NewHaves grown;
   for (const wire::HaveEntry& e : have.entries) {
     const clock::OriginIndex origin = InternForeign(e.origin);
-    if (origin != clock::kNoOrigin) NoteHave(link, origin, e.applied, e.durable);
+    if (origin != clock::kNoOrigin) NoteHave(link, origin, e.applied, e.durable, grown);
   }
+  ExpandHaves(link, std::move(grown));
   NoteHaveNumber(link, have.full, have.number);
 }
 
 void Replica::HandleHaveMore(Link& link, const wire::HaveMore& have) {
+  NewHaves grown;
   for (const wire::HaveMoreEntry& e : have.entries) {
     if (!e.name.leader.empty()) link.names[e.origin] = InternForeign(e.name);
     auto known = link.names.find(e.origin);
     if (known == link.names.end()) {
       link.want_full = true;  // what named it is lost, or still on its way
     } else if (known->second != clock::kNoOrigin) {
-      NoteHave(link, known->second, e.applied, e.durable);
+      NoteHave(link, known->second, e.applied, e.durable, grown);
     }
   }
+  ExpandHaves(link, std::move(grown));
   NoteHaveNumber(link, false, have.number);
 }
 

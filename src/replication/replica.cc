@@ -109,9 +109,9 @@ std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
   std::vector<clock::OriginIndex> out;
   for (size_t i = 0; i < origins_.size(); ++i) {
     auto index = static_cast<clock::OriginIndex>(i);
+    if (Row(index).ended || applied_.Get(index) == 0) continue;
     const clock::Origin& origin = origins_.Get(index);
     if (origin.leader != options_.leader || (own_ && index == *own_)) continue;
-    if (Row(index).ended || applied_.Get(index) == 0) continue;
     const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
     bool live = process != 0 && process != nonce_;
     for (const auto& [id, link] : links_) {
@@ -659,22 +659,15 @@ bool Replica::synced_with_links() const {
 // What the log holds before the segment that begins now. Of our own origin that is what has been
 // logged: the frame that opens the segment is applied already, and a crash may take it.
 std::string Replica::SegmentHead() const {
-  auto logged = [this](size_t i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    return own_ && *own_ == origin ? row(origin).last : applied_.Get(origin);
-  };
+  clock::VersionVector logged = applied_;
+  if (own_) logged.Set(*own_, row(*own_).last);
   std::string out;
-  size_t count = 0;
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (logged(i) != 0) ++count;
-  }
-  base::PutVarint(out, count);
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (logged(i) == 0) continue;
-    auto origin = static_cast<clock::OriginIndex>(i);
+  const auto listed = Listed(logged);
+  base::PutVarint(out, listed.size());
+  for (const auto& [origin, sequence] : listed) {
     base::PutBytes(out, origins_.Get(origin).leader);
     base::PutFixed64(out, origins_.Get(origin).incarnation);
-    base::PutVarint(out, logged(i));
+    base::PutVarint(out, sequence);
   }
   return out;
 }

@@ -22,6 +22,7 @@
 // missing frame is always at the head of some queue, so there is always progress.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -33,6 +34,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "clock/folds.h"
 #include "clock/origin.h"
 #include "clock/version_vector.h"
 #include "log/log.h"
@@ -140,6 +142,7 @@ class Replica {
     uint64_t drained = 0;          // links that nobody wanted any more
     uint64_t held_back = 0;        // flapping links that were not listed at once
     uint64_t gaps = 0;             // answers "not in my log any more", given
+    uint64_t beyond_fold = 0;      // frames applied of origins beyond their fold
   };
 
   Replica(Options options,
@@ -224,6 +227,34 @@ class Replica {
   // Admissions (leader, join nonce) that count for nothing any more: no links with their processes.
   void SetRetired(std::set<std::pair<std::string, uint64_t>> retired);
   void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
+
+  // ---- folding (folding.cc)
+  // A record that was found in a frame, in a row, or in a state that is staged: it is true whoever
+  // holds it, and says something of vectors that cover it only.
+  void AddFold(const clock::Fold& fold);
+  const clock::Folds& folds() const { return folds_; }
+  // How far the origin is folded by records that are applied here; 0: not at all.
+  uint64_t FoldedAt(clock::OriginIndex origin) const { return folds_.FoldedAt(origin, applied_); }
+  // Is there nothing of the origin beyond the fold, as far as is known here?
+  bool IsFolded(clock::OriginIndex origin) const {
+    return !folds_.empty() && applied_.Get(origin) != 0 && FoldedAt(origin) == applied_.Get(origin);
+  }
+  // What must be told of a vector for Expand to give it back. Both are of causally closed sets.
+  std::vector<clock::VersionVector::Entry> Listed(const clock::VersionVector& vector) const {
+    return folds_.Compress(vector, origins_);
+  }
+  void Expand(clock::VersionVector& vector) const { folds_.Expand(vector); }
+  // As VersionVector::ToString, of what must be told. Equal sets of dots have equal texts.
+  std::string Text(const clock::VersionVector& vector) const;
+  // Origins of which nothing is kept but what a frame beyond the fold would need.
+  size_t folded() const {
+    return static_cast<size_t>(std::count_if(
+        rows_.begin(), rows_.end(), [](const OriginRow& row) { return row.compact; }));
+  }
+  // Keeps less of the origins that were folded since the last call.
+  void SettleFolds();
+  // An effect of the frame under way names the origin: the author's dictionary must have it.
+  void NameInFrame(wire::Frame& frame, const clock::VersionVector& deps, clock::OriginIndex origin);
   // 0: no cluster to admit anybody to, yet.
   void SetClusterId(uint64_t id) {
     const bool changed = cluster_id_ != id;
@@ -269,7 +300,7 @@ class Replica {
   // The log begins further on, or was just opened.
   void NoteTrimmed();
   // What a segment's head says.
-  clock::VersionVector ReadHead(std::string_view head);
+  clock::VersionVector ReadHead(std::string_view head) const;
   // What the member has on its disk, as far as we know: its claim, and what its process says.
   clock::VersionVector Holds(const std::string& member) const;
   // The frame's full deps from its author's previous ones in `row`; `added`: origins new to the
@@ -403,7 +434,14 @@ class Replica {
   void AnnounceNews();
   bool IsUrgent(const Link& link, clock::OriginIndex origin) const;
   bool IsSaid(const Link& link, clock::OriginIndex origin) const;
-  void NoteHave(Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable);
+  // What of a neighbour's vectors has grown, with what it was before.
+  struct NewHaves {
+    clock::Folds::Grown applied;
+    clock::Folds::Grown durable;
+  };
+  void NoteHave(
+      Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable, NewHaves& grown);
+  void ExpandHaves(Link& link, NewHaves grown);
   void NoteHaveNumber(Link& link, bool full, uint64_t number);
   void HandleHave(Link& link, const wire::Have& have);
   void HandleHaveMore(Link& link, const wire::HaveMore& have);
@@ -433,6 +471,7 @@ class Replica {
   void RouteOrigin(clock::OriginIndex origin);
   Link* MostOf(clock::OriginIndex origin, uint64_t more_than, LinkId except);
   void DropOrphans(clock::OriginIndex origin, Stream& stream);
+  void InferHave(clock::OriginIndex origin, const Stream& stream);
   void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);
@@ -480,6 +519,8 @@ class Replica {
   int64_t starved_since_us_ = -1;
   std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
   std::vector<OriginRow> rows_;
+  clock::Folds folds_;
+  std::vector<clock::OriginIndex> unsettled_;  // folded since SettleFolds
   std::vector<Stream> streams_;
   std::vector<std::vector<std::pair<uint64_t, log::Position>>> index_;  // by origin: sparse
   std::map<std::string, Member> members_;

@@ -533,7 +533,7 @@ TEST_F(ReplicaTest, OverlongNamesAndListsCloseTheLink) {
   hello.process.leader = std::string(256, 'x');
   EXPECT_TRUE(refused(wire::Encode(hello)));
   hello = HelloOf("a", 1);
-  hello.format = 2;
+  hello.format = wire::kPeerFormat + 1;
   EXPECT_TRUE(refused(wire::Encode(hello)));
   hello = HelloOf("a", 1);
   hello.cluster = 8;

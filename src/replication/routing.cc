@@ -76,6 +76,7 @@ void Replica::Route() {
 void Replica::RouteOrigin(clock::OriginIndex origin) {
   Stream& stream = StreamOf(origin);
   if (stream.forked_until_us > now_us_) return;
+  InferHave(origin, stream);
   DropOrphans(origin, stream);
   const uint64_t received = stream.next - 1;
   auto find = [this](LinkId id) {

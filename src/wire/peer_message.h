@@ -12,7 +12,8 @@
 
 namespace polyarch::wire {
 
-inline constexpr uint32_t kPeerFormat = 1;
+// 2: vectors leave out what fold records tell of (docs/design/0012-folding.md).
+inline constexpr uint32_t kPeerFormat = 2;
 inline constexpr size_t kListMax = 1 << 16;    // entries of any list in a message
 inline constexpr size_t kProcessesMax = 4096;  // processes and neighbours in the link-state messages
 

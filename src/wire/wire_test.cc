@@ -516,10 +516,10 @@ TEST(PeerMessage, Limits) {
   EXPECT_TRUE(Decode(PayloadOf(Encode(Subscribe{{std::string(255, 'x'), 1}, 1, 0, 0, 0})), subscribe));
   // A greeting in another format is only told apart by it.
   Hello hello;
-  hello.format = 2;
+  hello.format = kPeerFormat + 1;
   Hello other;
   EXPECT_TRUE(Decode(PayloadOf(Encode(hello)), other));
-  EXPECT_EQ(other.format, 2U);
+  EXPECT_EQ(other.format, kPeerFormat + 1);
   EXPECT_TRUE(Decode("\x07 and whatever comes then", other));
   EXPECT_EQ(other.format, 7U);
 }
@@ -643,7 +643,7 @@ TEST(Golden, PeerMessages) {
   pulse.wall_ms = 1'700'000'000'001;
   const LinkStates states{{{process, 9, {0x2222, 0x3333}}}};
   const std::vector<std::tuple<const char*, const char*, std::string>> cases = {
-      {"peer_1_hello", "Hello of a leader that wants to join", Encode(hello)},
+      {"peer_2_hello", "Hello of a leader that wants to join", Encode(hello)},
       {"peer_1_have", "Have, full", Encode(have)},
       {"peer_1_have_more", "HaveMore: origin 3, named, and origin 200", Encode(more)},
       {"peer_1_subscribe", "Subscribe", Encode(Subscribe{origin, 1001, 0x5555, 4 << 20, 3})},
@@ -664,6 +664,8 @@ TEST(Golden, PeerMessages) {
   }
   Hello read;
   ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_hello")), read));
+  EXPECT_EQ(read.format, 1U) << "of a version that is too old: told by its format";
+  ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_2_hello")), read));
   EXPECT_EQ(read.cluster, 0x2222U);
   EXPECT_EQ(read.process.leader, "eu");
   EXPECT_EQ(read.process.address, "10.0.0.1:8001");
