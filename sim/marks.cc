@@ -82,6 +82,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "member recorded as away",
     "present again",
     "log trimmed",
+    "slots found equal",
+    "told to take the state",
 };
 
 }  // namespace

@@ -87,6 +87,8 @@ enum class Mark : int {
   kAway,  // member recorded as away
   kPresent,  // present again
   kTrimmed,  // log trimmed
+  kSlotsEqual,   // slots found equal: not sent in a state transfer
+  kStateInstead, // told to take the state, though the log reaches back
   kCount,
 };
 

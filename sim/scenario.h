@@ -4,7 +4,7 @@
 //   # a comment
 //   seeds 3                          runs the story with several seeds (delays, torn tails)
 //   nodes eu us asia                 the first founds the cluster, the others join; settles
-//   durability everysec              before `nodes`; also: checkpoint-every BYTES,
+//   durability everysec              before `nodes`; also: checkpoint-every BYTES, state-instead BYTES,
 //                                    frame-bytes BYTES, window-bytes BYTES
 //   eu: SET k v -> OK                a command at a node and its reply (glob), as Value::ToString
 //   eu: CONFLICT GET k -> $token     keeps the reply (of a list the first item) for later lines
@@ -27,6 +27,7 @@
 //                                    default it is told in each, set right after `nodes`
 //   count-transfers                  begins to count the frames that are sent
 //   expect-states asia N             it has taken over so many states
+//   expect-equal-slots asia N        of which so many slots or more were not sent, being equal
 //   expect-transfers N               since then each frame made was sent N times in all, none in vain
 //   await-links eu a-b b-c           until eu sees just these links live, and so do all that are up
 //   expect-route us asia eu 2        what us says of its way to asia: over eu, in two steps
