@@ -304,6 +304,14 @@ class Story {
       need(3);
       const uint64_t found = Of(words[1]).engine().transfers().completed;
       if (std::to_string(found) != words[2]) throw Failure("it was " + std::to_string(found));
+    } else if (verb == "expect-at-most") {
+      need(4);
+      const engine::Engine& engine = Of(words[2]).engine();
+      const uint64_t found = words[1] == "log"       ? engine.hold_position() - engine.log_begin()
+                             : words[1] == "residue" ? Of(words[2]).engine().keys().residue_keys().size()
+                             : words[1] == "memory"  ? Of(words[2]).engine().keys().memory_bytes()
+                                                     : throw Failure("unknown measure");
+      if (found > std::stoull(words[3])) throw Failure("it was " + std::to_string(found));
     } else if (verb == "expect-equal-slots") {
       need(3);
       const uint64_t found = Of(words[1]).engine().transfers().slots_equal;

@@ -22,6 +22,7 @@
 //   expect-silent                    nothing is written any more, and no residue is left
 //   expect-logged VALUE              some leader's log of conflicts holds this lost value
 //   expect-no-conflicts              no leader ever saw one
+//   expect-at-most WHAT eu N         log (bytes retained), residue (keys) or memory (bytes of keys)
 //   topology ring a b c              TOPOLOGY SET at the first node that is up, and a while to settle
 //   topologies mesh                  the story is told in these only (mesh ring star chain); by
 //                                    default it is told in each, set right after `nodes`

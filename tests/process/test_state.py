@@ -314,8 +314,9 @@ def test_join_under_load(long):
             us.call("SET", "tock", "x")
             return all(int(leader.info("persistence")["log_begin"]) > 0 for leader in cluster.living())
         until("all logs are trimmed", trimmed, PATIENCE_S, 0.2)
-        # One connection at each of two leaders that never waits but for its replies.
-        full = [OpenLoop(leader.port, 10_000_000, pipeline, keys, 100, label=leader.name) for leader in (eu, us)]
+        leaders = (eu, us, cluster.asia)
+        # One connection at each leader that never waits but for its replies.
+        full = [OpenLoop(leader.port, 10_000_000, pipeline, keys, 100, label=leader.name) for leader in leaders]
         begin = time.monotonic()
         time.sleep(seconds / 2)
         end = time.monotonic()
@@ -323,8 +324,8 @@ def test_join_under_load(long):
         rates = [sum(begin <= due_latency[2] < end for due_latency in _answered(s)) * pipeline / (end - begin)
                  for s in samples]
         cluster.wait_converged(PATIENCE_S)
-        loads = [OpenLoop(leader.port, rate / 2, pipeline, keys, 100, label=leader.name)
-                 for leader, rate in zip((eu, us), rates)]
+        loads = [OpenLoop(leader.port, int(rate / 2), pipeline, keys, 100, label=leader.name)
+                 for leader, rate in zip(leaders, rates)]
         time.sleep(2)
         calm = time.monotonic()
         time.sleep(seconds)
@@ -339,7 +340,7 @@ def test_join_under_load(long):
         cluster.wait_converged(PATIENCE_S)
         assert joined.info()["state_transfers"] == "1", joined.info()
         note = [f"state from {sender} in {end - begin:.1f} s ({_state_bytes(joined) / 1e6:.0f} MB)"]
-        for name, rate, sample in zip(("eu", "us"), rates, samples):
+        for name, rate, sample in zip(("eu", "us", "asia"), rates, samples):
             before = window(sample, calm, begin, pipeline)
             during = window(sample, begin, end, pipeline)
             note.append(f"{name} saturates at {rate:.0f}/s; at half: {before[0]:.0f}/s p50 {before[1]:.2f} p99 "
