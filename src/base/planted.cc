@@ -16,7 +16,7 @@ const char* NameOf(Bug bug) {
       "kForwardTwice", "kNoBypass",         "kStaleLinkState",   "kWindowPerLink",  "kForgetDeadOrigin",
       "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",    "kServeUnmerged",
       "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
-      "kMergeTwice",   "kSlotDigestOfKeys", "kSlotDigestMoving", "kSlotSkipUnstaged"};
+      "kMergeTwice",   "kSlotDigestOfKeys", "kSlotPairing", "kSlotSkipUnstaged"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

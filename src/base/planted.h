@@ -52,7 +52,7 @@ enum class Bug : int {
   kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
   kMergeTwice,         // a key that was merged on access is merged again
   kSlotDigestOfKeys,   // a slot's digest tells which keys have versions of whom, not which versions
-  kSlotDigestMoving,   // a slot is compared although the log from the checkpoint on is in its rows
+  kSlotPairing,        // a row of an equal slot counts as newer than the sender's checkpoint
   kSlotSkipUnstaged,   // a slot found equal is not sent, and not staged out of the own store either
   kCount,
 };

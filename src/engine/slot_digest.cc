@@ -136,7 +136,7 @@ void SlotDigester::Walk(storage::Slice& slice) {
     crdt::KeyState state;
     if (!DecodeDataRow(row, position, state) || !hasher_.Add(key, state, sum_)) moving_ = true;
     // What of the log such a row reflects is told with the row only: it cannot be left out.
-    if (position > base_ && !PLANTED(kSlotDigestMoving)) moving_ = true;
+    if (position > base_) moving_ = true;
   }
   if (slice.at_end) EndSlot();
   slice.rows.clear();

@@ -91,6 +91,7 @@ bool Engine::StageEqual() {
     log::Position position = 0;
     crdt::KeyState state;
     if (!ParseDataRowKey(key, db, name) || !DecodeDataRow(row, position, state)) return false;
+    if (PLANTED(kSlotPairing)) position = p.needed;
     if (!PLANTED(kSlotSkipUnstaged)) {
       if (!staged_->TakeRow(db, name, position, std::move(state))) return false;
       batch.Put(storage::Family::kStaged, std::move(key), std::move(row));
