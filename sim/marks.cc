@@ -89,6 +89,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "applied beyond a fold",
     "effect names a folded origin",
     "disk returned after the fold",
+    "slots found equal",
+    "told to take the state",
 };
 
 }  // namespace

@@ -94,6 +94,8 @@ enum class Mark : int {
   kBeyondFold,    // a frame beyond the fold of its origin was applied
   kNamedFolded,   // an effect named a folded origin that its author had not listed
   kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
+  kSlotsEqual,   // slots found equal: not sent in a state transfer
+  kStateInstead, // told to take the state, though the log reaches back
   kCount,
 };
 

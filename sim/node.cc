@@ -135,6 +135,8 @@ void Node::NoteTransfers() {
   if (now.away_written > seen.away_written) SOMETIMES(kAway);
   if (now.present_written > seen.present_written) SOMETIMES(kPresent);
   if (now.trimmed_bytes > seen.trimmed_bytes) SOMETIMES(kTrimmed);
+  if (now.slots_equal > seen.slots_equal) SOMETIMES(kSlotsEqual);
+  if (now.state_instead > seen.state_instead) SOMETIMES(kStateInstead);
   if (process_->engine->keys().merged_on_access() > merged_seen_) SOMETIMES(kMergedOnAccess);
   merged_seen_ = process_->engine->keys().merged_on_access();
   seen = now;

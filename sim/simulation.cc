@@ -80,6 +80,7 @@ void Simulation::DrawCluster() {
   const auto chunks_per_second = static_cast<uint64_t>(5'000'000 / limits_.state_timeout_us + 1);
   limits_.state_bytes_per_second =
       std::max<uint64_t>(limits_.state_chunk_bytes * chunks_per_second, static_cast<uint64_t>(d.Scale(40'000, 10'000'000)));
+  if (d.Percent(25)) limits_.state_instead_bytes = static_cast<uint64_t>(d.Scale(300, 50'000));
   harass_percent_ = d.Percent(60) ? static_cast<unsigned>(d.Between(1, 20)) : 0;
   limits_.merge_slice_keys = static_cast<size_t>(d.Percent(60) ? 1 : d.Between(1, 100));
   timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;

@@ -17,7 +17,7 @@ const char* NameOf(Bug bug) {
       "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",    "kServeUnmerged",
       "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
       "kMergeTwice",   "kUrgentOnly",       "kFoldCap",          "kFoldNotExpanded",  "kMergeUnexpanded",
-      "kOmitBeyondFold"};
+      "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kSlotSkipUnstaged"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

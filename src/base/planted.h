@@ -56,6 +56,9 @@ enum class Bug : int {
   kFoldNotExpanded,    // deps are taken as listed: what is folded counts as not seen
   kMergeUnexpanded,    // a state's vector is taken as its sender would list it
   kOmitBeyondFold,     // a folded origin is not listed again when it goes on
+  kSlotDigestOfKeys,   // a slot's digest tells which keys have versions of whom, not which versions
+  kSlotPairing,        // a row of an equal slot counts as newer than the sender's checkpoint
+  kSlotSkipUnstaged,   // a slot found equal is not sent, and not staged out of the own store either
   kCount,
 };
 

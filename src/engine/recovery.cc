@@ -130,11 +130,19 @@ base::Status Engine::LoadStaged() {
   StagedProgress progress;
   if (!DecodeProgress(*row, progress)) return {};
   if (progress.id == barrier_transfer_) return {};  // merged, and the rows show it
+  // Nothing of it is here but what our own store told: cheaper anew.
+  if (progress.part == wire::StatePart::kDigests) return {};
   auto base_row = store_.Get(storage::Family::kMeta, kTransferBaseRowKey);
   CheckpointRow base;
   if (!base_row.ok() || !DecodeCheckpoint(*base_row, origins_.size(), base)) return {};
   auto staged = std::make_unique<Staged>(replica_, keyspace_, progress);
   if (!staged->TakeBase(std::move(base))) return {};
+  auto slots = store_.Get(storage::Family::kMeta, kTransferSlotsRowKey);
+  if (slots.ok()) {
+    staged->equal_slots = std::move(*slots);
+  } else if (slots.status().code() != base::Code::kNotFound) {
+    return slots.status();
+  }
   std::vector<clock::OriginIndex> same;
   for (size_t i = 0; i < origins_.size(); ++i)
     same.push_back(static_cast<clock::OriginIndex>(i));

@@ -38,7 +38,7 @@ bool DecodeProgress(std::string_view bytes, StagedProgress& p) {
   p.epoch = in.Fixed64();
   p.base = in.Fixed64();
   const uint8_t part = in.Fixed8();
-  if (part < 1 || part > 3) return false;
+  if (part < 1 || part > 4) return false;
   p.part = static_cast<wire::StatePart>(part);
   p.after = in.Bytes();
   p.position = in.Fixed64();

@@ -16,9 +16,9 @@ constexpr int64_t kStarvedUs = 500'000;
 
 }  // namespace
 
-void Replica::AnswerGap(Link& link, clock::OriginIndex origin) {
+void Replica::AnswerGap(Link& link, clock::OriginIndex origin, uint64_t floor) {
   ++counters_.gaps;
-  SendTo(link, wire::Encode(wire::Gap{origins_.Get(origin), floor_.Get(origin)}));
+  SendTo(link, wire::Encode(wire::Gap{origins_.Get(origin), floor}));
 }
 
 void Replica::HandleGap(Link& link, const clock::Origin& name, uint64_t floor) {

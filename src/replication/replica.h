@@ -74,6 +74,8 @@ class ReplicaHost {
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
   // A member refuses links because this node's admission was retired.
   virtual void RefusedAsRetired(const std::string& by) = 0;
+  // Should somebody who lacks what the log holds from there on take the state instead?
+  virtual bool PrefersState(log::Position) { return false; }
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
   // closed then.
   virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
@@ -476,7 +478,7 @@ class Replica {
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);
   void HandleGap(Link& link, const clock::Origin& name, uint64_t floor);
-  void AnswerGap(Link& link, clock::OriginIndex origin);
+  void AnswerGap(Link& link, clock::OriginIndex origin, uint64_t floor);
   static bool CanServe(const Link& link, clock::OriginIndex origin, uint64_t next) {
     return next > link.gap.Get(origin);
   }

@@ -397,7 +397,7 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
   }
   if (subscribe.from <= floor_.Get(*origin) && subscribe.from <= row.last) {
     link.cursors.erase(*origin);
-    AnswerGap(link, *origin);
+    AnswerGap(link, *origin, floor_.Get(*origin));
     return;
   }
   Cursor cursor;
@@ -406,6 +406,12 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
   cursor.generation = subscribe.generation;
   cursor.at_tail = subscribe.from > row.last;
   cursor.position = cursor.at_tail ? log_.end() : Locate(*origin, subscribe.from);
+  if (!cursor.at_tail && host_.PrefersState(cursor.position)) {
+    // As if it were not in the log: the subscriber comes back when it has taken over a state.
+    link.cursors.erase(*origin);
+    AnswerGap(link, *origin, row.last);
+    return;
+  }
   link.cursors[*origin] = cursor;
 }
 
@@ -467,7 +473,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   bool stopped = false;
   bool gap = false;
   if (cursor.next <= floor_.Get(origin)) {
-    AnswerGap(link, origin);
+    AnswerGap(link, origin, floor_.Get(origin));
     return false;
   }
   cursor.position = std::max(cursor.position, log_.begin());
@@ -505,7 +511,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     host_.Report(2,
                  "the log lacks changes of " + name.ToString() + " before those that " +
                      link.peer.leader + " asked for");
-    AnswerGap(link, origin);
+    AnswerGap(link, origin, floor_.Get(origin));
     return false;
   }
   if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
