@@ -343,7 +343,17 @@ void Checkers::CheckResidue() {
     }
     for (const auto& [db, name] : engine.keys().residue_keys()) {
       if (db == crdt::kReservedDatabase) continue;
-      const crdt::KeyState state = engine.keys().State(engine.keys().Ref(db, name));
+      crdt::KeyState state = engine.keys().State(engine.keys().Ref(db, name));
+      // A cleared entry of a dead origin stays: docs/design/0012.
+      std::erase_if(state.counters, [&](const crdt::CounterEntry& e) {
+        if (e.live()) return false;
+        const clock::Origin& origin = engine.origins().Get(e.origin);
+        for (auto& other : world_.nodes()) {
+          auto own = other->engine().replica().own();
+          if (own && other->engine().origins().Get(*own) == origin) return false;
+        }
+        return true;
+      });
       const bool left = (!state.has_live_version() && !state.versions.empty()) ||
                         (!state.live() && !state.expiries.empty()) ||
                         std::any_of(state.counters.begin(), state.counters.end(),

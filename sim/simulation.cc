@@ -814,6 +814,11 @@ void Simulation::FallSilent() {
         why = node->name() + " appends";
         return false;
       }
+      // What it lacked may have come as frames by now: the transfer goes on to its end all the same.
+      if (!node->engine().idle()) {
+        why = node->name() + " is busy with " + node->engine().BusyWith();
+        return false;
+      }
     }
     return true;
   };
@@ -821,7 +826,7 @@ void Simulation::FallSilent() {
     throw Violation("no silence within " + std::to_string(kSilenceUs / kSecond) + " s: " + why);
   }
   for (auto& node : world_.nodes()) {
-    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle");
+    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle: " + node->engine().BusyWith());
   }
   world_.checkers().CheckConverged();
   world_.checkers().CheckResidue();

@@ -217,15 +217,13 @@ void Engine::PurgeSlice() {
     if (found == nullptr) continue;
     const crdt::KeyState state = *found;
     // Nobody notices that a cleared entry goes once its own origin knows of the clear: its next
-    // increment begins a new life. Nor when the origin is folded: one beyond the fold says itself
-    // what was before it.
+    // increment begins a new life. (That its origin is folded is not enough: docs/design/0012.)
     for (const crdt::CounterEntry& e : state.counters) {
       if (e.live()) continue;
       const replication::OriginRow& row = replica_.Row(e.origin);
       const bool known =
           e.cleared_by.bits() != 0 && row.has_claim && row.claim.Covers(e.cleared_by);
-      const bool folded = replica_.FoldedAt(e.origin) >= e.at.sequence;
-      if (known || folded || PLANTED(kPurgeAny)) keyspace_.PurgeCounter(ref, e.origin);
+      if (known || PLANTED(kPurgeAny)) keyspace_.PurgeCounter(ref, e.origin);
     }
     std::vector<clock::Dot> dots;
     if (!state.has_live_version()) {

@@ -683,9 +683,14 @@ void Engine::InfoPersistence(std::string& out) {
   line("residue_keys", keyspace_.residue_keys().size());
 }
 
-bool Engine::idle() const {
-  return staged_ == nullptr && !keyspace_.merging() && barrier_ <= checkpoint_position_ &&
-         !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
+std::string Engine::BusyWith() const {
+  if (staged_ != nullptr) return "a state transfer from " + staged_->progress.sender;
+  if (keyspace_.merging()) return "merging";
+  if (barrier_ > checkpoint_position_) return "the checkpoint after a merge";
+  if (owes_claim_) return "a claim";
+  if (frame_open_) return "a frame";
+  if (!replica_.synced_with_links()) return "announcements";
+  return join_requests_.empty() ? "" : "an admission";
 }
 
 }  // namespace polyarch::engine

@@ -179,7 +179,9 @@ class Engine final : public command::ClusterHost,
   int64_t node_time_ms() const { return keyspace_.time_ms(); }
   // Nothing owed, nothing queued, nothing dirty in the replication sense: for "falls silent"
   // checks.
-  bool idle() const;
+  bool idle() const { return BusyWith().empty(); }
+  // What there is to do; empty: nothing.
+  std::string BusyWith() const;
   // State transfers, for tests and the simulator.
   struct TransferStats {
     uint64_t completed = 0;  // cut over
