@@ -92,10 +92,12 @@ void Node::Start() {
   AfterTick();
 }
 
-// Whoever holds it back is given up within some seconds, one after another.
+// Whoever holds it back is given up within some seconds, and may come back, be level, and hold it back
+// again: the more of them, the longer.
 void Node::CheckLogSize() {
-  constexpr int64_t kPatienceUs = 14 * kSecond;
   Process& p = *process_;
+  const int64_t patience_us =
+      14 * kSecond + 2 * kSecond * static_cast<int64_t>(p.engine->replica().members().size());
   const int64_t passed_us = std::min(world_.now_us() - sized_at_us_, 100 * kMs);
   sized_at_us_ = world_.now_us();
   const uint64_t quota = options_.engine.log_quota_bytes;
@@ -112,7 +114,7 @@ void Node::CheckLogSize() {
     return;
   }
   oversized_us_ += passed_us;
-  if (oversized_us_ > kPatienceUs) {
+  if (oversized_us_ > patience_us) {
     throw Violation(label_ + " keeps " + std::to_string(p.log->end() - p.log->begin()) +
                     " bytes of log with a quota of " + std::to_string(quota) + ": from " +
                     std::to_string(p.log->begin()) + ", checkpoint at " +
