@@ -65,7 +65,7 @@ class Pair:
             return int(server.info("stats")["total_net_repl_input_bytes"])
         total = 0
         for name, value in server.info("replication").items():
-            if name.startswith("link_"):
+            if name.startswith("link_") and "bytes_in=" in value:
                 total += int(dict(part.split("=") for part in value.split(","))["bytes_in"])
         return total
 

@@ -27,6 +27,7 @@ void Run(std::string_view bytes) {
   const std::string_view payload = bytes.substr(1);
   RunAs<wire::Hello>(payload);
   RunAs<wire::Have>(payload);
+  RunAs<wire::HaveMore>(payload);
   RunAs<wire::Subscribe>(payload);
   RunAs<wire::Credit>(payload);
   RunAs<wire::Fork>(payload);
@@ -54,7 +55,7 @@ std::string Sample(base::Random& random) {
   auto process = [&] {
     return wire::ProcessInfo{text(), random.Next(), static_cast<int64_t>(random.Next()), text(), random.Next()};
   };
-  switch (random.Below(17)) {
+  switch (random.Below(18)) {
     case 0: {
       wire::Hello m;
       m.cluster = random.Next();
@@ -64,6 +65,16 @@ std::string Sample(base::Random& random) {
     case 1: {
       wire::Have m;
       for (uint64_t n = random.Below(4); n > 0; --n) m.entries.push_back({{text(), random.Next()}, random.Below(1000), 5});
+      return wire::Encode(m);
+    }
+    case 17: {
+      wire::HaveMore m;
+      uint64_t origin = 0;
+      for (uint64_t n = random.Below(4); n > 0; --n) {
+        m.entries.push_back({origin += 1 + random.Below(300), {}, 5 + random.Below(1000), random.Below(5)});
+        if (random.Percent(50)) m.entries.back().name = {text(), random.Next()};
+      }
+      m.number = random.Below(1000);
       return wire::Encode(m);
     }
     case 2: return wire::Encode(wire::Subscribe{{text(), 1}, 1 + random.Below(1000), random.Next(), 5, 6});

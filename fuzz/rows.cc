@@ -124,9 +124,7 @@ void Run(std::string_view bytes) {
       if (!engine::DecodeCheckpoint(row, 40, checkpoint)) return;
       std::vector<clock::OriginIndex> map;
       for (uint16_t i = 0; i < 30; ++i) map.push_back(clock::OriginIndex{static_cast<uint16_t>(100 - i)});
-      bool fits = true;
-      for (auto& r : checkpoint.rows) fits = engine::Remap(r, map) && fits;
-      if (fits && engine::Remap(checkpoint.nonempty, map) && engine::Remap(checkpoint.floor, map)) {
+      if (engine::Remap(checkpoint, map)) {
         engine::CheckpointRow again;
         CHECK(engine::DecodeCheckpoint(engine::EncodeCheckpoint(checkpoint), 200, again));
       }

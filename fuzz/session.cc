@@ -358,6 +358,19 @@ class Session final : public engine::Host, public engine::Probe {
         }
         have.number = input_.Below(5);
         Message(wire::Encode(have));
+        wire::HaveMore more;
+        more.number = have.number + input_.Below(3);
+        uint64_t number = input_.Below(4);
+        for (uint64_t n = input_.Below(4); n > 0; --n) {
+          wire::HaveMoreEntry entry;
+          entry.origin = number;
+          if (input_.Percent(60)) entry.name = SomeOrigin();
+          entry.applied = input_.Percent(70) ? input_.Below(50) : input_.Bits() >> 16;
+          entry.durable = entry.applied - std::min(entry.applied, input_.Below(3));
+          more.entries.push_back(entry);
+          number += 1 + input_.Below(input_.Percent(95) ? 3 : clock::kOriginsMax);
+        }
+        if (!more.entries.empty()) Message(wire::Encode(more));
         break;
       }
       case 4: case 5: case 6: case 7: Message(replication::FrameMessage(NextFrame())); break;

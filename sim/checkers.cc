@@ -544,6 +544,33 @@ void Checkers::ThrowResidue(Node& node, const Key& key, const Place& place, cons
                   " counter entries");
 }
 
+void Checkers::CheckFolded() {
+  std::set<clock::Origin> living;
+  for (auto& node : world_.nodes()) {
+    if (!node->up()) throw Violation(node->name() + " is down");
+    if (auto own = node->engine().replica().own()) living.insert(node->engine().origins().Get(*own));
+  }
+  const std::string vector = world_.nodes()[0]->engine().VersionVectorText();
+  for (auto& node : world_.nodes()) {
+    engine::Engine& engine = node->engine();
+    if (engine.replica().counters().beyond_fold > 0) SOMETIMES(kBeyondFold);
+    engine.applied().ForEach([&](clock::OriginIndex index, uint64_t last) {
+      const clock::Origin& origin = engine.origins().Get(index);
+      if (living.count(origin) == 0 && !engine.replica().IsFolded(index)) {
+        throw Violation("at " + node->name() + " " + origin.ToString() + ":" + std::to_string(last) +
+                        " has ended and is not folded");
+      }
+    });
+    if (engine.VersionVectorText() != vector) {
+      throw Violation("equal vectors, different texts: " + node->name() + " says " + engine.VersionVectorText() +
+                      ", " + world_.nodes()[0]->name() + " " + vector);
+    }
+    if (engine.replica().Listed(engine.applied()).size() > living.size()) {
+      throw Violation(node->name() + " lists ended origins: " + vector);
+    }
+  }
+}
+
 void Checkers::CheckPresent() {
   std::set<std::string> here;
   for (auto& node : world_.nodes()) {

@@ -4,10 +4,13 @@
 #include <cstdio>
 
 #include "sim/world.h"
+#include "wire/peer_message.h"
 
 namespace polyarch::sim {
 
 namespace {
+
+using wire::MessageType;
 
 constexpr int64_t kWithinUs = 2 * kMs;
 constexpr int64_t kBetweenUs[3][3] = {{kWithinUs, 80 * kMs, 150 * kMs},
@@ -70,6 +73,8 @@ class Scene {
       world_.RunFor(5 * kSecond);  // claims
     }
     bytes = world_.network().bytes();
+    const uint64_t frame_bytes = BytesOf({MessageType::kFrame});
+    const uint64_t announced = BytesOf({MessageType::kHave, MessageType::kHaveMore});
     const uint64_t frames = world_.history().frames();
     const uint64_t sent = Sent();
     uint64_t changes = 0;
@@ -83,6 +88,9 @@ class Scene {
     }
     Await(60 * kSecond);
     cost.bytes_per_change = static_cast<double>(world_.network().bytes() - bytes) / static_cast<double>(changes);
+    cost.frames_per_change = static_cast<double>(BytesOf({MessageType::kFrame}) - frame_bytes) / static_cast<double>(changes);
+    cost.announced_per_change =
+        static_cast<double>(BytesOf({MessageType::kHave, MessageType::kHaveMore}) - announced) / static_cast<double>(changes);
     cost.transfers = static_cast<double>(Sent() - sent) / static_cast<double>(world_.history().frames() - frames);
     return cost;
   }
@@ -128,6 +136,12 @@ class Scene {
     throw Violation(shape_ + " of " + std::to_string(world_.nodes().size()) + ": " + why);
   }
 
+  uint64_t BytesOf(std::initializer_list<MessageType> types) {
+    uint64_t sum = 0;
+    for (MessageType type : types) sum += world_.network().bytes_of(static_cast<uint8_t>(type));
+    return sum;
+  }
+
   uint64_t Sent() {
     uint64_t sum = 0;
     for (auto& node : world_.nodes()) sum += node->engine().replica().counters().frames_out;
@@ -143,15 +157,17 @@ class Scene {
 
 Cost MeasureCost(const std::string& shape, int leaders) { return Scene(shape, leaders).Measure(); }
 
-void PrintCosts() {
+void PrintCosts(const std::string& only_shape, int only_leaders) {
   std::printf("| topology | leaders | until all have a write, ms | at most | transfers a frame | bytes a change | "
-              "per transfer | quiet, bytes/s a leader |\n|---|---|---|---|---|---|---|---|\n");
+              "of that frames | announcements | quiet, bytes/s a leader |\n|---|---|---|---|---|---|---|---|---|\n");
   for (const char* shape : {"mesh", "ring", "star", "gateways"}) {
+    if (!only_shape.empty() && only_shape != shape) continue;
     for (int leaders : {3, 5, 10, 20, 50}) {
+      if (only_leaders != 0 && only_leaders != leaders) continue;
       const Cost cost = MeasureCost(shape, leaders);
-      std::printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.0f | %.0f |\n", shape, leaders, cost.reach_ms,
-                  cost.reach_max_ms, cost.transfers, cost.bytes_per_change, cost.bytes_per_change / (leaders - 1),
-                  cost.bytes_quiet_s);
+      std::printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.0f | %.0f | %.0f |\n", shape, leaders, cost.reach_ms,
+                  cost.reach_max_ms, cost.transfers, cost.bytes_per_change, cost.frames_per_change,
+                  cost.announced_per_change, cost.bytes_quiet_s);
       std::fflush(stdout);
     }
   }

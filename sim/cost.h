@@ -15,6 +15,8 @@ struct Cost {
   double reach_ms = 0;         // mean over single writes in a quiet cluster: until the last leader has it
   double reach_max_ms = 0;
   double bytes_per_change = 0; // under load: all links together, announcements, claims, heartbeats included
+  double frames_per_change = 0;  // of that: frames, claims among them
+  double announced_per_change = 0;
   double bytes_quiet_s = 0;    // a second and leader, when nobody writes
   double transfers = 0;        // of each frame
 };
@@ -22,7 +24,7 @@ struct Cost {
 // `shape`: mesh, ring, star or gateways. Throws Violation if the cluster does not form.
 Cost MeasureCost(const std::string& shape, int leaders);
 
-// The table of docs/topology-cost.md, to standard output.
-void PrintCosts();
+// The table of docs/topology-cost.md, to standard output; or of one shape, or one number of leaders only.
+void PrintCosts(const std::string& shape, int leaders);
 
 }  // namespace polyarch::sim

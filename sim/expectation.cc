@@ -225,13 +225,19 @@ Expectation::Verdict Expectation::Judge(const resp::Value& reply) {
   if (type == Type::kHash) return JudgeHash(reply);
   if (type == Type::kSet) return JudgeSet(reply);
   if (type == Type::kSortedSet) return JudgeSortedSet(reply);
-  if (type == Type::kString || name == "SET" || name == "MSET") return JudgeString(reply);
+  if (type == Type::kString || name == "SET" || name == "MSET" || name == "MSETNX" || name == "SETNX") return JudgeString(reply);
   return JudgeKey(reply);
 }
 
 Expectation::Verdict Expectation::JudgeString(const resp::Value& reply) {
   const std::string_view name = args_[0];
-  if (name == "MSET") {
+  if (name == "MSETNX") {
+    bool any = false;
+    for (size_t i = 1; i < args_.size(); i += 2) any = any || Before(i).exists;
+    std::string bad = IsInteger(reply, any ? 0 : 1);
+    if (!bad.empty() || any) return bad;
+  }
+  if (name == "MSET" || name == "MSETNX") {
     for (size_t i = 1; i + 1 < args_.size(); i += 2) {
       bool again = std::find(args_.begin() + static_cast<ptrdiff_t>(i) + 2, args_.end(), args_[i]) != args_.end();
       if (again) continue;
@@ -253,7 +259,19 @@ Expectation::Verdict Expectation::JudgeString(const resp::Value& reply) {
     if (before.exists ? !is_bulk(before.text) : !reply.is_null()) return "which is not what it holds";
     return name == "GETDEL" ? AfterGone(args_[1]) : "";
   }
+  if (name == "SETNX") {
+    std::string bad = IsInteger(reply, before.exists ? 0 : 1);
+    return !bad.empty() || before.exists ? bad : AfterText(args_[1], std::string(args_[2]), crdt::kNever);
+  }
   if (before.clash) return "";
+  if (name == "GETEX") {
+    if (before.exists ? !is_bulk(before.text) : !reply.is_null()) return "which is not what it holds";
+    if (!before.exists) return AfterGone(args_[1]);
+    int64_t expire = before.expire_ms;
+    if (args_.size() == 3) expire = crdt::kNever;  // PERSIST
+    if (args_.size() == 4) expire = now_ms_ + *base::ParseInt64(args_[3]);
+    return AfterText(args_[1], before.text, expire);
+  }
   if (name == "INCRBY") {
     const int64_t old = before.exists ? base::ParseInt64(before.text).value_or(0) : 0;
     const int64_t sum = old + *base::ParseInt64(args_[2]);
@@ -290,7 +308,9 @@ Expectation::Verdict Expectation::JudgeKey(const resp::Value& reply) {
     return After(args_[1], expected);
   }
   if (name == "RENAME" || (name == "COPY" && reply.integer == 1)) {
-    if (args_[1] == args_[2]) return "";
+    // Into the other database: what this client sees does not change.
+    const bool elsewhere = std::find(args_.begin(), args_.end(), "DB") != args_.end();
+    if (args_[1] == args_[2] || elsewhere) return "";
     std::string bad = After(args_[1], name == "COPY" ? before : Seen{});
     return bad.empty() ? After(args_[2], before) : bad;
   }

@@ -76,6 +76,7 @@ Vector History::DiskVector(const log::MemoryLogDisk& disk, log::Position end) {
     const uint64_t incarnation = head.Fixed64();
     Raise(out, Ordinal({leader, incarnation}), head.Varint());
   }
+  Expand(out);
   for (const auto& record : disk.records) {
     if (record.end > end) break;
     engine::Local local;
@@ -106,6 +107,17 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
   facts.deps = Convert(deps, table);
   Raise(facts.deps, origin, frame.first - 1);
 
+  size_t others = 0;
+  deps.ForEach([&](clock::OriginIndex, uint64_t) { ++others; });
+  if (others + 1 > dictionary.size()) SOMETIMES(kLeftOut);
+  for (const auto& [named, last] : frame.deps_new) {
+    const Dot dot{Ordinal(named), last};
+    const bool folded = std::any_of(folds_.begin(), folds_.end(), [&](const Fold& f) {
+      return f.folded == dot && Covers(facts.deps, f.record);
+    });
+    if (folded) SOMETIMES(kNamedFolded);
+  }
+
   std::set<Key> keys;
   wire::BodyReader reader(frame.body, frame.base, dictionary);
   clock::Hlc stamp;
@@ -128,6 +140,19 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
       }
       if (effect.db == crdt::kReservedDatabase && effect.key.substr(0, 6) == "ended/") {
         SOMETIMES(kEndedOrigin);
+      }
+      if (effect.db == crdt::kReservedDatabase && effect.key.starts_with(engine::kFoldedPrefix)) {
+        clock::Origin folded;
+        uint64_t last = 0;
+        if (!engine::ParseFoldedKey(effect.key, folded, last)) throw Violation("unreadable fold record");
+        const Dot fold{Ordinal(folded), last};
+        const bool again = std::any_of(folds_.begin(), folds_.end(), [&](const Fold& f) {
+          return f.folded.origin == fold.origin && f.folded.sequence < fold.sequence;
+        });
+        if (again) SOMETIMES(kFoldedAgain);
+        SOMETIMES(kFolded);
+        if (!Covers(facts.deps, fold)) throw Violation(Name(fold) + " is folded by one who has not got it");
+        folds_.push_back({{origin, sequence}, fold});
       }
       OracleEffect e{.kind = effect.kind, .flags = effect.flags, .db = effect.db, .increment = effect.increment};
       e.key = effect.key;
@@ -164,7 +189,21 @@ const FrameFacts& History::AddOwn(const wire::Frame& frame,
   return frames_[origin].emplace(frame.first, std::move(facts)).first->second;
 }
 
-const FrameFacts& History::CheckForeign(const wire::Frame& frame, std::string_view bytes) const {
+void History::Expand(Vector& v) const {
+  for (bool more = true; more;) {
+    more = false;
+    for (const Fold& fold : folds_) {
+      if (!Covers(v, fold.record) || Covers(v, fold.folded)) continue;
+      Raise(v, fold.folded.origin, fold.folded.sequence);
+      more = true;
+    }
+  }
+}
+
+const FrameFacts& History::CheckForeign(const wire::Frame& frame,
+                                        std::string_view bytes,
+                                        const clock::VersionVector& deps,
+                                        const clock::OriginTable& table) {
   auto ordinal = ordinals_.find(frame.origin);
   if (ordinal == ordinals_.end()) throw Violation("a frame from nowhere: " + frame.origin.ToString());
   const auto& frames = frames_[ordinal->second];
@@ -173,6 +212,14 @@ const FrameFacts& History::CheckForeign(const wire::Frame& frame, std::string_vi
   if (it == frames.end()) throw Violation("a frame from nowhere: " + Name(dot));
   if (it->second.last != frame.last() || it->second.hash != base::ContentHash64(bytes)) {
     throw Violation("one dot, two contents: " + Name(dot));
+  }
+  Vector read = Convert(deps, table);
+  Raise(read, ordinal->second, frame.first - 1);
+  Vector meant = it->second.deps;
+  Normalize(read);
+  Normalize(meant);
+  if (read != meant) {
+    throw Violation("the deps of " + Name(dot) + " are read as " + Text(read) + " instead of " + Text(meant));
   }
   return it->second;
 }

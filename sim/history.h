@@ -61,8 +61,11 @@ class History {
                            const wire::Dictionary& dictionary,
                            const clock::VersionVector& deps,
                            const clock::OriginTable& table);
-  // A node appended somebody's frame: it must be the very one.
-  const FrameFacts& CheckForeign(const wire::Frame& frame, std::string_view bytes) const;
+  // A node appended somebody's frame: it must be the very one, and be read as its author meant it.
+  const FrameFacts& CheckForeign(const wire::Frame& frame,
+                                 std::string_view bytes,
+                                 const clock::VersionVector& deps,
+                                 const clock::OriginTable& table);
 
   const Oracle& oracle() const { return oracle_; }
   uint64_t frames() const { return frames_count_; }
@@ -81,6 +84,8 @@ class History {
   // The changes in the log of a disk, up to a position.
   Vector DiskVector(const log::MemoryLogDisk& disk, log::Position end);
   Vector Convert(const clock::VersionVector& vv, const clock::OriginTable& table);
+  // Adds to a vector what fold records say that it covers. They are found in what was written.
+  void Expand(Vector& v) const;
   // A node took over a state of these changes.
   void NoteCutOver(uint64_t transfer, const Vector& state) { cut_overs_[transfer] = state; }
 
@@ -90,6 +95,11 @@ class History {
   std::vector<std::map<uint64_t, FrameFacts>> frames_;  // by ordinal, by first sequence
   std::set<Dot> resolves_;
   std::map<uint64_t, Vector> cut_overs_;
+  struct Fold {
+    Dot record;
+    Dot folded;
+  };
+  std::vector<Fold> folds_;
   Oracle oracle_;
   uint64_t frames_count_ = 0;
   uint64_t nonempty_ = 0;

@@ -318,20 +318,20 @@ int Main(int argc, char** argv) {
       ->each([&](const std::string&) { planted = true; });
   app.add_option("--scenario", scenario, "run one scenario file");
   app.add_option("--scenarios", scenarios, "run all scenario files of a folder");
-  app.add_option("--topology", topology, "scenarios in this topology only: mesh, ring, star, chain");
+  app.add_option("--topology", topology, "scenarios, or costs, in this topology only: mesh, ring, star, chain; gateways");
   app.add_option("--leaders", leaders, "clusters of so many leaders: 20, or 20..50 (up to 60)")
       ->check(CLI::Validator(
           [&](std::string& text) {
             return ParseSize(text, plan.size) ? std::string() : "from 2 to 60 leaders: 20, or 20..50";
           },
           "N..M"));
-  app.add_flag("--cost", cost, "print the table of what each topology costs, by number of leaders");
+  app.add_flag("--cost", cost, "print the table of what each topology costs, by number of leaders; --topology and --leaders choose a part");
   app.add_flag("-v", plan.verbose, "tell everything");
   CLI11_PARSE(app, argc, argv);
   if (app.count("--planted") > 0) planted = true;
 
   if (cost) {
-    PrintCosts();
+    PrintCosts(topology, static_cast<int>(plan.size.most));
     return 0;
   }
   if (!scenario.empty()) return RunScenarios({scenario}, topology, plan.verbose);

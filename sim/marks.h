@@ -87,6 +87,15 @@ enum class Mark : int {
   kAway,  // member recorded as away
   kPresent,  // present again
   kTrimmed,  // log trimmed
+  kInParts,  // a message came in parts
+  kFolded,        // an ended origin was folded
+  kFoldedAgain,   // and again, since it had gone on
+  kLeftOut,       // a frame's deps left out what is folded
+  kBeyondFold,    // a frame beyond the fold of its origin was applied
+  kNamedFolded,   // an effect named a folded origin that its author had not listed
+  kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
+  kSlotsEqual,   // slots found equal: not sent in a state transfer
+  kStateInstead, // told to take the state, though the log reaches back
   kElementConflict,    // two versions of one field, concurrent
   kElementCleared,     // an element with counters was wiped
   kElementCleaned,     // an element's residue was removed by a `clean`

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "net/framing.h"
 #include "sim/marks.h"
 
 namespace polyarch::sim {
@@ -10,6 +11,7 @@ namespace polyarch::sim {
 namespace {
 
 constexpr int64_t kDialTimeoutUs = 1 * kSecond;
+constexpr int64_t kHeldMaxUs = 500 * kMs;  // until the rest of a message comes
 constexpr unsigned kRefusedPercent = 50;  // nobody there: refused at once; else a time-out
 
 }  // namespace
@@ -90,8 +92,10 @@ void Network::Answer(uint64_t process, const std::string& address, const std::st
   Process* to = Find(target);
   const LinkId near = next_link_++;
   const LinkId far = next_link_++;
-  ends_[near] = {.process = process, .other = far};
-  ends_[far] = {.process = target, .other = near};
+  ends_[near].process = process;
+  ends_[near].other = far;
+  ends_[far].process = target;
+  ends_[far].other = near;
   to->endpoint->LinkUp(far, "", from_address + "/" + std::to_string(far));
   const int64_t up_us = scheduler_.now_us() + DelayUs(to->place, from->place);
   ends_[far].last_arrival_us = up_us;  // what the other side says comes behind
@@ -115,6 +119,7 @@ void Network::Send(LinkId link, std::string_view bytes) {
   if (other == ends_.end()) return;  // the other side is gone; we have not been told yet
   ++messages_;
   bytes_ += bytes.size();
+  bytes_of_[static_cast<uint8_t>(bytes[0])] += bytes.size();
   const int from = Find(end.process)->place;
   const int to = Find(other->second.process)->place;
   if (IsBlocked(from, to)) return;
@@ -150,7 +155,40 @@ void Network::Deliver(LinkId to,
     const Process* other = Find(sender->second.process);
     if (other != nullptr && IsBlocked(other->place, process->place)) return;
   }
-  process->endpoint->Message(to, std::move(bytes));
+  resp::Buffer& stream = it->second.stream;
+  const bool split = weather_.split_percent != 0 && draw_.Percent(weather_.split_percent);
+  if (!split && stream.empty()) {
+    process->endpoint->Message(to, std::move(bytes));
+    return;
+  }
+  const size_t before = stream.size();
+  net::AppendFrame(stream, *bytes);
+  const size_t held = split ? 1 + draw_.Below(stream.size() - before) : 0;
+  Take(to, stream.size() - held);
+  if (held == 0) return;
+  SOMETIMES(kInParts);
+  scheduler_.After(draw_.Scale(1, kHeldMaxUs), [this, to] {
+    auto end = ends_.find(to);
+    if (end != ends_.end() && end->second.open) Take(to, end->second.stream.size());
+  });
+}
+
+void Network::Take(LinkId to, size_t visible) {
+  End& end = ends_.find(to)->second;
+  Process* process = Find(end.process);
+  while (true) {
+    const std::string_view input = end.stream.view().substr(0, visible);
+    if (input.empty()) return;
+    const net::FramedMessage next = net::NextFramed(input, SIZE_MAX);
+    CHECK(next.state != net::FramedMessage::State::kBroken);
+    if (next.state == net::FramedMessage::State::kPart) {
+      process->endpoint->Part(to);
+      return;
+    }
+    process->endpoint->Message(to, std::make_shared<const std::string>(next.message));
+    end.stream.Consume(next.used);
+    visible -= next.used;
+  }
 }
 
 void Network::TellDown(LinkId link, int64_t delay_us) {

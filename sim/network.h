@@ -3,10 +3,14 @@
 // all of that), so a partition simply drops what is sent across it. A message is never damaged: the
 // real transport has a checksum and closes the link.
 //
+// With split_percent a link is a stream of bytes, framed as on the wire (net/framing.h): the end of some
+// messages is held back and comes a little later, before the next ones or together with them.
+//
 // Endpoints are processes; when one ends, the other sides learn of it after a while, or never (they
 // find out by silence).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -16,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "resp/buffer.h"
 #include "sim/draw.h"
 #include "sim/scheduler.h"
 
@@ -29,6 +34,7 @@ class Endpoint {
   virtual ~Endpoint() = default;
   virtual void LinkUp(LinkId link, const std::string& dialed, const std::string& remote) = 0;
   virtual void Message(LinkId link, std::shared_ptr<const std::string> bytes) = 0;
+  virtual void Part(LinkId link) = 0;  // some bytes of a message have come
   virtual void LinkDown(LinkId link) = 0;
   virtual void DialFailed(const std::string& address) = 0;
 };
@@ -40,6 +46,7 @@ struct Weather {
   unsigned reorder_percent = 0;
   int64_t delay_min_us = 1 * kMs;
   int64_t delay_max_us = 2 * kMs;
+  unsigned split_percent = 0;     // messages that do not come in one piece
   unsigned slow_percent = 0;      // messages that take up to slow_max_us
   int64_t slow_max_us = 10 * kSecond;
 };
@@ -71,6 +78,8 @@ class Network {
 
   uint64_t messages() const { return messages_; }
   uint64_t bytes() const { return bytes_; }
+  // Of messages of one type (their first byte).
+  uint64_t bytes_of(uint8_t type) const { return bytes_of_[type]; }
 
  private:
   struct Process {
@@ -84,11 +93,14 @@ class Network {
     bool open = true;
     size_t in_flight = 0;
     int64_t last_arrival_us = 0;
+    resp::Buffer stream;  // what has come and is not a whole message yet, or is held back
   };
 
   int64_t DelayUs(int from, int to);
   void Answer(uint64_t process, const std::string& address, const std::string& from_address);
   void Deliver(LinkId to, LinkId from, std::shared_ptr<const std::string> bytes, size_t charged);
+  // Hands on what is whole in the first `visible` bytes that came at `to`.
+  void Take(LinkId to, size_t visible);
   void TellDown(LinkId link, int64_t delay_us);
   Process* Find(uint64_t process);
 
@@ -104,6 +116,7 @@ class Network {
   LinkId next_link_ = 1;
   uint64_t messages_ = 0;
   uint64_t bytes_ = 0;
+  std::array<uint64_t, 256> bytes_of_{};
 };
 
 }  // namespace polyarch::sim

@@ -92,10 +92,12 @@ void Node::Start() {
   AfterTick();
 }
 
-// Whoever holds it back is given up within some seconds, one after another.
+// Whoever holds it back is given up within some seconds, and may come back, be level, and hold it back
+// again: the more of them, the longer.
 void Node::CheckLogSize() {
-  constexpr int64_t kPatienceUs = 14 * kSecond;
   Process& p = *process_;
+  const int64_t patience_us =
+      14 * kSecond + 2 * kSecond * static_cast<int64_t>(p.engine->replica().members().size());
   const int64_t passed_us = std::min(world_.now_us() - sized_at_us_, 100 * kMs);
   sized_at_us_ = world_.now_us();
   const uint64_t quota = options_.engine.log_quota_bytes;
@@ -112,7 +114,7 @@ void Node::CheckLogSize() {
     return;
   }
   oversized_us_ += passed_us;
-  if (oversized_us_ > kPatienceUs) {
+  if (oversized_us_ > patience_us) {
     throw Violation(label_ + " keeps " + std::to_string(p.log->end() - p.log->begin()) +
                     " bytes of log with a quota of " + std::to_string(quota) + ": from " +
                     std::to_string(p.log->begin()) + ", checkpoint at " +
@@ -135,6 +137,8 @@ void Node::NoteTransfers() {
   if (now.away_written > seen.away_written) SOMETIMES(kAway);
   if (now.present_written > seen.present_written) SOMETIMES(kPresent);
   if (now.trimmed_bytes > seen.trimmed_bytes) SOMETIMES(kTrimmed);
+  if (now.slots_equal > seen.slots_equal) SOMETIMES(kSlotsEqual);
+  if (now.state_instead > seen.state_instead) SOMETIMES(kStateInstead);
   if (process_->engine->keys().merged_on_access() > merged_seen_) SOMETIMES(kMergedOnAccess);
   merged_seen_ = process_->engine->keys().merged_on_access();
   seen = now;
@@ -385,6 +389,7 @@ void Node::Feed(const Input& input) {
   switch (input.kind) {
     case Input::Kind::kUp: engine.OnLinkUp(input.link, input.text, input.remote); break;
     case Input::Kind::kMessage: engine.OnLinkMessage(input.link, *input.bytes); break;
+    case Input::Kind::kPart: engine.OnLinkPart(input.link); break;
     case Input::Kind::kDown: engine.OnLinkDown(input.link); break;
     case Input::Kind::kDialFailed: engine.OnDialFailed(input.text); break;
   }
@@ -486,6 +491,11 @@ void Node::LinkUp(LinkId link, const std::string& dialed, const std::string& rem
 
 void Node::Message(LinkId link, std::shared_ptr<const std::string> bytes) {
   process_->inputs.push_back({Input::Kind::kMessage, link, "", "", std::move(bytes)});
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+void Node::Part(LinkId link) {
+  process_->inputs.push_back({Input::Kind::kPart, link, "", "", nullptr});
   Wake(world_.now_us() + options_.gather_us);
 }
 
@@ -674,7 +684,7 @@ void Node::HandleFrame() {
   dictionary_ = nullptr;
   const clock::OriginTable& table = process_->engine->origins();
   const FrameFacts& facts = frame_own_ ? history.AddOwn(frame, frame_bytes_, dictionary, deps_, table)
-                                       : history.CheckForeign(frame, frame_bytes_);
+                                       : history.CheckForeign(frame, frame_bytes_, deps_, table);
   const uint32_t origin = history.Ordinal(frame.origin);
   world_.Log([&] {
     std::string text = label_ + (frame_own_ ? " writes " : " applies ") +

@@ -159,6 +159,7 @@ class Node final : public engine::Host,
   // ---- Endpoint
   void LinkUp(LinkId link, const std::string& dialed, const std::string& remote) override;
   void Message(LinkId link, std::shared_ptr<const std::string> bytes) override;
+  void Part(LinkId link) override;
   void LinkDown(LinkId link) override;
   void DialFailed(const std::string& address) override;
 
@@ -194,7 +195,7 @@ class Node final : public engine::Host,
 
  private:
   struct Input {
-    enum class Kind : uint8_t { kUp, kMessage, kDown, kDialFailed } kind;
+    enum class Kind : uint8_t { kUp, kMessage, kPart, kDown, kDialFailed } kind;
     LinkId link = 0;
     std::string text;
     std::string remote;

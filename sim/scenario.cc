@@ -262,6 +262,8 @@ class Story {
       options_.engine.state_window_bytes = std::stoull(words.at(1));
       options_.engine.state_near_bytes = 1;
       options_.engine.state_bytes_per_second = std::stoull(words.at(1)) * 5;
+    } else if (verb == "state-instead") {
+      options_.engine.state_instead_bytes = std::stoull(words.at(1));
     } else if (verb == "merge-slice") {
       options_.engine.merge_slice_keys = std::stoull(words.at(1));
     } else if (verb == "frame-bytes") {
@@ -298,10 +300,24 @@ class Story {
       ExpectConverged();
     } else if (verb == "expect-silent") {
       ExpectSilent();
+    } else if (verb == "expect-folded") {
+      world_.checkers().CheckFolded();
     } else if (verb == "expect-states") {
       need(3);
       const uint64_t found = Of(words[1]).engine().transfers().completed;
       if (std::to_string(found) != words[2]) throw Failure("it was " + std::to_string(found));
+    } else if (verb == "expect-at-most") {
+      need(4);
+      const engine::Engine& engine = Of(words[2]).engine();
+      const uint64_t found = words[1] == "log"       ? engine.hold_position() - engine.log_begin()
+                             : words[1] == "residue" ? Of(words[2]).engine().keys().residue_keys().size()
+                             : words[1] == "memory"  ? Of(words[2]).engine().keys().memory_bytes()
+                                                     : throw Failure("unknown measure");
+      if (found > std::stoull(words[3])) throw Failure("it was " + std::to_string(found));
+    } else if (verb == "expect-equal-slots") {
+      need(3);
+      const uint64_t found = Of(words[1]).engine().transfers().slots_equal;
+      if (found < std::stoull(words[2])) throw Failure("it was " + std::to_string(found));
     } else if (verb == "expect-away" || verb == "expect-present") {
       need(2);
       for (auto& node : world_.nodes()) {

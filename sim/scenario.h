@@ -4,7 +4,7 @@
 //   # a comment
 //   seeds 3                          runs the story with several seeds (delays, torn tails)
 //   nodes eu us asia                 the first founds the cluster, the others join; settles
-//   durability everysec              before `nodes`; also: checkpoint-every BYTES,
+//   durability everysec              before `nodes`; also: checkpoint-every BYTES, state-instead BYTES,
 //                                    frame-bytes BYTES, window-bytes BYTES
 //   eu: SET k v -> OK                a command at a node and its reply (glob), as Value::ToString
 //   eu: CONFLICT GET k -> $token     keeps the reply (of a list the first item) for later lines
@@ -20,13 +20,16 @@
 //   backup eu NAME | restore eu NAME | wipe eu | clone eu as us2
 //   expect-converged                 equal vectors and equal digests, at all that are up
 //   expect-silent                    nothing is written any more, and no residue is left
+//   expect-folded                    every origin without a process is, and no vector lists it
 //   expect-logged VALUE              some leader's log of conflicts holds this lost value
 //   expect-no-conflicts              no leader ever saw one
+//   expect-at-most WHAT eu N         log (bytes retained), residue (keys) or memory (bytes of keys)
 //   topology ring a b c              TOPOLOGY SET at the first node that is up, and a while to settle
 //   topologies mesh                  the story is told in these only (mesh ring star chain); by
 //                                    default it is told in each, set right after `nodes`
 //   count-transfers                  begins to count the frames that are sent
 //   expect-states asia N             it has taken over so many states
+//   expect-equal-slots asia N        of which so many slots or more were not sent, being equal
 //   expect-transfers N               since then each frame made was sent N times in all, none in vain
 //   await-links eu a-b b-c           until eu sees just these links live, and so do all that are up
 //   expect-route us asia eu 2        what us says of its way to asia: over eu, in two steps

@@ -80,6 +80,7 @@ void Simulation::DrawCluster() {
   const auto chunks_per_second = static_cast<uint64_t>(5'000'000 / limits_.state_timeout_us + 1);
   limits_.state_bytes_per_second =
       std::max<uint64_t>(limits_.state_chunk_bytes * chunks_per_second, static_cast<uint64_t>(d.Scale(40'000, 10'000'000)));
+  if (d.Percent(25)) limits_.state_instead_bytes = static_cast<uint64_t>(d.Scale(300, 50'000));
   harass_percent_ = d.Percent(60) ? static_cast<unsigned>(d.Between(1, 20)) : 0;
   limits_.merge_slice_keys = static_cast<size_t>(d.Percent(60) ? 1 : d.Between(1, 100));
   timer_us_ = d.Pick(std::vector<int64_t>{10, 20, 20, 50, 50}) * kMs;
@@ -132,12 +133,14 @@ WorkloadProfile Simulation::DrawWorkload() {
     if (d.Percent(25)) weight = 0;
   };
   for (unsigned* w : {&p.set_ttl, &p.incr, &p.append, &p.del, &p.expire, &p.mset, &p.rename, &p.flush, &p.conflict,
-                      &p.policy, &p.checkpoint, &p.incr_float, &p.getdel}) {
+                      &p.policy, &p.checkpoint, &p.incr_float, &p.getdel, &p.copy, &p.move, &p.set_nx, &p.mset_nx,
+                      &p.get_ex, &p.keep_ttl}) {
     scale(*w);
   }
   p.link = d.Percent(15) ? 3 : 0;
   p.topology = d.Percent(30) ? 2 : 0;
   p.retire = d.Percent(15) ? 2 : 0;
+  p.precedence = d.Percent(15) ? 2 : 0;
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
@@ -171,6 +174,7 @@ WorkloadProfile Simulation::DrawWorkload() {
       p.incr = 40;
       p.del = 25;
       p.append = p.rename = p.mset = 0;
+      p.copy = p.move = p.set_nx = p.mset_nx = p.get_ex = p.keep_ttl = 0;
       p.set_ttl = p.expire = d.Percent(30) ? 4 : 0;
       p.persist = 0;
       p.numeric = true;
@@ -259,6 +263,7 @@ void Simulation::DrawFaults() {
     if (d.Percent(60)) weather.loss_percent = static_cast<unsigned>(d.Scale(1, 30));
     if (d.Percent(60)) weather.duplicate_percent = static_cast<unsigned>(d.Scale(1, 50));
     if (d.Percent(60)) weather.reorder_percent = static_cast<unsigned>(d.Scale(1, 60));
+    if (d.Percent(50)) weather.split_percent = static_cast<unsigned>(d.Scale(1, 80));
     if (d.Percent(40)) weather.slow_percent = static_cast<unsigned>(d.Scale(1, 10));
     weather.slow_max_us = std::max(weather.delay_max_us, d.Scale(100 * kMs, 10 * kSecond));
   }
@@ -775,27 +780,9 @@ void Simulation::Liveness() {
   if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
   RetireTheDead();
-  const int64_t begin_us = world_.now_us();
-  auto quiet = [&] {
-    if (world_.now_us() - begin_us < kQuietUs) return false;
-    if (!world_.checkers().Converged(&why)) return false;
-    for (auto& node : world_.nodes()) {
-      if (world_.now_us() - node->last_append_us() < kQuietUs) {
-        why = node->name() + " appends";
-        return false;
-      }
-    }
-    return true;
-  };
-  if (!world_.RunUntil(kSilenceUs, 1 * kSecond, quiet)) {
-    throw Violation("no silence within " + std::to_string(kSilenceUs / kSecond) + " s: " + why);
-  }
-  for (auto& node : world_.nodes()) {
-    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle");
-  }
-  world_.checkers().CheckConverged();
-  world_.checkers().CheckResidue();
-  world_.checkers().CheckPresent();
+  FallSilent();
+  const bool disks = profile_ == Profile::kDisks || profile_ == Profile::kCounters;
+  if (!one_writer_ && !size_.large() && draw_.Percent(disks ? 60 : 20)) ReturnOfADisk();
   if (one_writer_) world_.checkers().CheckNoConflicts();
   for (auto& node : world_.nodes()) {
     const auto& counters = node->engine().replica().counters();
@@ -816,6 +803,90 @@ void Simulation::Liveness() {
     case replication::Topology::Kind::kLinks: SOMETIMES(kTree); break;
   }
   CountTransfers();
+}
+
+void Simulation::FallSilent() {
+  const int64_t begin_us = world_.now_us();
+  std::string why;
+  auto quiet = [&] {
+    if (world_.now_us() - begin_us < kQuietUs) return false;
+    if (!world_.checkers().Converged(&why)) return false;
+    for (auto& node : world_.nodes()) {
+      if (world_.now_us() - node->last_append_us() < kQuietUs) {
+        why = node->name() + " appends";
+        return false;
+      }
+      // What it lacked may have come as frames by now: the transfer goes on to its end all the same.
+      if (!node->engine().idle()) {
+        why = node->name() + " is busy with " + node->engine().BusyWith();
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!world_.RunUntil(kSilenceUs, 1 * kSecond, quiet)) {
+    throw Violation("no silence within " + std::to_string(kSilenceUs / kSecond) + " s: " + why);
+  }
+  for (auto& node : world_.nodes()) {
+    if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle: " + node->engine().BusyWith());
+  }
+  world_.checkers().CheckConverged();
+  world_.checkers().CheckResidue();
+  world_.checkers().CheckPresent();
+  world_.checkers().CheckFolded();
+}
+
+void Simulation::ReturnOfADisk() {
+  std::vector<size_t> candidates;
+  for (size_t i = 0; i < world_.nodes().size(); ++i) {
+    Node& node = *world_.nodes()[i];
+    if (i != anchor_ && node.engine().replica().own()) candidates.push_back(i);
+  }
+  if (candidates.empty()) return;
+  Node& node = *world_.nodes()[draw_.Pick(candidates)];
+  const Disk before = node.disk().Copy();
+  for (auto& other : world_.nodes()) {
+    if (other.get() == &node) continue;
+    world_.network().SetBlocked(node.options().place, other->options().place, true);
+    world_.network().SetBlocked(other->options().place, node.options().place, true);
+  }
+  auto write = [&](Node& at) {
+    const std::string key = draw_.Pick(workload_->profile().keys);
+    switch (draw_.Below(4)) {
+      case 0: workload_->Give(at, 0, {"SET", key, std::to_string(draw_.Below(1000))}); break;
+      case 1: workload_->Give(at, 0, {"DEL", key}); break;
+      default: workload_->Give(at, 0, {"INCRBY", key, "1"}); break;
+    }
+    world_.RunFor(draw_.Between(50, 1500) * kMs);
+  };
+  for (int64_t n = draw_.Between(1, 5); n > 0; --n) write(node);
+  world_.RunFor(200 * kMs);
+  if (!node.up()) return;
+  node.End(EndOfProcess::kStopped);
+  Disk unseen = node.disk().Copy();
+  world_.Log([&] { return "old disk at " + node.name() + "; its disk is kept"; });
+  node.ReplaceDisk(before.Copy());
+  node.mutable_options().join = Addresses(&node);
+  world_.network().UnblockAll();
+  node.Start();
+  for (int64_t n = draw_.Between(0, 4); n > 0; --n) write(*draw_.Pick(world_.nodes()));
+  FallSilent();
+  for (int64_t n = draw_.Between(0, 2); n > 0; --n) write(*draw_.Pick(world_.nodes()));
+  unseen.store->Crash(draw_.random());
+  Node& copy = world_.AddNode(NodeOptions(next_place_++, node.options().leader), std::move(unseen));
+  copy.mutable_options().timer_us = 50 * kMs;
+  copy.mutable_options().sync_max_us = 5 * kMs;
+  copy.mutable_options().engine.rejoin = true;
+  copy.mutable_options().join = Addresses(&copy);
+  copy.SetOffset(node.offset_us());
+  copy.SetWallMax(node);
+  copy.SetLostData();
+  world_.SetClones();
+  SOMETIMES(kDiskReturned);
+  world_.Log([&] { return "the disk that was kept returns as " + copy.name(); });
+  copy.Start();
+  for (int64_t n = draw_.Between(0, 4); n > 0; --n) write(*draw_.Pick(world_.nodes()));
+  FallSilent();
 }
 
 // Members without a process (copies that took another name and whose disk was replaced) would hold purging back for

@@ -88,6 +88,11 @@ class Simulation {
   // In a settled cluster each frame is sent once to each other node, and nothing else happens.
   void CountTransfers();
   void RetireTheDead();
+  // Until nobody has anything to write any more, and nothing is left that should have gone.
+  void FallSilent();
+  // A node's disk with changes that nobody has seen comes back as a copy when all others have folded
+  // their origin.
+  void ReturnOfADisk();
   void EndDrills();
   void Inject();
   void HarassTransfers();

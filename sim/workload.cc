@@ -13,12 +13,21 @@ namespace {
 
 // From here on collections grow into their big form and back.
 constexpr uint64_t kManyElements = 40;
+constexpr int kOtherDbClient = 2;  // of each node: it has selected database 1
 
 bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
 
 }  // namespace
+
+uint8_t TargetDb(const std::vector<std::string_view>& args, uint8_t db) {
+  if (args[0] == "MOVE") return static_cast<uint8_t>(*base::ParseInt64(args[2]));
+  for (size_t i = 3; args[0] == "COPY" && i + 1 < args.size(); ++i) {
+    if (args[i] == "DB") return static_cast<uint8_t>(*base::ParseInt64(args[i + 1]));
+  }
+  return db;
+}
 
 void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& keys, bool& whole) {
   std::vector<std::string_view> views(args.begin(), args.end());
@@ -30,6 +39,8 @@ void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& 
   std::vector<size_t> indices;
   command::KeyIndices(*row, views, indices);
   for (size_t i : indices) keys.emplace_back(db, args[i]);
+  if (args[0] == "MOVE") keys.emplace_back(TargetDb(views, db), args[1]);
+  if (args[0] == "COPY") keys[1].first = TargetDb(views, db);
 }
 
 // ---- drawing
@@ -177,18 +188,19 @@ std::vector<std::string> Workload::DrawCollectionCommand() {
   }
 }
 
-std::vector<std::string> Workload::DrawCommand(Node& node) {
+std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
   const WorkloadProfile& p = profile_;
   Draw& draw = world_.draw();
   if (p.collection_percent != 0 && draw.Percent(p.collection_percent)) return DrawCollectionCommand();
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
-                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire};
+                              p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire,
+                              p.copy,   p.move,    p.set_nx, p.mset_nx, p.get_ex,      p.keep_ttl, p.precedence};
   auto ttl = [&] { return std::to_string(draw.Scale(20, p.ttl_max_ms)); };
-  switch (draw.Weighted(weights)) {
-    case 0:
-      if (draw.OneIn(12)) return {"SET", DrawKey(), DrawValue(), "KEEPTTL"};
-      return {"SET", DrawKey(), DrawValue()};
+  const std::string other_db = client == kOtherDbClient ? "0" : "1";
+  const size_t kind = draw.Weighted(weights);
+  switch (kind) {
+    case 0: return {"SET", DrawKey(), DrawValue()};
     case 1: return {"SET", DrawKey(), DrawValue(), "PX", ttl()};
     case 2: return {"GET", draw.Percent(30) && !p.tracked.empty() ? draw.Pick(p.tracked) : DrawKey()};
     case 3: return {"INCRBY", DrawKey(), std::to_string(draw.Between(1, 9))};
@@ -200,8 +212,9 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
     case 7: return {"DEL", DrawKey()};
     case 8: return {"PEXPIRE", DrawKey(), ttl()};
     case 9: return {"PERSIST", DrawKey()};
-    case 10: {
-      std::vector<std::string> args = {"MSET"};
+    case 10:
+    case 23: {
+      std::vector<std::string> args = {kind == 10 ? "MSET" : "MSETNX"};
       for (int64_t n = draw.Between(1, 3); n > 0; --n) {
         args.push_back(DrawKey());
         args.push_back(DrawValue());
@@ -237,6 +250,31 @@ std::vector<std::string> Workload::DrawCommand(Node& node) {
       Node& other = *world_.nodes()[draw.Below(world_.nodes().size())];
       if (other.up()) return {"LEADER", "RETIRE", other.engine().leader_id()};
       return {"LEADER", "RETIRE", other.options().leader};
+    }
+    case 20: {
+      std::vector<std::string> args = {"COPY", DrawKey(), DrawKey()};
+      if (draw.Percent(50)) args.push_back("REPLACE");
+      if (draw.Percent(30)) args.insert(args.end(), {"DB", other_db});
+      return args;
+    }
+    case 21: return {"MOVE", DrawKey(), other_db};
+    case 22: return {"SETNX", DrawKey(), DrawValue()};
+    case 24: {
+      std::vector<std::string> args = {"GETEX", DrawKey()};
+      const bool ttls = p.set_ttl + p.expire > 0;
+      if (ttls && draw.Percent(50)) {
+        args.insert(args.end(), {"PX", ttl()});
+      } else if (draw.Percent(50)) {
+        args.push_back("PERSIST");
+      }
+      return args;
+    }
+    case 25: return {"SET", DrawKey(), DrawValue(), "KEEPTTL"};
+    case 26: {
+      std::vector<std::string> args = {"LEADER", "PRIORITY", world_.leader_name(draw.Below(world_.nodes().size()))};
+      const std::string second = world_.leader_name(draw.Below(world_.nodes().size()));
+      if (second != args[2]) args.push_back(second);
+      return args;
     }
     default: return {"PING"};
   }
@@ -286,7 +324,7 @@ void Workload::Give(Node& node, int client, std::vector<std::string> args) {
   Op op;
   op.id = world_.NextOp();
   op.client = client;
-  KeysOf(args, client == 2 ? 1 : 0, op.keys, op.whole);
+  KeysOf(args, client == kOtherDbClient ? 1 : 0, op.keys, op.whole);
   if (args[0] == "INCRBY" && StartsWith(args[1], kTrackedPrefix)) op.amount = *base::ParseInt64(args[2]);
   if (args[0] == "HINCRBY" && args[1] == kTrackedHash) op.amount = *base::ParseInt64(args[3]);
   op.args = std::move(args);
@@ -297,7 +335,7 @@ void Workload::Give(Node& node, int client, std::vector<std::string> args) {
 // log of decided conflicts and RESTORE.
 void Workload::Resolve(Node& node, int client) {
   Draw& draw = world_.draw();
-  const uint8_t db = client == 2 ? 1 : 0;
+  const uint8_t db = client == kOtherDbClient ? 1 : 0;
   if (!tokens_.empty() && draw.Percent(60)) {
     const size_t i = draw.Below(tokens_.size());
     Token token = tokens_[i];
@@ -361,7 +399,7 @@ void Workload::Step() {
     const std::string key = DrawKey();
     for (Node* node : writers) {
       if (draw.Percent(20)) continue;
-      std::vector<std::string> args = DrawCommand(*node);
+      std::vector<std::string> args = DrawCommand(*node, 0);
       if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
           args[0] != "LINK" && args[0] != "LEADER" && args[0] != "TOPOLOGY" &&
           !StartsWith(args[1], kTrackedPrefix)) {
@@ -378,7 +416,7 @@ void Workload::Step() {
     if (profile_.conflict != 0 && draw.Percent(profile_.conflict)) {
       Resolve(node, client);
     } else {
-      Give(node, client, DrawCommand(node));
+      Give(node, client, DrawCommand(node, client));
     }
   }
 }

@@ -36,6 +36,12 @@ struct WorkloadProfile {
   unsigned mset = 3;
   unsigned getdel = 2;
   unsigned rename = 2;
+  unsigned copy = 2;
+  unsigned move = 1;
+  unsigned set_nx = 2;
+  unsigned mset_nx = 1;
+  unsigned get_ex = 2;                   // PX (if anything else gives a time to live), PERSIST, or nothing
+  unsigned keep_ttl = 2;                 // SET KEEPTTL
   unsigned flush = 1;
   unsigned conflict = 6;                 // GET, then RESOLVE here or elsewhere; LOG and RESTORE
   unsigned policy = 1;
@@ -47,6 +53,7 @@ struct WorkloadProfile {
   // Of commands on single keys, how many are of collections; on how many different elements.
   unsigned collection_percent = 0;
   uint64_t elements = 4;
+  unsigned precedence = 0;               // LEADER PRIORITY
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -67,7 +74,7 @@ class Workload {
   void Give(Node& node, int client, std::vector<std::string> args);
 
  private:
-  std::vector<std::string> DrawCommand(Node& node);
+  std::vector<std::string> DrawCommand(Node& node, int client);
   // Of a hash, a set or a sorted set.
   std::vector<std::string> DrawCollectionCommand();
   std::vector<std::string> DrawHashCommand();
@@ -92,6 +99,8 @@ class Workload {
   std::vector<Token> tokens_;
 };
 
+// The database that COPY or MOVE writes to.
+uint8_t TargetDb(const std::vector<std::string_view>& args, uint8_t db);
 // The keys of a command as the oracle names them; `whole`: it looks at all.
 void KeysOf(const std::vector<std::string>& args, uint8_t db, std::vector<Key>& keys, bool& whole);
 

@@ -90,6 +90,18 @@ def process_names():
                           check=True).stdout.split()
 
 
+def expand(wanted, known):
+    """The name of a module of process tests stands for its tests, as in tests/process/run.py."""
+    names = []
+    for name in wanted:
+        found = []
+        if name not in known:
+            found = subprocess.run([sys.executable, PROCESS, name, "--list"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True, check=False).stdout.split()
+        names += found or [name]
+    return names
+
+
 def run_process(names, long):
     run = subprocess.Popen([sys.executable, PROCESS] + names + (["--long"] if long else []),
                            stdout=subprocess.PIPE, text=True, errors="replace")
@@ -112,7 +124,7 @@ def main(arguments):
     if "--list" in arguments:
         print("\n".join(list(commands.commands) + unit + process))
         return 0
-    wanted = [a for a in arguments if not a.startswith("-")]
+    wanted = expand([a for a in arguments if not a.startswith("-")], [*commands.commands, *unit, *process])
     strange = [a for a in arguments if a.startswith("-") and a != "--long"]
     strange += [name for name in wanted if name not in commands.commands and name not in unit
                 and name not in process]

@@ -16,8 +16,9 @@ const char* NameOf(Bug bug) {
       "kForwardTwice", "kNoBypass",         "kStaleLinkState",   "kWindowPerLink",  "kForgetDeadOrigin",
       "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",    "kServeUnmerged",
       "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
-      "kMergeTwice",   "kWipeSparesElements", "kRemoveByName",     "kWipeClearsUnseen", "kWipeSparesCounters",
-      "kElementResidue", "kMergeMineOnly"};
+      "kMergeTwice",   "kUrgentOnly",       "kFoldCap",          "kFoldNotExpanded",  "kMergeUnexpanded",
+      "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kSlotSkipUnstaged", "kWipeSparesElements",
+      "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

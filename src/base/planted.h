@@ -17,7 +17,7 @@ enum class Bug : int {
   kClearAll,           // a clear of a counter clears what it had not seen
   kLifeAfterPurge,     // a wholly cleared counter goes on with its old life
   kCountTwice,         // a counter adds increments up, over the end of a life, instead of taking totals
-  kPurgeAny,           // a cleared counter entry is purged before its origin knows
+  kPurgeAny,           // a cleared counter entry is purged before its origin knows, and forgotten
   kClaimUndurable,     // a claim counts before it is durable
   kClaimGossip,        // stability from gossiped vectors instead of claims
   kExpiryAtOnce,       // expiry versions go with the value instead of after stability
@@ -51,6 +51,14 @@ enum class Bug : int {
   kStableWithoutAway,  // stability is computed without waiting for away members
   kTrimPastCheckpoint, // the log is trimmed past the durable checkpoint
   kMergeTwice,         // a key that was merged on access is merged again
+  kUrgentOnly,         // what is not urgent is never announced
+  kFoldCap,            // changes beyond the fold of their origin are dropped
+  kFoldNotExpanded,    // deps are taken as listed: what is folded counts as not seen
+  kMergeUnexpanded,    // a state's vector is taken as its sender would list it
+  kOmitBeyondFold,     // a folded origin is not listed again when it goes on
+  kSlotDigestOfKeys,   // a slot's digest tells which keys have versions of whom, not which versions
+  kSlotPairing,        // a row of an equal slot counts as newer than the sender's checkpoint
+  kSlotSkipUnstaged,   // a slot found equal is not sent, and not staged out of the own store either
   kWipeSparesElements, // the wipe of a key leaves its elements
   kRemoveByName,       // the removal of an element takes versions that it had not seen
   kWipeClearsUnseen,   // the wipe of a key clears its elements' counters, seen or not

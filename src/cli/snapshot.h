@@ -28,7 +28,7 @@ struct LeaderRow {
   Fields traffic;               // INFO's line of the link: bytes_in, bytes_out, ...
   int64_t retained_bytes = -1;  // of the log, kept for it; -1: the leader does not say
   int64_t unclaimed = 0;        // changes applied here that it has not claimed
-  uint64_t changes = 0;         // of all its origins, applied here
+  uint64_t changes = 0;         // of its origins that the vector lists: not of folded ones
 };
 
 struct Snapshot {

@@ -74,9 +74,7 @@ void Lastsave(Context& c) {
 void Role(Context& c) {
   const clock::VersionVector& applied = c.cluster.applied();
   uint64_t changes = 0;
-  for (size_t i = 0; i < applied.index_end(); ++i) {
-    changes += applied.Get(static_cast<clock::OriginIndex>(i));
-  }
+  applied.ForEach([&](clock::OriginIndex, uint64_t sequence) { changes += sequence; });
   c.reply.Array(3);
   c.reply.Bulk("master");
   c.reply.Integer(static_cast<int64_t>(changes));

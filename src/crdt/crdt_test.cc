@@ -852,6 +852,45 @@ TEST_F(Laws, RowsComeBack) {
   }
 }
 
+// The entry of a folded origin was purged: it had been cleared up to (5,0). An increment beyond the fold comes, and
+// after it a clear that is older than the purge, from a disk that returns. Whoever had not purged shows the same.
+TEST(Counters, AnOlderClearDoesNotUndoWhatAPurgeKnew) {
+  constexpr clock::OriginIndex kGone{0};
+  constexpr clock::OriginIndex kOther{1};
+  const clock::VersionVector deps;
+  const clock::Hlc stamp{1};
+  auto increment = [&](KeyState& state, uint64_t sequence, int64_t total, int64_t by) {
+    const Effect effect{.kind = EffectKind::kIncrement,
+                        .key = "k",
+                        .life = {1, 0},
+                        .total = Number::Integer(total),
+                        .increment = Number::Integer(by)};
+    Apply(state, effect, Seen(deps, kGone, {sequence, 0}), stamp);
+  };
+  auto clear = [&](KeyState& state, At at, int64_t total, uint64_t by) {
+    const Clear cleared{kGone, {1, 0}, at, Number::Integer(total)};
+    Apply(state, {.kind = EffectKind::kWipe, .key = "k", .clears = {&cleared, 1}}, Seen(deps, kOther, {by, 0}), stamp);
+  };
+  clock::OriginTable origins;
+  origins.Intern({"gone", 1});
+  origins.Intern({"other", 1});
+  KeyState kept;
+  increment(kept, 1, 2, 2);
+  increment(kept, 5, 7, 5);
+  clear(kept, {5, 0}, 7, 1);
+  KeyState purged;
+  for (KeyState* state : {&kept, &purged}) {
+    increment(*state, 6, 17, 10);
+    clear(*state, {1, 0}, 2, 2);
+    EXPECT_EQ(CounterSum(*state, origins).integer, 10);
+    EXPECT_TRUE(state->has_live_counter());
+    clear(*state, {6, 0}, 17, 3);
+    EXPECT_FALSE(state->has_live_counter());
+    increment(*state, 7, 18, 1);
+    EXPECT_EQ(CounterSum(*state, origins).integer, 1);
+  }
+}
+
 TEST(Row, RandomBytesAreNoCrash) {
   base::Random random(99);
   for (int i = 0; i < 100'000; ++i) {

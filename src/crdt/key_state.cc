@@ -109,11 +109,16 @@ void ApplyIncrement(Register& state, const Effect& effect, const Seen& seen, clo
     return;
   }
   if (!known && effect.life != at) {
-    // The entry was purged: everything before this increment had been cleared.
+    // The entry was purged: everything before this increment had been cleared. Up to the place just
+    // before it, so that an older clear that comes later does not take the place of what we knew.
     auto before = Subtract(effect.total, effect.increment);
     e.life = effect.life;
     e.at = at;
     e.total = effect.total;
+    if (!PLANTED(kPurgeAny)) {
+      e.cleared_at = at.index > 0 ? At{at.sequence, at.index - 1}
+                                  : At{at.sequence - 1, std::numeric_limits<uint32_t>::max()};
+    }
     e.cleared_total = before.value_or(Number::Integer(0));
     e.hlc = hlc;
   } else if (!known || effect.life > e.life) {

@@ -51,8 +51,12 @@ void Engine::RunDuties() {
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
   SettleRetirements();
+  SettleFolds();
   if (may_write) {
-    if (!merging) BeginPurgeRound();
+    if (!merging) {
+      FoldEnded();
+      BeginPurgeRound();
+    }
     const bool level = staged_ == nullptr && replica_.behind() <= kLevelChanges;
     if (level && (last_present_us_ < 0 || now_.mono_us - last_present_us_ > kPresentUs)) {
       WritePresent();
@@ -176,13 +180,11 @@ void Engine::WriteClaim() {
 }
 
 uint64_t Engine::Unclaimed(const std::string& member) const {
-  const clock::VersionVector claim = replica_.Claim(member);
   uint64_t behind = 0;
-  for (size_t i = 0; i < nonempty_.index_end(); ++i) {
-    const auto origin = static_cast<clock::OriginIndex>(i);
-    const uint64_t applied = nonempty_.Get(origin);
-    behind += applied - std::min(applied, claim.Get(origin));
-  }
+  nonempty_.ForEachAbove(replica_.Claim(member), [&](clock::OriginIndex, uint64_t applied, uint64_t claimed) {
+    behind += applied - claimed;
+    return true;
+  });
   return behind;
 }
 
@@ -246,12 +248,7 @@ void Engine::PurgeSlice() {
   const bool last = it == residue.end();
   if (!last) purge_round_->next = *it;
   const clock::VersionVector& stable = purge_round_->stable;
-  // The first by name, of those that are here.
-  const auto first =
-      std::find_if(replica_.members().begin(), replica_.members().end(), [](const auto& entry) {
-        return !entry.second.away;
-      });
-  const bool cleaner = first != replica_.members().end() && first->first == options_.leader_id;
+  const bool cleaner = IsTidier();
   auto now = std::make_shared<const clock::VersionVector>(nonempty_);
   const clock::VersionVector* compared = nullptr;  // many keys share one
   bool included = false;
@@ -415,11 +412,13 @@ void Engine::PutReserved(std::string_view key, std::string_view value) {
 
 void Engine::ReadConfiguration() {
   configuration_changed_ = false;
+  ReadEnded();
   std::vector<std::string> keys;
   uint64_t cursor = 0;
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
-      keys.emplace_back(key);
+      // Those that tell of ended origins are many: ReadEnded.
+      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix)) keys.emplace_back(key);
     });
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());
@@ -444,6 +443,7 @@ void Engine::ReadConfiguration() {
         }
         a.nonces.insert(v.value.substr(0, space));
       }
+      replica_.Expand(a.member.floor);
     } else if (auto out = after(key, "retired/")) {
       Admissions& a = admissions[*out];
       for (const crdt::Version& v : keyspace_.State(ref).versions) {
@@ -469,12 +469,6 @@ void Engine::ReadConfiguration() {
     } else if (key == "topology") {
       auto parsed = replication::Topology::ParseStored(Reserved(key).value_or(""));
       if (parsed.ok()) topology = std::move(*parsed);
-    } else if (auto origin_text = after(key, "ended/")) {
-      auto origin = clock::Origin::Parse(*origin_text);
-      if (origin) {
-        clock::OriginIndex index = origins_.Intern(*origin);
-        if (index != clock::kNoOrigin) replica_.SetEnded(index);
-      }
     }
   }
   if (before.entries() != policies_.entries() ||

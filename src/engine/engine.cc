@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/planted.h"
+#include "engine/rows.h"
 #include "wire/change_codec.h"
 
 namespace polyarch::engine {
@@ -208,6 +209,8 @@ keyspace::ChangeSink::Stamp Engine::Open() {
 }
 
 void Engine::Add(const crdt::Effect& effect) {
+  for (const crdt::Clear& clear : effect.clears) replica_.NameInFrame(frame_, frame_deps_, clear.origin);
+  for (clock::Dot dot : effect.seen) replica_.NameInFrame(frame_, frame_deps_, dot.origin());
   wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary);
   ++change_effects_;
   if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end() + 1;
@@ -285,6 +288,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
       ++effects;
       if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end();
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
+      NoteFold(effect, {origin, sequence});
     }
   }
   if (reader.unknown() > 0) {
@@ -328,7 +332,10 @@ void Engine::ApplyFrame(const wire::Frame& frame,
 // ---- what the keyspace tells
 
 void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
-  if (ref.db == crdt::kReservedDatabase) configuration_changed_ = true;
+  if (ref.db == crdt::kReservedDatabase) {
+    if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
+    if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
+  }
   if (replaying_) return;
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
@@ -462,8 +469,12 @@ void Engine::AnswerRequests() {
     replica_.Rename(options_.leader_id);
     replica_.ForgetOwn();
     records_due_ = true;
+    // Under a nonce of its own: it must notice when it is retired.
+    join_nonce_ = random_.Next();
+    replica_.SetJoining(false, join_nonce_);
     AppendIdentity();
-    PutReserved("member/" + options_.leader_id, "0 " + VersionVectorText());
+    PutReserved("member/" + options_.leader_id,
+                clock::Origin{"", join_nonce_}.ToString().substr(1) + " " + VersionVectorText());
     PutReserved("address/" + options_.leader_id, options_.advertise);
     FinishFrame();
     ReadConfiguration();
@@ -590,7 +601,7 @@ base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
 }
 
 std::string Engine::VersionVectorText() {
-  return replica_.applied().ToString(origins_);
+  return replica_.Text(replica_.applied());
 }
 
 std::string Engine::DigestText() {
@@ -611,7 +622,7 @@ void Engine::InfoReplication(std::string& out) {
   line("leaders", std::to_string(replica_.members().size()));
   line("admitted", admitted_ ? "1" : "0");
   line("vv", VersionVectorText());
-  line("stable_vv", replica_.Stable().ToString(origins_));
+  line("stable_vv", replica_.Text(replica_.Stable()));
   line("changes_local", std::to_string(changes_local_));
   line("changes_remote", std::to_string(changes_remote_));
   line("frames_written", std::to_string(replica_.counters().frames_own));
@@ -625,6 +636,12 @@ void Engine::InfoReplication(std::string& out) {
   line("links_drained", std::to_string(replica_.counters().drained));
   line("link_states_sent", std::to_string(replica_.counters().link_states_out));
   line("causal_waiting", std::to_string(replica_.causal_waiting()));
+  line("origins_known", std::to_string(origins_.size()));
+  line("origins_ended", std::to_string(ended_.size()));
+  line("origins_folded", std::to_string(replica_.folded()));
+  line("folds_written", std::to_string(folds_written_));
+  line("frames_beyond_fold", std::to_string(replica_.counters().beyond_fold));
+  line("frames_orphaned", std::to_string(replica_.counters().orphans_dropped));
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
   line("conflicts_detected", std::to_string(conflicts_detected_));
@@ -681,9 +698,14 @@ void Engine::InfoPersistence(std::string& out) {
   line("residue_keys", keyspace_.residue_keys().size());
 }
 
-bool Engine::idle() const {
-  return staged_ == nullptr && !keyspace_.merging() && barrier_ <= checkpoint_position_ &&
-         !owes_claim_ && !frame_open_ && replica_.synced_with_links() && join_requests_.empty();
+std::string Engine::BusyWith() const {
+  if (staged_ != nullptr) return "a state transfer from " + staged_->progress.sender;
+  if (keyspace_.merging()) return "merging";
+  if (barrier_ > checkpoint_position_) return "the checkpoint after a merge";
+  if (owes_claim_) return "a claim";
+  if (frame_open_) return "a frame";
+  if (!replica_.synced_with_links()) return "announcements";
+  return join_requests_.empty() ? "" : "an admission";
 }
 
 }  // namespace polyarch::engine

@@ -45,6 +45,7 @@
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/slot_digest.h"
 #include "engine/staged.h"
 #include "keyspace/change.h"
 #include "keyspace/keyspace.h"
@@ -55,6 +56,9 @@
 namespace polyarch::engine {
 
 using LinkId = uint64_t;
+
+// No more of a state is taken in while so much waits for the store.
+inline constexpr size_t kStagedPendingMax = 32 << 20;
 
 enum class Durability : uint8_t { kAlways, kEverySecond, kNone };
 
@@ -79,6 +83,9 @@ struct Options {
   uint64_t state_bytes_per_second = 64 << 20;  // as a sender, one receiver
   size_t state_near_bytes = 256 << 10;         // so close to the sender's end is level
   int64_t state_timeout_us = 30'000'000;       // of a receiver that asks for nothing
+  // Who would have to read more of the log than this, and much more than the state comes to, is told
+  // to take the state.
+  uint64_t state_instead_bytes = 256 << 20;
   size_t merge_slice_keys = 2000;
   conflict::Ledger::Limits ledger;
 };
@@ -172,7 +179,9 @@ class Engine final : public command::ClusterHost,
   int64_t node_time_ms() const { return keyspace_.time_ms(); }
   // Nothing owed, nothing queued, nothing dirty in the replication sense: for "falls silent"
   // checks.
-  bool idle() const;
+  bool idle() const { return BusyWith().empty(); }
+  // What there is to do; empty: nothing.
+  std::string BusyWith() const;
   // State transfers, for tests and the simulator.
   struct TransferStats {
     uint64_t completed = 0;  // cut over
@@ -184,6 +193,8 @@ class Engine final : public command::ClusterHost,
     uint64_t present_written = 0;
     uint64_t replayed = 0;  // cut-overs found in the log at the start
     uint64_t trimmed_bytes = 0;
+    uint64_t slots_equal = 0;   // found equal, as a receiver: not sent
+    uint64_t state_instead = 0; // times that somebody was told to take the state instead of the log
   };
   const TransferStats& transfers() const { return transfers_; }
   size_t serving() const { return sessions_.size(); }
@@ -220,6 +231,7 @@ class Engine final : public command::ClusterHost,
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
 
  private:
+  struct Session;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -254,6 +266,7 @@ class Engine final : public command::ClusterHost,
   size_t Backlog(LinkId link) const override { return host_.Backlog(link); }
   void CloseLink(LinkId link) override { host_.CloseLink(link); }
   void Dial(const std::string& address) override { host_.Dial(address); }
+  bool PrefersState(log::Position from) override;
   void Report(int severity, const std::string& line) override { host_.Report(severity, line); }
   void ForkDetected(clock::OriginIndex origin) override;
   void NameClash(const std::string& other_address) override;
@@ -294,6 +307,8 @@ class Engine final : public command::ClusterHost,
   bool TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch);
   bool NoteNames(uint64_t first, const std::vector<clock::Origin>& names);
   void Pull(bool anew);
+  void SendPull(std::string skip);
+  void ForgetIncoming();
   void PutNewOrigins(storage::Batch& batch);
   void CutOver();
   void JoinStaged(log::Position end);
@@ -305,6 +320,13 @@ class Engine final : public command::ClusterHost,
   bool ServesState() const;
   bool CanResume(const wire::StateRequest& request);
   void EndSessions();
+  // ---- which slots differ, on both sides (transfer_slots.cc)
+  std::vector<clock::Origin> OriginNames() const;
+  void StartSessionRead(Session& session);
+  void EndSession(LinkId link);
+  bool TakeDigests(const wire::StateChunk& chunk);
+  void CompareSlots();
+  bool StageEqual();
   // ---- the log's quota (quota.cc)
   void TrimLog();
   log::Position HeldFrom(const std::string& member);
@@ -328,6 +350,16 @@ class Engine final : public command::ClusterHost,
 
   // ---- duties (duties.cc)
   void RunDuties();
+  // ---- folding of ended origins (folding.cc)
+  void ReadEnded();  // the records that changed since the last call
+  void NoteFold(std::string_view key, const crdt::KeyState& state);
+  // An effect of a change that is known by `dot`, if it is a fold record.
+  void NoteFold(const crdt::Effect& effect, clock::Dot dot);
+  void FoldEnded();
+  void SettleFolds();
+  // Is this leader the one that tidies up for all: the first member by name that is here?
+  bool IsTidier() const;
+
   void RemoveExpired();
   void BeginPurgeRound();
   void PurgeSlice();
@@ -439,6 +471,10 @@ class Engine final : public command::ClusterHost,
   int64_t last_sync_us_ = 0;
   int64_t last_checkpoint_us_ = 0;
   bool owes_claim_ = false;
+  std::map<clock::OriginIndex, std::vector<clock::Dot>> ended_;  // and the records that ended it
+  std::vector<std::string> ended_keys_;  // of the reserved database: changed, not read yet
+  size_t folds_settled_ = 0;
+  uint64_t folds_written_ = 0;
   bool records_due_ = true;           // look for origins of ours to end before the next frame
   int64_t owes_since_us_ = 0;
   clock::VersionVector nonempty_;  // applied, without trailing empty frames
@@ -491,6 +527,15 @@ class Engine final : public command::ClusterHost,
     std::vector<clock::OriginIndex> map;  // by the sender's index
     uint64_t flush_ticket = 0;
     log::Position sender_end = 0;
+    // kDigests: what the sender's slots hold; then our own rows are compared with it.
+    SlotMatcher::Digests digests;
+    bool digests_here = false;
+    uint64_t own_pass = 0;  // the checkpoint that brings our rows up to date first
+    std::shared_ptr<SlotMatcher> matcher;
+    uint64_t read_ticket = 0;
+    std::string read_after;
+    bool read_all = false;
+    std::deque<std::pair<std::string, std::string>> equal_rows;  // to be staged
   };
   std::unique_ptr<Staged> staged_;
   Incoming incoming_;
@@ -507,7 +552,11 @@ class Engine final : public command::ClusterHost,
   struct Session {
     uint64_t id = 0;
     wire::StatePart part = wire::StatePart::kRows;
-    std::string after;
+    std::string after;  // the last key that was sent
+    std::string scan;   // the last key that was read, sent or not
+    std::string skip;   // slots that are not to be sent
+    log::Position base = 0;
+    std::shared_ptr<SlotDigester> digester;
     log::Position position = 0;
     log::Position pin = 0;  // what of the log it may still need
     uint64_t generation = 0;

@@ -42,14 +42,12 @@ void Engine::TrimLog() {
     limit = std::min(limit, session.pin);
   const bool over = log_.end() - log_.begin() > options_.log_quota_bytes;
   log::Position target = limit;
-  std::string behind;  // the member furthest behind
+  bool held = false;
   for (const auto& [name, from] : held_from_) {
     const replication::Member& member = replica_.members().at(name);
     if (member.away && !PLANTED(kAwayHoldsBack)) continue;
-    if (from < target) {
-      target = from;
-      behind = name;
-    }
+    held |= from < target;
+    target = std::min(target, from);
   }
   const log::Position before = log_.begin();
   if (target > before) {
@@ -59,18 +57,25 @@ void Engine::TrimLog() {
       replica_.NoteTrimmed();
     }
   }
-  if (!over || behind.empty()) return;
+  if (!over || !held) return;
   if (log_.end() - log_.begin() <= options_.log_quota_bytes) return;
-  // It is this member, and neither our own checkpoint nor a transfer, that fills the log.
+  // It is members, and neither our own checkpoint nor a transfer, that fill the log. All that hold back
+  // its first segment at once: one after another a log would grow for as long as many have died.
   auto second = heads_.upper_bound(log_.begin());
-  if (second == heads_.end() || second->first > limit || held_from_[behind] >= second->first) return;
-  ++transfers_.away_written;
-  PutReserved("away/" + behind, "away");
+  if (second == heads_.end() || second->first > limit) return;
+  std::string given_up;
+  for (const auto& [name, from] : held_from_) {
+    if (from >= second->first || replica_.members().at(name).away) continue;
+    ++transfers_.away_written;
+    PutReserved("away/" + name, "away");
+    given_up += (given_up.empty() ? "" : ", ") + name;
+  }
+  if (given_up.empty()) return;
   FinishFrame();
   ReadConfiguration();
   Report(1,
-         "leader " + behind + " is further behind than the log's quota: recorded as away; it will "
-         "come back through a transfer of the state");
+         "further behind than the log's quota: " + given_up + "; recorded as away, to come back through a "
+         "transfer of the state");
 }
 
 }  // namespace polyarch::engine

@@ -116,7 +116,14 @@ base::Status Engine::LoadRows() {
     }
     if (data.position > checkpoint_position_)
       row_positions_.Note(name, data.position, data.spilled);
-    if (name.type == crdt::Type::kString) keyspace_.Load(name.db, name.key, std::move(data.state));
+    if (name.type != crdt::Type::kString) return true;
+    if (name.db == crdt::kReservedDatabase && name.key.starts_with(kFoldedPrefix)) {
+      NoteFold(name.key, data.state);
+    }
+    if (name.db == crdt::kReservedDatabase && name.key.starts_with(kEndedPrefix)) {
+      ended_keys_.emplace_back(name.key);
+    }
+    keyspace_.Load(name.db, name.key, std::move(data.state));
     return true;
   });
   if (!status.ok() || !bad.ok()) return status.ok() ? bad : status;
@@ -136,11 +143,19 @@ base::Status Engine::LoadStaged() {
   StagedProgress progress;
   if (!DecodeProgress(*row, progress)) return {};
   if (progress.id == barrier_transfer_) return {};  // merged, and the rows show it
+  // Nothing of it is here but what our own store told: cheaper anew.
+  if (progress.part == wire::StatePart::kDigests) return {};
   auto base_row = store_.Get(storage::Family::kMeta, kTransferBaseRowKey);
   CheckpointRow base;
   if (!base_row.ok() || !DecodeCheckpoint(*base_row, origins_.size(), base)) return {};
   auto staged = std::make_unique<Staged>(replica_, keyspace_, progress);
   if (!staged->TakeBase(std::move(base))) return {};
+  auto slots = store_.Get(storage::Family::kMeta, kTransferSlotsRowKey);
+  if (slots.ok()) {
+    staged->equal_slots = std::move(*slots);
+  } else if (slots.status().code() != base::Code::kNotFound) {
+    return slots.status();
+  }
   std::vector<clock::OriginIndex> same;
   for (size_t i = 0; i < origins_.size(); ++i)
     same.push_back(static_cast<clock::OriginIndex>(i));
@@ -328,6 +343,7 @@ std::string Engine::EncodeCheckpointMeta(log::Position start) const {
   row.transfer = barrier_transfer_;
   row.floor = barrier_floor_;
   row.nonempty = nonempty_;
+  row.base = replica_.folds().base();
   for (size_t i = 0; i < replica_.row_count(); ++i)
     row.rows.push_back(replica_.row(static_cast<clock::OriginIndex>(i)));
   return EncodeCheckpoint(row);

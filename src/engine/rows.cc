@@ -10,8 +10,7 @@ namespace polyarch::engine {
 
 namespace {
 constexpr uint8_t kRowVersion = crdt::kStateFormat;
-constexpr uint8_t kCheckpointVersion = 2;
-constexpr uint64_t kVectorSlotsMax = 64 << 20;
+constexpr uint8_t kCheckpointVersion = 3;
 }
 
 std::string DataRowKey(uint8_t db, std::string_view key) {
@@ -222,10 +221,11 @@ std::string EncodeCheckpoint(const CheckpointRow& row) {
   base::PutFixed64(out, row.barrier);
   base::PutFixed64(out, row.transfer);
   replication::EncodeVector(out, row.floor);
-  replication::EncodeVector(out, row.nonempty);
+  replication::EncodeVector(out, clock::VersionVector::Over(row.base, {}));
+  replication::EncodeOver(out, row.nonempty, row.base);
   base::PutVarint(out, row.rows.size());
   for (const replication::OriginRow& r : row.rows)
-    r.Encode(out);
+    r.Encode(out, row.base);
   return out;
 }
 
@@ -245,38 +245,67 @@ bool DecodeCheckpoint(std::string_view bytes, size_t origins, CheckpointRow& row
     row.transfer = in.Fixed64();
     replication::DecodeVector(in, row.floor, origins);
   }
-  replication::DecodeVector(in, row.nonempty, origins);
+  if (version > 2) {
+    clock::VersionVector base;
+    replication::DecodeVector(in, base, origins);
+    if (!base.empty()) {
+      clock::VersionVector::Base sequences(base.index_end());
+      base.ForEach([&](clock::OriginIndex o, uint64_t s) { sequences[clock::IndexOf(o)] = s; });
+      row.base = std::make_shared<const clock::VersionVector::Base>(std::move(sequences));
+    }
+  }
+  replication::DecodeOver(in, row.nonempty, origins, row.base);
   const uint64_t rows = in.Varint();
   if (rows > origins) return false;
-  // A vector of a few bytes may name a high index: what they all take is bounded.
-  uint64_t slots = 0;
   for (uint64_t i = 0; i < rows && in.ok(); ++i) {
-    replication::OriginRow& r = row.rows.emplace_back();
-    if (!r.Decode(in, origins)) return false;
-    slots += r.deps.index_end() + r.claim.index_end() + r.waiting.size();
-    for (const auto& [sequence, vector] : r.waiting)
-      slots += vector.index_end();
-    if (slots > kVectorSlotsMax) return false;
+    if (!row.rows.emplace_back().Decode(in, origins, row.base, version)) return false;
   }
   return in.ok() && in.empty();
 }
 
-bool Remap(clock::VersionVector& vector, const std::vector<clock::OriginIndex>& map) {
-  clock::VersionVector out;
-  for (size_t i = 0; i < vector.index_end(); ++i) {
-    const uint64_t sequence = vector.Get(static_cast<clock::OriginIndex>(i));
-    if (sequence == 0) continue;
-    if (i >= map.size() || map[i] == clock::kNoOrigin || sequence >> 48 != 0) return false;
-    out.Set(map[i], sequence);
-  }
-  vector = std::move(out);
-  return true;
-}
+namespace {
 
-bool Remap(replication::OriginRow& row, const std::vector<clock::OriginIndex>& map) {
-  bool fits = row.last >> 48 == 0 && Remap(row.deps, map) && Remap(row.claim, map);
+// Vectors over one base are remapped over one.
+struct Remapping {
+  const std::vector<clock::OriginIndex>& map;
+  replication::OriginRow::Base from;
+  replication::OriginRow::Base to;
+
+  bool Fits(size_t index, uint64_t sequence) const {
+    return index < map.size() && map[index] != clock::kNoOrigin && sequence >> 48 == 0;
+  }
+  bool TakeBase() {
+    if (from == nullptr) return true;
+    clock::VersionVector::Base sequences;
+    for (size_t i = 0; i < from->size(); ++i) {
+      if ((*from)[i] == 0) continue;
+      if (!Fits(i, (*from)[i])) return false;
+      const size_t place = clock::IndexOf(map[i]);
+      if (sequences.size() <= place) sequences.resize(place + 1);
+      sequences[place] = (*from)[i];
+    }
+    to = std::make_shared<const clock::VersionVector::Base>(std::move(sequences));
+    return true;
+  }
+  bool Apply(clock::VersionVector& vector) const {
+    std::vector<clock::VersionVector::Entry> entries;
+    for (const auto& [origin, sequence] : vector.entries()) {
+      const size_t i = clock::IndexOf(origin);
+      if (!Fits(i, sequence)) return false;
+      entries.emplace_back(map[i], sequence);
+    }
+    std::sort(entries.begin(), entries.end());
+    if (vector.base() != nullptr && vector.base() != from) return false;
+    vector = clock::VersionVector::Over(vector.base() == nullptr ? nullptr : to, entries);
+    return true;
+  }
+  bool Apply(replication::OriginRow& row) const;
+};
+
+bool Remapping::Apply(replication::OriginRow& row) const {
+  bool fits = row.last >> 48 == 0 && Apply(row.deps) && Apply(row.claim);
   for (auto& [sequence, vector] : row.waiting)
-    fits = fits && Remap(vector, map);
+    fits = fits && Apply(vector);
   wire::Dictionary dictionary;
   for (size_t i = 0; fits && i < row.dictionary.size(); ++i) {
     const size_t index = clock::IndexOf(row.dictionary.At(i));
@@ -292,6 +321,19 @@ bool Remap(replication::OriginRow& row, const std::vector<clock::OriginIndex>& m
     }
   }
   row.dictionary = std::move(dictionary);
+  return fits;
+}
+
+}  // namespace
+
+bool Remap(CheckpointRow& row, const std::vector<clock::OriginIndex>& map) {
+  Remapping remapping{.map = map, .from = row.base, .to = nullptr};
+  // What the sender's log lacked says nothing of ours.
+  row.floor.clear();
+  bool fits = remapping.TakeBase() && remapping.Apply(row.nonempty);
+  for (replication::OriginRow& r : row.rows)
+    fits = fits && remapping.Apply(r);
+  row.base = remapping.to;
   return fits;
 }
 
@@ -328,6 +370,22 @@ bool Remap(crdt::KeyState& state, const std::vector<clock::OriginIndex>& map) {
     fits = fits && remap_dot(x.dot);
   if (!fits) return false;
   std::sort(state.expiries.begin(), state.expiries.end(), by_dot);
+  return true;
+}
+
+std::string FoldedKey(const clock::Origin& origin, uint64_t sequence) {
+  return std::string(kFoldedPrefix) + origin.ToString() + ":" + std::to_string(sequence);
+}
+
+bool ParseFoldedKey(std::string_view key, clock::Origin& origin, uint64_t& sequence) {
+  key.remove_prefix(kFoldedPrefix.size());
+  const size_t colon = key.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  auto parsed = clock::Origin::Parse(key.substr(0, colon));
+  auto number = base::ParseInt64(key.substr(colon + 1));
+  if (!parsed || parsed->leader.empty() || !number || *number <= 0 || *number >> 48 != 0) return false;
+  origin = std::move(*parsed);
+  sequence = static_cast<uint64_t>(*number);
   return true;
 }
 

@@ -121,6 +121,8 @@ struct CheckpointRow {
   uint64_t transfer = 0;       // which one that was
   clock::VersionVector floor;  // what it brought without the log's having it
   clock::VersionVector nonempty;
+  // What the rows' vectors and `nonempty` are written as differences from; may be null.
+  replication::OriginRow::Base base;
   std::vector<replication::OriginRow> rows;  // by origin index
 };
 std::string EncodeCheckpoint(const CheckpointRow& row);
@@ -130,8 +132,14 @@ bool DecodeCheckpoint(std::string_view bytes, size_t origins, CheckpointRow& row
 
 // The same in another numbering of origins: `map` by old index. False if an index has no place.
 bool Remap(crdt::KeyState& state, const std::vector<clock::OriginIndex>& map);
-bool Remap(clock::VersionVector& vector, const std::vector<clock::OriginIndex>& map);
-bool Remap(replication::OriginRow& row, const std::vector<clock::OriginIndex>& map);
+bool Remap(CheckpointRow& row, const std::vector<clock::OriginIndex>& map);
+
+// The keys of the reserved database that tell of ended origins: "ended/<origin>", "folded/<origin>:<sequence>".
+inline constexpr std::string_view kEndedPrefix = "ended/";
+inline constexpr std::string_view kFoldedPrefix = "folded/";
+std::string FoldedKey(const clock::Origin& origin, uint64_t sequence);
+// Of a key that begins with kFoldedPrefix; false if the rest is nothing that FoldedKey makes.
+bool ParseFoldedKey(std::string_view key, clock::Origin& origin, uint64_t& sequence);
 
 // "eu.0123456789abcdef:17 ...": VersionVector::ToString back. Unreadable words are passed over.
 clock::VersionVector ParseVector(std::string_view text, clock::OriginTable& origins);

@@ -55,16 +55,78 @@ TEST(Rows, CheckpointRow) {
   }
   CheckpointRow fewer;
   EXPECT_FALSE(DecodeCheckpoint(bytes, 1, fewer)) << "more origins than there are";
-  // In another node's numbering: the sender's 0 is our 4, its 1 our 2.
+}
+
+TEST(Rows, CheckpointRowInAnotherNumbering) {
+  // The sender's 0 is our 4, its 1 our 2.
   const std::vector<clock::OriginIndex> map = {clock::OriginIndex{4}, clock::OriginIndex{2}};
-  replication::OriginRow r = row.rows[0];
-  ASSERT_TRUE(Remap(r, map));
+  CheckpointRow row = Checkpoint();
+  ASSERT_TRUE(Remap(row, map));
+  const replication::OriginRow& r = row.rows[0];
   EXPECT_EQ(r.dictionary.At(0), clock::OriginIndex{4});
   EXPECT_EQ(r.dictionary.At(1), clock::OriginIndex{2});
   EXPECT_EQ(r.deps.Get(clock::OriginIndex{2}), 2U);
   EXPECT_EQ(r.claim.Get(clock::OriginIndex{4}), 1U);
+  EXPECT_EQ(row.nonempty.Get(clock::OriginIndex{4}), 5U);
+  CheckpointRow again = Checkpoint();
   const std::vector<clock::OriginIndex> unknown = {clock::OriginIndex{4}};
-  EXPECT_FALSE(Remap(r, unknown));
+  EXPECT_FALSE(Remap(again, unknown));
+}
+
+// What vectors have in common is written once, and is the same in any numbering.
+TEST(Rows, CheckpointRowOverABase) {
+  CheckpointRow row = Checkpoint();
+  clock::VersionVector::Base folded = {0, 0, 7, 9, 4};
+  row.base = std::make_shared<const clock::VersionVector::Base>(folded);
+  row.rows.resize(5, row.rows[0]);
+  for (uint16_t i = 2; i < 5; ++i) {
+    row.rows[i].dictionary = wire::Dictionary(clock::OriginIndex{i});
+    row.rows[i].compact = true;
+    row.rows[i].has_claim = false;
+    row.rows[i].claim.clear();
+    row.rows[i].waiting.clear();
+  }
+  for (clock::VersionVector* v : {&row.nonempty, &row.rows[0].deps, &row.rows[0].claim, &row.rows[1].waiting[0].second}) {
+    for (uint16_t i = 2; i < 5; ++i) v->Set(clock::OriginIndex{i}, folded[i]);
+  }
+  row.rows[0].claim.Set(clock::OriginIndex{3}, 0);  // the base has more than this
+  const std::string bytes = EncodeCheckpoint(row);
+  CheckpointRow read;
+  ASSERT_TRUE(DecodeCheckpoint(bytes, 5, read));
+  EXPECT_EQ(EncodeCheckpoint(read), bytes);
+  EXPECT_EQ(read.nonempty, row.nonempty);
+  EXPECT_EQ(read.nonempty.entries().size(), 1U) << "what differs from the base";
+  EXPECT_EQ(read.rows[0].claim, row.rows[0].claim);
+  EXPECT_EQ(read.rows[1].waiting[0].second, row.rows[1].waiting[0].second);
+  EXPECT_TRUE(read.rows[4].compact);
+  EXPECT_FALSE(read.rows[4].has_claim);
+  EXPECT_EQ(read.rows[4].deps.base(), nullptr);
+  std::vector<clock::OriginIndex> map;
+  for (uint16_t i : {9, 3, 0, 1, 7}) map.push_back(clock::OriginIndex{i});
+  ASSERT_TRUE(Remap(read, map));
+  EXPECT_EQ(read.rows[0].claim.Get(clock::OriginIndex{0}), 7U);
+  EXPECT_EQ(read.rows[0].claim.Get(clock::OriginIndex{1}), 0U);
+  EXPECT_EQ(read.rows[0].claim.Get(clock::OriginIndex{7}), 4U);
+  EXPECT_EQ(read.rows[0].claim.Get(clock::OriginIndex{9}), 1U);
+  EXPECT_EQ(read.nonempty.base(), read.rows[0].claim.base()) << "still over one base";
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CheckpointRow cut;
+    EXPECT_FALSE(DecodeCheckpoint(std::string_view(bytes).substr(0, size), 5, cut)) << size;
+  }
+}
+
+TEST(Rows, FoldRecords) {
+  const clock::Origin origin{"eu~12ab", 0x0123456789abcdefULL};
+  clock::Origin read;
+  uint64_t sequence = 0;
+  ASSERT_TRUE(ParseFoldedKey(FoldedKey(origin, 17), read, sequence));
+  EXPECT_EQ(read, origin);
+  EXPECT_EQ(sequence, 17U);
+  for (const char* bad : {"folded/", "folded/eu.0123456789abcdef", "folded/eu.0123456789abcdef:", "folded/eu.0123:4",
+                          "folded/eu.0123456789abcdef:0", "folded/eu.0123456789abcdef:-3",
+                          "folded/eu.0123456789abcdef:281474976710656", "folded/.0123456789abcdef:4"}) {
+    EXPECT_FALSE(ParseFoldedKey(bad, read, sequence)) << bad;
+  }
 }
 
 TEST(Rows, StatesInAnotherNumbering) {
@@ -280,9 +342,18 @@ TEST(Golden, RowsAndRecords) {
   EXPECT_EQ(EncodeProgress(read), EncodeProgress(progress));
 
   CheckpointRow row = Checkpoint();
+  CheckpointRow old;
+  ASSERT_TRUE(DecodeCheckpoint(base::ReadGolden("row_2_checkpoint"), 2, old));
+  EXPECT_EQ(EncodeCheckpoint(old), EncodeCheckpoint(row)) << "version 2 is read";
+  row.base = std::make_shared<const clock::VersionVector::Base>(clock::VersionVector::Base{0, 2});
+  row.rows[1].ended = row.rows[1].compact = true;
+  row.rows[1].has_claim = false;
+  row.rows[1].claim.clear();
+  row.rows[1].waiting.clear();
   CheckpointRow again;
-  ASSERT_TRUE(DecodeCheckpoint(base::CheckGolden("row_2_checkpoint", "a checkpoint of two origins", EncodeCheckpoint(row)),
-                               2, again));
+  ASSERT_TRUE(DecodeCheckpoint(
+      base::CheckGolden("row_3_checkpoint", "a checkpoint of two origins, one of them folded", EncodeCheckpoint(row)),
+      2, again));
   EXPECT_EQ(EncodeCheckpoint(again), EncodeCheckpoint(row));
   EXPECT_EQ(again.barrier, row.barrier);
 }

@@ -38,7 +38,7 @@ bool DecodeProgress(std::string_view bytes, StagedProgress& p) {
   p.epoch = in.Fixed64();
   p.base = in.Fixed64();
   const uint8_t part = in.Fixed8();
-  if (part < 1 || part > 3) return false;
+  if (part < 1 || part > 4) return false;
   p.part = static_cast<wire::StatePart>(part);
   p.after = in.Bytes();
   p.position = in.Fixed64();
@@ -74,12 +74,16 @@ replication::OriginRow& Staged::Row(clock::OriginIndex origin) {
 }
 
 bool Staged::TakeBase(CheckpointRow base) {
+  std::vector<clock::VersionVector::Entry> entries;
   for (replication::OriginRow& row : base.rows) {
     const clock::OriginIndex origin = row.dictionary.At(0);
     if (origin == clock::kNoOrigin || Row(origin).last != 0) return false;
-    applied_.Set(origin, row.last);
+    if (row.last != 0) entries.emplace_back(origin, row.last);
     Row(origin) = std::move(row);
   }
+  std::sort(entries.begin(), entries.end());
+  applied_ = clock::VersionVector::Over(nullptr, entries);
+  applied_.Rebase(base.base);
   if (!applied_.Includes(base.nonempty)) return false;
   nonempty_ = std::move(base.nonempty);
   return true;
@@ -94,6 +98,9 @@ bool Staged::TakeRow(const DataRowName& name, DataRow row) {
   }
   const keyspace::KeyRef ref = keys_->Ref(name.db, name.key);
   if (!keys_->State(ref).empty()) return false;
+  if (name.db == crdt::kReservedDatabase && name.key.starts_with(kFoldedPrefix)) {
+    for (const crdt::Version& v : row.state.versions) NoteFold(name.key, v.dot);
+  }
   keys_->Load(name.db, name.key, std::move(row.state));
   return true;
 }
@@ -129,6 +136,9 @@ bool Staged::TakeFrame(log::Position end, std::string_view bytes) {
                    crdt::Seen(deps, origin, {sequence, index}),
                    stamp,
                    keyspace::Cause::kLoaded);
+      if (effect.db == crdt::kReservedDatabase && effect.key.starts_with(kFoldedPrefix)) {
+        NoteFold(effect.key, {origin, sequence});
+      }
     }
   }
   progress.stamp = std::max(progress.stamp, stamp.bits);
@@ -136,6 +146,15 @@ bool Staged::TakeFrame(log::Position end, std::string_view bytes) {
   Row(origin).Note(frame, deps, origin);
   applied_.Raise(origin, frame.last());
   return true;
+}
+
+// What a record says is true whether or not its state is ever taken over.
+void Staged::NoteFold(std::string_view key, clock::Dot record) {
+  clock::Origin origin;
+  uint64_t sequence = 0;
+  if (!ParseFoldedKey(key, origin, sequence)) return;
+  const clock::OriginIndex index = replica_.InternForeign(origin);
+  if (index != clock::kNoOrigin) replica_.AddFold({record, index, sequence});
 }
 
 void Staged::Advance(log::Position position) {

@@ -46,6 +46,7 @@ bool DecodeProgress(std::string_view bytes, StagedProgress& progress);
 
 inline constexpr char kTransferRowKey[] = "transfer";
 inline constexpr char kTransferBaseRowKey[] = "transfer-base";  // the sender's checkpoint row
+inline constexpr char kTransferSlotsRowKey[] = "transfer-slots";  // found equal: kSlotBitsBytes
 
 // Keys in kStaged: a data row's as it is, a ledger row's behind this byte, which no data row's
 // begins with. In kSpool: the position where the frame ends, 8 bytes, big-endian.
@@ -57,6 +58,7 @@ class Staged {
   Staged(replication::Replica& replica, const keyspace::Keyspace& beside, StagedProgress progress);
 
   StagedProgress progress;
+  std::string equal_slots;  // whose rows are not sent: they were staged out of this node's store
 
   // The sender's checkpoint. False if it contradicts itself.
   bool TakeBase(CheckpointRow base);
@@ -81,6 +83,7 @@ class Staged {
 
  private:
   replication::OriginRow& Row(clock::OriginIndex origin);
+  void NoteFold(std::string_view key, clock::Dot record);
 
   replication::Replica& replica_;
   std::unique_ptr<keyspace::Keyspace> keys_;

@@ -17,8 +17,6 @@ constexpr int64_t kAskUs = 500'000;        // between two requests
 constexpr int64_t kOfferUs = 2'000'000;    // before a request that was not answered is repeated
 constexpr int64_t kPullUs = 1'000'000;     // before a pull that was not answered is repeated
 constexpr int64_t kCheckUs = 200'000;
-constexpr size_t kStorePendingMax = 32 << 20;
-
 }  // namespace
 
 bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
@@ -83,6 +81,8 @@ void Engine::ReceiveState() {
     return;
   }
   using Step = Incoming::Step;
+  if (incoming_.digests_here) CompareSlots();
+  if (staged_ == nullptr) return;
   if (incoming_.progress_us == 0) incoming_.progress_us = now_.mono_us;
   if (incoming_.step == Step::kFlushing) {
     if (store_.flushed() >= incoming_.flush_ticket) CutOver();
@@ -101,7 +101,10 @@ void Engine::ReceiveState() {
       if (now_.mono_us - incoming_.asked_us > kOfferUs) incoming_.step = Step::kAsk;
       break;
     case Step::kPulling:
-      if (now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs) {
+      if (incoming_.digests_here) {
+        // Nothing is wanted of the sender while we compare, but that it keeps its log for us.
+        if (now_.mono_us - incoming_.asked_us > kPullUs) SendPull({});
+      } else if (now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs) {
         Pull(true);
       } else {
         Pull(false);
@@ -126,12 +129,16 @@ void Engine::AskForState() {
       break;
     }
     last_sender_.clear();
-    incoming_ = {};
+    ForgetIncoming();
     incoming_.progress_us = now_.mono_us;
+    // Without a checkpoint there are no rows here that could be the same.
+    const bool compares = !checkpoint_meta_.empty();
     staged_ = std::make_unique<Staged>(
         replica_,
         keyspace_,
-        StagedProgress{.id = random_.Next() | 1, .sender = replica_.LeaderOf(link)});
+        StagedProgress{.id = random_.Next() | 1,
+                       .sender = replica_.LeaderOf(link),
+                       .part = compares ? wire::StatePart::kDigests : wire::StatePart::kRows});
     Report(0,
            "no neighbour's log reaches back to what is missing here: asking " +
                staged_->progress.sender + " for its state");
@@ -151,9 +158,14 @@ void Engine::DropStaged(const char* why) {
   last_sender_ = staged_->progress.sender;
   replica_.SendState(incoming_.link, wire::Encode(wire::StateEnd{staged_->progress.id}));
   staged_.reset();
-  incoming_ = {};
+  ForgetIncoming();
   ++transfers_.restarted;
   next_state_us_ = now_.mono_us + kAskUs;
+}
+
+void Engine::ForgetIncoming() {
+  if (incoming_.read_ticket != 0) store_.DropRead(incoming_.read_ticket);
+  incoming_ = {};
 }
 
 void Engine::ClearStaged() {
@@ -162,6 +174,7 @@ void Engine::ClearStaged() {
   batch.Clear(storage::Family::kSpool);
   batch.Delete(storage::Family::kMeta, kTransferRowKey);
   batch.Delete(storage::Family::kMeta, kTransferBaseRowKey);
+  batch.Delete(storage::Family::kMeta, kTransferSlotsRowKey);
   store_.Write(std::move(batch));
   staged_rows_ = false;
 }
@@ -169,7 +182,7 @@ void Engine::ClearStaged() {
 // Asks for more: anew from where we are, or by further credit.
 void Engine::Pull(bool anew) {
   const StagedProgress& p = staged_->progress;
-  if (store_.pending_bytes() > kStorePendingMax) return;
+  if (store_.pending_bytes() > kStagedPendingMax) return;
   const uint64_t window = options_.state_window_bytes;
   if (anew) {
     incoming_.generation = next_pull_generation_++;
@@ -179,17 +192,21 @@ void Engine::Pull(bool anew) {
     if (incoming_.granted >= incoming_.consumed + window / 2 + 1) return;
     incoming_.granted = incoming_.consumed + window;
   }
+  SendPull(anew && p.part == wire::StatePart::kRows ? staged_->equal_slots : std::string());
+}
+
+void Engine::SendPull(std::string skip) {
+  const StagedProgress& p = staged_->progress;
   incoming_.asked_us = now_.mono_us;
-  replica_.SendState(
-      incoming_.link,
-      wire::Encode(wire::StatePull{
-          p.id,
-          incoming_.generation,
-          p.part,
-          p.after,
-          p.position,
-          incoming_.granted,
-          incoming_.map.size()}));
+  replica_.SendState(incoming_.link,
+                     wire::Encode(wire::StatePull{p.id,
+                                                  incoming_.generation,
+                                                  p.part,
+                                                  p.after,
+                                                  p.position,
+                                                  incoming_.granted,
+                                                  incoming_.map.size(),
+                                                  std::move(skip)}));
 }
 
 // ---- what the sender says
@@ -249,10 +266,8 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
         (cluster_id_ != 0 && base.identity.cluster != cluster_id_)) {
       return false;
     }
-    base.floor.clear();
-    bool fits = Remap(base.nonempty, incoming_.map);
+    bool fits = Remap(base, incoming_.map);
     for (replication::OriginRow& row : base.rows) {
-      fits = fits && Remap(row, incoming_.map);
       // Nobody else has begun what this process writes.
       fits = fits && !(replica_.own() && row.dictionary.At(0) == *replica_.own() &&
                        row.last > replica_.applied().Get(*replica_.own()));
@@ -262,6 +277,10 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
     p.base = p.position = p.needed = offer.base;
     p.stamp = offer.stamp;
     if (!staged_->TakeBase(std::move(base))) return false;
+    if (p.part == wire::StatePart::kDigests && keyspace_.dirty_count() > 0) {
+      if (!pass_) BeginCheckpoint();
+      incoming_.own_pass = checkpoints_started_;
+    }
   } else {
     p.stamp = std::max(p.stamp, offer.stamp);
     ++transfers_.resumed;
@@ -286,7 +305,7 @@ bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
   }
   StagedProgress& p = staged_->progress;
   // Whichever pull it answers: what counts is that it follows what is here.
-  if (chunk.part != p.part) return true;
+  if (chunk.part != p.part || incoming_.digests_here) return true;
   const bool fits =
       p.part == wire::StatePart::kStream ? chunk.from == p.position : chunk.after == p.after;
   // Something on the way was lost: it will be pulled again.
@@ -306,6 +325,7 @@ bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
     Pull(true);
     return true;
   }
+  if (incoming_.digests_here) return true;
   const bool level = p.part == wire::StatePart::kStream &&
                      p.position + options_.state_near_bytes >= chunk.end &&
                      staged_->complete();
@@ -324,7 +344,12 @@ bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
   auto ours_alone = [&](clock::OriginIndex origin, uint64_t sequence) {
     return replica_.own() && origin == *replica_.own() && sequence > replica_.applied().Get(origin);
   };
+  if (chunk.part == wire::StatePart::kDigests && !TakeDigests(chunk)) return false;
   for (const auto& [key, row] : chunk.rows) {
+    if (chunk.part == wire::StatePart::kDigests) {
+      bytes += key.size() + row.size();
+      continue;
+    }
     if (key.empty() || key <= p.after) return false;
     bytes += key.size() + row.size();
     p.after = key;
@@ -383,7 +408,7 @@ bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
   incoming_.consumed += std::max<uint64_t>(bytes, 1);
   if (chunk.part == wire::StatePart::kStream) {
     staged_->Advance(chunk.to);
-  } else if (chunk.last) {
+  } else if (chunk.last && chunk.part != wire::StatePart::kDigests) {
     p.after.clear();
     p.part = chunk.part == wire::StatePart::kRows ? wire::StatePart::kLedger
                                                   : wire::StatePart::kStream;
@@ -418,12 +443,14 @@ void Engine::CutOver() {
 
 void Engine::JoinStaged(log::Position end) {
   const clock::VersionVector mine = replica_.applied();
-  const clock::VersionVector theirs = staged_->applied();
+  // Both are whole: nothing is left out of a vector in memory (staged.cc, docs/design/0012-folding.md).
+  clock::VersionVector theirs = staged_->applied();
+  if (PLANTED(kMergeUnexpanded)) theirs = clock::VersionVector::Over(nullptr, replica_.Listed(theirs));
   const uint64_t transfer = staged_->progress.id;
-  for (size_t i = 0; i < theirs.index_end(); ++i) {
-    const auto origin = static_cast<clock::OriginIndex>(i);
-    if (theirs.Get(origin) > mine.Get(origin)) barrier_floor_.Raise(origin, theirs.Get(origin));
-  }
+  theirs.ForEachAbove(mine, [&](clock::OriginIndex origin, uint64_t sequence, uint64_t) {
+    barrier_floor_.Raise(origin, sequence);
+    return true;
+  });
   replica_.JoinState(staged_->rows(), end);
   nonempty_.Join(staged_->nonempty());
   barrier_ = end;
@@ -443,7 +470,7 @@ void Engine::JoinStaged(log::Position end) {
   owes_claim_ = true;
   records_due_ = true;
   staged_.reset();
-  incoming_ = {};
+  ForgetIncoming();
 }
 
 void Engine::Merged(uint8_t db,

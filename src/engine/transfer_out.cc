@@ -27,6 +27,19 @@ bool Engine::ServesState() const {
   return !keyspace_.merging() && checkpoint_position_ >= barrier_;
 }
 
+// The rule: whoever would have to be sent more than `state_instead_bytes` of the log, and more than
+// four times what the state comes to, is not sent it. All of it is known here: where in the log it
+// would begin, the memory that the keys take, and the log behind the checkpoint. After a transfer
+// nobody lacks more than the latter.
+bool Engine::PrefersState(log::Position from) {
+  if (checkpoint_meta_.empty() || !ServesState()) return false;
+  const uint64_t log_bytes = log_.end() - from;
+  const uint64_t state_bytes = keyspace_.memory_bytes() + (log_.end() - checkpoint_position_);
+  if (log_bytes <= options_.state_instead_bytes || log_bytes / 4 <= state_bytes) return false;
+  ++transfers_.state_instead;
+  return true;
+}
+
 bool Engine::CanResume(const wire::StateRequest& request) {
   // Our rows must be no older than what it holds, and no cut-over may lie between.
   if (checkpoint_position_ < request.base || barrier_ > request.base) return false;
@@ -42,7 +55,7 @@ bool Engine::CanResume(const wire::StateRequest& request) {
 
 void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) {
   auto refuse = [&](wire::RefusalReason reason) {
-    sessions_.erase(link);
+    EndSession(link);
     replica_.SendState(link, wire::Encode(wire::StateRefusal{request.id, reason}));
   };
   if (!ServesState()) return refuse(wire::RefusalReason::kLater);
@@ -72,6 +85,7 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   for (size_t i = 0; i < origins_.size(); ++i)
     offer.names.push_back(origins_.Get(static_cast<clock::OriginIndex>(i)));
   session.names_sent = offer.names.size();
+  session.base = offer.base;
   session.pin = session.position = offer.resumed ? request.position : offer.base;
   session.done = true;  // until it pulls
   std::string meta;
@@ -79,6 +93,7 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   if (!offer.resumed) offer.checkpoint = meta.empty() ? checkpoint_meta_ : meta;
   ++transfers_.served;
   replica_.SendState(link, wire::Encode(offer));
+  EndSession(link);
   sessions_[link] = std::move(session);
 }
 
@@ -101,24 +116,27 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
        !log_.Holds(pull.position))) {
     replica_.SendState(
         link, wire::Encode(wire::StateRefusal{pull.id, wire::RefusalReason::kRestart}));
-    sessions_.erase(it);
+    EndSession(link);
     return;
   }
   session.generation = pull.generation;
   session.part = pull.part;
-  session.after = pull.after;
+  session.after = session.scan = pull.after;
+  session.skip = pull.skip;
+  session.digester.reset();
   // A chunk that was lost may have named some.
   session.names_sent = static_cast<size_t>(std::min<uint64_t>(pull.names, origins_.size()));
   session.credit = std::max<uint64_t>(pull.credit, 1);
   session.sent = 0;
   session.done = false;
-  if (session.read_ticket != 0) (void)store_.TakeRead(session.read_ticket);
+  if (session.read_ticket != 0) store_.DropRead(session.read_ticket);
   session.read_ticket = 0;
   if (pull.part == wire::StatePart::kStream) session.position = session.pin = pull.position;
 }
 
 void Engine::EndSessions() {
   for (const auto& [link, session] : sessions_) {
+    if (session.read_ticket != 0) store_.DropRead(session.read_ticket);
     replica_.SendState(
         link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
   }
@@ -132,7 +150,7 @@ void Engine::SendStates() {
     const LinkId link = it->first;
     Session& session = (it++)->second;
     if (!replica_.IsUp(link) || now_.mono_us - session.heard_us > options_.state_timeout_us) {
-      sessions_.erase(link);
+      EndSession(link);
       continue;
     }
     if (session.done || session.sent >= session.credit || now_.mono_us < session.next_send_us ||
@@ -146,6 +164,7 @@ void Engine::SendStates() {
     chunk.end = log_.durable();
     storage::Slice slice;
     uint64_t bytes = 1;
+    uint64_t pause_bytes = 0;
     if (session.part == wire::StatePart::kStream) {
       if (log_.durable() < log_.end() && now_.mono_us - last_transfer_sync_us_ > kSyncUs) {
         last_transfer_sync_us_ = now_.mono_us;
@@ -170,7 +189,7 @@ void Engine::SendStates() {
           Report(2, "cannot read the log for a state transfer: " + read.status().message());
           replica_.SendState(
               link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
-          sessions_.erase(link);
+          EndSession(link);
           continue;
         }
       }
@@ -178,12 +197,7 @@ void Engine::SendStates() {
       session.done = chunk.to == chunk.from;
       session.position = chunk.to;
     } else {
-      if (session.read_ticket == 0) {
-        const storage::Family family = session.part == wire::StatePart::kRows
-                                           ? storage::Family::kData
-                                           : storage::Family::kLedger;
-        session.read_ticket = store_.StartRead(family, session.after, options_.state_chunk_bytes);
-      }
+      if (session.read_ticket == 0) StartSessionRead(session);
       auto read = store_.TakeRead(session.read_ticket);
       if (!read) continue;
       session.read_ticket = 0;
@@ -192,9 +206,15 @@ void Engine::SendStates() {
         Report(2, "cannot read the store for a state transfer: " + slice.status.message());
         replica_.SendState(
             link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
-        sessions_.erase(link);
+        EndSession(link);
         continue;
       }
+      if (session.part == wire::StatePart::kDigests) {
+        slice.rows = session.digester->TakeFound();
+        // Reading takes time of this leader's, too.
+        pause_bytes = options_.state_chunk_bytes / 4;
+      }
+      if (!slice.at_end) session.scan = slice.last_key;
       chunk.after = session.after;
       chunk.last = slice.at_end;
       for (const auto& [key, row] : slice.rows) {
@@ -202,16 +222,21 @@ void Engine::SendStates() {
         bytes += key.size() + row.size();
       }
       session.done = slice.at_end;
+      if (slice.rows.empty() && !slice.at_end && session.part == wire::StatePart::kRows) continue;
     }
     chunk.first_name = session.names_sent;
     for (; session.names_sent < origins_.size(); ++session.names_sent) {
       chunk.names.push_back(origins_.Get(static_cast<clock::OriginIndex>(session.names_sent)));
     }
     replica_.SendState(link, wire::Encode(chunk));
-    if (!slice.rows.empty()) session.after = slice.rows.back().first;
+    if (!slice.rows.empty()) {
+      session.after = session.part == wire::StatePart::kDigests
+                          ? SlotStart(SlotOfRowKey(slice.rows.back().first) + 1)
+                          : slice.rows.back().first;
+    }
     session.sent += bytes;
-    session.next_send_us =
-        now_.mono_us + static_cast<int64_t>(bytes * 1'000'000 / options_.state_bytes_per_second);
+    session.next_send_us = now_.mono_us + static_cast<int64_t>((bytes + pause_bytes) * 1'000'000 /
+                                                               options_.state_bytes_per_second);
   }
 }
 

@@ -9,9 +9,6 @@
 #include <unistd.h>
 #include <utility>
 
-#include "base/codec.h"
-#include "base/crc32c.h"
-
 namespace polyarch::net {
 namespace {
 
@@ -23,20 +20,7 @@ bool IsTransient(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
-void StoreFixed32(char* p, uint32_t v) {
-  for (int i = 0; i < 4; ++i)
-    p[i] = static_cast<char>(v >> (8 * i));
-}
-
 }  // namespace
-
-void AppendFrame(resp::Buffer& out, std::string_view message) {
-  char* p = out.Reserve(kFrameHeaderBytes + message.size());
-  StoreFixed32(p, static_cast<uint32_t>(message.size()));
-  StoreFixed32(p + 4, base::Crc32c(message));
-  if (!message.empty()) std::memcpy(p + kFrameHeaderBytes, message.data(), message.size());
-  out.Advance(kFrameHeaderBytes + message.size());
-}
 
 Links::Links(Context& context, Poller& poller, std::function<void()> wake)
     : context_(context), poller_(poller), resolver_(std::move(wake)) {}
@@ -197,31 +181,24 @@ void Links::Read(Link& link) {
 size_t Links::Deliver(Link& link, std::string_view input) {
   size_t at = 0;
   link.missing = 0;
-  while (input.size() - at >= kFrameHeaderBytes) {
-    const size_t size = base::LoadFixed32(input.data() + at);
+  while (true) {
     const size_t size_max = link.trusted ? context_.options.link_message_bytes_max
                                          : context_.options.link_first_message_bytes_max;
-    if (size > size_max) {
+    const FramedMessage next = NextFramed(input.substr(at), size_max);
+    if (next.state == FramedMessage::State::kBroken) {
       Fail(link);
       return input.size();
     }
-    const size_t have = input.size() - at - kFrameHeaderBytes;
-    if (have < size) {
-      link.missing = size - have;
-      break;
-    }
-    std::string_view message = input.substr(at + kFrameHeaderBytes, size);
-    if (base::Crc32c(message) != base::LoadFixed32(input.data() + at + 4)) {
-      Fail(link);
-      return input.size();
+    if (next.state == FramedMessage::State::kPart) {
+      link.missing = next.missing;
+      return at;
     }
     link.trusted = true;
     if (link.dialed.empty()) link.deadline_us = 0;
-    at += kFrameHeaderBytes + size;
-    context_.service.OnLinkMessage(link.id, message);
+    at += next.used;
+    context_.service.OnLinkMessage(link.id, next.message);
     if (link.dead) return input.size();
   }
-  return at;
 }
 
 void Links::Send(LinkId id, std::string_view message) {

@@ -1,6 +1,5 @@
-// Connections between peers: messages over TCP, in order, each whole or not at all. A message is
-// framed as [u32 size][u32 CRC-32C of the payload][payload], little-endian. What the messages mean
-// is the service's affair. A violation (size, checksum, backlog, silence before the first message)
+// Connections between peers: messages over TCP, in order, each whole or not at all, framed as
+// net/framing.h says. What the messages mean is the service's affair. A violation (size, checksum, backlog, silence before the first message)
 // closes the link and counts; the service dials again when it likes.
 //
 // A link lives until Reap, as a client does (net/clients.h).
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "net/context.h"
+#include "net/framing.h"
 #include "net/poller.h"
 #include "net/resolver.h"
 #include "net/service.h"
@@ -22,10 +22,6 @@
 #include "resp/buffer.h"
 
 namespace polyarch::net {
-
-inline constexpr size_t kFrameHeaderBytes = 8;
-// Appends the frame of `message`.
-void AppendFrame(resp::Buffer& out, std::string_view message);
 
 struct Link : Pollable {
   Link() : Pollable(PollKind::kLink) {}

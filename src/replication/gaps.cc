@@ -16,9 +16,9 @@ constexpr int64_t kStarvedUs = 500'000;
 
 }  // namespace
 
-void Replica::AnswerGap(Link& link, clock::OriginIndex origin) {
+void Replica::AnswerGap(Link& link, clock::OriginIndex origin, uint64_t floor) {
   ++counters_.gaps;
-  SendTo(link, wire::Encode(wire::Gap{origins_.Get(origin), floor_.Get(origin)}));
+  SendTo(link, wire::Encode(wire::Gap{origins_.Get(origin), floor}));
 }
 
 void Replica::HandleGap(Link& link, const clock::Origin& name, uint64_t floor) {
@@ -60,12 +60,10 @@ std::vector<LinkId> Replica::StateSources() const {
   for (const auto& [id, link] : links_) {
     if (!link.greeted || link.joining) continue;
     uint64_t more = 0;
-    for (size_t i = 0; i < link.have.index_end(); ++i) {
-      auto origin = static_cast<clock::OriginIndex>(i);
-      const uint64_t theirs = link.have.Get(origin);
-      const uint64_t ours = applied_.Get(origin);
-      if (theirs > ours) more += theirs - ours;
-    }
+    link.have.ForEachAbove(applied_, [&](clock::OriginIndex, uint64_t theirs, uint64_t ours) {
+      more += theirs - ours;
+      return true;
+    });
     if (more > 0) found.emplace_back(~more, link.peer.leader, id);
   }
   std::sort(found.begin(), found.end());
@@ -101,6 +99,7 @@ void Replica::JoinState(const std::vector<OriginRow>& rows, log::Position end) {
     const bool ended = row.ended;
     const int64_t clock_ms = row.clock_ms;
     row = theirs;
+    unsettled_.push_back(origin);
     row.ended |= ended;
     row.clock_ms = std::max(row.clock_ms, clock_ms);
     applied_.Raise(origin, theirs.last);
@@ -121,23 +120,23 @@ void Replica::JoinState(const std::vector<OriginRow>& rows, log::Position end) {
   }
   routes_changed_ = true;
   next_announce_us_ = 0;
+  next_spare_us_ = 0;
 }
 
 uint64_t Replica::behind() const {
   uint64_t most = 0;
   for (const auto& [id, link] : links_) {
     uint64_t sum = 0;
-    for (size_t i = 0; i < link.have.index_end(); ++i) {
-      auto origin = static_cast<clock::OriginIndex>(i);
-      const uint64_t theirs = link.have.Get(origin);
-      if (theirs > applied_.Get(origin)) sum += theirs - applied_.Get(origin);
-    }
+    link.have.ForEachAbove(applied_, [&](clock::OriginIndex, uint64_t theirs, uint64_t ours) {
+      sum += theirs - ours;
+      return true;
+    });
     most = std::max(most, sum);
   }
   return most;
 }
 
-clock::VersionVector Replica::ReadHead(std::string_view head) {
+clock::VersionVector Replica::ReadHead(std::string_view head) const {
   clock::VersionVector vector;
   base::Reader in(head);
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
@@ -148,6 +147,7 @@ clock::VersionVector Replica::ReadHead(std::string_view head) {
     const clock::OriginIndex index = origins_.Intern(origin);
     if (in.ok() && index != clock::kNoOrigin) vector.Set(index, last);
   }
+  folds_.Expand(vector);
   return vector;
 }
 

@@ -79,7 +79,10 @@ void Healing::Update(const LinkStates& graph,
     names.insert(leader);
   Components components(names);
   auto regular = [&](const Edge& edge) { return configured_.count(edge) != 0 || effective_.count(edge) != 0; };
+  // A dense graph hangs together after a few of its edges: then nothing more is needed.
+  auto joined = [&] { return components.count() <= 1; };
   for (const Edge& edge : graph.edges()) {
+    if (joined()) break;
     if (regular(edge)) components.Join(edge.first, edge.second);
   }
   auto need = [&](const Edge& edge) {
@@ -88,6 +91,7 @@ void Healing::Update(const LinkStates& graph,
     if (edge.second == self_) needed_.insert(edge.first);
   };
   for (const Edge& edge : graph.edges()) {
+    if (joined()) break;
     if (!regular(edge)) need(edge);
   }
   for (const std::string& name : linked) {

@@ -110,7 +110,7 @@ void LinkStates::Compute(int64_t now_us) {
     queue.push_back(&self->second);
   }
   std::vector<Entry*> next;
-  for (size_t i = 0; i < queue.size(); ++i) {
+  for (size_t i = 0; i < queue.size() && queue.size() < entries_.size(); ++i) {
     Entry& here = *queue[i];
     next.clear();
     for (uint64_t nonce : here.state.neighbours) {
@@ -133,7 +133,6 @@ void LinkStates::Compute(int64_t now_us) {
   hash_ = 0;
   leaders_.clear();
   origins_.clear();
-  edges_.clear();
   size_t i = 0;
   for (auto& [nonce, entry] : entries_) {
     if (before[i++] && !entry.reached) entry.lost_us = now_us;
@@ -143,14 +142,44 @@ void LinkStates::Compute(int64_t now_us) {
     hash_ += Mix(state.process.nonce, state.number);
     leaders_.try_emplace(state.process.leader, state.process.nonce);
     origins_.try_emplace({state.process.leader, state.process.incarnation}, state.process.nonce);
-    for (uint64_t nonce : state.neighbours) {
-      if (nonce < state.process.nonce) continue;  // once an edge
-      auto other = entries_.find(nonce);
-      if (other == entries_.end() || !Lists(other->second.state, state.process.nonce)) continue;
-      if (other->second.state.process.leader == state.process.leader) continue;
-      edges_.insert(MakeEdge(state.process.leader, other->second.state.process.leader));
+  }
+}
+
+const std::set<Edge>& LinkStates::edges() const {
+  if (edges_computed_ == computed_) return edges_;
+  edges_computed_ = computed_;
+  edges_.clear();
+  // Sorted as numbers: of the leaders in reach, in the order of their names.
+  std::vector<const std::string*> names;
+  for (const auto& [leader, nonce] : leaders_) names.push_back(&leader);
+  auto rank_of = [&](const std::string& leader) {
+    return static_cast<size_t>(std::lower_bound(names.begin(), names.end(), leader,
+                                                [](const std::string* a, const std::string& b) { return *a < b; }) -
+                               names.begin());
+  };
+  struct Place {
+    const wire::LinkState* state;
+    size_t rank;
+  };
+  std::vector<Place> places;  // by nonce
+  for (const auto& [nonce, entry] : entries_) {
+    if (entry.reached) places.push_back({&entry.state, rank_of(entry.state.process.leader)});
+  }
+  std::vector<std::pair<size_t, size_t>> found;
+  for (const Place& here : places) {
+    const uint64_t self = here.state->process.nonce;
+    for (uint64_t nonce : here.state->neighbours) {
+      if (nonce < self) continue;  // once an edge
+      auto there = std::lower_bound(places.begin(), places.end(), nonce, [](const Place& place, uint64_t n) {
+        return place.state->process.nonce < n;
+      });
+      if (there == places.end() || there->state->process.nonce != nonce || there->rank == here.rank) continue;
+      if (Lists(*there->state, self)) found.push_back(std::minmax(here.rank, there->rank));
     }
   }
+  std::sort(found.begin(), found.end());
+  for (const auto& [a, b] : found) edges_.emplace_hint(edges_.end(), *names[a], *names[b]);
+  return edges_;
 }
 
 const LinkStates::Reach* LinkStates::ReachOf(uint64_t nonce) const {

@@ -59,8 +59,8 @@ class LinkStates {
   std::vector<const wire::LinkState*> Reachable() const;
   // The live process whose writes are of this origin; 0: none.
   uint64_t ProcessOf(std::string_view leader, uint64_t incarnation) const;
-  // Live edges within reach.
-  const std::set<Edge>& edges() const { return edges_; }
+  // Live edges within reach, as of the last Compute. Made when they are asked for: a dense graph has many.
+  const std::set<Edge>& edges() const;
   uint64_t hash() const { return hash_; }
   wire::LinkSummary Summary() const;
   size_t size() const { return entries_.size(); }
@@ -76,7 +76,8 @@ class LinkStates {
   uint64_t self_;
   std::map<uint64_t, Entry> entries_;
   std::map<std::string, uint64_t, std::less<>> leaders_;
-  std::set<Edge> edges_;
+  mutable std::set<Edge> edges_;
+  mutable uint64_t edges_computed_ = 0;  // the version that they are of
   std::map<std::pair<std::string, uint64_t>, uint64_t, std::less<>> origins_;
   uint64_t version_ = 1;
   uint64_t computed_ = 0;

@@ -52,7 +52,7 @@ void Replica::HandlePulse(Link& link, const wire::Pulse& pulse) {
       static_cast<int64_t>(static_cast<uint64_t>(pulse.wall_ms) - static_cast<uint64_t>(wall_ms_));
   link.peer_wants = pulse.wanted;
   link.hello_heard = std::max(link.hello_heard, pulse.hello);
-  if (pulse.want_full) Announce(link, true);
+  if (pulse.want_full) AnnounceFull(link);
   if (pulse.have > link.haves_seen) {
     link.want_full = true;
     SendPulse(link);

@@ -8,9 +8,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/codec.h"
 #include "clock/version_vector.h"
@@ -23,24 +24,36 @@ struct OriginRow {
   uint64_t last = 0;   // highest sequence applied here
   uint64_t chain = 0;  // chained hash at `last`
   wire::Dictionary dictionary;
-  clock::VersionVector deps;  // of the newest frame, without the origin's own entry
+  // Of the newest frame, without the origin's own entry. Of a compact row as its author would list
+  // them: to be expanded.
+  clock::VersionVector deps;
   bool has_claim = false;
-  clock::VersionVector claim;                                     // includes the frame itself
-  std::deque<std::pair<uint64_t, clock::VersionVector>> waiting;  // frames not known durable yet
+  clock::VersionVector claim;                                      // includes the frame itself
+  std::vector<std::pair<uint64_t, clock::VersionVector>> waiting;  // frames not known durable yet
   int64_t clock_ms = -1;  // the author's clock in its newest frame
   bool ended = false;     // by an `ended` record
+  // The origin is folded at `last`: what is kept is what a later frame of it would need.
+  bool compact = false;
+  // The fold records that the origin itself wrote were looked at up to here; not kept on disk.
+  uint64_t followed = 0;
 
   // Takes a frame that has just been applied; `deps` are its full deps.
   void Note(const wire::Frame& frame,
             const clock::VersionVector& frame_deps,
             clock::OriginIndex self);
 
-  void Encode(std::string& out) const;
-  bool Decode(base::Reader& in, size_t origins);
+  // Vectors are written as differences from `base`.
+  using Base = std::shared_ptr<const clock::VersionVector::Base>;
+  void Encode(std::string& out, const Base& base) const;
+  // `base` is null for checkpoint rows before version 3, which have none.
+  bool Decode(base::Reader& in, size_t origins, const Base& base, uint8_t version);
 };
 
 // VVs as (index, sequence) pairs, for rows of this node.
 void EncodeVector(std::string& out, const clock::VersionVector& vv);
 bool DecodeVector(base::Reader& in, clock::VersionVector& vv, size_t origins);
+// The same as differences from `base`; 0: the base has an entry and this has not.
+void EncodeOver(std::string& out, const clock::VersionVector& vv, const OriginRow::Base& base);
+bool DecodeOver(base::Reader& in, clock::VersionVector& vv, size_t origins, const OriginRow::Base& base);
 
 }  // namespace polyarch::replication

@@ -1,4 +1,4 @@
-// Links, greetings, announcements, dialing, claims. Streams of frames: streams.cc.
+// Links, greetings, claims. Announcements: announce.cc. Streams of frames: streams.cc.
 #include "replication/replica.h"
 
 #include <algorithm>
@@ -17,10 +17,6 @@ constexpr int64_t kHelloRetryUs = 500'000;
 constexpr int64_t kPulseUs = 300'000;
 constexpr int64_t kLinkTimeoutUs = 1'800'000;
 constexpr int64_t kDialedWellUs = 2'000'000;  // a link that lasted so long makes up for failed dials
-constexpr int64_t kAnnounceUs = 10'000;
-// So much time an announced entry: what announcements may cost is bounded, in a large mesh, too.
-constexpr int64_t kAnnounceEntryUs = 20;
-constexpr int64_t kAnnounceMaxUs = 250'000;
 constexpr int64_t kRefusedLingerUs = 1'000'000;  // so that the refusal reaches the other side
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
@@ -113,9 +109,9 @@ std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
   std::vector<clock::OriginIndex> out;
   for (size_t i = 0; i < origins_.size(); ++i) {
     auto index = static_cast<clock::OriginIndex>(i);
+    if (Row(index).ended || applied_.Get(index) == 0) continue;
     const clock::Origin& origin = origins_.Get(index);
     if (origin.leader != options_.leader || (own_ && index == *own_)) continue;
-    if (Row(index).ended || applied_.Get(index) == 0) continue;
     const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
     bool live = process != 0 && process != nonce_;
     for (const auto& [id, link] : links_) {
@@ -270,6 +266,10 @@ void Replica::Handle(Link& link, std::string_view message) {
     wire::Have have;
     well_formed = wire::Decode(payload, have);
     if (well_formed) HandleHave(link, have);
+  } else if (type == wire::MessageType::kHaveMore) {
+    wire::HaveMore have;
+    well_formed = wire::Decode(payload, have);
+    if (well_formed) HandleHaveMore(link, have);
   } else if (type == wire::MessageType::kSubscribe) {
     wire::Subscribe subscribe;
     well_formed = wire::Decode(payload, subscribe);
@@ -404,7 +404,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     if (!healing_.IsConfigured(link.peer.leader) && members_.count(link.peer.leader) != 0) ++counters_.bypasses;
     links_changed_ = true;
     targets_found_ = 0;
-    Announce(link, true);
+    AnnounceFull(link);
     SendSummary(link);
     routes_changed_ = true;
   }
@@ -478,60 +478,7 @@ std::set<std::string> Replica::drills() const {
   return out;
 }
 
-// ---- announcements
-
-size_t Replica::Announce(Link& link, bool full) {
-  wire::Have have;
-  have.full = full;
-  have.wall_ms = wall_ms_;
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    uint64_t applied = applied_.Get(origin);
-    uint64_t durable = durable_.Get(origin);
-    if (applied == 0) continue;
-    if (!full && applied == link.sent_have.Get(origin) && durable == link.sent_durable.Get(origin))
-      continue;
-    have.entries.push_back({origins_.Get(origin), applied, durable});
-    link.sent_have.Set(origin, applied);
-    link.sent_durable.Set(origin, durable);
-  }
-  if (!full && have.entries.empty()) return 0;
-  have.number = ++link.haves_sent;
-  SendTo(link, wire::Encode(have));
-  return have.entries.size();
-}
-
-void Replica::AnnounceAll() {
-  size_t entries = 0;
-  for (auto& [id, link] : links_) {
-    if (link.greeted && host_.Backlog(id) < options_.backlog_bytes_max) entries += Announce(link, false);
-  }
-  next_announce_us_ = now_us_ + std::clamp(static_cast<int64_t>(entries) * kAnnounceEntryUs, kAnnounceUs,
-                                           kAnnounceMaxUs);
-}
-
-void Replica::HandleHave(Link& link, const wire::Have& have) {
-  // Unsigned: a clock may stand anywhere.
-  link.clock_difference_ms =
-      static_cast<int64_t>(static_cast<uint64_t>(have.wall_ms) - static_cast<uint64_t>(wall_ms_));
-  for (const wire::HaveEntry& e : have.entries) {
-    clock::OriginIndex origin = InternForeign(e.origin);
-    if (origin == clock::kNoOrigin) continue;
-    if (e.applied > link.have.Get(origin)) {
-      link.have.Set(origin, e.applied);
-      if (e.applied > applied_.Get(origin)) {
-        Stream& stream = StreamOf(origin);
-        if (stream.source == 0) routes_changed_ = true;
-      }
-    }
-    link.have_durable.Raise(origin, e.durable);
-  }
-  if (have.full) {
-    link.haves_seen = std::max(link.haves_seen, have.number);
-  } else if (have.number == link.haves_seen + 1) {
-    link.haves_seen = have.number;
-  }
-}
+// ---- name clashes
 
 void Replica::CheckClash() {
   // Another live process with our name: whoever started later takes another name. That it lives is
@@ -614,7 +561,7 @@ void Replica::Tick() {
     samples_.emplace_back(now_us_, applied_);
     if (samples_.size() > kSamplesMax) samples_.pop_front();
   }
-  if (now_us_ >= next_announce_us_) AnnounceAll();
+  if (now_us_ >= next_announce_us_) AnnounceNews();
 }
 
 void Replica::LogDurable(log::Position durable) {
@@ -712,22 +659,15 @@ bool Replica::synced_with_links() const {
 // What the log holds before the segment that begins now. Of our own origin that is what has been
 // logged: the frame that opens the segment is applied already, and a crash may take it.
 std::string Replica::SegmentHead() const {
-  auto logged = [this](size_t i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    return own_ && *own_ == origin ? row(origin).last : applied_.Get(origin);
-  };
+  clock::VersionVector logged = applied_;
+  if (own_) logged.Set(*own_, row(*own_).last);
   std::string out;
-  size_t count = 0;
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (logged(i) != 0) ++count;
-  }
-  base::PutVarint(out, count);
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    if (logged(i) == 0) continue;
-    auto origin = static_cast<clock::OriginIndex>(i);
+  const auto listed = Listed(logged);
+  base::PutVarint(out, listed.size());
+  for (const auto& [origin, sequence] : listed) {
     base::PutBytes(out, origins_.Get(origin).leader);
     base::PutFixed64(out, origins_.Get(origin).incarnation);
-    base::PutVarint(out, logged(i));
+    base::PutVarint(out, sequence);
   }
   return out;
 }

@@ -22,6 +22,7 @@
 // missing frame is always at the head of some queue, so there is always progress.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -33,6 +34,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "clock/folds.h"
 #include "clock/origin.h"
 #include "clock/version_vector.h"
 #include "log/log.h"
@@ -72,6 +74,8 @@ class ReplicaHost {
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
   // A member refuses links because this node's admission was retired.
   virtual void RefusedAsRetired(const std::string& by) = 0;
+  // Should somebody who lacks what the log holds from there on take the state instead?
+  virtual bool PrefersState(log::Position) { return false; }
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
   // closed then.
   virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
@@ -140,6 +144,7 @@ class Replica {
     uint64_t drained = 0;          // links that nobody wanted any more
     uint64_t held_back = 0;        // flapping links that were not listed at once
     uint64_t gaps = 0;             // answers "not in my log any more", given
+    uint64_t beyond_fold = 0;      // frames applied of origins beyond their fold
   };
 
   Replica(Options options,
@@ -224,6 +229,34 @@ class Replica {
   // Admissions (leader, join nonce) that count for nothing any more: no links with their processes.
   void SetRetired(std::set<std::pair<std::string, uint64_t>> retired);
   void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
+
+  // ---- folding (folding.cc)
+  // A record that was found in a frame, in a row, or in a state that is staged: it is true whoever
+  // holds it, and says something of vectors that cover it only.
+  void AddFold(const clock::Fold& fold);
+  const clock::Folds& folds() const { return folds_; }
+  // How far the origin is folded by records that are applied here; 0: not at all.
+  uint64_t FoldedAt(clock::OriginIndex origin) const { return folds_.FoldedAt(origin, applied_); }
+  // Is there nothing of the origin beyond the fold, as far as is known here?
+  bool IsFolded(clock::OriginIndex origin) const {
+    return !folds_.empty() && applied_.Get(origin) != 0 && FoldedAt(origin) == applied_.Get(origin);
+  }
+  // What must be told of a vector for Expand to give it back. Both are of causally closed sets.
+  std::vector<clock::VersionVector::Entry> Listed(const clock::VersionVector& vector) const {
+    return folds_.Compress(vector, origins_);
+  }
+  void Expand(clock::VersionVector& vector) const { folds_.Expand(vector); }
+  // As VersionVector::ToString, of what must be told. Equal sets of dots have equal texts.
+  std::string Text(const clock::VersionVector& vector) const;
+  // Origins of which nothing is kept but what a frame beyond the fold would need.
+  size_t folded() const {
+    return static_cast<size_t>(std::count_if(
+        rows_.begin(), rows_.end(), [](const OriginRow& row) { return row.compact; }));
+  }
+  // Keeps less of the origins that were folded since the last call.
+  void SettleFolds();
+  // An effect of the frame under way names the origin: the author's dictionary must have it.
+  void NameInFrame(wire::Frame& frame, const clock::VersionVector& deps, clock::OriginIndex origin);
   // 0: no cluster to admit anybody to, yet.
   void SetClusterId(uint64_t id) {
     const bool changed = cluster_id_ != id;
@@ -269,7 +302,7 @@ class Replica {
   // The log begins further on, or was just opened.
   void NoteTrimmed();
   // What a segment's head says.
-  clock::VersionVector ReadHead(std::string_view head);
+  clock::VersionVector ReadHead(std::string_view head) const;
   // What the member has on its disk, as far as we know: its claim, and what its process says.
   clock::VersionVector Holds(const std::string& member) const;
   // The frame's full deps from its author's previous ones in `row`; `added`: origins new to the
@@ -333,6 +366,9 @@ class Replica {
     bool deliberate = false;      // we close it, it does not fail
     clock::VersionVector sent_have;
     clock::VersionVector sent_durable;
+    std::vector<bool> sent_name;  // by origin: named on this link since the last full announcement
+    bool unsaid = false;          // there was no room for an announcement: the next one is of everything
+    std::map<uint64_t, clock::OriginIndex> names;  // of origins, by the neighbour's numbers; kNoOrigin: no room
     int64_t clock_difference_ms = 0;
     uint64_t bytes_in = 0;
     uint64_t bytes_out = 0;
@@ -349,6 +385,8 @@ class Replica {
   struct Stream {       // what we receive of one origin
     LinkId source = 0;  // 0: none
     LinkId target = 0;  // where it should come from: the next hop to the origin's process; 0: none
+    bool live = false;  // the origin's process is in reach, or is this one
+    LinkId author = 0;  // the link to the origin's process itself; 0: none
     uint64_t return_at = kNever;  // back to the target when that has so much
     int64_t avoid_us = 0;         // not to the target before
     int64_t waiting_us = 0;       // since when somebody has more and nothing has come; 0: not
@@ -382,7 +420,6 @@ class Replica {
   void HandleHello(Link& link, const wire::Hello& hello);
   void HandleRefused(Link& link, const wire::Refused& refused);
   void Refuse(Link& link, uint64_t join_nonce);
-  void HandleHave(Link& link, const wire::Have& have);
   void HandleSubscribe(Link& link, const wire::Subscribe& subscribe);
   void HandleFrame(Link& link, std::string_view bytes);
   void HandleCredit(Link& link, const wire::Credit& credit);
@@ -393,8 +430,23 @@ class Replica {
   void SendHello(Link& link);
   void Regreet();  // there is something new to say of this process
   void Close(Link& link);  // deliberately
-  size_t Announce(Link& link, bool full);
-  void AnnounceAll();
+
+  // ---- announce.cc: what neighbours are told of what is applied here
+  void AnnounceFull(Link& link);
+  void AnnounceNews();
+  bool IsUrgent(const Link& link, clock::OriginIndex origin) const;
+  bool IsSaid(const Link& link, clock::OriginIndex origin) const;
+  // What of a neighbour's vectors has grown, with what it was before.
+  struct NewHaves {
+    clock::Folds::Grown applied;
+    clock::Folds::Grown durable;
+  };
+  void NoteHave(
+      Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable, NewHaves& grown);
+  void ExpandHaves(Link& link, NewHaves grown);
+  void NoteHaveNumber(Link& link, bool full, uint64_t number);
+  void HandleHave(Link& link, const wire::Have& have);
+  void HandleHaveMore(Link& link, const wire::HaveMore& have);
 
   // ---- neighbours.cc: heartbeats, link states, who is a neighbour
   Process Self() const;
@@ -421,11 +473,12 @@ class Replica {
   void RouteOrigin(clock::OriginIndex origin);
   Link* MostOf(clock::OriginIndex origin, uint64_t more_than, LinkId except);
   void DropOrphans(clock::OriginIndex origin, Stream& stream);
+  void InferHave(clock::OriginIndex origin, const Stream& stream);
   void SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link);
   void Unsubscribe(clock::OriginIndex origin, Stream& stream);
   bool TryApply(clock::OriginIndex origin, Stream& stream);
   void HandleGap(Link& link, const clock::Origin& name, uint64_t floor);
-  void AnswerGap(Link& link, clock::OriginIndex origin);
+  void AnswerGap(Link& link, clock::OriginIndex origin, uint64_t floor);
   static bool CanServe(const Link& link, clock::OriginIndex origin, uint64_t next) {
     return next > link.gap.Get(origin);
   }
@@ -468,6 +521,8 @@ class Replica {
   int64_t starved_since_us_ = -1;
   std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
   std::vector<OriginRow> rows_;
+  clock::Folds folds_;
+  std::vector<clock::OriginIndex> unsettled_;  // folded since SettleFolds
   std::vector<Stream> streams_;
   std::vector<std::vector<std::pair<uint64_t, log::Position>>> index_;  // by origin: sparse
   std::map<std::string, Member> members_;
@@ -494,7 +549,11 @@ class Replica {
   int64_t next_forget_us_ = 0;
   std::string clash_address_;
   int64_t next_route_us_ = 0;
-  int64_t next_announce_us_ = 0;
+  int64_t next_announce_us_ = 0;  // what is urgent
+  int64_t next_spare_us_ = 0;     // everything
+  clock::VersionVector noted_have_;     // what `news_` were found against
+  clock::VersionVector noted_durable_;
+  std::set<clock::OriginIndex> news_;   // changed since everything was announced last
   bool routes_changed_ = true;
   uint64_t next_generation_ = 1;
   Counters counters_;

@@ -33,7 +33,9 @@ void Replica::FindTargets() {
     const clock::Origin& origin = origins_.Get(index);
     Stream& stream = StreamOf(index);
     stream.target = 0;
+    stream.author = 0;
     const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
+    stream.live = process != 0;
     if (process == 0 || process == nonce_) continue;
     const uint64_t next = graph_.ReachOf(process)->next;
     auto [it, fresh] = link_of.try_emplace(next, 0);
@@ -42,6 +44,7 @@ void Replica::FindTargets() {
       if (link != nullptr) it->second = link->id;
     }
     stream.target = it->second;
+    if (next == process) stream.author = it->second;
   }
   targets_found_ = origins_.size();
 }
@@ -73,6 +76,7 @@ void Replica::Route() {
 void Replica::RouteOrigin(clock::OriginIndex origin) {
   Stream& stream = StreamOf(origin);
   if (stream.forked_until_us > now_us_) return;
+  InferHave(origin, stream);
   DropOrphans(origin, stream);
   const uint64_t received = stream.next - 1;
   auto find = [this](LinkId id) {

@@ -96,13 +96,17 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
   }
   auto index = origins_.Find({std::string(name.leader), name.incarnation});
   if (!index || (own_ && *index == *own_)) return;
+  if (PLANTED(kFoldCap) && FoldedAt(*index) != 0) return;
   // Ours is announced before its first write: nobody else may begin it.
   if (name.incarnation == incarnation_ && name.leader == options_.leader) return;
   ++counters_.frames_in;
   Stream& stream = StreamOf(*index);
   if (stream.forked_until_us > now_us_) return;
   const uint64_t last = name.first + name.count - 1;
-  link.have.Raise(*index, last);
+  if (const uint64_t before = link.have.Get(*index); before < last) {
+    link.have.Set(*index, last);
+    (void)folds_.Expand(link.have, {{*index, before}});
+  }
   if (name.first == stream.next) {
     // Beyond what was granted (one frame is always allowed). It will be asked for again.
     if (stream.queued_bytes >= options_.window_bytes) {
@@ -163,11 +167,14 @@ bool Replica::DecodeDeps(const wire::Frame& frame,
                          clock::VersionVector& deps,
                          std::vector<clock::OriginIndex>& added) {
   deps = row.deps;
+  if (row.compact && !PLANTED(kFoldNotExpanded)) folds_.Expand(deps);
+  clock::Folds::Grown grown;
   for (const auto& [place, increase] : frame.deps_changed) {
     clock::OriginIndex origin = row.dictionary.At(place);
     if (place == 0 || origin == clock::kNoOrigin || increase >> 48 != 0) return false;
     uint64_t sequence = deps.Get(origin) + increase;
     if (sequence >> 48 != 0) return false;
+    grown.emplace_back(origin, deps.Get(origin));
     deps.Set(origin, sequence);
   }
   for (const auto& [name, sequence] : frame.deps_new) {
@@ -175,10 +182,20 @@ bool Replica::DecodeDeps(const wire::Frame& frame,
     if (origin == clock::kNoOrigin) return false;
     uint64_t place = 0;
     if (row.dictionary.Find(origin, place)) return false;
-    if (sequence == 0 || deps.Get(origin) != 0) return false;  // twice in one frame
+    if (std::find(added.begin(), added.end(), origin) != added.end()) return false;
+    // It may have been there, folded and so not listed.
+    if (sequence == 0 || sequence < deps.Get(origin)) return false;
+    grown.emplace_back(origin, deps.Get(origin));
     deps.Set(origin, sequence);
     added.push_back(origin);
   }
+  if (folds_.empty() || PLANTED(kFoldNotExpanded)) return true;
+  // Its own earlier changes may have been records, too.
+  const clock::OriginIndex self = row.dictionary.At(0);
+  deps.Set(self, frame.first - 1);
+  grown.emplace_back(self, row.followed);
+  (void)folds_.Expand(deps, std::move(grown));
+  deps.Set(self, 0);
   return true;
 }
 
@@ -204,13 +221,14 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
   std::vector<clock::OriginIndex> added;
   bool well_formed = !forked && DecodeDeps(frame, Row(origin), deps, added);
   if (well_formed && !PLANTED(kNoGate)) {
-    for (size_t i = 0; i < deps.index_end(); ++i) {
-      auto other = static_cast<clock::OriginIndex>(i);
-      if (deps.Get(other) > applied_.Get(other)) {
-        stream.blocked_on = other;
-        stream.blocked_at = deps.Get(other);
-        return false;
-      }
+    deps.ForEachAbove(applied_, [&](clock::OriginIndex other, uint64_t needed, uint64_t) {
+      stream.blocked_on = other;
+      stream.blocked_at = needed;
+      return false;
+    });
+    if (stream.blocked_on != clock::kNoOrigin) {
+      InferHave(origin, stream);
+      return false;
     }
   }
   if (well_formed) {
@@ -251,6 +269,10 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
   wire::ParseFrame(pending.bytes, frame);  // views into the moved string
   const log::Position start = log_.end();
   const log::Position end = host_.AppendFrame(pending.bytes);
+  if (Row(origin).compact) {
+    ++counters_.beyond_fold;
+    unsettled_.push_back(origin);
+  }
   // Rows may grow while effects are applied (records name origins): no reference is kept across.
   host_.ApplyFrame(frame, pending.bytes, Row(origin), origin, deps);
   Row(origin).Note(frame, deps, origin);
@@ -273,17 +295,29 @@ void Replica::PrepareDeps(wire::Frame& frame, clock::VersionVector& deps) {
   deps = applied_;
   deps.Set(self, 0);
   OriginRow& row = Row(self);
-  for (size_t i = 0; i < deps.index_end(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    uint64_t sequence = deps.Get(origin);
-    if (sequence == 0) continue;
+  // New ones that a fold record tells of are not listed, unless the list alone would not lead to it.
+  std::vector<std::pair<clock::OriginIndex, uint64_t>> fresh;
+  bool any_folded = false;
+  deps.ForEachAbove(row.deps, [&](clock::OriginIndex origin, uint64_t sequence, uint64_t before) {
     uint64_t place = 0;
-    if (!row.dictionary.Find(origin, place)) {
-      row.dictionary.Add(origin);
-      frame.deps_new.emplace_back(origins_.Get(origin), sequence);
-    } else if (sequence > row.deps.Get(origin)) {
-      frame.deps_changed.emplace_back(place, sequence - row.deps.Get(origin));
+    if (row.dictionary.Find(origin, place)) {
+      frame.deps_changed.emplace_back(place, sequence - before);
+    } else {
+      fresh.emplace_back(origin, sequence);
+      any_folded |= !folds_.empty() && FoldedAt(origin) != 0;
     }
+    return true;
+  });
+  std::vector<clock::VersionVector::Entry> listed;
+  if (any_folded) {
+    clock::VersionVector full = deps;
+    full.Set(self, row.last);
+    listed = Listed(full);
+  }
+  for (const auto& [origin, sequence] : fresh) {
+    if (any_folded && !std::binary_search(listed.begin(), listed.end(), std::pair(origin, sequence))) continue;
+    row.dictionary.Add(origin);
+    frame.deps_new.emplace_back(origins_.Get(origin), sequence);
   }
   frame.origin = origins_.Get(self);
   frame.first = row.last + 1;
@@ -363,7 +397,7 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
   }
   if (subscribe.from <= floor_.Get(*origin) && subscribe.from <= row.last) {
     link.cursors.erase(*origin);
-    AnswerGap(link, *origin);
+    AnswerGap(link, *origin, floor_.Get(*origin));
     return;
   }
   Cursor cursor;
@@ -372,6 +406,12 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
   cursor.generation = subscribe.generation;
   cursor.at_tail = subscribe.from > row.last;
   cursor.position = cursor.at_tail ? log_.end() : Locate(*origin, subscribe.from);
+  if (!cursor.at_tail && host_.PrefersState(cursor.position)) {
+    // As if it were not in the log: the subscriber comes back when it has taken over a state.
+    link.cursors.erase(*origin);
+    AnswerGap(link, *origin, row.last);
+    return;
+  }
   link.cursors[*origin] = cursor;
 }
 
@@ -433,7 +473,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   bool stopped = false;
   bool gap = false;
   if (cursor.next <= floor_.Get(origin)) {
-    AnswerGap(link, origin);
+    AnswerGap(link, origin, floor_.Get(origin));
     return false;
   }
   cursor.position = std::max(cursor.position, log_.begin());
@@ -471,7 +511,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     host_.Report(2,
                  "the log lacks changes of " + name.ToString() + " before those that " +
                      link.peer.leader + " asked for");
-    AnswerGap(link, origin);
+    AnswerGap(link, origin, floor_.Get(origin));
     return false;
   }
   if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
@@ -489,18 +529,9 @@ log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) cons
     if (after != entries.begin()) return std::max(std::prev(after)->second, log_.begin());
   }
   // Before what this process has indexed: the last segment that begins without the change.
-  const clock::Origin& name = origins_.Get(origin);
   log::Position position = log_.begin();
   for (const log::SegmentHead& head : log_.Heads()) {
-    base::Reader in(head.head);
-    uint64_t reached = 0;
-    for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
-      std::string_view leader = in.Bytes();
-      uint64_t incarnation = in.Fixed64();
-      uint64_t last = in.Varint();
-      if (leader == name.leader && incarnation == name.incarnation) reached = last;
-    }
-    if (reached >= sequence) break;
+    if (ReadHead(head.head).Get(origin) >= sequence) break;
     position = head.position;
   }
   return position;

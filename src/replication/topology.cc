@@ -302,6 +302,7 @@ std::set<Edge> EffectiveEdges(const Topology& topology,
 
 Components::Components(const std::set<std::string>& names) : names_(names.begin(), names.end()) {
   parent_.resize(names_.size());
+  count_ = names_.size();
   for (size_t i = 0; i < parent_.size(); ++i)
     parent_[i] = i;
 }
@@ -327,6 +328,7 @@ bool Components::Join(const std::string& a, const std::string& b) {
   const size_t y = Find(j);
   if (x == y) return false;
   parent_[std::max(x, y)] = std::min(x, y);
+  --count_;
   return true;
 }
 

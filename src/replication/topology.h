@@ -62,6 +62,8 @@ class Components {
   // True if the two were apart. Names that are not among `names` are ignored (false).
   bool Join(const std::string& a, const std::string& b);
   bool Together(const std::string& a, const std::string& b);
+  // How many there are. No Join does anything when it is 1.
+  size_t count() const { return count_; }
 
  private:
   size_t Find(size_t i);
@@ -69,6 +71,7 @@ class Components {
 
   std::vector<std::string> names_;  // sorted
   std::vector<size_t> parent_;
+  size_t count_ = 0;
 };
 
 }  // namespace polyarch::replication

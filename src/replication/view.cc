@@ -8,12 +8,10 @@ namespace polyarch::replication {
 
 void Replica::NoteLag(LinkStats& stats, const clock::VersionVector& have) const {
   stats.lag_changes = 0;
-  for (size_t i = 0; i < applied_.index_end(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    const uint64_t mine = applied_.Get(origin);
-    const uint64_t theirs = have.Get(origin);
-    if (mine > theirs) stats.lag_changes += mine - theirs;
-  }
+  applied_.ForEachAbove(have, [&](clock::OriginIndex, uint64_t mine, uint64_t theirs) {
+    stats.lag_changes += mine - theirs;
+    return true;
+  });
   if (stats.lag_changes == 0) return;
   int64_t since = now_us_;
   for (auto it = samples_.rbegin(); it != samples_.rend(); ++it) {

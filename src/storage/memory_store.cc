@@ -115,8 +115,11 @@ base::Status MemoryStore::Scan(
   return {};
 }
 
-uint64_t MemoryStore::StartRead(Family family, std::string after, size_t bytes_max) {
-  reads_[next_read_] = {family, std::move(after), bytes_max};
+uint64_t MemoryStore::StartRead(Family family,
+                                std::string after,
+                                size_t bytes_max,
+                                Prepare prepare) {
+  reads_[next_read_] = {family, std::move(after), bytes_max, std::move(prepare)};
   return next_read_++;
 }
 
@@ -138,6 +141,8 @@ std::optional<Slice> MemoryStore::TakeRead(uint64_t ticket) {
     slice.rows.emplace_back(key, value);
     return true;
   });
+  if (!slice.rows.empty()) slice.last_key = slice.rows.back().first;
+  if (read.prepare && slice.status.ok()) read.prepare(slice);
   return slice;
 }
 

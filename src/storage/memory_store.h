@@ -47,8 +47,13 @@ class MemoryStore final : public Store {
   base::Status Scan(Family family,
                     const std::function<bool(std::string_view, std::string_view)>& visit) override;
   // Ready at once: what is read then is as of TakeRead.
-  uint64_t StartRead(Family family, std::string after, size_t bytes_max) override;
+  using Store::StartRead;
+  uint64_t StartRead(Family family,
+                     std::string after,
+                     size_t bytes_max,
+                     Prepare prepare) override;
   std::optional<Slice> TakeRead(uint64_t ticket) override;
+  void DropRead(uint64_t ticket) override { reads_.erase(ticket); }
   base::Result<std::string> Get(Family family, std::string_view key) override;
 
   // Whether a flush waits for CompleteFlush.
@@ -66,6 +71,7 @@ class MemoryStore final : public Store {
     Family family;
     std::string after;
     size_t bytes_max = 0;
+    Prepare prepare;
   };
 
   void Lay(const Batch& batch);

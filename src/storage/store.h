@@ -73,6 +73,7 @@ inline std::string EndOfPrefix(std::string prefix) {
 struct Slice {
   std::vector<std::pair<std::string, std::string>> rows;
   bool at_end = false;  // no row follows the last one
+  std::string last_key; // the last row that was read; `prepare` may have dropped it from `rows`
   base::Status status;  // kCorrupt when a row cannot be read: the rows before it are there
 };
 
@@ -96,10 +97,20 @@ class Store {
                             const std::function<bool(std::string_view, std::string_view)>& visit) = 0;
   // Reads the rows behind `after` (all, if it is empty), about `bytes_max` bytes of them and at least
   // one, as of some moment between the call and TakeRead. Returns at once, with a ticket: the work
-  // is done where it does not hold up the caller.
-  virtual uint64_t StartRead(Family family, std::string after, size_t bytes_max) = 0;
+  // is done where it does not hold up the caller. So is `prepare`, which may change what was read; it
+  // may run beside the caller, and owns or shares what it needs. Not called when reading has failed.
+  using Prepare = std::function<void(Slice&)>;
+  virtual uint64_t StartRead(Family family,
+                             std::string after,
+                             size_t bytes_max,
+                             Prepare prepare) = 0;
+  uint64_t StartRead(Family family, std::string after, size_t bytes_max) {
+    return StartRead(family, std::move(after), bytes_max, nullptr);
+  }
   // The result, once; nothing as long as it is not there.
   virtual std::optional<Slice> TakeRead(uint64_t ticket) = 0;
+  // The result is not wanted any more.
+  virtual void DropRead(uint64_t ticket) = 0;
   // kNotFound when there is no such row.
   virtual base::Result<std::string> Get(Family family, std::string_view key) = 0;
 };

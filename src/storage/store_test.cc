@@ -201,6 +201,17 @@ TYPED_TEST(StoreTest, SlicesInKeyOrder) {
   EXPECT_TRUE(std::is_sorted(keys.begin(), keys.end()));
   EXPECT_EQ(read("k150x", 1).rows.size(), 1U) << "one row at least, however large";
   EXPECT_EQ(read("k150x", 1).rows[0].first, "k151") << "behind a key that is not there";
+  const uint64_t dropped = store.StartRead(Family::kData, "", 50);
+  store.DropRead(dropped);
+  const uint64_t ticket = store.StartRead(Family::kData, "k150", 50, [](Slice& slice) {
+    slice.rows.pop_back();
+  });
+  std::optional<Slice> slice;
+  while (!(slice = store.TakeRead(ticket)))
+    std::this_thread::yield();
+  EXPECT_EQ(slice->rows.back().first, "k152") << "prepared on its way";
+  EXPECT_EQ(slice->last_key, "k153") << "what was read, kept or not";
+  EXPECT_FALSE(store.TakeRead(dropped));
 }
 
 TYPED_TEST(StoreTest, ClearsAFamily) {

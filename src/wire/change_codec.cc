@@ -1,5 +1,7 @@
 #include "wire/change_codec.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace polyarch::wire {
@@ -63,9 +65,9 @@ bool Dictionary::Find(clock::OriginIndex origin, uint64_t& place) const {
     place = 0;
     return true;
   }
-  size_t i = clock::IndexOf(origin);
-  if (i >= places_.size() || places_[i] == 0) return false;
-  place = places_[i];
+  const auto it = std::lower_bound(places_.begin(), places_.end(), std::pair(origin, uint32_t{0}));
+  if (it == places_.end() || it->first != origin) return false;
+  place = it->second;
   return true;
 }
 
@@ -73,15 +75,14 @@ uint64_t Dictionary::Add(clock::OriginIndex origin) {
   uint64_t place = 0;
   if (Find(origin, place)) return place;
   entries_.push_back(origin);
-  size_t i = clock::IndexOf(origin);
-  if (i >= places_.size()) places_.resize(i + 1);
-  places_[i] = static_cast<uint32_t>(entries_.size() - 1);
+  const std::pair entry(origin, static_cast<uint32_t>(entries_.size() - 1));
+  places_.insert(std::lower_bound(places_.begin(), places_.end(), entry), entry);
   return entries_.size() - 1;
 }
 
 void Dictionary::RemoveLast(size_t count) {
   for (; count > 0; --count) {
-    places_[clock::IndexOf(entries_.back())] = 0;
+    places_.erase(std::lower_bound(places_.begin(), places_.end(), std::pair(entries_.back(), uint32_t{0})));
     entries_.pop_back();
   }
 }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/codec.h"
@@ -41,7 +42,8 @@ class Dictionary {
 
  private:
   std::vector<clock::OriginIndex> entries_;
-  std::vector<uint32_t> places_;  // by origin index; 0 also means "not listed" (author: see Find)
+  // Origin and place, by rising index, without the author. Few: folded origins are not listed.
+  std::vector<std::pair<clock::OriginIndex, uint32_t>> places_;
 };
 
 // Appends one effect. Every origin it names must be in the dictionary.

@@ -115,6 +115,45 @@ bool Decode(std::string_view payload, Have& m) {
   return in.ok() && in.empty();
 }
 
+std::string Encode(const HaveMore& m) {
+  std::string out = Begin(MessageType::kHaveMore);
+  base::PutVarint(out, m.number);
+  base::PutVarint(out, m.entries.size());
+  uint64_t next = 0;
+  for (const HaveMoreEntry& e : m.entries) {
+    const bool named = !e.name.leader.empty();
+    base::PutVarint(out, (e.origin - next) << 1 | (named ? 1 : 0));
+    next = e.origin + 1;
+    if (named) PutOrigin(out, e.name);
+    base::PutVarint(out, e.applied);
+    base::PutVarint(out, e.applied - e.durable);
+  }
+  return out;
+}
+
+bool Decode(std::string_view payload, HaveMore& m) {
+  base::Reader in(payload);
+  m.number = in.Varint();
+  m.entries.clear();
+  uint64_t n = in.Varint();
+  if (n > kListMax) return false;
+  uint64_t next = 0;
+  for (; n > 0 && in.ok(); --n) {
+    HaveMoreEntry e;
+    const uint64_t step = in.Varint();
+    e.origin = next + (step >> 1);
+    if (e.origin >= clock::kOriginsMax) in.Fail();
+    next = e.origin + 1;
+    if ((step & 1) != 0) e.name = ReadOrigin(in);
+    Sequence(in, e.applied);
+    const uint64_t behind = in.Varint();
+    if (behind > e.applied) in.Fail();
+    e.durable = e.applied - behind;
+    m.entries.push_back(std::move(e));
+  }
+  return in.ok() && in.empty();
+}
+
 std::string Encode(const Subscribe& m) {
   std::string out = Begin(MessageType::kSubscribe);
   PutOrigin(out, m.origin);

@@ -12,7 +12,8 @@
 
 namespace polyarch::wire {
 
-inline constexpr uint32_t kPeerFormat = 1;
+// 2: vectors leave out what fold records tell of (docs/design/0012-folding.md).
+inline constexpr uint32_t kPeerFormat = 2;
 inline constexpr size_t kListMax = 1 << 16;    // entries of any list in a message
 inline constexpr size_t kProcessesMax = 4096;  // processes and neighbours in the link-state messages
 
@@ -28,6 +29,7 @@ enum class MessageType : uint8_t {
   kLinkState = 9,
   kLinkSummary = 10,
   kLinkWant = 11,
+  kHaveMore = 12,
   kRefused = 30,
 };
 
@@ -57,9 +59,23 @@ struct HaveEntry {
 };
 struct Have {
   bool full = false;    // all entries; else what changed since the previous one
-  uint64_t number = 0;  // of the Haves on this link, from 1: a gap shows that one was lost
+  uint64_t number = 0;  // of the announcements on this link, from 1: a gap shows that one was lost
   int64_t wall_ms = 0;
   std::vector<HaveEntry> entries;
+};
+
+// What is new since the previous announcement, in a few bytes an entry: origins by the sender's own
+// number of them. In one process a number never means another origin, so whoever misses the entry that
+// names it passes over the others, and asks for a full Have.
+struct HaveMoreEntry {
+  uint64_t origin = 0;   // the sender's number; rising
+  clock::Origin name;    // its name, if it may not be known on this link yet; else without leader
+  uint64_t applied = 0;
+  uint64_t durable = 0;  // at most `applied`
+};
+struct HaveMore {
+  uint64_t number = 0;  // as in Have
+  std::vector<HaveMoreEntry> entries;
 };
 
 // The heartbeat: a few bytes that say "I live", and by which the receiver knows whether it lacks
@@ -124,6 +140,7 @@ struct Refused {
 
 std::string Encode(const Hello& m);
 std::string Encode(const Have& m);
+std::string Encode(const HaveMore& m);
 std::string Encode(const Subscribe& m);
 std::string Encode(const Unsubscribe& m);
 std::string Encode(const Credit& m);
@@ -137,6 +154,7 @@ std::string Encode(const Refused& m);
 // The payload behind the type byte. False on malformed bytes.
 bool Decode(std::string_view payload, Hello& m);
 bool Decode(std::string_view payload, Have& m);
+bool Decode(std::string_view payload, HaveMore& m);
 bool Decode(std::string_view payload, Subscribe& m);
 bool Decode(std::string_view payload, Unsubscribe& m);
 bool Decode(std::string_view payload, Credit& m);

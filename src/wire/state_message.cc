@@ -43,7 +43,7 @@ void ReadNames(base::Reader& in, std::vector<clock::Origin>& names) {
 
 StatePart ReadPart(base::Reader& in) {
   const uint8_t part = in.Fixed8();
-  if (part < 1 || part > 3) in.Fail();
+  if (part < 1 || part > 4) in.Fail();
   return static_cast<StatePart>(part);
 }
 
@@ -129,6 +129,7 @@ std::string Encode(const StatePull& m) {
   base::PutVarint(out, m.position);
   base::PutVarint(out, m.credit);
   base::PutVarint(out, m.names);
+  if (!m.skip.empty()) base::PutBytes(out, m.skip);
   return out;
 }
 
@@ -143,6 +144,11 @@ bool Decode(std::string_view payload, StatePull& m) {
   m.position = in.Varint();
   m.credit = in.Varint();
   m.names = in.Varint();
+  m.skip.clear();
+  if (in.ok() && !in.empty()) {
+    m.skip = in.Bytes();
+    if (m.skip.size() != kSlotBitsBytes) return false;
+  }
   return in.ok() && in.empty();
 }
 

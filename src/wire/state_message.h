@@ -30,8 +30,12 @@ struct Gap {
   uint64_t floor = 0;
 };
 
-// The parts of a transfer, in their order.
-enum class StatePart : uint8_t { kRows = 1, kLedger = 2, kStream = 3 };
+// The parts of a transfer. kDigests comes first, and is left out by a receiver that has nothing to
+// compare: which slots of the sender's store hold what.
+enum class StatePart : uint8_t { kRows = 1, kLedger = 2, kStream = 3, kDigests = 4 };
+
+// How many bytes a set of slots takes (16384 bits).
+inline constexpr size_t kSlotBitsBytes = 2048;
 
 // The receiver asks for a state, or to go on with one.
 struct StateRequest {
@@ -63,29 +67,32 @@ struct StateRefusal {
 
 // "Send what follows": rows and ledger rows behind a key, or the log from a position on; at most
 // `credit` bytes in this generation, of which one chunk is always allowed. A higher generation
-// begins anew at its place.
+// begins anew at its place. `skip` holds for a generation: it comes with the first of its pulls.
 struct StatePull {
   uint64_t id = 0;
   uint64_t generation = 0;
   StatePart part = StatePart::kRows;
-  std::string after;      // kRows, kLedger: the last key that is here; empty: from the first
+  // kRows, kLedger: the last key that is here; empty: from the first. kDigests: from this slot on.
+  std::string after;
   uint64_t position = 0;  // kStream
   uint64_t credit = 0;
   uint64_t names = 0;  // how many of the sender's origins are known here
+  std::string skip;    // kRows: slots (kSlotBitsBytes) whose rows are here already; empty: none
 };
 
 struct StateChunk {
   uint64_t id = 0;
   uint64_t generation = 0;
   StatePart part = StatePart::kRows;
-  std::string_view after;  // kRows, kLedger: what it follows
+  std::string_view after;  // all but kStream: what it follows
   uint64_t from = 0;       // kStream: where it begins
   uint64_t to = 0;         // kStream: where it ends
-  bool last = false;       // kRows, kLedger: no row follows
+  bool last = false;       // all but kStream: no row follows
   uint64_t end = 0;        // where the sender's durable log ends
   uint64_t first_name = 0;           // the index of the first of `names`
   std::vector<clock::Origin> names;  // origins that the sender has met since
-  std::vector<std::pair<std::string_view, std::string_view>> rows;  // kRows, kLedger: key, row
+  // kRows, kLedger: key, row. kDigests: slot (2 bytes, big-endian), digest (16 bytes, or none).
+  std::vector<std::pair<std::string_view, std::string_view>> rows;
   std::vector<std::pair<uint64_t, std::string_view>> frames;  // kStream: where it ends, its bytes
 };
 

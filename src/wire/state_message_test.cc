@@ -27,6 +27,12 @@ StateChunk Stream() {
   return m;
 }
 
+StateChunk Digests() {
+  StateChunk m{.id = 0x1111, .generation = 2, .part = StatePart::kDigests, .end = 9000};
+  m.rows = {{std::string_view("\0\7", 2), "sixteen bytes of"}, {std::string_view("\1\0", 2), ""}};
+  return m;
+}
+
 template <typename Message>
 void Check(const Message& m, const char* name, const char* what) {
   const std::string bytes = base::CheckGolden(name, what, Encode(m));
@@ -65,8 +71,25 @@ TEST(StateMessage, Golden) {
   Check(StateRefusal{0x1111, RefusalReason::kRestart}, "peer_1_state_refusal", "begin anew");
   Check(StatePull{0x1111, 3, StatePart::kLedger, "after", 2000, 1 << 20, 17}, "peer_1_state_pull", "what follows");
   Check(Rows(), "peer_1_state_chunk_rows", "two rows and an origin");
+  Check(Digests(), "peer_1_state_chunk_digests", "slot 7, and slot 256 that must be sent");
   Check(Stream(), "peer_1_state_chunk_stream", "two frames");
   Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
+}
+
+TEST(StateMessage, APullNamesSlots) {
+  StatePull pull{1, 1, StatePart::kRows, "", 0, 1, 17};
+  const std::string none = Encode(pull);
+  pull.skip.assign(kSlotBitsBytes, '\5');
+  const std::string some = Encode(pull);
+  EXPECT_EQ(some.substr(0, none.size()), none);
+  StatePull read;
+  ASSERT_TRUE(Decode(Payload(some), read));
+  EXPECT_EQ(read.skip, pull.skip);
+  ASSERT_TRUE(Decode(Payload(none), read));
+  EXPECT_EQ(read.skip, "");
+  EXPECT_FALSE(Decode(Payload(some).substr(0, some.size() - 2), read));
+  pull.skip.pop_back();
+  EXPECT_FALSE(Decode(Payload(Encode(pull)), read));
 }
 
 TEST(StateMessage, WhatMakesNoSenseIsRefused) {

@@ -373,7 +373,7 @@ clock::Origin RandomOrigin(base::Random& random) { return {RandomText(random, 25
 
 // One message of each type, by turns, encoded.
 std::string RandomMessage(base::Random& random) {
-  switch (random.Below(11)) {
+  switch (random.Below(12)) {
     case 0: {
       Hello m;
       m.cluster = random.Next();
@@ -430,6 +430,20 @@ std::string RandomMessage(base::Random& random) {
       return Encode(m);
     }
     case 9: return Encode(Refused{Refused::Reason::kRetired, random.Next()});
+    case 10: {
+      HaveMore m{RandomBits(random), {}};
+      uint64_t origin = random.Below(1000);
+      for (uint64_t n = random.Below(5); n > 0; --n) {
+        HaveMoreEntry e;
+        e.origin = origin;
+        if (random.Percent(50)) e.name = RandomOrigin(random);
+        e.applied = RandomBits(random) >> 16;
+        e.durable = e.applied - std::min(e.applied, RandomBits(random));
+        m.entries.push_back(e);
+        origin += 1 + random.Below(1000);
+      }
+      return Encode(m);
+    }
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -443,6 +457,7 @@ std::optional<std::string> Again(std::string_view message) {
   switch (static_cast<MessageType>(message[0])) {
     case MessageType::kHello: return again(Hello{});
     case MessageType::kHave: return again(Have{});
+    case MessageType::kHaveMore: return again(HaveMore{});
     case MessageType::kSubscribe: return again(Subscribe{});
     case MessageType::kCredit: return again(Credit{});
     case MessageType::kFork: return again(Fork{});
@@ -498,6 +513,12 @@ TEST(PeerMessage, Limits) {
   EXPECT_TRUE(Decode(PayloadOf(Encode(have)), read));
   have.entries.push_back({{"a", 1}, 1, 1});
   EXPECT_FALSE(Decode(PayloadOf(Encode(have)), read));
+  HaveMore more;
+  HaveMoreEntry last{clock::kOriginsMax - 1, {}, 1, 0};
+  EXPECT_TRUE(Decode(PayloadOf(Encode(HaveMore{1, {last}})), more));
+  ++last.origin;
+  EXPECT_FALSE(Decode(PayloadOf(Encode(HaveMore{1, {last}})), more)) << "no node numbers so many origins";
+  EXPECT_FALSE(Decode(std::string("\x01\x01\x00\x05\x06", 5), more)) << "more durable than applied";
   Subscribe subscribe;
   EXPECT_FALSE(Decode(PayloadOf(Encode(Subscribe{{"a", 1}, 0, 0, 0, 0})), subscribe)) << "sequences begin at 1";
   EXPECT_FALSE(Decode(PayloadOf(Encode(Subscribe{{"a", 1}, uint64_t{1} << 48, 0, 0, 0})), subscribe));
@@ -505,10 +526,10 @@ TEST(PeerMessage, Limits) {
   EXPECT_TRUE(Decode(PayloadOf(Encode(Subscribe{{std::string(255, 'x'), 1}, 1, 0, 0, 0})), subscribe));
   // A greeting in another format is only told apart by it.
   Hello hello;
-  hello.format = 2;
+  hello.format = kPeerFormat + 1;
   Hello other;
   EXPECT_TRUE(Decode(PayloadOf(Encode(hello)), other));
-  EXPECT_EQ(other.format, 2U);
+  EXPECT_EQ(other.format, kPeerFormat + 1);
   EXPECT_TRUE(Decode("\x07 and whatever comes then", other));
   EXPECT_EQ(other.format, 7U);
 }
@@ -622,6 +643,7 @@ TEST(Golden, PeerMessages) {
   have.wall_ms = 1'700'000'000'001;
   have.entries = {{origin, 1000, 990}};
   have.number = 77;
+  const HaveMore more{78, {{3, origin, 1001, 1000}, {200, {}, 70'000, 70'000}}};
   Pulse pulse;
   pulse.wanted = true;
   pulse.want_full = true;
@@ -631,8 +653,9 @@ TEST(Golden, PeerMessages) {
   pulse.wall_ms = 1'700'000'000'001;
   const LinkStates states{{{process, 9, {0x2222, 0x3333}}}};
   const std::vector<std::tuple<const char*, const char*, std::string>> cases = {
-      {"peer_1_hello", "Hello of a leader that wants to join", Encode(hello)},
+      {"peer_2_hello", "Hello of a leader that wants to join", Encode(hello)},
       {"peer_1_have", "Have, full", Encode(have)},
+      {"peer_1_have_more", "HaveMore: origin 3, named, and origin 200", Encode(more)},
       {"peer_1_subscribe", "Subscribe", Encode(Subscribe{origin, 1001, 0x5555, 4 << 20, 3})},
       {"peer_1_unsubscribe", "Unsubscribe", Encode(Unsubscribe{origin, 3})},
       {"peer_1_credit", "Credit", Encode(Credit{origin, 3, 8 << 20})},
@@ -651,6 +674,8 @@ TEST(Golden, PeerMessages) {
   }
   Hello read;
   ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_hello")), read));
+  EXPECT_EQ(read.format, 1U) << "of a version that is too old: told by its format";
+  ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_2_hello")), read));
   EXPECT_EQ(read.cluster, 0x2222U);
   EXPECT_EQ(read.process.leader, "eu");
   EXPECT_EQ(read.process.address, "10.0.0.1:8001");
@@ -664,6 +689,17 @@ TEST(Golden, PeerMessages) {
   EXPECT_EQ(read_have.entries[0].applied, 1000U);
   EXPECT_EQ(read_have.entries[0].durable, 990U);
   EXPECT_EQ(read_have.number, 77U);
+  HaveMore read_more;
+  ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_have_more")), read_more));
+  EXPECT_EQ(read_more.number, 78U);
+  ASSERT_EQ(read_more.entries.size(), 2U);
+  EXPECT_EQ(read_more.entries[0].origin, 3U);
+  EXPECT_EQ(read_more.entries[0].name, origin);
+  EXPECT_EQ(read_more.entries[0].applied, 1001U);
+  EXPECT_EQ(read_more.entries[0].durable, 1000U);
+  EXPECT_EQ(read_more.entries[1].origin, 200U);
+  EXPECT_TRUE(read_more.entries[1].name.leader.empty());
+  EXPECT_EQ(read_more.entries[1].durable, 70'000U);
   LinkStates read_states;
   ASSERT_TRUE(Decode(PayloadOf(base::ReadGolden("peer_1_link_states")), read_states));
   ASSERT_EQ(read_states.entries.size(), 1U);

@@ -84,8 +84,14 @@ def free_port(offsets=(0,)):
 class Process:
     """A child with a log file; knows how to end it."""
 
-    def __init__(self, arguments, log_path, death_signal=signal.SIGKILL, core=None):
+    def __init__(self, arguments, log_path, death_signal=signal.SIGKILL, core=None, enter=None):
+        """`enter` is called in the child before the program begins."""
         self.log_path = log_path
+
+        def prepare():
+            die_with_parent(death_signal)
+            if enter:
+                enter()
         if core is not None:
             arguments = ["taskset", "-c", str(core)] + arguments
         with open(log_path, "ab") as log:
@@ -93,7 +99,7 @@ class Process:
             log.flush()
             self.child = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=lambda: die_with_parent(death_signal))
+                preexec_fn=prepare)
         self.pid = self.child.pid
 
     def alive(self):
@@ -146,6 +152,7 @@ class Leader:
             self.password = self.flags[self.flags.index("--requirepass") + 1]
         self.log_path = log_path or directory.rstrip("/") + ".log"
         self.process = None
+        self.enter = None  # where the process is to live, if not here
         self._connection = None
 
     # Life
@@ -160,7 +167,7 @@ class Leader:
             arguments += ["--http-port", "0"]
         for address in join:
             arguments += ["--join", address]
-        self.process = Process(arguments + self.flags + list(extra), self.log_path, core=self.core)
+        self.process = Process(arguments + self.flags + list(extra), self.log_path, core=self.core, enter=self.enter)
         if ready:
             self.wait_ready()
         return self

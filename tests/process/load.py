@@ -59,13 +59,15 @@ class Counter:
 
 
 class Writer(threading.Thread):
-    """Writes SET, DEL and INCR in small pipelines to one leader until `stop`, across its crashes."""
+    """Writes SET, DEL and INCR in small pipelines to one leader until `stop`, across its crashes; between two pipelines
+    it waits `pause_s`."""
 
-    def __init__(self, leader, label, seed, shared_counters=(), keys=40, batch=8):
+    def __init__(self, leader, label, seed, shared_counters=(), keys=40, batch=8, pause_s=0.0):
         super().__init__(daemon=True)
         self.leader = leader
         self.random = random.Random(seed)
         self.batch = batch
+        self.pause_s = pause_s
         self.registers = {f"r:{label}:{i}": Register() for i in range(keys)}
         self.counters = {f"c:{label}:{i}": Counter() for i in range(keys // 4)}
         self.shared = {name: Counter() for name in shared_counters}
@@ -87,8 +89,10 @@ class Writer(threading.Thread):
         while not self.halt.is_set():
             try:
                 if connection is None:
-                    connection = Connection(self.leader.port, timeout=20)
+                    connection = self.leader.connect(timeout=20)
                 self._round(connection)
+                if self.pause_s:
+                    self.halt.wait(self.pause_s)
             except (OSError, ConnectionError) as error:
                 if isinstance(error, TimeoutError) and self.leader.alive():
                     self.error = AssertionError(f"{self.leader.name} did not answer for 20 s")

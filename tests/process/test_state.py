@@ -5,17 +5,22 @@ import threading
 import time
 
 from cluster import Cluster, until
+from load import OpenLoop, window
 from resp import ReplyError
 
 BATCH = 500
 PATIENCE_S = 60
+VALUE = 300
+P99_RATIO_MAX = 2.0
+P99_FLOOR_MS = 5.0  # below this the other processes of the machine are the noise
+BYTES_RATIO_MAX = 1.25  # of what a receiver is sent, over all kills, to what the state came to
 
 
-def _fill(leader, keys, round_):
+def _fill(leader, keys, round_, size=VALUE):
     """Writes every key of `keys` (numbers) once."""
     connection = leader.connect()
     for begin in range(0, len(keys), BATCH):
-        connection.pipeline([("SET", f"key:{k}", f"{round_}:{k}:".ljust(300, "x"))
+        connection.pipeline([("SET", f"key:{k}", f"{round_}:{k}:".ljust(size, "x"))
                              for k in keys[begin:begin + BATCH]])
     connection.close()
 
@@ -27,13 +32,13 @@ def _delete(leader, keys):
     connection.close()
 
 
-def _check(leader, alive, dead, round_):
+def _check(leader, alive, dead, round_, size=VALUE):
     connection = leader.connect()
     for begin in range(0, len(alive), BATCH):
         part = alive[begin:begin + BATCH]
         values = connection.call("MGET", *(f"key:{k}" for k in part))
         for k, value in zip(part, values):
-            assert value == f"{round_}:{k}:".ljust(300, "x").encode(), f"{leader.name} key:{k} {value!r:.40}"
+            assert value == f"{round_}:{k}:".ljust(size, "x").encode(), f"{leader.name} key:{k} {value!r:.40}"
     for begin in range(0, len(dead), BATCH):
         part = dead[begin:begin + BATCH]
         found = connection.call("EXISTS", *(f"key:{k}" for k in part))
@@ -54,6 +59,57 @@ def _cut_overs(leader):
         return len(re.findall("cut over: the state of", log.read()))
 
 
+def _state_bytes(leader):
+    """What the states came to that it has taken over."""
+    with open(leader.log_path, errors="replace") as log:
+        return sum(map(int, re.findall(r"cut over: the state of \S+ \((\d+) bytes\)", log.read())))
+
+
+class _Client(threading.Thread):
+    """Writes one key after another and reads what it wrote, across crashes, until `stop`."""
+
+    def __init__(self, leader):
+        super().__init__(daemon=True)
+        self.leader = leader
+        self.acknowledged = []
+        self.error = None
+        self.slowest_s = 0.0
+        self.halt = threading.Event()
+
+    def stop(self):
+        self.halt.set()
+        self.join(60)
+        assert not self.is_alive(), f"a client of {self.leader.name} hangs"
+        if self.error:
+            raise self.error
+
+    def run(self):
+        connection = None
+        number = 0
+        while not self.halt.is_set():
+            try:
+                if connection is None:
+                    connection = self.leader.connect(timeout=20)
+                begin = time.monotonic()
+                connection.call("SET", f"client:{number}", "mine")
+                self.acknowledged.append(number)
+                read = connection.call("GET", f"client:{self.acknowledged[number % len(self.acknowledged)]}")
+                self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+                if read != b"mine":
+                    self.error = AssertionError(f"{self.leader.name} shows {read!r} for what it acknowledged")
+                    return
+                time.sleep(0.005)
+            except (OSError, ConnectionError):
+                if connection:
+                    connection.close()
+                connection = None
+                time.sleep(0.01)
+            except Exception as error:
+                self.error = error
+                return
+            number += 1
+
+
 def _slow(cluster, leader):
     """So that a transfer takes long enough to be met in the middle."""
     for other in cluster.living():
@@ -62,20 +118,21 @@ def _slow(cluster, leader):
 
 
 def test_away_state(long):
-    quota, keys, rounds, kills = ("64mb", 1_000_000, 3, 10) if long else ("16mb", 40_000, 5, 4)
-    flags = ["--log-quota", quota, "--durability", "everysec", "--state-timeout", "5s"]
+    # Segments are a sixteenth of the quota. In the long run the others write 1 GB.
+    quota, keys, rounds, kills, size = ("64mb", 2_000_000, 1, 10, 500) if long else ("16mb", 40_000, 5, 4, VALUE)
+    flags = ["--log-quota", quota, "--durability", "everysec", "--state-timeout", "10s" if long else "5s"]
     everything = list(range(keys))
     dead, alive = everything[::2], everything[1::2]
     with Cluster(flags=flags) as cluster:
         eu, us, asia = cluster.eu, cluster.us, cluster.asia
-        _fill(eu, everything, 0)
+        _fill(eu, everything, 0, size)
         eu.call("INCRBY", "n", "1")
         cluster.wait_converged(PATIENCE_S * 5)
         cluster.isolate("asia")
         own = 0
         for round_ in range(1, rounds + 1):
-            _fill(eu, everything[:keys // 2], round_)
-            _fill(us, everything[keys // 2:], round_)
+            _fill(eu, everything[:keys // 2], round_, size)
+            _fill(us, everything[keys // 2:], round_, size)
             asia.call("SET", f"own:{own}", "mine")
             own += 1
             asia.call("INCRBY", "n", "100")
@@ -89,8 +146,11 @@ def test_away_state(long):
             return _state_of(eu, "asia") == "away" and _state_of(us, "asia") == "away" and all(
                 int(leader.info("persistence")["log_begin"]) > 0 for leader in (eu, us))
         until(lambda: f"asia is given up: {eu.info()} {eu.info('persistence')}", given_up, PATIENCE_S, 0.2)
+        client = _Client(asia)
+        client.start()
+        before = asia.bytes_in()
         cluster.heal_all()
-        done = resumed = 0
+        done = resumed = sent = 0
         # Wherever it stands: the receiver, or whoever sends.
         while done < kills:
             _slow(cluster, asia)
@@ -111,6 +171,9 @@ def test_away_state(long):
             if _cut_overs(asia):
                 break
             victim = asia if done % 2 == 0 else cluster.leaders[info.get("state_transfer_from", "eu")]
+            if victim is asia:
+                sent += asia.bytes_in() - before
+                before = 0
             victim.kill()
             cluster.restart(victim.name)
             done += 1
@@ -120,17 +183,27 @@ def test_away_state(long):
             except ReplyError:
                 pass
         until(lambda: f"asia cuts over: {asia.info()}", lambda: _cut_overs(asia) > 0, PATIENCE_S * 5, 0.1)
+        sent += asia.bytes_in() - before
+        state = _state_bytes(asia)
+        client.stop()
         cluster.wait_converged(PATIENCE_S * 5)
-        assert done >= 2, "the transfer was over before it could be killed"
+        assert done >= (kills if long else 2), f"the transfer was over after {done} kills"
+        assert _cut_overs(asia) == 1, "more than one state was taken over"
+        # A kill takes what was on its way, and what was not on disk; the rest is not sent again.
+        assert resumed > 0 and (not long or sent <= BYTES_RATIO_MAX * state), f"{sent} bytes for {state}, {done} kills"
         for leader in (eu, us, asia):
-            _check(leader, alive, dead, rounds)
+            _check(leader, alive, dead, rounds, size)
+            for begin in range(0, len(client.acknowledged), BATCH):
+                part = client.acknowledged[begin:begin + BATCH]
+                assert leader.call("MGET", *(f"client:{i}" for i in part)) == [b"mine"] * len(part), leader.name
             assert leader.get("n") == str(11 + 100 * rounds).encode(), leader.get("n")
             values = leader.call("MGET", *(f"own:{i}" for i in range(own)))
             assert values == [b"mine"] * own, f"{leader.name} lacks own writes of asia"
             assert leader.conflict_log() == [], "an invented conflict"
         until(lambda: "asia counts again", lambda: _state_of(eu, "asia") == "alive", PATIENCE_S, 0.1)
-        print(f"note: {done} kills, {own} own writes, {_cut_overs(asia)} cut-overs, log retained "
-              f"{int(eu.info()['log_retained_bytes']) >> 20} MiB")
+        print(f"note: {done} kills, {own + len(client.acknowledged)} own writes, slowest SET and GET "
+              f"{client.slowest_s * 1000:.0f} ms, {sent / 1e6:.1f} MB sent for a state of {state / 1e6:.1f} MB, log "
+              f"retained {int(eu.info()['log_retained_bytes']) >> 20} MiB")
 
 
 def test_join_by_state(long):
@@ -177,3 +250,107 @@ def test_join_by_state(long):
             assert leader.get("load") == str(written[0]).encode()
             assert leader.conflict_log() == []
         print(f"note: {written[0]} writes meanwhile")
+
+
+def test_slots_state(long):
+    """Who comes back is sent the slots that differ, and no others."""
+    keys, changed = (2_000_000, 2_000) if long else (40_000, 40)
+    flags = ["--log-quota", "64mb" if long else "16mb", "--durability", "everysec", "--state-timeout", "5s"]
+    everything = list(range(keys))
+    with Cluster(flags=flags) as cluster:
+        eu, us, asia = cluster.eu, cluster.us, cluster.asia
+        _fill(eu, everything, 0)
+        cluster.wait_converged(PATIENCE_S * 5)
+        for leader in (eu, us, asia):  # twice: what the first one meets in motion, the second one meets at rest
+            leader.call("POLYARCH", "CHECKPOINT")
+            leader.call("POLYARCH", "CHECKPOINT")
+        cluster.isolate("asia")
+        asia.call("SET", "own", "mine")
+        _fill(us, everything[:changed], 1)
+        _delete(us, everything[-changed:])
+        filler = "x" * 1_000_000
+
+        def given_up():
+            for _ in range(10):
+                eu.call("SET", "filler", filler)
+            us.call("SET", "tock", "x")
+            return all(_state_of(leader, "asia") == "away" and int(leader.info("persistence")["log_begin"]) > 0
+                       for leader in (eu, us))
+        until(lambda: f"asia is given up: {eu.info()}", given_up, PATIENCE_S, 0.1)
+        for leader in (eu, us):
+            leader.call("POLYARCH", "CHECKPOINT")
+        before = asia.bytes_in()
+        begin = time.monotonic()
+        cluster.heal_all()
+        until(lambda: f"asia cuts over: {asia.info()}", lambda: _cut_overs(asia) > 0, PATIENCE_S * 5, 0.05)
+        seconds = time.monotonic() - begin
+        sent = asia.bytes_in() - before
+        cluster.wait_converged(PATIENCE_S * 5)
+        for leader in (eu, us, asia):
+            _check(leader, everything[:changed], everything[-changed:], 1)
+            _check(leader, everything[changed:-changed], [], 0)
+            assert leader.get("own") == b"mine"
+            assert leader.conflict_log() == [], "an invented conflict"
+        with open(asia.log_path, errors="replace") as log:
+            equal = int(re.findall(r"(\d+) of 16384 slots", log.read())[-1])
+        total = keys * (VALUE + 60)
+        print(f"note: {equal} slots equal, {sent / 1e6:.1f} MB sent of about {total / 1e6:.1f} MB, {seconds:.1f} s")
+        assert equal > 16384 * 0.5, f"only {equal} slots were found equal"
+        assert sent < total * 0.5 + 20e6, f"{sent} bytes were sent for {changed} keys of {keys}"
+
+
+def test_join_under_load(long):
+    """A leader joins while the others serve half of what they can: the rate is held."""
+    keys, seconds, pipeline = (2_000_000, 20, 16) if long else (40_000, 3, 16)
+    flags = ["--log-quota", "64mb" if long else "16mb", "--durability", "everysec", "--state-timeout", "10s"]
+    with Cluster(flags=flags) as cluster:
+        eu, us = cluster.eu, cluster.us
+        for round_ in range(1 if long else 2):
+            _fill(eu, list(range(keys)), round_, 100 if long else VALUE)
+        cluster.wait_converged(PATIENCE_S * 5)
+
+        def trimmed():
+            eu.call("SET", "tick", "x")
+            us.call("SET", "tock", "x")
+            return all(int(leader.info("persistence")["log_begin"]) > 0 for leader in cluster.living())
+        until("all logs are trimmed", trimmed, PATIENCE_S, 0.2)
+        leaders = (eu, us, cluster.asia)
+        # One connection at each leader that never waits but for its replies.
+        full = [OpenLoop(leader.port, 10_000_000, pipeline, keys, 100, label=leader.name) for leader in leaders]
+        begin = time.monotonic()
+        time.sleep(seconds / 2)
+        end = time.monotonic()
+        samples = [load.stop() for load in full]
+        rates = [sum(begin <= due_latency[2] < end for due_latency in _answered(s)) * pipeline / (end - begin)
+                 for s in samples]
+        cluster.wait_converged(PATIENCE_S)
+        loads = [OpenLoop(leader.port, int(rate / 2), pipeline, keys, 100, label=leader.name)
+                 for leader, rate in zip(leaders, rates)]
+        time.sleep(2)
+        calm = time.monotonic()
+        time.sleep(seconds)
+        begin = time.monotonic()
+        joined = cluster.add("sa", flags)
+        sender = until("a sender is found", lambda: joined.info().get("state_transfer_from") or
+                       joined.info()["admitted"] == "1" and "?", PATIENCE_S, 0.01)
+        until(lambda: f"sa is admitted: {joined.info()}", lambda: joined.info()["admitted"] == "1",
+              PATIENCE_S * 2, 0.05)
+        end = time.monotonic()
+        samples = [load.stop() for load in loads]
+        cluster.wait_converged(PATIENCE_S)
+        assert joined.info()["state_transfers"] == "1", joined.info()
+        note = [f"state from {sender} in {end - begin:.1f} s ({_state_bytes(joined) / 1e6:.0f} MB)"]
+        for name, rate, sample in zip(("eu", "us", "asia"), rates, samples):
+            before = window(sample, calm, begin, pipeline)
+            during = window(sample, begin, end, pipeline)
+            note.append(f"{name} saturates at {rate:.0f}/s; at half: {before[0]:.0f}/s p50 {before[1]:.2f} p99 "
+                        f"{before[2]:.2f} ms, while it joins {during[0]:.0f}/s p50 {during[1]:.2f} p99 {during[2]:.2f} ms")
+            if long:
+                assert during[0] >= 0.97 * rate / 2, f"{name} served {during[0]:.0f}/s of {rate / 2:.0f}/s"
+                assert during[2] <= max(P99_RATIO_MAX * before[2], P99_FLOOR_MS), note[-1]
+        print("note: " + "; ".join(note))
+
+
+def _answered(samples):
+    """(when due, latency, when answered)."""
+    return [(due, latency, due + latency) for due, latency in samples]

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -90,6 +91,7 @@ rocksdb::ReadOptions VerifiedRead() {
 
 class RocksStore::Impl {
  public:
+  using Prepare = Store::Prepare;
   explicit Impl(Options options) : options_(std::move(options)) {}
 
   ~Impl() {
@@ -211,10 +213,15 @@ class RocksStore::Impl {
     return status.ok() ? base::Status() : ToStatus(status, "cannot copy the store to " + dir);
   }
 
-  uint64_t StartRead(Family family, std::string after, size_t bytes_max) {
+  uint64_t StartRead(Family family, std::string after, size_t bytes_max, Prepare prepare) {
     const uint64_t ticket = ++reads_started_;
-    Push(Read{ticket, family, std::move(after), bytes_max});
+    Push(Read{ticket, family, std::move(after), bytes_max, std::move(prepare)});
     return ticket;
+  }
+
+  void DropRead(uint64_t ticket) {
+    std::lock_guard lock(mutex_);
+    if (reads_done_.erase(ticket) == 0) reads_dropped_.insert(ticket);
   }
 
   std::optional<Slice> TakeRead(uint64_t ticket) {
@@ -237,6 +244,7 @@ class RocksStore::Impl {
     Family family = Family::kData;
     std::string after;
     size_t bytes_max = 0;
+    Prepare prepare;
   };
   using Item = std::variant<Batch, uint64_t, Read>;  // a batch, a flush's ticket, a read
 
@@ -303,9 +311,15 @@ class RocksStore::Impl {
       return status;
     }
     if (const auto* read = std::get_if<Read>(&item)) {
+      {
+        std::lock_guard lock(mutex_);
+        if (reads_dropped_.erase(read->ticket) != 0) return {};
+      }
       Slice slice = ReadSlice(*read);
+      if (!slice.rows.empty()) slice.last_key = slice.rows.back().first;
+      if (read->prepare && slice.status.ok()) read->prepare(slice);
       std::lock_guard lock(mutex_);
-      reads_done_[read->ticket] = std::move(slice);
+      if (reads_dropped_.erase(read->ticket) == 0) reads_done_[read->ticket] = std::move(slice);
       return {};  // an unreadable row is the reader's concern
     }
     const uint64_t ticket = std::get<uint64_t>(item);
@@ -393,6 +407,7 @@ class RocksStore::Impl {
   std::condition_variable idle_;
   std::deque<Item> queue_;
   std::map<uint64_t, Slice> reads_done_;
+  std::set<uint64_t> reads_dropped_;  // not done yet
   bool busy_ = false;  // the thread has an item in hand
   bool stopping_ = false;
   base::Status status_;
@@ -428,8 +443,14 @@ base::Status RocksStore::Scan(
     Family family, const std::function<bool(std::string_view, std::string_view)>& visit) {
   return impl_->Scan(family, visit);
 }
-uint64_t RocksStore::StartRead(Family family, std::string after, size_t bytes_max) {
-  return impl_->StartRead(family, std::move(after), bytes_max);
+uint64_t RocksStore::StartRead(Family family,
+                               std::string after,
+                               size_t bytes_max,
+                               Prepare prepare) {
+  return impl_->StartRead(family, std::move(after), bytes_max, std::move(prepare));
+}
+void RocksStore::DropRead(uint64_t ticket) {
+  impl_->DropRead(ticket);
 }
 std::optional<Slice> RocksStore::TakeRead(uint64_t ticket) {
   return impl_->TakeRead(ticket);

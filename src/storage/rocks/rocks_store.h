@@ -48,8 +48,13 @@ class RocksStore final : public Store {
   // Scan and Get wait until what was written before is applied.
   base::Status Scan(Family family,
                     const std::function<bool(std::string_view, std::string_view)>& visit) override;
-  uint64_t StartRead(Family family, std::string after, size_t bytes_max) override;
+  using Store::StartRead;
+  uint64_t StartRead(Family family,
+                     std::string after,
+                     size_t bytes_max,
+                     Prepare prepare) override;
   std::optional<Slice> TakeRead(uint64_t ticket) override;
+  void DropRead(uint64_t ticket) override;
   base::Result<std::string> Get(Family family, std::string_view key) override;
 
   // Makes a store of its own in `dir`, which does not exist yet, from what is applied at some

@@ -1,0 +1,144 @@
+// What a power cut may take, and what must not depend on it: heads of log segments, the names of
+// origins in the store, a cluster that its founder has told nobody of.
+#include <gtest/gtest.h>
+
+#include "base/codec.h"
+#include "engine/engine_test_util.h"
+#include "engine/rows.h"
+#include "wire/frame.h"
+
+namespace polyarch::engine {
+namespace {
+
+using Sequences = std::map<clock::Origin, uint64_t>;
+
+Sequences HeadOf(std::string_view head) {
+  Sequences out;
+  if (head.empty()) return out;  // the first segment
+  base::Reader in(head);
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    std::string leader(in.Bytes());
+    const uint64_t incarnation = in.Fixed64();
+    out[{leader, incarnation}] = in.Varint();
+  }
+  EXPECT_TRUE(in.ok() && in.empty());
+  return out;
+}
+
+// A reader of an origin begins at the last segment whose head does not reach beyond what it wants.
+// A head that counts a frame which only follows it would let a reader miss that frame.
+TEST(PowerCut, SegmentHeadsSayWhatWasLogged) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  TestNode& b = cluster.Add("b");
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_TRUE(cluster.Settle());
+  for (int i = 0; i < 200; ++i) {
+    a.Ask({"SET", "a" + std::to_string(i), std::string(200, 'x')});
+    if (i % 3 == 0) b.Ask({"SET", "b" + std::to_string(i), std::string(300, 'x')});
+    cluster.Tick();
+  }
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b}) {
+    const std::vector<log::SegmentHead> heads = node->log().Heads();
+    ASSERT_GT(heads.size(), 10U);
+    ASSERT_EQ(heads[0].position, 0U);
+    Sequences logged;
+    size_t next = 0;
+    log::Position position = 0;
+    while (position < node->log().end()) {
+      auto read = node->log().Read(position, 1 << 20, [&](const log::Record& record) {
+        for (; next < heads.size() && heads[next].position <= record.position; ++next) {
+          EXPECT_EQ(HeadOf(heads[next].head), logged) << "the segment at " << heads[next].position;
+        }
+        wire::FrameName name;
+        if (record.type == log::RecordType::kFrame && wire::ParseFrameName(record.payload, name)) {
+          logged[{std::string(name.leader), name.incarnation}] = name.first + name.count - 1;
+        }
+        return true;
+      });
+      ASSERT_TRUE(read.ok());
+      position = *read;
+    }
+    EXPECT_EQ(next, heads.size());
+    EXPECT_EQ(logged.size(), 2U);
+  }
+}
+
+// A checkpoint's rows wait for the log; a state transfer's do not. The names of origins that both
+// write are read back by their numbers: none may reach the store before those below it.
+TEST(PowerCut, NamesReachTheStoreInTheirOrder) {
+  auto small = [](Options& options) {
+    options.log_quota_bytes = 200 << 10;
+    options.checkpoint_log_bytes = 50 << 10;
+    options.state_timeout_us = 1'000'000;
+  };
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    TestCluster cluster(seed);
+    TestNode& a = cluster.Add("a", small);
+    TestNode& b = cluster.Add("b", small);
+    ASSERT_TRUE(a.Start().ok());
+    ASSERT_TRUE(b.Start().ok());
+    ASSERT_TRUE(cluster.Settle());
+    cluster.Cut(a, b);
+    cluster.Run(4000);
+    // A process of a that b has never heard of.
+    a.Kill();
+    ASSERT_TRUE(a.Start().ok());
+    for (int i = 0; i < 600; ++i) {
+      a.Ask({"SET", "filler:" + std::to_string(i % 50), std::string(1000, 'x')});
+      if (i % 10 == 0) cluster.Run(100);
+    }
+    cluster.Run(5000);
+    ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+    // A process of b writes, and nothing of it becomes durable; a checkpoint begins.
+    b.Kill();
+    ASSERT_TRUE(b.Start().ok());
+    b.auto_sync = false;
+    b.Ask({"SET", "own", "mine"});
+    ASSERT_LT(b.log().durable(), b.log().end());
+    b.engine().StartCheckpoint();
+    cluster.Tick();
+    // The state of a brings the name of its new process.
+    cluster.Heal(a, b);
+    ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().received_bytes() > 0; }));
+    ASSERT_LT(b.log().durable(), b.log().end());
+    b.store().Flush();
+    while (b.store().flushing())
+      b.store().CompleteFlush();
+    b.PowerCut();
+    b.auto_sync = true;
+    const base::Status started = b.Start();
+    ASSERT_TRUE(started.ok()) << started.message();
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+}
+
+// Who joins remembers its cluster. A founder whose power fails before anything is on its disk
+// founds another one: nobody may have heard of the first.
+TEST(PowerCut, AFounderKeepsItsClusterToItself) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TestCluster cluster(seed);
+    TestNode& a = cluster.Add("a");
+    TestNode& b = cluster.Add("b");
+    a.auto_sync = false;
+    ASSERT_TRUE(a.Start().ok());
+    ASSERT_TRUE(b.Start().ok());
+    cluster.Run(3000);
+    EXPECT_TRUE(a.engine().may_write()) << "it serves its clients at once";
+    EXPECT_EQ(b.engine().cluster_id(), 0U) << "told of a cluster that is on no disk";
+    EXPECT_FALSE(b.engine().may_write());
+    a.PowerCut();
+    a.auto_sync = true;
+    ASSERT_TRUE(a.Start().ok());
+    ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().may_write(); })) << "seed " << seed;
+    EXPECT_EQ(a.engine().cluster_id(), b.engine().cluster_id());
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+}
+
+}  // namespace
+}  // namespace polyarch::engine
