@@ -86,7 +86,7 @@ void ApplyIncrement(KeyState& state, const Effect& effect, const Seen& seen, clo
     e.life = effect.life;
     e.at = at;
     e.total = effect.total;
-    if (!PLANTED(kPurgeAny)) {
+    if (!PLANTED(kPurgeAny) && !PLANTED(kLifeAfterPurge)) {
       e.cleared_at = at.index > 0 ? At{at.sequence, at.index - 1}
                                   : At{at.sequence - 1, std::numeric_limits<uint32_t>::max()};
     }
