@@ -349,6 +349,7 @@ void Checkers::CheckResidue() {
         if (e.live()) return false;
         const clock::Origin& origin = engine.origins().Get(e.origin);
         for (auto& other : world_.nodes()) {
+          if (!other->up()) continue;
           auto own = other->engine().replica().own();
           if (own && other->engine().origins().Get(*own) == origin) return false;
         }
