@@ -15,8 +15,8 @@ namespace {
 
 constexpr unsigned kKinds = 10;
 
-crdt::KeyState RandomState(base::Random& random) {
-  crdt::KeyState state;
+crdt::Register RandomRegister(base::Random& random) {
+  crdt::Register state;
   for (uint16_t o = 0; o < 4; ++o) {
     const clock::OriginIndex origin{o};
     const clock::Dot dot(origin, 1 + random.Below(1000));
@@ -28,9 +28,32 @@ crdt::KeyState RandomState(base::Random& random) {
       e.total = random.Percent(50) ? crdt::Number::Integer(static_cast<int64_t>(random.Next())) : crdt::Number::Real(0.5L);
       state.counters.push_back(e);
     }
-    if (random.Percent(30)) state.expiries.push_back({dot, {random.Next()}, static_cast<int64_t>(random.Next())});
   }
   return state;
+}
+
+crdt::KeyState RandomState(base::Random& random) {
+  crdt::KeyState state;
+  static_cast<crdt::Register&>(state) = RandomRegister(random);
+  for (uint16_t o = 0; o < 4; ++o) {
+    const clock::Dot dot(clock::OriginIndex{o}, 1 + random.Below(1000));
+    if (random.Percent(30)) state.expiries.push_back({dot, {random.Next()}, static_cast<int64_t>(random.Next())});
+  }
+  for (uint8_t type = 1; type <= crdt::kTypeMax; ++type) {
+    crdt::Element e;
+    static_cast<crdt::Register&>(e) = RandomRegister(random);
+    e.type = static_cast<crdt::Type>(type);
+    e.name = std::string(random.Below(20), 'e');
+    if (!e.empty() && random.Percent(50)) state.elements.push_back(std::move(e));
+  }
+  return state;
+}
+
+size_t HighestOrigin(const crdt::Register& state) {
+  size_t named = 0;
+  for (const auto& v : state.versions) named = std::max(named, clock::IndexOf(v.dot.origin()));
+  for (const auto& e : state.counters) named = std::max(named, clock::IndexOf(e.origin));
+  return named;
 }
 
 }  // namespace
@@ -41,23 +64,22 @@ void Run(std::string_view bytes) {
   const std::string_view row = input.Rest();
   switch (kind) {
     case 0: {
-      log::Position position = 0;
-      crdt::KeyState state;
-      if (!engine::DecodeDataRow(row, position, state)) return;
-      crdt::KeyState again;
-      log::Position same = 0;
-      CHECK(engine::DecodeDataRow(engine::EncodeDataRow(position, state), same, again));
-      CHECK(again == state && same == position);
+      engine::DataRow read;
+      if (!engine::DecodeDataRow(row, read)) return;
+      const crdt::KeyState& state = read.state;
+      engine::DataRow again;
+      CHECK(engine::DecodeDataRow(engine::EncodeDataRow(read.position, state, read.spilled), again));
+      CHECK(again.state == state && again.position == read.position && again.spilled == read.spilled);
       // A state of known origins can be shown and compared.
       clock::OriginTable origins;
-      size_t named = 0;
-      for (const auto& v : state.versions) named = std::max(named, clock::IndexOf(v.dot.origin()));
-      for (const auto& e : state.counters) named = std::max(named, clock::IndexOf(e.origin));
+      size_t named = HighestOrigin(state);
+      for (const auto& e : state.elements) named = std::max(named, HighestOrigin(e));
       for (const auto& x : state.expiries) named = std::max(named, clock::IndexOf(x.dot.origin()));
       if (named > 100) return;
       for (size_t i = 0; i <= named; ++i) origins.Intern({"o", i});
       (void)crdt::Canonical(state, origins, true);
       (void)crdt::CounterSum(state, origins);
+      (void)crdt::NewestType(state, origins);
       (void)crdt::ClearsOf(state);
       (void)state.ExpiryTime();
       const std::string token = command::EncodeToken(command::MakeToken(state, origins), 3, "key");
@@ -66,9 +88,9 @@ void Run(std::string_view bytes) {
       return;
     }
     case 1: {
-      uint8_t db = 0;
-      std::string_view key;
-      if (engine::ParseDataRowKey(row, db, key)) CHECK(engine::DataRowKey(db, key).substr(2) == row.substr(2));
+      engine::DataRowName name;
+      if (!engine::ParseDataRowKey(row, name)) return;
+      CHECK(engine::RowKeyOf(name).substr(2) == row.substr(2));
       return;
     }
     case 2: {

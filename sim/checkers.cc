@@ -523,10 +523,11 @@ void Checkers::CheckResidue() {
 }
 
 void Checkers::CheckNoResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state) {
-  // A cleared entry of a dead origin goes when that is folded: a later version.
+  // A cleared entry of a dead origin stays: docs/design/0012.
   auto is_dead = [&](clock::OriginIndex index) {
     const clock::Origin& origin = node.engine().origins().Get(index);
     for (auto& other : world_.nodes()) {
+      if (!other->up()) continue;
       auto own = other->engine().replica().own();
       if (own && other->engine().origins().Get(*own) == origin) return false;
     }

@@ -7,6 +7,7 @@
 #include "keyspace/elements.h"
 #include "sim/history.h"
 #include "sim/marks.h"
+#include "sim/workload.h"
 
 namespace polyarch::sim {
 
@@ -77,15 +78,17 @@ Expectation::Expectation(engine::Engine& engine,
   std::vector<size_t> indices;
   command::KeyIndices(*row, args_, indices);
   for (size_t i : indices) {
-    if (before_.count(args_[i]) == 0) before_.emplace(std::string(args_[i]), Look(engine, client, args_[i]));
+    if (before_.count(args_[i]) == 0) before_.emplace(std::string(args_[i]), Look(engine, client.db, args_[i]));
+  }
+  if (args_[0] == "RENAME" || args_[0] == "COPY" || args_[0] == "MOVE") {
+    target_db_ = TargetDb(args_, client.db);
+    target_ = Look(engine, target_db_, Target());
   }
 }
 
-Expectation::Seen Expectation::Look(engine::Engine& engine,
-                                    const command::Client& client,
-                                    std::string_view key) {
+Expectation::Seen Expectation::Look(engine::Engine& engine, uint8_t db, std::string_view key) {
   keyspace::Keyspace& keys = engine.keys();
-  const keyspace::KeyRef ref = keys.Ref(client.db, key);
+  const keyspace::KeyRef ref = keys.Ref(db, key);
   const keyspace::Shown shown = keys.Read(ref);
   Seen seen;
   seen.exists = shown.exists();
@@ -119,7 +122,11 @@ const Expectation::Seen& Expectation::Before(size_t arg) const {
 // ---- what is there now
 
 Expectation::Verdict Expectation::After(std::string_view key, const Seen& expected) const {
-  const Seen seen = Look(engine_, client_, key);
+  return AfterIn(client_.db, key, expected);
+}
+
+Expectation::Verdict Expectation::AfterIn(uint8_t db, std::string_view key, const Seen& expected) const {
+  const Seen seen = Look(engine_, db, key);
   const std::string name(key);
   if (!expected.exists) return seen.exists ? "but " + name + " still exists" : "";
   if (!seen.exists) return "but " + name + " does not exist";
@@ -165,7 +172,7 @@ Expectation::Verdict Expectation::AfterElements(size_t arg, Type type, Elements 
 
 std::optional<Type> Expectation::WantedType() const {
   const std::string_view name = args_[0];
-  for (std::string_view other : {"GET", "INCRBY", "INCRBYFLOAT", "APPEND", "GETDEL"}) {
+  for (std::string_view other : {"GET", "INCRBY", "INCRBYFLOAT", "APPEND", "GETDEL", "GETEX"}) {
     if (name == other) return Type::kString;
   }
   if (StartsWith(name, "H")) return Type::kHash;
@@ -220,8 +227,6 @@ Expectation::Verdict Expectation::Judge(const resp::Value& reply) {
   const std::optional<Type> type = WantedType();
   const std::string_view name = args_[0];
   if (StartsWith(name, "S") && name.size() > 5 && name.substr(name.size() - 5) == "STORE") return JudgeStore(reply);
-  // With a far clock about, the first element written may be older than what stands of the other type.
-  if (writes_ && type && *type != Type::kString && Before(1).clash) return "";
   if (type == Type::kHash) return JudgeHash(reply);
   if (type == Type::kSet) return JudgeSet(reply);
   if (type == Type::kSortedSet) return JudgeSortedSet(reply);
@@ -307,14 +312,25 @@ Expectation::Verdict Expectation::JudgeKey(const resp::Value& reply) {
     expected.expire_ms = name == "PERSIST" ? crdt::kNever : now_ms_ + *base::ParseInt64(args_[2]);
     return After(args_[1], expected);
   }
-  if (name == "RENAME" || (name == "COPY" && reply.integer == 1)) {
-    // Into the other database: what this client sees does not change.
-    const bool elsewhere = std::find(args_.begin(), args_.end(), "DB") != args_.end();
-    if (args_[1] == args_[2] || elsewhere) return "";
-    std::string bad = After(args_[1], name == "COPY" ? before : Seen{});
-    return bad.empty() ? After(args_[2], before) : bad;
-  }
+  if (name == "RENAME" || name == "COPY" || name == "MOVE") return JudgeCopy(reply);
   return "";
+}
+
+std::string_view Expectation::Target() const { return args_[args_[0] == "MOVE" ? 1 : 2]; }
+
+Expectation::Verdict Expectation::JudgeCopy(const resp::Value& reply) {
+  const bool copy = args_[0] == "COPY";
+  const Seen& before = Before(1);
+  if (args_[0] == "RENAME") {
+    if (args_[1] == args_[2]) return "";
+  } else {
+    const bool replace = copy && std::find(args_.begin() + 3, args_.end(), "REPLACE") != args_.end();
+    const bool done = before.exists && (replace || !target_.exists);
+    std::string bad = IsInteger(reply, done ? 1 : 0);
+    if (!bad.empty() || !done) return bad;
+  }
+  std::string bad = After(args_[1], copy ? before : Seen{});
+  return bad.empty() ? AfterIn(target_db_, Target(), before) : bad;
 }
 
 Expectation::Verdict Expectation::JudgeHash(const resp::Value& reply) {

@@ -50,12 +50,15 @@ class Expectation {
   // Nothing if it is as it must be.
   using Verdict = std::string;
 
-  static Seen Look(engine::Engine& engine, const command::Client& client, std::string_view key);
+  static Seen Look(engine::Engine& engine, uint8_t db, std::string_view key);
   const Seen& Before(size_t arg) const;
   Verdict Judge(const resp::Value& reply);
   Verdict JudgeError(const std::string& text);
   Verdict JudgeString(const resp::Value& reply);
   Verdict JudgeKey(const resp::Value& reply);
+  Verdict JudgeCopy(const resp::Value& reply);
+  // Of RENAME, COPY and MOVE.
+  std::string_view Target() const;
   Verdict JudgeHash(const resp::Value& reply);
   Verdict JudgeSet(const resp::Value& reply);
   Verdict JudgeSortedSet(const resp::Value& reply);
@@ -66,6 +69,7 @@ class Expectation {
 
   // What the node shows now.
   Verdict After(std::string_view key, const Seen& expected) const;
+  Verdict AfterIn(uint8_t db, std::string_view key, const Seen& expected) const;
   Verdict AfterText(std::string_view key, std::string text, int64_t expire_ms) const;
   Verdict AfterGone(std::string_view key) const;
   // The elements of args[1], if it is, or becomes, of this type.
@@ -75,6 +79,8 @@ class Expectation {
   const command::Client& client_;
   std::vector<std::string_view> args_;
   std::map<std::string, Seen, std::less<>> before_;
+  Seen target_;  // of RENAME, COPY and MOVE, in the database it goes to
+  uint8_t target_db_ = 0;
   int64_t now_ms_ = 0;
   bool writes_ = false;
 };

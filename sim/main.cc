@@ -226,7 +226,18 @@ int RunSeeds(const Plan& plan) {
 }
 
 #ifdef POLYARCH_PLANTED
-int RunPlanted(const std::string& only, const Plan& base_plan) {
+// The first scenario that fails, if any.
+std::string FailingScenario(const std::vector<std::string>& files) {
+  for (const std::string& topology : ScenarioTopologies()) {
+    for (const std::string& file : files) {
+      if (!RunScenarioFile(file, topology, false).empty()) return file + " in topology " + topology;
+    }
+  }
+  return "";
+}
+
+// By seeds; what they miss, by `scenarios`.
+int RunPlanted(const std::string& only, const Plan& base_plan, const std::vector<std::string>& scenarios) {
   Shared& shared = *NewShared();
   uint64_t found = 0;
   uint64_t missed = 0;
@@ -236,13 +247,18 @@ int RunPlanted(const std::string& only, const Plan& base_plan) {
     if (!only.empty() && name != only) continue;
     base::g_planted_bug = bug;
     Plan plan = base_plan;
-    plan.seeds = kPlantedSeedsMax;
+    plan.seeds = base_plan.seeds == 0 ? 0 : kPlantedSeedsMax;
     plan.stop_at_failure = true;
     plan.quiet = true;
     const auto begin = SteadyClock::now();
     RunPlan(plan, shared);
     const uint64_t first = shared.first_failure.load();
-    if (first == UINT64_MAX) {
+    std::string scenario;
+    if (first == UINT64_MAX) scenario = FailingScenario(scenarios);
+    if (!scenario.empty()) {
+      std::printf("%-22s found by scenario %s (%.0f s)\n", name.c_str(), scenario.c_str(), SecondsSince(begin));
+      ++found;
+    } else if (first == UINT64_MAX) {
       std::printf("%-22s not found in %llu seeds (%.0f s)\n", name.c_str(),
                   static_cast<unsigned long long>(shared.passed.load()), SecondsSince(begin));
       ++missed;
@@ -259,7 +275,7 @@ int RunPlanted(const std::string& only, const Plan& base_plan) {
   return missed == 0 && found > 0 ? 0 : 1;
 }
 #else
-int RunPlanted(const std::string&, const Plan&) {
+int RunPlanted(const std::string&, const Plan&, const std::vector<std::string>&) {
   std::fprintf(stderr, "polyarch-sim: planted bugs exist only in the build of preset 'planted'\n");
   return 2;
 }
@@ -334,16 +350,17 @@ int Main(int argc, char** argv) {
     PrintCosts(topology, static_cast<int>(plan.size.most));
     return 0;
   }
-  if (!scenario.empty()) return RunScenarios({scenario}, topology, plan.verbose);
+  if (!scenario.empty() && !planted) return RunScenarios({scenario}, topology, plan.verbose);
+  std::vector<std::string> files;
   if (!scenarios.empty()) {
-    std::vector<std::string> files;
     for (const auto& entry : std::filesystem::directory_iterator(scenarios)) {
       if (entry.path().extension() == ".txt") files.push_back(entry.path().string());
     }
     std::sort(files.begin(), files.end());
-    return RunScenarios(files, topology, plan.verbose);
   }
-  if (planted) return RunPlanted(planted_name, plan);
+  if (planted && !scenario.empty()) return RunPlanted(planted_name, plan, {scenario});
+  if (planted) return RunPlanted(planted_name, plan, files);
+  if (!scenarios.empty()) return RunScenarios(files, topology, plan.verbose);
   if (!seed_option->empty()) {
     plan.from = seed;
     plan.seeds = 1;

@@ -18,6 +18,8 @@ uint64_t Mix(uint64_t seed) {
 constexpr int64_t kRouteAroundUs = 40 * kSecond;  // around the dead and the cut
 constexpr int64_t kAbsentUs = 20 * kSecond;
 constexpr int64_t kConvergeUs = 60 * kSecond;   // after all faults are gone
+// Several may take one another's state in turn, by small chunks.
+constexpr int64_t kConvergeEachUs = 20 * kSecond;
 constexpr int64_t kSilenceUs = 240 * kSecond;   // and then
 constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
 
@@ -764,7 +766,8 @@ void Simulation::Liveness() {
     }
   }
   std::string why;
-  const bool converged = world_.RunUntil(kConvergeUs, 200 * kMs, [&] {
+  const int64_t bound_us = kConvergeUs + kConvergeEachUs * static_cast<int64_t>(world_.nodes().size());
+  const bool converged = world_.RunUntil(bound_us, 200 * kMs, [&] {
     EndDrills();
     return world_.checkers().Converged(&why);
   });
@@ -777,7 +780,7 @@ void Simulation::Liveness() {
       }
     }
   }
-  if (!converged) throw Violation("not converged within " + std::to_string(kConvergeUs / kSecond) + " s: " + why);
+  if (!converged) throw Violation("not converged within " + std::to_string(bound_us / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
   RetireTheDead();
   FallSilent();

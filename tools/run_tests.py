@@ -43,7 +43,8 @@ class Commands:
                 SIMULATOR, "--leaders", "20..50", "--from", str(SEEDS_FROM), "--seeds",
                 str(SEEDS_LARGE_LONG if long else SEEDS_LARGE), "--jobs", str(os.cpu_count() or 1)]
         if os.path.exists(PLANTED):
-            self.commands["planted"] = [PLANTED, "--planted", "--jobs", str(os.cpu_count() or 1)]
+            self.commands["planted"] = [PLANTED, "--planted", "--jobs", str(os.cpu_count() or 1), "--scenarios",
+                                        os.path.join(ROOT, "tests", "scenario")]
 
     def run(self, name):
         begin = time.monotonic()

@@ -106,6 +106,15 @@ bool CheckElementNames(Context& c, size_t from, size_t step) {
   return true;
 }
 
+size_t ClearBytes(Context& c,
+                  const keyspace::KeyRef& ref,
+                  const Collection& collection,
+                  std::string_view name) {
+  if (!collection.found() || !collection.elements->MayHaveCounters()) [[likely]]
+    return 0;
+  return c.keys.ElementClears(ref, collection.elements->type(), name).size() * crdt::kClearBytesMax;
+}
+
 bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements) {
   return FitsChange(c, bytes + elements * key.size(), elements);
 }

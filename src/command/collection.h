@@ -35,6 +35,11 @@ bool RefuseFieldConflict(Context& c,
 
 // Do names of elements fit (crdt::kElementBytesMax)? `from`, `step`: which arguments they are.
 bool CheckElementNames(Context& c, size_t from, size_t step = 1);
+// What a write or a removal of the element carries beside its name and value: the counters that it clears.
+size_t ClearBytes(Context& c,
+                  const keyspace::KeyRef& ref,
+                  const keyspace::Collection& collection,
+                  std::string_view name);
 // Do so many elements of `key` fit into one change?
 bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements);
 

@@ -362,7 +362,7 @@ void AddGeoSearchRows(std::vector<Row>& rows) {
        .syntax = "key:key longitude:double latitude:double radius:double unit:(M|KM|FT|MI) "
                  "WITHCOORD? WITHDIST? WITHHASH? count:{COUNT count:integer ANY?@6.2.0}? "
                  "order:(ASC|DESC)? STORE key:key? STOREDIST key:key?",
-       .key_access = "RO access",
+       .key_access = "RO access|OW update",
        .deprecated_since = "6.2.0",
        .replaced_by = "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument"},
       {.name = "georadius_ro",
@@ -394,7 +394,7 @@ void AddGeoSearchRows(std::vector<Row>& rows) {
        .syntax = "key:key member radius:double unit:(M|KM|FT|MI) WITHCOORD? WITHDIST? WITHHASH? "
                  "count:{COUNT count:integer ANY?}? order:(ASC|DESC)? STORE key:key? STOREDIST "
                  "key:key?",
-       .key_access = "RO access",
+       .key_access = "RO access|OW update",
        .deprecated_since = "6.2.0",
        .replaced_by =
            "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments"},

@@ -24,11 +24,14 @@ void ReplyFieldCountError(Context& c, std::string_view command) {
   c.reply.Error("ERR wrong number of arguments for '" + std::string(command) + "' command");
 }
 
-bool FitsFields(Context& c) {
+// Fields with their values, or (`step` 1) fields alone.
+bool FitsFields(Context& c, const KeyRef& ref, const Collection& hash, size_t step) {
   size_t bytes = 0;
   for (size_t i = 2; i < c.count(); ++i)
     bytes += c.args[i].size();
-  return CheckElementNames(c, 2, 2) && FitsElements(c, c.args[1], bytes, c.count() / 2);
+  for (size_t i = 2; i < c.count(); i += step)
+    bytes += ClearBytes(c, ref, hash, c.args[i]);
+  return FitsElements(c, c.args[1], bytes, (c.count() - 2) / step + 1);
 }
 
 // HSET and HMSET; how many fields are new, or nothing if the reply has been given.
@@ -38,10 +41,11 @@ std::optional<int64_t> SetFields(Context& c, std::string_view command) {
     return std::nullopt;
   }
   const KeyRef ref = c.Ref(c.args[1]);
-  if (!Open(c, ref, kHash) || !FitsFields(c)) return std::nullopt;
+  const auto hash = Open(c, ref, kHash);
+  if (!hash || !CheckElementNames(c, 2, 2) || !FitsFields(c, ref, *hash, 2)) return std::nullopt;
   int64_t added = 0;
   for (size_t i = 2; i < c.count(); i += 2) {
-    if (!c.keys.Open(ref, kHash).Contains(c.args[i])) ++added;
+    if (!c.keys.OpenAgain(ref, kHash).Contains(c.args[i])) ++added;
     c.change.PutElement(ref, kHash, c.args[i], c.args[i + 1]);
   }
   return added;
@@ -57,7 +61,7 @@ void Hmset(Context& c) {
 void Hsetnx(Context& c) {
   const KeyRef ref = c.Ref(c.args[1]);
   const auto hash = Open(c, ref, kHash);
-  if (!hash || !FitsFields(c)) return;
+  if (!hash || !CheckElementNames(c, 2, 2) || !FitsFields(c, ref, *hash, 2)) return;
   if (hash->Contains(c.args[2])) return c.reply.Integer(0);
   c.change.PutElement(ref, kHash, c.args[2], c.args[3]);
   c.reply.Integer(1);
@@ -90,10 +94,11 @@ void Hmget(Context& c) {
 
 void Hdel(Context& c) {
   const KeyRef ref = c.Ref(c.args[1]);
-  if (!Open(c, ref, kHash)) return;
+  const auto hash = Open(c, ref, kHash);
+  if (!hash || !FitsFields(c, ref, *hash, 1)) return;
   int64_t removed = 0;
   for (std::string_view field : c.args.subspan(2)) {
-    if (!c.keys.Open(ref, kHash).Contains(field)) continue;
+    if (!c.keys.OpenAgain(ref, kHash).Contains(field)) continue;
     c.change.RemoveElement(ref, kHash, field);
     ++removed;
   }
@@ -172,7 +177,7 @@ void Hincrby(Context& c) {
     return c.reply.Error(kOverflow);
   }
   // Read again rather than added up here: the sum of several origins may have been saturated.
-  const ShownValue now = c.keys.Open(ref, kHash).Get(c.args[2]);
+  const ShownValue now = c.keys.OpenAgain(ref, kHash).Get(c.args[2]);
   c.reply.Integer(now.is_integer ? now.integer
                                  : base::ParseInt64(now.value).value_or(value + *by));
 }
@@ -194,7 +199,7 @@ void Hincrbyfloat(Context& c) {
     return c.reply.Error("ERR increment would produce NaN or Infinity");
   if (!c.change.IncrementElement(ref, kHash, c.args[2], crdt::Number::Real(*by)))
     return c.reply.Error("ERR increment or decrement would overflow");
-  ReplyValue(c, c.keys.Open(ref, kHash).Get(c.args[2]));
+  ReplyValue(c, c.keys.OpenAgain(ref, kHash).Get(c.args[2]));
 }
 
 // HRANDFIELD's reply for one field.

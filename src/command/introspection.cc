@@ -16,7 +16,7 @@ struct FlagName {
   std::string_view name;
 };
 // In the order of COMMAND INFO.
-constexpr std::array<FlagName, 13> kFlagNames = {{
+constexpr std::array<FlagName, 14> kFlagNames = {{
     {kWrite, "write"},
     {kReadonly, "readonly"},
     {kDenyOom, "denyoom"},
@@ -29,6 +29,7 @@ constexpr std::array<FlagName, 13> kFlagNames = {{
     {kNoAuth, "no_auth"},
     {kNoAsyncLoading, "no_async_loading"},
     {kNoMulti, "no_multi"},
+    {kMovableKeys, "movablekeys"},
     {kAllowBusy, "allow_busy"},
 }};
 
@@ -59,7 +60,12 @@ void ReplyFlags(resp::Writer& reply, uint32_t flags) {
   }
 }
 
-void ReplyFlagsAndPlace(resp::Writer& reply, std::string_view access, int index) {
+// Keys from the argument `index` on, or, if `keyword` is not empty, behind that word, which may stand from
+// there on.
+void ReplyFlagsAndPlace(resp::Writer& reply,
+                        std::string_view access,
+                        int index,
+                        std::string_view keyword = {}) {
   reply.Map(3);
   reply.Bulk("flags");
   reply.Set(CountWords(access));
@@ -67,19 +73,24 @@ void ReplyFlagsAndPlace(resp::Writer& reply, std::string_view access, int index)
   reply.Bulk("begin_search");
   reply.Map(2);
   reply.Bulk("type");
-  reply.Bulk("index");
+  reply.Bulk(keyword.empty() ? "index" : "keyword");
   reply.Bulk("spec");
-  reply.Map(1);
-  reply.Bulk("index");
+  if (keyword.empty()) {
+    reply.Map(1);
+    reply.Bulk("index");
+  } else {
+    reply.Map(2);
+    reply.Bulk("keyword");
+    reply.Bulk(keyword);
+    reply.Bulk("startfrom");
+  }
   reply.Integer(index);
   reply.Bulk("find_keys");
   reply.Map(2);
   reply.Bulk("type");
 }
 
-void ReplyKeySpecification(
-    resp::Writer& reply, std::string_view access, int first, int last, int step) {
-  ReplyFlagsAndPlace(reply, access, first);
+void ReplyRange(resp::Writer& reply, int last, int step) {
   reply.Bulk("range");
   reply.Bulk("spec");
   reply.Map(3);
@@ -89,6 +100,12 @@ void ReplyKeySpecification(
   reply.Integer(step);
   reply.Bulk("limit");
   reply.Integer(0);
+}
+
+void ReplyKeySpecification(
+    resp::Writer& reply, std::string_view access, int first, int last, int step) {
+  ReplyFlagsAndPlace(reply, access, first);
+  ReplyRange(reply, last, step);
 }
 
 void ReplyNumkeysSpecification(resp::Writer& reply, std::string_view access, int place) {
@@ -114,6 +131,16 @@ void ReplyKeySpecifications(resp::Writer& reply, const Row& row) {
   if (row.keys.first == 0) {
     reply.Set(1);
     return ReplyNumkeysSpecification(reply, first_access, row.keys.numkeys);
+  }
+  if (!row.keys.after.empty()) {
+    // Behind the obligatory arguments.
+    reply.Set(3);
+    ReplyKeySpecification(reply, first_access, row.keys.first, 0, 1);
+    for (std::string_view keyword : {"STORE", "STOREDIST"}) {
+      ReplyFlagsAndPlace(reply, second_access, -row.arity, keyword);
+      ReplyRange(reply, 0, 1);
+    }
+    return;
   }
   if (counted) {
     reply.Set(2);

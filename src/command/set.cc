@@ -18,19 +18,19 @@ using keyspace::KeyRef;
 
 constexpr crdt::Type kSet = crdt::Type::kSet;
 
-bool FitsMembers(Context& c, size_t from) {
+bool FitsMembers(Context& c) {
   size_t bytes = 0;
-  for (size_t i = from; i < c.count(); ++i)
-    bytes += c.args[i].size();
-  return CheckElementNames(c, from) && FitsElements(c, c.args[1], bytes, c.count() - from);
+  for (std::string_view member : c.args.subspan(2))
+    bytes += member.size();
+  return FitsElements(c, c.args[1], bytes, c.count() - 1);
 }
 
 void Sadd(Context& c) {
   const KeyRef ref = c.Ref(c.args[1]);
-  if (!Open(c, ref, kSet) || !FitsMembers(c, 2)) return;
+  if (!Open(c, ref, kSet) || !CheckElementNames(c, 2) || !FitsMembers(c)) return;
   int64_t added = 0;
   for (std::string_view member : c.args.subspan(2)) {
-    if (!c.keys.Open(ref, kSet).Contains(member)) ++added;
+    if (!c.keys.OpenAgain(ref, kSet).Contains(member)) ++added;
     // Also of a member that is there: a concurrent remove must not take what was acknowledged.
     c.change.PutElement(ref, kSet, member, {});
   }
@@ -39,10 +39,10 @@ void Sadd(Context& c) {
 
 void Srem(Context& c) {
   const KeyRef ref = c.Ref(c.args[1]);
-  if (!Open(c, ref, kSet)) return;
+  if (!Open(c, ref, kSet) || !FitsMembers(c)) return;
   int64_t removed = 0;
   for (std::string_view member : c.args.subspan(2)) {
-    if (!c.keys.Open(ref, kSet).Contains(member)) continue;
+    if (!c.keys.OpenAgain(ref, kSet).Contains(member)) continue;
     c.change.RemoveElement(ref, kSet, member);
     ++removed;
   }

@@ -50,13 +50,6 @@ std::string Encoded(double score) {
   return keyspace::EncodeScore(score + 0.0);
 }
 
-// What a write of the member carries beside name and score: the counters that it clears.
-size_t ClearBytes(Context& c, const KeyRef& ref, const Collection& zset, std::string_view name) {
-  if (!zset.found() || !zset.elements->MayHaveCounters()) [[likely]]
-    return 0;
-  return c.keys.ElementClears(ref, kSortedSet, name).size() * crdt::kClearBytesMax;
-}
-
 bool FitsMembers(Context& c,
                  const KeyRef& ref,
                  const Collection& zset,
@@ -141,7 +134,7 @@ void IncrementMember(Context& c,
   if (!c.change.IncrementElement(ref, kSortedSet, member.name, AsNumber(member.score)))
     return c.reply.Error("ERR increment or decrement would overflow");
   // Read again rather than added up here: increments are summed with more digits than scores have.
-  const Collection now = c.keys.Open(ref, kSortedSet);
+  const Collection now = c.keys.OpenAgain(ref, kSortedSet);
   entry = now.Find(member.name);
   c.reply.Double(entry == nullptr ? sum : now.Score(*entry));
 }
@@ -181,7 +174,7 @@ void AddMembers(Context& c, const AddOptions& options, std::span<const ScoredArg
   int64_t added = 0;
   int64_t changed = 0;
   for (const ScoredArgument& m : members) {
-    const Collection zset = c.keys.Open(ref, kSortedSet);
+    const Collection zset = c.keys.OpenAgain(ref, kSortedSet);
     const Entry* entry = zset.Find(m.name);
     if (entry == nullptr ? options.if_exists : options.if_missing) continue;
     if (entry == nullptr) {
@@ -235,7 +228,7 @@ void Zrem(Context& c) {
   if (!FitsRemoval(c, ref, *zset, there)) return;
   int64_t removed = 0;
   for (const ScoredName& m : there) {
-    if (!c.keys.Open(ref, kSortedSet).Contains(m.name)) continue;  // named twice
+    if (!c.keys.OpenAgain(ref, kSortedSet).Contains(m.name)) continue;  // named twice
     c.change.RemoveElement(ref, kSortedSet, m.name);
     ++removed;
   }

@@ -402,11 +402,16 @@ TEST(Ledger, ForeignRowsAreRefused) {
   EXPECT_FALSE(ledger.Load("short", row));
   EXPECT_FALSE(ledger.Load(key, row + "x"));
   std::string newer = row;
-  newer[0] = 2;
+  newer[0] = static_cast<char>(row[0] + 1);
   EXPECT_FALSE(ledger.Load(key, newer));
   EXPECT_FALSE(ledger.Load(std::string(8, '\xff'), row));
   EXPECT_TRUE(ledger.Load(key, row));
   EXPECT_FALSE(ledger.Load(key, row)) << "twice";
+  std::string older = row.substr(0, row.size() - 2);  // without type and element
+  older[0] = 1;
+  Ledger old({});
+  EXPECT_TRUE(old.Load(key, older));
+  EXPECT_EQ(old.size(), 1U);
   for (int i = 0; i < 20'000; ++i) {
     std::string bytes = row;
     for (uint64_t n = 1 + random.Below(3); n > 0; --n) {

@@ -387,6 +387,7 @@ enum class Op {
   kPut,
   kPutExpiring,
   kPutKeepingExpiry,
+  kPutOverElements,  // the same in the place of another type
   kWipe,
   kWipeExpired,  // the removal of an expired key: expiry versions stay
   kPutAbsent,
@@ -414,7 +415,7 @@ struct WriteInput {
   int64_t expire_ms = 1000;
   const Token* token = nullptr;  // kResolve
   std::vector<NaiveDot> clean;   // kClean
-  bool never = true;             // kPutKeepingExpiry, kResolve
+  bool never = true;             // kPutKeepingExpiry, kPutOverElements, kResolve
   bool create_wipes = true;      // an increment that creates begins with a wipe
 };
 
@@ -423,6 +424,7 @@ bool WipesKey(const Replica& replica, const WriteInput& in) {
   switch (in.op) {
     case Op::kPut:
     case Op::kPutExpiring:
+    case Op::kPutOverElements:
     case Op::kPutAbsent:
     case Op::kWipe:
     case Op::kWipeExpired:
@@ -482,12 +484,14 @@ std::optional<NaiveEffect> LastEffect(const Replica& replica,
     case Op::kPut:
     case Op::kPutExpiring:
     case Op::kPutKeepingExpiry:
+    case Op::kPutOverElements:
       e.kind = EffectKind::kPut;
       e.value = in.value;
       e.clears = replica.Clears();
       if (in.op == Op::kPut) e.flags = kWipes | kNeverFlag;
       if (in.op == Op::kPutExpiring) e.flags = kWipes | kHasExpiry;
-      if (in.op == Op::kPutKeepingExpiry && in.never) e.flags = kNeverFlag;
+      if (in.op == Op::kPutOverElements) e.flags = kWipes | kKeepExpiry;
+      if (in.op >= Op::kPutKeepingExpiry && in.never) e.flags |= kNeverFlag;
       if (in.op == Op::kPutExpiring) e.expire_ms = in.expire_ms;
       return e;
     case Op::kPutAbsent:
@@ -1130,6 +1134,7 @@ const std::vector<Op> kConflictOps = {Op::kPut, Op::kPutAbsent, Op::kResolve};
 const std::vector<Op> kMixedOps = {Op::kIncrement, Op::kResolve, Op::kClean};
 const std::vector<Op> kElementOps = {Op::kElementPut, Op::kElementWipe, Op::kWipe};
 const std::vector<Op> kElementCounterOps = {Op::kElementPut, Op::kElementIncrement, Op::kWipe};
+const std::vector<Op> kElementExpiryOps = {Op::kElementPut, Op::kExpire, Op::kPutOverElements};
 const std::vector<Op> kElementClashOps = {Op::kPut, Op::kElementIncrement, Op::kElementAbsent};
 
 TEST(SmallScope, TwoLeadersThreeWrites) {
@@ -1139,6 +1144,7 @@ TEST(SmallScope, TwoLeadersThreeWrites) {
                           kMixedOps,
                           kElementOps,
                           kElementCounterOps,
+                          kElementExpiryOps,
                           kElementClashOps}) {
     Exhaust(2, 3, ops, Long() ? 1 : 7);
   }
@@ -1151,6 +1157,7 @@ TEST(SmallScope, ThreeLeadersTwoWrites) {
                           kMixedOps,
                           kElementOps,
                           kElementCounterOps,
+                          kElementExpiryOps,
                           kElementClashOps}) {
     Exhaust(3, 2, ops, Long() ? 1 : 211);
   }

@@ -76,7 +76,7 @@ enum EffectFlag : uint8_t {
   kAbsent = 1,      // kPut, kResolve: the version is "deleted"
   kNeverFlag = 2,   // kPut, kResolve: this version was written without TTL
   kWipes = 4,       // kPut, kIncrement: a kWipe comes first, in the same effect
-  kKeepExpiry = 8,  // kWipe: expiry versions stay
+  kKeepExpiry = 8,  // kWipe, and with kWipes: expiry versions stay
   kHasExpiry = 16,  // kPut: an expiry version with the same tag comes with it
 };
 

@@ -115,7 +115,7 @@ void ApplyIncrement(Register& state, const Effect& effect, const Seen& seen, clo
     e.life = effect.life;
     e.at = at;
     e.total = effect.total;
-    if (!PLANTED(kPurgeAny)) {
+    if (!PLANTED(kPurgeAny) && !PLANTED(kLifeAfterPurge)) {
       e.cleared_at = at.index > 0 ? At{at.sequence, at.index - 1}
                                   : At{at.sequence - 1, std::numeric_limits<uint32_t>::max()};
     }

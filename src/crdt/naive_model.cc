@@ -35,14 +35,15 @@ bool Names(const NaiveChange& change, At at, const NaiveEffect& e, const Tag& ta
 // Does this effect remove everything of `part` that its writer had seen?
 bool Replaces(const NaiveEffect& e, Part part) {
   const bool wipes = (e.flags & kWipes) != 0;
+  const bool keeps_expiry = (e.flags & kKeepExpiry) != 0;
   switch (e.kind) {
     case EffectKind::kPut:
-      return part != Part::kExpiry || wipes;
+      return part != Part::kExpiry || (wipes && !keeps_expiry);
     case EffectKind::kIncrement:
-      return wipes;
+      return wipes && (part != Part::kExpiry || !keeps_expiry);
     case EffectKind::kWipe:
     case EffectKind::kFlush:
-      return part != Part::kExpiry || (e.flags & kKeepExpiry) == 0;
+      return part != Part::kExpiry || !keeps_expiry;
     case EffectKind::kExpire:
       return part == Part::kExpiry;
     case EffectKind::kResolve:

@@ -308,6 +308,7 @@ class Engine final : public command::ClusterHost,
   bool NoteNames(uint64_t first, const std::vector<clock::Origin>& names);
   void Pull(bool anew);
   void SendPull(std::string skip);
+  void KeepSession();
   void ForgetIncoming();
   void PutNewOrigins(storage::Batch& batch);
   void CutOver();
@@ -521,6 +522,7 @@ class Engine final : public command::ClusterHost,
     uint64_t generation = 0;
     uint64_t granted = 0;
     uint64_t consumed = 0;
+    int64_t kept_us = 0;  // when the sender was told that we are still here
     int64_t asked_us = 0;
     int64_t next_ask_us = 0;
     int64_t progress_us = 0;

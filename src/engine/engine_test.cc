@@ -655,6 +655,39 @@ TEST(StateTransfer, ItsCutOverSurvivesWhatIsKilledAfterIt) {
   EXPECT_EQ(a.Ask({"GET", "own"}), "\"mine\"");
 }
 
+// A key's row was sent while it held its elements; then they get rows of their own, which come after it.
+TEST(StateTransfer, ElementsGetTheirRowsInTheMiddleOfIt) {
+  constexpr int kSets = 40;
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_chunk_bytes = 1;
+    o.state_bytes_per_second = 5'000;
+  };
+  Leaders cluster(2, 4, options);
+  TestNode& a = cluster[0];
+  auto add = [&](int from, int to) {
+    for (int s = 0; s < kSets; ++s) {
+      for (int i = from; i < to; ++i) a.Ask({"SADD", "s:" + std::to_string(s), "m" + std::to_string(i)});
+    }
+  };
+  add(0, 30);
+  Fill(cluster, a, 600);
+  TestNode& c = cluster.Add("c", options);
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 5; }));
+  EXPECT_EQ(c.Info("state_transfer_in_progress"), "1");
+  a.Ask({"SREM", "s:1", "m1"});
+  add(30, 40);
+  TestNode& sender = c.Info("state_transfer_from") == "a" ? a : cluster[1];
+  cluster.Run(500);
+  sender.Ask({"POLYARCH", "CHECKPOINT"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }));
+  EXPECT_EQ(c.Info("state_transfers_restarted"), "0");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(c.Ask({"SCARD", "s:1"}), "39");
+}
+
 TEST(StateTransfer, ANewLeaderJoinsThroughIt) {
   Leaders cluster(2, 3, Small);
   cluster[0].Ask({"SET", "first", "v"});

@@ -65,6 +65,8 @@ void Engine::FoldEnded() {
   auto consider = [&](clock::OriginIndex origin, const std::vector<clock::Dot>& records) {
     const uint64_t applied = replica_.applied().Get(origin);
     if (keys.size() >= kFoldsMax || applied == 0 || applied <= replica_.FoldedAt(origin)) return;
+    // Ended by another process of its name, it may still live, and claim what we fold: for ever.
+    if (replica_.IsLive(origin)) return;
     const bool all = std::all_of(
         records.begin(), records.end(), [&](clock::Dot record) { return stable.Covers(record); });
     // Trailing claims oblige nobody; everything else must have reached all.

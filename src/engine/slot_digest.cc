@@ -79,15 +79,12 @@ void SlotHasher::End(base::Digest128& sum) const {
 
 bool SlotHasher::Add(std::string_view row_key, const DataRow& row, base::Digest128& sum) {
   const crdt::KeyState& state = row.state;
-  if (row.spilled != 0) {
-    scratch_.assign(1, 's');
-    base::PutBytes(scratch_, row_key);
-    scratch_.push_back(static_cast<char>(row.spilled));
-    End(sum);
-  }
+  DataRowName of;
+  if (ParseDataRowKey(row_key, of) && of.type != crdt::Type::kString)
+    return AddRegister(row_key, state.elements.front(), sum);
   if (!AddRegister(row_key, state, sum)) return false;
   for (const crdt::Element& e : state.elements) {
-    // As if it had a row of its own.
+    // As if it had a row of its own: whether it has may differ among leaders.
     std::string name(row_key);
     name.push_back(static_cast<char>(e.type));
     if (!AddRegister(name.append(e.name), e, sum)) return false;

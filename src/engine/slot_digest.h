@@ -1,10 +1,10 @@
 // What the rows of one slot come to, in 16 bytes: two leaders whose digests of a slot are equal hold
 // the same rows there, so a state transfer need not send them.
 //
-// A digest is a sum over the *elements* of a slot's rows (a version, a counter entry, an expiry
-// version), each with its key and its global origin: it depends neither on this node's numbering of
-// origins nor on any order. Everything of an element counts, residue too; the log position of a row
-// does not. The hash is keyed with the transfer's random number, so that a client, who chooses keys
+// A digest is a sum over what a slot's rows hold (a version, a counter entry, an expiry version), each
+// with its key, its element if it is of one, and its global origin: it depends neither on this node's
+// numbering of origins nor on any order, nor on which elements have rows of their own. Everything
+// counts, residue too; the log position of a row does not. The hash is keyed with the transfer's random number, so that a client, who chooses keys
 // and values, cannot choose two states that look the same.
 //
 // Both walks below run over a store's data rows in key order, which is the order of slots; a slice at
@@ -48,7 +48,7 @@ class SlotHasher {
   // More origins than before, or the same. Not while a read is under way.
   void SetNames(std::vector<clock::Origin> names) { names_ = std::move(names); }
   size_t names() const { return names_.size(); }
-  // Adds the elements of one row. False if it names an origin that is not known.
+  // Adds what one row holds. False if it names an origin that is not known.
   bool Add(std::string_view row_key, const DataRow& row, base::Digest128& sum);
 
  private:

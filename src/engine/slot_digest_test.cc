@@ -34,6 +34,19 @@ crdt::KeyState StateOf(int a, int b) {
                      .cleared_by = DotOf(b, 3),
                      .hlc = {79}}};
   state.expiries = {{.dot = DotOf(a, 5), .hlc = {80}, .time_ms = 1000}};
+  crdt::Element field;
+  field.type = crdt::Type::kHash;
+  field.name = "f";
+  field.versions = {{.dot = DotOf(b, 9), .hlc = {81}, .value = "w"}};
+  crdt::Element member;
+  member.type = crdt::Type::kSet;
+  member.name = "f";
+  member.counters = {{.origin = static_cast<clock::OriginIndex>(b),
+                      .life = {3, 0},
+                      .at = {3, 0},
+                      .total = crdt::Number::Integer(2),
+                      .hlc = {82}}};
+  state.elements = {field, member};
   if (b < a) std::swap(state.versions[0], state.versions[1]);
   return state;
 }
@@ -77,13 +90,40 @@ TEST(SlotHasher, EveryFieldCounts) {
       [](crdt::KeyState& s) { s.expiries[0].time_ms = 1001; },
       [](crdt::KeyState& s) { s.expiries[0].hlc.bits = 1; },
       [](crdt::KeyState& s) { s.expiries[0].dot = DotOf(0, 6); },
-      [](crdt::KeyState& s) { s.expiries.clear(); }};
+      [](crdt::KeyState& s) { s.expiries.clear(); },
+      [](crdt::KeyState& s) { s.elements[0].versions[0].value = "x"; },
+      [](crdt::KeyState& s) { s.elements[0].versions[0].dot = DotOf(1, 10); },
+      [](crdt::KeyState& s) { s.elements[0].name = "g"; },
+      [](crdt::KeyState& s) { s.elements[0].type = crdt::Type::kSortedSet; },
+      [](crdt::KeyState& s) { s.elements[1].counters[0].total = crdt::Number::Integer(3); },
+      [](crdt::KeyState& s) { s.elements.pop_back(); },
+      [](crdt::KeyState& s) {
+        s.versions.push_back(s.elements[0].versions[0]);
+        s.elements.erase(s.elements.begin());
+      }};
   const base::Digest128 before = Of(StateOf(0, 1));
   for (size_t i = 0; i < std::size(changes); ++i) {
     crdt::KeyState state = StateOf(0, 1);
     changes[i](state);
     EXPECT_NE(Of(state), before) << "change " << i;
   }
+}
+
+TEST(SlotHasher, WhereElementsHaveTheirRowsDoesNotCount) {
+  const crdt::KeyState whole = StateOf(0, 1);
+  const std::string key = DataRowKey(0, "key");
+  SlotHasher hasher(kTransfer, kNames);
+  base::Digest128 sum;
+  crdt::KeyState rest = whole;
+  rest.elements.clear();
+  ASSERT_TRUE(hasher.Add(key, {.state = rest, .spilled = 6}, sum));
+  EXPECT_NE(sum, Of(whole, kNames, kTransfer, key));
+  for (const crdt::Element& e : whole.elements) {
+    crdt::KeyState own;
+    own.elements = {e};
+    ASSERT_TRUE(hasher.Add(ElementRowKey(0, "key", e.type, e.name), {.state = own}, sum));
+  }
+  EXPECT_EQ(sum, Of(whole, kNames, kTransfer, key));
 }
 
 TEST(SlotBits, Set) {

@@ -93,8 +93,14 @@ bool Staged::TakeRow(const DataRowName& name, DataRow row) {
   if (row.position > progress.base) row_positions_.Note(name, row.position, row.spilled);
   if (!PLANTED(kCutOverEarly)) progress.needed = std::max(progress.needed, row.position);
   if (name.type != crdt::Type::kString) {
-    return keys_->LoadElement(
-        name.db, name.key, name.type, name.element, row.state.elements.front());
+    // Its key's row may be older, of a time when it held the element itself.
+    keys_->LoadElement(name.db,
+                       name.key,
+                       name.type,
+                       name.element,
+                       row.state.elements.front(),
+                       /*replaces=*/true);
+    return true;
   }
   const keyspace::KeyRef ref = keys_->Ref(name.db, name.key);
   if (!keys_->State(ref).empty()) return false;

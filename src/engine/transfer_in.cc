@@ -101,14 +101,11 @@ void Engine::ReceiveState() {
       if (now_.mono_us - incoming_.asked_us > kOfferUs) incoming_.step = Step::kAsk;
       break;
     case Step::kPulling:
-      if (incoming_.digests_here) {
-        // Nothing is wanted of the sender while we compare, but that it keeps its log for us.
-        if (now_.mono_us - incoming_.asked_us > kPullUs) SendPull({});
-      } else if (now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs) {
-        Pull(true);
-      } else {
-        Pull(false);
+      // While we compare, nothing is wanted of the sender.
+      if (!incoming_.digests_here) {
+        Pull(now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs);
       }
+      KeepSession();
       break;
     case Step::kFlushing:
       break;
@@ -193,6 +190,18 @@ void Engine::Pull(bool anew) {
     incoming_.granted = incoming_.consumed + window;
   }
   SendPull(anew && p.part == wire::StatePart::kRows ? staged_->equal_slots : std::string());
+}
+
+// A sender that hears nothing for `state_timeout` gives up. Digests are few and take long: no further
+// credit is due for all of them.
+void Engine::KeepSession() {
+  const int64_t keep_us = std::min(kPullUs, options_.state_timeout_us / 4);
+  if (now_.mono_us - std::max(incoming_.asked_us, incoming_.kept_us) <= keep_us) return;
+  const int64_t asked_us = incoming_.asked_us;
+  // The same again in all it says: the pull that began this may be lost.
+  SendPull(staged_->progress.part == wire::StatePart::kRows ? staged_->equal_slots : std::string());
+  incoming_.asked_us = asked_us;  // what is lost is asked for again all the same
+  incoming_.kept_us = now_.mono_us;
 }
 
 void Engine::SendPull(std::string skip) {

@@ -112,7 +112,7 @@ Entry* Keyspace::Build(const KeyRef& ref, crdt::KeyState state) {
   state.elements.clear();
   Entry* entry = Entry::NewFat(ref.db, ref.key, std::move(state));
   for (crdt::Element& e : all)
-    ElementsOf(entry->fat(), e.type).Load(e.name, e, false, ViewerOf(ref, e.type));
+    ElementsOf(entry->fat(), e.type).Load(e.name, e, /*own_row=*/false, /*replaces=*/false, ViewerOf(ref, e.type));
   return entry;
 }
 

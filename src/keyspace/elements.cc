@@ -358,15 +358,19 @@ void Elements::PurgeCounter(std::string_view name,
 bool Elements::Load(std::string_view name,
                     crdt::Register state,
                     bool own_row,
+                    bool replaces,
                     const Viewer& viewer) {
   Sync(viewer);
-  if (FindSlot(name, table_ != nullptr ? Hash(name) : 0) != nullptr) return false;
+  const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
+  Entry** slot = FindSlot(name, hash);
+  const bool fresh = slot == nullptr;
+  if (!fresh && !replaces) return false;
   Entry* entry = MakeEntry(0, name, AsKey(std::move(state)));
-  if (entry == nullptr) return true;
+  if (entry == nullptr) return fresh;
   entry->set(Entry::kStored, true);
   has_rows_ = has_rows_ || own_row;
-  Place(name, table_ != nullptr ? Hash(name) : 0, nullptr, entry, viewer);
-  return true;
+  Place(name, hash, slot, entry, viewer);
+  return fresh;
 }
 
 bool Elements::MergeWith(const Elements* theirs,

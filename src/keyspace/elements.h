@@ -106,8 +106,13 @@ class Elements {
   // A wipe of the key, or of all keys. Elements for which `keeps` says so stay as they are.
   void Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps);
   void PurgeCounter(std::string_view name, clock::OriginIndex origin, const Viewer& viewer);
-  // From the key's row (`own_row` false) or a row of its own. False if the element is there.
-  bool Load(std::string_view name, crdt::Register state, bool own_row, const Viewer& viewer);
+  // From the key's row (`own_row` false) or a row of its own. False if the element is there: it stays, or,
+  // if `replaces`, gives way.
+  bool Load(std::string_view name,
+            crdt::Register state,
+            bool own_row,
+            bool replaces,
+            const Viewer& viewer);
 
   // ---- rows
   bool spilled() const { return table_ != nullptr; }

@@ -7,6 +7,15 @@
 
 namespace polyarch::keyspace {
 
+namespace {
+
+// An empty view may have no bytes to point at.
+void Copy(char* to, std::string_view from) {
+  if (!from.empty()) std::memcpy(to, from.data(), from.size());
+}
+
+}  // namespace
+
 Entry* Entry::Allocate(Form form, uint8_t db, std::string_view key, size_t value_size) {
   CHECK(key.size() <= UINT16_MAX && value_size <= UINT32_MAX);
   void* memory = std::malloc(kHeaderSize + MetaSize(form) + key.size() + value_size);
@@ -16,7 +25,7 @@ Entry* Entry::Allocate(Form form, uint8_t db, std::string_view key, size_t value
   entry->bits_ = 0;
   entry->key_size_ = static_cast<uint16_t>(key.size());
   entry->value_size_ = static_cast<uint32_t>(value_size);
-  std::memcpy(entry->Tail() + MetaSize(form), key.data(), key.size());
+  Copy(entry->Tail() + MetaSize(form), key);
   return entry;
 }
 
@@ -29,7 +38,7 @@ Entry* Entry::NewValue(uint8_t db,
   Entry* entry = Allocate(Form::kValue, db, key, value.size());
   entry->value_part() = {dot, hlc};
   entry->set(kNever, never);
-  std::memcpy(entry->mutable_value(), value.data(), value.size());
+  Copy(entry->mutable_value(), value);
   return entry;
 }
 
@@ -42,7 +51,7 @@ Entry* Entry::NewValueTtl(uint8_t db,
   Entry* entry = Allocate(Form::kValueTtl, db, key, value.size());
   entry->value_part() = {dot, hlc};
   entry->ttl_part() = {expire_ms};
-  std::memcpy(entry->mutable_value(), value.data(), value.size());
+  Copy(entry->mutable_value(), value);
   return entry;
 }
 

@@ -114,13 +114,24 @@ Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart::Fat& fat) {
 }
 
 Collection Keyspace::Open(const KeyRef& ref, crdt::Type type) {
-  Collection collection;
   const Shown shown = Read(ref);
-  if (!shown.exists()) return collection;
-  collection.status = Collection::Status::kOtherType;
-  if (shown.kind != Shown::Kind::kCollection || shown.type != type) return collection;
+  if (shown.exists() && (shown.kind != Shown::Kind::kCollection || shown.type != type)) {
+    Collection other;
+    other.status = Collection::Status::kOtherType;
+    return other;
+  }
+  return OpenElements(ref, type, shown);
+}
+
+Collection Keyspace::OpenAgain(const KeyRef& ref, crdt::Type type) {
+  return OpenElements(ref, type, Read(ref));
+}
+
+Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, const Shown& shown) {
+  Collection collection;
+  if (shown.exists()) collection.elements = FindElements(ref, type);
+  if (collection.elements == nullptr) return collection;
   collection.status = Collection::Status::kFound;
-  collection.elements = FindElements(ref, type);
   collection.policy = &PolicyOf(ref, type);
   collection.keyspace = this;
   collection.expire_ms = shown.expire_ms;
@@ -347,7 +358,8 @@ bool Keyspace::ApplyFast(const crdt::Effect& effect,
         old->value_size() == effect.value.size()) {
       old->value_part() = {seen.dot(), hlc};
       old->set(Entry::kNever, (effect.flags & crdt::kNeverFlag) != 0);
-      std::memcpy(old->mutable_value(), effect.value.data(), effect.value.size());
+      if (!effect.value.empty())
+        std::memcpy(old->mutable_value(), effect.value.data(), effect.value.size());
       Touched(slot);
       return true;
     }

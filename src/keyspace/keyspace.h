@@ -139,6 +139,9 @@ class Keyspace {
   Shown Read(const KeyRef& ref);
   // The elements of `type`, if that is what the key shows.
   Collection Open(const KeyRef& ref, crdt::Type type);
+  // The same for a command that has begun to write this type: the key may show another one by now, since
+  // what is removed or replaced was the newest of this type.
+  Collection OpenAgain(const KeyRef& ref, crdt::Type type);
   // Exists, under the key's policy (conflicting keys exist).
   bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
   // The whole state, hidden or not; empty if there is none. A copy.
@@ -247,12 +250,13 @@ class Keyspace {
   // Sets the whole state of a key (from its row). Not dirty afterwards.
   void Load(uint8_t db, std::string_view key, crdt::KeyState state);
   // Adds an element that has a row of its own; after the key's row, if there is one. False if it is there
-  // already.
+  // already: it stays, or, if `replaces`, gives way.
   bool LoadElement(uint8_t db,
                    std::string_view key,
                    crdt::Type type,
                    std::string_view name,
-                   crdt::Register state);
+                   crdt::Register state,
+                   bool replaces = false);
   // What a checkpoint writes. A key's row holds its own register, its expiry and few elements; of a type
   // of which there are many (`spilled`, a bit a type) each element has a row of its own.
   struct Row {
@@ -360,6 +364,7 @@ class Keyspace {
   void Settle(const KeyRef& ref, Entry** slot);
   // The entry for a whole state; nullptr for an empty one.
   Entry* Build(const KeyRef& ref, crdt::KeyState state);
+  Collection OpenElements(const KeyRef& ref, crdt::Type type, const Shown& shown);
   Elements* FindElements(const KeyRef& ref, crdt::Type type);
   Elements& ElementsOf(FatPart::Fat& fat, crdt::Type type);
   const conflict::Policy& PolicyOf(const KeyRef& ref, crdt::Type type) const;

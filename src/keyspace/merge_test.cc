@@ -32,7 +32,11 @@ class Merged : public testing::Test {
     for (auto* keys : {&mine_, &theirs_, &all_}) *keys = std::make_unique<Keyspace>(origins_, policies_, base::SipKey{1, 2});
   }
 
-  std::string Key() { return "k" + std::to_string(random_.Below(kKeys)); }
+  // k0 is the one with so many elements that they have rows of their own.
+  std::string Key() {
+    if (elements_ && random_.Percent(50)) return "k0";
+    return "k" + std::to_string(random_.Below(kKeys));
+  }
 
   // A random change by `author`, who holds `at` and has seen `deps`, applied to all of `to`.
   void Change(clock::OriginIndex author,
@@ -47,7 +51,10 @@ class Merged : public testing::Test {
     const KeyRef ref = at.Ref(0, key);
     crdt::Effect effect{.kind = crdt::EffectKind::kPut, .db = 0, .key = key, .value = value};
     std::vector<crdt::Clear> clears = at.Clears(ref);
-    switch (random_.Below(6)) {
+    const bool many = elements_ && key == "k0";
+    const std::string element = "e" + std::to_string(random_.Below(many ? 60 : 4));
+    const uint64_t kind = many && random_.Percent(97) ? 6 + random_.Below(7) : random_.Below(elements_ ? 14 : 6);
+    switch (kind) {
       case 0:
       case 1:
         effect.flags = crdt::kWipes | crdt::kNeverFlag;
@@ -66,6 +73,34 @@ class Merged : public testing::Test {
         effect.expire_ms = 5000;
         effect.clears = clears;
         break;
+      case 6:
+      case 7:
+      case 8:
+      case 9:
+      case 10:
+        effect.type = crdt::Type::kHash;
+        effect.element = element;
+        clears = at.ElementClears(ref, effect.type, element);
+        effect.clears = clears;
+        break;
+      case 11:
+        effect.kind = crdt::EffectKind::kWipe;
+        effect.type = crdt::Type::kHash;
+        effect.element = element;
+        clears = at.ElementClears(ref, effect.type, element);
+        effect.clears = clears;
+        break;
+      case 12: {
+        effect.kind = crdt::EffectKind::kIncrement;
+        effect.type = random_.Percent(80) ? crdt::Type::kHash : crdt::Type::kSortedSet;
+        effect.element = element;
+        effect.increment = crdt::Number::Integer(1);
+        auto next = at.PrepareElementIncrement(ref, effect.type, element, author, place, effect.increment);
+        ASSERT_TRUE(next);
+        effect.life = next->life;
+        effect.total = next->total;
+        break;
+      }
       default: {
         effect.kind = crdt::EffectKind::kIncrement;
         effect.increment = crdt::Number::Integer(static_cast<int64_t>(random_.Below(9)) + 1);
@@ -95,6 +130,7 @@ class Merged : public testing::Test {
   clock::OriginTable origins_;
   conflict::PolicyTable policies_;
   base::Random random_{1};
+  bool elements_ = false;
   clock::OriginIndex one_{};
   clock::OriginIndex two_{};
   std::unique_ptr<Keyspace> mine_;
@@ -104,17 +140,22 @@ class Merged : public testing::Test {
 };
 
 TEST_F(Merged, EqualsHavingAppliedAll) {
-  for (uint64_t seed = 1; seed <= 400; ++seed) {
+  size_t spilled = 0;
+  for (uint64_t seed = 1; seed <= 800; ++seed) {
     random_ = base::Random(seed);
+    elements_ = seed % 2 == 0;
+    const uint64_t many = elements_ ? 400 : 40;
     for (auto* keys : {&mine_, &theirs_, &all_}) *keys = std::make_unique<Keyspace>(origins_, policies_, base::SipKey{1, 2});
     Counting counting;
     mine_->SetObserver(&counting);
     clock::VersionVector common;
-    for (uint64_t n = random_.Below(40); n > 0; --n) Change(one_, *mine_, common, {mine_.get(), theirs_.get(), all_.get()});
+    for (uint64_t n = random_.Below(many); n > 0; --n) Change(one_, *mine_, common, {mine_.get(), theirs_.get(), all_.get()});
     // As if checkpointed: what changes later must become dirty again.
     std::set<std::string> rows;
     while (mine_->VisitDirty(100, [&](const Keyspace::Row& row) {
+      if (row.kind != Keyspace::Row::Kind::kKey) return;
       const std::string key(row.key);
+      if (row.spilled != 0) ++spilled;
       row.state->empty() ? (void)rows.erase(key) : (void)rows.insert(key);
     })) {
     }
@@ -150,7 +191,7 @@ TEST_F(Merged, EqualsHavingAppliedAll) {
     // Every key that differs from its row is written by the next pass.
     std::map<std::string, crdt::KeyState> written;
     while (mine_->VisitDirty(100, [&](const Keyspace::Row& row) {
-      written[std::string(row.key)] = *row.state;
+      if (row.kind == Keyspace::Row::Kind::kKey) written[std::string(row.key)] = *row.state;
     })) {
     }
     for (const std::string& key : counting.merged) EXPECT_TRUE(counting.modified.count(key) != 0);
@@ -160,6 +201,7 @@ TEST_F(Merged, EqualsHavingAppliedAll) {
     }
     if (testing::Test::HasFailure()) FAIL() << "seed " << seed;
   }
+  EXPECT_GT(spilled, 100U);
 }
 
 TEST_F(Merged, AKeyThatTheOtherSideLacksMergesWithAbsent) {

@@ -20,7 +20,8 @@ bool Keyspace::LoadElement(uint8_t db,
                            std::string_view key,
                            crdt::Type type,
                            std::string_view name,
-                           crdt::Register state) {
+                           crdt::Register state,
+                           bool replaces) {
   const KeyRef ref = Ref(db, key);
   Entry** slot = tables_[db].Find(ref.hash, key);
   if (slot == nullptr || (*slot)->form() != Form::kFat) {
@@ -38,7 +39,7 @@ bool Keyspace::LoadElement(uint8_t db,
   Entry* entry = *slot;
   CountMemory(entry, false);
   const bool fresh = ElementsOf(entry->fat(), type)
-                         .Load(name, std::move(state), /*own_row=*/true, ViewerOf(ref, type));
+                         .Load(name, std::move(state), /*own_row=*/true, replaces, ViewerOf(ref, type));
   CountMemory(entry, true);
   Reindex(entry);
   return fresh;

@@ -119,6 +119,11 @@ void LinkStates::Compute(int64_t now_us) {
       if (!Lists(there->second.state, here.state.process.nonce) && !PLANTED(kRouteOneSided)) continue;
       next.push_back(&there->second);
     }
+    for (auto& [nonce, entry] : entries_) {
+      if (!PLANTED(kRouteOneSided)) break;
+      const bool met = entry.reached || std::find(next.begin(), next.end(), &entry) != next.end();
+      if (!met && Lists(entry.state, here.state.process.nonce)) next.push_back(&entry);
+    }
     std::sort(next.begin(), next.end(), [](const Entry* a, const Entry* b) {
       return std::tie(a->state.process.leader, a->state.process.nonce) <
              std::tie(b->state.process.leader, b->state.process.nonce);
@@ -174,7 +179,7 @@ const std::set<Edge>& LinkStates::edges() const {
         return place.state->process.nonce < n;
       });
       if (there == places.end() || there->state->process.nonce != nonce || there->rank == here.rank) continue;
-      if (Lists(*there->state, self)) found.push_back(std::minmax(here.rank, there->rank));
+      if (Lists(*there->state, self) || PLANTED(kRouteOneSided)) found.push_back(std::minmax(here.rank, there->rank));
     }
   }
   std::sort(found.begin(), found.end());

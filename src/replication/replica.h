@@ -238,6 +238,11 @@ class Replica {
   // How far the origin is folded by records that are applied here; 0: not at all.
   uint64_t FoldedAt(clock::OriginIndex origin) const { return folds_.FoldedAt(origin, applied_); }
   // Is there nothing of the origin beyond the fold, as far as is known here?
+  // Is the origin's process in reach, or this one? As far as is known.
+  bool IsLive(clock::OriginIndex origin) const {
+    const size_t i = clock::IndexOf(origin);
+    return own() == origin || (i < streams_.size() && streams_[i].live);
+  }
   bool IsFolded(clock::OriginIndex origin) const {
     return !folds_.empty() && applied_.Get(origin) != 0 && FoldedAt(origin) == applied_.Get(origin);
   }
