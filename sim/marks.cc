@@ -91,6 +91,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "disk returned after the fold",
     "slots found equal",
     "told to take the state",
+    "store copied again for a backup",
 };
 
 }  // namespace

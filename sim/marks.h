@@ -96,6 +96,7 @@ enum class Mark : int {
   kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
   kSlotsEqual,   // slots found equal: not sent in a state transfer
   kStateInstead, // told to take the state, though the log reaches back
+  kCopiedAgain,  // a state was taken over while a backup was made
   kCount,
 };
 
