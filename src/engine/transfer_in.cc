@@ -271,8 +271,9 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   PutNewOrigins(batch);
   if (!offer.resumed) {
     CheckpointRow base;
+    // A sender's checkpoint may be from before it knew its cluster: 0.
     if (!DecodeCheckpoint(offer.checkpoint, offer.names.size(), base) || base.start != offer.base ||
-        (cluster_id_ != 0 && base.identity.cluster != cluster_id_)) {
+        (cluster_id_ != 0 && base.identity.cluster != 0 && base.identity.cluster != cluster_id_)) {
       return false;
     }
     bool fits = Remap(base, incoming_.map);
