@@ -121,9 +121,9 @@ class Probe {
   // The body of `frame` in this node's terms can be read with this dictionary and these deps.
   virtual void FrameContext(const wire::Dictionary& dictionary,
                             const clock::VersionVector& deps) = 0;
-  // Another leader's state was joined with this one's by the record that ends at `end`: `mine` and
+  // Another leader's state was joined with this one's by this record, which ends at `end`: `mine` and
   // `theirs` are what both had applied.
-  virtual void CutOver(uint64_t transfer,
+  virtual void CutOver(const CutOverRecord& record,
                        log::Position end,
                        const clock::VersionVector& mine,
                        const clock::VersionVector& theirs) = 0;
