@@ -71,6 +71,8 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
   if (profile_ == Profile::kAway || d.Percent(20)) {
     limits_.log_quota_bytes = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
+    // What many members say of each other (claims, away, present) must not by itself exceed it.
+    if (size_.large()) limits_.log_quota_bytes *= 20;
     segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
     limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
   }
