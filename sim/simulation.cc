@@ -716,6 +716,22 @@ void Simulation::CountTransfers() {
   }
 }
 
+// Two leaders that have retired each other while they were cut off do not look for each other any more. The operator
+// starts one with the other's address.
+void Simulation::LeadEstrangedTogether() {
+  auto knows = [](Node& node, Node& other) {
+    return node.engine().replica().members().count(other.engine().leader_id()) != 0;
+  };
+  for (auto& a : world_.nodes()) {
+    for (auto& b : world_.nodes()) {
+      if (a == b || !a->may_write() || !b->may_write() || knows(*a, *b) || knows(*b, *a)) continue;
+      b->End(EndOfProcess::kStopped);
+      b->mutable_options().join = Addresses(b.get());
+      b->Start();
+    }
+  }
+}
+
 void Simulation::Liveness() {
   healing_ = true;
   world_.Log([] { return std::string("all faults end"); });
@@ -765,6 +781,7 @@ void Simulation::Liveness() {
       (void)node->engine().DelayLink(name, 0);
     }
   }
+  LeadEstrangedTogether();
   std::string why;
   const int64_t bound_us = kConvergeUs + kConvergeEachUs * static_cast<int64_t>(world_.nodes().size());
   const bool converged = world_.RunUntil(bound_us, 200 * kMs, [&] {

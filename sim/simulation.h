@@ -84,6 +84,7 @@ class Simulation {
 
   void Safety();
   void Liveness();
+  void LeadEstrangedTogether();
   // Some nodes dead for good and some pairs cut, everything else well: the others converge.
   void RouteAround();
   // In a settled cluster each frame is sent once to each other node, and nothing else happens.
