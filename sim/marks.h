@@ -106,6 +106,7 @@ enum class Mark : int {
   kManyElements,       // a collection in its big form
   kFewAgain,           // ... and small again
   kAddBesideRemove,    // an add survived a remove that had not seen it
+  kCopiedAgain,  // a state was taken over while a backup was made
   kCount,
 };
 
