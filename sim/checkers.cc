@@ -355,7 +355,7 @@ void Checkers::CheckElements(Node& node,
   }
   // A walk finds just these.
   size_t walked = 0;
-  found.ForEach([&](const keyspace::Entry& entry) {
+  found.ForEach([&](const keyspace::ElementView& entry) {
     walked += expected.count(std::string(entry.key()));
     return true;
   });

@@ -55,8 +55,8 @@ bool HasConflict(const auto& elements) {
 
 ShownElement ShowElement(const keyspace::Collection& collection, std::string_view name) {
   ShownElement shown;
-  const keyspace::Entry* entry = collection.Find(name);
-  if (entry == nullptr) return shown;
+  const auto entry = collection.Find(name);
+  if (!entry) return shown;
   shown.there = true;
   if (collection.elements->type() == Type::kSortedSet) {
     shown.text = Whole(collection.Score(*entry));
@@ -101,7 +101,7 @@ Expectation::Seen Expectation::Look(engine::Engine& engine, uint8_t db, std::str
   } else {
     seen.type = shown.type;
     const keyspace::Collection collection = keys.Open(ref, shown.type);
-    collection.ForEach([&](const keyspace::Entry& entry) {
+    collection.ForEach([&](const keyspace::ElementView& entry) {
       seen.elements.emplace(std::string(entry.key()), ShowElement(collection, entry.key()));
       return true;
     });

@@ -12,7 +12,7 @@
 namespace polyarch::command {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 using keyspace::ShownValue;
 
 std::string_view TypeName(crdt::Type type) {
@@ -41,7 +41,7 @@ std::string_view EncodingOf(const Collection& collection) {
   const crdt::Type type = collection.elements->type();
   bool integers = true;
   bool small = true;
-  collection.ForEach([&](const Entry& entry) {
+  collection.ForEach([&](const ElementView& entry) {
     integers = integers && base::ParseInt64(entry.key()).has_value();
     small = small && entry.key().size() <= kListpackValueMax &&
             (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= kListpackValueMax);
@@ -119,31 +119,31 @@ bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t element
   return FitsChange(c, bytes + elements * key.size(), elements);
 }
 
-std::vector<const Entry*> DistinctRandom(const Collection& collection,
+std::vector<ElementView> DistinctRandom(const Collection& collection,
                                          size_t count,
                                          uint64_t random) {
-  std::vector<const Entry*> all;
+  std::vector<ElementView> all;
   if (count == 0) return all;
   base::Random generator(random);
   const size_t size = collection.size();
   if (count < size / 8) {
     // Few of many: drawn one by one.
-    std::unordered_set<const Entry*> known;
+    std::unordered_set<const void*> known;
     for (size_t tries = 0; all.size() < count && tries < 8 * count; ++tries) {
-      const Entry* entry = collection.elements->Random(generator.Next());
-      if (entry != nullptr && known.insert(entry).second) all.push_back(entry);
+      const auto entry = collection.elements->Random(generator.Next());
+      if (entry && known.insert(entry->id()).second) all.push_back(*entry);
     }
     if (all.size() == count) return all;
     all.clear();
   }
-  collection.ForEach([&](const Entry& entry) {
-    all.push_back(&entry);
+  collection.ForEach([&](const ElementView& entry) {
+    all.push_back(entry);
     return true;
   });
   const size_t taken = std::min(count, all.size());
   for (size_t i = 0; i < taken; ++i)
     std::swap(all[i], all[i + generator.Below(all.size() - i)]);
-  all.resize(taken);
+  all.erase(all.begin() + static_cast<ptrdiff_t>(taken), all.end());
   return all;
 }
 
@@ -151,15 +151,15 @@ void ReplyRandomElements(Context& c,
                          const Collection& collection,
                          int64_t count,
                          size_t values,
-                         base::FunctionRef<void(const Entry&)> reply_element) {
+                         base::FunctionRef<void(const ElementView&)> reply_element) {
   // In RESP3 the replies for one element are an array of their own.
   const size_t each = c.reply.resp3() ? 1 : values;
   if (collection.size() == 0 || count == 0) return c.reply.EmptyArray();
   if (count > 0) {
     const auto chosen = DistinctRandom(collection, static_cast<size_t>(count), c.random);
     c.reply.Array(chosen.size() * each);
-    for (const Entry* entry : chosen)
-      reply_element(*entry);
+    for (const ElementView& entry : chosen)
+      reply_element(entry);
     return;
   }
   base::Random generator(c.random);
@@ -209,17 +209,17 @@ bool ReadScanOptions(Context& c, ScanOptions& options) {
 void ScanElements(Context& c,
                   crdt::Type type,
                   size_t values,
-                  void (*reply_element)(Context&, const Collection&, const Entry&)) {
+                  void (*reply_element)(Context&, const Collection&, const ElementView&)) {
   ScanOptions options;
   if (!ReadScanOptions(c, options)) return;
   const auto collection = Open(c, c.Ref(c.args[1]), type);
   if (!collection) return;
-  std::vector<const Entry*> found;
+  std::vector<ElementView> found;
   uint64_t next = 0;
   if (collection->found()) {
-    next = collection->elements->Scan(options.cursor, options.count, [&](const Entry& entry) {
+    next = collection->elements->Scan(options.cursor, options.count, [&](const ElementView& entry) {
       if (options.pattern == "*" || base::GlobMatch(options.pattern, entry.key()))
-        found.push_back(&entry);
+        found.push_back(entry);
     });
   }
   char digits[std::numeric_limits<uint64_t>::digits10 + 2];
@@ -227,8 +227,8 @@ void ScanElements(Context& c,
   c.reply.Array(2);
   c.reply.Bulk({digits, static_cast<size_t>(digits_end - digits)});
   c.reply.Array(found.size() * values);
-  for (const Entry* entry : found)
-    reply_element(c, *collection, *entry);
+  for (const ElementView& entry : found)
+    reply_element(c, *collection, entry);
 }
 
 }  // namespace polyarch::command

@@ -47,7 +47,7 @@ inline constexpr std::string_view kCountOutOfRange =
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 
 // Up to `count` different random elements, in a random order.
-std::vector<const keyspace::Entry*> DistinctRandom(const keyspace::Collection& collection,
+std::vector<keyspace::ElementView> DistinctRandom(const keyspace::Collection& collection,
                                                    size_t count,
                                                    uint64_t random);
 // HRANDFIELD, SRANDMEMBER, ZRANDMEMBER with a count: different ones, or with repetitions if it is
@@ -56,7 +56,7 @@ void ReplyRandomElements(Context& c,
                          const keyspace::Collection& collection,
                          int64_t count,
                          size_t values,
-                         base::FunctionRef<void(const keyspace::Entry&)> reply_element);
+                         base::FunctionRef<void(const keyspace::ElementView&)> reply_element);
 
 // HSCAN, SSCAN, ZSCAN: reads cursor and options, walks, and replies. `reply_element` writes what stands
 // for one element; `values`: how many replies that is.
@@ -65,6 +65,6 @@ void ScanElements(Context& c,
                   size_t values,
                   void (*reply_element)(Context&,
                                         const keyspace::Collection&,
-                                        const keyspace::Entry&));
+                                        const keyspace::ElementView&));
 
 }  // namespace polyarch::command

@@ -13,7 +13,7 @@
 namespace polyarch::command {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 
 std::optional<Place> ReadPlace(Context& c, std::string_view longitude, std::string_view latitude) {
   const auto x = ReadDouble(c, longitude);
@@ -37,8 +37,8 @@ std::optional<double> ReadUnit(Context& c, std::string_view text) {
 }
 
 std::optional<Place> PlaceOf(const Collection& zset, std::string_view member) {
-  const Entry* entry = zset.Find(member);
-  if (entry == nullptr) return std::nullopt;
+  const auto entry = zset.Find(member);
+  if (!entry) return std::nullopt;
   return DecodePlace(zset.Score(*entry));
 }
 

@@ -239,9 +239,9 @@ std::vector<Found> Search(const Collection& zset, const Query& query) {
     zset.elements->Walk(
         zset.elements->CountBelow(span.min, false, viewer),
         false,
-        [&](const keyspace::OrderTree::Item& item) {
+        [&](const keyspace::RankedElement& item) {
           if (item.score >= span.max) return false;
-          Found one{item.entry->key(), item.score, DecodePlace(item.score)};
+          Found one{item.element.key(), item.score, DecodePlace(item.score)};
           if (Contains(query.area, one.place, one.distance)) found.push_back(one);
           return found.size() < enough;
         },

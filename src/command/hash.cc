@@ -14,7 +14,7 @@ namespace polyarch::command {
 namespace {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 using keyspace::KeyRef;
 using keyspace::ShownValue;
 
@@ -133,7 +133,7 @@ void ReplyAll(Context& c, Wanted wanted) {
   resp::Buffer& out = c.reply.out();
   const size_t before = out.size();
   wanted == Wanted::kBoth ? c.reply.Map(hash->size()) : c.reply.Array(hash->size());
-  hash->ForEach([&](const Entry& entry) {
+  hash->ForEach([&](const ElementView& entry) {
     if (wanted != Wanted::kValues) c.reply.Bulk(entry.key());
     if (wanted == Wanted::kFields) return true;
     const ShownValue shown = hash->Show(entry);
@@ -203,7 +203,7 @@ void Hincrbyfloat(Context& c) {
 }
 
 // HRANDFIELD's reply for one field.
-void ReplyRandom(Context& c, const Collection& hash, const Entry& entry, bool with_values) {
+void ReplyRandom(Context& c, const Collection& hash, const ElementView& entry, bool with_values) {
   if (with_values && c.reply.resp3()) c.reply.Array(2);
   c.reply.Bulk(entry.key());
   if (with_values) c.reply.Bulk(TextOf(hash.Show(entry)));
@@ -224,16 +224,16 @@ void Hrandfield(Context& c) {
   const auto hash = Open(c, c.Ref(c.args[1]), kHash);
   if (!hash) return;
   if (!count) {
-    const Entry* entry = hash->found() ? hash->elements->Random(c.random) : nullptr;
-    return entry == nullptr ? c.reply.Null() : c.reply.Bulk(entry->key());
+    const auto entry = hash->found() ? hash->elements->Random(c.random) : std::nullopt;
+    return !entry ? c.reply.Null() : c.reply.Bulk(entry->key());
   }
-  ReplyRandomElements(c, *hash, *count, with_values ? 2 : 1, [&](const Entry& entry) {
+  ReplyRandomElements(c, *hash, *count, with_values ? 2 : 1, [&](const ElementView& entry) {
     ReplyRandom(c, *hash, entry, with_values);
   });
 }
 
 void Hscan(Context& c) {
-  ScanElements(c, kHash, 2, [](Context& context, const Collection& hash, const Entry& entry) {
+  ScanElements(c, kHash, 2, [](Context& context, const Collection& hash, const ElementView& entry) {
     context.reply.Bulk(entry.key());
     context.reply.Bulk(TextOf(hash.Show(entry)));
   });

@@ -52,7 +52,7 @@ bool ReadElements(Context& c,
                   std::vector<Copied>& out) {
   size_t bytes = 0;
   bool conflict = false;
-  from.ForEach([&](const keyspace::Entry& entry) {
+  from.ForEach([&](const keyspace::ElementView& entry) {
     Copied copied{std::string(entry.key()), {}};
     if (from.elements->type() == crdt::Type::kSortedSet) {
       copied.value = keyspace::EncodeScore(from.Score(entry));

@@ -13,7 +13,7 @@ namespace polyarch::command {
 namespace {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 using keyspace::KeyRef;
 
 constexpr crdt::Type kSet = crdt::Type::kSet;
@@ -71,7 +71,7 @@ void Smembers(Context& c) {
   const auto set = Open(c, c.Ref(c.args[1]), kSet);
   if (!set) return;
   c.reply.Set(set->size());
-  set->ForEach([&](const Entry& entry) {
+  set->ForEach([&](const ElementView& entry) {
     c.reply.Bulk(entry.key());
     return true;
   });
@@ -109,8 +109,8 @@ void Spop(Context& c) {
   const auto set = Open(c, ref, kSet);
   if (!set) return;
   if (!count) {
-    const Entry* entry = set->found() ? set->elements->Random(c.random) : nullptr;
-    if (entry == nullptr) return c.reply.Null();
+    const auto entry = set->found() ? set->elements->Random(c.random) : std::nullopt;
+    if (!entry) return c.reply.Null();
     const std::string member(entry->key());
     c.reply.Bulk(member);
     c.change.RemoveElement(ref, kSet, member);
@@ -118,9 +118,9 @@ void Spop(Context& c) {
   }
   std::vector<std::string> members;
   size_t bytes = 0;
-  for (const Entry* entry : DistinctRandom(*set, static_cast<size_t>(*count), c.random)) {
-    members.emplace_back(entry->key());
-    bytes += entry->key().size();
+  for (const ElementView& entry : DistinctRandom(*set, static_cast<size_t>(*count), c.random)) {
+    members.emplace_back(entry.key());
+    bytes += entry.key().size();
   }
   if (!FitsElements(c, c.args[1], bytes, members.size())) return;
   c.reply.Set(members.size());
@@ -141,10 +141,10 @@ void Srandmember(Context& c) {
   const auto set = Open(c, c.Ref(c.args[1]), kSet);
   if (!set) return;
   if (!count) {
-    const Entry* entry = set->found() ? set->elements->Random(c.random) : nullptr;
-    return entry == nullptr ? c.reply.Null() : c.reply.Bulk(entry->key());
+    const auto entry = set->found() ? set->elements->Random(c.random) : std::nullopt;
+    return !entry ? c.reply.Null() : c.reply.Bulk(entry->key());
   }
-  ReplyRandomElements(c, *set, *count, 1, [&](const Entry& entry) { c.reply.Bulk(entry.key()); });
+  ReplyRandomElements(c, *set, *count, 1, [&](const ElementView& entry) { c.reply.Bulk(entry.key()); });
 }
 
 // ---- several sets
@@ -169,7 +169,7 @@ std::optional<std::vector<std::string>> Combine(Context& c,
   if (operation == Operation::kUnion) {
     std::set<std::string_view> known;
     for (const Collection& set : sets) {
-      set.ForEach([&](const Entry& entry) {
+      set.ForEach([&](const ElementView& entry) {
         if (known.insert(entry.key()).second) result.emplace_back(entry.key());
         return true;
       });
@@ -183,7 +183,7 @@ std::optional<std::vector<std::string>> Combine(Context& c,
       return a.size() < b.size();
     });
   }
-  walked->ForEach([&](const Entry& entry) {
+  walked->ForEach([&](const ElementView& entry) {
     bool in = true;
     for (const Collection& set : sets) {
       if (&set == walked) continue;
@@ -259,7 +259,7 @@ void Sintercard(Context& c) {
 }
 
 void Sscan(Context& c) {
-  ScanElements(c, kSet, 1, [](Context& context, const Collection&, const Entry& entry) {
+  ScanElements(c, kSet, 1, [](Context& context, const Collection&, const ElementView& entry) {
     context.reply.Bulk(entry.key());
   });
 }

@@ -13,7 +13,7 @@
 namespace polyarch::command {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 using keyspace::KeyRef;
 
 std::optional<double> ParseDouble(std::string_view text) {
@@ -120,12 +120,12 @@ void IncrementMember(Context& c,
                      const Collection& zset,
                      const AddOptions& options,
                      const ScoredArgument& member) {
-  const Entry* entry = zset.Find(member.name);
-  if (entry == nullptr ? options.if_exists : options.if_missing) return c.reply.Null();
-  const double present = entry == nullptr ? 0 : zset.Score(*entry);
+  auto entry = zset.Find(member.name);
+  if (!entry ? options.if_exists : options.if_missing) return c.reply.Null();
+  const double present = !entry ? 0 : zset.Score(*entry);
   const double sum = present + member.score;
   if (std::isnan(sum)) return c.reply.Error("ERR resulting score is not a number (NaN)");
-  if (entry != nullptr && IsRefused(options, present, sum)) return c.reply.Null();
+  if (entry && IsRefused(options, present, sum)) return c.reply.Null();
   if (std::isinf(member.score) || std::isinf(present)) {
     // A counter is finite, and nothing can be added to an infinite score.
     c.change.PutElement(ref, kSortedSet, member.name, Encoded(sum));
@@ -136,7 +136,7 @@ void IncrementMember(Context& c,
   // Read again rather than added up here: increments are summed with more digits than scores have.
   const Collection now = c.keys.OpenAgain(ref, kSortedSet);
   entry = now.Find(member.name);
-  c.reply.Double(entry == nullptr ? sum : now.Score(*entry));
+  c.reply.Double(!entry ? sum : now.Score(*entry));
 }
 
 // True if the word is an option of ZADD.
@@ -175,9 +175,9 @@ void AddMembers(Context& c, const AddOptions& options, std::span<const ScoredArg
   int64_t changed = 0;
   for (const ScoredArgument& m : members) {
     const Collection zset = c.keys.OpenAgain(ref, kSortedSet);
-    const Entry* entry = zset.Find(m.name);
-    if (entry == nullptr ? options.if_exists : options.if_missing) continue;
-    if (entry == nullptr) {
+    const auto entry = zset.Find(m.name);
+    if (!entry ? options.if_exists : options.if_missing) continue;
+    if (!entry) {
       ++added;
     } else {
       const double score = zset.Score(*entry);
@@ -243,8 +243,8 @@ void Zcard(Context& c) {
 }
 
 void ReplyScore(Context& c, const Collection& zset, std::string_view member) {
-  const Entry* entry = zset.Find(member);
-  entry == nullptr ? c.reply.Null() : c.reply.Double(zset.Score(*entry));
+  const auto entry = zset.Find(member);
+  !entry ? c.reply.Null() : c.reply.Double(zset.Score(*entry));
 }
 
 void Zscore(Context& c) {
@@ -263,8 +263,8 @@ void Zmscore(Context& c) {
 void ReplyRank(Context& c, bool reverse) {
   const auto zset = Open(c, c.Ref(c.args[1]), kSortedSet);
   if (!zset) return;
-  const Entry* entry = zset->Find(c.args[2]);
-  if (entry == nullptr) return c.reply.Null();
+  const auto entry = zset->Find(c.args[2]);
+  if (!entry) return c.reply.Null();
   const size_t rank = zset->elements->Rank(zset->Score(*entry), c.args[2], zset->viewer());
   c.reply.Integer(static_cast<int64_t>(reverse ? zset->size() - 1 - rank : rank));
 }
@@ -277,7 +277,7 @@ void Zrevrank(Context& c) {
 }
 
 void Zscan(Context& c) {
-  ScanElements(c, kSortedSet, 2, [](Context& context, const Collection& zset, const Entry& entry) {
+  ScanElements(c, kSortedSet, 2, [](Context& context, const Collection& zset, const ElementView& entry) {
     char text[resp::kDoubleCharsMax];
     context.reply.Bulk(entry.key());
     // A bulk also in RESP3, as in Redis.

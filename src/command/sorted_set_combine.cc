@@ -11,7 +11,7 @@ namespace polyarch::command {
 namespace {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 using keyspace::KeyRef;
 using keyspace::Shown;
 
@@ -25,7 +25,7 @@ struct Input {
 
   size_t size() const { return collection.size(); }
   bool Contains(std::string_view name) const { return collection.Contains(name); }
-  double Score(const Entry& entry) const { return is_set ? 1 : collection.Score(entry); }
+  double Score(const ElementView& entry) const { return is_set ? 1 : collection.Score(entry); }
 };
 
 struct Query {
@@ -150,7 +150,7 @@ std::vector<ScoredName> Union(const Query& query) {
   std::vector<ScoredName> result;
   std::unordered_map<std::string_view, size_t> places;
   for (const Input& input : query.inputs) {
-    input.collection.ForEach([&](const Entry& entry) {
+    input.collection.ForEach([&](const ElementView& entry) {
       const double score = Weighted(input.Score(entry), input.weight);
       const auto [place, added] = places.try_emplace(entry.key(), result.size());
       if (added) {
@@ -167,12 +167,12 @@ std::vector<ScoredName> Union(const Query& query) {
 
 std::vector<ScoredName> Inter(const Query& query) {
   std::vector<ScoredName> result;
-  query.inputs[0].collection.ForEach([&](const Entry& entry) {
+  query.inputs[0].collection.ForEach([&](const ElementView& entry) {
     double score = Weighted(query.inputs[0].Score(entry), query.inputs[0].weight);
     for (size_t i = 1; i < query.inputs.size(); ++i) {
       const Input& other = query.inputs[i];
-      const Entry* its = other.collection.Find(entry.key());
-      if (its == nullptr) return true;
+      const auto its = other.collection.Find(entry.key());
+      if (!its) return true;
       // As in Redis, infinity by 0 is not 0 here: it makes a sum 0, and is passed over otherwise.
       score = Together(query.aggregate, score, other.Score(*its) * other.weight);
     }
@@ -185,7 +185,7 @@ std::vector<ScoredName> Inter(const Query& query) {
 std::vector<ScoredName> Diff(const Query& query) {
   std::vector<ScoredName> result;
   const Input& first = query.inputs[0];
-  first.collection.ForEach([&](const Entry& entry) {
+  first.collection.ForEach([&](const ElementView& entry) {
     const bool elsewhere =
         std::any_of(query.inputs.begin() + 1, query.inputs.end(), [&](const Input& other) {
           return other.Contains(entry.key());

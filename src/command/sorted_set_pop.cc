@@ -8,7 +8,7 @@ namespace polyarch::command {
 namespace {
 
 using keyspace::Collection;
-using keyspace::Entry;
+using keyspace::ElementView;
 using keyspace::KeyRef;
 
 void Zrandmember(Context& c) {
@@ -31,10 +31,10 @@ void Zrandmember(Context& c) {
   const auto zset = Open(c, c.Ref(c.args[1]), kSortedSet);
   if (!zset) return;
   if (!count) {
-    const Entry* entry = zset->found() ? zset->elements->Random(c.random) : nullptr;
-    return entry == nullptr ? c.reply.Null() : c.reply.Bulk(entry->key());
+    const auto entry = zset->found() ? zset->elements->Random(c.random) : std::nullopt;
+    return !entry ? c.reply.Null() : c.reply.Bulk(entry->key());
   }
-  ReplyRandomElements(c, *zset, *count, with_scores ? 2 : 1, [&](const Entry& entry) {
+  ReplyRandomElements(c, *zset, *count, with_scores ? 2 : 1, [&](const ElementView& entry) {
     ReplyMember(c, entry.key(), with_scores ? zset->Score(entry) : 0, with_scores);
   });
 }
@@ -48,8 +48,8 @@ std::vector<ScoredName> Ends(const Collection& zset, bool highest, size_t count)
   zset.elements->Walk(
       highest ? zset.size() - 1 : 0,
       highest,
-      [&](const keyspace::OrderTree::Item& item) {
-        members.push_back({std::string(item.entry->key()), item.score});
+      [&](const keyspace::RankedElement& item) {
+        members.push_back({std::string(item.element.key()), item.score});
         return members.size() < count;
       },
       zset.viewer());

@@ -7,7 +7,7 @@ namespace {
 
 using keyspace::Collection;
 using keyspace::KeyRef;
-using Item = keyspace::OrderTree::Item;
+using Item = keyspace::RankedElement;
 
 enum class Direction : uint8_t { kAuto, kForward, kReverse };
 
@@ -15,7 +15,7 @@ std::vector<ScoredName> Members(const Collection& zset, const MemberRun& run) {
   std::vector<ScoredName> members;
   members.reserve(run.count);
   WalkRun(zset, run, false, [&](const Item& item) {
-    members.push_back({std::string(item.entry->key()), item.score});
+    members.push_back({std::string(item.element.key()), item.score});
   });
   return members;
 }
@@ -76,7 +76,7 @@ void ReplyRange(Context& c, RangeBy by, Direction direction) {
   const MemberRun run = FindRun(*zset, range);
   ReplyMemberCount(c, run.count, range.with_scores);
   WalkRun(*zset, run, range.reverse, [&](const Item& item) {
-    ReplyMember(c, item.entry->key(), item.score, range.with_scores);
+    ReplyMember(c, item.element.key(), item.score, range.with_scores);
   });
 }
 

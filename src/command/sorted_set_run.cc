@@ -8,7 +8,7 @@ namespace polyarch::command {
 namespace {
 
 using keyspace::Collection;
-using Item = keyspace::OrderTree::Item;
+using Item = keyspace::RankedElement;
 
 // ---- reading bounds
 
@@ -105,8 +105,9 @@ bool IsBelow(std::string_view name, const NameBound& max) {
   return max.exclusive ? name < max.name : name <= max.name;
 }
 
+// Of a rank that there is.
 Item ItemAt(const Collection& zset, size_t rank) {
-  Item found;
+  std::optional<Item> found;
   zset.elements->Walk(
       rank,
       false,
@@ -115,7 +116,7 @@ Item ItemAt(const Collection& zset, size_t rank) {
         return false;
       },
       zset.viewer());
-  return found;
+  return *found;
 }
 
 // Names are in order only where scores are equal; otherwise what a walk from one end meets first
@@ -128,8 +129,8 @@ MemberRun WalkedNameRun(const Collection& zset, const MemberRange& range) {
       range.reverse ? size - 1 : 0,
       range.reverse,
       [&](const Item& item) {
-        const bool above = IsAbove(item.entry->key(), range.min_name);
-        const bool below = IsBelow(item.entry->key(), range.max_name);
+        const bool above = IsAbove(item.element.key(), range.min_name);
+        const bool below = IsBelow(item.element.key(), range.max_name);
         const bool reached = range.reverse ? below : above;
         if (count == 0 && !reached) {
           ++skipped;
@@ -148,7 +149,7 @@ MemberRun NameRun(const Collection& zset, const MemberRange& range) {
   const size_t size = zset.size();
   const Item first = ItemAt(zset, 0);
   const Item last = ItemAt(zset, size - 1);
-  if (!IsAbove(last.entry->key(), range.min_name) || !IsBelow(first.entry->key(), range.max_name))
+  if (!IsAbove(last.element.key(), range.min_name) || !IsBelow(first.element.key(), range.max_name))
     return {};
   if (first.score != last.score) return WalkedNameRun(zset, range);
   // How many stand before the bound.

@@ -55,6 +55,6 @@ MemberRun FindRun(const keyspace::Collection& zset, const MemberRange& range);
 void WalkRun(const keyspace::Collection& zset,
              const MemberRun& run,
              bool reverse,
-             base::FunctionRef<void(const keyspace::OrderTree::Item&)> visit);
+             base::FunctionRef<void(const keyspace::RankedElement&)> visit);
 
 }  // namespace polyarch::command

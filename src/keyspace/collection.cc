@@ -120,9 +120,9 @@ std::vector<crdt::Clear> Keyspace::ElementClears(const KeyRef& ref,
                                                  crdt::Type type,
                                                  std::string_view name) {
   const Elements* elements = FindElements(ref, type);
-  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
-  if (entry == nullptr || entry->form() == Form::kValue) return {};
-  return crdt::ClearsOf(entry->State());
+  const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
+  if (!element || element->form() == Form::kValue) return {};
+  return crdt::ClearsOf(element->State());
 }
 
 std::optional<crdt::NextIncrement> Keyspace::PrepareElementIncrement(
@@ -133,16 +133,16 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareElementIncrement(
     crdt::At at,
     const crdt::Number& increment) {
   const Elements* elements = FindElements(ref, type);
-  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
-  if (entry == nullptr || entry->form() == Form::kValue) return crdt::NextIncrement{at, increment};
-  return crdt::PrepareIncrement(entry->State(), origin, at, increment);
+  const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
+  if (!element || element->form() == Form::kValue) return crdt::NextIncrement{at, increment};
+  return crdt::PrepareIncrement(element->State(), origin, at, increment);
 }
 
 bool Keyspace::HasElement(const KeyRef& ref, crdt::Type type, std::string_view name) {
   const Elements* elements = FindElements(ref, type);
-  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
-  if (entry == nullptr || entry->form() != Form::kFat) return entry != nullptr;
-  const crdt::KeyState& state = entry->fat().state;
+  const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
+  if (!element || element->form() != Form::kFat) return element.has_value();
+  const crdt::Register& state = element->fat_state();
   return state.has_live_version() || !state.counters.empty();
 }
 
@@ -152,11 +152,11 @@ std::vector<Keyspace::ElementWithCounter> Keyspace::ElementsWithCounters(const K
   if (slot == nullptr || (*slot)->form() != Form::kFat) return found;
   for (const auto& elements : (*slot)->fat().elements) {
     if (!elements->MayHaveCounters()) continue;
-    elements->ForEach([&](const Entry& entry) {
-      if (entry.form() == Form::kValue) return true;
-      std::vector<crdt::Clear> clears = crdt::ClearsOf(entry.State());
+    elements->ForEach([&](const ElementView& element) {
+      if (element.form() == Form::kValue) return true;
+      std::vector<crdt::Clear> clears = crdt::ClearsOf(element.State());
       if (!clears.empty())
-        found.push_back({elements->type(), std::string(entry.key()), std::move(clears)});
+        found.push_back({elements->type(), std::string(element.key()), std::move(clears)});
       return true;
     });
   }
@@ -187,39 +187,40 @@ Viewer Collection::viewer() const {
   return {*policy, keyspace->policies_, keyspace->origins_, keyspace->policy_epoch_};
 }
 
-const Entry* Collection::Find(std::string_view name) const {
-  const Entry* entry = elements == nullptr ? nullptr : elements->Find(name);
-  return entry == nullptr || !Elements::IsShown(*entry) ? nullptr : entry;
+std::optional<ElementView> Collection::Find(std::string_view name) const {
+  if (elements == nullptr) return std::nullopt;
+  const std::optional<ElementView> element = elements->Find(name);
+  return element && element->shown() ? element : std::nullopt;
 }
 
 ShownValue Collection::Get(std::string_view name) const {
-  const Entry* entry = Find(name);
-  return entry == nullptr ? ShownValue{} : Show(*entry);
+  const std::optional<ElementView> element = Find(name);
+  return element ? Show(*element) : ShownValue{};
 }
 
-ShownValue Collection::Show(const Entry& entry) const {
+ShownValue Collection::Show(const ElementView& element) const {
   ShownValue shown;
-  switch (entry.form()) {
+  switch (element.form()) {
     case Form::kValue:
     case Form::kValueTtl:
       shown.kind = ShownValue::Kind::kValue;
-      shown.value = entry.value();
+      shown.value = element.value();
       break;
     case Form::kCounter:
       shown.kind = ShownValue::Kind::kValue;
       shown.is_integer = true;
-      shown.integer = entry.counter().total;
+      shown.integer = element.counter().total;
       break;
     case Form::kFat:
-      shown = ShowRegister(entry.fat().state, viewer());
+      shown = ShowRegister(element.fat_state(), viewer());
       break;
   }
   return shown;
 }
 
-void Collection::ForEach(base::FunctionRef<bool(const Entry&)> visit) const {
+void Collection::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const {
   if (elements == nullptr) return;
-  elements->ForEach([&](const Entry& entry) { return !Elements::IsShown(entry) || visit(entry); });
+  elements->ForEach([&](const ElementView& element) { return !element.shown() || visit(element); });
 }
 
 }  // namespace polyarch::keyspace

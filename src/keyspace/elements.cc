@@ -26,6 +26,33 @@ crdt::KeyState AsKey(crdt::Register state) {
   return key;
 }
 
+// Of an entry that Packed may hold.
+bool IsPlain(const Entry& entry) {
+  return entry.form() == Form::kCounter ||
+         (entry.form() == Form::kValue && !entry.has(Entry::kNever));
+}
+Packed::Plain PlainOf(const Entry& entry) {
+  if (entry.form() == Form::kCounter) {
+    const CounterPart& counter = entry.counter();
+    return {.value = {reinterpret_cast<const char*>(&counter), sizeof counter},
+            .dot = {},
+            .hlc = {},
+            .counter = true};
+  }
+  return {.value = entry.value(), .dot = entry.value_part().dot, .hlc = entry.value_part().hlc};
+}
+
+Entry* NewEntry(std::string_view name, const Packed::Plain& plain) {
+  if (!plain.counter) return Entry::NewValue(0, name, plain.dot, plain.hlc, false, plain.value);
+  CounterPart counter;
+  std::memcpy(&counter, plain.value.data(), sizeof counter);
+  return Entry::NewCounter(0, name, counter);
+}
+
+bool Less(const RankedElement& a, double score, std::string_view name) {
+  return a.score < score || (a.score == score && a.element.key() < name);
+}
+
 }  // namespace
 
 std::string EncodeScore(double score) {
@@ -92,45 +119,95 @@ bool IsConflict(const crdt::Register& state) {
   return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
 }
 
+crdt::Register ElementView::State() const {
+  if (entry_ != nullptr) return entry_->State();
+  crdt::Register state;
+  if (form() == Form::kCounter) {
+    state.counters.push_back(CounterEntryOf(counter()));
+  } else {
+    const ValuePart part = value_part();
+    state.versions.push_back({.dot = part.dot,
+                              .hlc = part.hlc,
+                              .never = false,
+                              .absent = false,
+                              .value = std::string(value())});
+  }
+  return state;
+}
+
 Elements::~Elements() {
-  for (Entry* entry : few_)
+  if (rare_ == nullptr) return;
+  for (Entry* entry : rare_->few)
     Entry::Free(entry);
 }
 
 size_t Elements::memory_bytes() const {
-  return sizeof *this + few_.capacity() * sizeof(Entry*) + entry_bytes_ +
-         (table_ != nullptr ? table_->memory_bytes() : 0) +
-         (order_ != nullptr ? order_->memory_bytes() : 0);
+  size_t bytes = sizeof *this + packed_.memory_bytes();
+  if (rare_ == nullptr) return bytes;
+  bytes += sizeof(Rare) + rare_->few.capacity() * sizeof(Entry*) + rare_->entry_bytes;
+  if (rare_->table != nullptr) bytes += rare_->table->memory_bytes();
+  if (rare_->order != nullptr) bytes += rare_->order->memory_bytes();
+  return bytes;
+}
+
+const Elements::Names& Elements::residue() const {
+  static const Names kNone;
+  return rare_ == nullptr ? kNone : rare_->residue;
+}
+
+Elements::Rare& Elements::NeedRare(const Viewer& viewer) {
+  if (rare_ == nullptr) {
+    rare_ = std::make_unique<Rare>();
+    rare_->epoch = viewer.epoch;
+  }
+  return *rare_;
+}
+
+void Elements::TrimRare() {
+  if (rare_ != nullptr && rare_->table == nullptr && rare_->few.empty() && rare_->deleted.empty())
+    rare_.reset();
 }
 
 // ---- finding
 
-Entry** Elements::FindSlot(std::string_view name, uint64_t hash) const {
-  if (table_ != nullptr) return table_->Find(hash, name);
-  for (Entry* const& entry : few_) {
-    if (entry->key() == name) return const_cast<Entry**>(&entry);
+Elements::Place Elements::Locate(std::string_view name) const {
+  Place place;
+  if (spilled()) {
+    place.hash = Hash(name);
+    place.slot = rare_->table->Find(place.hash, name);
+    return place;
   }
-  return nullptr;
+  place.at = packed_.Find(name);
+  if (place.at != nullptr || rare_ == nullptr) return place;
+  for (Entry*& entry : rare_->few) {
+    if (entry->key() == name) place.slot = &entry;
+  }
+  return place;
 }
 
-const Entry* Elements::Find(std::string_view name) const {
-  Entry** slot = FindSlot(name, table_ != nullptr ? Hash(name) : 0);
-  return slot == nullptr ? nullptr : *slot;
+std::optional<ElementView> Elements::ViewOf(const Place& place) const {
+  if (place.at != nullptr) return ElementView(packed_, place.at);
+  if (place.slot != nullptr) return ElementView(*place.slot);
+  return std::nullopt;
+}
+
+std::optional<ElementView> Elements::Find(std::string_view name) const {
+  return ViewOf(Locate(name));
 }
 
 // ---- counting
 
-double Elements::Score(const Entry& entry, const Viewer& viewer) const {
-  switch (entry.form()) {
+double Elements::Score(const ElementView& element, const Viewer& viewer) const {
+  switch (element.form()) {
     case Form::kValue:
     case Form::kValueTtl:
-      return DecodeScore(entry.value());
+      return DecodeScore(element.value());
     case Form::kCounter:
-      return static_cast<double>(entry.counter().total);
+      return static_cast<double>(element.counter().total);
     case Form::kFat:
       break;
   }
-  const crdt::KeyState& state = entry.fat().state;
+  const crdt::Register& state = element.fat_state();
   const conflict::View view = conflict::Resolve(
       viewer.policy, viewer.policies.default_order(), state.versions, viewer.origins);
   double score = 0;
@@ -141,141 +218,236 @@ double Elements::Score(const Entry& entry, const Viewer& viewer) const {
   return static_cast<double>(sum);
 }
 
-void Elements::Note(clock::Dot dot) {
-  for (clock::Dot& d : newest_) {
+void Elements::Rare::Note(clock::Dot dot) {
+  for (clock::Dot& d : newest) {
     if (d.origin() != dot.origin()) continue;
     d = std::max(d, dot);
     return;
   }
-  newest_.push_back(dot);
+  newest.push_back(dot);
 }
 
 void Elements::Count(Entry* entry, const Viewer& viewer) {
-  entry_bytes_ += entry->memory_bytes();
+  Rare& rare = *rare_;
+  rare.entry_bytes += entry->memory_bytes();
   bool live = true;
   bool shown = true;
-  if (entry->form() == Form::kValue) {
-    Note(entry->value_part().dot);
-  } else {
-    ++unplain_;
+  if (entry->form() != Form::kValue) {
+    ++rare.unplain;
+  } else if (rare.table != nullptr) {
+    rare.Note(entry->value_part().dot);
   }
   if (entry->form() == Form::kFat) {
     const crdt::KeyState& state = entry->fat().state;
-    for (const crdt::Version& v : state.versions)
-      Note(v.dot);
+    if (rare.table != nullptr) {
+      for (const crdt::Version& v : state.versions)
+        rare.Note(v.dot);
+    }
     live = state.live();
     shown = live && ShowRegister(state, viewer).kind != ShownValue::Kind::kNothing;
     if (HasResidue(state)) {
       entry->set(Entry::kResidue, true);
-      residue_.emplace(entry->key());
+      rare.residue.emplace(entry->key());
     }
     // Equal scores, and a member without a value, are no conflict; scores and counters add up.
     const bool conflict = ordered() ? conflict::CountDistinct(state.versions) > 1
                                     : IsConflict(state);
     entry->set(Entry::kConflict, conflict);
-    if (conflict) ++conflicts_;
+    if (conflict) ++rare.conflicts;
   }
   entry->set(Entry::kLive, live);
   entry->set(Entry::kShown, shown);
-  if (live) ++live_;
+  if (live) ++rare.live;
   if (!shown) return;
-  ++shown_;
-  if (order_ != nullptr) order_->Insert(Score(*entry, viewer), entry);
+  ++rare.shown;
+  if (rare.order != nullptr) rare.order->Insert(Score(ElementView(entry), viewer), entry);
 }
 
 void Elements::Discount(Entry* entry, const Viewer& viewer) {
-  entry_bytes_ -= entry->memory_bytes();
-  if (entry->form() != Form::kValue) --unplain_;
-  if (entry->has(Entry::kResidue)) residue_.erase(residue_.find(entry->key()));
-  if (entry->has(Entry::kConflict)) --conflicts_;
-  if (entry->has(Entry::kLive)) --live_;
+  Rare& rare = *rare_;
+  rare.entry_bytes -= entry->memory_bytes();
+  if (entry->form() != Form::kValue) --rare.unplain;
+  if (entry->has(Entry::kResidue)) rare.residue.erase(rare.residue.find(entry->key()));
+  if (entry->has(Entry::kConflict)) --rare.conflicts;
+  if (entry->has(Entry::kLive)) --rare.live;
   if (entry->has(Entry::kShown)) {
-    --shown_;
-    if (order_ != nullptr) CHECK(order_->Erase(Score(*entry, viewer), entry->key()));
+    --rare.shown;
+    if (rare.order != nullptr)
+      CHECK(rare.order->Erase(Score(ElementView(entry), viewer), entry->key()));
   }
   entry->set(Entry::kResidue, false);
   entry->set(Entry::kConflict, false);
 }
 
 void Elements::Sync(const Viewer& viewer) {
-  if (epoch_ == viewer.epoch) return;
-  epoch_ = viewer.epoch;
-  if (unplain_ == 0) return;
+  // What is packed shows the same under every policy.
+  if (rare_ == nullptr || rare_->epoch == viewer.epoch) return;
+  Rare& rare = *rare_;
+  rare.epoch = viewer.epoch;
+  if (rare.unplain == 0) return;
   // Scores may have changed, so that nothing can be found in the old order.
-  live_ = shown_ = unplain_ = conflicts_ = entry_bytes_ = 0;
-  residue_.clear();
-  if (order_ != nullptr) order_->clear();
-  ForEach([&](const Entry& entry) {
+  rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
+  rare.residue.clear();
+  if (rare.order != nullptr) rare.order->clear();
+  auto count = [&](const Entry& entry) {
     auto* mine = const_cast<Entry*>(&entry);
     mine->set(Entry::kResidue, false);
     mine->set(Entry::kConflict, false);
     Count(mine, viewer);
-    return true;
-  });
+  };
+  if (rare.table != nullptr) {
+    rare.table->ForEach(count);
+  } else {
+    for (Entry* entry : rare.few)
+      count(*entry);
+  }
 }
 
 // ---- changing
 
-void Elements::Grow() {
-  table_ = std::make_unique<Table>([key = hash_key_](std::string_view name) {
-    return base::SipHash13(name, key);
-  });
-  for (Entry* entry : few_) {
-    Table::MarkDirty(table_->Insert(Hash(entry->key()), entry));
-    if (entry->has(Entry::kStored) && !has_rows_) inline_.emplace_back(entry->key());
+void Elements::Grow(const Viewer& viewer) {
+  Rare& rare = NeedRare(viewer);
+  rare.table = std::make_unique<Table>(
+      [key = hash_key_](std::string_view name) { return base::SipHash13(name, *key); });
+  if (ordered()) rare.order = std::make_unique<OrderTree>();
+  rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
+  rare.residue.clear();
+  auto add = [&](Entry* entry) {
+    Table::MarkDirty(rare.table->Insert(Hash(entry->key()), entry));
+    if (entry->has(Entry::kStored) && !has_rows_) rare.inline_names.emplace_back(entry->key());
+    Count(entry, viewer);
+  };
+  for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at)) {
+    Packed::Plain plain{.value = Packed::ValueOf(at), .dot = {}, .hlc = {}};
+    plain.counter = Packed::IsCounter(at);
+    if (!plain.counter) {
+      plain.dot = packed_.VersionOf(at).dot;
+      plain.hlc = packed_.VersionOf(at).hlc;
+    }
+    Entry* entry = NewEntry(Packed::NameOf(at), plain);
+    entry->set(Entry::kStored, Packed::IsStored(at));
+    add(entry);
   }
-  few_.clear();
-  few_.shrink_to_fit();
+  packed_.Clear();
+  for (Entry* entry : rare.few) {
+    entry->set(Entry::kResidue, false);
+    entry->set(Entry::kConflict, false);
+    add(entry);
+  }
+  rare.few.clear();
+  rare.few.shrink_to_fit();
 }
 
-void Elements::Place(
-    std::string_view name, uint64_t hash, Entry** slot, Entry* entry, const Viewer& viewer) {
-  if (slot != nullptr) {
-    Entry* old = *slot;
-    if (entry != nullptr) entry->set(Entry::kStored, old->has(Entry::kStored));
-    Discount(old, viewer);
-    if (entry == nullptr) {
-      if (table_ != nullptr) {
-        if (old->has(Entry::kStored)) deleted_.emplace(name);
-        table_->Erase(slot);
-      } else {
-        // Until the key's row holds them, those few have rows of their own, and they may become many
-        // again before.
-        if (has_rows_ && old->has(Entry::kStored)) deleted_.emplace(name);
-        Entry::Free(old);
-        few_.erase(few_.begin() + (slot - few_.data()));
-      }
-      return;
-    }
-    *slot = entry;
-    Entry::Free(old);
-    if (table_ != nullptr) Table::MarkDirty(slot);
-    Count(entry, viewer);
-    return;
+bool Elements::TakeDeleted(std::string_view name) {
+  if (rare_ == nullptr || rare_->deleted.empty()) return false;
+  const auto gone = rare_->deleted.find(name);
+  if (gone == rare_->deleted.end()) return false;
+  rare_->deleted.erase(gone);
+  TrimRare();
+  return true;
+}
+
+bool Elements::TakeOut(const Place& place, const Viewer& viewer) {
+  if (place.at != nullptr) {
+    const bool stored = Packed::IsStored(place.at);
+    packed_.Erase(place.at);
+    return stored;
   }
-  if (entry == nullptr) return;
-  if (table_ == nullptr && few_.size() >= kSmallMax) {
-    Grow();
-    hash = Hash(name);
-    if (ordered()) {
-      order_ = std::make_unique<OrderTree>();
-      table_->ForEach([&](const Entry& e) {
-        if (IsShown(e)) order_->Insert(Score(e, viewer), const_cast<Entry*>(&e));
-      });
-    }
-  }
-  if (!deleted_.empty()) {
-    if (auto gone = deleted_.find(name); gone != deleted_.end()) {
-      deleted_.erase(gone);
-      entry->set(Entry::kStored, true);
-    }
-  }
-  if (table_ != nullptr) {
-    Table::MarkDirty(table_->Insert(hash, entry));
+  Entry* old = *place.slot;
+  const bool stored = old->has(Entry::kStored);
+  Discount(old, viewer);
+  if (rare_->table != nullptr) {
+    rare_->table->Erase(place.slot);
   } else {
-    few_.push_back(entry);
+    Entry::Free(old);
+    rare_->few.erase(rare_->few.begin() + (place.slot - rare_->few.data()));
+    TrimRare();
+  }
+  return stored;
+}
+
+void Elements::Remove(std::string_view name, const Place& place, const Viewer& viewer) {
+  if (place.none()) return;
+  // Until the key's row holds them, few that were loaded have rows of their own, and they may become many
+  // again before.
+  if (TakeOut(place, viewer) && (spilled() || has_rows_)) NeedRare(viewer).deleted.emplace(name);
+}
+
+void Elements::Add(std::string_view name, Entry* entry, const Viewer& viewer) {
+  if (!spilled() && (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax)))
+    Grow(viewer);
+  Rare& rare = NeedRare(viewer);
+  if (rare.table != nullptr) {
+    Table::MarkDirty(rare.table->Insert(Hash(name), entry));
+  } else {
+    rare.few.push_back(entry);
   }
   Count(entry, viewer);
+}
+
+void Elements::SetEntry(std::string_view name,
+                        const Place& place,
+                        Entry* entry,
+                        const Viewer& viewer) {
+  if (place.slot == nullptr) {
+    entry->set(Entry::kStored, place.none() ? TakeDeleted(name) : TakeOut(place, viewer));
+    Add(name, entry, viewer);
+    return;
+  }
+  Entry* old = *place.slot;
+  entry->set(Entry::kStored, old->has(Entry::kStored));
+  Discount(old, viewer);
+  *place.slot = entry;
+  Entry::Free(old);
+  if (rare_->table != nullptr) Table::MarkDirty(place.slot);
+  Count(entry, viewer);
+}
+
+void Elements::SetPlain(std::string_view name,
+                        const Place& place,
+                        Packed::Plain plain,
+                        const Viewer& viewer) {
+  const bool room = place.at != nullptr || (!spilled() && size() < Packed::kElementsMax);
+  if (!room || !Packed::Fits(name, plain)) {
+    SetEntry(name, place, NewEntry(name, plain), viewer);
+    return;
+  }
+  const bool stays = place.at != nullptr &&
+                     (!ordered() || (!plain.counter && !Packed::IsCounter(place.at) &&
+                                     Packed::ValueOf(place.at) == plain.value));
+  if (stays) {
+    plain.stored = Packed::IsStored(place.at);
+    if (packed_.Replace(place.at, plain)) return;
+  }
+  plain.stored = place.none() ? TakeDeleted(name) : TakeOut(place, viewer);
+  if (packed_.Insert(PackedPlace(name, plain), name, plain)) return;
+  Entry* entry = NewEntry(name, plain);
+  entry->set(Entry::kStored, plain.stored);
+  Add(name, entry, viewer);
+}
+
+void Elements::Set(std::string_view name,
+                   const Place& place,
+                   crdt::Register state,
+                   const Viewer& viewer) {
+  Entry* entry = MakeEntry(0, name, AsKey(std::move(state)));
+  if (entry == nullptr) {
+    Remove(name, place, viewer);
+  } else if (spilled() || !IsPlain(*entry)) {
+    SetEntry(name, place, entry, viewer);
+  } else {
+    SetPlain(name, place, PlainOf(*entry), viewer);
+    Entry::Free(entry);
+  }
+}
+
+void Elements::SetStored(std::string_view name) {
+  const Place place = Locate(name);
+  if (place.at != nullptr) {
+    packed_.SetStored(place.at);
+  } else {
+    (*place.slot)->set(Entry::kStored, true);
+  }
 }
 
 crdt::ApplyResult Elements::Apply(const crdt::Effect& effect,
@@ -285,62 +457,62 @@ crdt::ApplyResult Elements::Apply(const crdt::Effect& effect,
   using crdt::EffectKind;
   Sync(viewer);
   const std::string_view name = effect.element;
-  const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
-  Entry** slot = FindSlot(name, hash);
-  Entry* old = slot == nullptr ? nullptr : *slot;
+  const Place place = Locate(name);
+  const std::optional<ElementView> old = ViewOf(place);
   const bool plain =
-      old == nullptr || (old->form() == Form::kValue && seen.Covers(old->value_part().dot));
+      !old || (old->form() == Form::kValue && seen.Covers(old->value_part().dot));
   if (plain && effect.clears.empty()) {
     // Most writes: what stands was seen.
     if (effect.kind == EffectKind::kPut && (effect.flags & crdt::kAbsent) == 0) {
-      if (old != nullptr && old->value() == effect.value) {
-        old->value_part() = {seen.dot(), hlc};
-        Note(seen.dot());
-        if (table_ != nullptr) Table::MarkDirty(slot);
+      if (place.slot != nullptr && spilled() && old->value() == effect.value) {
+        (*place.slot)->value_part() = {seen.dot(), hlc};
+        rare_->Note(seen.dot());
+        Table::MarkDirty(place.slot);
       } else {
-        Place(name,
-              hash,
-              slot,
-              Entry::NewValue(0, name, seen.dot(), hlc, false, effect.value),
-              viewer);
+        SetPlain(name, place, {.value = effect.value, .dot = seen.dot(), .hlc = hlc}, viewer);
       }
       return {.added_version = true, .concurrent = false};
     }
     if (effect.kind == EffectKind::kWipe) {
-      if (old != nullptr) Place(name, hash, slot, nullptr, viewer);
+      Remove(name, place, viewer);
       return {};
     }
   }
-  crdt::Register state = old == nullptr ? crdt::Register{} : old->State();
+  crdt::Register state = old ? old->State() : crdt::Register{};
   const crdt::ApplyResult result = crdt::ApplyToElement(state, effect, seen, hlc);
-  Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(state))), viewer);
+  Set(name, place, std::move(state), viewer);
   return result;
 }
 
 bool Elements::WipesAll(const crdt::Seen& seen) const {
-  if (unplain_ != 0) return false;
-  return std::all_of(
-      newest_.begin(), newest_.end(), [&](clock::Dot dot) { return seen.Covers(dot); });
+  if (unplain() != 0) return false;
+  if (spilled()) {
+    return std::all_of(rare_->newest.begin(), rare_->newest.end(), [&](clock::Dot dot) {
+      return seen.Covers(dot);
+    });
+  }
+  bool all = true;
+  ForEach([&](const ElementView& element) { return all = seen.Covers(element.value_part().dot); });
+  return all;
 }
 
 void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps) {
   Sync(viewer);
   const crdt::Effect wipe{.kind = crdt::EffectKind::kWipe};
   std::vector<std::string> names;
-  ForEach([&](const Entry& entry) {
+  ForEach([&](const ElementView& element) {
     // What nothing of was seen stays as it is.
     const bool untouched =
-        (entry.form() == Form::kCounter && !PLANTED(kWipeClearsUnseen)) ||
-        (entry.form() == Form::kValue && !seen.Covers(entry.value_part().dot));
-    if (!untouched && !keeps(entry.key())) names.emplace_back(entry.key());
+        (element.form() == Form::kCounter && !PLANTED(kWipeClearsUnseen)) ||
+        (element.form() == Form::kValue && !seen.Covers(element.value_part().dot));
+    if (!untouched && !keeps(element.key())) names.emplace_back(element.key());
     return true;
   });
   for (const std::string& name : names) {
-    const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
-    Entry** slot = FindSlot(name, hash);
-    crdt::Register state = (*slot)->State();
+    const Place place = Locate(name);
+    crdt::Register state = ViewOf(place)->State();
     crdt::ApplyToElement(state, wipe, seen, {});
-    Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(state))), viewer);
+    Set(name, place, std::move(state), viewer);
   }
 }
 
@@ -348,14 +520,14 @@ void Elements::PurgeCounter(std::string_view name,
                             clock::OriginIndex origin,
                             const Viewer& viewer) {
   Sync(viewer);
-  const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
-  Entry** slot = FindSlot(name, hash);
-  if (slot == nullptr || (*slot)->form() != Form::kFat) return;
-  crdt::Register state = (*slot)->State();
+  const Place place = Locate(name);
+  const std::optional<ElementView> element = ViewOf(place);
+  if (!element || element->form() != Form::kFat) return;
+  crdt::Register state = element->State();
   std::erase_if(state.counters, [&](const crdt::CounterEntry& e) {
     return e.origin == origin && !e.live();
   });
-  Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(state))), viewer);
+  Set(name, place, std::move(state), viewer);
 }
 
 bool Elements::Load(std::string_view name,
@@ -364,25 +536,28 @@ bool Elements::Load(std::string_view name,
                     bool replaces,
                     const Viewer& viewer) {
   Sync(viewer);
-  const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
-  Entry** slot = FindSlot(name, hash);
-  const bool fresh = slot == nullptr;
+  const Place place = Locate(name);
+  const bool fresh = place.none();
   if (!fresh && !replaces) return false;
-  Entry* entry = MakeEntry(0, name, AsKey(std::move(state)));
-  if (entry == nullptr) return fresh;
-  entry->set(Entry::kStored, true);
+  if (state.empty()) return fresh;
   has_rows_ = has_rows_ || own_row;
-  const bool few = table_ == nullptr;
-  Place(name, hash, slot, entry, viewer);
-  if (!own_row || table_ == nullptr) return fresh;
+  const bool few = !spilled();
+  Set(name, place, std::move(state), viewer);
+  SetStored(name);
+  if (!spilled()) return fresh;
+  if (!own_row) {
+    // The key's row holds it, although this object would not have written it so.
+    rare_->inline_names.emplace_back(name);
+    return fresh;
+  }
   // What has just been read need not be written.
   if (!few) {
-    Table::Unmark(table_->Find(hash, name));
+    Table::Unmark(Locate(name).slot);
     return fresh;
   }
   uint64_t cursor = 0;
   do {
-    cursor = table_->TakeDirty(cursor, SIZE_MAX, [](Entry*) {});
+    cursor = rare_->table->TakeDirty(cursor, SIZE_MAX, [](Entry*) {});
   } while (cursor != 0);
   return fresh;
 }
@@ -395,39 +570,34 @@ bool Elements::MergeWith(const Elements* theirs,
   Sync(viewer);
   // Names first: none of it may go on while the elements change.
   std::vector<std::string> names;
-  ForEach([&](const Entry& entry) {
-    const Entry* other = theirs == nullptr ? nullptr : theirs->Find(entry.key());
-    bool same = keeps(entry.key());
-    if (!same && entry.form() == Form::kValue) {
+  ForEach([&](const ElementView& element) {
+    const auto other = theirs == nullptr ? std::nullopt : theirs->Find(element.key());
+    bool same = keeps(element.key());
+    if (!same && element.form() == Form::kValue) {
       // Most: both sides have the one version, or only we have it.
-      const clock::Dot dot = entry.value_part().dot;
-      same = other == nullptr
-                 ? !theirs_vector.Covers(dot)
-                 : other->form() == Form::kValue && other->value_part().dot == dot;
+      const clock::Dot dot = element.value_part().dot;
+      same = !other ? !theirs_vector.Covers(dot)
+                    : other->form() == Form::kValue && other->value_part().dot == dot;
     }
-    if (!same) names.emplace_back(entry.key());
+    if (!same) names.emplace_back(element.key());
     return true;
   });
   if (theirs != nullptr) {
-    theirs->ForEach([&](const Entry& other) {
-      if (Find(other.key()) == nullptr && !keeps(other.key())) names.emplace_back(other.key());
+    theirs->ForEach([&](const ElementView& other) {
+      if (!Find(other.key()) && !keeps(other.key())) names.emplace_back(other.key());
       return true;
     });
   }
   bool changed = false;
   for (const std::string& name : names) {
-    const uint64_t hash = table_ != nullptr ? Hash(name) : 0;
-    Entry** slot = FindSlot(name, hash);
-    const Entry* other = theirs == nullptr ? nullptr : theirs->Find(name);
-    const crdt::Register mine = slot == nullptr ? crdt::Register{} : (*slot)->State();
-    crdt::Register merged =
-        crdt::MergeElement(mine,
-                           mine_vector,
-                           other == nullptr ? crdt::Register{} : other->State(),
-                           theirs_vector);
+    const Place place = Locate(name);
+    const auto other = theirs == nullptr ? std::nullopt : theirs->Find(name);
+    const crdt::Register mine = place.none() ? crdt::Register{} : ViewOf(place)->State();
+    crdt::Register merged = crdt::MergeElement(
+        mine, mine_vector, other ? other->State() : crdt::Register{}, theirs_vector);
     if (merged == mine) continue;
     changed = true;
-    Place(name, hash, slot, MakeEntry(0, name, AsKey(std::move(merged))), viewer);
+    Set(name, place, std::move(merged), viewer);
   }
   return changed;
 }
@@ -435,63 +605,72 @@ bool Elements::MergeWith(const Elements* theirs,
 // ---- rows
 
 void Elements::NoteInline() {
-  for (Entry* entry : few_)
+  for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at))
+    packed_.SetStored(at);
+  if (rare_ == nullptr) return;
+  for (Entry* entry : rare_->few)
     entry->set(Entry::kStored, true);
 }
 
 void Elements::VisitInline(RowVisit visit) {
-  for (const std::string& name : inline_) {
-    Entry** slot = FindSlot(name, Hash(name));
-    if (slot == nullptr) continue;
-    (*slot)->set(Entry::kStored, true);
-    visit(name, (*slot)->State());
+  for (const std::string& name : rare_->inline_names) {
+    const Place place = Locate(name);
+    if (place.none()) continue;
+    (*place.slot)->set(Entry::kStored, true);
+    visit(name, (*place.slot)->State());
   }
-  if (!inline_.empty()) has_rows_ = true;
-  inline_.clear();
-  inline_.shrink_to_fit();
+  if (!rare_->inline_names.empty()) has_rows_ = true;
+  rare_->inline_names.clear();
+  rare_->inline_names.shrink_to_fit();
 }
 
 bool Elements::VisitDirty(uint64_t& cursor, size_t count, size_t& visited, RowVisit visit) {
   has_rows_ = true;
-  for (; !deleted_.empty() && visited < count; ++visited) {
-    visit(*deleted_.begin(), crdt::Register{});
-    deleted_.erase(deleted_.begin());
+  Names& deleted = rare_->deleted;
+  for (; !deleted.empty() && visited < count; ++visited) {
+    visit(*deleted.begin(), crdt::Register{});
+    deleted.erase(deleted.begin());
   }
   if (visited >= count) return false;
-  cursor = table_->TakeDirty(cursor, count - visited, [&](Entry* entry) {
+  cursor = rare_->table->TakeDirty(cursor, count - visited, [&](Entry* entry) {
     entry->set(Entry::kStored, true);
     ++visited;
     visit(entry->key(), entry->State());
   });
-  return cursor == 0 && deleted_.empty();
+  return cursor == 0 && deleted.empty();
 }
 
 bool Elements::FreeSome(size_t count) {
-  if (order_ != nullptr && !order_->FreeSome(count)) order_.reset();
-  if (order_ != nullptr) return true;
-  if (table_ != nullptr && !table_->FreeSome(count)) table_.reset();
-  return table_ != nullptr;
+  if (rare_ == nullptr) return false;
+  if (rare_->order != nullptr && !rare_->order->FreeSome(count)) rare_->order.reset();
+  if (rare_->order != nullptr) return true;
+  if (rare_->table != nullptr && !rare_->table->FreeSome(count)) rare_->table.reset();
+  return rare_->table != nullptr;
 }
 
 // ---- looking
 
-void Elements::ForEach(base::FunctionRef<bool(const Entry&)> visit) const {
-  if (table_ == nullptr) {
-    for (const Entry* entry : few_) {
-      if (!visit(*entry)) return;
-    }
+void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const {
+  for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+    if (!visit(ElementView(packed_, at))) return;
+  }
+  if (rare_ == nullptr) return;
+  if (rare_->table != nullptr) {
+    rare_->table->Walk([&](const Entry& entry) { return visit(ElementView(&entry)); });
     return;
   }
-  table_->Walk(visit);
+  for (const Entry* entry : rare_->few) {
+    if (!visit(ElementView(entry))) return;
+  }
 }
 
 void Elements::AppendTo(std::vector<crdt::Element>& out) const {
   const auto first = static_cast<ptrdiff_t>(out.size());
-  ForEach([&](const Entry& entry) {
+  ForEach([&](const ElementView& from) {
     crdt::Element& element = out.emplace_back();
-    static_cast<crdt::Register&>(element) = entry.State();
+    static_cast<crdt::Register&>(element) = from.State();
     element.type = type_;
-    element.name = entry.key();
+    element.name = from.key();
     return true;
   });
   std::sort(out.begin() + first, out.end(), [](const crdt::Element& a, const crdt::Element& b) {
@@ -501,27 +680,30 @@ void Elements::AppendTo(std::vector<crdt::Element>& out) const {
 
 uint64_t Elements::Scan(uint64_t cursor,
                         size_t count,
-                        base::FunctionRef<void(const Entry&)> visit) const {
-  if (table_ == nullptr) {
+                        base::FunctionRef<void(const ElementView&)> visit) const {
+  if (!spilled()) {
     // A cursor of a time when they were many goes on, so that none is missed.
-    for (const Entry* entry : few_) {
-      if (IsShown(*entry)) visit(*entry);
-    }
+    ForEach([&](const ElementView& element) {
+      if (element.shown()) visit(element);
+      return true;
+    });
     return 0;
   }
-  return table_->Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
-    if (IsShown(*entry)) visit(*entry);
+  return rare_->table->Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
+    if (entry->has(Entry::kShown)) visit(ElementView(entry));
   });
 }
 
-const Entry* Elements::Random(uint64_t random) const {
-  if (shown_ == 0) return nullptr;
-  if (table_ == nullptr) {
-    uint64_t skip = random % shown_;
-    for (const Entry* entry : few_) {
-      if (IsShown(*entry) && skip-- == 0) return entry;
-    }
-    return nullptr;
+std::optional<ElementView> Elements::Random(uint64_t random) const {
+  if (shown() == 0) return std::nullopt;
+  if (!spilled()) {
+    uint64_t skip = random % shown();
+    std::optional<ElementView> found;
+    ForEach([&](const ElementView& element) {
+      if (element.shown() && skip-- == 0) found = element;
+      return !found.has_value();
+    });
+    return found;
   }
   // From a random place on, one of the next few: not each with quite the same probability.
   constexpr size_t kLookedAt = 24;
@@ -529,54 +711,102 @@ const Entry* Elements::Random(uint64_t random) const {
   uint64_t cursor = random >> Table::kCursorShift;
   for (int round = 0; round < 3 && found.size() < kLookedAt / 2; ++round) {
     do {
-      cursor = table_->Scan(cursor, kLookedAt, [&](Entry* entry) {
-        if (IsShown(*entry)) found.push_back(entry);
+      cursor = rare_->table->Scan(cursor, kLookedAt, [&](Entry* entry) {
+        if (entry->has(Entry::kShown)) found.push_back(entry);
       });
     } while (cursor != 0 && found.size() < kLookedAt / 2);
   }
-  return found.empty() ? nullptr : found[(random & 0xffff) % found.size()];
+  if (found.empty()) return std::nullopt;
+  return ElementView(found[(random & 0xffff) % found.size()]);
 }
 
-std::vector<OrderTree::Item> Elements::SortedFew(const Viewer& viewer) const {
-  std::vector<OrderTree::Item> items;
-  items.reserve(few_.size());
-  for (Entry* entry : few_) {
-    if (IsShown(*entry)) items.push_back({Score(*entry, viewer), entry});
+// ---- order
+
+double Elements::PackedScore(const char* at) const {
+  if (Packed::IsCounter(at)) return static_cast<double>(Packed::CounterOf(at).total);
+  return DecodeScore(Packed::ValueOf(at));
+}
+
+const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& plain) const {
+  const char* at = packed_.begin();
+  const char* last = packed_.end();
+  if (!ordered()) return last;
+  double score = 0;
+  if (plain.counter) {
+    CounterPart counter;
+    std::memcpy(&counter, plain.value.data(), sizeof counter);
+    score = static_cast<double>(counter.total);
+  } else {
+    score = DecodeScore(plain.value);
   }
-  std::sort(items.begin(), items.end(), [](const OrderTree::Item& a, const OrderTree::Item& b) {
-    return a.score < b.score || (a.score == b.score && a.entry->key() < b.entry->key());
+  while (at != last && Less({PackedScore(at), ElementView(packed_, at)}, score, name))
+    at = Packed::Next(at);
+  return at;
+}
+
+std::vector<RankedElement> Elements::SortedFew(const Viewer& viewer) const {
+  std::vector<RankedElement> items;
+  items.reserve(shown());
+  ForEach([&](const ElementView& element) {
+    if (element.shown()) items.push_back({Score(element, viewer), element});
+    return true;
+  });
+  std::sort(items.begin(), items.end(), [](const RankedElement& a, const RankedElement& b) {
+    return Less(a, b.score, b.element.key());
   });
   return items;
 }
 
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {
-  if (order_ != nullptr) return order_->Rank(score, name);
+  if (order() != nullptr) return order()->Rank(score, name);
   size_t before = 0;
-  for (const OrderTree::Item& item : SortedFew(viewer)) {
-    if (item.score < score || (item.score == score && item.entry->key() < name)) ++before;
-  }
+  ForEach([&](const ElementView& element) {
+    if (element.shown() && Less({Score(element, viewer), element}, score, name)) ++before;
+    return true;
+  });
   return before;
 }
 
 size_t Elements::CountBelow(double score, bool inclusive, const Viewer& viewer) const {
-  if (order_ != nullptr) return order_->CountBelow(score, inclusive);
+  if (order() != nullptr) return order()->CountBelow(score, inclusive);
   size_t below = 0;
-  for (const Entry* entry : few_) {
-    if (!IsShown(*entry)) continue;
-    const double its = Score(*entry, viewer);
+  ForEach([&](const ElementView& element) {
+    if (!element.shown()) return true;
+    const double its = Score(element, viewer);
     if (its < score || (inclusive && its == score)) ++below;
-  }
+    return true;
+  });
   return below;
 }
 
 void Elements::Walk(size_t first,
                     bool reverse,
-                    base::FunctionRef<bool(const OrderTree::Item&)> visit,
+                    base::FunctionRef<bool(const RankedElement&)> visit,
                     const Viewer& viewer) const {
-  if (order_ != nullptr) return order_->Walk(first, reverse, visit);
-  const std::vector<OrderTree::Item> items = SortedFew(viewer);
-  for (size_t i = first; i < items.size(); reverse ? --i : ++i) {
-    if (!visit(items[i]) || (reverse && i == 0)) return;
+  if (order() != nullptr) {
+    order()->Walk(first, reverse, [&](const OrderTree::Item& item) {
+      return visit({item.score, ElementView(item.entry)});
+    });
+    return;
+  }
+  if (has_few()) {
+    const std::vector<RankedElement> items = SortedFew(viewer);
+    for (size_t i = first; i < items.size(); reverse ? --i : ++i) {
+      if (!visit(items[i]) || (reverse && i == 0)) return;
+    }
+    return;
+  }
+  // Packed ones stand in order.
+  const char* places[Packed::kElementsMax];
+  size_t count = 0;
+  for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+    if (count >= first && !reverse) {
+      if (!visit({PackedScore(at), ElementView(packed_, at)})) return;
+    }
+    places[count++] = at;
+  }
+  for (size_t i = first; reverse && i < count; --i) {
+    if (!visit({PackedScore(places[i]), ElementView(packed_, places[i])}) || i == 0) return;
   }
 }
 

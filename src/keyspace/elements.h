@@ -2,9 +2,11 @@
 // set's members with their order. What is stored follows from crdt/key_state; what is shown of an
 // element whose versions are several follows from the key's policy, too (Viewer).
 //
-// Memory. An element is an entry like a key's (entry.h): plain ones cost 16 bytes of metadata, their
-// name and value. Up to kSmallMax stand in a row in the order of their coming; more are in a Table, and
-// those of a sorted set in an OrderTree as well.
+// Memory. Few elements are packed (packed.h), in the order of their coming, those of a sorted set in its
+// order. What cannot be packed is an entry like a key's (entry.h) beside that: a long name or value,
+// anything but one version or one counter. More than Packed::kElementsMax, or kEntriesMax such entries,
+// are entries in a Table, and those of a sorted set in an OrderTree as well. What few collections need
+// is allocated when they need it (Rare).
 //
 // On disk, too: few elements are part of their key's row; once they have a table they have a row each, so
 // that a change to one of a million writes one row ("spilled", for as long as the object lives).
@@ -26,6 +28,7 @@
 #include "crdt/key_state.h"
 #include "keyspace/entry.h"
 #include "keyspace/order_tree.h"
+#include "keyspace/packed.h"
 #include "keyspace/table.h"
 
 namespace polyarch::keyspace {
@@ -59,30 +62,75 @@ bool IsConflict(const crdt::Register& state);
 std::string EncodeScore(double score);
 double DecodeScore(std::string_view bytes);
 
+// One stored element, packed or an entry of its own: a small value to look through. It, and the text and
+// state that it gives, are valid until the next change of its collection; keep names, not views.
+class ElementView {
+ public:
+  explicit ElementView(const Entry* entry) : entry_(entry) {}
+  ElementView(const Packed& packed, const char* at) : packed_(&packed), at_(at) {}
+
+  std::string_view key() const { return entry_ != nullptr ? entry_->key() : Packed::NameOf(at_); }
+  Form form() const {
+    if (entry_ != nullptr) return entry_->form();
+    return Packed::IsCounter(at_) ? Form::kCounter : Form::kValue;
+  }
+  // kValue.
+  std::string_view value() const {
+    return entry_ != nullptr ? entry_->value() : Packed::ValueOf(at_);
+  }
+  ValuePart value_part() const {
+    return entry_ != nullptr ? entry_->value_part() : packed_->VersionOf(at_);
+  }
+  // kCounter.
+  CounterPart counter() const {
+    return entry_ != nullptr ? entry_->counter() : Packed::CounterOf(at_);
+  }
+  // kFat.
+  const crdt::Register& fat_state() const { return entry_->fat().state; }
+  // Of any form. A copy.
+  crdt::Register State() const;
+  // Is it one that a client sees?
+  bool shown() const { return entry_ == nullptr || entry_->has(Entry::kShown); }
+  // The same for the same element, until the next change.
+  const void* id() const { return entry_ != nullptr ? static_cast<const void*>(entry_) : at_; }
+
+ private:
+  const Entry* entry_ = nullptr;
+  const Packed* packed_ = nullptr;
+  const char* at_ = nullptr;
+};
+
+// A sorted set's member with what orders it.
+struct RankedElement {
+  double score = 0;
+  ElementView element;
+};
+
 class Elements {
  public:
-  Elements(crdt::Type type, base::SipKey hash_key) : type_(type), hash_key_(hash_key) {}
+  // `hash_key` must outlive it.
+  Elements(crdt::Type type, const base::SipKey& hash_key) : hash_key_(&hash_key), type_(type) {}
+  Elements(crdt::Type type, base::SipKey&& hash_key) = delete;
   ~Elements();
   Elements(const Elements&) = delete;
   Elements& operator=(const Elements&) = delete;
 
   crdt::Type type() const { return type_; }
   // All that are stored, shown or not.
-  size_t size() const { return table_ != nullptr ? table_->size() : few_.size(); }
+  size_t size() const { return packed_.count() + (rare_ == nullptr ? 0 : rare_->entries()); }
   bool empty() const { return size() == 0; }
   // Those that hold something live; those that a client sees under the viewer of the last change or
   // Sync.
-  size_t live() const { return live_; }
-  size_t shown() const { return shown_; }
-  size_t conflicts() const { return conflicts_; }
-  bool MayHaveCounters() const { return unplain_ != 0; }
-  const std::set<std::string, std::less<>>& residue() const { return residue_; }
+  size_t live() const { return packed_.count() + (rare_ == nullptr ? 0 : rare_->live); }
+  size_t shown() const { return packed_.count() + (rare_ == nullptr ? 0 : rare_->shown); }
+  size_t conflicts() const { return rare_ == nullptr ? 0 : rare_->conflicts; }
+  bool MayHaveCounters() const { return unplain() != 0; }
+  using Names = std::set<std::string, std::less<>>;
+  const Names& residue() const;
   size_t memory_bytes() const;
 
-  // The stored element, shown or not; null if there is none.
-  const Entry* Find(std::string_view name) const;
-  // Is it one that a client sees?
-  static bool IsShown(const Entry& entry) { return entry.has(Entry::kShown); }
+  // The stored element, shown or not.
+  std::optional<ElementView> Find(std::string_view name) const;
 
   // Looks again at what is shown, if policies have changed.
   void Sync(const Viewer& viewer);
@@ -115,12 +163,12 @@ class Elements {
             const Viewer& viewer);
 
   // ---- rows
-  bool spilled() const { return table_ != nullptr; }
+  bool spilled() const { return rare_ != nullptr && rare_->table != nullptr; }
   // May there be rows of their own in the store?
   bool has_rows() const { return has_rows_; }
   void ForgetRows() {
     has_rows_ = false;
-    deleted_.clear();
+    if (rare_ != nullptr) rare_->deleted.clear();
   }
   // All of them are about to be written with the key's row.
   void NoteInline();
@@ -137,63 +185,103 @@ class Elements {
   bool FreeSome(size_t count);
 
   // ---- looking
-  // Every stored element, in no particular order (few of them: that of their coming), until false.
+  // Every stored element, in no particular order (packed ones: that of their coming, or the sorted set's),
+  // until false.
   // Do not change anything meanwhile.
-  void ForEach(base::FunctionRef<bool(const Entry&)> visit) const;
+  void ForEach(base::FunctionRef<bool(const ElementView&)> visit) const;
   // All of them, sorted by name, behind what is in `out`.
   void AppendTo(std::vector<crdt::Element>& out) const;
   // Visits shown ones from `cursor` on until about `count` were looked at; where to go on, 0 at the end.
   // An element that stays is visited at least once.
-  uint64_t Scan(uint64_t cursor, size_t count, base::FunctionRef<void(const Entry&)> visit) const;
-  // One that is shown, chosen by `random`; null if there is none.
-  const Entry* Random(uint64_t random) const;
+  uint64_t Scan(uint64_t cursor, size_t count, base::FunctionRef<void(const ElementView&)> visit) const;
+  // One that is shown, chosen by `random`; nothing if there is none.
+  std::optional<ElementView> Random(uint64_t random) const;
 
   // ---- sorted sets: shown members by (score, name)
-  double Score(const Entry& entry, const Viewer& viewer) const;
+  double Score(const ElementView& element, const Viewer& viewer) const;
   // How many stand before (score, name); how many have a lower score (or an equal one, if `inclusive`).
   size_t Rank(double score, std::string_view name, const Viewer& viewer) const;
   size_t CountBelow(double score, bool inclusive, const Viewer& viewer) const;
   // From rank `first` on, upwards or downwards, until `visit` says false.
   void Walk(size_t first,
             bool reverse,
-            base::FunctionRef<bool(const OrderTree::Item&)> visit,
+            base::FunctionRef<bool(const RankedElement&)> visit,
             const Viewer& viewer) const;
 
  private:
-  static constexpr size_t kSmallMax = 32;
+  static constexpr size_t kEntriesMax = 32;
 
-  uint64_t Hash(std::string_view name) const { return base::SipHash13(name, hash_key_); }
-  Entry** FindSlot(std::string_view name, uint64_t hash) const;
-  // Puts `entry` (or nothing) in the place of the element's present one, with all counts.
-  void Place(std::string_view name,
-             uint64_t hash,
-             Entry** slot,
-             Entry* entry,
-             const Viewer& viewer);
+  // What a collection has only if it is big, or has elements that cannot be packed.
+  struct Rare {
+    std::vector<Entry*> few;  // without a table: what is not packed
+    std::unique_ptr<Table> table;
+    std::unique_ptr<OrderTree> order;  // of a sorted set with a table
+    // Counts of entries, in `few` or the table.
+    size_t live = 0;
+    size_t shown = 0;
+    size_t unplain = 0;  // anything but one version
+    size_t conflicts = 0;
+    size_t entry_bytes = 0;
+    uint64_t epoch = 0;
+    Names deleted;                          // gone since their own row was written
+    std::vector<std::string> inline_names;  // spilled, in the key's row as it is stored
+    std::vector<clock::Dot> newest;  // spilled: an origin's newest version ever here, one an origin
+    Names residue;
+
+    size_t entries() const { return table != nullptr ? table->size() : few.size(); }
+    void Note(clock::Dot dot);
+  };
+  // Where an element stands; neither if it is not there.
+  struct Place {
+    const char* at = nullptr;  // packed
+    Entry** slot = nullptr;    // in the table or `few`
+    uint64_t hash = 0;         // if there is a table
+
+    bool none() const { return at == nullptr && slot == nullptr; }
+  };
+
+  uint64_t Hash(std::string_view name) const { return base::SipHash13(name, *hash_key_); }
+  size_t unplain() const { return packed_.counters() + (rare_ == nullptr ? 0 : rare_->unplain); }
+  bool has_few() const { return rare_ != nullptr && !rare_->few.empty(); }
+  bool ordered() const { return type_ == crdt::Type::kSortedSet; }
+  const OrderTree* order() const { return rare_ == nullptr ? nullptr : rare_->order.get(); }
+  Rare& NeedRare(const Viewer& viewer);
+  // Without anything in it, it goes.
+  void TrimRare();
+
+  Place Locate(std::string_view name) const;
+  std::optional<ElementView> ViewOf(const Place& place) const;
+  // Makes the element at `place` (where `name` stands, or nowhere) hold this, with all counts. Nothing of
+  // it may be part of the element itself.
+  void Set(std::string_view name, const Place& place, crdt::Register state, const Viewer& viewer);
+  void SetPlain(std::string_view name,
+                const Place& place,
+                Packed::Plain plain,
+                const Viewer& viewer);
+  // Takes ownership.
+  void SetEntry(std::string_view name, const Place& place, Entry* entry, const Viewer& viewer);
+  void Remove(std::string_view name, const Place& place, const Viewer& viewer);
+  // Frees it; may a row of it be stored?
+  bool TakeOut(const Place& place, const Viewer& viewer);
+  bool TakeDeleted(std::string_view name);
+  void Add(std::string_view name, Entry* entry, const Viewer& viewer);
+  void SetStored(std::string_view name);
   void Count(Entry* entry, const Viewer& viewer);
   void Discount(Entry* entry, const Viewer& viewer);
-  void Grow();
-  bool ordered() const { return type_ == crdt::Type::kSortedSet; }
-  // The shown members of a small sorted set, in order.
-  std::vector<OrderTree::Item> SortedFew(const Viewer& viewer) const;
-  void Note(clock::Dot dot);
+  void Grow(const Viewer& viewer);
 
+  double PackedScore(const char* at) const;
+  // Where a packed element with this content belongs.
+  const char* PackedPlace(std::string_view name, const Packed::Plain& plain) const;
+  // The shown members of a small sorted set, in order.
+  std::vector<RankedElement> SortedFew(const Viewer& viewer) const;
+
+  Packed packed_;
+  std::unique_ptr<Rare> rare_;
+  const base::SipKey* hash_key_;
   crdt::Type type_;
-  base::SipKey hash_key_;
-  std::vector<Entry*> few_;
-  std::unique_ptr<Table> table_;
-  std::unique_ptr<OrderTree> order_;  // of a sorted set with a table
-  size_t live_ = 0;
-  size_t shown_ = 0;
-  size_t unplain_ = 0;  // anything but one version
-  size_t conflicts_ = 0;
-  size_t entry_bytes_ = 0;
-  uint64_t epoch_ = 0;
-  std::set<std::string, std::less<>> deleted_;  // gone since their own row was written
-  std::vector<std::string> inline_;             // spilled, in the key's row as it is stored
   bool has_rows_ = false;
-  std::vector<clock::Dot> newest_;  // an origin's newest version ever here, one an origin
-  std::set<std::string, std::less<>> residue_;
 };
+static_assert(sizeof(Elements) == 32);
 
 }  // namespace polyarch::keyspace

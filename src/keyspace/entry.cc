@@ -91,15 +91,9 @@ crdt::KeyState Entry::State() const {
                                 .absent = false,
                                 .value = std::string(value())});
       break;
-    case Form::kCounter: {
-      const CounterPart& c = counter();
-      state.counters.push_back({.origin = c.life.origin(),
-                                .life = {c.life.sequence(), c.life_index},
-                                .at = {c.at_sequence, c.at_index},
-                                .total = crdt::Number::Integer(c.total),
-                                .hlc = c.hlc});
+    case Form::kCounter:
+      state.counters.push_back(CounterEntryOf(counter()));
       break;
-    }
     case Form::kFat:
       state = fat().state;
       for (const auto& elements : fat().elements)
@@ -121,6 +115,14 @@ size_t Entry::memory_bytes() const {
   for (const auto& elements : fat().elements)
     bytes += elements->memory_bytes();
   return bytes;
+}
+
+crdt::CounterEntry CounterEntryOf(const CounterPart& counter) {
+  return {.origin = counter.life.origin(),
+          .life = {counter.life.sequence(), counter.life_index},
+          .at = {counter.at_sequence, counter.at_index},
+          .total = crdt::Number::Integer(counter.total),
+          .hlc = counter.hlc};
 }
 
 Entry* MakeEntry(uint8_t db, std::string_view key, crdt::KeyState state) {

@@ -134,6 +134,8 @@ class Entry {
 };
 static_assert(sizeof(Entry) == 8);
 
+crdt::CounterEntry CounterEntryOf(const CounterPart& counter);
+
 // The entry for a state without elements, in the smallest form that holds it; nullptr for an empty one.
 Entry* MakeEntry(uint8_t db, std::string_view key, crdt::KeyState state);
 

@@ -97,13 +97,15 @@ struct Collection {
   size_t size() const { return elements == nullptr ? 0 : elements->shown(); }
   Viewer viewer() const;
   // The element if clients see it, else null.
-  const Entry* Find(std::string_view name) const;
-  bool Contains(std::string_view name) const { return Find(name) != nullptr; }
+  std::optional<ElementView> Find(std::string_view name) const;
+  bool Contains(std::string_view name) const { return Find(name).has_value(); }
   ShownValue Get(std::string_view name) const;
-  ShownValue Show(const Entry& entry) const;
-  double Score(const Entry& entry) const { return elements->Score(entry, viewer()); }
+  ShownValue Show(const ElementView& element) const;
+  double Score(const ElementView& element) const {
+    return elements->Score(element, viewer());
+  }
   // Every element that clients see, until false.
-  void ForEach(base::FunctionRef<bool(const Entry&)> visit) const;
+  void ForEach(base::FunctionRef<bool(const ElementView&)> visit) const;
 };
 
 class Keyspace {

@@ -332,16 +332,17 @@ class Node : public ChangeSink {
     const Collection collection = keys.Open(keys.Ref(key.first, key.second), type);
     ASSERT_TRUE(collection.found());
     ASSERT_EQ(collection.size(), expected.size());
-    auto text = [&](const Entry& entry) {
+    auto text = [&](const ElementView& entry) {
       if (type == crdt::Type::kSortedSet) return std::to_string(collection.Score(entry));
       const ShownValue shown = collection.Show(entry);
       if (shown.kind == ShownValue::Kind::kConflict) return std::string("conflict");
       return shown.is_integer ? std::to_string(shown.integer) : std::string(shown.value);
     };
     std::map<std::string, std::string> found;
-    collection.ForEach([&](const Entry& entry) {
+    collection.ForEach([&](const ElementView& entry) {
       EXPECT_TRUE(found.emplace(entry.key(), text(entry)).second);
-      EXPECT_EQ(collection.Find(entry.key()), &entry);
+      const auto same = collection.Find(entry.key());
+      EXPECT_TRUE(same.has_value() && same->id() == entry.id());
       return true;
     });
     ASSERT_EQ(found, expected);
@@ -349,22 +350,22 @@ class Node : public ChangeSink {
     uint64_t cursor = 0;
     do {
       cursor = collection.elements->Scan(
-          cursor, 3, [&](const Entry& entry) { scanned.emplace(entry.key()); });
+          cursor, 3, [&](const ElementView& entry) { scanned.emplace(entry.key()); });
     } while (cursor != 0);
     ASSERT_EQ(scanned.size(), expected.size());
-    const Entry* chosen = collection.elements->Random(last_random_ += 0x9e3779b97f4a7c15ULL);
-    ASSERT_TRUE(chosen != nullptr && expected.count(std::string(chosen->key())) == 1);
+    const auto chosen = collection.elements->Random(last_random_ += 0x9e3779b97f4a7c15ULL);
+    ASSERT_TRUE(chosen.has_value() && expected.count(std::string(chosen->key())) == 1);
     if (type != crdt::Type::kSortedSet) return;
     size_t rank = 0;
     std::optional<std::pair<double, std::string>> last;
     collection.elements->Walk(
         0,
         false,
-        [&](const OrderTree::Item& item) {
-          const std::pair now(item.score, std::string(item.entry->key()));
+        [&](const RankedElement& item) {
+          const std::pair now(item.score, std::string(item.element.key()));
           EXPECT_TRUE(!last || *last < now);
           last = now;
-          EXPECT_EQ(collection.elements->Rank(item.score, item.entry->key(), collection.viewer()),
+          EXPECT_EQ(collection.elements->Rank(item.score, item.element.key(), collection.viewer()),
                     rank++);
           return true;
         },
@@ -502,20 +503,24 @@ class Node : public ChangeSink {
   uint64_t last_random_ = 1;
 };
 
-// One random command of a client.
-void RandomChange(Node& node, base::Random& random, bool big = false) {
+// One random command of a client. `names`: how many elements there are to write to, nearly always; few of
+// them, and half of the time, if it is 0.
+void RandomChange(Node& node, base::Random& random, uint64_t names = 0) {
+  const bool big = names != 0;
   static const std::vector<std::string> kKeys = {"a", "b", "s:c", "d:d", "p:e", "f"};
   static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet};
   const uint8_t db = random.Percent(10) ? crdt::kReservedDatabase : static_cast<uint8_t>(random.Below(2));
   const std::string& key = kKeys[random.Below(kKeys.size())];
   Change change(node, node.keys);
-  for (uint64_t n = 1 + random.Below(big ? 20 : 3); n > 0; --n) {
+  for (uint64_t n = 1 + random.Below(big ? 5 + names / 6 : 3); n > 0; --n) {
     const KeyRef ref = node.keys.Ref(db, key);
     const int64_t expire_ms = node.keys.time_ms() + static_cast<int64_t>(random.Below(200)) - 50;
-    const std::string value = random.Percent(50) ? std::to_string(random.Below(100)) : std::string(random.Below(30), 'x');
+    std::string value = random.Percent(50) ? std::to_string(random.Below(100)) : std::string(random.Below(30), 'x');
+    if (random.Percent(5)) value = std::string(60 + random.Below(10), 'y');  // to be packed or not
     if (random.Percent(big ? 98 : 55)) {
       const crdt::Type type = kTypes[(std::hash<std::string>()(key) + random.Percent(10)) % 3];
-      const std::string name = "m" + std::to_string(random.Below(random.Percent(big ? 90 : 30) ? 90 : 6));
+      std::string name = "m" + std::to_string(random.Below(random.Percent(big ? 90 : 30) ? std::max<uint64_t>(names, 90) : 6));
+      if (name.back() == '7') name.resize(61 + name.size(), '7');
       std::string content;
       if (type == crdt::Type::kHash) content = value;
       if (type == crdt::Type::kSortedSet) content = EncodeScore(static_cast<double>(random.Below(9)) - 3);
@@ -649,6 +654,7 @@ std::string TextOf(const crdt::KeyState& state, const clock::OriginTable&) {
 
 TEST(Keyspace, AgainstPlainStates) {
   size_t spilled = 0;
+  static constexpr uint64_t kNames[] = {90, 0, 0, 400, 0, 0};
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     SCOPED_TRACE(seed);
     base::Random random(seed);
@@ -669,7 +675,7 @@ TEST(Keyspace, AgainstPlainStates) {
     for (int step = 0; step < 250; ++step) {
       Node& node = *nodes[random.Below(3)];
       if (random.Percent(60)) {
-        RandomChange(node, random, seed % 3 == 0);
+        RandomChange(node, random, kNames[seed % std::size(kNames)]);
       } else {
         for (uint64_t n = random.Below(6); n > 0; --n) node.Deliver(*nodes[random.Below(3)]);
       }
@@ -744,7 +750,7 @@ TEST(Keyspace, AgainstPlainStates) {
         if (random.Percent(5)) apply(crdt::EffectKind::kPut, e.type, e.name, nothing);
       }
       if (state.elements.empty() || random.Percent(50)) continue;
-      for (int i = 0; i < 40; ++i) apply(crdt::EffectKind::kPut, state.elements[0].type, "late" + std::to_string(i), all);
+      for (int i = 0; i < 140; ++i) apply(crdt::EffectKind::kPut, state.elements[0].type, "late" + std::to_string(i), all);
     }
     TakeRows(loaded, rows_of_loaded, 5);
     std::map<Key, crdt::KeyState> states;

@@ -52,7 +52,7 @@ class Merged : public testing::Test {
     crdt::Effect effect{.kind = crdt::EffectKind::kPut, .db = 0, .key = key, .value = value};
     std::vector<crdt::Clear> clears = at.Clears(ref);
     const bool many = elements_ && key == "k0";
-    const std::string element = "e" + std::to_string(random_.Below(many ? 60 : 4));
+    const std::string element = "e" + std::to_string(random_.Below(many ? 280 : 4));
     const uint64_t kind = many && random_.Percent(97) ? 6 + random_.Below(7) : random_.Below(elements_ ? 14 : 6);
     switch (kind) {
       case 0:
@@ -144,7 +144,7 @@ TEST_F(Merged, EqualsHavingAppliedAll) {
   for (uint64_t seed = 1; seed <= 800; ++seed) {
     random_ = base::Random(seed);
     elements_ = seed % 2 == 0;
-    const uint64_t many = elements_ ? 400 : 40;
+    const uint64_t many = elements_ ? 1500 : 40;
     for (auto* keys : {&mine_, &theirs_, &all_}) *keys = std::make_unique<Keyspace>(origins_, policies_, base::SipKey{1, 2});
     Counting counting;
     mine_->SetObserver(&counting);

@@ -1,0 +1,133 @@
+// The plain elements of a small collection in one allocation, one behind another: those of one version,
+// and those that are a counter of one origin, with short names and values. There is no index: whoever
+// looks for one walks over all.
+//
+// An element is three bytes (sizes, flags, which origin), its name, its value (of a counter its fields),
+// and dot and stamp as varint differences from those of the first element of the origin that came, its
+// base; nothing at all if there is no difference. Bases, at most kOriginsMax, stand before the elements.
+//
+// A place (`at`) is valid until the next change. Places and text belong to this object.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "clock/hlc.h"
+#include "clock/origin.h"
+#include "keyspace/entry.h"
+
+namespace polyarch::keyspace {
+
+class Packed {
+ public:
+  static constexpr size_t kElementsMax = 128;
+  static constexpr size_t kTextBytesMax = 64;  // of a name, and of a value
+
+  // What an element holds apart from its name.
+  struct Plain {
+    std::string_view value;  // of a counter the bytes of its CounterPart
+    clock::Dot dot;          // not of a counter
+    clock::Hlc hlc;          // nor this
+    bool counter = false;
+    bool stored = false;  // see Entry::kStored
+  };
+
+  Packed() = default;
+  ~Packed();
+  Packed(const Packed&) = delete;
+  Packed& operator=(const Packed&) = delete;
+
+  size_t count() const { return data_ == nullptr ? 0 : header().count; }
+  size_t counters() const { return data_ == nullptr ? 0 : header().counters; }
+  size_t memory_bytes() const { return data_ == nullptr ? 0 : header().capacity; }
+
+  // ---- looking
+  const char* begin() const {
+    return data_ == nullptr ? nullptr : data_ + sizeof(Header) + header().origins * sizeof(Base);
+  }
+  const char* end() const { return data_ == nullptr ? nullptr : data_ + header().used; }
+  static const char* Next(const char* at) { return at + SizeOf(at); }
+  // Null if there is none.
+  const char* Find(std::string_view name) const;
+
+  static std::string_view NameOf(const char* at) { return {at + kHeadBytes, NameBytes(at)}; }
+  static std::string_view ValueOf(const char* at) {
+    return {at + kHeadBytes + NameBytes(at), ValueBytes(at)};
+  }
+  static bool IsStored(const char* at) { return (at[0] & kFlag) != 0; }
+  static bool IsCounter(const char* at) { return (at[1] & kFlag) != 0; }
+  static CounterPart CounterOf(const char* at) {
+    CounterPart counter;
+    std::memcpy(&counter, ValueOf(at).data(), sizeof counter);
+    return counter;
+  }
+  // Not of counters.
+  ValuePart VersionOf(const char* at) const;
+
+  // ---- changing. False, and nothing done, if it cannot be held: it is too long, of one origin too many,
+  // or too far from its base. There must be fewer than kElementsMax.
+  static bool Fits(std::string_view name, const Plain& plain) {
+    return name.size() <= kTextBytesMax && plain.value.size() <= kTextBytesMax;
+  }
+  // A new one before the place `at` (or end()). `name` and `plain` must not be part of this object.
+  bool Insert(const char* at, std::string_view name, const Plain& plain);
+  // Other content for the one at `at`, which keeps name and place.
+  bool Replace(const char* at, const Plain& plain);
+  void Erase(const char* at);
+  void SetStored(const char* at);
+  void Clear();
+
+ private:
+  struct Header {
+    uint16_t used;  // all in bytes
+    uint16_t capacity;
+    uint8_t count;
+    uint8_t counters;
+    uint8_t origins;
+    uint8_t unused;
+  };
+  using Base = ValuePart;
+  // How an element says dot and stamp.
+  struct Stamp {
+    size_t base = 0;
+    size_t bytes = 0;
+    char text[20] = {};
+  };
+
+  static constexpr size_t kHeadBytes = 3;
+  static constexpr uint8_t kFlag = 0x80;
+  static constexpr size_t kOriginsMax = 16;
+  static constexpr size_t kStampBytesMax = 15;
+  static_assert(kElementsMax * (kHeadBytes + 2 * kTextBytesMax + kStampBytesMax) +
+                    kOriginsMax * sizeof(Base) + sizeof(Header) <
+                (1 << 15));
+  static_assert(sizeof(CounterPart) <= kTextBytesMax);
+
+  static size_t NameBytes(const char* at) { return static_cast<uint8_t>(at[0]) & 0x7fU; }
+  static size_t ValueBytes(const char* at) { return static_cast<uint8_t>(at[1]) & 0x7fU; }
+  static size_t BaseIndex(const char* at) { return static_cast<uint8_t>(at[2]) >> 4; }
+  static size_t StampBytes(const char* at) { return static_cast<uint8_t>(at[2]) & 0xfU; }
+  static size_t SizeOf(const char* at) {
+    return kHeadBytes + NameBytes(at) + ValueBytes(at) + StampBytes(at);
+  }
+
+  Header& header() { return *reinterpret_cast<Header*>(data_); }
+  const Header& header() const { return *reinterpret_cast<const Header*>(data_); }
+  Base BaseAt(size_t index) const {
+    Base base;
+    std::memcpy(&base, data_ + sizeof(Header) + index * sizeof(Base), sizeof base);
+    return base;
+  }
+  bool MakeStamp(const Plain& plain, Stamp& stamp);
+  // A base that no element needs, or a new one; kOriginsMax if there is none.
+  size_t FreeBase();
+  // Makes `old_bytes` at `offset` to be `new_bytes`. What they are is the caller's.
+  char* Resize(size_t offset, size_t old_bytes, size_t new_bytes);
+  void Reserve(size_t bytes);
+  static void Write(char* at, size_t name_bytes, const Plain& plain, const Stamp& stamp);
+
+  char* data_ = nullptr;
+};
+
+}  // namespace polyarch::keyspace
