@@ -15,14 +15,14 @@ Elements* Keyspace::FindElements(const KeyRef& ref, crdt::Type type) {
   return nullptr;
 }
 
-Elements& Keyspace::ElementsOf(FatPart::Fat& fat, crdt::Type type) {
-  auto place = fat.elements.begin();
-  while (place != fat.elements.end() && (*place)->type() < type)
-    ++place;
-  if (place == fat.elements.end() || (*place)->type() != type) {
-    place = fat.elements.insert(place, std::make_unique<Elements>(type, hash_key_));
+Elements& Keyspace::ElementsOf(FatPart& fat, crdt::Type type) {
+  for (const auto& elements : fat.elements) {
+    if (elements->type() == type) return *elements;
   }
-  return **place;
+  auto added = std::make_unique<Elements>(type, hash_key_);
+  Elements& elements = *added;
+  fat.elements.Add(std::move(added));
+  return elements;
 }
 
 void Keyspace::ApplyElement(const crdt::Effect& effect,
@@ -40,9 +40,9 @@ void Keyspace::ApplyElement(const crdt::Effect& effect,
     slot = Lookup(ref);
   }
   Entry* entry = *slot;
-  FatPart::Fat& fat = entry->fat();
+  FatPart& fat = entry->fat();
   CountMemory(entry, false);
-  fat.residue_since.reset();
+  fat.ForgetResidueSince();
   Elements& elements = ElementsOf(fat, effect.type);
   const crdt::ApplyResult result =
       elements.Apply(effect, seen, hlc, ViewerOf(ref, effect.type));
@@ -51,13 +51,14 @@ void Keyspace::ApplyElement(const crdt::Effect& effect,
                     (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve);
   if (told) met = elements.Find(effect.element)->State();
   if (elements.empty()) RetireEmpty(ref, fat);
+  fat.Tidy();
   CountMemory(entry, true);
   Settle(ref, slot);
   if (told)
     observer_->VersionsMet(ref.db, ref.key, effect.type, effect.element, met, seen.dot());
 }
 
-void Keyspace::WipeElements(FatPart::Fat& fat,
+void Keyspace::WipeElements(FatPart& fat,
                             const crdt::Effect& effect,
                             const crdt::Seen& seen,
                             const KeyRef& ref) {
@@ -75,7 +76,7 @@ void Keyspace::WipeElements(FatPart::Fat& fat,
       return Skips(ref, type, name);
     });
   }
-  std::erase(fat.elements, nullptr);
+  fat.elements.DropNulls();
   RetireEmpty(ref, fat);
 }
 
@@ -93,11 +94,11 @@ void Keyspace::Retire(const KeyRef& ref, std::unique_ptr<Elements> elements) {
   if (elements->spilled()) gone_.push_back(std::move(elements));
 }
 
-void Keyspace::RetireEmpty(const KeyRef& ref, FatPart::Fat& fat) {
+void Keyspace::RetireEmpty(const KeyRef& ref, FatPart& fat) {
   for (auto& elements : fat.elements) {
     if (elements->empty()) Retire(ref, std::move(elements));
   }
-  std::erase(fat.elements, nullptr);
+  fat.elements.DropNulls();
 }
 
 bool Keyspace::FreeSome(size_t count) {
@@ -172,7 +173,7 @@ std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t 
     tables_[d].ForEach([&](const Entry& entry) {
       bool may = entry.form() == Form::kCounter;
       if (entry.form() == Form::kFat) {
-        may = entry.fat().state.has_live_counter() ||
+        may = entry.fat().state().has_live_counter() ||
               std::any_of(entry.fat().elements.begin(),
                           entry.fat().elements.end(),
                           [](const auto& elements) { return elements->MayHaveCounters(); });

@@ -238,7 +238,7 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
     rare.Note(entry->value_part().dot);
   }
   if (entry->form() == Form::kFat) {
-    const crdt::KeyState& state = entry->fat().state;
+    const crdt::KeyState& state = entry->fat().state();
     if (rare.table != nullptr) {
       for (const crdt::Version& v : state.versions)
         rare.Note(v.dot);

@@ -86,7 +86,7 @@ class ElementView {
     return entry_ != nullptr ? entry_->counter() : Packed::CounterOf(at_);
   }
   // kFat.
-  const crdt::Register& fat_state() const { return entry_->fat().state; }
+  const crdt::Register& fat_state() const { return entry_->fat().state(); }
   // Of any form. A copy.
   crdt::Register State() const;
   // Is it one that a client sees?

@@ -1,6 +1,8 @@
 #include "keyspace/entry.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <new>
 
 #include "base/check.h"
 #include "keyspace/elements.h"
@@ -15,6 +17,76 @@ void Copy(char* to, std::string_view from) {
 }
 
 }  // namespace
+
+const crdt::KeyState FatPart::kNoState;
+
+ElementsByType::ElementsByType() = default;
+ElementsByType::~ElementsByType() = default;
+
+void ElementsByType::Add(Pointer elements) {
+  if (empty()) {
+    one_ = std::move(elements);
+    return;
+  }
+  if (several_ == nullptr) {
+    several_ = std::make_unique<std::vector<Pointer>>();
+    several_->push_back(std::move(one_));
+  }
+  const auto place = std::find_if(several_->begin(), several_->end(), [&](const Pointer& other) {
+    return elements->type() < other->type();
+  });
+  several_->insert(place, std::move(elements));
+}
+
+void ElementsByType::DropNulls() {
+  if (several_ == nullptr) return;
+  std::erase(*several_, nullptr);
+  if (several_->size() > 1) return;
+  if (!several_->empty()) one_ = std::move(several_->front());
+  several_.reset();
+}
+
+void ElementsByType::clear() {
+  one_.reset();
+  several_.reset();
+}
+
+size_t ElementsByType::memory_bytes() const {
+  size_t bytes = several_ == nullptr
+                     ? 0
+                     : sizeof *several_ + several_->capacity() * sizeof(Pointer);
+  for (const Pointer& elements : *this)
+    bytes += elements->memory_bytes();
+  return bytes;
+}
+
+FatPart::FatPart(crdt::KeyState state) {
+  if (!state.empty()) mutable_state() = std::move(state);
+}
+
+FatPart::Rest& FatPart::NeedRest() {
+  if (rest_ == nullptr) rest_ = std::make_unique<Rest>();
+  return *rest_;
+}
+
+void FatPart::Tidy() {
+  if (rest_ != nullptr && rest_->state.empty() && rest_->indexed_expiry == crdt::kNever &&
+      rest_->residue_since == nullptr) {
+    rest_.reset();
+  }
+}
+
+size_t FatPart::memory_bytes() const {
+  size_t bytes = elements.memory_bytes();
+  if (rest_ == nullptr) return bytes;
+  const crdt::KeyState& state = rest_->state;
+  bytes += sizeof(Rest) + state.counters.capacity() * sizeof(crdt::CounterEntry) +
+           state.expiries.capacity() * sizeof(crdt::ExpiryVersion) +
+           state.versions.capacity() * sizeof(crdt::Version);
+  for (const crdt::Version& v : state.versions)
+    bytes += v.value.capacity();
+  return bytes;
+}
 
 Entry* Entry::Allocate(Form form, uint8_t db, std::string_view key, size_t value_size) {
   CHECK(key.size() <= UINT16_MAX && value_size <= UINT32_MAX);
@@ -63,19 +135,18 @@ Entry* Entry::NewCounter(uint8_t db, std::string_view key, const CounterPart& co
 
 Entry* Entry::NewFat(uint8_t db, std::string_view key, crdt::KeyState state) {
   Entry* entry = Allocate(Form::kFat, db, key, 0);
-  reinterpret_cast<FatPart*>(entry->Tail())->fat =
-      new FatPart::Fat{.state = std::move(state), .elements = {}, .residue_since = {}};
+  new (entry->Tail()) FatPart(std::move(state));
   return entry;
 }
 
 void Entry::Free(Entry* entry) {
-  if (entry->form() == Form::kFat) delete &entry->fat();
+  if (entry->form() == Form::kFat) entry->fat().~FatPart();
   std::free(entry);
 }
 
 int64_t Entry::indexed_expiry() const {
   if (form() == Form::kValueTtl) return ttl_part().expire_ms;
-  return form() == Form::kFat ? fat().indexed_expiry : crdt::kNever;
+  return form() == Form::kFat ? fat().indexed_expiry() : crdt::kNever;
 }
 
 crdt::KeyState Entry::State() const {
@@ -95,7 +166,7 @@ crdt::KeyState Entry::State() const {
       state.counters.push_back(CounterEntryOf(counter()));
       break;
     case Form::kFat:
-      state = fat().state;
+      state = fat().state();
       for (const auto& elements : fat().elements)
         elements->AppendTo(state.elements);
       break;
@@ -104,17 +175,8 @@ crdt::KeyState Entry::State() const {
 }
 
 size_t Entry::memory_bytes() const {
-  size_t bytes = kHeaderSize + MetaSize(form()) + key_size_ + value_size_;
-  if (form() != Form::kFat) return bytes;
-  const crdt::KeyState& state = fat().state;
-  bytes += sizeof(FatPart::Fat) + state.counters.capacity() * sizeof(crdt::CounterEntry) +
-           state.expiries.capacity() * sizeof(crdt::ExpiryVersion) +
-           state.versions.capacity() * sizeof(crdt::Version);
-  for (const crdt::Version& v : state.versions)
-    bytes += v.value.capacity();
-  for (const auto& elements : fat().elements)
-    bytes += elements->memory_bytes();
-  return bytes;
+  return kHeaderSize + MetaSize(form()) + key_size_ + value_size_ +
+         (form() == Form::kFat ? fat().memory_bytes() : 0);
 }
 
 crdt::CounterEntry CounterEntryOf(const CounterPart& counter) {

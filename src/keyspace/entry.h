@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "clock/hlc.h"
 #include "clock/origin.h"
@@ -39,17 +40,78 @@ struct CounterPart {
 };
 class Elements;
 
-struct FatPart {
-  struct Fat {
-    crdt::KeyState state;  // without the elements
-    // By type, none empty; nearly always there is one or none.
-    std::vector<std::unique_ptr<Elements>> elements;
-    int64_t indexed_expiry =
-        crdt::kNever;  // where the expiry index holds this key; kNever: nowhere
-    // What had been applied when this residue was first looked at after it was last changed.
+// The elements of one key by type, none null (but see DropNulls); nearly always there is one or none.
+class ElementsByType {
+ public:
+  using Pointer = std::unique_ptr<Elements>;
+
+  ElementsByType();
+  ~ElementsByType();
+  ElementsByType(const ElementsByType&) = delete;
+  ElementsByType& operator=(const ElementsByType&) = delete;
+
+  Pointer* begin() { return several_ != nullptr ? several_->data() : &one_; }
+  Pointer* end() { return begin() + size(); }
+  const Pointer* begin() const { return several_ != nullptr ? several_->data() : &one_; }
+  const Pointer* end() const { return begin() + size(); }
+  bool empty() const { return size() == 0; }
+  // One of a type that is not there.
+  void Add(Pointer elements);
+  // After some were moved from.
+  void DropNulls();
+  void clear();
+  size_t memory_bytes() const;
+
+ private:
+  size_t size() const {
+    if (several_ != nullptr) return several_->size();
+    return one_ != nullptr ? 1 : 0;
+  }
+
+  Pointer one_;
+  std::unique_ptr<std::vector<Pointer>> several_;  // instead
+};
+
+// What a key with elements, or with a state that has no form of its own, consists of.
+class FatPart {
+ public:
+  explicit FatPart(crdt::KeyState state);
+
+  // Without the elements.
+  const crdt::KeyState& state() const { return rest_ != nullptr ? rest_->state : kNoState; }
+  crdt::KeyState& mutable_state() { return NeedRest().state; }
+  // Where the expiry index holds this key; kNever: nowhere.
+  int64_t indexed_expiry() const { return rest_ != nullptr ? rest_->indexed_expiry : crdt::kNever; }
+  void set_indexed_expiry(int64_t time_ms) { NeedRest().indexed_expiry = time_ms; }
+  // What had been applied when this residue was first looked at after it was last changed; null: not yet.
+  const clock::VersionVector* residue_since() const {
+    return rest_ != nullptr ? rest_->residue_since.get() : nullptr;
+  }
+  void set_residue_since(std::shared_ptr<const clock::VersionVector> since) {
+    NeedRest().residue_since = std::move(since);
+  }
+  void ForgetResidueSince() {
+    if (rest_ != nullptr) rest_->residue_since.reset();
+  }
+  // Gives back the memory of what is empty now. Invalidates state().
+  void Tidy();
+  // Beside the entry's own.
+  size_t memory_bytes() const;
+
+  ElementsByType elements;
+
+ private:
+  // Most collections have none of it.
+  struct Rest {
+    crdt::KeyState state;
+    int64_t indexed_expiry = crdt::kNever;
     std::shared_ptr<const clock::VersionVector> residue_since;
   };
-  Fat* fat;
+  static const crdt::KeyState kNoState;
+
+  Rest& NeedRest();
+
+  std::unique_ptr<Rest> rest_;
 };
 
 class Entry {
@@ -98,8 +160,8 @@ class Entry {
   }
   CounterPart& counter() { return *reinterpret_cast<CounterPart*>(Tail()); }
   const CounterPart& counter() const { return *reinterpret_cast<const CounterPart*>(Tail()); }
-  FatPart::Fat& fat() { return *reinterpret_cast<FatPart*>(Tail())->fat; }
-  const FatPart::Fat& fat() const { return *reinterpret_cast<const FatPart*>(Tail())->fat; }
+  FatPart& fat() { return *reinterpret_cast<FatPart*>(Tail()); }
+  const FatPart& fat() const { return *reinterpret_cast<const FatPart*>(Tail()); }
 
   // The expiry instant under which the expiry index holds this entry; kNever: it does not.
   int64_t indexed_expiry() const;

@@ -74,12 +74,12 @@ Shown Keyspace::ShowState(const KeyRef& ref, const crdt::KeyState& state) {
   return shown;
 }
 
-std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart::Fat& fat) {
+std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart& fat) {
   std::optional<crdt::Type> only;
   size_t types = 0;
   bool own = false;
-  if (fat.state.Register::live() &&
-      ShowRegister(fat.state, ViewerOf(ref, crdt::Type::kString)).kind !=
+  if (fat.state().Register::live() &&
+      ShowRegister(fat.state(), ViewerOf(ref, crdt::Type::kString)).kind !=
           ShownValue::Kind::kNothing) {
     only = crdt::Type::kString;
     own = true;
@@ -94,19 +94,19 @@ std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart::
   if (types < 2) return only;
   // Rare: created as two types at once. The newest of what is shown.
   crdt::KeyState all;
-  if (own) all = fat.state;
+  if (own) all = fat.state();
   for (const auto& elements : fat.elements) {
     if (elements->shown() != 0) elements->AppendTo(all.elements);
   }
   return crdt::NewestType(all, origins_);
 }
 
-Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart::Fat& fat) {
-  if (fat.elements.empty()) return ShowState(ref, fat.state);
+Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart& fat) {
+  if (fat.elements.empty()) return ShowState(ref, fat.state());
   const std::optional<crdt::Type> type = ShownType(ref, fat);
-  if (type == crdt::Type::kString) return ShowState(ref, fat.state);
+  if (type == crdt::Type::kString) return ShowState(ref, fat.state());
   Shown shown;
-  shown.expire_ms = fat.state.ExpiryTime();
+  shown.expire_ms = fat.state().ExpiryTime();
   if (!type || shown.expire_ms < time_ms_) return {};
   shown.kind = Shown::Kind::kCollection;
   shown.type = *type;
@@ -220,7 +220,7 @@ void Keyspace::ForEach(
         const crdt::KeyState state = MergedState(Ref(number, entry.key()), &entry);
         if (!state.empty()) visit(number, entry.key(), state);
       } else if (entry.form() == Form::kFat && entry.fat().elements.empty()) {
-        visit(static_cast<uint8_t>(db), entry.key(), entry.fat().state);
+        visit(static_cast<uint8_t>(db), entry.key(), entry.fat().state());
       } else {
         visit(static_cast<uint8_t>(db), entry.key(), entry.State());
       }
@@ -255,16 +255,16 @@ void Keyspace::Reindex(Entry* entry) {
     if (expiry != crdt::kNever) expiry_index_.insert({expiry, entry});
     return;
   }
-  FatPart::Fat& fat = entry->fat();
+  FatPart& fat = entry->fat();
   const bool live = IsLive(fat);
   if (live != entry->has(Entry::kLive)) {
     entry->set(Entry::kLive, live);
     live_[db] += live ? 1 : -1;
   }
-  int64_t expiry = live ? fat.state.ExpiryTime() : crdt::kNever;
-  if (expiry != fat.indexed_expiry) {
-    if (fat.indexed_expiry != crdt::kNever) expiry_index_.erase({fat.indexed_expiry, entry});
-    fat.indexed_expiry = expiry;
+  int64_t expiry = live ? fat.state().ExpiryTime() : crdt::kNever;
+  if (expiry != fat.indexed_expiry()) {
+    if (fat.indexed_expiry() != crdt::kNever) expiry_index_.erase({fat.indexed_expiry(), entry});
+    fat.set_indexed_expiry(expiry);
     if (expiry != crdt::kNever) expiry_index_.insert({expiry, entry});
   }
   auto sync = [&](KeySet& set, Entry::Bit bit, bool wanted) {
@@ -276,9 +276,9 @@ void Keyspace::Reindex(Entry* entry) {
       set.erase({db, std::string(entry->key())});
     }
   };
-  bool residue = HasResidue(fat.state) || (!live && !fat.state.expiries.empty());
-  bool conflict = IsConflict(fat.state);
-  size_t types = fat.state.Register::live() ? 1 : 0;
+  bool residue = HasResidue(fat.state()) || (!live && !fat.state().expiries.empty());
+  bool conflict = IsConflict(fat.state());
+  size_t types = fat.state().Register::live() ? 1 : 0;
   for (const auto& elements : fat.elements) {
     residue = residue || !elements->residue().empty();
     conflict = conflict || elements->conflicts() > 0;
@@ -290,8 +290,8 @@ void Keyspace::Reindex(Entry* entry) {
        db != crdt::kReservedDatabase && (conflict || types > 1));
 }
 
-bool Keyspace::IsLive(const FatPart::Fat& fat) {
-  return fat.state.Register::live() ||
+bool Keyspace::IsLive(const FatPart& fat) {
+  return fat.state().Register::live() ||
          std::any_of(fat.elements.begin(), fat.elements.end(), [](const auto& elements) {
            return elements->live() > 0;
          });
@@ -423,14 +423,15 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
   crdt::ApplyResult result;
   if (slot != nullptr && (*slot)->form() == Form::kFat) {
     Entry* entry = *slot;
-    crdt::KeyState& state = entry->fat().state;
     CountMemory(entry, false);
-    entry->fat().residue_since.reset();
+    entry->fat().ForgetResidueSince();
     WipeElements(entry->fat(), effect, seen, ref);
+    crdt::KeyState& state = entry->fat().mutable_state();
     result = crdt::Apply(state, effect, seen, hlc);
     if (PLANTED(kDropConcurrent) && result.concurrent) {
       std::erase_if(state.versions, [&](const crdt::Version& v) { return v.dot != seen.dot(); });
     }
+    entry->fat().Tidy();
     CountMemory(entry, true);
     Settle(ref, slot);
   } else {
@@ -450,7 +451,7 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
 
 void Keyspace::Settle(const KeyRef& ref, Entry** slot) {
   Entry* entry = *slot;
-  const crdt::KeyState& state = entry->fat().state;
+  const crdt::KeyState& state = entry->fat().state();
   // A counter with a base stays fat.
   const bool maybe = entry->fat().elements.empty() &&
                      (state.counters.empty() ? state.versions.size() <= 1
@@ -517,7 +518,7 @@ std::vector<crdt::Clear> Keyspace::Clears(const KeyRef& ref) {
              {c.at_sequence, c.at_index},
              crdt::Number::Integer(c.total)}};
   }
-  return crdt::ClearsOf((*slot)->fat().state);
+  return crdt::ClearsOf((*slot)->fat().state());
 }
 
 std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
@@ -533,7 +534,7 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
       return crdt::NextIncrement{{c.life.sequence(), c.life_index}, *total};
     }
   } else if (slot != nullptr && (*slot)->form() == Form::kFat) {
-    return crdt::PrepareIncrement((*slot)->fat().state, origin, at, increment);
+    return crdt::PrepareIncrement((*slot)->fat().state(), origin, at, increment);
   }
   return crdt::NextIncrement{at, increment};
 }
@@ -541,7 +542,7 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
 bool Keyspace::HasExpiryVersions(const KeyRef& ref) {
   Entry** slot = Lookup(ref);
   if (slot == nullptr) return false;
-  if ((*slot)->form() == Form::kFat) return !(*slot)->fat().state.expiries.empty();
+  if ((*slot)->form() == Form::kFat) return !(*slot)->fat().state().expiries.empty();
   return (*slot)->form() == Form::kValueTtl;
 }
 
@@ -549,7 +550,7 @@ bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) {
   Entry** slot = Lookup(ref);
   if (slot == nullptr) return false;
   if ((*slot)->form() != Form::kFat) return true;
-  const crdt::KeyState& state = (*slot)->fat().state;
+  const crdt::KeyState& state = (*slot)->fat().state();
   return state.has_live_version() || !state.counters.empty();
 }
 
@@ -565,7 +566,7 @@ void Keyspace::VisitExpired(int64_t from_ms,
     if (entry->form() == Form::kValueTtl) {
       winner = entry->value_part().dot.origin();
     } else {
-      for (const crdt::ExpiryVersion& x : entry->fat().state.expiries) {
+      for (const crdt::ExpiryVersion& x : entry->fat().state().expiries) {
         if (x.time_ms != instant) continue;
         const clock::OriginIndex origin = x.dot.origin();
         if (winner == clock::kNoOrigin || origins_.Less(winner, origin)) winner = origin;
@@ -589,8 +590,9 @@ void Keyspace::PurgeCounter(const KeyRef& ref, clock::OriginIndex origin) {
   if (slot == nullptr || (*slot)->form() != Form::kFat) return;
   Entry* entry = *slot;
   CountMemory(entry, false);
-  std::erase_if(entry->fat().state.counters,
+  std::erase_if(entry->fat().mutable_state().counters,
                 [&](const crdt::CounterEntry& e) { return e.origin == origin && !e.live(); });
+  entry->fat().Tidy();
   CountMemory(entry, true);
   Settle(ref, slot);
 }
@@ -614,7 +616,7 @@ const crdt::KeyState* Keyspace::Residue(const KeyRef& ref, bool* live) const {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
   if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return nullptr;
   if (live != nullptr) *live = IsLive((*slot)->fat());
-  return &(*slot)->fat().state;
+  return &(*slot)->fat().state();
 }
 
 void Keyspace::VisitResidue(
@@ -632,10 +634,14 @@ const clock::VersionVector* Keyspace::ResidueSince(
     const KeyRef& ref, const std::shared_ptr<const clock::VersionVector>& now) {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
   if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return nullptr;
-  auto& since = (*slot)->fat().residue_since;
-  if (since != nullptr) return since.get();
-  since = now;
-  return nullptr;
+  FatPart& fat = (*slot)->fat();
+  if (fat.residue_since() == nullptr) {
+    CountMemory(*slot, false);
+    fat.set_residue_since(now);
+    CountMemory(*slot, true);
+    return nullptr;
+  }
+  return fat.residue_since();
 }
 
 base::Digest128 Keyspace::Digest() const {

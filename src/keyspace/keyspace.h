@@ -342,7 +342,7 @@ class Keyspace {
   }
   // Elements that are no part of their key any more.
   void Retire(const KeyRef& ref, std::unique_ptr<Elements> elements);
-  void RetireEmpty(const KeyRef& ref, FatPart::Fat& fat);
+  void RetireEmpty(const KeyRef& ref, FatPart& fat);
   void VisitKey(Entry* entry, const std::function<void(const Row&)>& visit);
   // Rows of the elements of `pending_`, as far as `count` goes; true when that is empty.
   bool VisitPending(size_t count, size_t& visited, const std::function<void(const Row&)>& visit);
@@ -358,7 +358,7 @@ class Keyspace {
   // The wipe of a key whose own row reflects it, during replay: elements' rows may not.
   void WipeAcross(const crdt::Effect& effect, const crdt::Seen& seen, const KeyRef& ref);
   // Removes what a wipe of the key leaves nothing of.
-  void WipeElements(FatPart::Fat& fat,
+  void WipeElements(FatPart& fat,
                     const crdt::Effect& effect,
                     const crdt::Seen& seen,
                     const KeyRef& ref);
@@ -368,14 +368,14 @@ class Keyspace {
   Entry* Build(const KeyRef& ref, crdt::KeyState state);
   Collection OpenElements(const KeyRef& ref, crdt::Type type, const Shown& shown);
   Elements* FindElements(const KeyRef& ref, crdt::Type type);
-  Elements& ElementsOf(FatPart::Fat& fat, crdt::Type type);
+  Elements& ElementsOf(FatPart& fat, crdt::Type type);
   const conflict::Policy& PolicyOf(const KeyRef& ref, crdt::Type type) const;
   Viewer ViewerOf(const KeyRef& ref, crdt::Type type) const {
     return {PolicyOf(ref, type), policies_, origins_, policy_epoch_};
   }
   // What a fat entry shows as: nothing if nothing.
-  std::optional<crdt::Type> ShownType(const KeyRef& ref, const FatPart::Fat& fat);
-  static bool IsLive(const FatPart::Fat& fat);
+  std::optional<crdt::Type> ShownType(const KeyRef& ref, const FatPart& fat);
+  static bool IsLive(const FatPart& fat);
 
   friend struct Collection;
 
@@ -398,7 +398,7 @@ class Keyspace {
     if (Table::MarkDirty(slot)) ++dirty_count_;
   }
   Shown ShowState(const KeyRef& ref, const crdt::KeyState& state);
-  Shown ShowFat(const KeyRef& ref, const FatPart::Fat& fat);
+  Shown ShowFat(const KeyRef& ref, const FatPart& fat);
   void CountMemory(const Entry* entry, bool added);
 
   clock::OriginTable& origins_;

@@ -73,7 +73,7 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
     if (slot != nullptr) {
       (*slot)->set(Entry::kEpoch, epoch_);
       // What had been applied is more by now: its residue waits anew.
-      if ((*slot)->form() == Form::kFat) (*slot)->fat().residue_since.reset();
+      if ((*slot)->form() == Form::kFat) (*slot)->fat().ForgetResidueSince();
     }
     return true;
   }
@@ -101,23 +101,23 @@ bool Keyspace::MergeParts(const KeyRef& ref, Entry** slot, Entry** other) {
     slot = tables_[ref.db].Find(ref.hash, ref.key);
   }
   Entry* entry = *slot;
-  FatPart::Fat& fat = entry->fat();
-  const FatPart::Fat* theirs =
+  FatPart& fat = entry->fat();
+  const FatPart* theirs =
       other != nullptr && (*other)->form() == Form::kFat ? &(*other)->fat() : nullptr;
   CountMemory(entry, false);
   bool changed = false;
   if (!Skips(ref, crdt::Type::kString, {})) {
     crdt::KeyState scalar;
     if (theirs != nullptr) {
-      scalar = theirs->state;
+      scalar = theirs->state();
     } else if (other != nullptr) {
       scalar = (*other)->State();
     }
     if (!PLANTED(kNoAbsentMerge) || other != nullptr) {
       crdt::KeyState merged =
-          crdt::Merge(fat.state, merge_->mine_vector, scalar, merge_->theirs_vector);
-      changed = merged != fat.state;
-      fat.state = std::move(merged);
+          crdt::Merge(fat.state(), merge_->mine_vector, scalar, merge_->theirs_vector);
+      changed = merged != fat.state();
+      fat.mutable_state() = std::move(merged);
     }
   }
   for (uint8_t number = 1; number <= crdt::kTypeMax; ++number) {
@@ -140,7 +140,8 @@ bool Keyspace::MergeParts(const KeyRef& ref, Entry** slot, Entry** other) {
         [&](std::string_view name) { return Skips(ref, type, name); });
   }
   RetireEmpty(ref, fat);
-  fat.residue_since.reset();
+  fat.ForgetResidueSince();
+  fat.Tidy();
   CountMemory(entry, true);
   entry->set(Entry::kEpoch, PLANTED(kMergeTwice) ? !epoch_ : epoch_);
   if (other != nullptr) merge_->theirs->Place(ref, other, nullptr);

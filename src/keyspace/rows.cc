@@ -54,7 +54,7 @@ void Keyspace::VisitKey(Entry* entry, const std::function<void(const Row&)>& vis
     visit(row);
     return;
   }
-  crdt::KeyState state = entry->fat().state;
+  crdt::KeyState state = entry->fat().state();
   bool more = false;
   for (auto& elements : entry->fat().elements) {
     Row other{.db = row.db, .key = row.key, .type = elements->type()};
