@@ -334,7 +334,7 @@ void Checkers::CheckElements(Node& node,
                              crdt::Type type,
                              const std::map<std::string, View>& expected,
                              const OracleState& state) {
-  constexpr size_t kMany = 33;
+  constexpr size_t kMany = keyspace::Packed::kElementsMax + 1;
   engine::Engine& engine = node.engine();
   const keyspace::Collection found = engine.keys().Open(engine.keys().Ref(key.first, key.second), type);
   if (found.size() != expected.size()) {

@@ -73,7 +73,8 @@ std::string Workload::DrawElement() {
 size_t Workload::DrawCount() {
   Draw& draw = world_.draw();
   if (draw.Percent(75)) return 1;
-  return static_cast<size_t>(profile_.elements >= kManyElements ? draw.Between(10, 60) : draw.Between(2, 4));
+  if (profile_.elements < kManyElements) return static_cast<size_t>(draw.Between(2, 4));
+  return static_cast<size_t>(draw.Between(10, static_cast<int64_t>(profile_.elements)));
 }
 
 std::vector<std::string> Workload::DrawHashCommand() {

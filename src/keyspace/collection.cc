@@ -121,7 +121,8 @@ std::vector<crdt::Clear> Keyspace::ElementClears(const KeyRef& ref,
                                                  crdt::Type type,
                                                  std::string_view name) {
   const Elements* elements = FindElements(ref, type);
-  const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
+  if (elements == nullptr || !elements->MayHaveCounters()) return {};
+  const auto element = elements->Find(name);
   if (!element || element->form() == Form::kValue) return {};
   return crdt::ClearsOf(element->State());
 }
@@ -136,6 +137,13 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareElementIncrement(
   const Elements* elements = FindElements(ref, type);
   const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
   if (!element || element->form() == Form::kValue) return crdt::NextIncrement{at, increment};
+  if (element->form() == Form::kCounter) {
+    const CounterPart c = element->counter();
+    if (c.life.origin() != origin) return crdt::NextIncrement{at, increment};
+    const auto total = crdt::Add(crdt::Number::Integer(c.total), increment);
+    if (!total) return std::nullopt;
+    return crdt::NextIncrement{{c.life.sequence(), c.life_index}, *total};
+  }
   return crdt::PrepareIncrement(element->State(), origin, at, increment);
 }
 

@@ -6,7 +6,7 @@
 //
 // Memory. A key is one allocation (entry.h): a plain value is 16 bytes of metadata, key and value;
 // a counter of one origin is inline; everything else (siblings, several origins, expiry by EXPIRE,
-// elements) has a KeyState beside it ("fat"), and elements by type beside that (elements.h). The form
+// elements) is "fat": a KeyState beside it, if it has one, and elements by type (elements.h). The form
 // follows from the state and means nothing. A collection that goes whole is freed by FreeSome.
 //
 // Hidden keys. A key whose expiry instant has passed (at `time_ms`) is hidden: Read says it does

@@ -27,8 +27,17 @@ void Packed::Clear() {
 }
 
 const char* Packed::Find(std::string_view name) const {
+  if (data_ == nullptr) return nullptr;
+  uint16_t& found = reinterpret_cast<Header*>(data_)->found;
+  if (found != 0 && NameOf(data_ + found) == name) return data_ + found;
+  // Names of one collection are often alike but for their ends.
+  const char last_byte = name.empty() ? '\0' : name.back();
   for (const char *at = begin(), *last = end(); at != last; at = Next(at)) {
-    if (NameOf(at) == name) return at;
+    if (NameBytes(at) != name.size()) continue;
+    if (at[kHeadBytes - 1 + name.size()] != last_byte && !name.empty()) continue;
+    if (NameOf(at) != name) continue;
+    found = static_cast<uint16_t>(at - data_);
+    return at;
   }
   return nullptr;
 }
@@ -51,7 +60,9 @@ void Packed::Reserve(size_t bytes) {
   auto* data = static_cast<char*>(std::realloc(data_, Rounded(bytes)));
   CHECK(data != nullptr);
   data_ = data;
-  if (capacity == 0) header() = {.used = sizeof(Header), .capacity = 0, .count = 0, .counters = 0, .origins = 0, .unused = 0};
+  if (capacity == 0)
+    header() = {
+        .used = sizeof(Header), .capacity = 0, .count = 0, .counters = 0, .origins = 0, .found = 0};
   header().capacity = static_cast<uint16_t>(Rounded(bytes));
 }
 
@@ -62,6 +73,7 @@ char* Packed::Resize(size_t offset, size_t old_bytes, size_t new_bytes) {
   char* at = data_ + offset;
   std::memmove(at + new_bytes, at + old_bytes, used - offset - old_bytes);
   header().used = static_cast<uint16_t>(wanted);
+  header().found = 0;
   if (new_bytes < old_bytes) Reserve(wanted);
   return data_ + offset;
 }
@@ -106,9 +118,9 @@ bool Packed::MakeStamp(const Plain& plain, Stamp& stamp) {
 }
 
 void Packed::Write(char* at, size_t name_bytes, const Plain& plain, const Stamp& stamp) {
-  at[0] = static_cast<char>(name_bytes | (plain.stored ? kFlag : 0U));
-  at[1] = static_cast<char>(plain.value.size() | (plain.counter ? kFlag : 0U));
-  at[2] = static_cast<char>(stamp.base << 4 | stamp.bytes);
+  at[0] = static_cast<char>(kHeadBytes + name_bytes + plain.value.size() + stamp.bytes);
+  at[1] = static_cast<char>(name_bytes | (plain.stored ? kFlag : 0U));
+  at[2] = static_cast<char>(stamp.base << 4 | (plain.counter ? kCounter : stamp.bytes));
   char* text = at + kHeadBytes + name_bytes;
   if (!plain.value.empty()) std::memcpy(text, plain.value.data(), plain.value.size());
   std::memcpy(text + plain.value.size(), stamp.text, stamp.bytes);
@@ -122,10 +134,10 @@ bool Packed::Insert(const char* at, std::string_view name, const Plain& plain) {
   if (!MakeStamp(plain, stamp)) return false;
   const size_t offset =
       (data_ == nullptr ? sizeof(Header) : static_cast<size_t>(begin() - data_)) + behind;
-  char* place =
-      Resize(offset, 0, kHeadBytes + name.size() + plain.value.size() + stamp.bytes);
+  char* place = Resize(offset, 0, kHeadBytes + name.size() + plain.value.size() + stamp.bytes);
   if (!name.empty()) std::memcpy(place + kHeadBytes, name.data(), name.size());
   Write(place, name.size(), plain, stamp);
+  header().found = static_cast<uint16_t>(place - data_);
   ++header().count;
   if (plain.counter) ++header().counters;
   return true;
@@ -144,6 +156,7 @@ bool Packed::Replace(const char* at, const Plain& plain) {
                        SizeOf(at),
                        kHeadBytes + name_bytes + plain.value.size() + stamp.bytes);
   Write(place, name_bytes, plain, stamp);
+  header().found = static_cast<uint16_t>(place - data_);
   return true;
 }
 
@@ -155,7 +168,7 @@ void Packed::Erase(const char* at) {
 }
 
 void Packed::SetStored(const char* at) {
-  data_[at - data_] = static_cast<char>(static_cast<uint8_t>(*at) | kFlag);
+  data_[at - data_ + 1] = static_cast<char>(Byte(at, 1) | kFlag);
 }
 
 }  // namespace polyarch::keyspace

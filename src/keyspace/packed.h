@@ -1,10 +1,14 @@
-// The plain elements of a small collection in one allocation, one behind another: those of one version,
-// and those that are a counter of one origin, with short names and values. There is no index: whoever
-// looks for one walks over all.
+// The plain elements of a small collection in one allocation, one behind another: those of one
+// version, and those that are a counter of one origin, with short names and values. There is no
+// index: whoever looks for one walks over all.
 //
-// An element is three bytes (sizes, flags, which origin), its name, its value (of a counter its fields),
-// and dot and stamp as varint differences from those of the first element of the origin that came, its
-// base; nothing at all if there is no difference. Bases, at most kOriginsMax, stand before the elements.
+// An element is three bytes, its name, its value (of a counter its fields), and dot and stamp as
+// varint differences from those of the first element of the origin that came, its base; nothing at
+// all if there is no difference. The three bytes: its size; its name's size, and whether it is
+// stored; which base, and the size of the differences, or that it is a counter. Bases, at most
+// kOriginsMax, stand before the elements.
+//
+// A command looks for the same element several times: where the last one was found is remembered.
 //
 // A place (`at`) is valid until the next change. Places and text belong to this object.
 #pragma once
@@ -55,8 +59,8 @@ class Packed {
   static std::string_view ValueOf(const char* at) {
     return {at + kHeadBytes + NameBytes(at), ValueBytes(at)};
   }
-  static bool IsStored(const char* at) { return (at[0] & kFlag) != 0; }
-  static bool IsCounter(const char* at) { return (at[1] & kFlag) != 0; }
+  static bool IsStored(const char* at) { return (Byte(at, 1) & kFlag) != 0; }
+  static bool IsCounter(const char* at) { return (Byte(at, 2) & 0xfU) == kCounter; }
   static CounterPart CounterOf(const char* at) {
     CounterPart counter;
     std::memcpy(&counter, ValueOf(at).data(), sizeof counter);
@@ -65,8 +69,8 @@ class Packed {
   // Not of counters.
   ValuePart VersionOf(const char* at) const;
 
-  // ---- changing. False, and nothing done, if it cannot be held: it is too long, of one origin too many,
-  // or too far from its base. There must be fewer than kElementsMax.
+  // ---- changing. False, and nothing done, if it cannot be held: it is too long, of one origin too
+  // many, or too far from its base. There must be fewer than kElementsMax.
   static bool Fits(std::string_view name, const Plain& plain) {
     return name.size() <= kTextBytesMax && plain.value.size() <= kTextBytesMax;
   }
@@ -85,7 +89,7 @@ class Packed {
     uint8_t count;
     uint8_t counters;
     uint8_t origins;
-    uint8_t unused;
+    uint16_t found;  // where Find found something, since the last change; or 0
   };
   using Base = ValuePart;
   // How an element says dot and stamp.
@@ -98,18 +102,21 @@ class Packed {
   static constexpr size_t kHeadBytes = 3;
   static constexpr uint8_t kFlag = 0x80;
   static constexpr size_t kOriginsMax = 16;
-  static constexpr size_t kStampBytesMax = 15;
+  static constexpr size_t kStampBytesMax = 14;
+  static constexpr uint8_t kCounter = 15;  // in the place of the size of the differences
+  static_assert(kHeadBytes + 2 * kTextBytesMax + kStampBytesMax <= UINT8_MAX);
   static_assert(kElementsMax * (kHeadBytes + 2 * kTextBytesMax + kStampBytesMax) +
                     kOriginsMax * sizeof(Base) + sizeof(Header) <
                 (1 << 15));
   static_assert(sizeof(CounterPart) <= kTextBytesMax);
 
-  static size_t NameBytes(const char* at) { return static_cast<uint8_t>(at[0]) & 0x7fU; }
-  static size_t ValueBytes(const char* at) { return static_cast<uint8_t>(at[1]) & 0x7fU; }
-  static size_t BaseIndex(const char* at) { return static_cast<uint8_t>(at[2]) >> 4; }
-  static size_t StampBytes(const char* at) { return static_cast<uint8_t>(at[2]) & 0xfU; }
-  static size_t SizeOf(const char* at) {
-    return kHeadBytes + NameBytes(at) + ValueBytes(at) + StampBytes(at);
+  static uint8_t Byte(const char* at, size_t i) { return static_cast<uint8_t>(at[i]); }
+  static size_t SizeOf(const char* at) { return Byte(at, 0); }
+  static size_t NameBytes(const char* at) { return Byte(at, 1) & 0x7fU; }
+  static size_t BaseIndex(const char* at) { return Byte(at, 2) >> 4; }
+  static size_t StampBytes(const char* at) { return IsCounter(at) ? 0 : Byte(at, 2) & 0xfU; }
+  static size_t ValueBytes(const char* at) {
+    return SizeOf(at) - kHeadBytes - NameBytes(at) - StampBytes(at);
   }
 
   Header& header() { return *reinterpret_cast<Header*>(data_); }

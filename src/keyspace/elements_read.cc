@@ -1,0 +1,289 @@
+// How elements are looked at: what they show, walks, the order of sorted sets.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/number.h"
+#include "keyspace/elements.h"
+
+namespace polyarch::keyspace {
+
+namespace {
+
+// What a register shows as a number; nothing if it is no number.
+std::optional<crdt::Number> AsNumber(std::string_view value) {
+  if (auto integer = base::ParseInt64(value)) return crdt::Number::Integer(*integer);
+  if (auto real = base::ParseLongDouble(value)) return crdt::Number::Real(*real);
+  return std::nullopt;
+}
+
+bool Less(const RankedElement& a, double score, std::string_view name) {
+  return a.score < score || (a.score == score && a.element.key() < name);
+}
+
+}  // namespace
+
+std::string EncodeScore(double score) {
+  std::string bytes(sizeof score, '\0');
+  std::memcpy(bytes.data(), &score, sizeof score);
+  return bytes;
+}
+
+double DecodeScore(std::string_view bytes) {
+  double score = 0;
+  if (bytes.size() != sizeof score) return 0;
+  std::memcpy(&score, bytes.data(), sizeof score);
+  return std::isnan(score) ? 0 : score;
+}
+
+ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
+  ShownValue shown;
+  const conflict::View view = conflict::Resolve(
+      viewer.policy, viewer.policies.default_order(), state.versions, viewer.origins);
+  if (view.kind == conflict::View::Kind::kConflict) {
+    shown.kind = ShownValue::Kind::kConflict;
+    shown.versions = view.distinct;
+    return shown;
+  }
+  const bool has_base = view.kind == conflict::View::Kind::kValue;
+  if (has_base) shown.value = state.versions[view.index].value;
+  if (!state.has_live_counter()) {
+    if (has_base) shown.kind = ShownValue::Kind::kValue;
+    return shown;
+  }
+  shown.kind = ShownValue::Kind::kValue;
+  crdt::Number base = crdt::Number::Integer(0);
+  if (has_base) {
+    auto number = AsNumber(shown.value);
+    if (!number) return shown;  // the increments stay hidden until the next write clears them
+    base = *number;
+  }
+  const crdt::Number sum = crdt::CounterSum(state, viewer.origins);
+  // Beyond what a number holds the base does not matter any more.
+  crdt::Number total = crdt::Add(base, sum).value_or(sum);
+  if (!total.is_real && !total.FitsInt64()) {
+    shown.saturated = true;
+    total = crdt::Number::Integer(total.integer > 0 ? INT64_MAX : INT64_MIN);
+  }
+  shown.value = {};
+  if (!total.is_real) {
+    shown.is_integer = true;
+    shown.integer = static_cast<int64_t>(total.integer);
+  } else {
+    shown.text = base::FormatLongDouble(total.AsReal());
+  }
+  return shown;
+}
+
+bool HasResidue(const crdt::Register& state) {
+  if (!state.has_live_version() && !state.versions.empty()) return true;
+  return std::any_of(state.counters.begin(), state.counters.end(), [](const crdt::CounterEntry& e) {
+    return !e.live();
+  });
+}
+
+bool IsConflict(const crdt::Register& state) {
+  if (conflict::CountDistinct(state.versions) > 1) return true;
+  return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
+}
+
+crdt::Register ElementView::State() const {
+  if (entry_ != nullptr) return entry_->State();
+  crdt::Register state;
+  if (form() == Form::kCounter) {
+    state.counters.push_back(CounterEntryOf(counter()));
+  } else {
+    const ValuePart part = value_part();
+    state.versions.push_back({.dot = part.dot,
+                              .hlc = part.hlc,
+                              .never = false,
+                              .absent = false,
+                              .value = std::string(value())});
+  }
+  return state;
+}
+
+// ---- looking
+
+void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const {
+  for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+    if (!visit(ElementView(packed_, at))) return;
+  }
+  if (rare_ == nullptr) return;
+  if (rare_->table != nullptr) {
+    rare_->table->Walk([&](const Entry& entry) { return visit(ElementView(&entry)); });
+    return;
+  }
+  for (const Entry* entry : rare_->few) {
+    if (!visit(ElementView(entry))) return;
+  }
+}
+
+void Elements::AppendTo(std::vector<crdt::Element>& out) const {
+  const auto first = static_cast<ptrdiff_t>(out.size());
+  ForEach([&](const ElementView& from) {
+    crdt::Element& element = out.emplace_back();
+    static_cast<crdt::Register&>(element) = from.State();
+    element.type = type_;
+    element.name = from.key();
+    return true;
+  });
+  std::sort(out.begin() + first, out.end(), [](const crdt::Element& a, const crdt::Element& b) {
+    return a.name < b.name;
+  });
+}
+
+uint64_t Elements::Scan(uint64_t cursor,
+                        size_t count,
+                        base::FunctionRef<void(const ElementView&)> visit) const {
+  if (!spilled()) {
+    // A cursor of a time when they were many goes on, so that none is missed.
+    ForEach([&](const ElementView& element) {
+      if (element.shown()) visit(element);
+      return true;
+    });
+    return 0;
+  }
+  return rare_->table->Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
+    if (entry->has(Entry::kShown)) visit(ElementView(entry));
+  });
+}
+
+std::optional<ElementView> Elements::Random(uint64_t random) const {
+  if (shown() == 0) return std::nullopt;
+  if (!spilled()) {
+    uint64_t skip = random % shown();
+    std::optional<ElementView> found;
+    ForEach([&](const ElementView& element) {
+      if (element.shown() && skip-- == 0) found = element;
+      return !found.has_value();
+    });
+    return found;
+  }
+  // From a random place on, one of the next few: not each with quite the same probability.
+  constexpr size_t kLookedAt = 24;
+  std::vector<const Entry*> found;
+  uint64_t cursor = random >> Table::kCursorShift;
+  for (int round = 0; round < 3 && found.size() < kLookedAt / 2; ++round) {
+    do {
+      cursor = rare_->table->Scan(cursor, kLookedAt, [&](Entry* entry) {
+        if (entry->has(Entry::kShown)) found.push_back(entry);
+      });
+    } while (cursor != 0 && found.size() < kLookedAt / 2);
+  }
+  if (found.empty()) return std::nullopt;
+  return ElementView(found[(random & 0xffff) % found.size()]);
+}
+
+// ---- order
+
+double Elements::Score(const ElementView& element, const Viewer& viewer) const {
+  switch (element.form()) {
+    case Form::kValue:
+    case Form::kValueTtl:
+      return DecodeScore(element.value());
+    case Form::kCounter:
+      return static_cast<double>(element.counter().total);
+    case Form::kFat:
+      break;
+  }
+  const crdt::Register& state = element.fat_state();
+  const conflict::View view = conflict::Resolve(
+      viewer.policy, viewer.policies.default_order(), state.versions, viewer.origins);
+  double score = 0;
+  if (view.kind == conflict::View::Kind::kValue)
+    score = DecodeScore(state.versions[view.index].value);
+  if (!state.has_live_counter()) return score;
+  const long double sum = crdt::CounterSum(state, viewer.origins).AsReal() + score;
+  return static_cast<double>(sum);
+}
+
+double Elements::PackedScore(const char* at) const {
+  if (Packed::IsCounter(at)) return static_cast<double>(Packed::CounterOf(at).total);
+  return DecodeScore(Packed::ValueOf(at));
+}
+
+const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& plain) const {
+  const char* at = packed_.begin();
+  const char* last = packed_.end();
+  if (!ordered()) return last;
+  double score = 0;
+  if (plain.counter) {
+    CounterPart counter;
+    std::memcpy(&counter, plain.value.data(), sizeof counter);
+    score = static_cast<double>(counter.total);
+  } else {
+    score = DecodeScore(plain.value);
+  }
+  while (at != last && Less({PackedScore(at), ElementView(packed_, at)}, score, name))
+    at = Packed::Next(at);
+  return at;
+}
+
+std::vector<RankedElement> Elements::SortedFew(const Viewer& viewer) const {
+  std::vector<RankedElement> items;
+  items.reserve(shown());
+  ForEach([&](const ElementView& element) {
+    if (element.shown()) items.push_back({Score(element, viewer), element});
+    return true;
+  });
+  std::sort(items.begin(), items.end(), [](const RankedElement& a, const RankedElement& b) {
+    return Less(a, b.score, b.element.key());
+  });
+  return items;
+}
+
+size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {
+  if (order() != nullptr) return order()->Rank(score, name);
+  size_t before = 0;
+  ForEach([&](const ElementView& element) {
+    if (element.shown() && Less({Score(element, viewer), element}, score, name)) ++before;
+    return true;
+  });
+  return before;
+}
+
+size_t Elements::CountBelow(double score, bool inclusive, const Viewer& viewer) const {
+  if (order() != nullptr) return order()->CountBelow(score, inclusive);
+  size_t below = 0;
+  ForEach([&](const ElementView& element) {
+    if (!element.shown()) return true;
+    const double its = Score(element, viewer);
+    if (its < score || (inclusive && its == score)) ++below;
+    return true;
+  });
+  return below;
+}
+
+void Elements::Walk(size_t first,
+                    bool reverse,
+                    base::FunctionRef<bool(const RankedElement&)> visit,
+                    const Viewer& viewer) const {
+  if (order() != nullptr) {
+    order()->Walk(first, reverse, [&](const OrderTree::Item& item) {
+      return visit({item.score, ElementView(item.entry)});
+    });
+    return;
+  }
+  if (has_few()) {
+    const std::vector<RankedElement> items = SortedFew(viewer);
+    for (size_t i = first; i < items.size(); reverse ? --i : ++i) {
+      if (!visit(items[i]) || (reverse && i == 0)) return;
+    }
+    return;
+  }
+  // Packed ones stand in order.
+  const char* places[Packed::kElementsMax];
+  size_t count = 0;
+  for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+    if (count >= first && !reverse) {
+      if (!visit({PackedScore(at), ElementView(packed_, at)})) return;
+    }
+    places[count++] = at;
+  }
+  for (size_t i = first; reverse && i < count; --i) {
+    if (!visit({PackedScore(places[i]), ElementView(packed_, places[i])}) || i == 0) return;
+  }
+}
+
+}  // namespace polyarch::keyspace
