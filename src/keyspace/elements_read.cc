@@ -236,6 +236,14 @@ std::vector<RankedElement> Elements::SortedFew(const Viewer& viewer) const {
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {
   if (order() != nullptr) return order()->Rank(score, name);
   size_t before = 0;
+  if (!has_few()) {
+    // Packed ones stand in order.
+    for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+      if (!Less({PackedScore(at), ElementView(packed_, at)}, score, name)) break;
+      ++before;
+    }
+    return before;
+  }
   ForEach([&](const ElementView& element) {
     if (element.shown() && Less({Score(element, viewer), element}, score, name)) ++before;
     return true;
@@ -246,6 +254,14 @@ size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer)
 size_t Elements::CountBelow(double score, bool inclusive, const Viewer& viewer) const {
   if (order() != nullptr) return order()->CountBelow(score, inclusive);
   size_t below = 0;
+  if (!has_few()) {
+    for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+      const double its = PackedScore(at);
+      if (its > score || (its == score && !inclusive)) break;
+      ++below;
+    }
+    return below;
+  }
   ForEach([&](const ElementView& element) {
     if (!element.shown()) return true;
     const double its = Score(element, viewer);

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Bytes of resident memory per key of collections, redis-server beside Polyarch.
+
+    tools/build release polyarch
+    python3 bench/memory.py [--families WORD,...]
+
+A server of each kind is filled with the keys of one family; what its resident memory has grown by, once it
+has settled, is divided by their number. The log's ring is set to 1 MiB: it is of a fixed size, and would
+otherwise be most of what the smaller families show.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import common  # noqa: E402
+
+BATCH = 500
+VALUE = b"value-of-16-byte"
+
+
+def hash_of(key, fields):
+    return [b"HSET", key] + [x for j in range(fields) for x in (b"field%d" % j, VALUE)]
+
+
+def set_of(key, members, first):
+    return [b"SADD", key] + [b"member:%d" % (first + j) for j in range(members)]
+
+
+def sorted_set_of(key, members):
+    return [b"ZADD", key] + [x for j in range(members) for x in (b"%d" % j, b"member%d" % j)]
+
+
+FAMILIES = {
+    "hashes of 5": (300_000, lambda i: hash_of(b"user:%08d" % i, 5)),
+    "sets of 5": (300_000, lambda i: set_of(b"tags:%08d" % i, 5, i * 7)),
+    "hashes of 100": (20_000, lambda i: hash_of(b"big:%08d" % i, 100)),
+    "sorted sets of 100": (20_000, lambda i: sorted_set_of(b"zs:%08d" % i, 100)),
+}
+
+
+def feed(port, count, command):
+    connection = socket.create_connection(("127.0.0.1", port))
+    replies = connection.makefile("rb")
+    for start in range(0, count, BATCH):
+        batch = [command(i) for i in range(start, min(start + BATCH, count))]
+        connection.sendall(b"".join(
+            b"*%d\r\n" % len(c) + b"".join(b"$%d\r\n%s\r\n" % (len(x), x) for x in c) for c in batch))
+        for _ in batch:
+            if not replies.readline().startswith(b":"):
+                sys.exit("a command was refused")
+    connection.close()
+
+
+def settled(process):
+    last = 0
+    for _ in range(40):
+        time.sleep(0.3)
+        now = process.rss()
+        if abs(now - last) < 1 << 20:
+            break
+        last = now
+    return now
+
+
+def bytes_per_key(kind, count, command):
+    server = common.Server(kind, "everysec")
+    try:
+        before = settled(server.process)
+        feed(server.port, count, command)
+        return (settled(server.process) - before) / count
+    finally:
+        server.end()
+
+
+def small_ring(process):
+    def start(arguments, *more, **named):
+        if arguments[0] == common.BINARY:
+            arguments = arguments + ["--log-ring", "1mb"]
+        return process(arguments, *more, **named)
+    return start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", default="", help="those whose name has one of these words in it")
+    words = [w for w in parser.parse_args().families.split(",") if w]
+    common.Process = small_ring(common.Process)
+    print("| keys | redis | Polyarch | ratio |\n|---|---|---|---|")
+    for name, (count, command) in FAMILIES.items():
+        if words and not any(w in name for w in words):
+            continue
+        theirs, ours = (bytes_per_key(kind, count, command) for kind in ("redis", "polyarch"))
+        print(f"| {count:,} {name} | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
