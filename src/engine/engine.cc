@@ -180,6 +180,7 @@ void Engine::BeginFrame() {
   frame_ = wire::Frame{};
   replica_.PrepareDeps(frame_, frame_deps_);
   body_.clear();
+  last_element_.any = false;
   ExtendLease();
   frame_open_ = true;
   if (records_due_) WriteRecords();
@@ -211,7 +212,7 @@ keyspace::ChangeSink::Stamp Engine::Open() {
 void Engine::Add(const crdt::Effect& effect) {
   for (const crdt::Clear& clear : effect.clears) replica_.NameInFrame(frame_, frame_deps_, clear.origin);
   for (clock::Dot dot : effect.seen) replica_.NameInFrame(frame_, frame_deps_, dot.origin());
-  wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary);
+  wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary, &last_element_);
   ++change_effects_;
   if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end() + 1;
 }

@@ -451,6 +451,7 @@ class Engine final : public command::ClusterHost,
   size_t change_start_ = 0;
   wire::Frame frame_;
   std::string body_;
+  wire::LastElement last_element_;  // of the body
   std::string encoded_;
   clock::Hlc last_stamp_;
   clock::VersionVector frame_deps_;

@@ -121,6 +121,7 @@ const Entry* Elements::Find(std::string_view name) const {
 // ---- counting
 
 double Elements::Score(const Entry& entry, const Viewer& viewer) const {
+  if (type_ == crdt::Type::kList) return 0;
   switch (entry.form()) {
     case Form::kValue:
     case Form::kValueTtl:
@@ -169,7 +170,8 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
       entry->set(Entry::kResidue, true);
       residue_.emplace(entry->key());
     }
-    // Equal scores, and a member without a value, are no conflict; scores and counters add up.
+    // Equal scores, and a member without a value, are no conflict; scores and counters add up. A list
+    // has no counters.
     const bool conflict = ordered() ? conflict::CountDistinct(state.versions) > 1
                                     : IsConflict(state);
     entry->set(Entry::kConflict, conflict);
@@ -529,10 +531,25 @@ std::vector<OrderTree::Item> Elements::SortedFew(const Viewer& viewer) const {
   for (Entry* entry : few_) {
     if (IsShown(*entry)) items.push_back({Score(*entry, viewer), entry});
   }
+  if (PLANTED(kListByArrival) && type_ == crdt::Type::kList) return items;
   std::sort(items.begin(), items.end(), [](const OrderTree::Item& a, const OrderTree::Item& b) {
     return a.score < b.score || (a.score == b.score && a.entry->key() < b.entry->key());
   });
   return items;
+}
+
+const Entry* Elements::At(size_t rank, const Viewer& viewer) const {
+  if (rank >= shown_) return nullptr;
+  if (order_ != nullptr) return order_->At(rank).entry;
+  // The ends, most asked for, need no order.
+  if (type_ != crdt::Type::kList || (rank != 0 && rank != shown_ - 1) || PLANTED(kListByArrival))
+    return SortedFew(viewer)[rank].entry;
+  const Entry* end = nullptr;
+  for (const Entry* entry : few_) {
+    if (!IsShown(*entry)) continue;
+    if (end == nullptr || (entry->key() < end->key()) == (rank == 0)) end = entry;
+  }
+  return end;
 }
 
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {

@@ -4,7 +4,7 @@
 //
 // Memory. An element is an entry like a key's (entry.h): plain ones cost 16 bytes of metadata, their
 // name and value. Up to kSmallMax stand in a row in the order of their coming; more are in a Table, and
-// those of a sorted set in an OrderTree as well.
+// those of a sorted set or list in an OrderTree as well.
 //
 // On disk, too: few elements are part of their key's row; once they have a table they have a row each, so
 // that a change to one of a million writes one row ("spilled", for as long as the object lives).
@@ -145,11 +145,14 @@ class Elements {
   // One that is shown, chosen by `random`; null if there is none.
   const Entry* Random(uint64_t random) const;
 
-  // ---- sorted sets: shown members by (score, name)
+  // ---- sorted sets: shown members by (score, name). Lists: shown elements by name, as if all scores
+  // were 0.
   double Score(const Entry& entry, const Viewer& viewer) const;
   // How many stand before (score, name); how many have a lower score (or an equal one, if `inclusive`).
   size_t Rank(double score, std::string_view name, const Viewer& viewer) const;
   size_t CountBelow(double score, bool inclusive, const Viewer& viewer) const;
+  // The shown one of a rank; null beyond the last.
+  const Entry* At(size_t rank, const Viewer& viewer) const;
   // From rank `first` on, upwards or downwards, until `visit` says false.
   void Walk(size_t first,
             bool reverse,
@@ -170,8 +173,10 @@ class Elements {
   void Count(Entry* entry, const Viewer& viewer);
   void Discount(Entry* entry, const Viewer& viewer);
   void Grow();
-  bool ordered() const { return type_ == crdt::Type::kSortedSet; }
-  // The shown members of a small sorted set, in order.
+  bool ordered() const {
+    return type_ == crdt::Type::kSortedSet || type_ == crdt::Type::kList;
+  }
+  // The shown elements of a small sorted set or list, in order.
   std::vector<OrderTree::Item> SortedFew(const Viewer& viewer) const;
   void Note(clock::Dot dot);
 
@@ -179,7 +184,7 @@ class Elements {
   base::SipKey hash_key_;
   std::vector<Entry*> few_;
   std::unique_ptr<Table> table_;
-  std::unique_ptr<OrderTree> order_;  // of a sorted set with a table
+  std::unique_ptr<OrderTree> order_;  // of a sorted set or list with a table
   size_t live_ = 0;
   size_t shown_ = 0;
   size_t unplain_ = 0;  // anything but one version

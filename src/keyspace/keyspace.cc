@@ -177,7 +177,7 @@ bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTa
     if (!e.live()) continue;
     if (live && *live != e.type) return true;
     live = e.type;
-    if (e.type == crdt::Type::kSortedSet ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e))
+    if (e.type == crdt::Type::kSortedSet || e.type == crdt::Type::kList ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e))
       return true;
   }
   return false;
