@@ -277,6 +277,7 @@ void AddListFamily(std::vector<Row>& rows) {
   // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
   AddListRangeRows(rows);
+  AddListBlockRows(rows);
 }
 
 }  // namespace polyarch::command

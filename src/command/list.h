@@ -50,5 +50,6 @@ std::optional<ListPop> ReadListPop(Context& c, size_t numkeys);
 bool PopFirst(Context& c, const ListPop& pop);
 
 void AddListRangeRows(std::vector<Row>& rows);  // list_range.cc
+void AddListBlockRows(std::vector<Row>& rows);  // list_block.cc
 
 }  // namespace polyarch::command

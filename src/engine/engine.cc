@@ -69,6 +69,7 @@ void Engine::EndTick() {
   if (configuration_changed_) ReadConfiguration();
   AnswerRequests();
   RunDuties();
+  ServeWaiters();
   FinishFrame();
   base::Status committed = log_.Commit();
   if (status_.ok() && !committed.ok()) status_ = committed;
@@ -98,6 +99,7 @@ Outcome Engine::Execute(command::Client& client,
                         command::Arguments arguments,
                         resp::Buffer& out,
                         command::ServerHost& server) {
+  if (client.blocked != command::Client::Blocked::kNot) [[unlikely]] return TakeAnswer(client, out);
   resp::Writer writer(out, client.protocol);
   if (keyspace_.merging()) [[unlikely]] {
     // What looks at all keys waits until they are merged.
@@ -121,7 +123,12 @@ Outcome Engine::Execute(command::Client& client,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next()};
   const command::Row* row = command::Dispatch(context);
+  if (waiters_.any_ready()) [[unlikely]] ServeWaiters(change);
   change.Finish();
+  if (context.suspended && !context.wait.keys.empty()) {
+    AddWaiter(context);
+    return Outcome::kSuspended;
+  }
   if (context.suspended) {
     if (std::find(checkpoint_waiters_.begin(), checkpoint_waiters_.end(), client.id) ==
         checkpoint_waiters_.end()) {
@@ -338,6 +345,7 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
     if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
+  waiters_.NoteChanged(ref.db, ref.key);
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;
