@@ -57,6 +57,7 @@ void Checkers::NoteTracked(Node& node, const Op& op) {
     const Place place = op.args[0] == "HINCRBY" ? Place{crdt::Type::kHash, op.args[2]} : Place{};
     tracked_[{op.keys[0], place}].push_back({dot, op.amount});
   }
+  if (!op.keys.empty() && op.keys[0].second == kTrackedList) return tracked_lists_.Note(node, op);
   if (op.keys.empty() || op.keys[0].second != kTrackedSet || op.reply.is_error()) return;
   std::map<std::string, Membership>& members = tracked_sets_[op.keys[0]];
   if (op.args[0] == "SADD") {
@@ -395,6 +396,7 @@ void Checkers::CheckTracked(Node& node) {
     }
   }
   CheckTrackedSets(node);
+  tracked_lists_.Check(node);
 }
 
 // A member is there if one of its adds was seen by no remove: by what the clients asked for.

@@ -11,6 +11,7 @@
 #include "crdt/key_state.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
+#include "sim/tracked_lists.h"
 
 namespace polyarch::sim {
 
@@ -90,6 +91,7 @@ class Checkers {
     std::vector<std::pair<Dot, Vector>> removes;
   };
   std::map<Key, std::map<std::string, Membership>> tracked_sets_;
+  TrackedLists tracked_lists_;
   // What the clients of a node have seen there and must go on seeing.
   std::map<const Node*, Vector> sessions_;
   struct LinkNumbers {

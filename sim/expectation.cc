@@ -181,6 +181,10 @@ std::optional<Type> Expectation::WantedType() const {
        {"SADD", "SREM", "SISMEMBER", "SMEMBERS", "SCARD", "SPOP", "SMOVE", "SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"}) {
     if (name == other) return Type::kSet;
   }
+  for (std::string_view other : {"RPUSH", "LPUSH", "RPOP", "LPOP", "LLEN", "LRANGE", "LINDEX", "LSET", "LINSERT", "LREM",
+                                 "LTRIM", "LMOVE"}) {
+    if (name == other) return Type::kList;
+  }
   return std::nullopt;
 }
 
@@ -188,7 +192,7 @@ bool Expectation::IsWrongType() const {
   const std::optional<Type> wanted = WantedType();
   if (!wanted) return false;
   auto other = [&](size_t arg) { return Before(arg).exists && Before(arg).type != *wanted; };
-  if (args_[0] == "SMOVE") return Before(1).exists && (other(1) || other(2));
+  if (args_[0] == "SMOVE" || args_[0] == "LMOVE") return Before(1).exists && (other(1) || other(2));
   if (args_[0].size() > 5 && args_[0].substr(args_[0].size() - 5) == "STORE") {
     for (size_t i = 2; i < args_.size(); ++i) {
       if (other(i)) return true;
@@ -230,6 +234,7 @@ Expectation::Verdict Expectation::Judge(const resp::Value& reply) {
   if (type == Type::kHash) return JudgeHash(reply);
   if (type == Type::kSet) return JudgeSet(reply);
   if (type == Type::kSortedSet) return JudgeSortedSet(reply);
+  if (type == Type::kList) return JudgeList(reply);
   if (type == Type::kString || name == "SET" || name == "MSET" || name == "MSETNX" || name == "SETNX") return JudgeString(reply);
   return JudgeKey(reply);
 }

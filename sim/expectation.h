@@ -63,6 +63,11 @@ class Expectation {
   Verdict JudgeSet(const resp::Value& reply);
   Verdict JudgeSortedSet(const resp::Value& reply);
   Verdict JudgeStore(const resp::Value& reply);
+  // Lists: expectation_list.cc.
+  Verdict JudgeList(const resp::Value& reply);
+  Verdict JudgeListPush(const resp::Value& reply, std::vector<std::string> values);
+  Verdict JudgeListPop(const resp::Value& reply, std::vector<std::string> values);
+  Verdict JudgeListMove(const resp::Value& reply, std::vector<std::string> values);
   // The type that the command is about; nothing if any will do.
   std::optional<crdt::Type> WantedType() const;
   bool IsWrongType() const;
@@ -73,6 +78,7 @@ class Expectation {
   Verdict AfterText(std::string_view key, std::string text, int64_t expire_ms) const;
   Verdict AfterGone(std::string_view key) const;
   // The elements of args[1], if it is, or becomes, of this type.
+  Verdict AfterList(size_t arg, const std::vector<std::string>& values) const;
   Verdict AfterElements(size_t arg, crdt::Type type, Elements elements) const;
 
   engine::Engine& engine_;

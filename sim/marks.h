@@ -106,6 +106,8 @@ enum class Mark : int {
   kManyElements,       // a collection in its big form
   kFewAgain,           // ... and small again
   kAddBesideRemove,    // an add survived a remove that had not seen it
+  kPoppedTwice,        // two leaders popped one element
+  kBetweenARun,        // something stands between two values of a run, by who had seen the first
   kCount,
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "command/table.h"
+#include "sim/expectation.h"
 #include "sim/marks.h"
 #include "sim/world.h"
 
@@ -157,8 +158,52 @@ std::vector<std::string> Workload::DrawSortedSetCommand() {
   }
 }
 
+std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
+  Draw& draw = world_.draw();
+  const std::string key = DrawKey();
+  // One of its values, for what looks for one.
+  auto value_there = [&]() -> std::string {
+    keyspace::Keyspace& keys = node.engine().keys();
+    const keyspace::Collection list = keys.Open(keys.Ref(db, key), crdt::Type::kList);
+    if (list.size() == 0 || draw.OneIn(10)) return "none";
+    return ShowElement(list, list.elements->At(draw.Below(list.size()), list.viewer())->key()).text;
+  };
+  auto index = [&] { return std::to_string(draw.Between(-3, 4)); };
+  auto end = [&] { return draw.Percent(50) ? "LEFT" : "RIGHT"; };
+  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 10};
+  const size_t which = draw.Weighted(weights);
+  switch (which) {
+    case 0:
+    case 1: {
+      std::vector<std::string> args = {which == 0 ? "RPUSH" : "LPUSH", key};
+      for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawValue());
+      return args;
+    }
+    case 2:
+    case 3: {
+      std::vector<std::string> args = {which == 2 ? "LPOP" : "RPOP", key};
+      if (draw.Percent(25)) args.push_back(std::to_string(DrawCount()));
+      return args;
+    }
+    case 4: return {"LINSERT", key, draw.Percent(50) ? "BEFORE" : "AFTER", value_there(), DrawValue()};
+    case 5: return {"LSET", key, index(), DrawValue()};
+    case 6: return {"LREM", key, "0", value_there()};
+    case 7: return {"LTRIM", key, index(), index()};
+    case 8: return {"LMOVE", key, draw.Percent(30) ? key : DrawKey(), end(), end()};
+    case 9: return {"LINDEX", key, index()};
+    case 10: return {"LLEN", key};
+    default: return {"LRANGE", key, "0", "-1"};
+  }
+}
+
 std::vector<std::string> Workload::DrawTrackedCommand() {
   Draw& draw = world_.draw();
+  if (draw.Percent(40)) {
+    if (draw.Percent(25)) return {draw.Percent(60) ? "LPOP" : "RPOP", std::string(kTrackedList)};
+    std::vector<std::string> args = {draw.Percent(65) ? "RPUSH" : "LPUSH", std::string(kTrackedList)};
+    for (size_t n = std::min<size_t>(DrawCount(), 4); n > 0; --n) args.push_back("l" + std::to_string(next_value_++));
+    return args;
+  }
   if (draw.Percent(40)) {
     return {"HINCRBY", std::string(kTrackedHash), DrawElement(), std::to_string(int64_t{1} << draw.Below(40))};
   }
@@ -171,7 +216,7 @@ std::vector<std::string> Workload::DrawTrackedCommand() {
   return args;
 }
 
-std::vector<std::string> Workload::DrawCollectionCommand() {
+std::vector<std::string> Workload::DrawCollectionCommand(Node& node, uint8_t db) {
   static const bool sorted_sets = [] {
     const std::vector<std::string_view> zcard = {"ZCARD", "k"};
     return command::Table::Instance().Find(zcard) != nullptr;
@@ -180,18 +225,21 @@ std::vector<std::string> Workload::DrawCollectionCommand() {
   if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand();
   if (draw.Percent(4)) return {"COPY", DrawKey(), DrawKey() + (draw.Percent(10) ? "2" : ""), "REPLACE"};
   if (draw.Percent(4)) return {"TYPE", DrawKey()};
-  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U};
+  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U, 40};
   switch (draw.Weighted(weights)) {
     case 0: return DrawHashCommand();
     case 1: return DrawSetCommand();
-    default: return DrawSortedSetCommand();
+    case 2: return DrawSortedSetCommand();
+    default: return DrawListCommand(node, db);
   }
 }
 
 std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
   const WorkloadProfile& p = profile_;
   Draw& draw = world_.draw();
-  if (p.collection_percent != 0 && draw.Percent(p.collection_percent)) return DrawCollectionCommand();
+  if (p.collection_percent != 0 && draw.Percent(p.collection_percent)) {
+    return DrawCollectionCommand(node, client == kOtherDbClient ? 1 : 0);
+  }
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
                               p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire,
