@@ -45,7 +45,6 @@ class Waiting {
 class Blocking : public testing::Test {
  protected:
   Blocking() { EXPECT_TRUE(cluster.Settle()); }
-  TestCluster cluster;
   TestNode& Add(const char* name) {
     TestNode& node = cluster.Add(name);
     EXPECT_TRUE(node.Start().ok());
