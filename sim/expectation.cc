@@ -23,7 +23,7 @@ bool StartsWith(std::string_view text, std::string_view prefix) {
 // Errors that a client may get; anything else is a bug.
 bool AllowedError(std::string_view text) {
   for (std::string_view prefix :
-       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "WRONGTYPE ", "ERR no such key",
+       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "WRONGTYPE ", "ERR no such key", "ERR index out of range",
         "ERR source and destination objects are the same",
         "ERR value is not an integer", "ERR value is not a valid float", "ERR hash value is not a",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
@@ -210,6 +210,11 @@ Expectation::Verdict Expectation::JudgeError(const std::string& text) {
   if (StartsWith(text, "WRONGTYPE ")) {
     SOMETIMES(kWrongType);
     if (WantedType() && !IsWrongType()) return "but there is no other type";
+  }
+  if (StartsWith(text, "ERR index out of range")) {
+    const auto size = static_cast<int64_t>(Before(1).elements.size());
+    const int64_t index = *base::ParseInt64(args_[2]);
+    if (index < size && index >= -size) return "but there is such an index";
   }
   if (StartsWith(text, "CONFLICT ")) {
     SOMETIMES(kConflictRefused);

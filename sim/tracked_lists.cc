@@ -34,6 +34,7 @@ void TrackedLists::Note(Node& node, const Op& op) {
     values[op.reply.text].pops.push_back(dot);
     return;
   }
+  if (op.args[0] == "LINSERT") return NoteInsert(node, op);
   const bool front = op.args[0] == "LPUSH";
   Vector seen = node.applied();
   Raise(seen, op.origin, op.last);
@@ -52,6 +53,22 @@ void TrackedLists::Note(Node& node, const Op& op) {
     if (before != values.end() && before->second.pushed.origin == dot.origin && before->second.front == front)
       value.beside = before->first;
   }
+}
+
+void TrackedLists::NoteInsert(Node& node, const Op& op) {
+  const Key& key = op.keys[0];
+  Values& values = lists_[key];
+  Value& value = values[op.args[4]];
+  value.pushed = {op.origin, op.last};
+  value.front = op.args[2] == "BEFORE";
+  value.inserted = true;
+  value.seen = node.applied();
+  Raise(value.seen, op.origin, op.last);
+  for (const auto& [text, name] : Shown(node, key)) {
+    if (text == op.args[4]) value.name = name;
+  }
+  const Value& pivot = values[op.args[3]];
+  if (pivot.pushed.origin == value.pushed.origin && pivot.front == value.front) value.beside = op.args[3];
 }
 
 void TrackedLists::Check(Node& node) const {
@@ -91,11 +108,13 @@ void TrackedLists::CheckOrder(const Node& node, const Values& values, const std:
   for (size_t i = 0; i < shown.size(); ++i) {
     const Value& value = values.at(shown[i]);
     const Value*& before = own[{value.pushed.origin, value.front}];
-    if (before != nullptr && before->pushed.sequence != value.pushed.sequence &&
+    if (value.inserted) {
+      // It may stand anywhere.
+    } else if (before != nullptr && before->pushed.sequence != value.pushed.sequence &&
         (before->pushed.sequence < value.pushed.sequence) == value.front) {
       throw Violation(node.name() + " does not show " + shown[i] + " in the order in which its leader pushed");
     }
-    before = &value;
+    if (!value.inserted) before = &value;
     auto beside = places.find(value.beside);
     if (beside == places.end()) continue;
     const Dot first = values.at(value.beside).pushed;

@@ -158,16 +158,17 @@ std::vector<std::string> Workload::DrawSortedSetCommand() {
   }
 }
 
+// One of the values of a list, for what looks for one.
+std::string Workload::ValueIn(Node& node, uint8_t db, const std::string& key) {
+  keyspace::Keyspace& keys = node.engine().keys();
+  const keyspace::Collection list = keys.Open(keys.Ref(db, key), crdt::Type::kList);
+  if (list.size() == 0 || world_.draw().OneIn(10)) return "none";
+  return ShowElement(list, list.elements->At(world_.draw().Below(list.size()), list.viewer())->key()).text;
+}
+
 std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
   Draw& draw = world_.draw();
   const std::string key = DrawKey();
-  // One of its values, for what looks for one.
-  auto value_there = [&]() -> std::string {
-    keyspace::Keyspace& keys = node.engine().keys();
-    const keyspace::Collection list = keys.Open(keys.Ref(db, key), crdt::Type::kList);
-    if (list.size() == 0 || draw.OneIn(10)) return "none";
-    return ShowElement(list, list.elements->At(draw.Below(list.size()), list.viewer())->key()).text;
-  };
   auto index = [&] { return std::to_string(draw.Between(-3, 4)); };
   auto end = [&] { return draw.Percent(50) ? "LEFT" : "RIGHT"; };
   const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 10};
@@ -185,9 +186,9 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
       if (draw.Percent(25)) args.push_back(std::to_string(DrawCount()));
       return args;
     }
-    case 4: return {"LINSERT", key, draw.Percent(50) ? "BEFORE" : "AFTER", value_there(), DrawValue()};
+    case 4: return {"LINSERT", key, draw.Percent(50) ? "BEFORE" : "AFTER", ValueIn(node, db, key), DrawValue()};
     case 5: return {"LSET", key, index(), DrawValue()};
-    case 6: return {"LREM", key, "0", value_there()};
+    case 6: return {"LREM", key, "0", ValueIn(node, db, key)};
     case 7: return {"LTRIM", key, index(), index()};
     case 8: return {"LMOVE", key, draw.Percent(30) ? key : DrawKey(), end(), end()};
     case 9: return {"LINDEX", key, index()};
@@ -196,10 +197,15 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
   }
 }
 
-std::vector<std::string> Workload::DrawTrackedCommand() {
+std::vector<std::string> Workload::DrawTrackedCommand(Node& node, uint8_t db) {
   Draw& draw = world_.draw();
   if (draw.Percent(40)) {
     if (draw.Percent(25)) return {draw.Percent(60) ? "LPOP" : "RPOP", std::string(kTrackedList)};
+    if (draw.Percent(25)) {
+      const std::string pivot = ValueIn(node, db, std::string(kTrackedList));
+      return {"LINSERT", std::string(kTrackedList), draw.Percent(50) ? "BEFORE" : "AFTER", pivot,
+              "l" + std::to_string(next_value_++)};
+    }
     std::vector<std::string> args = {draw.Percent(65) ? "RPUSH" : "LPUSH", std::string(kTrackedList)};
     for (size_t n = std::min<size_t>(DrawCount(), 4); n > 0; --n) args.push_back("l" + std::to_string(next_value_++));
     return args;
@@ -222,7 +228,7 @@ std::vector<std::string> Workload::DrawCollectionCommand(Node& node, uint8_t db)
     return command::Table::Instance().Find(zcard) != nullptr;
   }();
   Draw& draw = world_.draw();
-  if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand();
+  if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand(node, db);
   if (draw.Percent(4)) return {"COPY", DrawKey(), DrawKey() + (draw.Percent(10) ? "2" : ""), "REPLACE"};
   if (draw.Percent(4)) return {"TYPE", DrawKey()};
   const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U, 40};

@@ -81,7 +81,8 @@ class Workload {
   std::vector<std::string> DrawHashCommand();
   std::vector<std::string> DrawSetCommand();
   std::vector<std::string> DrawSortedSetCommand();
-  std::vector<std::string> DrawTrackedCommand();
+  std::vector<std::string> DrawTrackedCommand(Node& node, uint8_t db);
+  std::string ValueIn(Node& node, uint8_t db, const std::string& key);
   std::vector<std::string> DrawListCommand(Node& node, uint8_t db);
   std::string DrawElement();
   // How many elements one command writes: mostly one.

@@ -10,7 +10,11 @@ namespace polyarch::command {
 
 std::optional<int64_t> ReadTimeout(Context& c, std::string_view text) {
   constexpr auto kMax = std::numeric_limits<int64_t>::max();
-  const std::optional<long double> seconds = base::ParseLongDouble(text);
+  std::optional<long double> seconds = base::ParseLongDouble(text);
+  // Beyond all numbers, to Redis.
+  for (std::string_view infinite : {"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}) {
+    if (EqualsIgnoreCase(text, infinite)) seconds = -1;
+  }
   if (!seconds) {
     c.reply.Error("ERR timeout is not a float or out of range");
     return std::nullopt;
