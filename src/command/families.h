@@ -13,7 +13,7 @@ void AddCounterFamily(std::vector<Row>& rows);        // counter.cc
 void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
 void AddHashFamily(std::vector<Row>& rows);           // hash.cc
 void AddSetFamily(std::vector<Row>& rows);            // set.cc
-void AddListFamily(std::vector<Row>& rows);            // list*.cc
+void AddListFamily(std::vector<Row>& rows);           // list*.cc
 void AddSortedSetFamily(std::vector<Row>& rows);      // sorted_set*.cc
 void AddGeoFamily(std::vector<Row>& rows);            // geo*.cc
 void AddKeyFamily(std::vector<Row>& rows);            // key.cc

@@ -35,7 +35,8 @@ void RemoveElements(Context& c, const keyspace::KeyRef& ref, std::span<const Lis
 // The error if Change::Push or Insert found no room.
 bool CheckPushed(Context& c, bool pushed);
 
-// What LMOVE does with its first two arguments; kNothing: the source is empty, and no reply was given.
+// What LMOVE does with its first two arguments; kNothing: the source is empty, and no reply was
+// given.
 enum class Moved : uint8_t { kNothing, kReplied };
 Moved MoveElement(Context& c, bool from_front, bool to_front);
 

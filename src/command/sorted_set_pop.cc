@@ -113,7 +113,8 @@ std::optional<ScorePop> ReadScorePop(Context& c, size_t numkeys) {
   pop.highest = EqualsIgnoreCase(c.args[where], "max");
   if (!pop.highest && !EqualsIgnoreCase(c.args[where], "min")) return syntax_error();
   if (c.count() == where + 1) return pop;
-  if (!EqualsIgnoreCase(c.args[where + 1], "count") || c.count() == where + 2) return syntax_error();
+  if (!EqualsIgnoreCase(c.args[where + 1], "count") || c.count() == where + 2)
+    return syntax_error();
   const std::optional<int64_t> count = base::ParseInt64(c.args[where + 2]);
   if (!count || *count < 1) {
     c.reply.Error("ERR count should be greater than 0");

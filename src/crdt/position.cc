@@ -59,7 +59,8 @@ size_t LastStepOf(std::string_view name) {
   return name.empty() ? 0 : (name.size() - 1) / kPositionStepBytes * kPositionStepBytes;
 }
 
-// A sibling of the step at `at` of `name`, in the maker's own run; nothing if that step is not its own.
+// A sibling of the step at `at` of `name`, in the maker's own run; nothing if that step is not its
+// own.
 std::optional<std::string> InOwnRun(std::string_view name,
                                     size_t at,
                                     Side side,

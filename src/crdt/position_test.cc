@@ -1,7 +1,7 @@
-// Positions against a naive model: leaders that each know a set of elements, put new ones beside those
-// that they see, remove, and learn all that another one knows. Whatever they do, a new name stands strictly
-// between its neighbours, no name comes twice, and what comes between two neighbours of one run was put
-// there by somebody who had seen the first of them.
+// Positions against a naive model: leaders that each know a set of elements, put new ones beside
+// those that they see, remove, and learn all that another one knows. Whatever they do, a new name
+// stands strictly between its neighbours, no name comes twice, and what comes between two
+// neighbours of one run was put there by somebody who had seen the first of them.
 #include "crdt/position.h"
 
 #include <algorithm>
@@ -66,12 +66,14 @@ class Model {
     } else if (left.empty()) {
       name = *PositionBefore(right, maker);
     } else {
-      name = forward ? *PositionBetween(left, right, maker) : *PositionBetweenLeftwards(left, right, maker);
+      name = forward ? *PositionBetween(left, right, maker)
+                     : *PositionBetweenLeftwards(left, right, maker);
     }
     EXPECT_TRUE(left.empty() || left < name);
     EXPECT_TRUE(right.empty() || name < right);
     longest_ = std::max(longest_, name.size());
-    Made made{.leader = leader, .forward = forward, .beside = forward ? left : right, .knew = me.known};
+    Made made{
+        .leader = leader, .forward = forward, .beside = forward ? left : right, .knew = me.known};
     EXPECT_TRUE(all_.emplace(name, std::move(made)).second) << "a name came twice";
     me.known.insert(name);
     return true;
@@ -221,7 +223,8 @@ TEST(PositionTest, TheEndsOfNumbers) {
   EXPECT_FALSE(PositionBefore(least, maker));
   EXPECT_FALSE(PositionBetween("x", "x" + least, maker));
   // Names that nobody makes: a step that is cut short.
-  for (const std::string& odd : {std::string("\x01"), std::string("\x80"), std::string(30, '\x80')}) {
+  for (const std::string& odd :
+       {std::string("\x01"), std::string("\x80"), std::string(30, '\x80')}) {
     EXPECT_GT(PositionBehind(odd, maker), odd);
     const auto before = PositionBefore(odd, maker);
     EXPECT_TRUE(!before || *before < odd);
@@ -233,7 +236,8 @@ TEST(PositionTest, TheEndsOfNumbers) {
 TEST(PositionTest, Bytes) {
   // Part of the formats.
   const std::string name = PositionBehind({}, {0x0102030405060708, {0x0a0b, 0x0c}});
-  const std::string expected("\x80\0\0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\x80\0\0\0\x0a\x0b\0\0\0\x0c", 24);
+  const std::string expected(
+      "\x80\0\0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\x80\0\0\0\x0a\x0b\0\0\0\x0c", 24);
   EXPECT_EQ(name, expected);
   const std::string before = *PositionBefore(name, {1, {2, 3}});
   const std::string expected_before(

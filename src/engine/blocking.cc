@@ -1,9 +1,9 @@
-// Clients that wait for elements. A key that has got some is offered to who waits for it, the longest
-// first, as soon as the command that brought them is done, in that command's change; or when the frame is
-// applied that did. Who waited runs its own command then, on that key only.
-#include "engine/engine.h"
-
+// Clients that wait for elements. A key that has got some is offered to who waits for it, the
+// longest first, as soon as the command that brought them is done, in that command's change; or
+// when the frame is applied that did. Who waited runs its own command then, on that key only.
 #include <algorithm>
+
+#include "engine/engine.h"
 
 namespace polyarch::engine {
 

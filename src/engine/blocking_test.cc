@@ -9,7 +9,8 @@ namespace {
 // A client that has sent a command and takes its reply when the host says so.
 class Waiting {
  public:
-  Waiting(TestNode& node, uint64_t id, std::vector<std::string_view> args) : node_(node), args_(std::move(args)) {
+  Waiting(TestNode& node, uint64_t id, std::vector<std::string_view> args)
+      : node_(node), args_(std::move(args)) {
     client_.id = id;
     client_.authenticated = true;
     reply_ = node_.AskAs(client_, args_);

@@ -1,6 +1,6 @@
-// Clients that wait for elements (BLPOP and the like): who waits for which keys, since when, until when;
-// which of those keys have changed; and answers that were not taken yet. A book only: engine/blocking.cc
-// runs the commands.
+// Clients that wait for elements (BLPOP and the like): who waits for which keys, since when, until
+// when; which of those keys have changed; and answers that were not taken yet. A book only:
+// engine/blocking.cc runs the commands.
 //
 // Clients and hosts are the caller's; a client must be forgotten before it goes.
 #pragma once
@@ -28,14 +28,15 @@ class Waiters {
     crdt::Type type = crdt::Type::kString;
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
-    };
+  };
   struct Answer {
     std::string bytes;
     bool held = false;  // it tells of a write: it may leave when that is durable
   };
 
   size_t size() const { return waiters_.size(); }
-  // Clients are served in the order in which they were added. The client's state says that it waits.
+  // Clients are served in the order in which they were added. The client's state says that it
+  // waits.
   void Add(Waiter waiter);
   const Waiter* Find(uint64_t client) const;
   // The client waits no more, and has an answer to take.
@@ -47,7 +48,8 @@ class Waiters {
 
   // A key has changed.
   void NoteChanged(uint8_t db, std::string_view key) {
-    if (!by_key_.empty()) [[unlikely]] MarkReady(db, key);
+    if (!by_key_.empty()) [[unlikely]]
+      MarkReady(db, key);
   }
   bool any_ready() const { return !ready_.empty(); }
   // Keys with waiters that have changed, in the order of their first change since the last call.

@@ -40,7 +40,8 @@ bool Change::Push(const KeyRef& ref, bool front, std::string_view value) {
   if (front) {
     name = crdt::PositionBefore(NameAt(list, 0), maker);
   } else {
-    name = crdt::PositionBehind(list.size() == 0 ? std::string_view() : NameAt(list, list.size() - 1), maker);
+    name = crdt::PositionBehind(
+        list.size() == 0 ? std::string_view() : NameAt(list, list.size() - 1), maker);
   }
   if (!name || name->size() > crdt::kElementBytesMax) return GiveUp();
   PutAt(ref, *name, value);

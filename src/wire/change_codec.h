@@ -3,10 +3,10 @@
 //   change := varint(stamp - previous stamp) effect* 0x00
 //   effect := kind byte (6 bits of kind, 2 of version) varint(size) payload
 //
-// Version 1 of a kind says the same of an element of the key, whose type and name follow the key. Version
-// 2 is about an element of the same key and type as the one that version 1 or 2 spoke of last in this
-// body, whose name begins as that one's did: how many bytes, and the rest, stand in place of all that. Names
-// of a list's elements differ in few bytes, so lists are written so.
+// Version 1 of a kind says the same of an element of the key, whose type and name follow the key.
+// Version 2 is about an element of the same key and type as the one that version 1 or 2 spoke of
+// last in this body, whose name begins as that one's did: how many bytes, and the rest, stand in
+// place of all that. Names of a list's elements differ in few bytes, so lists are written so.
 //
 // The first stamp of a frame counts from the frame's base. Sizes let a node carry kinds that it
 // does not know. Dots inside effects name origins by their place in the author's dictionary
@@ -58,8 +58,8 @@ struct LastElement {
   std::string name;
 };
 
-// Appends one effect. Every origin it names must be in the dictionary. `last`, if given, is the body's
-// (a new one for each), and is brought up to date.
+// Appends one effect. Every origin it names must be in the dictionary. `last`, if given, is the
+// body's (a new one for each), and is brought up to date.
 void AppendEffect(std::string& out,
                   const crdt::Effect& effect,
                   const Dictionary& dictionary,
@@ -74,9 +74,9 @@ class BodyReader {
 
   // The next change's stamp; false at the end or on an error.
   bool NextChange(clock::Hlc& stamp);
-  // The next effect of the present change, which refers to the body and this reader until the next call;
-  // false at its end or on an error. An unknown kind is
-  // counted and passed over, but its index is used up (`index` says which this is).
+  // The next effect of the present change, which refers to the body and this reader until the next
+  // call; false at its end or on an error. An unknown kind is counted and passed over, but its
+  // index is used up (`index` says which this is).
   bool NextEffect(crdt::Effect& effect, uint32_t& index);
   bool ok() const { return in_.ok(); }
   uint32_t unknown() const { return unknown_; }
@@ -94,7 +94,8 @@ class BodyReader {
   uint32_t unknown_ = 0;
   std::vector<crdt::Clear> clears_;
   std::vector<clock::Dot> seen_;
-  // The element that was spoken of last: its effect, and its name if that stands nowhere in the body.
+  // The element that was spoken of last: its effect, and its name if that stands nowhere in the
+  // body.
   crdt::Effect last_;
   std::string name_;
 };

@@ -1,6 +1,6 @@
 """The same random commands to redis-server 7.0.15 and to one leader: the replies are equal, byte for byte.
 
-Strings, counters, keys, databases, wrong arguments and errors. Reproducible: set POLYARCH_SEED. The first
+Strings, counters, lists, keys, databases, wrong arguments and errors. Reproducible: set POLYARCH_SEED. The first
 difference is shown with its seed and the history of the keys it touches. Known deviations are in
 DEVIATIONS, each with its reason, as in docs/compatibility.md.
 """
@@ -29,7 +29,7 @@ class Generator:
         self.draw = random.Random(seed)
         self.makers = [
             (14, self.set), (8, self.get), (10, self.counter), (6, self.text), (6, self.expire), (6, self.ttl),
-            (5, self.many), (5, self.keys), (4, self.rename), (3, self.edge), (2, self.wrong), (1, self.database)]
+            (5, self.many), (18, self.list), (5, self.keys), (4, self.rename), (3, self.edge), (2, self.wrong), (1, self.database)]
         self.weights = [weight for weight, _ in self.makers]
         self.functions = [function for _, function in self.makers]
         self.next = []
@@ -142,6 +142,35 @@ class Generator:
         flat = [word for key in keys for word in (key, self.value())]
         return draw.choice([["MGET"] + keys, ["MSET"] + flat, ["MSETNX"] + flat, ["DEL"] + keys, ["UNLINK"] + keys,
                             ["EXISTS"] + keys, ["TOUCH"] + keys, ["MSET"] + flat + ["odd"]])
+
+    def list_key(self):
+        return self.key() if self.draw.random() < 0.1 else self.draw.choice(["l1", "l2", "l3"])
+
+    def list(self):
+        draw, key = self.draw, self.list_key
+        # Few values, so that they are found again.
+        value = lambda: draw.choice([draw.randint(0, 9), "v", self.value()])
+        index = lambda: draw.choice([draw.randint(-6, 6), draw.randint(-60, 60), self.integer(), "x"])
+        end = lambda: draw.choice(["LEFT", "RIGHT", "left", "right", "RIGHT", "UP"])
+        values = lambda: [value() for _ in range(draw.choice([1, 1, 2, 5, 40]))]
+        keys = lambda: [key() for _ in range(draw.randint(1, 3))]
+        popped = keys()
+        return draw.choice([
+            ["RPUSH", key()] + values(), ["LPUSH", key()] + values(), ["RPUSH", key()] + values(),
+            [draw.choice(["RPUSHX", "LPUSHX"]), key()] + values(),
+            [draw.choice(["LPOP", "RPOP"]), key()], [draw.choice(["LPOP", "RPOP"]), key(), draw.choice([0, 1, 3, 20, -1, "x"])],
+            ["LLEN", key()], ["LRANGE", key(), index(), index()], ["LRANGE", key(), 0, -1], ["LINDEX", key(), index()],
+            ["LSET", key(), index(), value()], ["LINSERT", key(), draw.choice(["BEFORE", "after", "AFTER", "X"]), value(), value()],
+            ["LINSERT", key(), draw.choice(["BEFORE", "AFTER"]), value(), value()],
+            ["LREM", key(), draw.choice([0, 1, -1, 2, -2, "x"]), value()], ["LTRIM", key(), draw.randint(0, 3), -1 - draw.randint(0, 3)],
+            ["LTRIM", key(), index(), index()], ["LMOVE", key(), key(), end(), end()], ["RPOPLPUSH", key(), key()],
+            ["LPOS", key(), value()] + draw.choice([[], ["RANK", index()], ["COUNT", draw.randint(-1, 5)],
+                                                    ["COUNT", 0, "RANK", draw.randint(-3, 3)], ["MAXLEN", draw.randint(-1, 9)], ["X"]]),
+            ["LMPOP", len(popped)] + popped + [end()] + draw.choice([[], ["COUNT", draw.randint(-1, 9)], ["X"]]),
+            [draw.choice(["BLPOP", "BRPOP"]), "l1", key(), draw.choice([0.001, "x", -1])], ["TYPE", key()],
+            ["BLMOVE", key(), key(), end(), end(), 0.001], ["OBJECT", "ENCODING", "l1"],
+            draw.choice([["RENAME", key(), key()], ["COPY", key(), key(), "REPLACE"], ["DEL", key()], ["EXPIRE", key(), 5000],
+                         ["PERSIST", key()], ["TTL", key()]])])
 
     def keys(self):
         draw = self.draw
