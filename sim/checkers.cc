@@ -125,6 +125,7 @@ void Checkers::CheckNode(Node& node) {
   CheckStable(node);
   CheckSessions(node);
   CheckTracked(node);
+  node.CheckWaiters();
 }
 
 void Checkers::CheckLinkStates(Node& node) {

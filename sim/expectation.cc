@@ -71,7 +71,11 @@ ShownElement ShowElement(const keyspace::Collection& collection, std::string_vie
 Expectation::Expectation(engine::Engine& engine,
                          const command::Client& client,
                          const std::vector<std::string_view>& args)
-    : engine_(engine), client_(client), args_(args), now_ms_(engine.node_time_ms()) {
+    : engine_(engine),
+      client_(client),
+      args_(args),
+      now_ms_(engine.node_time_ms()),
+      blocked_before_(engine.blocked_clients()) {
   const command::Row* row = command::Table::Instance().Find(args_);
   if (row == nullptr) return;
   writes_ = (row->flags & command::kWrite) != 0;
@@ -126,6 +130,7 @@ Expectation::Verdict Expectation::After(std::string_view key, const Seen& expect
 }
 
 Expectation::Verdict Expectation::AfterIn(uint8_t db, std::string_view key, const Seen& expected) const {
+  if (HandedOut()) return "";
   const Seen seen = Look(engine_, db, key);
   const std::string name(key);
   if (!expected.exists) return seen.exists ? "but " + name + " still exists" : "";
@@ -182,7 +187,7 @@ std::optional<Type> Expectation::WantedType() const {
     if (name == other) return Type::kSet;
   }
   for (std::string_view other : {"RPUSH", "LPUSH", "RPOP", "LPOP", "LLEN", "LRANGE", "LINDEX", "LSET", "LINSERT", "LREM",
-                                 "LTRIM", "LMOVE"}) {
+                                 "LTRIM", "LMOVE", "BLPOP", "BRPOP"}) {
     if (name == other) return Type::kList;
   }
   return std::nullopt;
@@ -193,6 +198,13 @@ bool Expectation::IsWrongType() const {
   if (!wanted) return false;
   auto other = [&](size_t arg) { return Before(arg).exists && Before(arg).type != *wanted; };
   if (args_[0] == "SMOVE" || args_[0] == "LMOVE") return Before(1).exists && (other(1) || other(2));
+  if (args_[0] == "BLPOP" || args_[0] == "BRPOP") {
+    // The first key that is there decides.
+    for (size_t i = 1; i + 1 < args_.size(); ++i) {
+      if (Before(i).exists) return other(i);
+    }
+    return false;
+  }
   if (args_[0].size() > 5 && args_[0].substr(args_[0].size() - 5) == "STORE") {
     for (size_t i = 2; i < args_.size(); ++i) {
       if (other(i)) return true;

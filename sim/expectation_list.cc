@@ -44,7 +44,7 @@ Values Range(const Values& values, std::string_view start_text, std::string_view
 
 Expectation::Verdict Expectation::AfterList(size_t arg, const Values& values) const {
   const Seen& before = Before(arg);
-  if (before.clash) return "";
+  if (before.clash || HandedOut()) return "";
   const Seen now = Look(engine_, client_.db, args_[arg]);
   Values found;
   for (const auto& [name, shown] : now.elements) found.push_back(shown.text);
@@ -78,6 +78,21 @@ Expectation::Verdict Expectation::JudgeListPop(const resp::Value& reply, Values 
   return bad.empty() ? AfterList(1, values) : bad;
 }
 
+// Of one that did not wait.
+Expectation::Verdict Expectation::JudgeBlockingPop(const resp::Value& reply) {
+  for (size_t i = 1; i + 1 < args_.size(); ++i) {
+    if (!Before(i).exists) continue;
+    Values values;
+    for (const auto& [name, shown] : Before(i).elements) values.push_back(shown.text);
+    const bool front = args_[0] == "BLPOP";
+    const Values expected = {std::string(args_[i]), front ? values.front() : values.back()};
+    values.erase(front ? values.begin() : values.end() - 1);
+    std::string bad = AreTexts(reply, expected);
+    return bad.empty() ? AfterList(i, values) : bad;
+  }
+  return "although there is nothing";
+}
+
 Expectation::Verdict Expectation::JudgeListMove(const resp::Value& reply, Values values) {
   if (values.empty()) return reply.is_null() ? "" : "although there is nothing";
   const bool from_front = args_[3] == "LEFT";
@@ -102,6 +117,7 @@ Expectation::Verdict Expectation::JudgeList(const resp::Value& reply) {
   const auto size = static_cast<int64_t>(values.size());
   if (name == "RPUSH" || name == "LPUSH") return JudgeListPush(reply, std::move(values));
   if (name == "RPOP" || name == "LPOP") return JudgeListPop(reply, std::move(values));
+  if (name == "BLPOP" || name == "BRPOP") return JudgeBlockingPop(reply);
   if (name == "LMOVE") return JudgeListMove(reply, std::move(values));
   if (name == "LLEN") return IsNumber(reply, values.size());
   if (name == "LRANGE") return AreTexts(reply, Range(values, args_[2], args_[3]));

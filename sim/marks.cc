@@ -103,6 +103,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "add beside a remove",
     "one element popped by two leaders",
     "something between two values of a run",
+    "waiting client served",
     "store copied again for a backup",
 };
 

@@ -108,6 +108,7 @@ enum class Mark : int {
   kAddBesideRemove,    // an add survived a remove that had not seen it
   kPoppedTwice,        // two leaders popped one element
   kBetweenARun,        // something stands between two values of a run, by who had seen the first
+  kServedWaiter,       // a client that had waited got an element
   kCopiedAgain,  // a state was taken over while a backup was made
   kCount,
 };

@@ -411,6 +411,22 @@ bool Node::ClientBusy(int client) const {
   return process_->suspended.count(id) != 0;
 }
 
+void Node::CheckWaiters() const {
+  if (!up() || process_->engine->merging() || !may_write()) return;
+  keyspace::Keyspace& keys = process_->engine->keys();
+  for (const auto& [id, op] : process_->suspended) {
+    const command::Client& client = *process_->clients[static_cast<size_t>(op.client)];
+    if (client.blocked != command::Client::Blocked::kWaits) continue;
+    for (const Key& key : op.keys) {
+      const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
+      // What a clock that was set back brings to light again is no news.
+      if (list.size() > 0 && list.expire_ms == crdt::kNever) {
+        throw Violation(label_ + " lets a client wait for " + key.second + ", which has elements");
+      }
+    }
+  }
+}
+
 bool Node::has_commands() const { return up() && !process_->commands.empty(); }
 
 void Node::Run(Op op) {
@@ -419,6 +435,8 @@ void Node::Run(Op op) {
   if (p.suspended.count(client.id) != 0) return;  // its owner waits
   const auto args = Views(op.args);
   Expectation expectation(*p.engine, client, args);
+  // Its command has run when it was served: what it took was there then.
+  const bool answered = client.blocked == command::Client::Blocked::kAnswered;
 
   auto own = p.engine->replica().own();
   const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
@@ -429,7 +447,8 @@ void Node::Run(Op op) {
     if (!out.empty()) throw Violation("a suspended command has answered");
     const bool checkpoint = op.args.size() > 1 && op.args[1] == "CHECKPOINT";
     checkpoint_started_ |= checkpoint;
-    if (!checkpoint) SOMETIMES(kWaitedForMerge);
+    const bool waits = client.blocked == command::Client::Blocked::kWaits;
+    if (!checkpoint && !waits) SOMETIMES(kWaitedForMerge);
     p.suspended.emplace(client.id, std::move(op));
     return;
   }
@@ -478,7 +497,11 @@ void Node::Run(Op op) {
     if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
     return text;
   });
-  expectation.Check(op.reply, wrote, label_);
+  if (!answered) {
+    expectation.Check(op.reply, wrote, label_);
+  } else if (!op.reply.is_null() && !op.reply.is_error()) {
+    SOMETIMES(kServedWaiter);
+  }
   world_.Executed(*this, op);
   p.executed.push_back(std::move(op));
 }

@@ -171,7 +171,7 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
   const std::string key = DrawKey();
   auto index = [&] { return std::to_string(draw.Between(-3, 4)); };
   auto end = [&] { return draw.Percent(50) ? "LEFT" : "RIGHT"; };
-  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 10};
+  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 6, 10};
   const size_t which = draw.Weighted(weights);
   switch (which) {
     case 0:
@@ -193,6 +193,13 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
     case 8: return {"LMOVE", key, draw.Percent(30) ? key : DrawKey(), end(), end()};
     case 9: return {"LINDEX", key, index()};
     case 10: return {"LLEN", key};
+    case 11: {
+      // Of each leader's clients one may wait.
+      std::vector<std::string> args = {draw.Percent(50) ? "BLPOP" : "BRPOP", key};
+      if (draw.Percent(40)) args.push_back(DrawKey());
+      args.push_back(std::to_string(draw.Between(1, 20) * 0.1));
+      return args;
+    }
     default: return {"LRANGE", key, "0", "-1"};
   }
 }

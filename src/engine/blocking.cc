@@ -31,10 +31,9 @@ void Engine::AddWaiter(command::Context& context) {
 
 Outcome Engine::TakeAnswer(command::Client& client, resp::Buffer& out) {
   if (client.blocked == command::Client::Blocked::kWaits) return Outcome::kSuspended;
-  const Waiters::Answer answer = waiters_.TakeAnswer(client);
-  out.Append(answer.bytes);
-  return answer.held && options_.durability == Durability::kAlways ? Outcome::kHeld
-                                                                   : Outcome::kReplied;
+  out.Append(waiters_.TakeAnswer(client));
+  // It tells of a write, or that there was nothing, which a write may have brought about.
+  return options_.durability == Durability::kAlways ? Outcome::kHeld : Outcome::kReplied;
 }
 
 void Engine::ServeWaiters(keyspace::Change& change) {
@@ -71,7 +70,7 @@ void Engine::ServeWaiter(uint64_t id,
                            .ready = &ready};
   command::Dispatch(context);
   if (context.suspended) return;
-  waiters_.SetAnswer(id, {std::string(out.view()), /*held=*/true});
+  waiters_.SetAnswer(id, std::string(out.view()));
   host_.Resume(id);
 }
 
@@ -90,11 +89,13 @@ void Engine::ServeWaiters() {
 }
 
 void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply) {
-  const command::Client& client = *waiters_.Find(id)->client;
+  using ReplyMode = command::Client::ReplyMode;
+  command::Client& client = *waiters_.Find(id)->client;
   resp::Buffer out;
   resp::Writer writer(out, client.protocol);
-  if (client.reply_mode == command::Client::ReplyMode::kOn) reply(writer);
-  waiters_.SetAnswer(id, {std::string(out.view()), /*held=*/false});
+  if (client.reply_mode == ReplyMode::kOn) reply(writer);
+  if (client.reply_mode == ReplyMode::kSkipNext) client.reply_mode = ReplyMode::kOn;
+  waiters_.SetAnswer(id, std::string(out.view()));
   host_.Resume(id);
 }
 

@@ -36,19 +36,19 @@ void Waiters::Remove(uint64_t client) {
   waiters_.erase(found);
 }
 
-void Waiters::SetAnswer(uint64_t client, Answer answer) {
+void Waiters::SetAnswer(uint64_t client, std::string reply) {
   waiters_.at(client).second.client->blocked = Client::Blocked::kAnswered;
   Remove(client);
-  answers_[client] = std::move(answer);
+  answers_[client] = std::move(reply);
 }
 
-Waiters::Answer Waiters::TakeAnswer(Client& client) {
+std::string Waiters::TakeAnswer(Client& client) {
   client.blocked = Client::Blocked::kNot;
   auto found = answers_.find(client.id);
   CHECK(found != answers_.end());
-  Answer answer = std::move(found->second);
+  std::string reply = std::move(found->second);
   answers_.erase(found);
-  return answer;
+  return reply;
 }
 
 void Waiters::Forget(uint64_t client) {

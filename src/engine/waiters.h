@@ -29,10 +29,6 @@ class Waiters {
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
   };
-  struct Answer {
-    std::string bytes;
-    bool held = false;  // it tells of a write: it may leave when that is durable
-  };
 
   size_t size() const { return waiters_.size(); }
   // Clients are served in the order in which they were added. The client's state says that it
@@ -40,9 +36,9 @@ class Waiters {
   void Add(Waiter waiter);
   const Waiter* Find(uint64_t client) const;
   // The client waits no more, and has an answer to take.
-  void SetAnswer(uint64_t client, Answer answer);
+  void SetAnswer(uint64_t client, std::string reply);
   // The answer of a client that has one, which is then in no state any more.
-  Answer TakeAnswer(command::Client& client);
+  std::string TakeAnswer(command::Client& client);
   // Whatever is kept of a client that is gone.
   void Forget(uint64_t client);
 
@@ -67,7 +63,7 @@ class Waiters {
   std::map<uint64_t, std::pair<uint64_t, Waiter>> waiters_;  // by client, with its number
   std::map<Key, std::map<uint64_t, uint64_t>> by_key_;       // clients by number
   std::set<std::pair<int64_t, uint64_t>> deadlines_;
-  std::map<uint64_t, Answer> answers_;
+  std::map<uint64_t, std::string> answers_;
   std::vector<Key> ready_;
   uint64_t next_number_ = 1;
 };
