@@ -171,7 +171,7 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
   const std::string key = DrawKey();
   auto index = [&] { return std::to_string(draw.Between(-3, 4)); };
   auto end = [&] { return draw.Percent(50) ? "LEFT" : "RIGHT"; };
-  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 6, 10};
+  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 12, 10};
   const size_t which = draw.Weighted(weights);
   switch (which) {
     case 0:
@@ -194,9 +194,11 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
     case 9: return {"LINDEX", key, index()};
     case 10: return {"LLEN", key};
     case 11: {
-      // Of each leader's clients one may wait.
-      std::vector<std::string> args = {draw.Percent(50) ? "BLPOP" : "BRPOP", key};
-      if (draw.Percent(40)) args.push_back(DrawKey());
+      // Mostly on a key that is nothing but a list, and mostly empty.
+      const std::string queue = draw.Percent(75) ? "queue" : key;
+      if (draw.Percent(40)) return {"RPUSH", queue, DrawValue()};
+      std::vector<std::string> args = {draw.Percent(50) ? "BLPOP" : "BRPOP", queue};
+      if (draw.Percent(40)) args.push_back(draw.Percent(50) ? "queue" : DrawKey());
       args.push_back(std::to_string(draw.Between(1, 20) * 0.1));
       return args;
     }
