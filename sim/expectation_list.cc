@@ -1,5 +1,5 @@
-// What commands on lists must answer and leave, given what the list showed. Names are not looked at: a
-// list is its values in order.
+// What commands on lists must answer and leave, given what the list showed. Names are not looked
+// at: a list is its values in order.
 #include <algorithm>
 
 #include "base/number.h"
@@ -14,7 +14,8 @@ using Values = std::vector<std::string>;
 using ReplyType = resp::Value::Type;
 
 std::string IsNumber(const resp::Value& reply, size_t expected) {
-  const bool same = reply.type == ReplyType::kInteger && reply.integer == static_cast<int64_t>(expected);
+  const bool same =
+      reply.type == ReplyType::kInteger && reply.integer == static_cast<int64_t>(expected);
   return same ? "" : "instead of " + std::to_string(expected);
 }
 
@@ -23,8 +24,12 @@ std::string IsText(const resp::Value& reply, const std::string& expected) {
 }
 
 std::string AreTexts(const resp::Value& reply, const Values& expected) {
-  const bool same = std::equal(reply.items.begin(), reply.items.end(), expected.begin(), expected.end(),
-                               [](const resp::Value& item, const std::string& text) { return item.text == text; });
+  const bool same = std::equal(
+      reply.items.begin(),
+      reply.items.end(),
+      expected.begin(),
+      expected.end(),
+      [](const resp::Value& item, const std::string& text) { return item.text == text; });
   return same ? "" : "which is not its content in order";
 }
 
@@ -47,19 +52,24 @@ Expectation::Verdict Expectation::AfterList(size_t arg, const Values& values) co
   if (before.clash || HandedOut()) return "";
   const Seen now = Look(engine_, client_.db, args_[arg]);
   Values found;
-  for (const auto& [name, shown] : now.elements) found.push_back(shown.text);
-  if (now.exists != !values.empty() || found != values || (now.exists && now.type != crdt::Type::kList)) {
+  for (const auto& [name, shown] : now.elements)
+    found.push_back(shown.text);
+  if (now.exists != !values.empty() || found != values ||
+      (now.exists && now.type != crdt::Type::kList)) {
     std::string text = "after which it shows";
-    for (const std::string& value : found) text += " " + value;
+    for (const std::string& value : found)
+      text += " " + value;
     return text;
   }
-  if (now.exists && now.expire_ms != (before.exists ? before.expire_ms : crdt::kNever)) return "and its expiry is another";
+  if (now.exists && now.expire_ms != (before.exists ? before.expire_ms : crdt::kNever))
+    return "and its expiry is another";
   return "";
 }
 
 Expectation::Verdict Expectation::JudgeListPush(const resp::Value& reply, Values values) {
   const bool front = args_[0] == "LPUSH";
-  for (size_t i = 2; i < args_.size(); ++i) values.insert(front ? values.begin() : values.end(), std::string(args_[i]));
+  for (size_t i = 2; i < args_.size(); ++i)
+    values.insert(front ? values.begin() : values.end(), std::string(args_[i]));
   std::string bad = IsNumber(reply, values.size());
   return bad.empty() ? AfterList(1, values) : bad;
 }
@@ -83,7 +93,8 @@ Expectation::Verdict Expectation::JudgeBlockingPop(const resp::Value& reply) {
   for (size_t i = 1; i + 1 < args_.size(); ++i) {
     if (!Before(i).exists) continue;
     Values values;
-    for (const auto& [name, shown] : Before(i).elements) values.push_back(shown.text);
+    for (const auto& [name, shown] : Before(i).elements)
+      values.push_back(shown.text);
     const bool front = args_[0] == "BLPOP";
     const Values expected = {std::string(args_[i]), front ? values.front() : values.back()};
     values.erase(front ? values.begin() : values.end() - 1);
@@ -102,7 +113,8 @@ Expectation::Verdict Expectation::JudgeListMove(const resp::Value& reply, Values
   if (args_[1] == args_[2]) {
     target = values;
   } else {
-    for (const auto& [name, shown] : Before(2).elements) target.push_back(shown.text);
+    for (const auto& [name, shown] : Before(2).elements)
+      target.push_back(shown.text);
   }
   target.insert(args_[4] == "LEFT" ? target.begin() : target.end(), moved);
   std::string bad = IsText(reply, moved);
@@ -113,7 +125,8 @@ Expectation::Verdict Expectation::JudgeListMove(const resp::Value& reply, Values
 Expectation::Verdict Expectation::JudgeList(const resp::Value& reply) {
   const std::string_view name = args_[0];
   Values values;
-  for (const auto& [position, shown] : Before(1).elements) values.push_back(shown.text);
+  for (const auto& [position, shown] : Before(1).elements)
+    values.push_back(shown.text);
   const auto size = static_cast<int64_t>(values.size());
   if (name == "RPUSH" || name == "LPUSH") return JudgeListPush(reply, std::move(values));
   if (name == "RPOP" || name == "LPOP") return JudgeListPop(reply, std::move(values));

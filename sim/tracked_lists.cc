@@ -50,7 +50,8 @@ void TrackedLists::Note(Node& node, const Op& op) {
     value.name = shown[at].second;
     if (at == 0) continue;
     auto before = values.find(shown[at - 1].first);
-    if (before != values.end() && before->second.pushed.origin == dot.origin && before->second.front == front)
+    if (before != values.end() && before->second.pushed.origin == dot.origin &&
+        before->second.front == front)
       value.beside = before->first;
   }
 }
@@ -68,7 +69,8 @@ void TrackedLists::NoteInsert(Node& node, const Op& op) {
     if (text == op.args[4]) value.name = name;
   }
   const Value& pivot = values[op.args[3]];
-  if (pivot.pushed.origin == value.pushed.origin && pivot.front == value.front) value.beside = op.args[3];
+  if (pivot.pushed.origin == value.pushed.origin && pivot.front == value.front)
+    value.beside = op.args[3];
 }
 
 void TrackedLists::Check(Node& node) const {
@@ -78,31 +80,41 @@ void TrackedLists::Check(Node& node) const {
     std::string last;
     for (const auto& [text, name] : Shown(node, key)) {
       auto value = values.find(text);
-      if (value == values.end() || value->second.name != name || !Covers(applied, value->second.pushed))
-        throw Violation(node.name() + " shows " + text + " in list " + key.second + ", which nobody pushed there");
-      if (!(last < name)) throw Violation(node.name() + " shows " + text + " of list " + key.second + " in another order");
+      if (value == values.end() || value->second.name != name ||
+          !Covers(applied, value->second.pushed))
+        throw Violation(node.name() + " shows " + text + " in list " + key.second +
+                        ", which nobody pushed there");
+      if (!(last < name))
+        throw Violation(node.name() + " shows " + text + " of list " + key.second +
+                        " in another order");
       last = name;
       shown.push_back(text);
     }
     size_t count = 0;
     for (const auto& [text, value] : values) {
-      const bool popped = std::any_of(value.pops.begin(), value.pops.end(), [&](Dot pop) { return Covers(applied, pop); });
+      const bool popped = std::any_of(
+          value.pops.begin(), value.pops.end(), [&](Dot pop) { return Covers(applied, pop); });
       if (value.pops.size() > 1) SOMETIMES(kPoppedTwice);
       if (!Covers(applied, value.pushed) || value.pushed.sequence == 0) continue;
       if (!popped) ++count;
       const bool there = std::find(shown.begin(), shown.end(), text) != shown.end();
       if (there == popped) {
-        throw Violation(node.name() + (popped ? " still has " : " has lost ") + text + " of list " + key.second);
+        throw Violation(node.name() + (popped ? " still has " : " has lost ") + text + " of list " +
+                        key.second);
       }
     }
-    if (shown.size() != count) throw Violation(node.name() + " shows a value of list " + key.second + " twice");
+    if (shown.size() != count)
+      throw Violation(node.name() + " shows a value of list " + key.second + " twice");
     CheckOrder(node, values, shown);
   }
 }
 
-void TrackedLists::CheckOrder(const Node& node, const Values& values, const std::vector<std::string>& shown) {
+void TrackedLists::CheckOrder(const Node& node,
+                              const Values& values,
+                              const std::vector<std::string>& shown) {
   std::map<std::string, size_t> places;
-  for (size_t i = 0; i < shown.size(); ++i) places[shown[i]] = i;
+  for (size_t i = 0; i < shown.size(); ++i)
+    places[shown[i]] = i;
   // By who pushed and at which end: the last one met.
   std::map<std::pair<uint32_t, bool>, const Value*> own;
   for (size_t i = 0; i < shown.size(); ++i) {
@@ -111,8 +123,9 @@ void TrackedLists::CheckOrder(const Node& node, const Values& values, const std:
     if (value.inserted) {
       // It may stand anywhere.
     } else if (before != nullptr && before->pushed.sequence != value.pushed.sequence &&
-        (before->pushed.sequence < value.pushed.sequence) == value.front) {
-      throw Violation(node.name() + " does not show " + shown[i] + " in the order in which its leader pushed");
+               (before->pushed.sequence < value.pushed.sequence) == value.front) {
+      throw Violation(node.name() + " does not show " + shown[i] +
+                      " in the order in which its leader pushed");
     }
     if (!value.inserted) before = &value;
     auto beside = places.find(value.beside);
@@ -121,7 +134,8 @@ void TrackedLists::CheckOrder(const Node& node, const Values& values, const std:
     for (size_t k = std::min(i, beside->second) + 1; k < std::max(i, beside->second); ++k) {
       SOMETIMES(kBetweenARun);
       if (!Covers(values.at(shown[k]).seen, first)) {
-        throw Violation(node.name() + " shows " + shown[k] + " inside of the run of " + value.beside + " and " + shown[i]);
+        throw Violation(node.name() + " shows " + shown[k] + " inside of the run of " +
+                        value.beside + " and " + shown[i]);
       }
     }
   }

@@ -123,7 +123,8 @@ Outcome Engine::Execute(command::Client& client,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next()};
   const command::Row* row = command::Dispatch(context);
-  if (waiters_.any_ready()) [[unlikely]] ServeWaiters(change);
+  // What a read has brought to light (a merge) waits for the end of the tick.
+  if (waiters_.any_ready() && change.wrote()) [[unlikely]] ServeWaiters(change);
   change.Finish();
   if (context.suspended && !context.wait.keys.empty()) {
     AddWaiter(context);
