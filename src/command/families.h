@@ -11,6 +11,7 @@ void AddStringFamily(std::vector<Row>& rows);         // string.cc
 void AddRangeFamily(std::vector<Row>& rows);          // range.cc: APPEND, SETRANGE, GETRANGE, ...
 void AddCounterFamily(std::vector<Row>& rows);        // counter.cc
 void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
+void AddBitmapFamily(std::vector<Row>& rows);         // bitmap.cc, bitfield.cc
 void AddHashFamily(std::vector<Row>& rows);           // hash.cc
 void AddSetFamily(std::vector<Row>& rows);            // set.cc
 void AddSortedSetFamily(std::vector<Row>& rows);      // sorted_set*.cc

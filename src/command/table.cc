@@ -92,6 +92,7 @@ Table::Table() {
   AddRangeFamily(rows_);
   AddCounterFamily(rows_);
   AddLcsFamily(rows_);
+  AddBitmapFamily(rows_);
   AddHashFamily(rows_);
   AddSetFamily(rows_);
   AddSortedSetFamily(rows_);
