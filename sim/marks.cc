@@ -100,6 +100,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "collection in its big form",
     "collection small again",
     "add beside a remove",
+    "HyperLogLogs united",
 };
 
 }  // namespace

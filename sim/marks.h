@@ -105,6 +105,7 @@ enum class Mark : int {
   kManyElements,       // a collection in its big form
   kFewAgain,           // ... and small again
   kAddBesideRemove,    // an add survived a remove that had not seen it
+  kUnited,             // versions of a HyperLogLog were shown as their union
   kCount,
 };
 

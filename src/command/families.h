@@ -12,6 +12,7 @@ void AddRangeFamily(std::vector<Row>& rows);          // range.cc: APPEND, SETRA
 void AddCounterFamily(std::vector<Row>& rows);        // counter.cc
 void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
 void AddBitmapFamily(std::vector<Row>& rows);         // bitmap.cc, bitfield.cc
+void AddHyperLogLogFamily(std::vector<Row>& rows);    // hyperloglog.cc
 void AddHashFamily(std::vector<Row>& rows);           // hash.cc
 void AddSetFamily(std::vector<Row>& rows);            // set.cc
 void AddSortedSetFamily(std::vector<Row>& rows);      // sorted_set*.cc

@@ -93,6 +93,7 @@ Table::Table() {
   AddCounterFamily(rows_);
   AddLcsFamily(rows_);
   AddBitmapFamily(rows_);
+  AddHyperLogLogFamily(rows_);
   AddHashFamily(rows_);
   AddSetFamily(rows_);
   AddSortedSetFamily(rows_);
