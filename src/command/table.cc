@@ -99,6 +99,7 @@ Table::Table() {
   AddSortedSetFamily(rows_);
   AddGeoFamily(rows_);
   AddKeyFamily(rows_);
+  AddSortFamily(rows_);
   AddExpireFamily(rows_);
   AddScanFamily(rows_);
   AddConnectionFamily(rows_);
