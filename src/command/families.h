@@ -19,6 +19,7 @@ void AddSortedSetFamily(std::vector<Row>& rows);      // sorted_set*.cc
 void AddGeoFamily(std::vector<Row>& rows);            // geo*.cc
 void AddKeyFamily(std::vector<Row>& rows);            // key.cc
 void AddSortFamily(std::vector<Row>& rows);           // sort.cc
+void AddMemoryFamily(std::vector<Row>& rows);         // memory.cc: MEMORY
 void AddExpireFamily(std::vector<Row>& rows);         // expire.cc
 void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at whole databases
 void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc

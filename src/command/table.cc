@@ -100,6 +100,7 @@ Table::Table() {
   AddGeoFamily(rows_);
   AddKeyFamily(rows_);
   AddSortFamily(rows_);
+  AddMemoryFamily(rows_);
   AddExpireFamily(rows_);
   AddScanFamily(rows_);
   AddConnectionFamily(rows_);
