@@ -20,6 +20,7 @@ void AddGeoFamily(std::vector<Row>& rows);            // geo*.cc
 void AddKeyFamily(std::vector<Row>& rows);            // key.cc
 void AddSortFamily(std::vector<Row>& rows);           // sort.cc
 void AddMemoryFamily(std::vector<Row>& rows);         // memory.cc: MEMORY
+void AddDumpFamily(std::vector<Row>& rows);           // dump.cc: DUMP, RESTORE
 void AddExpireFamily(std::vector<Row>& rows);         // expire.cc
 void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at whole databases
 void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc

@@ -101,6 +101,7 @@ Table::Table() {
   AddKeyFamily(rows_);
   AddSortFamily(rows_);
   AddMemoryFamily(rows_);
+  AddDumpFamily(rows_);
   AddExpireFamily(rows_);
   AddScanFamily(rows_);
   AddConnectionFamily(rows_);
