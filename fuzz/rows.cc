@@ -82,9 +82,9 @@ void Run(std::string_view bytes) {
       (void)crdt::NewestType(state, origins);
       (void)crdt::ClearsOf(state);
       (void)state.ExpiryTime();
-      const std::string token = command::EncodeToken(command::MakeToken(state, origins), 3, "key");
+      const std::string token = command::EncodeToken(command::MakeToken(state, origins), {3, "key"});
       // (A token wants more of its numbers than a row does.)
-      (void)command::DecodeToken(token, 3, "key");
+      (void)command::DecodeToken(token, {3, "key"});
       return;
     }
     case 1: {
@@ -131,8 +131,8 @@ void Run(std::string_view bytes) {
       return;
     }
     case 5: {
-      auto token = command::DecodeToken(row, 3, "key");
-      if (token.ok()) CHECK(command::EncodeToken(*token, 3, "key") == row);
+      auto token = command::DecodeToken(row, {3, "key"});
+      if (token.ok()) CHECK(command::EncodeToken(*token, {3, "key"}) == row);
       return;
     }
     case 6: {
@@ -200,7 +200,7 @@ std::string Sample(base::Random& random) {
     case 5: {
       clock::OriginTable origins;
       for (size_t i = 0; i < 4; ++i) origins.Intern({"o", i});
-      out += command::EncodeToken(command::MakeToken(RandomState(random), origins), 3, "key");
+      out += command::EncodeToken(command::MakeToken(RandomState(random), origins), {3, "key"});
       break;
     }
     case 7: {

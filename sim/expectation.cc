@@ -27,7 +27,7 @@ bool AllowedError(std::string_view text) {
         "ERR source and destination objects are the same",
         "ERR value is not an integer", "ERR value is not a valid float", "ERR hash value is not a",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
-        "ERR decrement would overflow", "ERR no conflict ", "ERR wrong tag: ",
+        "ERR decrement would overflow", "ERR no conflict ", "ERR no such field", "ERR wrong tag: ",
         "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
         "ERR a leader has no link ", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;

@@ -9,6 +9,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "three siblings",
     "read refused: conflict",
     "conflict resolved",
+    "field resolved",
     "token not yet covered",
     "lost value restored",
     "pair in the ledger",

@@ -14,6 +14,7 @@ enum class Mark : int {
   kThreeSiblings,      // three or more of them
   kConflictRefused,    // a plain read answered -CONFLICT
   kResolved,           // CONFLICT RESOLVE was accepted
+  kResolvedField,      // ... of one field of a hash
   kNotYet,             // ... was refused at a leader that had not seen all of the token
   kRestoredValue,      // CONFLICT RESTORE wrote a lost value back
   kLedgerPair,         // a leader's log listed a pair that met there

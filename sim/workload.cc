@@ -352,9 +352,11 @@ void Workload::Resolve(Node& node, int client) {
       op.id = world_.NextOp();
       op.client = client;
       op.args = {"CONFLICT", "RESOLVE", token.key, token.token, DrawValue()};
+      if (!token.field.empty()) op.args.insert(op.args.end(), {"FIELD", token.field});
       KeysOf(op.args, db, op.keys, op.whole);
-      op.done = [](Op&, const resp::Value& reply) {
+      op.done = [of_field = !token.field.empty()](Op&, const resp::Value& reply) {
         if (!reply.is_error()) SOMETIMES(kResolved);
+        if (!reply.is_error() && of_field) SOMETIMES(kResolvedField);
       };
       node.Submit(std::move(op));
       return;
@@ -366,9 +368,14 @@ void Workload::Resolve(Node& node, int client) {
   if (draw.Percent(80)) {
     const std::string key = DrawKey();
     op.args = {"CONFLICT", "GET", key};
-    op.done = [this, db, key](Op&, const resp::Value& reply) {
+    std::string field;
+    if (profile_.collection_percent != 0 && draw.Percent(50)) {
+      field = DrawElement();
+      op.args.insert(op.args.end(), {"FIELD", field});
+    }
+    op.done = [this, db, key, field](Op&, const resp::Value& reply) {
       if (reply.items.size() < 2 || reply.items[0].text.empty()) return;
-      if (tokens_.size() < 20) tokens_.push_back({db, key, reply.items[0].text});
+      if (tokens_.size() < 20) tokens_.push_back({db, key, field, reply.items[0].text});
     };
   } else {
     op.args = {"CONFLICT", "LOG", "COUNT", "3"};

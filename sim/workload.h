@@ -95,6 +95,7 @@ class Workload {
   struct Token {
     uint8_t db;
     std::string key;
+    std::string field;  // or nothing: of the key's own register
     std::string token;
   };
   std::vector<Token> tokens_;

@@ -42,7 +42,7 @@ int PrintList(const Value& reply) {
 
 int PrintShow(const Value& reply, const std::string& key) {
   if (reply.items.size() < 2)
-    return Fail(base::NotFound("there is no key '" + Printable(key) + "'"));
+    return Fail(base::NotFound("there is no key '" + Printable(key) + "', or no such field of it"));
   std::vector<std::string> lines = {"token  " + Printable(TextOf(&reply.items[0]))};
   for (const Value& version : reply.items[1].items)
     lines.push_back("  " + Version(version));
@@ -53,8 +53,10 @@ int PrintLog(const Value& reply) {
   if (reply.items.empty()) return Print("nothing was decided that is still listed");
   std::vector<std::string> lines;
   for (const Value& entry : reply.items) {
+    const std::string field = TextOf(Find(entry, "field"));
     lines.push_back(TextOf(Find(entry, "id")) + "  " + When(NumberOf(Find(entry, "time"))) + "  " +
-                    Printable(TextOf(Find(entry, "key"))) + "  by " +
+                    Printable(TextOf(Find(entry, "key"))) +
+                    (field.empty() ? "" : " field " + Printable(field)) + "  by " +
                     Printable(TextOf(Find(entry, "policy"))));
     if (const Value* shown = Find(entry, "shown")) lines.push_back("  shown  " + Version(*shown));
     if (const Value* lost = Find(entry, "lost")) {
@@ -79,6 +81,7 @@ int RunConflicts(int argc, char** argv) {
   std::string match;
   std::string after;
   std::string key;
+  std::string field;
   std::string token;
   std::string value;
   std::string id;
@@ -104,6 +107,8 @@ int RunConflicts(int argc, char** argv) {
   resolve->add_option("key", key, "a key")->required();
   resolve->add_option("token", token, "from show")->required();
   resolve->add_option("value", value, "the value that they become")->required();
+  for (CLI::App* sub : {show, resolve})
+    sub->add_option("--field", field, "of this field of a hash");
   for (CLI::App* sub : {list, log, show, restore, resolve}) {
     sub->set_help_flag("--help", "print this and end");
     sub->fallthrough();
@@ -123,6 +128,9 @@ int RunConflicts(int argc, char** argv) {
     command.insert(command.end(), {log->parsed() ? "LOG" : "LIST", "COUNT", number});
     if (!match.empty()) command.insert(command.end(), {"MATCH", match});
     if (!after.empty()) command.insert(command.end(), {"AFTER", after});
+  }
+  if (show->count("--field") + resolve->count("--field") > 0) {
+    command.insert(command.end(), {"FIELD", field});
   }
   auto reply = (*connection)->Call(command, (*connection)->target().timeout_ms);
   if (!reply.ok()) return Fail(reply.status());

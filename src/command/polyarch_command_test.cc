@@ -230,8 +230,8 @@ TEST(ConflictCommand, ListsTheClientsDatabase) {
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "x"}), "-" + std::string(kNotInteger));
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "MATCH", std::string(2000, '*')}),
             "-LIMIT pattern longer than 1024 bytes");
-  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD", "f"}),
-            "-ERR FIELD comes with the hash type, in a later version");
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD", "f"}), "null");
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD"}), "-ERR syntax error");
   EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "b"}), "-ERR syntax error");
 }
 
@@ -275,29 +275,35 @@ TEST(TokenTest, ComesBack) {
   token.versions = {{{"eu", 1}, 300}, {{"us.west", UINT64_MAX}, 1}};
   token.clears = {{{"eu", 1}, {1, 0}, {70'000, 9}, crdt::Number::Integer(-5)},
                   {{"us", 2}, {1, 0}, {1, 0}, crdt::Number::Real(0.5L)}};
-  std::string text = EncodeToken(token, 3, "k");
-  auto back = DecodeToken(text, 3, "k");
+  std::string text = EncodeToken(token, {3, "k"});
+  auto back = DecodeToken(text, {3, "k"});
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(*back, token);
-  EXPECT_EQ(DecodeToken(text, 3, "l").status().message(), "invalid token: it is of another key");
-  EXPECT_FALSE(DecodeToken(text, 2, "k").ok());
+  EXPECT_EQ(DecodeToken(text, {3, "l"}).status().message(), "invalid token: it is of another key or field");
+  EXPECT_FALSE(DecodeToken(text, {2, "k"}).ok());
+  EXPECT_FALSE(DecodeToken(text, {3, "k", "f"}).ok());
+  const std::string of_field = EncodeToken(token, {3, "k", "f"});
+  EXPECT_TRUE(DecodeToken(of_field, {3, "k", "f"}).ok());
+  EXPECT_FALSE(DecodeToken(of_field, {3, "kf", ""}).ok());
+  EXPECT_FALSE(DecodeToken(of_field, {3, "k", "g"}).ok());
+  EXPECT_FALSE(DecodeToken(of_field, {3, "k"}).ok());
 }
 
 TEST(TokenTest, ForeignBytes) {
   Token token{.versions = {{{"eu", 1}, 300}}};
-  const std::string text = EncodeToken(token, 0, "k");
+  const std::string text = EncodeToken(token, {0, "k"});
   base::Random random(3);
   for (size_t i = 0; i < text.size(); ++i) {
-    EXPECT_FALSE(DecodeToken(text.substr(0, i), 0, "k").ok());
+    EXPECT_FALSE(DecodeToken(text.substr(0, i), {0, "k"}).ok());
     std::string other = text;
     other[i] = other[i] == 'a' ? 'b' : 'a';
-    EXPECT_FALSE(DecodeToken(other, 0, "k").ok());
+    EXPECT_FALSE(DecodeToken(other, {0, "k"}).ok());
     other[i] = static_cast<char>(random.Next());
-    EXPECT_EQ(DecodeToken(other, 0, "k").ok(), other == text);
+    EXPECT_EQ(DecodeToken(other, {0, "k"}).ok(), other == text);
   }
-  EXPECT_EQ(DecodeToken("rubbish", 0, "k").status().message(),
+  EXPECT_EQ(DecodeToken("rubbish", {0, "k"}).status().message(),
             "invalid token: it must be what CONFLICT GET returned");
-  EXPECT_FALSE(DecodeToken("", 0, "k").ok());
+  EXPECT_FALSE(DecodeToken("", {0, "k"}).ok());
 }
 
 TEST(ConflictCommand, TokensOfOthersAreCheckedFirst) {
@@ -307,7 +313,7 @@ TEST(ConflictCommand, TokensOfOthersAreCheckedFirst) {
   node.Ask({"INCR", "n"});
   size_t effects = node.effects();
   auto resolve = [&](const Token& token, std::string_view key = "k") {
-    return node.Ask({"CONFLICT", "RESOLVE", key, EncodeToken(token, 0, key), "x"});
+    return node.Ask({"CONFLICT", "RESOLVE", key, EncodeToken(token, {0, key}), "x"});
   };
   EXPECT_EQ(resolve({.versions = {{{"eu", 1}, 1}, {{"us", 2}, 1}}}), kNotYet);
   EXPECT_EQ(resolve({.versions = {{{"asia", 9}, 1}}}), kNotYet) << "an origin never heard of";

@@ -56,12 +56,22 @@ bool ReadListOptions(Context& c, bool log, ListOptions& options) {
   return true;
 }
 
-// FIELD f behind the arguments that a subcommand needs. The keys of this version have no fields.
-bool RefuseOptions(Context& c, size_t needed) {
-  if (c.count() == needed) return false;
-  const bool field = c.count() == needed + 2 && EqualsIgnoreCase(c.args[needed], "field");
-  c.reply.Error(field ? "ERR FIELD comes with the hash type, in a later version" : kSyntaxError);
-  return true;
+// Which register of args[2] a subcommand is about: FIELD f may stand behind the arguments that it needs.
+bool ReadPlace(Context& c, size_t needed, TokenPlace& place) {
+  place = {.db = c.client.db, .key = c.args[2]};
+  if (c.count() == needed) return true;
+  if (c.count() == needed + 2 && EqualsIgnoreCase(c.args[needed], "field")) {
+    place.field = c.args[needed + 1];
+    return true;
+  }
+  ReplySyntaxError(c);
+  return false;
+}
+
+// That register; null if it is a field that the key does not hold.
+const crdt::Register* RegisterAt(const crdt::KeyState& state, const TokenPlace& place) {
+  if (!place.field) return &state;
+  return state.FindElement(crdt::Type::kHash, *place.field);
 }
 
 // ---- open conflicts
@@ -128,21 +138,24 @@ std::string SignedText(const crdt::Number& n) {
 
 // The versions of the register, then what each origin's increments add to it ("+3").
 void ConflictGet(Context& c) {
-  if (RefuseOptions(c, 3)) return;
-  const std::string_view key = c.args[2];
-  const crdt::KeyState state = c.keys.State(c.Ref(key));
-  if (!IsVisible(c, state)) return c.reply.NullArray();
+  TokenPlace place;
+  if (!ReadPlace(c, 3, place)) return;
+  const crdt::KeyState state = c.keys.State(c.Ref(place.key));
+  const crdt::Register* found = RegisterAt(state, place);
+  if (!IsVisible(c, state) || found == nullptr || (place.field && !found->live())) {
+    return c.reply.NullArray();
+  }
   const clock::OriginTable& origins = c.cluster.origins();
-  const Token token = MakeToken(state, origins);
+  const Token token = MakeToken(*found, origins);
   c.reply.Array(2);
-  c.reply.Bulk(EncodeToken(token, c.client.db, key));
+  c.reply.Bulk(EncodeToken(token, place));
   c.reply.Array(token.versions.size() + token.clears.size());
-  for (size_t i : conflict::CanonicalOrder(state.versions, origins)) {
-    const crdt::Version& v = state.versions[i];
+  for (size_t i : conflict::CanonicalOrder(found->versions, origins)) {
+    const crdt::Version& v = found->versions[i];
     ReplyVersion(c, v.absent, v.value, origins.Get(v.dot.origin()), v.dot.sequence(), v.hlc);
   }
   for (const Token::Clear& clear : token.clears) {
-    for (const crdt::CounterEntry& e : state.counters) {
+    for (const crdt::CounterEntry& e : found->counters) {
       if (origins.Get(e.origin) != clear.origin) continue;
       auto sum = crdt::Subtract(e.total, e.cleared_total).value_or(e.total);
       ReplyVersion(c, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
@@ -168,7 +181,7 @@ std::optional<clock::OriginIndex> Covered(Context& c,
 // False, with the error given, if this leader cannot tell yet what the token means.
 bool Translate(Context& c,
                const Token& token,
-               const crdt::KeyState& state,
+               const crdt::Register& state,
                Resolution& resolution) {
   constexpr std::string_view kNotYet =
       "NOTYET this leader has not yet seen all versions in the token; try again, or read them here";
@@ -204,19 +217,26 @@ bool Translate(Context& c,
 }
 
 void ConflictResolve(Context& c) {
-  if (RefuseOptions(c, 5)) return;
-  const std::string_view key = c.args[2];
+  TokenPlace place;
+  if (!ReadPlace(c, 5, place)) return;
   const std::string_view value = c.args[4];
-  base::Result<Token> token = DecodeToken(c.args[3], c.client.db, key);
+  base::Result<Token> token = DecodeToken(c.args[3], place);
   if (!token.ok()) return c.reply.Error("ERR " + token.status().message());
-  const keyspace::KeyRef ref = c.Ref(key);
+  const keyspace::KeyRef ref = c.Ref(place.key);
   const crdt::KeyState state = c.keys.State(ref);
+  static const crdt::Register kNothing;
+  const crdt::Register* found = RegisterAt(state, place);
+  if (found == nullptr) found = &kNothing;
   Resolution resolution;
-  if (!Translate(c, *token, state, resolution)) return;
+  if (!Translate(c, *token, *found, resolution)) return;
   if (!IsVisible(c, state)) return c.reply.Error(kNoSuchKey);
+  if (place.field && c.keys.Open(ref, crdt::Type::kHash).status != keyspace::Collection::Status::kFound) {
+    return c.reply.Error(kWrongType);
+  }
+  if (place.field && !found->live()) return c.reply.Error("ERR no such field");
   const std::set<clock::Dot> named(resolution.seen.begin(), resolution.seen.end());
   size_t kept = 0;
-  for (const crdt::Version& v : state.versions)
+  for (const crdt::Version& v : found->versions)
     kept += named.contains(v.dot) ? 0 : 1;
   if (kept >= conflict::kVersionsMax) {
     return c.reply.Error("LIMIT key holds " + base::FormatInt64(static_cast<int64_t>(kept)) +
@@ -225,8 +245,14 @@ void ConflictResolve(Context& c) {
   // Origins, places and totals of what was seen travel with the value.
   constexpr size_t kSeenBytesMax = 64;
   const size_t seen_bytes = kSeenBytesMax * (resolution.seen.size() + resolution.clears.size());
-  if (!FitsChange(c, key.size() + value.size() + seen_bytes)) return;
-  c.change.Resolve(ref, value, false, resolution.seen, resolution.clears);
+  const size_t field_bytes = place.field ? place.field->size() : 0;
+  if (!FitsChange(c, place.key.size() + field_bytes + value.size() + seen_bytes)) return;
+  if (place.field) {
+    c.change.ResolveElement(
+        ref, crdt::Type::kHash, *place.field, value, resolution.seen, resolution.clears);
+  } else {
+    c.change.Resolve(ref, value, false, resolution.seen, resolution.clears);
+  }
   c.reply.Ok();
 }
 
@@ -334,15 +360,15 @@ void AddConflictRows(std::vector<Row>& rows) {
        .complexity = "O(N) where N is the number of such keys"},
       {.name = "conflict|get", .arity = -3, .flags = kReadonly, .keys = {2, 2, 1},
        .categories = "@read @slow", .handler = ConflictGet,
-       .summary = "Returns a token and all versions of a key: value, leader, Unix time in ms, tag",
+       .summary = "Returns a token and all versions of a key or field: value, leader, Unix time in ms, tag",
        .since = "polyarch 0.1.0", .group = "polyarch",
-       .complexity = "O(N) where N is the number of versions", .syntax = "key:key",
+       .complexity = "O(N) where N is the number of versions", .syntax = "key:key FIELD field?",
        .key_access = "RO access"},
       {.name = "conflict|resolve", .arity = -5, .flags = kWrite | kDenyOom, .keys = {2, 2, 1},
        .categories = "@write @slow", .handler = ConflictResolve,
        .summary = "Replaces exactly the versions that a token names by a value",
        .since = "polyarch 0.1.0", .group = "polyarch",
-       .complexity = "O(N) where N is the number of versions", .syntax = "key:key token value",
+       .complexity = "O(N) where N is the number of versions", .syntax = "key:key token value FIELD field?",
        .key_access = "RW update"},
       {.name = "conflict|log", .arity = -2, .flags = kReadonly | kWholeKeyspace,
        .categories = "@read @slow", .handler = ConflictLog,

@@ -13,8 +13,13 @@ namespace {
 constexpr uint8_t kFormat = 1;
 constexpr size_t kCrcBytes = 4;
 
-uint64_t HashOf(uint8_t db, std::string_view key) {
-  return base::ContentHash64(key, db);
+uint64_t HashOf(const TokenPlace& place) {
+  if (!place.field) return base::ContentHash64(place.key, place.db);
+  std::string both;
+  base::PutBytes(both, place.key);
+  both.append(*place.field);
+  constexpr uint64_t kOfField = 256;  // beyond the numbers of databases
+  return base::ContentHash64(both, kOfField + place.db);
 }
 
 void PutOrigin(std::string& out, const clock::Origin& origin) {
@@ -74,7 +79,7 @@ std::string FromHex(std::string_view text) {
 
 }  // namespace
 
-Token MakeToken(const crdt::KeyState& state, const clock::OriginTable& origins) {
+Token MakeToken(const crdt::Register& state, const clock::OriginTable& origins) {
   Token token;
   for (size_t i : conflict::CanonicalOrder(state.versions, origins)) {
     clock::Dot dot = state.versions[i].dot;
@@ -89,10 +94,10 @@ Token MakeToken(const crdt::KeyState& state, const clock::OriginTable& origins) 
   return token;
 }
 
-std::string EncodeToken(const Token& token, uint8_t db, std::string_view key) {
+std::string EncodeToken(const Token& token, const TokenPlace& place) {
   std::string out;
   base::PutFixed8(out, kFormat);
-  base::PutFixed64(out, HashOf(db, key));
+  base::PutFixed64(out, HashOf(place));
   base::PutVarint(out, token.versions.size());
   for (const Token::Version& v : token.versions) {
     PutOrigin(out, v.origin);
@@ -109,7 +114,7 @@ std::string EncodeToken(const Token& token, uint8_t db, std::string_view key) {
   return ToHex(out);
 }
 
-base::Result<Token> DecodeToken(std::string_view text, uint8_t db, std::string_view key) {
+base::Result<Token> DecodeToken(std::string_view text, const TokenPlace& place) {
   const base::Status bad = base::Invalid("invalid token: it must be what CONFLICT GET returned");
   if (text.size() % 2 != 0) return bad;
   const std::string bytes = FromHex(text);
@@ -120,7 +125,9 @@ base::Result<Token> DecodeToken(std::string_view text, uint8_t db, std::string_v
   if (in.Fixed8() != kFormat) {
     return base::Invalid("invalid token: a newer version made it than this leader runs");
   }
-  if (in.Fixed64() != HashOf(db, key)) return base::Invalid("invalid token: it is of another key");
+  if (in.Fixed64() != HashOf(place)) {
+    return base::Invalid("invalid token: it is of another key or field");
+  }
   Token token;
   for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
     Token::Version v;

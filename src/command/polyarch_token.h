@@ -1,11 +1,12 @@
 // The token of CONFLICT GET: exactly which versions, and which totals of counters, its reader saw
-// of one key. CONFLICT RESOLVE replaces those and nothing else. It names global origins, so it may
+// of one key, or of one field of a hash. CONFLICT RESOLVE replaces those and nothing else. It names global origins, so it may
 // be used at any leader, and it is foreign bytes when it comes back.
 //
 // Text: the hexadecimal digits of
-//   format (1 byte), hash of database and key (8), versions, clears, CRC-32C of all that (4)
+//   format (1 byte), hash of database, key and field (8), versions, clears, CRC-32C of all that (4)
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,10 +38,17 @@ struct Token {
 };
 
 // What `state` shows, in global terms.
-Token MakeToken(const crdt::KeyState& state, const clock::OriginTable& origins);
+Token MakeToken(const crdt::Register& state, const clock::OriginTable& origins);
 
-std::string EncodeToken(const Token& token, uint8_t db, std::string_view key);
-// kInvalid, with a line for the user, if this is no token or that of another key.
-base::Result<Token> DecodeToken(std::string_view text, uint8_t db, std::string_view key);
+// What a token is of. Without a field: the key's own register.
+struct TokenPlace {
+  uint8_t db = 0;
+  std::string_view key;
+  std::optional<std::string_view> field = {};
+};
+
+std::string EncodeToken(const Token& token, const TokenPlace& place);
+// kInvalid, with a line for the user, if this is no token or that of another key or field.
+base::Result<Token> DecodeToken(std::string_view text, const TokenPlace& place);
 
 }  // namespace polyarch::command

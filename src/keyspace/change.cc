@@ -253,6 +253,24 @@ bool Change::IncrementElement(const KeyRef& ref,
   return true;
 }
 
+void Change::ResolveElement(const KeyRef& ref,
+                            crdt::Type type,
+                            std::string_view name,
+                            std::string_view value,
+                            std::span<const clock::Dot> seen,
+                            std::span<const crdt::Clear> clears) {
+  crdt::Effect effect{.kind = crdt::EffectKind::kResolve,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = name,
+                      .key_hash = ref.hash,
+                      .value = value};
+  effect.seen = seen;
+  effect.clears = clears;
+  Emit(effect);
+}
+
 void Change::CleanElement(const KeyRef& ref,
                           crdt::Type type,
                           std::string_view name,

@@ -87,6 +87,13 @@ class Change {
                         crdt::Type type,
                         std::string_view name,
                         const crdt::Number& by);
+  // As Resolve.
+  void ResolveElement(const KeyRef& ref,
+                      crdt::Type type,
+                      std::string_view name,
+                      std::string_view value,
+                      std::span<const clock::Dot> seen,
+                      std::span<const crdt::Clear> clears);
   void CleanElement(const KeyRef& ref,
                     crdt::Type type,
                     std::string_view name,

@@ -240,6 +240,9 @@ void Elements::Place(
         if (old->has(Entry::kStored)) deleted_.emplace(name);
         table_->Erase(slot);
       } else {
+        // Until the key's row holds them, those few have rows of their own, and they may become many
+        // again before.
+        if (has_rows_ && old->has(Entry::kStored)) deleted_.emplace(name);
         Entry::Free(old);
         few_.erase(few_.begin() + (slot - few_.data()));
       }
@@ -262,13 +265,13 @@ void Elements::Place(
       });
     }
   }
-  if (table_ != nullptr) {
-    if (!deleted_.empty()) {
-      if (auto gone = deleted_.find(name); gone != deleted_.end()) {
-        deleted_.erase(gone);
-        entry->set(Entry::kStored, true);
-      }
+  if (!deleted_.empty()) {
+    if (auto gone = deleted_.find(name); gone != deleted_.end()) {
+      deleted_.erase(gone);
+      entry->set(Entry::kStored, true);
     }
+  }
+  if (table_ != nullptr) {
     Table::MarkDirty(table_->Insert(hash, entry));
   } else {
     few_.push_back(entry);
@@ -370,7 +373,18 @@ bool Elements::Load(std::string_view name,
   if (entry == nullptr) return fresh;
   entry->set(Entry::kStored, true);
   has_rows_ = has_rows_ || own_row;
+  const bool few = table_ == nullptr;
   Place(name, hash, slot, entry, viewer);
+  if (!own_row || table_ == nullptr) return fresh;
+  // What has just been read need not be written.
+  if (!few) {
+    Table::Unmark(table_->Find(hash, name));
+    return fresh;
+  }
+  uint64_t cursor = 0;
+  do {
+    cursor = table_->TakeDirty(cursor, SIZE_MAX, [](Entry*) {});
+  } while (cursor != 0);
   return fresh;
 }
 

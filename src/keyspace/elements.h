@@ -118,7 +118,10 @@ class Elements {
   bool spilled() const { return table_ != nullptr; }
   // May there be rows of their own in the store?
   bool has_rows() const { return has_rows_; }
-  void ForgetRows() { has_rows_ = false; }
+  void ForgetRows() {
+    has_rows_ = false;
+    deleted_.clear();
+  }
   // All of them are about to be written with the key's row.
   void NoteInline();
   // An empty register: the row is to be deleted.
@@ -186,7 +189,7 @@ class Elements {
   size_t conflicts_ = 0;
   size_t entry_bytes_ = 0;
   uint64_t epoch_ = 0;
-  std::set<std::string, std::less<>> deleted_;  // spilled, gone since their row was written
+  std::set<std::string, std::less<>> deleted_;  // gone since their own row was written
   std::vector<std::string> inline_;             // spilled, in the key's row as it is stored
   bool has_rows_ = false;
   std::vector<clock::Dot> newest_;  // an origin's newest version ever here, one an origin

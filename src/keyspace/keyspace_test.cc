@@ -725,17 +725,26 @@ TEST(Keyspace, AgainstPlainStates) {
     while (nodes[0]->keys.VisitDirty(9, [&](const Keyspace::Row&) { ++again; })) {
     }
     ASSERT_EQ(again, 0U);
-    // What was loaded goes on being written as before.
+    // What was loaded goes on being written as before: few may go, and many come, before the next pass.
     Rows rows_of_loaded = rows;
+    const clock::OriginIndex late = origins.Intern({"late", 1});
+    clock::VersionVector all;
+    for (size_t i = 0; i < origins.size(); ++i) all.Set(static_cast<clock::OriginIndex>(i), 1'000'000);
+    const clock::VersionVector nothing;
+    uint64_t sequence = 0;
     for (const auto& [key, state] : nodes[0]->model) {
       const KeyRef ref = loaded.Ref(key.first, key.second);
+      auto apply = [&](crdt::EffectKind kind, crdt::Type type, std::string_view name, const clock::VersionVector& deps) {
+        loaded.Apply({.kind = kind, .db = key.first, .type = type, .key = ref.key, .element = name, .value = "late"},
+                     crdt::Seen(deps, late, {++sequence, 0}), clock::Hlc::FromMs(5000), Cause::kRemote);
+      };
       for (const crdt::Element& e : state.elements) {
-        clock::VersionVector nothing;
-        const crdt::Seen seen(nothing, origins.Intern({"late", 1}), {1, 0});
-        if (!random.Percent(20)) continue;
-        loaded.Apply({.kind = crdt::EffectKind::kPut, .db = key.first, .type = e.type, .key = ref.key,
-                      .element = e.name, .value = "late"}, seen, clock::Hlc::FromMs(5000), Cause::kRemote);
+        if (random.Percent(20)) apply(crdt::EffectKind::kPut, e.type, e.name, nothing);
+        if (random.Percent(40)) apply(crdt::EffectKind::kWipe, e.type, e.name, all);
+        if (random.Percent(5)) apply(crdt::EffectKind::kPut, e.type, e.name, nothing);
       }
+      if (state.elements.empty() || random.Percent(50)) continue;
+      for (int i = 0; i < 40; ++i) apply(crdt::EffectKind::kPut, state.elements[0].type, "late" + std::to_string(i), all);
     }
     TakeRows(loaded, rows_of_loaded, 5);
     std::map<Key, crdt::KeyState> states;

@@ -6,8 +6,8 @@ namespace polyarch::wire {
 
 namespace {
 
-// A row's key: the header and 64 KiB.
-constexpr size_t kAfterMax = 70'000;
+// A row's key: the header, a key and an element's name of 64 KiB each.
+constexpr size_t kAfterMax = 140'000;
 
 std::string Begin(uint8_t type) {
   return std::string(1, static_cast<char>(type));

@@ -100,7 +100,10 @@ TEST(StateMessage, WhatMakesNoSenseIsRefused) {
   StateChunk read;
   EXPECT_FALSE(Decode(Payload(Encode(chunk)), read));
   StatePull pull;
-  EXPECT_FALSE(Decode(Payload(Encode(StatePull{1, 1, StatePart::kRows, std::string(80'000, 'k'), 0, 1})), pull));
+  // The row of an element has both names in its key.
+  const size_t longest = 5 + 65535 + 1 + 65535;
+  EXPECT_TRUE(Decode(Payload(Encode(StatePull{1, 1, StatePart::kRows, std::string(longest, 'k'), 0, 1})), pull));
+  EXPECT_FALSE(Decode(Payload(Encode(StatePull{1, 1, StatePart::kRows, std::string(150'000, 'k'), 0, 1})), pull));
 }
 
 }  // namespace
