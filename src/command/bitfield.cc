@@ -29,7 +29,8 @@ std::optional<BitInteger> ReadBitType(Context& c, std::string_view text) {
       return BitInteger{.is_signed = is_signed, .bits = static_cast<unsigned>(*bits)};
   }
   c.reply.Error(
-      "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 "
+      "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but "
+      "i64 "
       "is.");
   return std::nullopt;
 }

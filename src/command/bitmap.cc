@@ -1,10 +1,11 @@
-// Bitmaps: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. A bitmap is a string; a write of a bit is a write of
-// the whole value (docs/conflicts.md).
+// Bitmaps: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. A bitmap is a string; a write of a bit is a
+// write of the whole value (docs/conflicts.md).
+#include "command/bitmap.h"
+
 #include <algorithm>
 #include <vector>
 
 #include "base/number.h"
-#include "command/bitmap.h"
 #include "command/bits.h"
 #include "command/families.h"
 #include "command/support.h"
@@ -40,7 +41,8 @@ void Setbit(Context& c) {
   const auto offset = ReadBitOffset(c, c.args[2], 0);
   if (!offset) return;
   const std::optional<int64_t> on = base::ParseInt64(c.args[3]);
-  if (!on || (*on != 0 && *on != 1)) return c.reply.Error("ERR bit is not an integer or out of range");
+  if (!on || (*on != 0 && *on != 1))
+    return c.reply.Error("ERR bit is not an integer or out of range");
   bool exists = false;
   auto bytes = ReadBitmap(c, c.args[1], &exists);
   if (!bytes) return;

@@ -44,7 +44,8 @@ uint64_t CountBits(std::string_view bytes, uint64_t first, uint64_t last) {
   const auto head = static_cast<uint8_t>(bytes[first_byte]);
   const auto tail = static_cast<uint8_t>(bytes[last_byte]);
   sum -= static_cast<uint64_t>(std::popcount(static_cast<uint8_t>(head & ~(0xff >> (first & 7)))));
-  return sum - static_cast<uint64_t>(std::popcount(static_cast<uint8_t>(tail & (0x7f >> (last & 7)))));
+  return sum -
+         static_cast<uint64_t>(std::popcount(static_cast<uint8_t>(tail & (0x7f >> (last & 7)))));
 }
 
 std::optional<uint64_t> FindBit(std::string_view bytes, bool set, uint64_t first, uint64_t last) {
@@ -91,10 +92,10 @@ void CombineInto(BitOperation operation, std::string& result, std::string_view s
     std::memcpy(result.data() + i, &word, sizeof word);
   }
   for (; i < both; ++i)
-    result[i] = static_cast<char>(Combine(operation,
-                                          static_cast<uint8_t>(result[i]),
-                                          static_cast<uint8_t>(source[i])));
-  if (operation == BitOperation::kAnd) std::fill(result.begin() + static_cast<ptrdiff_t>(both), result.end(), '\0');
+    result[i] = static_cast<char>(
+        Combine(operation, static_cast<uint8_t>(result[i]), static_cast<uint8_t>(source[i])));
+  if (operation == BitOperation::kAnd)
+    std::fill(result.begin() + static_cast<ptrdiff_t>(both), result.end(), '\0');
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Bits of a byte string, as the bitmap commands count them: bit 0 is the highest of the first byte. Pure
-// functions; 64 bits at a time where there are many.
+// Bits of a byte string, as the bitmap commands count them: bit 0 is the highest of the first byte.
+// Pure functions; 64 bits at a time where there are many.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,8 @@ std::string RandomBytes(base::Random& random, size_t size) {
   const uint64_t kind = random.Below(3);
   for (char& c : bytes)
     c = static_cast<char>(kind == 0 ? random.Next() : kind == 1 ? 0 : 0xff);
-  if (size > 0 && random.Below(2) == 0) bytes[random.Below(size)] = static_cast<char>(random.Next());
+  if (size > 0 && random.Below(2) == 0)
+    bytes[random.Below(size)] = static_cast<char>(random.Next());
   return bytes;
 }
 

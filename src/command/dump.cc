@@ -17,7 +17,10 @@ using keyspace::Shown;
 // ---- DUMP
 
 // False, with the error given, if a field is in conflict.
-bool ReadCollection(Context& c, std::string_view key, const keyspace::Collection& from, rdb::Value& value) {
+bool ReadCollection(Context& c,
+                    std::string_view key,
+                    const keyspace::Collection& from,
+                    rdb::Value& value) {
   bool ok = true;
   from.ForEach([&](const keyspace::Entry& entry) {
     std::string name(entry.key());
@@ -122,7 +125,9 @@ std::vector<std::pair<std::string, std::string>> ElementsOf(rdb::Value& value) {
   return elements;
 }
 
-bool FitsRestored(Context& c, std::string_view key, const std::vector<std::pair<std::string, std::string>>& elements) {
+bool FitsRestored(Context& c,
+                  std::string_view key,
+                  const std::vector<std::pair<std::string, std::string>>& elements) {
   size_t bytes = 0;
   for (const auto& [name, value] : elements) {
     if (name.size() > crdt::kElementBytesMax) {
@@ -147,8 +152,9 @@ void Restore(Context& c) {
   if (!ReadPayload(c, c.args[3], value)) return;
   const crdt::Type type = value.type;
   const auto elements = ElementsOf(value);
-  const bool fits = type == crdt::Type::kString ? FitsChange(c, c.args[1].size() + value.text.size())
-                                                : FitsRestored(c, c.args[1], elements);
+  const bool fits = type == crdt::Type::kString
+                        ? FitsChange(c, c.args[1].size() + value.text.size())
+                        : FitsRestored(c, c.args[1], elements);
   if (!fits) return;
 
   const bool expires = *ttl != 0;

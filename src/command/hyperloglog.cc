@@ -1,12 +1,14 @@
-// HyperLogLogs: PFADD, PFCOUNT, PFMERGE and their debugging commands. One is a string in Redis's format
-// (crdt/hyperloglog.h). Concurrent versions show as their union, so what is added is never lost.
+// HyperLogLogs: PFADD, PFCOUNT, PFMERGE and their debugging commands. One is a string in Redis's
+// format (crdt/hyperloglog.h). Concurrent versions show as their union, so what is added is never
+// lost.
+#include "crdt/hyperloglog.h"
+
 #include <vector>
 
 #include "base/number.h"
 #include "base/random.h"
 #include "command/families.h"
 #include "command/support.h"
-#include "crdt/hyperloglog.h"
 
 namespace polyarch::command {
 namespace {
@@ -18,7 +20,8 @@ using keyspace::Shown;
 constexpr std::string_view kNoHll = "WRONGTYPE Key is not a valid HyperLogLog string value.";
 constexpr std::string_view kMalformed = "INVALIDOBJ Corrupted HLL object detected";
 
-// A key's HyperLogLog: "" if the key is missing; nothing, and the error given, if it holds anything else.
+// A key's HyperLogLog: "" if the key is missing; nothing, and the error given, if it holds anything
+// else.
 std::optional<std::string> ReadSketch(Context& c, std::string_view key) {
   const Shown shown = c.keys.Read(c.Ref(key));
   if (RefuseConflict(c, key, shown)) return std::nullopt;
@@ -120,8 +123,8 @@ void Pfdebug(Context& c) {
   }
 }
 
-// Do a sparse and a dense one of the same elements agree, and is the estimate within six times the standard
-// error?
+// Do a sparse and a dense one of the same elements agree, and is the estimate within six times the
+// standard error?
 void Pfselftest(Context& c) {
   constexpr size_t kElements = 20'000;
   constexpr double kErrorMax = 6 * 0.0081;
@@ -136,7 +139,8 @@ void Pfselftest(Context& c) {
     if ((i & (i - 1)) != 0 && i != kElements) continue;
     crdt::HllRegisters of_sparse;
     crdt::HllRegisters of_dense;
-    if (!crdt::ReadHll(sparse, of_sparse) || !crdt::ReadHll(dense, of_dense) || of_sparse != of_dense)
+    if (!crdt::ReadHll(sparse, of_sparse) || !crdt::ReadHll(dense, of_dense) ||
+        of_sparse != of_dense)
       return c.reply.Error("ERR TESTFAILED sparse and dense registers differ");
     const auto error = static_cast<double>(crdt::EstimateHll(of_dense)) - static_cast<double>(i);
     const double allowed = kErrorMax * static_cast<double>(i) + 2;

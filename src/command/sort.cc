@@ -1,5 +1,5 @@
-// SORT and SORT_RO: the elements of a set or a sorted set in an order of their own, or of values that
-// patterns name. Reads only; SORT ... STORE makes a list, and waits for that type.
+// SORT and SORT_RO: the elements of a set or a sorted set in an order of their own, or of values
+// that patterns name. Reads only; SORT ... STORE makes a list, and waits for that type.
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -69,8 +69,8 @@ bool ReadSortOptions(Context& c, bool only_reads, SortOptions& options) {
   return true;
 }
 
-// What a pattern names for an element: a string, or, behind "->", a field of a hash. False, with the error
-// given, if that is in conflict.
+// What a pattern names for an element: a string, or, behind "->", a field of a hash. False, with
+// the error given, if that is in conflict.
 bool LookUp(Context& c,
             std::string_view pattern,
             const std::string& element,
@@ -120,7 +120,7 @@ std::optional<double> ReadScore(const std::string& text) {
 // The elements as they are walked; of a sorted set that is left unsorted, in its order.
 std::vector<Item> ReadItems(const Collection& collection, const SortOptions& options) {
   std::vector<Item> items;
-  if (!collection.found()) return items;
+  if (collection.size() == 0) return items;
   items.reserve(collection.size());
   auto add = [&](std::string_view name) {
     items.push_back({std::string(name), std::nullopt, 0});
@@ -128,7 +128,7 @@ std::vector<Item> ReadItems(const Collection& collection, const SortOptions& opt
   };
   if (collection.elements->type() == crdt::Type::kSortedSet && options.unsorted) {
     collection.elements->Walk(
-        0,
+        options.descending ? collection.size() - 1 : 0,
         options.descending,
         [&](const keyspace::OrderTree::Item& item) { return add(item.entry->key()); },
         collection.viewer());
@@ -143,9 +143,10 @@ int Compare(const Item& a, const Item& b, const SortOptions& options) {
     if (a.score != b.score) return a.score < b.score ? -1 : 1;
     return a.element.compare(b.element);
   }
-  if (!options.by) return a.element.compare(b.element);
-  if (!a.by || !b.by) return static_cast<int>(a.by.has_value()) - static_cast<int>(b.by.has_value());
-  return a.by->compare(*b.by);
+  int order = 0;
+  if (options.by) order = a.by < b.by ? -1 : b.by < a.by ? 1 : 0;
+  // Where the weights say nothing the elements do, so that all leaders answer alike.
+  return order != 0 ? order : a.element.compare(b.element);
 }
 
 // False, with the error given, if a weight is no number or in conflict.
@@ -162,7 +163,7 @@ bool SortItems(Context& c, const SortOptions& options, std::vector<Item>& items)
     c.reply.Error("ERR One or more scores can't be converted into double");
     return false;
   }
-  std::stable_sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
+  std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
     const int order = Compare(a, b, options);
     return options.descending ? order > 0 : order < 0;
   });
@@ -174,7 +175,8 @@ void RunSort(Context& c, bool only_reads) {
   if (!ReadSortOptions(c, only_reads, options)) return;
   const keyspace::KeyRef ref = c.Ref(c.args[1]);
   const Shown shown = c.keys.Read(ref);
-  if (shown.kind == Shown::Kind::kConflict) return static_cast<void>(RefuseConflict(c, c.args[1], shown));
+  if (shown.kind == Shown::Kind::kConflict)
+    return static_cast<void>(RefuseConflict(c, c.args[1], shown));
   const bool sortable = shown.kind == Shown::Kind::kCollection &&
                         (shown.type == crdt::Type::kSet || shown.type == crdt::Type::kSortedSet);
   if (shown.exists() && !sortable) return c.reply.Error(kWrongType);
@@ -229,8 +231,9 @@ void AddSortFamily(std::vector<Row>& rows) {
        .since = "1.0.0",
        .group = "generic",
        .complexity = "O(N+M*log(M)) where N is the number of elements and M of those returned",
-       .syntax = "key:key BY pattern:pattern? LIMIT offset_count:{offset:integer count:integer}? GET "
-                 "pattern:pattern?*+ order:(ASC|DESC)? ALPHA? STORE destination:key?",
+       .syntax =
+           "key:key BY pattern:pattern? LIMIT offset_count:{offset:integer count:integer}? GET "
+           "pattern:pattern?*+ order:(ASC|DESC)? ALPHA? STORE destination:key?",
        .key_access = "RO access"},
       {.name = "sort_ro",
        .arity = -2,
@@ -242,8 +245,9 @@ void AddSortFamily(std::vector<Row>& rows) {
        .since = "7.0.0",
        .group = "generic",
        .complexity = "O(N+M*log(M)) where N is the number of elements and M of those returned",
-       .syntax = "key:key BY pattern:pattern? LIMIT offset_count:{offset:integer count:integer}? GET "
-                 "pattern:pattern?*+ order:(ASC|DESC)? ALPHA?",
+       .syntax =
+           "key:key BY pattern:pattern? LIMIT offset_count:{offset:integer count:integer}? GET "
+           "pattern:pattern?*+ order:(ASC|DESC)? ALPHA?",
        .key_access = "RO access"},
   };
   // clang-format on

@@ -20,14 +20,16 @@ constexpr uint8_t kInvalidBit = 0x80;  // of the last byte of the count
 
 // ---- sparse: opcodes of one or two bytes
 
-constexpr size_t kZeroMax = 64;      // 00xxxxxx: so many zeros, less one
+constexpr size_t kZeroMax = 64;         // 00xxxxxx: so many zeros, less one
 constexpr size_t kLongZeroMax = 16384;  // 01xxxxxx yyyyyyyy
-constexpr size_t kValueMax = 32;     // 1vvvvvxx: a value, less one, and how often, less one
+constexpr size_t kValueMax = 32;        // 1vvvvvxx: a value, less one, and how often, less one
 constexpr size_t kValueRunMax = 4;
-// With so few registers that are not 0 a sparse one always fits: an opcode for each, one for the zeros
-// before each, and a second byte where those are more than kZeroMax, which happens 252 times at most.
+// With so few registers that are not 0 a sparse one always fits: an opcode for each, one for the
+// zeros before each, and a second byte where those are more than kZeroMax, which happens 252 times
+// at most.
 constexpr size_t kSparseSetMax = 1360;
-static_assert(kHllHeaderBytes + 2 * kSparseSetMax + 1 + kHllRegisters / (kZeroMax + 1) <= kHllSparseBytesMax);
+static_assert(kHllHeaderBytes + 2 * kSparseSetMax + 1 + kHllRegisters / (kZeroMax + 1) <=
+              kHllSparseBytesMax);
 
 struct Run {
   size_t bytes = 0;
@@ -186,7 +188,8 @@ HllSet RaiseSparse(std::string& bytes, size_t index, uint8_t value) {
     put_rest(head);
     opcodes.push_back(ValueOpcode(value, 1));
     put_rest(tail);
-    if (opcodes.size() > run.bytes && bytes.size() + opcodes.size() - run.bytes > kHllSparseBytesMax)
+    if (opcodes.size() > run.bytes &&
+        bytes.size() + opcodes.size() - run.bytes > kHllSparseBytesMax)
       return Promote(bytes, index, value);
     bytes.replace(at, run.bytes, opcodes);
   }
@@ -290,9 +293,8 @@ HllSet RaiseInHll(std::string& bytes, size_t index, uint8_t value) {
 HllSet AddToHll(std::string& bytes, std::string_view element) {
   const uint64_t hash = Hash(element);
   const uint64_t rest = (hash >> kIndexBits) | (uint64_t{1} << kRankBits);
-  return RaiseInHll(bytes,
-                    hash & (kHllRegisters - 1),
-                    static_cast<uint8_t>(std::countr_zero(rest) + 1));
+  return RaiseInHll(
+      bytes, hash & (kHllRegisters - 1), static_cast<uint8_t>(std::countr_zero(rest) + 1));
 }
 
 bool MakeHllDense(std::string& bytes) {
@@ -301,7 +303,9 @@ bool MakeHllDense(std::string& bytes) {
   if (!ReadHll(bytes, registers)) return false;
   std::string dense = WriteDense(registers);
   // All else of the header stays.
-  std::copy_n(bytes.begin() + kEncodingAt + 1, kHllHeaderBytes - kEncodingAt - 1, dense.begin() + kEncodingAt + 1);
+  std::copy_n(bytes.begin() + kEncodingAt + 1,
+              kHllHeaderBytes - kEncodingAt - 1,
+              dense.begin() + kEncodingAt + 1);
   bytes = std::move(dense);
   return true;
 }
@@ -348,9 +352,10 @@ std::optional<std::string> UniteHlls(std::span<const std::string_view> all) {
     if (!MaximizeHll(bytes, registers)) return std::nullopt;
     dense = dense || IsHllDense(bytes);
   }
-  // Dense by a rule that holds for a union if it holds for a part of it, so that the order of uniting
-  // is not to be seen in the bytes.
-  const auto set = kHllRegisters - static_cast<size_t>(std::count(registers.begin(), registers.end(), 0));
+  // Dense by a rule that holds for a union if it holds for a part of it, so that the order of
+  // uniting is not to be seen in the bytes.
+  const auto set =
+      kHllRegisters - static_cast<size_t>(std::count(registers.begin(), registers.end(), 0));
   dense = dense || set > kSparseSetMax ||
           *std::max_element(registers.begin(), registers.end()) > kValueMax;
   std::string bytes = dense ? WriteDense(registers) : WriteSparse(registers);

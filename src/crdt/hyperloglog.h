@@ -1,6 +1,6 @@
-// HyperLogLog in the bytes of a string, as Redis stores it: 16384 registers of 6 bits, behind a header of 16
-// bytes ("HYLL", encoding, a cached cardinality), either sparse (runs of equal registers) or dense. Pure
-// functions of bytes; malformed bytes are refused, never read past.
+// HyperLogLog in the bytes of a string, as Redis stores it: 16384 registers of 6 bits, behind a
+// header of 16 bytes ("HYLL", encoding, a cached cardinality), either sparse (runs of equal
+// registers) or dense. Pure functions of bytes; malformed bytes are refused, never read past.
 //
 // Registers only grow, and two HyperLogLogs united are the maximum of each register: commutative,
 // associative, idempotent. So concurrent versions of one need no policy (conflict/policy.h).
@@ -25,7 +25,9 @@ using HllRegisters = std::array<uint8_t, kHllRegisters>;
 
 // Does it look like one: the header, and a dense one's size? Its registers may still be malformed.
 bool HasHllHeader(std::string_view bytes);
-inline bool IsHllDense(std::string_view bytes) { return bytes[4] == 0; }
+inline bool IsHllDense(std::string_view bytes) {
+  return bytes[4] == 0;
+}
 
 // An empty one, sparse.
 std::string NewHll();
@@ -35,8 +37,8 @@ bool ReadHll(std::string_view bytes, HllRegisters& registers);
 bool MaximizeHll(std::string_view bytes, HllRegisters& registers);
 
 enum class HllSet : uint8_t { kUnchanged, kChanged, kMalformed };
-// Counts an element in. The bytes are those that Redis would make, but for the cached cardinality, which
-// the caller invalidates.
+// Counts an element in. The bytes are those that Redis would make, but for the cached cardinality,
+// which the caller invalidates.
 HllSet AddToHll(std::string& bytes, std::string_view element);
 // Raises one register to `value`.
 HllSet RaiseInHll(std::string& bytes, size_t index, uint8_t value);
@@ -50,8 +52,8 @@ uint64_t EstimateHll(const HllRegisters& registers);
 // Whether PFCOUNT would find it in order.
 std::optional<uint64_t> CountHll(std::string_view bytes);
 
-// The union of several: a function of their registers and of whether one is dense. Nothing if one is
-// malformed, or if there is none. (That of a single one is its registers written anew.)
+// The union of several: a function of their registers and of whether one is dense. Nothing if one
+// is malformed, or if there is none. (That of a single one is its registers written anew.)
 std::optional<std::string> UniteHlls(std::span<const std::string_view> all);
 
 // The opcodes of a sparse one for people, as PFDEBUG DECODE shows them: "Z:16384 v:3,1 z:5".

@@ -1,7 +1,6 @@
 #include "rdb/lzf.h"
 
 #include <cstdint>
-
 #include <lzf.h>
 
 namespace polyarch::rdb {
@@ -12,10 +11,8 @@ std::optional<std::string> LzfUnpack(std::string_view packed, size_t size) {
     return std::nullopt;
   }
   std::string out(size, '\0');
-  const unsigned written = lzf_decompress(packed.data(),
-                                          static_cast<unsigned>(packed.size()),
-                                          out.data(),
-                                          static_cast<unsigned>(size));
+  const unsigned written = lzf_decompress(
+      packed.data(), static_cast<unsigned>(packed.size()), out.data(), static_cast<unsigned>(size));
   if (written != size) return std::nullopt;
   return out;
 }

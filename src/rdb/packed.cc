@@ -59,9 +59,14 @@ bool ReadListpackEntry(base::Reader& in, uint8_t first, std::vector<std::string>
   return true;
 }
 
-// How long the entry before is, as a listpack says it behind the entry: seven bits a byte, the highest first.
+// How long the entry before is, as a listpack says it behind the entry: seven bits a byte, the
+// highest first.
 bool ReadBackLength(base::Reader& in, uint64_t entry) {
-  const int bytes = entry < 128 ? 1 : entry < 16383 ? 2 : entry < 2097151 ? 3 : entry < 268435455 ? 4 : 5;
+  const int bytes = entry < 128         ? 1
+                    : entry < 16383     ? 2
+                    : entry < 2097151   ? 3
+                    : entry < 268435455 ? 4
+                                        : 5;
   uint64_t told = 0;
   for (int i = 0; i < bytes; ++i)
     told = told << 7 | (in.Fixed8() & 0x7f);

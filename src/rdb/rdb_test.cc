@@ -75,8 +75,9 @@ TEST(Rdb, ReadsWhatRedisDumps) {
 
 TEST(Rdb, ReadsOlderEncodings) {
   // A ziplist of "ab", 3, -200, 70000, and a hash and a sorted set made of two.
-  const std::string ziplist = Bytes("1b000000") + Bytes("13000000") + Bytes("0400") + Bytes("00026162") +
-                              Bytes("04f4") + Bytes("02c038ff") + Bytes("04d070110100") + Bytes("ff");
+  const std::string ziplist = Bytes("1b000000") + Bytes("13000000") + Bytes("0400") +
+                              Bytes("00026162") + Bytes("04f4") + Bytes("02c038ff") +
+                              Bytes("04d070110100") + Bytes("ff");
   std::vector<std::string> entries;
   ASSERT_TRUE(ReadZiplist(ziplist, entries));
   EXPECT_EQ(entries, (std::vector<std::string>{"ab", "3", "-200", "70000"}));
@@ -92,11 +93,23 @@ TEST(Rdb, ReadsOlderEncodings) {
   EXPECT_EQ(value.members[0], (std::pair<std::string, double>("ab", 3)));
   EXPECT_EQ(packed(Encoding::kListZiplist, ziplist), ReadStatus::kOk);
   EXPECT_EQ(value.items.size(), 4U);
-  const std::string zipmap = Bytes("02") + Bytes("0161") + Bytes("020078790362636400" "00ff");
+  const std::string zipmap = Bytes("02") + Bytes("0161") +
+                             Bytes(
+                                 "020078790362636400"
+                                 "00ff");
   EXPECT_EQ(packed(Encoding::kHashZipmap, zipmap), ReadStatus::kOk);
-  EXPECT_EQ(value.fields, (std::vector<std::pair<std::string, std::string>>{{"a", "xy"}, {"bcd", ""}}));
+  EXPECT_EQ(value.fields,
+            (std::vector<std::pair<std::string, std::string>>{{"a", "xy"}, {"bcd", ""}}));
   // Scores as text.
-  EXPECT_EQ(ReadBody(Bytes("03" "02" "0161" "03312e35" "0162" "fe"), kLimit, value), ReadStatus::kOk);
+  EXPECT_EQ(ReadBody(Bytes("03"
+                           "02"
+                           "0161"
+                           "03312e35"
+                           "0162"
+                           "fe"),
+                     kLimit,
+                     value),
+            ReadStatus::kOk);
   EXPECT_EQ(value.members[0].second, 1.5);
   EXPECT_TRUE(std::isinf(value.members[1].second));
 }
@@ -110,7 +123,9 @@ TEST(Rdb, RefusesWhatIsWrong) {
     EXPECT_EQ(ReadDump(bad, kLimit, value), ReadStatus::kBadSum) << i;
     EXPECT_EQ(ReadDump(good.substr(0, i), kLimit, value), ReadStatus::kBadSum) << i;
   }
-  auto body = [&](std::string_view hex) { return ReadBody(Bytes(hex), kLimit, value); };
+  auto body = [&](std::string_view hex) {
+    return ReadBody(Bytes(hex), kLimit, value);
+  };
   EXPECT_EQ(body(""), ReadStatus::kMalformed);
   EXPECT_EQ(body("08"), ReadStatus::kMalformed) << "no such encoding";
   EXPECT_EQ(body("14"), ReadStatus::kMalformed);
@@ -118,7 +133,11 @@ TEST(Rdb, RefusesWhatIsWrong) {
   EXPECT_EQ(body("00c4"), ReadStatus::kMalformed) << "no such string";
   EXPECT_EQ(body("0200"), ReadStatus::kMalformed) << "an empty set";
   EXPECT_EQ(body("020201610161"), ReadStatus::kMalformed) << "the same member twice";
-  EXPECT_EQ(body("0501" "0161" "000000000000f87f"), ReadStatus::kMalformed) << "NaN";
+  EXPECT_EQ(body("0501"
+                 "0161"
+                 "000000000000f87f"),
+            ReadStatus::kMalformed)
+      << "NaN";
   EXPECT_EQ(body("0281ffffffffffffffff0161"), ReadStatus::kMalformed);
   EXPECT_EQ(body("0f"), ReadStatus::kUnsupported);
   EXPECT_EQ(body("07"), ReadStatus::kUnsupported);

@@ -108,7 +108,8 @@ class BodyReader {
   }
 
   // A string that packs entries; at least one.
-  bool Packed(bool (*read)(std::string_view, std::vector<std::string>&), std::vector<std::string>& out) {
+  bool Packed(bool (*read)(std::string_view, std::vector<std::string>&),
+              std::vector<std::string>& out) {
     std::string bytes;
     const size_t before = out.size();
     return String(bytes) && read(bytes, out) && out.size() > before &&
@@ -167,7 +168,8 @@ class BodyReader {
       if (second && !Length(container)) return false;
       if (container == kPlain) {
         if (!Charge(kElementBytes) || !String(value.items.emplace_back())) return false;
-      } else if (container != kListpack || !Packed(second ? ReadListpack : ReadZiplist, value.items)) {
+      } else if (container != kListpack ||
+                 !Packed(second ? ReadListpack : ReadZiplist, value.items)) {
         return false;
       }
     }
@@ -217,7 +219,9 @@ class BodyReader {
         if (!Count(count)) return false;
         for (uint64_t i = 0; i < count; ++i) {
           auto& [name, score] = value.members.emplace_back();
-          if (!Charge(kElementBytes) || !String(name) || !Score(encoding == Encoding::kSortedSet, score)) return false;
+          if (!Charge(kElementBytes) || !String(name) ||
+              !Score(encoding == Encoding::kSortedSet, score))
+            return false;
         }
         return UniqueNames(value.members);
       }

@@ -1,7 +1,7 @@
-// Values in Redis's dump format (RDB version 10), as DUMP gives and RESTORE takes them: one byte for
-// the encoding, the value, two bytes for the version, eight for a checksum. Reading takes all that Redis
-// up to 7.0 writes for strings, lists, sets, sorted sets and hashes; writing uses the plain encodings,
-// which every Redis reads. Pure functions of bytes.
+// Values in Redis's dump format (RDB version 10), as DUMP gives and RESTORE takes them: one byte
+// for the encoding, the value, two bytes for the version, eight for a checksum. Reading takes all
+// that Redis up to 7.0 writes for strings, lists, sets, sorted sets and hashes; writing uses the
+// plain encodings, which every Redis reads. Pure functions of bytes.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct Value {
 
 enum class ReadStatus : uint8_t {
   kOk,
-  kBadSum,       // too short, of a later version, or the checksum is wrong
+  kBadSum,  // too short, of a later version, or the checksum is wrong
   kMalformed,
   kTooLarge,     // its strings are larger than the limit
   kUnsupported,  // a stream, or a value of a module
