@@ -201,7 +201,9 @@ class Generator:
             operation = draw.choice(["GET", "SET", "INCRBY"])
             words += [operation, kind, offset]
             if operation != "GET":
-                words.append(draw.choice([self.integer(), draw.randint(-300, 300)]))
+                operand = draw.choice([self.integer(), draw.randint(-300, 300)])
+                # (Of the lowest 64-bit numbers Redis makes the highest when they saturate.)
+                words.append(operand + 2**62 if operand == -2**63 else operand)
         if draw.random() < 0.05:
             words.append(draw.choice(["GET", "SET", "X", "OVERFLOW"]))
         return words
