@@ -78,7 +78,7 @@ class Session final : public engine::Host, public engine::Probe {
     last = frame.last();
   }
   void FrameContext(const wire::Dictionary&, const clock::VersionVector&) override {}
-  void CutOver(uint64_t,
+  void CutOver(const engine::CutOverRecord&,
                log::Position,
                const clock::VersionVector& mine,
                const clock::VersionVector& theirs) override {

@@ -1,5 +1,5 @@
-// Backups of running nodes, as backup::Job makes them: the store first; the log later, up to an end
-// that is durable then. In between the node goes on writing, and may make checkpoints.
+#include "sim/backups.h"
+
 #include "base/planted.h"
 #include "sim/marks.h"
 #include "sim/simulation.h"
@@ -20,31 +20,51 @@ void CopyLog(Node& node, log::MemoryLogDisk& out) {
 
 }  // namespace
 
+Backup::Backup(Node& node) : node_(&node), process_(node.engine().replica().nonce()) {
+  if (PLANTED(kBackupCutEarly)) CopyLog(node, *disk_.log);
+  node.PinLog(node.engine().checkpoint_position());
+  CopyStore();
+}
+
+void Backup::CopyStore() {
+  copied_from_ = node_->disk().log->end;
+  *disk_.store = *node_->disk().store;
+}
+
+bool Backup::Cut() {
+  if (PLANTED(kBackupCutEarly)) {
+    CopyStore();
+  } else if (node_->engine().barrier() > copied_from_ && !PLANTED(kBackupBeforeCutOver)) {
+    SOMETIMES(kCopiedAgain);
+    CopyStore();
+    return false;
+  } else {
+    CopyLog(*node_, *disk_.log);
+  }
+  node_->UnpinLog();
+  SOMETIMES(kBackedUp);
+  return true;
+}
+
 void Simulation::BackUpBesideWrites(size_t place, Node& node) {
   const uint64_t process = node.engine().replica().nonce();
   if (!backups_under_way_.insert(process).second) return;  // one at a time
-  Disk copy;
-  if (PLANTED(kBackupCutEarly)) {
-    CopyLog(node, *copy.log);
-  } else {
-    *copy.store = *node.disk().store;
-    node.PinLog(node.engine().checkpoint_position());
-  }
   world_.Log([&] { return "backup of " + node.name() + " begins"; });
-  world_.scheduler().After(draw_.Scale(kMs, 5 * kSecond), [this, place, process, copy, &node] {
-    backups_under_way_.erase(process);
-    // A process that ends takes its backup along.
-    if (!node.up() || node.engine().replica().nonce() != process) return;
-    if (PLANTED(kBackupCutEarly)) {
-      *copy.store = *node.disk().store;
-    } else {
-      CopyLog(node, *copy.log);
-      node.UnpinLog();
-    }
-    SOMETIMES(kBackedUp);
-    world_.Log([&] { return "backup of " + node.name() + " ends"; });
-    backups_.emplace_back(place, copy);
-  });
+  CutLater(place, process, Backup(node), node);
+}
+
+void Simulation::CutLater(size_t place, uint64_t process, Backup backup, Node& node) {
+  world_.scheduler().After(draw_.Scale(kMs, 5 * kSecond),
+                           [this, place, process, backup, &node]() mutable {
+                             if (!backup.alive()) {
+                               backups_under_way_.erase(process);
+                               return;
+                             }
+                             if (!backup.Cut()) return CutLater(place, process, backup, node);
+                             backups_under_way_.erase(process);
+                             world_.Log([&] { return "backup of " + node.name() + " ends"; });
+                             backups_.emplace_back(place, backup.disk());
+                           });
 }
 
 }  // namespace polyarch::sim

@@ -82,7 +82,7 @@ Vector History::DiskVector(const log::MemoryLogDisk& disk, log::Position end) {
     engine::Local local;
     if (record.type == log::RecordType::kLocal && engine::DecodeLocal(*record.payload, local) &&
         local.type == engine::LocalRecord::kCutOver) {
-      Join(out, cut_overs_[local.cut_over.transfer]);
+      Join(out, cut_overs_[{local.cut_over.transfer, local.cut_over.position}]);
     }
     wire::FrameName name;
     if (record.type != log::RecordType::kFrame || !wire::ParseFrameName(*record.payload, name)) continue;

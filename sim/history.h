@@ -13,6 +13,7 @@
 
 #include "clock/origin.h"
 #include "clock/version_vector.h"
+#include "engine/rows.h"
 #include "log/memory_log.h"
 #include "sim/oracle.h"
 #include "wire/change_codec.h"
@@ -87,14 +88,17 @@ class History {
   // Adds to a vector what fold records say that it covers. They are found in what was written.
   void Expand(Vector& v) const;
   // A node took over a state of these changes.
-  void NoteCutOver(uint64_t transfer, const Vector& state) { cut_overs_[transfer] = state; }
+  void NoteCutOver(const engine::CutOverRecord& record, const Vector& state) {
+    cut_overs_[{record.transfer, record.position}] = state;
+  }
 
  private:
   std::vector<clock::Origin> origins_;
   std::map<clock::Origin, uint32_t> ordinals_;
   std::vector<std::map<uint64_t, FrameFacts>> frames_;  // by ordinal, by first sequence
   std::set<Dot> resolves_;
-  std::map<uint64_t, Vector> cut_overs_;
+  // By transfer and its position: copies of a directory go on with one transfer, each by itself.
+  std::map<std::pair<uint64_t, log::Position>, Vector> cut_overs_;
   struct Fold {
     Dot record;
     Dot folded;

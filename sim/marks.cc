@@ -102,6 +102,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "collection small again",
     "add beside a remove",
     "HyperLogLogs united",
+    "store copied again for a backup",
 };
 
 }  // namespace

@@ -107,6 +107,7 @@ enum class Mark : int {
   kFewAgain,           // ... and small again
   kAddBesideRemove,    // an add survived a remove that had not seen it
   kUnited,             // versions of a HyperLogLog were shown as their union
+  kCopiedAgain,  // a state was taken over while a backup was made
   kCount,
 };
 

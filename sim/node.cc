@@ -611,18 +611,18 @@ void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool o
   }
 }
 
-void Node::CutOver(uint64_t transfer,
+void Node::CutOver(const engine::CutOverRecord& record,
                    log::Position end,
                    const clock::VersionVector& mine,
                    const clock::VersionVector& theirs) {
   try {
-    NoteCutOver(transfer, end, mine, theirs);
+    NoteCutOver(record, end, mine, theirs);
   } catch (const Violation& violation) {
     if (noted_.empty()) noted_ = violation.what();
   }
 }
 
-void Node::NoteCutOver(uint64_t transfer,
+void Node::NoteCutOver(const engine::CutOverRecord& record,
                        log::Position end,
                        const clock::VersionVector& mine,
                        const clock::VersionVector& theirs) {
@@ -639,7 +639,7 @@ void Node::NoteCutOver(uint64_t transfer,
   world_.Log([&] {
     return label_ + " cuts over: " + history.Text(before) + " and " + history.Text(state);
   });
-  history.NoteCutOver(transfer, state);
+  history.NoteCutOver(record, state);
   Join(p.applied, state);
   for (size_t o = 0; o < state.size(); ++o) {
     if (state[o] > At(before, o)) p.undurable.emplace_back(end, static_cast<uint32_t>(o), state[o]);

@@ -174,7 +174,7 @@ class Node final : public engine::Host,
   // ---- engine::Probe
   void FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) override;
   void FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) override;
-  void CutOver(uint64_t transfer,
+  void CutOver(const engine::CutOverRecord& record,
                log::Position end,
                const clock::VersionVector& mine,
                const clock::VersionVector& theirs) override;
@@ -238,7 +238,7 @@ class Node final : public engine::Host,
   void NoteDurable();
   void NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own);
   void NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own);
-  void NoteCutOver(uint64_t transfer,
+  void NoteCutOver(const engine::CutOverRecord& record,
                    log::Position end,
                    const clock::VersionVector& mine,
                    const clock::VersionVector& theirs);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/glob.h"
+#include "sim/backups.h"
 #include "sim/world.h"
 
 namespace polyarch::sim {
@@ -383,6 +384,13 @@ class Story {
       node.SetOffset(ParseTime(words.at(2)));
     } else if (verb == "backup") {
       backups_[words.at(2)] = node.disk().Copy();
+    } else if (verb == "backup-begin") {
+      running_.erase(words.at(2));
+      running_.emplace(words.at(2), Backup(node));
+    } else if (verb == "backup-end") {
+      Backup& backup = running_.at(words.at(2));
+      while (!backup.Cut()) world_.RunFor(kSecond);
+      backups_[words.at(2)] = backup.disk().Copy();
     } else if (verb == "restore") {
       if (node.up()) node.End(EndOfProcess::kKilled);
       node.ReplaceDisk(backups_.at(words.at(2)).Copy());
@@ -529,6 +537,7 @@ class Story {
   Node::Options options_;
   std::map<std::string, std::string> kept_;
   std::map<std::string, Disk> backups_;
+  std::map<std::string, Backup> running_;  // by the name they will have
   std::map<std::string, Node*> named_;  // clones, by the story's name for them
 };
 

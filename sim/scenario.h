@@ -17,6 +17,7 @@
 //   crash eu | kill eu | stop eu | start eu | pause eu | continue eu
 //   clock eu +1h                     relative to the true time
 //   rejoin eu                        stops it and starts it with --rejoin
+//   backup-begin eu NAME | backup-end eu NAME (as beside writes: the store, later the log)
 //   backup eu NAME | restore eu NAME | wipe eu | clone eu as us2
 //   expect-converged                 equal vectors and equal digests, at all that are up
 //   expect-silent                    nothing is written any more, and no residue is left

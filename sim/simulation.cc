@@ -71,6 +71,8 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
   if (profile_ == Profile::kAway || d.Percent(20)) {
     limits_.log_quota_bytes = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
+    // What many members say of each other (claims, away, present) must not by itself exceed it.
+    if (size_.large()) limits_.log_quota_bytes *= 20;
     segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
     limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
   }
@@ -716,6 +718,22 @@ void Simulation::CountTransfers() {
   }
 }
 
+// Two leaders that have retired each other while they were cut off do not look for each other any more. The operator
+// starts one with the other's address.
+void Simulation::LeadEstrangedTogether() {
+  auto knows = [](Node& node, Node& other) {
+    return node.engine().replica().members().count(other.engine().leader_id()) != 0;
+  };
+  for (auto& a : world_.nodes()) {
+    for (auto& b : world_.nodes()) {
+      if (a == b || !a->may_write() || !b->may_write() || knows(*a, *b) || knows(*b, *a)) continue;
+      b->End(EndOfProcess::kStopped);
+      b->mutable_options().join = Addresses(b.get());
+      b->Start();
+    }
+  }
+}
+
 void Simulation::Liveness() {
   healing_ = true;
   world_.Log([] { return std::string("all faults end"); });
@@ -765,6 +783,7 @@ void Simulation::Liveness() {
       (void)node->engine().DelayLink(name, 0);
     }
   }
+  LeadEstrangedTogether();
   std::string why;
   const int64_t bound_us = kConvergeUs + kConvergeEachUs * static_cast<int64_t>(world_.nodes().size());
   const bool converged = world_.RunUntil(bound_us, 200 * kMs, [&] {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/backups.h"
 #include "sim/world.h"
 
 namespace polyarch::sim {
@@ -83,6 +84,7 @@ class Simulation {
 
   void Safety();
   void Liveness();
+  void LeadEstrangedTogether();
   // Some nodes dead for good and some pairs cut, everything else well: the others converge.
   void RouteAround();
   // In a settled cluster each frame is sent once to each other node, and nothing else happens.
@@ -122,6 +124,7 @@ class Simulation {
   int64_t sync_max_us_ = 5 * kMs;
   // As POLYARCH BACKUP makes one: not of one moment (sim/backups.cc).
   void BackUpBesideWrites(size_t place, Node& node);
+  void CutLater(size_t place, uint64_t process, Backup backup, Node& node);
 
   uint64_t segment_bytes_ = 4 << 10;
   unsigned harass_percent_ = 0;  // of transfers under way, an operation

@@ -150,8 +150,9 @@ class Leader final : public engine::Host {
       Tick([&] { Set("key " + std::to_string(i % 500), std::to_string(i)); });
   }
 
-  // As the server does it; writes go on in each of its ticks.
-  base::Result<Manifest> Backup(const std::string& path, int& written) {
+  // As the server does it; writes go on in each of its ticks. The store is copied `copies` times, as if
+  // states were taken over meanwhile.
+  base::Result<Manifest> Backup(const std::string& path, int& written, int copies = 1) {
     Manifest manifest;
     manifest.polyarch_version = "0.1.0";
     manifest.leader = "eu";
@@ -177,6 +178,11 @@ class Leader final : public engine::Host {
         log_->Pin(engine_->checkpoint_position());
         job.HaveCheckpoint(engine_->checkpoint_position());
       } else if (job.wants() == Job::Want::kCut) {
+        if (--copies > 0) {
+          log_->RequestSync();
+          job.CopyAgain();
+          continue;
+        }
         if (!cut) {
           cut = true;
           end = log_->end();
@@ -222,7 +228,7 @@ TEST(Backup, UnderLoadHoldsExactlyItsVv) {
   int written = 3000;
   for (int round = 0; round < 3; ++round) {
     const std::string path = dir.path() + "/backup" + std::to_string(round);
-    auto made = leader.Backup(path, written);
+    auto made = leader.Backup(path, written, round);
     ASSERT_TRUE(made.ok()) << made.status().ToString();
     EXPECT_FALSE(fs::exists(path + ".partial"));
     EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_all);

@@ -82,6 +82,11 @@ void Job::HaveCheckpoint(log::Position checkpoint) {
   Answer();
 }
 
+void Job::CopyAgain() {
+  copy_again_ = true;
+  Answer();
+}
+
 void Job::HaveCut(log::Position end, std::string vv, int64_t taken_ms) {
   options_.manifest.log_end = end;
   options_.manifest.vv = std::move(vv);
@@ -128,8 +133,14 @@ base::Result<Manifest> Job::Make() {
     if (!bytes.ok()) return bytes.status();
     if (base::Status s = CheckSpace(*bytes); !s.ok()) return s;
   }
-  if (base::Status s = store_.CopyTo(partial_ + "/store"); !s.ok()) return s;
-  if (base::Status s = Await(Want::kCut); !s.ok()) return s;
+  do {
+    copy_again_ = false;
+    std::error_code error;
+    std::filesystem::remove_all(partial_ + "/store", error);
+    if (error) return base::IoError("cannot remove " + partial_ + "/store: " + error.message());
+    if (base::Status s = store_.CopyTo(partial_ + "/store"); !s.ok()) return s;
+    if (base::Status s = Await(Want::kCut); !s.ok()) return s;
+  } while (copy_again_);
 
   const std::string log_dir = options_.data_dir + "/log";
   auto bytes = log::ExportBytes(log::PosixIo(), log_dir, manifest.checkpoint, manifest.log_end);

@@ -9,7 +9,10 @@
 //   thread   looks at the path, makes PATH.partial
 //   leader   makes a checkpoint, so that the log to copy is short; pins the log at its position
 //   thread   copies the store
-//   leader   notes (end of the log, VV), waits until that is durable
+//   leader   notes (end of the log, VV), waits until that is durable; has another leader's state
+//   been
+//            taken over since the copy was asked for, the store is copied once more: the copy may
+//            be older than what the log refers to
 //   thread   copies the log up to there, verifies and syncs all, writes the manifest, renames
 //
 // PATH.partial is never a backup: a directory gets its name when it is whole and on the disk. After
@@ -57,6 +60,9 @@ class Job {
   void HaveCheckpoint(log::Position checkpoint);
   // Answers kCut: this VV is applied at this end of the log, which is durable.
   void HaveCut(log::Position end, std::string vv, int64_t taken_ms);
+  // Answers kCut: the log now refers to rows that the copy may lack; copy the store anew and ask
+  // again.
+  void CopyAgain();
   // Once it wants kEnd.
   const base::Result<Manifest>& result() const { return *result_; }
 
@@ -75,6 +81,7 @@ class Job {
   const std::string partial_;
   std::atomic<Want> wants_{Want::kNothing};
   std::atomic<bool> cancelled_{false};
+  bool copy_again_ = false;  // written before wants_ is answered
   bool made_partial_ = false;
   bool same_disk_ = false;
   std::optional<base::Result<Manifest>> result_;

@@ -12,7 +12,7 @@ const char* NameOf(Bug bug) {
       "kPurgeAny",     "kClaimUndurable",   "kClaimGossip",      "kExpiryAtOnce",   "kCreateWithoutWipe",
       "kCheckpointVector", "kReplayAll",    "kAckBeforeDurable", "kSubscribeFromZero", "kNoExpiryFlag",
       "kForgetWait",   "kSkewMoves",        "kResolveAll",       "kTornTail",
-      "kForgetLedger", "kStampBack",        "kClaimForever",     "kBackupCutEarly", "kRouteOneSided",
+      "kForgetLedger", "kStampBack",        "kClaimForever",     "kBackupCutEarly", "kBackupBeforeCutOver", "kRouteOneSided",
       "kForwardTwice", "kNoBypass",         "kStaleLinkState",   "kWindowPerLink",  "kForgetDeadOrigin",
       "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",    "kServeUnmerged",
       "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",

@@ -35,6 +35,7 @@ enum class Bug : int {
   kStampBack,          // a restarted process takes stamps from its wall clock alone
   kClaimForever,       // empty frames oblige to a claim
   kBackupCutEarly,     // a backup's log ends where it was durable before the store was copied
+  kBackupBeforeCutOver,  // a backup pairs a store from before a cut-over with the log behind it
   kRouteOneSided,      // an edge counts although only one end lists it
   kForwardTwice,       // a frame also goes to a neighbour that has not subscribed to it
   kNoBypass,           // nobody opens a bypass

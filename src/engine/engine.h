@@ -121,9 +121,9 @@ class Probe {
   // The body of `frame` in this node's terms can be read with this dictionary and these deps.
   virtual void FrameContext(const wire::Dictionary& dictionary,
                             const clock::VersionVector& deps) = 0;
-  // Another leader's state was joined with this one's by the record that ends at `end`: `mine` and
+  // Another leader's state was joined with this one's by this record, which ends at `end`: `mine` and
   // `theirs` are what both had applied.
-  virtual void CutOver(uint64_t transfer,
+  virtual void CutOver(const CutOverRecord& record,
                        log::Position end,
                        const clock::VersionVector& mine,
                        const clock::VersionVector& theirs) = 0;
@@ -167,6 +167,9 @@ class Engine final : public command::ClusterHost,
   // This leader's admission was retired (LEADER RETIRE), as far as it knows.
   bool retired() const { return retired_ || refused_; }
   log::Position checkpoint_position() const { return checkpoint_position_; }
+  // Where the last cut-over ends in the log; 0: there was none. The log from there on needs rows that a
+  // copy of the store made earlier does not hold.
+  log::Position barrier() const { return barrier_; }
   uint64_t cluster_id() const { return cluster_id_; }
   // Little room is left on the disk: client writes are refused, the rest goes on.
   void SetLowSpace(bool low) { low_space_ = low; }

@@ -271,8 +271,9 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   PutNewOrigins(batch);
   if (!offer.resumed) {
     CheckpointRow base;
+    // A sender's checkpoint may be from before it knew its cluster: 0.
     if (!DecodeCheckpoint(offer.checkpoint, offer.names.size(), base) || base.start != offer.base ||
-        (cluster_id_ != 0 && base.identity.cluster != cluster_id_)) {
+        (cluster_id_ != 0 && base.identity.cluster != 0 && base.identity.cluster != cluster_id_)) {
       return false;
     }
     bool fits = Remap(base, incoming_.map);
@@ -455,7 +456,7 @@ void Engine::JoinStaged(log::Position end) {
   // Both are whole: nothing is left out of a vector in memory (staged.cc, docs/design/0012-folding.md).
   clock::VersionVector theirs = staged_->applied();
   if (PLANTED(kMergeUnexpanded)) theirs = clock::VersionVector::Over(nullptr, replica_.Listed(theirs));
-  const uint64_t transfer = staged_->progress.id;
+  const CutOverRecord record{staged_->progress.id, staged_->progress.position};
   theirs.ForEachAbove(mine, [&](clock::OriginIndex origin, uint64_t sequence, uint64_t) {
     barrier_floor_.Raise(origin, sequence);
     return true;
@@ -463,13 +464,13 @@ void Engine::JoinStaged(log::Position end) {
   replica_.JoinState(staged_->rows(), end);
   nonempty_.Join(staged_->nonempty());
   barrier_ = end;
-  barrier_transfer_ = transfer;
+  barrier_transfer_ = record.transfer;
   keyspace_.BeginMerge(staged_->ReleaseKeys(), mine, theirs);
   // Who is a member and which policy decides must be known before any other key is merged.
   keyspace_.MergeDatabase(crdt::kReservedDatabase);
   flushed_at_ = any_written_at_ = log_.end();  // every key may have changed
   ReadConfiguration();
-  if (!replaying_ && probe_ != nullptr) probe_->CutOver(transfer, end, mine, theirs);
+  if (!replaying_ && probe_ != nullptr) probe_->CutOver(record, end, mine, theirs);
   for (conflict::LedgerEntry entry : staged_->ledger()) {
     entry.id = 0;
     ledger_.Note(std::move(entry));

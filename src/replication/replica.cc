@@ -422,6 +422,10 @@ void Replica::SetRetired(std::set<std::pair<std::string, uint64_t>> retired) {
 void Replica::Refuse(Link& link, uint64_t join_nonce) {
   SendTo(link, wire::Encode(wire::Refused{wire::Refused::Reason::kRetired, join_nonce}));
   if (link.refused_us < 0) link.refused_us = now_us_;
+  if (link.greeted) {  // it is listed no more: whoever is refused, or has died since, is in reach of nobody
+    links_changed_ = true;
+    targets_found_ = 0;
+  }
   link.greeted = false;
   link.cursors.clear();
   link.flood.clear();

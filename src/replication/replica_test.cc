@@ -919,6 +919,21 @@ TEST_F(GraphTest, ALinkThatIsNeededStays) {
   EXPECT_EQ(closes[a], 0);
 }
 
+// Otherwise its process would seem in reach for ever, for all who hear our list, also when it has died.
+TEST_F(GraphTest, WhoIsRetiredIsListedNoMore) {
+  SetMembers({"me", "a", "b"}, "mesh");
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {2, me()});
+  Links(b, "b", 2, {1, me()});
+  Keep(500);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  replica.SetRetired({{"a", 0}});
+  alive.erase(a);
+  Keep(500);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{2}));
+}
+
 TEST_F(GraphTest, AFlappingLinkIsHeldBack) {
   for (int i = 0; i < 4; ++i) {
     LinkId a = Peer("a", 1);

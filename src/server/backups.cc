@@ -76,8 +76,13 @@ void Backups::AfterTick(int64_t wall_ms) {
       if (!checkpoint_ticket_) checkpoint_ticket_ = engine_.StartCheckpoint();
       if (!engine_.CheckpointDone(*checkpoint_ticket_)) return;
       log_.Pin(engine_.checkpoint_position());
+      copied_from_ = log_.end();
       return job_->HaveCheckpoint(engine_.checkpoint_position());
     case backup::Job::Want::kCut:
+      if (!cut_ && engine_.barrier() > copied_from_) {
+        copied_from_ = log_.end();
+        return job_->CopyAgain();
+      }
       if (!cut_) {
         cut_ = Cut{log_.end(), engine_.VersionVectorText(), wall_ms};
         log_.RequestSync();

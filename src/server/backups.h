@@ -58,6 +58,7 @@ class Backups {
   uint64_t ticket_ = 0;  // of the latest
   uint64_t client_ = 0;
   std::optional<uint64_t> checkpoint_ticket_;
+  log::Position copied_from_ = 0;  // the end of the log when the copy of the store was asked for
   struct Cut {
     log::Position end = 0;
     std::string vv;

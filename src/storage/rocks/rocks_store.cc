@@ -5,8 +5,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <filesystem>
+#include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -155,6 +158,9 @@ class RocksStore::Impl {
     for (const char* name : kFamilyNames)
       descriptors.emplace_back(name, family);
 
+    std::error_code ignored;
+    std::filesystem::remove_all(LinksDir(), ignored);  // of a copy that a crash ended
+
     rocksdb::DB* opened = nullptr;
     const rocksdb::Status status =
         rocksdb::DB::Open(db, options_.dir, descriptors, &families_, &opened);
@@ -205,12 +211,30 @@ class RocksStore::Impl {
   }
 
   base::Status CopyTo(const std::string& dir) {
-    rocksdb::Checkpoint* made = nullptr;
-    rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
-    const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-    // Flushes the memtables, all families at one point: there is no write-ahead log to copy.
-    if (status.ok()) status = checkpoint->CreateCheckpoint(dir, /*log_size_for_flush=*/0);
-    return status.ok() ? base::Status() : ToStatus(status, "cannot copy the store to " + dir);
+    const std::lock_guard one_at_a_time(copy_mutex_);
+    std::error_code error;
+    if (std::filesystem::exists(dir, error) || error) {
+      return base::Invalid("cannot copy the store to " + dir + ": it is there already");
+    }
+    const std::string links = LinksDir();
+    std::filesystem::remove_all(links, error);  // of a copy that a crash ended
+    Push(Copy{links});
+    {
+      std::unique_lock lock(mutex_);
+      copied_.wait(lock, [&] { return copy_made_.has_value() || !status_.ok(); });
+      if (!copy_made_) return status_;
+      const base::Status made = *std::exchange(copy_made_, std::nullopt);
+      if (!made.ok()) return made;
+    }
+    std::filesystem::rename(links, dir, error);
+    if (error == std::errc::cross_device_link) {
+      error.clear();
+      std::filesystem::copy(links, dir, error);
+      std::error_code ignored;
+      std::filesystem::remove_all(links, ignored);
+    }
+    if (!error) return {};
+    return base::IoError("cannot copy the store to " + dir + ": " + error.message());
   }
 
   uint64_t StartRead(Family family, std::string after, size_t bytes_max, Prepare prepare) {
@@ -246,7 +270,10 @@ class RocksStore::Impl {
     size_t bytes_max = 0;
     Prepare prepare;
   };
-  using Item = std::variant<Batch, uint64_t, Read>;  // a batch, a flush's ticket, a read
+  struct Copy {
+    std::string dir;
+  };
+  using Item = std::variant<Batch, uint64_t, Read, Copy>;  // a batch, a flush's ticket, ...
 
   // A row that cannot be read is never "not found", and whatever RocksDB calls it, it is damaged: a
   // missing or truncated file is an IO error to it.
@@ -293,6 +320,7 @@ class RocksStore::Impl {
         status_ = std::move(status);
         queue_.clear();
         pending_bytes_.store(0, std::memory_order_relaxed);
+        copied_.notify_all();
       }
       if (queue_.empty()) idle_.notify_all();
       if (options_.on_progress) {
@@ -322,15 +350,42 @@ class RocksStore::Impl {
       if (reads_dropped_.erase(read->ticket) == 0) reads_done_[read->ticket] = std::move(slice);
       return {};  // an unreadable row is the reader's concern
     }
-    const uint64_t ticket = std::get<uint64_t>(item);
+    if (const auto* copy = std::get_if<Copy>(&item)) {
+      base::Status made = MakeLinks(copy->dir);
+      {
+        const std::lock_guard lock(mutex_);
+        copy_made_ = std::move(made);
+      }
+      copied_.notify_all();
+      return {};  // whether it could be made is the copier's concern
+    }
+    if (base::Status s = FlushAll(); !s.ok()) return s;
+    flushed_.store(std::get<uint64_t>(item), std::memory_order_release);
+    return {};
+  }
+
+  base::Status FlushAll() {
     rocksdb::FlushOptions flush;
     flush.wait = true;
     flush.allow_write_stall = true;
     const rocksdb::Status status = db_->Flush(flush, families_);
-    if (!status.ok()) return ToStatus(status, "cannot flush the store");
-    flushed_.store(ticket, std::memory_order_release);
-    return {};
+    return status.ok() ? base::Status() : ToStatus(status, "cannot flush the store");
   }
+
+  // On the thread that applies the batches, since nothing may be written meanwhile: RocksDB 7.8 chooses
+  // the families to flush before it keeps writers out, so a batch under way would be torn. Hard links
+  // beside the store make it short, wherever the copy is to go.
+  base::Status MakeLinks(const std::string& dir) {
+    if (base::Status s = FlushAll(); !s.ok()) return s;
+    rocksdb::Checkpoint* made = nullptr;
+    rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
+    const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+    constexpr uint64_t kNoFlush = std::numeric_limits<uint64_t>::max();
+    if (status.ok()) status = checkpoint->CreateCheckpoint(dir, kNoFlush);
+    return status.ok() ? base::Status() : ToStatus(status, "cannot copy the store to " + dir);
+  }
+
+  std::string LinksDir() const { return options_.dir + ".copy"; }
 
   Slice ReadSlice(const Read& read) {
     rocksdb::ReadOptions options = VerifiedRead();
@@ -408,6 +463,9 @@ class RocksStore::Impl {
   std::deque<Item> queue_;
   std::map<uint64_t, Slice> reads_done_;
   std::set<uint64_t> reads_dropped_;  // not done yet
+  std::mutex copy_mutex_;
+  std::condition_variable copied_;
+  std::optional<base::Status> copy_made_;
   bool busy_ = false;  // the thread has an item in hand
   bool stopping_ = false;
   base::Status status_;

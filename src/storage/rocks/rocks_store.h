@@ -59,8 +59,10 @@ class RocksStore final : public Store {
 
   // Makes a store of its own in `dir`, which does not exist yet, from what is applied at some
   // moment of the call: a prefix of the batches, as after a crash. Files that never change are hard
-  // links if `dir` is on the same file system, else copies. Blocks; for any thread, beside all
-  // other calls.
+  // links if `dir` is on the same file system, else copies. Meanwhile there may be a directory
+  // DIR.copy beside the store; what a crash leaves of it goes at the next Open. Blocks, for as long as
+  // all this takes; the batches wait for a flush. For any thread, beside all other calls; the store
+  // must not be closed meanwhile.
   base::Status CopyTo(const std::string& dir);
 
  private:

@@ -4,7 +4,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <fstream>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -212,6 +214,33 @@ TEST(RocksStore, ACopyMadeBesideWritesIsAPrefix) {
   }
   EXPECT_GT(before, 0u);
   EXPECT_FALSE((*store)->CopyTo(dir.path() + "/copy0").ok()) << "it is there already";
+}
+
+// Hard links end at a file system's border.
+TEST(RocksStore, ACopyOnAnotherFileSystem) {
+  TempDir dir;
+  std::string other = "/dev/shm/polyarch-copy-XXXXXX";
+  struct stat here {};
+  struct stat there {};
+  if (::stat(dir.path().c_str(), &here) != 0 || ::stat("/dev/shm", &there) != 0 ||
+      here.st_dev == there.st_dev || ::mkdtemp(other.data()) == nullptr) {
+    GTEST_SKIP() << "there is no other file system in /dev/shm";
+  }
+  auto store = RocksStore::Open({.dir = dir.path() + "/rows"});
+  ASSERT_TRUE(store.ok());
+  std::filesystem::create_directory(dir.path() + "/rows.copy");
+  std::ofstream(dir.path() + "/rows.copy/rest") << "of a copy that a crash ended";
+  for (uint64_t i = 1; i <= 20; ++i)
+    (*store)->Write(WorkloadBatch(i, kValueBytes));
+  const base::Status made = (*store)->CopyTo(other + "/copy");
+  EXPECT_TRUE(made.ok()) << made.ToString();
+  EXPECT_FALSE(std::filesystem::exists(dir.path() + "/rows.copy"));
+  {
+    auto copy = RocksStore::Open({.dir = other + "/copy"});
+    ASSERT_TRUE(copy.ok()) << copy.status().ToString();
+    EXPECT_EQ(CheckPrefix(**copy, kValueBytes), 20u);
+  }
+  std::filesystem::remove_all(other);
 }
 
 }  // namespace
