@@ -17,6 +17,21 @@ import time
 from common import Server, load_tool, median, require_tools, table
 
 COMMANDS = ("SET", "GET", "INCR", "MIX")
+# Chosen with --commands: elements of one key of KEYS elements, but for HSET-MANY, which has KEYS small hashes.
+ELEMENTS = {
+    "HSET": ("HSET", "hash", "field:__rand_int__", "value-of-16-byte"),
+    "HGET": ("HGET", "hash", "field:__rand_int__"),
+    "HINCRBY": ("HINCRBY", "counts", "field:__rand_int__", "1"),
+    "HSET-MANY": ("HSET", "user:__rand_int__", "name", "value-of-16-byte"),
+    "SADD": ("SADD", "set", "member:__rand_int__"),
+    "SISMEMBER": ("SISMEMBER", "set", "member:__rand_int__"),
+    "ZADD": ("ZADD", "zset", "__rand_int__", "member:__rand_int__"),
+    "ZINCRBY": ("ZINCRBY", "zset", "1", "member:__rand_int__"),
+    "ZSCORE": ("ZSCORE", "zset", "member:__rand_int__"),
+    "ZRANGE": ("ZRANGE", "zset", "0", "9"),
+    "RPUSH": ("RPUSH", "list", "value-of-16-byte"),
+    "LPOP": ("LPOP", "list"),
+}
 PIPELINES = (1, 16, 64)
 COUNT = {("everysec", 1): 150_000, ("everysec", 16): 1_000_000, ("everysec", 64): 2_000_000,
          ("always", 1): 50_000, ("always", 16): 400_000, ("always", 64): 1_000_000}
@@ -34,7 +49,8 @@ def measure(server, command, pipeline, count):
     else:
         done = subprocess.run(
             ["taskset", "-c", "1", "redis-benchmark", "-p", str(server.port), "-c", str(CLIENTS), "-P", str(pipeline),
-             "-n", str(count), "-r", str(KEYS), "-d", "16", "-t", command.lower(), "--csv"],
+             "-n", str(count), "-r", str(KEYS), "-d", "16", "--csv",
+             *(ELEMENTS.get(command) or ("-t", command.lower()))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
         rows = list(csv.DictReader(io.StringIO(done.stdout)))
         if done.returncode or not rows:

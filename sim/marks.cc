@@ -104,6 +104,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "one element popped by two leaders",
     "something between two values of a run",
     "waiting client served",
+    "HyperLogLogs united",
     "store copied again for a backup",
 };
 

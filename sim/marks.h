@@ -109,6 +109,7 @@ enum class Mark : int {
   kPoppedTwice,        // two leaders popped one element
   kBetweenARun,        // something stands between two values of a run, by who had seen the first
   kServedWaiter,       // a client that had waited got an element
+  kUnited,             // versions of a HyperLogLog were shown as their union
   kCopiedAgain,  // a state was taken over while a backup was made
   kCount,
 };

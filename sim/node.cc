@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "command/table.h"
+#include "sim/checkers.h"
 #include "sim/expectation.h"
 #include "sim/marks.h"
 #include "sim/world.h"
@@ -679,7 +680,7 @@ void Node::NoteCutOver(const engine::CutOverRecord& record,
 void Node::NoteMerged(const Key& key, const Place& place, const Vector& before) {
   const Oracle& oracle = world_.history().oracle();
   const std::vector<OracleState::Version> versions = oracle.VersionsOf(key, place, process_->applied);
-  if (versions.size() < 2) return;
+  if (versions.size() < 2 || AreSketches(versions)) return;
   const OracleState::Version* winner = world_.Winner(*this, key, place, versions);
   if (winner == nullptr) return;
   const std::vector<OracleState::Version> had = oracle.VersionsOf(key, place, before);
@@ -772,7 +773,7 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
     Vector seen = p.applied;
     Raise(seen, origin, put.sequence);
     std::vector<OracleState::Version> versions = history.oracle().VersionsOf(put.key, put.place, seen);
-    if (versions.size() < 2) continue;
+    if (versions.size() < 2 || AreSketches(versions)) continue;
     const OracleState::Version* added = nullptr;
     for (const auto& v : versions) {
       if (v.dot == Dot{origin, put.sequence}) added = &v;

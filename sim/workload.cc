@@ -222,6 +222,11 @@ std::vector<std::string> Workload::DrawTrackedCommand(Node& node, uint8_t db) {
   if (draw.Percent(40)) {
     return {"HINCRBY", std::string(kTrackedHash), DrawElement(), std::to_string(int64_t{1} << draw.Below(40))};
   }
+  if (draw.Percent(25)) {
+    std::vector<std::string> args = {"PFADD", std::string(kTrackedSketch)};
+    for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawElement() + "." + std::to_string(draw.Below(50)));
+    return args;
+  }
   if (draw.Percent(8)) return {"SPOP", std::string(kTrackedSet)};
   std::vector<std::string> args = {draw.Percent(60) ? "SADD" : "SREM", std::string(kTrackedSet)};
   // None twice: a remove is told by what was there before the command.
@@ -290,7 +295,9 @@ std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
       if (!p.tracked.empty()) return {"GET", DrawKey()};  // tracked counters are never deleted
       return {draw.Percent(50) ? "FLUSHDB" : "FLUSHALL"};
     case 14: {
-      const std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
+      std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
+      // What is known exactly does not depend on any policy.
+      if (!p.tracked.empty() && draw.Percent(15)) pattern = std::string(kTrackedPrefix) + "*";
       switch (draw.Below(5)) {
         case 0: return {"POLICY", "SET", pattern, "lww"};
         case 1: return {"POLICY", "SET", pattern, "lww", "DELETES"};

@@ -2,7 +2,8 @@
 //
 // Few keys, so that conflicts abound, and commands of all types on the same ones. Every value written is
 // unique. Keys whose names begin with "n:" are written by few commands, so that what they hold is known
-// exactly: counters (INCRBY), a hash of counters (HINCRBY), a set (SADD, SREM, SPOP), a list (pushes and pops).
+// exactly: counters (INCRBY), a hash of counters (HINCRBY), a set (SADD, SREM, SPOP), a list (pushes and pops),
+// a HyperLogLog (PFADD).
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@ inline constexpr std::string_view kTrackedPrefix = "n:";
 inline constexpr std::string_view kTrackedHash = "n:hash";
 inline constexpr std::string_view kTrackedSet = "n:set";
 inline constexpr std::string_view kTrackedList = "n:list";
+inline constexpr std::string_view kTrackedSketch = "n:sketch";
 
 // Which commands, how often, on which keys; drawn per seed.
 struct WorkloadProfile {

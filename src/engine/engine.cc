@@ -359,7 +359,7 @@ void Engine::VersionsMet(uint8_t db,
                          std::string_view element,
                          const crdt::Register& state,
                          clock::Dot added) {
-  if (conflict::CountDistinct(state.versions) < 2 || db == crdt::kReservedDatabase) return;
+  if (!conflict::IsConflict(state.versions) || db == crdt::kReservedDatabase) return;
   const crdt::Version* fresh = nullptr;
   for (const crdt::Version& v : state.versions) {
     if (v.dot == added) fresh = &v;
@@ -376,9 +376,10 @@ void Engine::VersionsMet(uint8_t db,
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
   const crdt::Version& winner = state.versions[view.index];
   if (winner.dot == added) {
-    for (const crdt::Version& v : state.versions)
-      NoteLost(db, key, type, element, policy, winner, v);
-  } else if (!PLANTED(kForgetLedger)) {
+    for (const crdt::Version& v : state.versions) {
+      if (!view.Keeps(v)) NoteLost(db, key, type, element, policy, winner, v);
+    }
+  } else if (!PLANTED(kForgetLedger) && !view.Keeps(*fresh)) {
     NoteLost(db, key, type, element, policy, winner, *fresh);
   }
 }
@@ -425,8 +426,9 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
       const conflict::View view =
           conflict::Resolve(policy, policies_.default_order(), of.versions, origins_);
       if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) return;
-      for (const crdt::Version& v : of.versions)
-        NoteLost(db, key, type, element, policy, of.versions[view.index], v);
+      for (const crdt::Version& v : of.versions) {
+        if (!view.Keeps(v)) NoteLost(db, key, type, element, policy, of.versions[view.index], v);
+      }
     };
     note(crdt::Type::kString, {}, state);
     for (const crdt::Element& e : state.elements)

@@ -50,8 +50,9 @@ ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
     shown.versions = view.distinct;
     return shown;
   }
-  const bool has_base = view.kind == conflict::View::Kind::kValue;
+  const bool has_base = view.kind != conflict::View::Kind::kNothing;
   if (has_base) shown.value = state.versions[view.index].value;
+  if (view.kind == conflict::View::Kind::kUnion) shown.text = conflict::Unite(state.versions);
   if (!state.has_live_counter()) {
     if (has_base) shown.kind = ShownValue::Kind::kValue;
     return shown;
@@ -88,7 +89,7 @@ bool HasResidue(const crdt::Register& state) {
 }
 
 bool IsConflict(const crdt::Register& state) {
-  if (conflict::CountDistinct(state.versions) > 1) return true;
+  if (conflict::IsConflict(state.versions)) return true;
   return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
 }
 

@@ -46,13 +46,13 @@ struct ShownValue {
   bool saturated = false;   // a sum beyond 64 bits
   int64_t integer = 0;
   std::string_view value;  // of the register, or of `text`
-  std::string text;        // a computed number
+  std::string text;        // what is computed: a sum, a union
   size_t versions = 0;     // kConflict: how many distinct ones
 };
 ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer);
 // Cleared counter entries, nothing but absents.
 bool HasResidue(const crdt::Register& state);
-// Several distinct versions, or increments hidden by a value that is no number.
+// Several distinct versions that do not unite, or increments hidden by a value that is no number.
 bool IsConflict(const crdt::Register& state);
 
 // A sorted set's member has its score as eight bytes of value; 0 of what is none.

@@ -553,6 +553,11 @@ bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) {
   return state.has_live_version() || !state.counters.empty();
 }
 
+size_t Keyspace::MemoryOf(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  return slot == nullptr ? 0 : sizeof *slot + (*slot)->memory_bytes();
+}
+
 // ---- expiry and residue
 
 void Keyspace::VisitExpired(int64_t from_ms,
