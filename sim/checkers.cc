@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/number.h"
+#include "crdt/hyperloglog.h"
 #include "keyspace/elements.h"
 #include "sim/expectation.h"
 #include "sim/marks.h"
@@ -28,6 +29,12 @@ bool MayBeOpen(const Place& place) {
 }
 
 }  // namespace
+
+bool AreSketches(const std::vector<OracleRegister::Version>& versions) {
+  return !versions.empty() && std::all_of(versions.begin(), versions.end(), [](const auto& v) {
+    return !v.absent && v.value.starts_with("HYLL");
+  });
+}
 
 // ---- as things happen
 
@@ -57,6 +64,11 @@ void Checkers::NoteTracked(Node& node, const Op& op) {
     const Place place = op.args[0] == "HINCRBY" ? Place{crdt::Type::kHash, op.args[2]} : Place{};
     tracked_[{op.keys[0], place}].push_back({dot, op.amount});
   }
+  if (op.args[0] == "PFADD" && op.keys[0].second == kTrackedSketch && !op.reply.is_error()) {
+    std::vector<std::string> elements(op.args.begin() + 2, op.args.end());
+    tracked_sketches_[op.keys[0]].emplace_back(dot, std::move(elements));
+  }
+  if (!op.keys.empty() && op.keys[0].second == kTrackedList) return tracked_lists_.Note(node, op);
   if (op.keys.empty() || op.keys[0].second != kTrackedSet || op.reply.is_error()) return;
   std::map<std::string, Membership>& members = tracked_sets_[op.keys[0]];
   if (op.args[0] == "SADD") {
@@ -124,6 +136,7 @@ void Checkers::CheckNode(Node& node) {
   CheckStable(node);
   CheckSessions(node);
   CheckTracked(node);
+  node.CheckWaiters();
 }
 
 void Checkers::CheckLinkStates(Node& node) {
@@ -231,6 +244,12 @@ const OracleState::Version* Checkers::Winner(Node& node,
 
 Checkers::View Checkers::ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state) {
   View view;
+  if (AreSketches(state.versions)) {
+    view.kind = View::Kind::kText;
+    view.exact = state.versions.size() < 2;  // their union is looked at by CheckTrackedSketches
+    view.text = state.versions[0].value;
+    return view;
+  }
   const OracleRegister::Version* winner =
       state.versions.empty() ? nullptr : Winner(node, key, place, state.versions);
   if (winner == nullptr && !state.versions.empty()) {
@@ -395,6 +414,39 @@ void Checkers::CheckTracked(Node& node) {
     }
   }
   CheckTrackedSets(node);
+  tracked_lists_.Check(node);
+  CheckTrackedSketches(node);
+}
+
+// A HyperLogLog holds what was added by any change that was applied: as if one had been given it all.
+void Checkers::CheckTrackedSketches(Node& node) {
+  engine::Engine& engine = node.engine();
+  for (const auto& [key, adds] : tracked_sketches_) {
+    std::string expected = crdt::NewHll();
+    bool any = false;
+    for (const auto& [dot, elements] : adds) {
+      if (!Covers(node.applied(), dot)) continue;
+      any = true;
+      for (const std::string& element : elements) crdt::AddToHll(expected, element);
+    }
+    const keyspace::KeyRef ref = engine.keys().Ref(key.first, key.second);
+    const keyspace::Shown shown = engine.keys().Read(ref);
+    if (any != (shown.kind == keyspace::Shown::Kind::kValue)) {
+      throw Violation(node.name() + (any ? " shows no" : " has invented a") + " value at " + NameOf(key));
+    }
+    if (!any) continue;
+    crdt::HllRegisters wanted;
+    crdt::HllRegisters found;
+    crdt::ReadHll(expected, wanted);
+    if (!crdt::ReadHll(shown.value, found) || found != wanted) {
+      throw Violation(node.name() + " does not show the union of what was added to " + NameOf(key) + ": " +
+                      std::to_string(crdt::EstimateHll(found)) + " instead of " +
+                      std::to_string(crdt::EstimateHll(wanted)));
+    }
+    const auto& open = engine.keys().open_conflicts();
+    if (open.count(key) != 0) throw Violation(node.name() + " lists a conflict at " + NameOf(key));
+    if (engine.keys().State(ref).versions.size() > 1) SOMETIMES(kUnited);
+  }
 }
 
 // A member is there if one of its adds was seen by no remove: by what the clients asked for.

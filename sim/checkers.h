@@ -11,12 +11,16 @@
 #include "crdt/key_state.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
+#include "sim/tracked_lists.h"
 
 namespace polyarch::sim {
 
 class Node;
 class World;
 struct Op;
+
+// Are they all HyperLogLogs, which show as their union?
+bool AreSketches(const std::vector<OracleRegister::Version>& versions);
 
 class Checkers {
  public:
@@ -72,6 +76,7 @@ class Checkers {
                      const OracleState& state);
   void CheckTracked(Node& node);
   void CheckTrackedSets(Node& node);
+  void CheckTrackedSketches(Node& node);
   void NoteTracked(Node& node, const Op& op);
   void CheckNoResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
   [[noreturn]] void ThrowResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
@@ -90,6 +95,9 @@ class Checkers {
     std::vector<std::pair<Dot, Vector>> removes;
   };
   std::map<Key, std::map<std::string, Membership>> tracked_sets_;
+  TrackedLists tracked_lists_;
+  // Of tracked HyperLogLogs: which change added what.
+  std::map<Key, std::vector<std::pair<Dot, std::vector<std::string>>>> tracked_sketches_;
   // What the clients of a node have seen there and must go on seeing.
   std::map<const Node*, Vector> sessions_;
   struct LinkNumbers {

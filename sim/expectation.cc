@@ -23,7 +23,7 @@ bool StartsWith(std::string_view text, std::string_view prefix) {
 // Errors that a client may get; anything else is a bug.
 bool AllowedError(std::string_view text) {
   for (std::string_view prefix :
-       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "WRONGTYPE ", "ERR no such key",
+       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "WRONGTYPE ", "ERR no such key", "ERR index out of range",
         "ERR source and destination objects are the same",
         "ERR value is not an integer", "ERR value is not a valid float", "ERR hash value is not a",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
@@ -71,7 +71,11 @@ ShownElement ShowElement(const keyspace::Collection& collection, std::string_vie
 Expectation::Expectation(engine::Engine& engine,
                          const command::Client& client,
                          const std::vector<std::string_view>& args)
-    : engine_(engine), client_(client), args_(args), now_ms_(engine.node_time_ms()) {
+    : engine_(engine),
+      client_(client),
+      args_(args),
+      now_ms_(engine.node_time_ms()),
+      blocked_before_(engine.blocked_clients()) {
   const command::Row* row = command::Table::Instance().Find(args_);
   if (row == nullptr) return;
   writes_ = (row->flags & command::kWrite) != 0;
@@ -126,6 +130,7 @@ Expectation::Verdict Expectation::After(std::string_view key, const Seen& expect
 }
 
 Expectation::Verdict Expectation::AfterIn(uint8_t db, std::string_view key, const Seen& expected) const {
+  if (HandedOut()) return "";
   const Seen seen = Look(engine_, db, key);
   const std::string name(key);
   if (!expected.exists) return seen.exists ? "but " + name + " still exists" : "";
@@ -181,6 +186,10 @@ std::optional<Type> Expectation::WantedType() const {
        {"SADD", "SREM", "SISMEMBER", "SMEMBERS", "SCARD", "SPOP", "SMOVE", "SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"}) {
     if (name == other) return Type::kSet;
   }
+  for (std::string_view other : {"RPUSH", "LPUSH", "RPOP", "LPOP", "LLEN", "LRANGE", "LINDEX", "LSET", "LINSERT", "LREM",
+                                 "LTRIM", "LMOVE", "BLPOP", "BRPOP"}) {
+    if (name == other) return Type::kList;
+  }
   return std::nullopt;
 }
 
@@ -188,7 +197,14 @@ bool Expectation::IsWrongType() const {
   const std::optional<Type> wanted = WantedType();
   if (!wanted) return false;
   auto other = [&](size_t arg) { return Before(arg).exists && Before(arg).type != *wanted; };
-  if (args_[0] == "SMOVE") return Before(1).exists && (other(1) || other(2));
+  if (args_[0] == "SMOVE" || args_[0] == "LMOVE") return Before(1).exists && (other(1) || other(2));
+  if (args_[0] == "BLPOP" || args_[0] == "BRPOP") {
+    // The first key that is there decides.
+    for (size_t i = 1; i + 1 < args_.size(); ++i) {
+      if (Before(i).exists) return other(i);
+    }
+    return false;
+  }
   if (args_[0].size() > 5 && args_[0].substr(args_[0].size() - 5) == "STORE") {
     for (size_t i = 2; i < args_.size(); ++i) {
       if (other(i)) return true;
@@ -206,6 +222,11 @@ Expectation::Verdict Expectation::JudgeError(const std::string& text) {
   if (StartsWith(text, "WRONGTYPE ")) {
     SOMETIMES(kWrongType);
     if (WantedType() && !IsWrongType()) return "but there is no other type";
+  }
+  if (StartsWith(text, "ERR index out of range")) {
+    const auto size = static_cast<int64_t>(Before(1).elements.size());
+    const int64_t index = *base::ParseInt64(args_[2]);
+    if (index < size && index >= -size) return "but there is such an index";
   }
   if (StartsWith(text, "CONFLICT ")) {
     SOMETIMES(kConflictRefused);
@@ -230,6 +251,7 @@ Expectation::Verdict Expectation::Judge(const resp::Value& reply) {
   if (type == Type::kHash) return JudgeHash(reply);
   if (type == Type::kSet) return JudgeSet(reply);
   if (type == Type::kSortedSet) return JudgeSortedSet(reply);
+  if (type == Type::kList) return JudgeList(reply);
   if (type == Type::kString || name == "SET" || name == "MSET" || name == "MSETNX" || name == "SETNX") return JudgeString(reply);
   return JudgeKey(reply);
 }

@@ -63,16 +63,25 @@ class Expectation {
   Verdict JudgeSet(const resp::Value& reply);
   Verdict JudgeSortedSet(const resp::Value& reply);
   Verdict JudgeStore(const resp::Value& reply);
+  // Lists: expectation_list.cc.
+  Verdict JudgeList(const resp::Value& reply);
+  Verdict JudgeListPush(const resp::Value& reply, std::vector<std::string> values);
+  Verdict JudgeListPop(const resp::Value& reply, std::vector<std::string> values);
+  Verdict JudgeBlockingPop(const resp::Value& reply);
+  Verdict JudgeListMove(const resp::Value& reply, std::vector<std::string> values);
   // The type that the command is about; nothing if any will do.
   std::optional<crdt::Type> WantedType() const;
   bool IsWrongType() const;
 
   // What the node shows now.
   Verdict After(std::string_view key, const Seen& expected) const;
+  // What it brought was given to clients that waited for it: what is there now is not all.
+  bool HandedOut() const { return engine_.blocked_clients() < blocked_before_; }
   Verdict AfterIn(uint8_t db, std::string_view key, const Seen& expected) const;
   Verdict AfterText(std::string_view key, std::string text, int64_t expire_ms) const;
   Verdict AfterGone(std::string_view key) const;
   // The elements of args[1], if it is, or becomes, of this type.
+  Verdict AfterList(size_t arg, const std::vector<std::string>& values) const;
   Verdict AfterElements(size_t arg, crdt::Type type, Elements elements) const;
 
   engine::Engine& engine_;
@@ -83,6 +92,7 @@ class Expectation {
   uint8_t target_db_ = 0;
   int64_t now_ms_ = 0;
   bool writes_ = false;
+  size_t blocked_before_ = 0;
 };
 
 }  // namespace polyarch::sim

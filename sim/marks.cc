@@ -101,6 +101,10 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "collection in its big form",
     "collection small again",
     "add beside a remove",
+    "one element popped by two leaders",
+    "something between two values of a run",
+    "waiting client served",
+    "HyperLogLogs united",
     "store copied again for a backup",
 };
 

@@ -106,6 +106,10 @@ enum class Mark : int {
   kManyElements,       // a collection in its big form
   kFewAgain,           // ... and small again
   kAddBesideRemove,    // an add survived a remove that had not seen it
+  kPoppedTwice,        // two leaders popped one element
+  kBetweenARun,        // something stands between two values of a run, by who had seen the first
+  kServedWaiter,       // a client that had waited got an element
+  kUnited,             // versions of a HyperLogLog were shown as their union
   kCopiedAgain,  // a state was taken over while a backup was made
   kCount,
 };

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "command/table.h"
+#include "sim/checkers.h"
 #include "sim/expectation.h"
 #include "sim/marks.h"
 #include "sim/world.h"
@@ -411,6 +412,22 @@ bool Node::ClientBusy(int client) const {
   return process_->suspended.count(id) != 0;
 }
 
+void Node::CheckWaiters() const {
+  if (!up() || process_->engine->merging() || !may_write()) return;
+  keyspace::Keyspace& keys = process_->engine->keys();
+  for (const auto& [id, op] : process_->suspended) {
+    const command::Client& client = *process_->clients[static_cast<size_t>(op.client)];
+    if (client.blocked != command::Client::Blocked::kWaits) continue;
+    for (const Key& key : op.keys) {
+      const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
+      // What a clock that was set back brings to light again is no news.
+      if (list.size() > 0 && list.expire_ms == crdt::kNever) {
+        throw Violation(label_ + " lets a client wait for " + key.second + ", which has elements");
+      }
+    }
+  }
+}
+
 bool Node::has_commands() const { return up() && !process_->commands.empty(); }
 
 void Node::Run(Op op) {
@@ -419,6 +436,8 @@ void Node::Run(Op op) {
   if (p.suspended.count(client.id) != 0) return;  // its owner waits
   const auto args = Views(op.args);
   Expectation expectation(*p.engine, client, args);
+  // Its command has run when it was served: what it took was there then.
+  const bool answered = client.blocked == command::Client::Blocked::kAnswered;
 
   auto own = p.engine->replica().own();
   const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
@@ -429,7 +448,8 @@ void Node::Run(Op op) {
     if (!out.empty()) throw Violation("a suspended command has answered");
     const bool checkpoint = op.args.size() > 1 && op.args[1] == "CHECKPOINT";
     checkpoint_started_ |= checkpoint;
-    if (!checkpoint) SOMETIMES(kWaitedForMerge);
+    const bool waits = client.blocked == command::Client::Blocked::kWaits;
+    if (!checkpoint && !waits) SOMETIMES(kWaitedForMerge);
     p.suspended.emplace(client.id, std::move(op));
     return;
   }
@@ -478,7 +498,11 @@ void Node::Run(Op op) {
     if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
     return text;
   });
-  expectation.Check(op.reply, wrote, label_);
+  if (!answered) {
+    expectation.Check(op.reply, wrote, label_);
+  } else if (!op.reply.is_null() && !op.reply.is_error()) {
+    SOMETIMES(kServedWaiter);
+  }
   world_.Executed(*this, op);
   p.executed.push_back(std::move(op));
 }
@@ -656,7 +680,7 @@ void Node::NoteCutOver(const engine::CutOverRecord& record,
 void Node::NoteMerged(const Key& key, const Place& place, const Vector& before) {
   const Oracle& oracle = world_.history().oracle();
   const std::vector<OracleState::Version> versions = oracle.VersionsOf(key, place, process_->applied);
-  if (versions.size() < 2) return;
+  if (versions.size() < 2 || AreSketches(versions)) return;
   const OracleState::Version* winner = world_.Winner(*this, key, place, versions);
   if (winner == nullptr) return;
   const std::vector<OracleState::Version> had = oracle.VersionsOf(key, place, before);
@@ -749,7 +773,7 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
     Vector seen = p.applied;
     Raise(seen, origin, put.sequence);
     std::vector<OracleState::Version> versions = history.oracle().VersionsOf(put.key, put.place, seen);
-    if (versions.size() < 2) continue;
+    if (versions.size() < 2 || AreSketches(versions)) continue;
     const OracleState::Version* added = nullptr;
     for (const auto& v : versions) {
       if (v.dot == Dot{origin, put.sequence}) added = &v;

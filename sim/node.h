@@ -125,6 +125,8 @@ class Node final : public engine::Host,
   void Submit(Op op);
   int clients() const { return options_.clients; }
   bool ClientBusy(int client) const;
+  // Between ticks: nobody waits for a list that has elements.
+  void CheckWaiters() const;
   // Commands were submitted that have not run yet.
   bool has_commands() const;
 

@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "command/table.h"
+#include "sim/expectation.h"
 #include "sim/marks.h"
 #include "sim/world.h"
 
@@ -158,10 +159,74 @@ std::vector<std::string> Workload::DrawSortedSetCommand() {
   }
 }
 
-std::vector<std::string> Workload::DrawTrackedCommand() {
+// One of the values of a list, for what looks for one.
+std::string Workload::ValueIn(Node& node, uint8_t db, const std::string& key) {
+  keyspace::Keyspace& keys = node.engine().keys();
+  const keyspace::Collection list = keys.Open(keys.Ref(db, key), crdt::Type::kList);
+  if (list.size() == 0 || world_.draw().OneIn(10)) return "none";
+  return ShowElement(list, list.elements->At(world_.draw().Below(list.size()), list.viewer())->key()).text;
+}
+
+std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
+  Draw& draw = world_.draw();
+  const std::string key = DrawKey();
+  auto index = [&] { return std::to_string(draw.Between(-3, 4)); };
+  auto end = [&] { return draw.Percent(50) ? "LEFT" : "RIGHT"; };
+  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 12, 10};
+  const size_t which = draw.Weighted(weights);
+  switch (which) {
+    case 0:
+    case 1: {
+      std::vector<std::string> args = {which == 0 ? "RPUSH" : "LPUSH", key};
+      for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawValue());
+      return args;
+    }
+    case 2:
+    case 3: {
+      std::vector<std::string> args = {which == 2 ? "LPOP" : "RPOP", key};
+      if (draw.Percent(25)) args.push_back(std::to_string(DrawCount()));
+      return args;
+    }
+    case 4: return {"LINSERT", key, draw.Percent(50) ? "BEFORE" : "AFTER", ValueIn(node, db, key), DrawValue()};
+    case 5: return {"LSET", key, index(), DrawValue()};
+    case 6: return {"LREM", key, "0", ValueIn(node, db, key)};
+    case 7: return {"LTRIM", key, index(), index()};
+    case 8: return {"LMOVE", key, draw.Percent(30) ? key : DrawKey(), end(), end()};
+    case 9: return {"LINDEX", key, index()};
+    case 10: return {"LLEN", key};
+    case 11: {
+      // Mostly on a key that is nothing but a list, and mostly empty.
+      const std::string queue = draw.Percent(75) ? "queue" : key;
+      if (draw.Percent(40)) return {"RPUSH", queue, DrawValue()};
+      std::vector<std::string> args = {draw.Percent(50) ? "BLPOP" : "BRPOP", queue};
+      if (draw.Percent(40)) args.push_back(draw.Percent(50) ? "queue" : DrawKey());
+      args.push_back(std::to_string(draw.Between(1, 20) * 0.1));
+      return args;
+    }
+    default: return {"LRANGE", key, "0", "-1"};
+  }
+}
+
+std::vector<std::string> Workload::DrawTrackedCommand(Node& node, uint8_t db) {
   Draw& draw = world_.draw();
   if (draw.Percent(40)) {
+    if (draw.Percent(25)) return {draw.Percent(60) ? "LPOP" : "RPOP", std::string(kTrackedList)};
+    if (draw.Percent(25)) {
+      const std::string pivot = ValueIn(node, db, std::string(kTrackedList));
+      return {"LINSERT", std::string(kTrackedList), draw.Percent(50) ? "BEFORE" : "AFTER", pivot,
+              "l" + std::to_string(next_value_++)};
+    }
+    std::vector<std::string> args = {draw.Percent(65) ? "RPUSH" : "LPUSH", std::string(kTrackedList)};
+    for (size_t n = std::min<size_t>(DrawCount(), 4); n > 0; --n) args.push_back("l" + std::to_string(next_value_++));
+    return args;
+  }
+  if (draw.Percent(40)) {
     return {"HINCRBY", std::string(kTrackedHash), DrawElement(), std::to_string(int64_t{1} << draw.Below(40))};
+  }
+  if (draw.Percent(25)) {
+    std::vector<std::string> args = {"PFADD", std::string(kTrackedSketch)};
+    for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawElement() + "." + std::to_string(draw.Below(50)));
+    return args;
   }
   if (draw.Percent(8)) return {"SPOP", std::string(kTrackedSet)};
   std::vector<std::string> args = {draw.Percent(60) ? "SADD" : "SREM", std::string(kTrackedSet)};
@@ -172,27 +237,30 @@ std::vector<std::string> Workload::DrawTrackedCommand() {
   return args;
 }
 
-std::vector<std::string> Workload::DrawCollectionCommand() {
+std::vector<std::string> Workload::DrawCollectionCommand(Node& node, uint8_t db) {
   static const bool sorted_sets = [] {
     const std::vector<std::string_view> zcard = {"ZCARD", "k"};
     return command::Table::Instance().Find(zcard) != nullptr;
   }();
   Draw& draw = world_.draw();
-  if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand();
+  if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand(node, db);
   if (draw.Percent(4)) return {"COPY", DrawKey(), DrawKey() + (draw.Percent(10) ? "2" : ""), "REPLACE"};
   if (draw.Percent(4)) return {"TYPE", DrawKey()};
-  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U};
+  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U, 40};
   switch (draw.Weighted(weights)) {
     case 0: return DrawHashCommand();
     case 1: return DrawSetCommand();
-    default: return DrawSortedSetCommand();
+    case 2: return DrawSortedSetCommand();
+    default: return DrawListCommand(node, db);
   }
 }
 
 std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
   const WorkloadProfile& p = profile_;
   Draw& draw = world_.draw();
-  if (p.collection_percent != 0 && draw.Percent(p.collection_percent)) return DrawCollectionCommand();
+  if (p.collection_percent != 0 && draw.Percent(p.collection_percent)) {
+    return DrawCollectionCommand(node, client == kOtherDbClient ? 1 : 0);
+  }
   const unsigned weights[] = {p.set,    p.set_ttl, p.get,    p.incr,   p.tracked_incr, p.incr_float,
                               p.append, p.del,     p.expire, p.persist, p.mset,        p.getdel,
                               p.rename, p.flush,   p.policy, p.checkpoint, p.scan, p.link, p.topology, p.retire,
@@ -228,7 +296,9 @@ std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
       if (!p.tracked.empty()) return {"GET", DrawKey()};  // tracked counters are never deleted
       return {draw.Percent(50) ? "FLUSHDB" : "FLUSHALL"};
     case 14: {
-      const std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
+      std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
+      // What is known exactly does not depend on any policy.
+      if (!p.tracked.empty() && draw.Percent(15)) pattern = std::string(kTrackedPrefix) + "*";
       switch (draw.Below(5)) {
         case 0: return {"POLICY", "SET", pattern, "lww"};
         case 1: return {"POLICY", "SET", pattern, "lww", "DELETES"};

@@ -2,7 +2,8 @@
 //
 // Few keys, so that conflicts abound, and commands of all types on the same ones. Every value written is
 // unique. Keys whose names begin with "n:" are written by few commands, so that what they hold is known
-// exactly: counters (INCRBY), a hash of counters (HINCRBY), a set (SADD, SREM, SPOP).
+// exactly: counters (INCRBY), a hash of counters (HINCRBY), a set (SADD, SREM, SPOP), a list (pushes and pops),
+// a HyperLogLog (PFADD).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,8 @@ namespace polyarch::sim {
 inline constexpr std::string_view kTrackedPrefix = "n:";
 inline constexpr std::string_view kTrackedHash = "n:hash";
 inline constexpr std::string_view kTrackedSet = "n:set";
+inline constexpr std::string_view kTrackedList = "n:list";
+inline constexpr std::string_view kTrackedSketch = "n:sketch";
 
 // Which commands, how often, on which keys; drawn per seed.
 struct WorkloadProfile {
@@ -76,11 +79,13 @@ class Workload {
  private:
   std::vector<std::string> DrawCommand(Node& node, int client);
   // Of a hash, a set or a sorted set.
-  std::vector<std::string> DrawCollectionCommand();
+  std::vector<std::string> DrawCollectionCommand(Node& node, uint8_t db);
   std::vector<std::string> DrawHashCommand();
   std::vector<std::string> DrawSetCommand();
   std::vector<std::string> DrawSortedSetCommand();
-  std::vector<std::string> DrawTrackedCommand();
+  std::vector<std::string> DrawTrackedCommand(Node& node, uint8_t db);
+  std::string ValueIn(Node& node, uint8_t db, const std::string& key);
+  std::vector<std::string> DrawListCommand(Node& node, uint8_t db);
   std::string DrawElement();
   // How many elements one command writes: mostly one.
   size_t DrawCount();

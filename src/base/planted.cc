@@ -18,7 +18,8 @@ const char* NameOf(Bug bug) {
       "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
       "kMergeTwice",   "kUrgentOnly",       "kFoldCap",          "kFoldNotExpanded",  "kMergeUnexpanded",
       "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kSlotSkipUnstaged", "kWipeSparesElements",
-      "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly"};
+      "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly",
+      "kPositionReused", "kPositionRunLast", "kListByArrival"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

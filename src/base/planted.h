@@ -66,6 +66,9 @@ enum class Bug : int {
   kWipeSparesCounters, // the wipe of a key clears no counters of its elements
   kElementResidue,     // residue of elements is never cleaned
   kMergeMineOnly,      // a merge passes over elements that only the other side has
+  kPositionReused,     // a list's name is made from how many there are: a pop's name comes again
+  kPositionRunLast,    // a list's names have the place before the run: concurrent runs interleave
+  kListByArrival,      // a small list is in the order of arrival
   kCount,
 };
 

@@ -81,7 +81,10 @@ std::string ClientLine(Context& c, const Client& client) {
   field("name", client.name);
   number("age", std::max<int64_t>(0, c.now_ms - client.created_ms) / 1000);
   number("idle", std::max<int64_t>(0, c.now_ms - client.active_ms) / 1000);
-  field("flags", client.no_evict ? "e" : "N");
+  std::string flags;
+  if (client.blocked == Client::Blocked::kWaits) flags += 'b';
+  if (client.no_evict) flags += 'e';
+  field("flags", flags.empty() ? "N" : flags);
   number("db", client.db);
   number("sub", 0);
   number("psub", 0);
@@ -236,6 +239,21 @@ void ClientNoTouch(Context& c) {
   SetSwitch(c, c.client.no_touch);
 }
 
+void ClientUnblock(Context& c) {
+  bool with_error = false;
+  if (c.count() > 4) {
+    return c.reply.Error(
+        "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.");
+  }
+  if (c.count() == 4) {
+    with_error = EqualsIgnoreCase(c.args[3], "error");
+    if (!with_error && !EqualsIgnoreCase(c.args[3], "timeout"))
+      return c.reply.Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+  }
+  const std::optional<int64_t> id = ReadInteger(c, c.args[2]);
+  if (id) c.reply.Integer(c.cluster.Unblock(static_cast<uint64_t>(*id), with_error) ? 1 : 0);
+}
+
 }  // namespace
 
 void AddClientFamily(std::vector<Row>& rows) {
@@ -351,6 +369,16 @@ void AddClientFamily(std::vector<Row>& rows) {
        .group = "connection",
        .complexity = "O(1)",
        .syntax = "enabled:(ON|OFF)"},
+      {.name = "client|unblock",
+       .arity = -3,
+       .flags = kAdmin | kNoScript | kLoading | kStale,
+       .categories = "@admin @slow @dangerous @connection",
+       .handler = ClientUnblock,
+       .summary = "Ends another connection's waiting in a blocking command",
+       .since = "5.0.0",
+       .group = "connection",
+       .complexity = "O(log N) where N is the number of connections that wait",
+       .syntax = "client-id:integer timeout_error:(TIMEOUT|ERROR)?"},
       {.name = "client|help",
        .arity = 2,
        .flags = kLoading | kStale,

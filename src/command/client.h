@@ -25,6 +25,9 @@ struct Client {
   int64_t created_ms = 0;
   int64_t active_ms = 0;  // of the last command
   uint64_t ticket = 0;    // what a suspended command waits for; 0: none
+  // In a command that waits for elements; kAnswered: its reply is there, to be taken by running it
+  // again.
+  enum class Blocked : uint8_t { kNot, kWaits, kAnswered } blocked = Blocked::kNot;
 };
 
 }  // namespace polyarch::command

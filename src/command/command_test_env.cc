@@ -56,7 +56,8 @@ std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::stri
                     .cluster = cluster,
                     .server = server,
                     .now_ms = now_ms_,
-                    .random = 42};
+                    .random = 42,
+                    .may_wait = may_wait};
     Dispatch(context);
     last_suspended = context.suspended;
     last_close = context.close;

@@ -85,7 +85,13 @@ class FakeCluster : public ClusterHost {
   void InfoReplication(std::string& out) override { out += "role:master\nleader_id:eu\n"; }
   void InfoPersistence(std::string& out) override { out += "loading:0\n"; }
   uint64_t conflicts_detected() const override { return 0; }
+  bool Unblock(uint64_t client, bool with_error) override {
+    unblocked.emplace_back(client, with_error);
+    return client == 77;
+  }
+  size_t blocked_clients() const override { return 0; }
 
+  std::vector<std::pair<uint64_t, bool>> unblocked;
   TopologyInfo topology{.topology = "mesh"};
   bool checkpoint_done = false;
   base::Status write_allowed;
@@ -176,6 +182,8 @@ class TestNode {
   FakeSink sink;
   FakeCluster cluster;
   FakeServer server;
+  // Of what waits for elements: without it every wait ends at once, as if its time were over.
+  bool may_wait = false;
   bool last_suspended = false;
   bool last_close = false;
 

@@ -17,6 +17,13 @@ namespace polyarch::command {
 
 using Arguments = std::span<const std::string_view>;
 
+// What a suspended command waits for. Views are of its arguments.
+struct Wait {
+  crdt::Type type = crdt::Type::kString;
+  Arguments keys;          // one of them must show elements of `type`; empty: for something else
+  int64_t timeout_ms = 0;  // from now on; 0: for ever
+};
+
 struct Context {
   Client& client;
   Arguments args;  // args[0] is the command's name
@@ -28,6 +35,10 @@ struct Context {
   int64_t now_ms;       // the node's time (what hides expired keys)
   uint64_t random;      // a fresh random number
   bool suspended = false;  // run the same command again later; nothing was replied or written
+  Wait wait = {};          // with `suspended`
+  bool may_wait = true;    // if not, what would wait answers as if its time were over
+  // The command has waited and is run again because this key has elements: no other is to be looked at.
+  const std::string_view* ready = nullptr;
   bool close = false;      // close the connection after the reply
 
   size_t count() const { return args.size(); }

@@ -11,11 +11,17 @@ void AddStringFamily(std::vector<Row>& rows);         // string.cc
 void AddRangeFamily(std::vector<Row>& rows);          // range.cc: APPEND, SETRANGE, GETRANGE, ...
 void AddCounterFamily(std::vector<Row>& rows);        // counter.cc
 void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
+void AddBitmapFamily(std::vector<Row>& rows);         // bitmap.cc, bitfield.cc
+void AddHyperLogLogFamily(std::vector<Row>& rows);    // hyperloglog.cc
 void AddHashFamily(std::vector<Row>& rows);           // hash.cc
 void AddSetFamily(std::vector<Row>& rows);            // set.cc
+void AddListFamily(std::vector<Row>& rows);           // list*.cc
 void AddSortedSetFamily(std::vector<Row>& rows);      // sorted_set*.cc
 void AddGeoFamily(std::vector<Row>& rows);            // geo*.cc
 void AddKeyFamily(std::vector<Row>& rows);            // key.cc
+void AddSortFamily(std::vector<Row>& rows);           // sort.cc
+void AddMemoryFamily(std::vector<Row>& rows);         // memory.cc: MEMORY
+void AddDumpFamily(std::vector<Row>& rows);           // dump.cc: DUMP, RESTORE
 void AddExpireFamily(std::vector<Row>& rows);         // expire.cc
 void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at whole databases
 void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc

@@ -86,6 +86,11 @@ class ClusterHost {
   virtual void InfoReplication(std::string& out) = 0;
   virtual void InfoPersistence(std::string& out) = 0;
   virtual uint64_t conflicts_detected() const = 0;
+
+  // Clients that wait for elements. Unblock: this one waits no more; its command answers as after its
+  // timeout, or with an error. False if it does not wait.
+  virtual bool Unblock(uint64_t client, bool with_error) = 0;
+  virtual size_t blocked_clients() const = 0;
 };
 
 // What a backup that ended well came to.

@@ -121,6 +121,22 @@ void ReplyNumkeysSpecification(resp::Writer& reply, std::string_view access, int
   reply.Integer(1);
 }
 
+// Keys that depend on what other keys hold, or stand at no certain place.
+void ReplyUnknownSpecification(resp::Writer& reply, std::string_view access) {
+  reply.Map(3);
+  reply.Bulk("flags");
+  reply.Set(CountWords(access));
+  ForEachWord(access, [&](std::string_view word) { reply.Simple(word); });
+  for (std::string_view part : {"begin_search", "find_keys"}) {
+    reply.Bulk(part);
+    reply.Map(2);
+    reply.Bulk("type");
+    reply.Bulk("unknown");
+    reply.Bulk("spec");
+    reply.Map(0);
+  }
+}
+
 void ReplyKeySpecifications(resp::Writer& reply, const Row& row) {
   const bool counted = row.keys.numkeys > 0;
   if (row.keys.first == 0 && !counted) return reply.Set(0);
@@ -131,6 +147,15 @@ void ReplyKeySpecifications(resp::Writer& reply, const Row& row) {
   if (row.keys.first == 0) {
     reply.Set(1);
     return ReplyNumkeysSpecification(reply, first_access, row.keys.numkeys);
+  }
+  if ((row.flags & kMovableKeys) != 0 && !counted && second_access.empty()) {
+    // SORT's patterns, and its STORE.
+    const bool stores = !row.keys.after.empty();
+    reply.Set(stores ? 3 : 2);
+    ReplyKeySpecification(reply, first_access, row.keys.first, 0, 1);
+    ReplyUnknownSpecification(reply, first_access);
+    if (stores) ReplyUnknownSpecification(reply, "OW update");
+    return;
   }
   if (!row.keys.after.empty()) {
     // Behind the obligatory arguments.

@@ -117,6 +117,27 @@ TEST(ConflictCommand, WikiTitle) {
   EXPECT_EQ(Versions(node, "wiki:title"), "[[\"B/C\", \"eu\", ms, \"eu.0000000000000001:3\"]]");
 }
 
+TEST(ConflictCommand, HyperLogLogsUnite) {
+  TestNode node;
+  node.SetPolicy("talk:*", "siblings");
+  for (const char* key : {"visits", "talk:1"}) {
+    SCOPED_TRACE(key);
+    node.Ask({"PFADD", key, "a", "b"});
+    TestNode other;
+    other.Ask({"PFADD", key, "b", "c"});
+    auto theirs = other.keys.Read(other.keys.Ref(0, key));
+    node.Remote(key, theirs.value);
+    EXPECT_EQ(node.Ask({"PFCOUNT", key}), "3");
+    EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+    EXPECT_EQ(node.Ask({"STRLEN", key}), "27") << "the union has three registers";
+    EXPECT_EQ(node.keys.State(node.keys.Ref(0, key)).versions.size(), 2U);
+    // The next write replaces both, and holds both.
+    EXPECT_EQ(node.Ask({"PFADD", key, "a"}), "0");
+    EXPECT_EQ(node.keys.State(node.keys.Ref(0, key)).versions.size(), 1U);
+    EXPECT_EQ(node.Ask({"PFCOUNT", key}), "3");
+  }
+}
+
 TEST(ConflictCommand, WhatCameInMeanwhileStays) {
   TestNode node;
   node.SetPolicy("*", "siblings");

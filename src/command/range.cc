@@ -10,20 +10,8 @@
 namespace polyarch::command {
 namespace {
 
-using keyspace::Change;
 using keyspace::KeyRef;
 using keyspace::Shown;
-
-// Would a value of `size` bytes be too large?
-bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key) {
-  int64_t size = 0;
-  bool overflow = __builtin_add_overflow(offset, static_cast<int64_t>(added), &size);
-  if (overflow || size > kStringBytesMax) {
-    c.reply.Error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-    return false;
-  }
-  return FitsChange(c, key.size() + static_cast<size_t>(size));
-}
 
 void Append(Context& c) {
   KeyRef ref = c.Ref(c.args[1]);
@@ -36,7 +24,7 @@ void Append(Context& c) {
   std::string whole;
   whole.reserve(head.size() + tail.size());
   whole.append(head).append(tail);
-  c.change.Put(ref, whole, old.exists() ? Change::Ttl::kKeep : Change::Ttl::kNone);
+  PutPart(c, ref, whole, old.exists());
   c.reply.Integer(static_cast<int64_t>(whole.size()));
 }
 
@@ -57,7 +45,7 @@ void Setrange(Context& c) {
   std::copy(text.begin(), text.end(), whole.begin());
   std::copy(part.begin(), part.end(), whole.begin() + *offset);
   if (!FitsChange(c, c.args[1].size() + whole.size())) return;
-  c.change.Put(ref, whole, old.exists() ? Change::Ttl::kKeep : Change::Ttl::kNone);
+  PutPart(c, ref, whole, old.exists());
   c.reply.Integer(static_cast<int64_t>(whole.size()));
 }
 

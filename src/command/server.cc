@@ -1,4 +1,4 @@
-// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE, MEMORY, DEBUG,
+// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE, DEBUG,
 // LOLWUT.
 #include <algorithm>
 #include <cmath>
@@ -79,36 +79,6 @@ void Role(Context& c) {
   c.reply.Bulk("master");
   c.reply.Integer(static_cast<int64_t>(changes));
   c.reply.Array(0);
-}
-
-// ---- MEMORY
-
-void MemoryUsage(Context& c) {
-  if (c.count() > 3) {
-    if (c.count() != 5 || !EqualsIgnoreCase(c.args[3], "samples")) return ReplySyntaxError(c);
-    auto samples = ReadInteger(c, c.args[4]);
-    if (!samples) return;
-    if (*samples < 0) return ReplySyntaxError(c);
-  }
-  keyspace::KeyRef ref = c.Ref(c.args[2]);
-  if (!c.keys.Exists(ref)) return c.reply.Null();
-  // A plain value is one allocation: header, dot and stamp, key, value; and the table's slot.
-  constexpr size_t kSlotBytes = 8;
-  constexpr size_t kHeaderBytes = 8;
-  constexpr size_t kMetaBytes = 16;
-  crdt::KeyState state = c.keys.State(ref);
-  size_t bytes = kSlotBytes + kHeaderBytes + ref.key.size();
-  for (const crdt::Version& version : state.versions)
-    bytes += kMetaBytes + version.value.size();
-  bytes += state.counters.size() * sizeof(crdt::CounterEntry);
-  bytes += state.expiries.size() * sizeof(crdt::ExpiryVersion);
-  c.reply.Integer(static_cast<int64_t>(bytes));
-}
-
-void MemoryDoctor(Context& c) {
-  c.reply.Verbatim(
-      "Nothing is watched here that could be called a memory problem. INFO memory has the "
-      "numbers.\n");
 }
 
 // ---- DEBUG
@@ -223,43 +193,6 @@ void AddServerFamily(std::vector<Row>& rows) {
        .handler = Role,
        .summary = "Tells the role of the server: always a master",
        .since = "2.8.12",
-       .group = "server",
-       .complexity = "O(1)"},
-      {.name = "memory",
-       .arity = -2,
-       .categories = "@slow",
-       .summary = "Tells about memory",
-       .since = "4.0.0",
-       .group = "server",
-       .complexity = "Depends on the subcommand"},
-      {.name = "memory|usage",
-       .arity = -3,
-       .flags = kReadonly,
-       .keys = {2, 2, 1},
-       .categories = "@read @slow",
-       .handler = MemoryUsage,
-       .summary = "Estimates the bytes that a key takes",
-       .since = "4.0.0",
-       .group = "server",
-       .complexity = "O(1)",
-       .syntax = "key:key SAMPLES count:integer?",
-       .key_access = "RO"},
-      {.name = "memory|doctor",
-       .arity = 2,
-       .categories = "@slow",
-       .handler = MemoryDoctor,
-       .summary = "Reports memory problems",
-       .since = "4.0.0",
-       .group = "server",
-       .complexity = "O(1)",
-       .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
-      {.name = "memory|help",
-       .arity = 2,
-       .flags = kLoading | kStale,
-       .categories = "@slow",
-       .handler = ContainerHelp,
-       .summary = "Print this help",
-       .since = "4.0.0",
        .group = "server",
        .complexity = "O(1)"},
       {.name = "debug",

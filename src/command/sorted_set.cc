@@ -405,6 +405,7 @@ void AddSortedSetFamily(std::vector<Row>& rows) {
   // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
   AddSortedSetPopRows(rows);
+  AddSortedSetBlockRows(rows);
   AddSortedSetRangeRows(rows);
   AddSortedSetCombineRows(rows);
 }

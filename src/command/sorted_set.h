@@ -62,8 +62,20 @@ void RemoveMembers(Context& c, const keyspace::KeyRef& ref, std::span<const Scor
 void ReplyMemberCount(Context& c, size_t count, bool with_scores);
 void ReplyMember(Context& c, std::string_view name, double score, bool with_scores);
 
+// ZMPOP's arguments from `numkeys` on; nothing if the error has been given.
+struct ScorePop {
+  Arguments keys;
+  bool highest = false;
+  size_t count = 1;
+  bool flat = false;  // of one member: key, name and score in one array
+};
+std::optional<ScorePop> ReadScorePop(Context& c, size_t numkeys);
+// From the first of the sorted sets that has members; false, and no reply: there is none.
+bool PopFirst(Context& c, const ScorePop& pop);
+
 // Rows of the parts of the family, which AddSortedSetFamily adds.
 void AddSortedSetPopRows(std::vector<Row>& rows);      // sorted_set_pop.cc
+void AddSortedSetBlockRows(std::vector<Row>& rows);    // sorted_set_block.cc
 void AddSortedSetRangeRows(std::vector<Row>& rows);    // sorted_set_range.cc
 void AddSortedSetCombineRows(std::vector<Row>& rows);  // sorted_set_combine.cc
 

@@ -90,42 +90,69 @@ void Zpopmax(Context& c) {
 }
 
 void Zmpop(Context& c) {
-  const std::optional<int64_t> keys = base::ParseInt64(c.args[1]);
-  if (!keys || *keys < 1) return c.reply.Error("ERR numkeys should be greater than 0");
-  if (static_cast<uint64_t>(*keys) > c.count() - 3) return ReplySyntaxError(c);
-  const size_t where = 2 + static_cast<size_t>(*keys);
-  const bool highest = EqualsIgnoreCase(c.args[where], "max");
-  if (!highest && !EqualsIgnoreCase(c.args[where], "min")) return ReplySyntaxError(c);
-  int64_t count = 1;
-  if (c.count() > where + 1) {
-    if (!EqualsIgnoreCase(c.args[where + 1], "count") || c.count() == where + 2)
-      return ReplySyntaxError(c);
-    const std::optional<int64_t> read = base::ParseInt64(c.args[where + 2]);
-    if (!read || *read < 1) return c.reply.Error("ERR count should be greater than 0");
-    if (c.count() > where + 3) return ReplySyntaxError(c);
-    count = *read;
-  }
-  for (std::string_view key : c.args.subspan(2, static_cast<size_t>(*keys))) {
-    const KeyRef ref = c.Ref(key);
-    const auto zset = Open(c, ref, kSortedSet);
-    if (!zset) return;
-    if (zset->size() == 0) continue;
-    const auto popped = Ends(*zset, highest, static_cast<size_t>(count));
-    if (!FitsRemoval(c, ref, *zset, popped)) return;
-    c.reply.Array(2);
-    c.reply.Bulk(key);
-    c.reply.Array(popped.size());
-    for (const ScoredName& m : popped) {
-      c.reply.Array(2);
-      c.reply.Bulk(m.name);
-      c.reply.Double(m.score);
-    }
-    return RemoveMembers(c, ref, popped);
-  }
-  c.reply.NullArray();
+  const std::optional<ScorePop> pop = ReadScorePop(c, 1);
+  if (pop && !PopFirst(c, *pop)) c.reply.NullArray();
 }
 
 }  // namespace
+
+std::optional<ScorePop> ReadScorePop(Context& c, size_t numkeys) {
+  const std::optional<int64_t> keys = base::ParseInt64(c.args[numkeys]);
+  if (!keys || *keys < 1) {
+    c.reply.Error("ERR numkeys should be greater than 0");
+    return std::nullopt;
+  }
+  auto syntax_error = [&]() -> std::optional<ScorePop> {
+    ReplySyntaxError(c);
+    return std::nullopt;
+  };
+  if (static_cast<uint64_t>(*keys) >= c.count() - numkeys - 1) return syntax_error();
+  ScorePop pop;
+  pop.keys = c.args.subspan(numkeys + 1, static_cast<size_t>(*keys));
+  const size_t where = numkeys + 1 + static_cast<size_t>(*keys);
+  pop.highest = EqualsIgnoreCase(c.args[where], "max");
+  if (!pop.highest && !EqualsIgnoreCase(c.args[where], "min")) return syntax_error();
+  if (c.count() == where + 1) return pop;
+  if (!EqualsIgnoreCase(c.args[where + 1], "count") || c.count() == where + 2)
+    return syntax_error();
+  const std::optional<int64_t> count = base::ParseInt64(c.args[where + 2]);
+  if (!count || *count < 1) {
+    c.reply.Error("ERR count should be greater than 0");
+    return std::nullopt;
+  }
+  if (c.count() > where + 3) return syntax_error();
+  pop.count = static_cast<size_t>(*count);
+  return pop;
+}
+
+bool PopFirst(Context& c, const ScorePop& pop) {
+  for (std::string_view key : pop.keys) {
+    const KeyRef ref = c.Ref(key);
+    const auto zset = Open(c, ref, kSortedSet);
+    if (!zset) return true;
+    if (zset->size() == 0) continue;
+    const auto popped = Ends(*zset, pop.highest, pop.count);
+    if (!FitsRemoval(c, ref, *zset, popped)) return true;
+    if (pop.flat) {
+      c.reply.Array(3);
+      c.reply.Bulk(key);
+      c.reply.Bulk(popped[0].name);
+      c.reply.Double(popped[0].score);
+    } else {
+      c.reply.Array(2);
+      c.reply.Bulk(key);
+      c.reply.Array(popped.size());
+      for (const ScoredName& m : popped) {
+        c.reply.Array(2);
+        c.reply.Bulk(m.name);
+        c.reply.Double(m.score);
+      }
+    }
+    RemoveMembers(c, ref, popped);
+    return true;
+  }
+  return false;
+}
 
 void AddSortedSetPopRows(std::vector<Row>& rows) {
   // clang-format off: a row as few lines as it needs

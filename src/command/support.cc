@@ -102,4 +102,19 @@ bool FitsChange(Context& c, size_t bytes, size_t effects) {
   return false;
 }
 
+bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key) {
+  int64_t size = 0;
+  const bool overflow = __builtin_add_overflow(offset, static_cast<int64_t>(added), &size);
+  if (overflow || size > kStringBytesMax) {
+    c.reply.Error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    return false;
+  }
+  return FitsChange(c, key.size() + static_cast<size_t>(size));
+}
+
+void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bool existed) {
+  using Ttl = keyspace::Change::Ttl;
+  c.change.Put(ref, whole, existed ? Ttl::kKeep : Ttl::kNone);
+}
+
 }  // namespace polyarch::command

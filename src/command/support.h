@@ -61,6 +61,12 @@ bool FitsChange(Context& c, size_t bytes, size_t effects = 1);
 // counters that go, since a write carries what it clears of each.
 bool FitsReplacing(Context& c, size_t step);
 
+// May a string become `offset` + `added` bytes long?
+bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key);
+// Writes a value of which a part has changed, APPEND's way: the whole of it, and the expiry stays.
+// `existed`: the key showed a value before.
+void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bool existed);
+
 // An option word: the reply of Redis to one that does not belong there.
 inline void ReplySyntaxError(Context& c) {
   c.reply.Error(kSyntaxError);

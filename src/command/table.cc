@@ -92,11 +92,17 @@ Table::Table() {
   AddRangeFamily(rows_);
   AddCounterFamily(rows_);
   AddLcsFamily(rows_);
+  AddListFamily(rows_);
+  AddBitmapFamily(rows_);
+  AddHyperLogLogFamily(rows_);
   AddHashFamily(rows_);
   AddSetFamily(rows_);
   AddSortedSetFamily(rows_);
   AddGeoFamily(rows_);
   AddKeyFamily(rows_);
+  AddSortFamily(rows_);
+  AddMemoryFamily(rows_);
+  AddDumpFamily(rows_);
   AddExpireFamily(rows_);
   AddScanFamily(rows_);
   AddConnectionFamily(rows_);

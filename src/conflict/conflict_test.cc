@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "crdt/hyperloglog.h"
 
 namespace polyarch::conflict {
 namespace {
@@ -90,6 +91,10 @@ class ResolveTest : public testing::Test {
     v.absent = value == nullptr;
     if (value != nullptr) v.value = value;
     versions_.push_back(v);
+  }
+  void AddBytes(const std::string& leader, uint64_t ms, const std::string& value) {
+    Add(leader, ms, "");
+    versions_.back().value = value;
   }
   View Show(const char* policy) {
     View view = Resolve(Parsed(policy), default_order_, versions_, origins_);
@@ -192,6 +197,69 @@ TEST_F(ResolveTest, OnlyAbsents) {
   }
   EXPECT_EQ(Show("lww").index, 1U);
   EXPECT_EQ(Show("priority eu").index, 0U);
+}
+
+std::string Sketch(std::initializer_list<std::string_view> elements) {
+  std::string bytes = crdt::NewHll();
+  for (std::string_view element : elements)
+    crdt::AddToHll(bytes, element);
+  crdt::InvalidateHllCount(bytes);
+  return bytes;
+}
+
+TEST_F(ResolveTest, HyperLogLogsUniteWhateverThePolicy) {
+  AddBytes("eu", 100, Sketch({"a", "b"}));
+  AddBytes("us", 200, Sketch({"b", "c"}));
+  AddBytes("asia", 50, Sketch({"d"}));
+  for (const char* policy : {"lww", "lww DELETES", "priority eu us", "siblings"}) {
+    View view = Show(policy);
+    EXPECT_EQ(view.kind, View::Kind::kUnion) << policy;
+    for (const crdt::Version& v : versions_)
+      EXPECT_TRUE(view.Keeps(v));
+  }
+  EXPECT_FALSE(IsConflict(versions_));
+  const std::string united = Unite(versions_);
+  EXPECT_EQ(crdt::CountHll(united), 4U);
+  std::swap(versions_[0], versions_[2]);
+  EXPECT_EQ(Unite(versions_), united);
+}
+
+TEST_F(ResolveTest, OneHyperLogLogIsShownAsItIs) {
+  // Cached cardinality and runs as no union would write them.
+  std::string odd = crdt::NewHll();
+  odd.replace(crdt::kHllHeaderBytes, 2, std::string("\x5f\xff\x5f\xff", 4));
+  AddBytes("eu", 100, odd);
+  EXPECT_EQ(Show("lww").kind, View::Kind::kValue);
+  EXPECT_EQ(Text("lww"), odd);
+  AddBytes("us", 200, odd);
+  EXPECT_EQ(Show("siblings").kind, View::Kind::kValue) << "equal bytes";
+  EXPECT_FALSE(IsConflict(versions_));
+}
+
+TEST_F(ResolveTest, WhatIsNoHyperLogLogIsAConflict) {
+  AddBytes("eu", 100, Sketch({"a"}));
+  AddBytes("us", 200, Sketch({"b"}));
+  Add("asia", 300, "HYLL, but not really");
+  EXPECT_EQ(Text("lww"), "HYLL, but not really");
+  EXPECT_EQ(Text("siblings"), "conflict 3");
+  EXPECT_TRUE(IsConflict(versions_));
+  versions_.pop_back();
+  EXPECT_FALSE(IsConflict(versions_));
+}
+
+TEST_F(ResolveTest, ADeleteAgainstHyperLogLogsIsForThePolicy) {
+  AddBytes("eu", 100, Sketch({"a"}));
+  AddBytes("us", 200, Sketch({"b"}));
+  Add("asia", 150, nullptr);
+  EXPECT_TRUE(IsConflict(versions_));
+  EXPECT_EQ(Text("siblings"), "conflict 3");
+  for (const char* policy : {"lww", "lww DELETES", "priority us"}) {
+    View view = Show(policy);
+    EXPECT_EQ(view.kind, View::Kind::kUnion) << policy;
+    EXPECT_FALSE(view.Keeps(versions_[2]));
+  }
+  EXPECT_EQ(crdt::CountHll(Unite(versions_)), 2U);
+  EXPECT_EQ(Text("priority asia"), "nothing");
 }
 
 TEST_F(ResolveTest, CanonicalOrderAndTags) {

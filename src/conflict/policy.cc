@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/glob.h"
 #include "base/planted.h"
+#include "crdt/hyperloglog.h"
 
 namespace polyarch::conflict {
 
@@ -159,6 +161,38 @@ std::string_view PolicyTable::PatternFor(std::string_view key) const {
   return {};
 }
 
+namespace {
+
+bool HasAbsent(std::span<const crdt::Version> versions) {
+  return std::any_of(versions.begin(), versions.end(), [](const auto& v) { return v.absent; });
+}
+
+std::optional<std::string> UnionOf(std::span<const crdt::Version> versions) {
+  std::vector<std::string_view> values;
+  for (const crdt::Version& v : versions) {
+    if (v.absent) continue;
+    // Nearly all values are none: seen before anything is copied.
+    if (!crdt::HasHllHeader(v.value)) return std::nullopt;
+    values.push_back(v.value);
+  }
+  return crdt::UniteHlls(values);
+}
+
+// Is every value a HyperLogLog, in good order?
+bool Unites(std::span<const crdt::Version> versions) {
+  return UnionOf(versions).has_value();
+}
+
+}  // namespace
+
+bool IsConflict(std::span<const crdt::Version> versions) {
+  return CountDistinct(versions) > 1 && (HasAbsent(versions) || !Unites(versions));
+}
+
+std::string Unite(std::span<const crdt::Version> versions) {
+  return UnionOf(versions).value_or(std::string());
+}
+
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,
              std::span<const crdt::Version> versions,
@@ -181,9 +215,10 @@ View Resolve(const Policy& policy,
     if (loses_to(versions[view.index], versions[i])) view.index = i;
   }
   if (policy.kind == PolicyKind::kSiblings && view.distinct > 1) {
-    view.kind = View::Kind::kConflict;
+    const bool unites = Unites(versions) && !HasAbsent(versions);
+    view.kind = unites ? View::Kind::kUnion : View::Kind::kConflict;
   } else if (!versions[view.index].absent) {
-    view.kind = View::Kind::kValue;
+    view.kind = view.distinct > 1 && Unites(versions) ? View::Kind::kUnion : View::Kind::kValue;
   }
   return view;
 }

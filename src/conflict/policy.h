@@ -80,12 +80,21 @@ struct View {
     kNothing,   // no version, or the one shown is "absent"
     kValue,     // versions[index]
     kConflict,  // several distinct ones and no winner
+    kUnion,     // all values together (Unite); versions[index] is what the policy would have shown
   };
   Kind kind = Kind::kNothing;
   size_t index = 0;     // kValue: which version; kNothing by an absent winner: that one
   size_t distinct = 0;  // how many different values (absent counts as one)
+
+  // Is `version` part of what is shown although another one is the winner?
+  bool Keeps(const crdt::Version& version) const {
+    return kind == Kind::kUnion && !version.absent;
+  }
 };
 
+// HyperLogLogs are united, whatever the policy, since their union loses nothing; a policy decides only
+// between them and a delete.
+//
 // Versions with equal bytes count as one. Under plain lww (without DELETES) an absent never beats a
 // value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the
 // higher global origin, then to the higher sequence.
@@ -99,8 +108,12 @@ View Resolve(const Policy& policy,
 std::vector<size_t> CanonicalOrder(std::span<const crdt::Version> versions,
                                    const clock::OriginTable& origins);
 
-// Different values among the versions; more than one is an open conflict.
+// Different values among the versions (absent counts as one).
 size_t CountDistinct(std::span<const crdt::Version> versions);
+// Are there different ones that do not simply unite? An open conflict, or a decided one.
+bool IsConflict(std::span<const crdt::Version> versions);
+// What a View of kUnion stands for: the union of all that are not absent.
+std::string Unite(std::span<const crdt::Version> versions);
 
 // "eu.0123456789abcdef:17", the name of one version for clients.
 std::string TagText(clock::Dot dot, const clock::OriginTable& origins);

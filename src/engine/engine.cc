@@ -69,6 +69,7 @@ void Engine::EndTick() {
   if (configuration_changed_) ReadConfiguration();
   AnswerRequests();
   RunDuties();
+  ServeWaiters();
   FinishFrame();
   base::Status committed = log_.Commit();
   if (status_.ok() && !committed.ok()) status_ = committed;
@@ -98,6 +99,7 @@ Outcome Engine::Execute(command::Client& client,
                         command::Arguments arguments,
                         resp::Buffer& out,
                         command::ServerHost& server) {
+  if (client.blocked != command::Client::Blocked::kNot) [[unlikely]] return TakeAnswer(client, out);
   resp::Writer writer(out, client.protocol);
   if (keyspace_.merging()) [[unlikely]] {
     // What looks at all keys waits until they are merged.
@@ -121,7 +123,13 @@ Outcome Engine::Execute(command::Client& client,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next()};
   const command::Row* row = command::Dispatch(context);
+  // What a read has brought to light (a merge) waits for the end of the tick.
+  if (waiters_.any_ready() && change.wrote()) [[unlikely]] ServeWaiters(change);
   change.Finish();
+  if (context.suspended && !context.wait.keys.empty()) {
+    AddWaiter(context);
+    return Outcome::kSuspended;
+  }
   if (context.suspended) {
     if (std::find(checkpoint_waiters_.begin(), checkpoint_waiters_.end(), client.id) ==
         checkpoint_waiters_.end()) {
@@ -180,6 +188,7 @@ void Engine::BeginFrame() {
   frame_ = wire::Frame{};
   replica_.PrepareDeps(frame_, frame_deps_);
   body_.clear();
+  last_element_.any = false;
   ExtendLease();
   frame_open_ = true;
   if (records_due_) WriteRecords();
@@ -211,7 +220,7 @@ keyspace::ChangeSink::Stamp Engine::Open() {
 void Engine::Add(const crdt::Effect& effect) {
   for (const crdt::Clear& clear : effect.clears) replica_.NameInFrame(frame_, frame_deps_, clear.origin);
   for (clock::Dot dot : effect.seen) replica_.NameInFrame(frame_, frame_deps_, dot.origin());
-  wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary);
+  wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary, &last_element_);
   ++change_effects_;
   if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end() + 1;
 }
@@ -337,6 +346,7 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
     if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
+  waiters_.NoteChanged(ref.db, ref.key);
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;
@@ -349,7 +359,7 @@ void Engine::VersionsMet(uint8_t db,
                          std::string_view element,
                          const crdt::Register& state,
                          clock::Dot added) {
-  if (conflict::CountDistinct(state.versions) < 2 || db == crdt::kReservedDatabase) return;
+  if (!conflict::IsConflict(state.versions) || db == crdt::kReservedDatabase) return;
   const crdt::Version* fresh = nullptr;
   for (const crdt::Version& v : state.versions) {
     if (v.dot == added) fresh = &v;
@@ -366,9 +376,10 @@ void Engine::VersionsMet(uint8_t db,
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
   const crdt::Version& winner = state.versions[view.index];
   if (winner.dot == added) {
-    for (const crdt::Version& v : state.versions)
-      NoteLost(db, key, type, element, policy, winner, v);
-  } else if (!PLANTED(kForgetLedger)) {
+    for (const crdt::Version& v : state.versions) {
+      if (!view.Keeps(v)) NoteLost(db, key, type, element, policy, winner, v);
+    }
+  } else if (!PLANTED(kForgetLedger) && !view.Keeps(*fresh)) {
     NoteLost(db, key, type, element, policy, winner, *fresh);
   }
 }
@@ -415,8 +426,9 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
       const conflict::View view =
           conflict::Resolve(policy, policies_.default_order(), of.versions, origins_);
       if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) return;
-      for (const crdt::Version& v : of.versions)
-        NoteLost(db, key, type, element, policy, of.versions[view.index], v);
+      for (const crdt::Version& v : of.versions) {
+        if (!view.Keeps(v)) NoteLost(db, key, type, element, policy, of.versions[view.index], v);
+      }
     };
     note(crdt::Type::kString, {}, state);
     for (const crdt::Element& e : state.elements)

@@ -35,6 +35,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "clock/hlc.h"
@@ -47,6 +48,7 @@
 #include "conflict/policy.h"
 #include "engine/slot_digest.h"
 #include "engine/staged.h"
+#include "engine/waiters.h"
 #include "keyspace/change.h"
 #include "keyspace/keyspace.h"
 #include "log/log.h"
@@ -151,6 +153,8 @@ class Engine final : public command::ClusterHost,
                   command::Arguments arguments,
                   resp::Buffer& out,
                   command::ServerHost& server);
+  // The connection is gone, and with it the command in which it waits. Inside a tick.
+  void ForgetClient(uint64_t client) { waiters_.Forget(client); }
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
   void OnLinkPart(LinkId link) { replica_.OnLinkPart(link); }
@@ -232,6 +236,8 @@ class Engine final : public command::ClusterHost,
   void InfoReplication(std::string& out) override;
   void InfoPersistence(std::string& out) override;
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
+  bool Unblock(uint64_t client, bool with_error) override;
+  size_t blocked_clients() const override { return waiters_.size(); }
 
  private:
   struct Session;
@@ -352,6 +358,18 @@ class Engine final : public command::ClusterHost,
   void AdmitSelf();
   bool MustAdmitSelf();
 
+  // ---- clients that wait for elements (blocking.cc)
+  void AddWaiter(command::Context& context);
+  Outcome TakeAnswer(command::Client& client, resp::Buffer& out);
+  // Whoever can be served, in this change; the other one: by a change of its own, and whose time is over.
+  void ServeWaiters(keyspace::Change& change);
+  void ServeWaiters();
+  void ServeWaiter(uint64_t id,
+                   const Waiters::Waiter& waiter,
+                   const Waiters::Key& key,
+                   keyspace::Change& change);
+  void Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply);
+
   // ---- duties (duties.cc)
   void RunDuties();
   // ---- folding of ended origins (folding.cc)
@@ -454,6 +472,7 @@ class Engine final : public command::ClusterHost,
   size_t change_start_ = 0;
   wire::Frame frame_;
   std::string body_;
+  wire::LastElement last_element_;  // of the body
   std::string encoded_;
   clock::Hlc last_stamp_;
   clock::VersionVector frame_deps_;
@@ -552,6 +571,7 @@ class Engine final : public command::ClusterHost,
   uint64_t barrier_transfer_ = 0;
   bool staged_rows_ = false;    // the store holds rows of a transfer
   std::vector<uint64_t> merge_waiters_;  // client ids
+  Waiters waiters_;
   int64_t last_present_us_ = -1;
   // States on their way out.
   struct Session {

@@ -79,7 +79,10 @@ class TestNode final : public Host {
   std::string Ask(std::initializer_list<std::string_view> args) {
     return AskList(std::vector<std::string_view>(args));
   }
-  std::string AskList(const std::vector<std::string_view>& args);
+  std::string AskList(const std::vector<std::string_view>& args) { return AskAs(client_, args); }
+  // The same by another client.
+  std::string AskAs(command::Client& client, const std::vector<std::string_view>& args);
+  std::vector<uint64_t> resumed;
   Outcome last_outcome = Outcome::kReplied;
 
   Engine& engine() { return *engine_; }
@@ -98,7 +101,7 @@ class TestNode final : public Host {
   size_t Backlog(LinkId) const override { return 0; }
   void CloseLink(LinkId link) override;
   void Dial(const std::string& address) override;
-  void Resume(uint64_t) override {}
+  void Resume(uint64_t client) override { resumed.push_back(client); }
   void Report(int severity, const std::string& line) override;
 
  private:
@@ -314,10 +317,10 @@ inline void TestNode::Tick() {
   AfterTick();
 }
 
-inline std::string TestNode::AskList(const std::vector<std::string_view>& args) {
+inline std::string TestNode::AskAs(command::Client& client, const std::vector<std::string_view>& args) {
   resp::Buffer out;
   engine_->BeginTick(Now());
-  last_outcome = engine_->Execute(client_, args, out, server_);
+  last_outcome = engine_->Execute(client, args, out, server_);
   engine_->EndTick();
   AfterTick();
   resp::ReplyReader reader;

@@ -507,7 +507,7 @@ void Engine::MergedRegister(uint8_t db,
                             std::string_view element,
                             const crdt::Register& mine,
                             const crdt::Register& merged) {
-  if (conflict::CountDistinct(merged.versions) < 2) return;
+  if (!conflict::IsConflict(merged.versions)) return;
   auto had = [&](const crdt::Version& v) {
     return std::any_of(mine.versions.begin(), mine.versions.end(), [&](const crdt::Version& m) {
       return m.dot == v.dot;
@@ -525,7 +525,7 @@ void Engine::MergedRegister(uint8_t db,
   if (view.kind == conflict::View::Kind::kConflict) return;
   const crdt::Version& winner = merged.versions[view.index];
   for (const crdt::Version& v : merged.versions) {
-    if (v.dot == winner.dot || (had(v) && had(winner))) continue;
+    if (v.dot == winner.dot || view.Keeps(v) || (had(v) && had(winner))) continue;
     // The order in which keys are merged is nobody's to know: the next id, whichever it is.
     NoteLost(db, key, type, element, policy, winner, v, /*by_position=*/false);
   }

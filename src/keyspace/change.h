@@ -14,6 +14,7 @@
 #include "clock/hlc.h"
 #include "crdt/effect.h"
 #include "crdt/key_state.h"
+#include "crdt/position.h"
 #include "keyspace/keyspace.h"
 
 namespace polyarch::keyspace {
@@ -82,6 +83,13 @@ class Change {
                   std::string_view value);
   // An observed-remove; of a hash's field the version "absent" if the key's policy says so.
   void RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view name);
+  // ---- lists (change_list.cc). False, and nothing written: there is no room for a name (see
+  // crdt/position.h), which only forged names bring about, or it would be longer than kElementBytesMax.
+  // A new element at the front or the back.
+  bool Push(const KeyRef& ref, bool front, std::string_view value);
+  // One beside the shown element `pivot`.
+  bool Insert(const KeyRef& ref, std::string_view pivot, bool before, std::string_view value);
+
   // As Increment.
   bool IncrementElement(const KeyRef& ref,
                         crdt::Type type,
@@ -114,6 +122,8 @@ class Change {
   void WipeCounterElements(const KeyRef& ref);
   void Wipe(const KeyRef& ref, uint8_t flags);
   void CreateIfMissing(const KeyRef& ref);
+  crdt::PositionMaker NextPosition(size_t elements);
+  void PutAt(const KeyRef& ref, std::string_view name, std::string_view value);
 
   ChangeSink& sink_;
   Keyspace& keyspace_;

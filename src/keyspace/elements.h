@@ -2,11 +2,11 @@
 // set's members with their order. What is stored follows from crdt/key_state; what is shown of an
 // element whose versions are several follows from the key's policy, too (Viewer).
 //
-// Memory. Few elements are packed (packed.h), in the order of their coming, those of a sorted set in its
-// order. What cannot be packed is an entry like a key's (entry.h) beside that: a long name or value,
-// anything but one version or one counter. More than Packed::kElementsMax, or kEntriesMax such entries,
-// are entries in a Table, and those of a sorted set in an OrderTree as well. What few collections need
-// is allocated when they need it (Rare).
+// Memory. Few elements are packed (packed.h), in the order of their coming, those of a sorted set or list
+// in its order. What cannot be packed is an entry like a key's (entry.h) beside that: a long name or
+// value, anything but one version or one counter. More than Packed::kElementsMax, or kEntriesMax such
+// entries, are entries in a Table, and those of a sorted set or list in an OrderTree as well. What few
+// collections need is allocated when they need it (Rare).
 //
 // On disk, too: few elements are part of their key's row; once they have a table they have a row each, so
 // that a change to one of a million writes one row ("spilled", for as long as the object lives).
@@ -49,13 +49,13 @@ struct ShownValue {
   bool saturated = false;   // a sum beyond 64 bits
   int64_t integer = 0;
   std::string_view value;  // of the register, or of `text`
-  std::string text;        // a computed number
+  std::string text;        // what is computed: a sum, a union
   size_t versions = 0;     // kConflict: how many distinct ones
 };
 ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer);
 // Cleared counter entries, nothing but absents.
 bool HasResidue(const crdt::Register& state);
-// Several distinct versions, or increments hidden by a value that is no number.
+// Several distinct versions that do not unite, or increments hidden by a value that is no number.
 bool IsConflict(const crdt::Register& state);
 
 // A sorted set's member has its score as eight bytes of value; 0 of what is none.
@@ -197,11 +197,14 @@ class Elements {
   // One that is shown, chosen by `random`; nothing if there is none.
   std::optional<ElementView> Random(uint64_t random) const;
 
-  // ---- sorted sets: shown members by (score, name)
+  // ---- sorted sets: shown members by (score, name). Lists: shown elements by name, as if all scores
+  // were 0.
   double Score(const ElementView& element, const Viewer& viewer) const;
   // How many stand before (score, name); how many have a lower score (or an equal one, if `inclusive`).
   size_t Rank(double score, std::string_view name, const Viewer& viewer) const;
   size_t CountBelow(double score, bool inclusive, const Viewer& viewer) const;
+  // The shown one of a rank; nothing beyond the last.
+  std::optional<ElementView> At(size_t rank, const Viewer& viewer) const;
   // From rank `first` on, upwards or downwards, until `visit` says false.
   void Walk(size_t first,
             bool reverse,
@@ -215,7 +218,7 @@ class Elements {
   struct Rare {
     std::vector<Entry*> few;  // without a table: what is not packed
     std::unique_ptr<Table> table;
-    std::unique_ptr<OrderTree> order;  // of a sorted set with a table
+    std::unique_ptr<OrderTree> order;  // of a sorted set or list with a table
     // Counts of entries, in `few` or the table.
     size_t live = 0;
     size_t shown = 0;
@@ -243,7 +246,9 @@ class Elements {
   uint64_t Hash(std::string_view name) const { return base::SipHash13(name, *hash_key_); }
   size_t unplain() const { return packed_.counters() + (rare_ == nullptr ? 0 : rare_->unplain); }
   bool has_few() const { return rare_ != nullptr && !rare_->few.empty(); }
-  bool ordered() const { return type_ == crdt::Type::kSortedSet; }
+  bool ordered() const {
+    return type_ == crdt::Type::kSortedSet || type_ == crdt::Type::kList;
+  }
   const OrderTree* order() const { return rare_ == nullptr ? nullptr : rare_->order.get(); }
   Rare& NeedRare(const Viewer& viewer);
   // Without anything in it, it goes.
@@ -273,7 +278,7 @@ class Elements {
   double PackedScore(const char* at) const;
   // Where a packed element with this content belongs.
   const char* PackedPlace(std::string_view name, const Packed::Plain& plain) const;
-  // The shown members of a small sorted set, in order.
+  // The shown elements of a small sorted set or list, in order.
   std::vector<RankedElement> SortedFew(const Viewer& viewer) const;
 
   Packed packed_;

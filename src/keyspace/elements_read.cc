@@ -1,9 +1,10 @@
-// How elements are looked at: what they show, walks, the order of sorted sets.
+// How elements are looked at: what they show, walks, the order of sorted sets and lists.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/number.h"
+#include "base/planted.h"
 #include "keyspace/elements.h"
 
 namespace polyarch::keyspace {
@@ -45,8 +46,9 @@ ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
     shown.versions = view.distinct;
     return shown;
   }
-  const bool has_base = view.kind == conflict::View::Kind::kValue;
+  const bool has_base = view.kind != conflict::View::Kind::kNothing;
   if (has_base) shown.value = state.versions[view.index].value;
+  if (view.kind == conflict::View::Kind::kUnion) shown.text = conflict::Unite(state.versions);
   if (!state.has_live_counter()) {
     if (has_base) shown.kind = ShownValue::Kind::kValue;
     return shown;
@@ -83,7 +85,7 @@ bool HasResidue(const crdt::Register& state) {
 }
 
 bool IsConflict(const crdt::Register& state) {
-  if (conflict::CountDistinct(state.versions) > 1) return true;
+  if (conflict::IsConflict(state.versions)) return true;
   return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
 }
 
@@ -178,6 +180,7 @@ std::optional<ElementView> Elements::Random(uint64_t random) const {
 // ---- order
 
 double Elements::Score(const ElementView& element, const Viewer& viewer) const {
+  if (type_ == crdt::Type::kList) return 0;
   switch (element.form()) {
     case Form::kValue:
     case Form::kValueTtl:
@@ -199,6 +202,7 @@ double Elements::Score(const ElementView& element, const Viewer& viewer) const {
 }
 
 double Elements::PackedScore(const char* at) const {
+  if (type_ == crdt::Type::kList) return 0;
   if (Packed::IsCounter(at)) return static_cast<double>(Packed::CounterOf(at).total);
   return DecodeScore(Packed::ValueOf(at));
 }
@@ -208,7 +212,9 @@ const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& pl
   const char* last = packed_.end();
   if (!ordered()) return last;
   double score = 0;
-  if (plain.counter) {
+  if (type_ == crdt::Type::kList) {
+    if (PLANTED(kListByArrival)) return last;
+  } else if (plain.counter) {
     CounterPart counter;
     std::memcpy(&counter, plain.value.data(), sizeof counter);
     score = static_cast<double>(counter.total);
@@ -227,10 +233,32 @@ std::vector<RankedElement> Elements::SortedFew(const Viewer& viewer) const {
     if (element.shown()) items.push_back({Score(element, viewer), element});
     return true;
   });
+  if (PLANTED(kListByArrival) && type_ == crdt::Type::kList) return items;
   std::sort(items.begin(), items.end(), [](const RankedElement& a, const RankedElement& b) {
     return Less(a, b.score, b.element.key());
   });
   return items;
+}
+
+std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const {
+  if (rank >= shown()) return std::nullopt;
+  if (order() != nullptr) return ElementView(order()->At(rank).entry);
+  if (!has_few()) {
+    // Packed ones stand in order.
+    const char* at = packed_.begin();
+    for (; rank > 0; --rank)
+      at = Packed::Next(at);
+    return ElementView(packed_, at);
+  }
+  // The ends, most asked for, need no order.
+  if (type_ != crdt::Type::kList || (rank != 0 && rank != shown() - 1) || PLANTED(kListByArrival))
+    return SortedFew(viewer)[rank].element;
+  std::optional<ElementView> end;
+  ForEach([&](const ElementView& element) {
+    if (element.shown() && (!end || (element.key() < end->key()) == (rank == 0))) end = element;
+    return true;
+  });
+  return end;
 }
 
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {

@@ -177,7 +177,7 @@ bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTa
     if (!e.live()) continue;
     if (live && *live != e.type) return true;
     live = e.type;
-    if (e.type == crdt::Type::kSortedSet ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e))
+    if (e.type == crdt::Type::kSortedSet || e.type == crdt::Type::kList ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e))
       return true;
   }
   return false;
@@ -552,6 +552,11 @@ bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) {
   if ((*slot)->form() != Form::kFat) return true;
   const crdt::KeyState& state = (*slot)->fat().state();
   return state.has_live_version() || !state.counters.empty();
+}
+
+size_t Keyspace::MemoryOf(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  return slot == nullptr ? 0 : sizeof *slot + (*slot)->memory_bytes();
 }
 
 // ---- expiry and residue

@@ -311,6 +311,8 @@ class Keyspace {
   size_t memory_bytes() const {
     return memory_bytes_ + (merge_ == nullptr ? 0 : merge_->theirs->memory_bytes_);
   }
+  // What the key takes of that, its place in the table included; 0 if nothing is stored.
+  size_t MemoryOf(const KeyRef& ref);
   const Stats& stats() const { return stats_; }
   const clock::OriginTable& origins() const { return origins_; }
 

@@ -355,7 +355,13 @@ class Node : public ChangeSink {
     ASSERT_EQ(scanned.size(), expected.size());
     const auto chosen = collection.elements->Random(last_random_ += 0x9e3779b97f4a7c15ULL);
     ASSERT_TRUE(chosen.has_value() && expected.count(std::string(chosen->key())) == 1);
-    if (type != crdt::Type::kSortedSet) return;
+    if (type != crdt::Type::kSortedSet && type != crdt::Type::kList) return;
+    for (size_t at : {size_t{0}, expected.size() / 2, expected.size() - 1}) {
+      if (type == crdt::Type::kList) {
+        ASSERT_EQ(collection.elements->At(at, collection.viewer())->key(), std::next(expected.begin(), static_cast<ptrdiff_t>(at))->first);
+      }
+    }
+    ASSERT_FALSE(collection.elements->At(expected.size(), collection.viewer()).has_value());
     size_t rank = 0;
     std::optional<std::pair<double, std::string>> last;
     collection.elements->Walk(
@@ -503,12 +509,46 @@ class Node : public ChangeSink {
   uint64_t last_random_ = 1;
 };
 
+// A push, an insert, a write or a removal of what is shown; each lands where it must.
+void ChangeList(Node& node, Change& change, const KeyRef& ref, base::Random& random, const std::string& value) {
+  const Collection list = node.keys.OpenAgain(ref, crdt::Type::kList);
+  const size_t size = list.size();
+  auto name_at = [&](size_t rank) {
+    const Collection now = node.keys.OpenAgain(ref, crdt::Type::kList);
+    return std::string(now.elements->At(rank, now.viewer())->key());
+  };
+  const uint64_t kind = random.Below(size == 0 ? 3 : 9);
+  if (kind < 3) {
+    const bool front = random.Percent(50);
+    ASSERT_TRUE(change.Push(ref, front, value));
+    const Collection now = node.keys.OpenAgain(ref, crdt::Type::kList);
+    ASSERT_EQ(now.size(), size + 1);
+    ASSERT_EQ(now.Show(*now.elements->At(front ? 0 : size, now.viewer())).value, value);
+    return;
+  }
+  const size_t rank = random.Below(size);
+  const std::string name = name_at(rank);
+  if (kind < 5) {
+    const bool before = random.Percent(50);
+    if (!change.Insert(ref, name, before, value)) return;  // beside a name that nobody makes
+    ASSERT_EQ(name_at(before ? rank + 1 : rank), name);
+    const Collection now = node.keys.OpenAgain(ref, crdt::Type::kList);
+    ASSERT_EQ(now.size(), size + 1);
+    ASSERT_EQ(now.Get(name_at(before ? rank : rank + 1)).value, value);
+  } else if (kind < 6) {
+    change.PutElement(ref, crdt::Type::kList, name, value);
+  } else {
+    change.RemoveElement(ref, crdt::Type::kList, name);
+  }
+}
+
 // One random command of a client. `names`: how many elements there are to write to, nearly always; few of
 // them, and half of the time, if it is 0.
 void RandomChange(Node& node, base::Random& random, uint64_t names = 0) {
   const bool big = names != 0;
   static const std::vector<std::string> kKeys = {"a", "b", "s:c", "d:d", "p:e", "f"};
-  static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet};
+  static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet,
+                                          crdt::Type::kList};
   const uint8_t db = random.Percent(10) ? crdt::kReservedDatabase : static_cast<uint8_t>(random.Below(2));
   const std::string& key = kKeys[random.Below(kKeys.size())];
   Change change(node, node.keys);
@@ -518,17 +558,21 @@ void RandomChange(Node& node, base::Random& random, uint64_t names = 0) {
     std::string value = random.Percent(50) ? std::to_string(random.Below(100)) : std::string(random.Below(30), 'x');
     if (random.Percent(5)) value = std::string(60 + random.Below(10), 'y');  // to be packed or not
     if (random.Percent(big ? 98 : 55)) {
-      const crdt::Type type = kTypes[(std::hash<std::string>()(key) + random.Percent(10)) % 3];
+      const crdt::Type type = kTypes[(std::hash<std::string>()(key) + random.Percent(10)) % std::size(kTypes)];
       std::string name = "m" + std::to_string(random.Below(random.Percent(big ? 90 : 30) ? std::max<uint64_t>(names, 90) : 6));
       if (name.back() == '7') name.resize(61 + name.size(), '7');
       std::string content;
-      if (type == crdt::Type::kHash) content = value;
+      if (type == crdt::Type::kList && random.Percent(80)) {
+        ChangeList(node, change, ref, random, value);
+        continue;
+      }
+      if (type == crdt::Type::kHash || type == crdt::Type::kList) content = value;
       if (type == crdt::Type::kSortedSet) content = EncodeScore(static_cast<double>(random.Below(9)) - 3);
       switch (random.Below(10)) {
         case 0: case 1: case 2: case 3: case 4: change.PutElement(ref, type, name, content); break;
         case 5: case 6: change.RemoveElement(ref, type, name); break;
         case 7: case 8:
-          if (type != crdt::Type::kSet) {
+          if (type != crdt::Type::kSet && type != crdt::Type::kList) {
             change.IncrementElement(ref, type, name, crdt::Number::Integer(static_cast<int64_t>(random.Below(9)) - 4));
           }
           break;

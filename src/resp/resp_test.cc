@@ -345,15 +345,16 @@ TEST(WriterTest, Doubles) {
   };
   EXPECT_EQ(format(0), "0");
   EXPECT_EQ(format(-0.0), "-0");
-  EXPECT_EQ(format(3.3), "3.3");
+  EXPECT_EQ(format(0.1), "0.10000000000000001") << "as Redis 7.0 writes it";
+  EXPECT_EQ(format(2.5), "2.5");
   EXPECT_EQ(format(100000), "100000");
   EXPECT_EQ(format(-17.25), "-17.25");
   EXPECT_EQ(format(1234567890123456), "1234567890123456");
   EXPECT_EQ(format(1e17), "1e+17");
   EXPECT_EQ(format(0.0001), "0.0001");
-  EXPECT_EQ(format(0.00001), "1e-05");
+  EXPECT_EQ(format(0.00001), "1.0000000000000001e-05");
   EXPECT_EQ(format(std::nan("")), "nan");
-  EXPECT_EQ(format(std::numeric_limits<double>::denorm_min()), "5e-324");
+  EXPECT_EQ(format(std::numeric_limits<double>::denorm_min()), "4.9406564584124654e-324");
   EXPECT_EQ(format(-std::numeric_limits<double>::max()), "-1.7976931348623157e+308");
   EXPECT_EQ(format(-0.00012345678901234567), "-0.00012345678901234567");
 }

@@ -28,10 +28,8 @@ size_t FormatDouble(double value, char* buffer) {
   if (std::isnan(value)) return copy("nan");
   if (std::isinf(value)) return copy(value > 0 ? "inf" : "-inf");
   if (value == 0) return copy(std::signbit(value) ? "-0" : "0");
-  double magnitude = std::fabs(value);
-  auto layout = magnitude >= 1e17 || magnitude < 1e-4 ? std::chars_format::scientific
-                                                      : std::chars_format::fixed;
-  std::to_chars_result result = std::to_chars(buffer, buffer + kDoubleCharsMax, value, layout);
+  std::to_chars_result result =
+      std::to_chars(buffer, buffer + kDoubleCharsMax, value, std::chars_format::general, 17);
   CHECK(result.ec == std::errc());
   return static_cast<size_t>(result.ptr - buffer);
 }

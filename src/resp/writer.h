@@ -14,8 +14,8 @@
 namespace polyarch::resp {
 
 inline constexpr size_t kDoubleCharsMax = 32;
-// Writes the shortest decimal form that reads back as the same double, laid out as "%.17g" would
-// (Redis 7.2); inf, -inf, nan. Returns the count of characters, at most kDoubleCharsMax.
+// Writes a double as "%.17g" does (Redis 7.0; 7.2 writes the shortest form that reads back as the
+// same); inf, -inf, nan. Returns the count of characters, at most kDoubleCharsMax.
 size_t FormatDouble(double value, char* buffer);
 
 class Writer {

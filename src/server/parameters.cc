@@ -159,7 +159,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
   } else if (section == "clients") {
     line("connected_clients", std::to_string(clients_.size()));
     line("maxclients", std::to_string(loop_->maxclients()));
-    line("blocked_clients", "0");
+    line("blocked_clients", std::to_string(engine_->blocked_clients()));
   } else if (section == "memory") {
     const uint64_t resident = ResidentBytes();
     const uint64_t used = engine_->keys().memory_bytes();

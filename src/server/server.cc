@@ -231,6 +231,7 @@ std::unique_ptr<net::Session> Server::OpenClient(net::ClientId id,
 }
 
 void Server::CloseClient(net::ClientId id, net::Session&) {
+  engine_->ForgetClient(id);
   clients_.erase(id);
 }
 

@@ -1,6 +1,7 @@
 #include "wire/change_codec.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 
@@ -14,6 +15,8 @@ using crdt::EffectKind;
 
 constexpr uint8_t kHasClears = 0x80;  // in the flags byte of a payload
 constexpr uint8_t kOfElement = 0x40;  // in the kind byte: version 1, about an element
+constexpr uint8_t kOfNext = 0x80;     // version 2, about an element with the name of the last one but for its end
+constexpr uint8_t kVersions = 0xc0;
 constexpr uint64_t kSeenMax = 1 << 16;
 
 void PutDot(std::string& out, clock::Dot dot, const Dictionary& dictionary) {
@@ -51,8 +54,8 @@ void PutClears(std::string& out, const Effect& effect, const Dictionary& diction
 
 // kExpire and kFlush are never about an element.
 bool IsKnown(uint8_t kind) {
-  const auto of = static_cast<uint8_t>(kind & ~kOfElement);
-  if (of == 0 || of > crdt::kEffectKindMax) return false;
+  const auto of = static_cast<uint8_t>(kind & ~kVersions);
+  if (of == 0 || of > crdt::kEffectKindMax || (kind & kVersions) == kVersions) return false;
   const auto effect_kind = static_cast<EffectKind>(of);
   return of == kind ||
          (effect_kind != EffectKind::kExpire && effect_kind != EffectKind::kFlush);
@@ -87,7 +90,58 @@ void Dictionary::RemoveLast(size_t count) {
   }
 }
 
-void AppendEffect(std::string& out, const Effect& effect, const Dictionary& dictionary) {
+namespace {
+
+// How many bytes of the name are the last one's; nothing if the effect is to be written in full.
+std::optional<size_t> SharedWith(const LastElement& last, const Effect& effect) {
+  if (effect.type != crdt::Type::kList || !last.any || last.type != effect.type ||
+      last.db != effect.db || last.key != effect.key)
+    return std::nullopt;
+  const size_t most = std::min(last.name.size(), effect.element.size());
+  size_t shared = 0;
+  while (shared < most && last.name[shared] == effect.element[shared])
+    ++shared;
+  return shared;
+}
+
+void Remember(LastElement& last, const Effect& effect) {
+  last.any = true;
+  last.db = effect.db;
+  last.type = effect.type;
+  last.key = effect.key;
+  last.name = effect.element;
+}
+
+// A Put or a Wipe in the short form, without clears.
+void AppendNext(std::string& out, const Effect& effect, size_t shared) {
+  const std::string_view rest = effect.element.substr(shared);
+  const size_t size = 1 + base::VarintSize(shared) + base::VarintSize(rest.size()) + rest.size() +
+                      effect.value.size();
+  out.push_back(static_cast<char>(static_cast<uint8_t>(effect.kind) | kOfNext));
+  base::PutVarint(out, size);
+  out.push_back(static_cast<char>(effect.flags));
+  base::PutVarint(out, shared);
+  base::PutBytes(out, rest);
+  out.append(effect.value);
+}
+
+}  // namespace
+
+void AppendEffect(std::string& out,
+                  const Effect& effect,
+                  const Dictionary& dictionary,
+                  LastElement* last) {
+  if (last != nullptr && effect.type != crdt::Type::kString) {
+    const std::optional<size_t> shared = SharedWith(*last, effect);
+    const bool simple = effect.clears.empty() && (effect.flags & crdt::kHasExpiry) == 0 &&
+                        (effect.kind == EffectKind::kPut || effect.kind == EffectKind::kWipe);
+    if (shared && simple) {
+      AppendNext(out, effect, *shared);
+      last->name.replace(*shared, std::string::npos, effect.element.substr(*shared));
+      return;
+    }
+    Remember(*last, effect);
+  }
   const auto flags = static_cast<uint8_t>(effect.flags | (effect.clears.empty() ? 0 : kHasClears));
   const bool of_element = effect.type != crdt::Type::kString;
   const auto kind =
@@ -200,25 +254,50 @@ bool BodyReader::ReadClears(base::Reader& in) {
   return in.ok();
 }
 
+bool BodyReader::ReadElement(base::Reader& in, Effect& effect) {
+  const uint8_t type = in.Fixed8();
+  if (type == 0 || type > crdt::kTypeMax) return false;
+  effect.type = static_cast<crdt::Type>(type);
+  effect.element = in.Bytes();
+  last_ = effect;
+  return effect.element.size() <= crdt::kElementBytesMax;
+}
+
+bool BodyReader::ReadNextName(base::Reader& in, Effect& effect) {
+  const uint64_t shared = in.Varint();
+  const std::string_view rest = in.Bytes();
+  if (!in.ok() || last_.type == crdt::Type::kString || shared > last_.element.size() ||
+      shared + rest.size() > crdt::kElementBytesMax)
+    return false;
+  if (last_.element.data() == name_.data()) {
+    name_.resize(shared);
+  } else {
+    name_.assign(last_.element.substr(0, shared));
+  }
+  name_.append(rest);
+  last_.element = name_;
+  effect.db = last_.db;
+  effect.type = last_.type;
+  effect.key = last_.key;
+  effect.element = name_;
+  return true;
+}
+
 bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& effect) {
   base::Reader in(payload);
   effect = Effect{};
-  effect.kind = static_cast<EffectKind>(kind & ~kOfElement);
+  effect.kind = static_cast<EffectKind>(kind & ~kVersions);
   uint8_t flags = in.Fixed8();
   effect.flags = flags & static_cast<uint8_t>(~kHasClears);
-  effect.db = in.Fixed8();
+  const bool next = (kind & kOfNext) != 0;
+  if (next && !ReadNextName(in, effect)) return false;
+  if (!next) effect.db = in.Fixed8();
   const bool flush = effect.kind == EffectKind::kFlush;
   if (effect.db > crdt::kReservedDatabase && !(flush && effect.db == crdt::kAllDatabases))
     return false;
-  if (!flush) effect.key = in.Bytes();
+  if (!flush && !next) effect.key = in.Bytes();
   if (effect.key.size() > UINT16_MAX) return false;
-  if ((kind & kOfElement) != 0) {
-    const uint8_t type = in.Fixed8();
-    if (type == 0 || type > crdt::kTypeMax) return false;
-    effect.type = static_cast<crdt::Type>(type);
-    effect.element = in.Bytes();
-    if (effect.element.size() > crdt::kElementBytesMax) return false;
-  }
+  if ((kind & kOfElement) != 0 && !ReadElement(in, effect)) return false;
   if ((flags & kHasClears) != 0) {
     if (!ReadClears(in)) return false;
     effect.clears = clears_;

@@ -4,6 +4,9 @@
 //   effect := kind byte (6 bits of kind, 2 of version) varint(size) payload
 //
 // Version 1 of a kind says the same of an element of the key, whose type and name follow the key.
+// Version 2 is about an element of the same key and type as the one that version 1 or 2 spoke of
+// last in this body, whose name begins as that one's did: how many bytes, and the rest, stand in
+// place of all that. Names of a list's elements differ in few bytes, so lists are written so.
 //
 // The first stamp of a frame counts from the frame's base. Sizes let a node carry kinds that it
 // does not know. Dots inside effects name origins by their place in the author's dictionary
@@ -46,8 +49,21 @@ class Dictionary {
   std::vector<std::pair<clock::OriginIndex, uint32_t>> places_;
 };
 
-// Appends one effect. Every origin it names must be in the dictionary.
-void AppendEffect(std::string& out, const crdt::Effect& effect, const Dictionary& dictionary);
+// The element that a body spoke of last, for its writer.
+struct LastElement {
+  bool any = false;
+  uint8_t db = 0;
+  crdt::Type type = crdt::Type::kString;
+  std::string key;
+  std::string name;
+};
+
+// Appends one effect. Every origin it names must be in the dictionary. `last`, if given, is the
+// body's (a new one for each), and is brought up to date.
+void AppendEffect(std::string& out,
+                  const crdt::Effect& effect,
+                  const Dictionary& dictionary,
+                  LastElement* last = nullptr);
 inline constexpr char kChangeEnd = 0;
 
 // Walks over a body. Foreign bytes: after an error ok() is false.
@@ -58,14 +74,17 @@ class BodyReader {
 
   // The next change's stamp; false at the end or on an error.
   bool NextChange(clock::Hlc& stamp);
-  // The next effect of the present change; false at its end or on an error. An unknown kind is
-  // counted and passed over, but its index is used up (`index` says which this is).
+  // The next effect of the present change, which refers to the body and this reader until the next
+  // call; false at its end or on an error. An unknown kind is counted and passed over, but its
+  // index is used up (`index` says which this is).
   bool NextEffect(crdt::Effect& effect, uint32_t& index);
   bool ok() const { return in_.ok(); }
   uint32_t unknown() const { return unknown_; }
 
  private:
   bool ParsePayload(uint8_t kind, std::string_view payload, crdt::Effect& effect);
+  bool ReadElement(base::Reader& in, crdt::Effect& effect);
+  bool ReadNextName(base::Reader& in, crdt::Effect& effect);
   bool ReadClears(base::Reader& in);
 
   base::Reader in_;
@@ -75,6 +94,10 @@ class BodyReader {
   uint32_t unknown_ = 0;
   std::vector<crdt::Clear> clears_;
   std::vector<clock::Dot> seen_;
+  // The element that was spoken of last: its effect, and its name if that stands nowhere in the
+  // body.
+  crdt::Effect last_;
+  std::string name_;
 };
 
 // Is the body well-formed, with exactly `count` changes? Checked before a frame is logged.

@@ -163,14 +163,101 @@ TEST(Body, DamageIsRefusedOrMeansSomethingElse) {
   }
 }
 
+// Effects about elements of few lists, with names that begin alike.
+std::vector<OwnedEffect> ListEffects(base::Random& random) {
+  std::vector<OwnedEffect> effects;
+  for (uint64_t n = 1 + random.Below(12); n > 0; --n) {
+    OwnedEffect owned = RandomEffect(random, {kAuthor, kOther});
+    if (random.Percent(85)) {
+      crdt::Effect& e = owned.effect;
+      e.kind = random.Percent(60) ? crdt::EffectKind::kPut : crdt::EffectKind::kWipe;
+      e.db = static_cast<uint8_t>(random.Below(20) / 19);
+      e.type = random.Percent(90) ? crdt::Type::kList : crdt::Type::kHash;
+      e.flags = 0;
+      e.expire_ms = crdt::kNever;
+      e.life = {};
+      e.total = e.increment = {};
+      owned.key = random.Percent(85) ? "queue" : "other";
+      owned.element = std::string(24 * (1 + random.Below(2)), 'p').substr(random.Below(3)) + RandomText(random, 4);
+      owned.seen.clear();
+      if (random.Percent(90)) owned.clears.clear();
+      if (e.kind == crdt::EffectKind::kWipe) owned.value.clear();
+    }
+    effects.push_back(std::move(owned));
+  }
+  return effects;
+}
+
+TEST(Body, NamesOfAListAreWrittenByTheirEnds) {
+  base::Random random(11);
+  const Dictionary dictionary = MakeDictionary();
+  size_t shorter = 0;
+  for (int round = 0; round < 5000; ++round) {
+    const std::vector<OwnedEffect> effects = ListEffects(random);
+    std::string body;
+    std::string in_full;
+    LastElement last;
+    for (const OwnedEffect& owned : effects) {
+      base::PutVarint(body, 1);
+      AppendEffect(body, owned.View(), dictionary, &last);
+      body.push_back(kChangeEnd);
+      AppendEffect(in_full, owned.View(), dictionary);
+      in_full += "12";
+    }
+    ASSERT_LE(body.size(), in_full.size() + effects.size());
+    if (body.size() < in_full.size()) ++shorter;
+    ASSERT_TRUE(ValidateBody(body, {}, effects.size(), dictionary));
+    BodyReader reader(body, {}, dictionary);
+    clock::Hlc stamp;
+    crdt::Effect read;
+    uint32_t index = 0;
+    for (const OwnedEffect& owned : effects) {
+      ASSERT_TRUE(reader.NextChange(stamp));
+      ASSERT_TRUE(reader.NextEffect(read, index));
+      ASSERT_TRUE(Same(read, owned.View()));
+      ASSERT_FALSE(reader.NextEffect(read, index));
+    }
+    for (size_t size = 0; size < body.size(); ++size)
+      ASSERT_FALSE(ValidateBody(body.substr(0, size), {}, effects.size(), dictionary));
+    // Damage means something else or nothing, and never harms.
+    for (uint64_t n = 1 + random.Below(4); n > 0; --n)
+      body[random.Below(body.size())] = static_cast<char>(random.Next());
+    (void)ValidateBody(body, {}, effects.size(), dictionary);
+  }
+  EXPECT_GT(shorter, 1000U);
+}
+
+TEST(Body, AShortNameNeedsOneBefore) {
+  const Dictionary dictionary = MakeDictionary();
+  const crdt::Effect first{
+      .kind = crdt::EffectKind::kPut, .type = crdt::Type::kList, .key = "k", .element = "abc", .value = "v"};
+  crdt::Effect second = first;
+  second.element = "abd";
+  std::string whole;
+  std::string tail;
+  LastElement last;
+  AppendEffect(whole, first, dictionary, &last);
+  AppendEffect(tail, second, dictionary, &last);
+  const std::string expected("\x81\x05\x00\x02\x01" "dv", 7);
+  EXPECT_EQ(tail, expected);
+  const std::string stamp(1, '\0');
+  const std::string end(1, kChangeEnd);
+  EXPECT_TRUE(ValidateBody(stamp + whole + tail + end, {}, 1, dictionary));
+  EXPECT_FALSE(ValidateBody(stamp + tail + end, {}, 1, dictionary)) << "of what?";
+  std::string beyond = tail;
+  beyond[3] = 4;
+  EXPECT_FALSE(ValidateBody(stamp + whole + beyond + end, {}, 1, dictionary)) << "more than there is";
+}
+
 TEST(Body, UnknownKindsArePassedOver) {
   const Dictionary dictionary = MakeDictionary();
   crdt::Effect wipe{.kind = crdt::EffectKind::kWipe, .key = "k"};
   for (int kind = crdt::kEffectKindMax + 1; kind < 256; ++kind) {
-    // Version 1: the same about an element. An expiry or a flush of one does not exist.
-    const auto of = static_cast<crdt::EffectKind>(kind - 0x40);
-    if (kind > 0x40 && kind <= 0x40 + crdt::kEffectKindMax && of != crdt::EffectKind::kExpire &&
-        of != crdt::EffectKind::kFlush) {
+    // Versions 1 and 2: the same about an element. An expiry or a flush of one does not exist.
+    const int version = kind >> 6;
+    const auto of = static_cast<crdt::EffectKind>(kind & 0x3f);
+    if ((version == 1 || version == 2) && (kind & 0x3f) != 0 && (kind & 0x3f) <= crdt::kEffectKindMax &&
+        of != crdt::EffectKind::kExpire && of != crdt::EffectKind::kFlush) {
       continue;
     }
     std::string body;

@@ -1,6 +1,6 @@
 """The same random commands to redis-server 7.0.15 and to one leader: the replies are equal, byte for byte.
 
-Strings, counters, keys, databases, wrong arguments and errors. Reproducible: set POLYARCH_SEED. The first
+Strings, counters, bitmaps, HyperLogLogs, lists, keys, databases, wrong arguments and errors. Reproducible: set POLYARCH_SEED. The first
 difference is shown with its seed and the history of the keys it touches. Known deviations are in
 DEVIATIONS, each with its reason, as in docs/compatibility.md.
 """
@@ -29,7 +29,8 @@ class Generator:
         self.draw = random.Random(seed)
         self.makers = [
             (14, self.set), (8, self.get), (10, self.counter), (6, self.text), (6, self.expire), (6, self.ttl),
-            (5, self.many), (5, self.keys), (4, self.rename), (3, self.edge), (2, self.wrong), (1, self.database)]
+            (5, self.many), (18, self.list), (5, self.keys), (4, self.rename), (3, self.edge), (2, self.wrong), (1, self.database),
+            (8, self.bits), (4, self.bitfield), (5, self.sketch)]
         self.weights = [weight for weight, _ in self.makers]
         self.functions = [function for _, function in self.makers]
         self.next = []
@@ -143,6 +144,35 @@ class Generator:
         return draw.choice([["MGET"] + keys, ["MSET"] + flat, ["MSETNX"] + flat, ["DEL"] + keys, ["UNLINK"] + keys,
                             ["EXISTS"] + keys, ["TOUCH"] + keys, ["MSET"] + flat + ["odd"]])
 
+    def list_key(self):
+        return self.key() if self.draw.random() < 0.1 else self.draw.choice(["l1", "l2", "l3"])
+
+    def list(self):
+        draw, key = self.draw, self.list_key
+        # Few values, so that they are found again.
+        value = lambda: draw.choice([draw.randint(0, 9), "v", self.value()])
+        index = lambda: draw.choice([draw.randint(-6, 6), draw.randint(-60, 60), self.integer(), "x"])
+        end = lambda: draw.choice(["LEFT", "RIGHT", "left", "right", "RIGHT", "UP"])
+        values = lambda: [value() for _ in range(draw.choice([1, 1, 2, 5, 40]))]
+        keys = lambda: [key() for _ in range(draw.randint(1, 3))]
+        popped = keys()
+        return draw.choice([
+            ["RPUSH", key()] + values(), ["LPUSH", key()] + values(), ["RPUSH", key()] + values(),
+            [draw.choice(["RPUSHX", "LPUSHX"]), key()] + values(),
+            [draw.choice(["LPOP", "RPOP"]), key()], [draw.choice(["LPOP", "RPOP"]), key(), draw.choice([0, 1, 3, 20, -1, "x"])],
+            ["LLEN", key()], ["LRANGE", key(), index(), index()], ["LRANGE", key(), 0, -1], ["LINDEX", key(), index()],
+            ["LSET", key(), index(), value()], ["LINSERT", key(), draw.choice(["BEFORE", "after", "AFTER", "X"]), value(), value()],
+            ["LINSERT", key(), draw.choice(["BEFORE", "AFTER"]), value(), value()],
+            ["LREM", key(), draw.choice([0, 1, -1, 2, -2, "x"]), value()], ["LTRIM", key(), draw.randint(0, 3), -1 - draw.randint(0, 3)],
+            ["LTRIM", key(), index(), index()], ["LMOVE", key(), key(), end(), end()], ["RPOPLPUSH", key(), key()],
+            ["LPOS", key(), value()] + draw.choice([[], ["RANK", index()], ["COUNT", draw.randint(-1, 5)],
+                                                    ["COUNT", 0, "RANK", draw.randint(-3, 3)], ["MAXLEN", draw.randint(-1, 9)], ["X"]]),
+            ["LMPOP", len(popped)] + popped + [end()] + draw.choice([[], ["COUNT", draw.randint(-1, 9)], ["X"]]),
+            [draw.choice(["BLPOP", "BRPOP"]), "l1", key(), draw.choice([0.001, "x", -1])], ["TYPE", key()],
+            ["BLMOVE", key(), key(), end(), end(), 0.001], ["OBJECT", "ENCODING", "l1"],
+            draw.choice([["RENAME", key(), key()], ["COPY", key(), key(), "REPLACE"], ["DEL", key()], ["EXPIRE", key(), 5000],
+                         ["PERSIST", key()], ["TTL", key()]])])
+
     def keys(self):
         draw = self.draw
         return draw.choice([
@@ -164,11 +194,66 @@ class Generator:
         return self.draw.choice([["SET", self.key(), self.draw.choice(INT_EDGES)],
                                  [name, self.key(), self.draw.choice(INT_EDGES)]])
 
+    def bit_offset(self):
+        draw = self.draw
+        return draw.choice([draw.randint(0, 20), draw.randint(0, 600), draw.choice([-1, 2**32, 2**63, "x", "", "#1"])])
+
+    def bit_range(self):
+        draw = self.draw
+        ends = [draw.choice([draw.randint(-70, 70), draw.choice(INT_EDGES + ["x"])]) for _ in range(2)]
+        return draw.choice([[], ends, ends + [draw.choice(["BYTE", "BIT", "bit", "X"])], ends[:1]])
+
+    def bits(self):
+        draw = self.draw
+        return draw.choice([
+            ["SETBIT", self.key(), self.bit_offset(), draw.choice([0, 1, 0, 1, 0, 1, 2, -1, "x"])],
+            ["SETBIT", self.key(), draw.randint(0, 300), draw.randint(0, 1)],
+            ["GETBIT", self.key(), self.bit_offset()],
+            ["BITCOUNT", self.key()] + self.bit_range(),
+            ["BITPOS", self.key(), draw.choice([0, 1, 0, 1, 2, "x"])] + self.bit_range(),
+            ["BITOP", draw.choice(["AND", "OR", "XOR", "xor", "NOT", "X"]), self.key()] +
+            [self.key() for _ in range(draw.choice([1, 1, 2, 3]))]])
+
+    def bitfield(self):
+        draw = self.draw
+        words = [draw.choice(["BITFIELD"] * 4 + ["BITFIELD_RO"]), self.key()]
+        for _ in range(draw.randint(0, 4)):
+            if draw.random() < 0.3:
+                words += ["OVERFLOW", draw.choice(["WRAP", "SAT", "FAIL", "sat", "X"] if draw.random() < 0.1 else
+                                                  ["WRAP", "SAT", "FAIL", "sat"])]
+            kind = draw.choice("ui") + str(draw.choice([draw.randint(1, 63), draw.randint(1, 16), 8, 63]))
+            if draw.random() < 0.05:
+                kind = draw.choice(["u64", "i64", "i0", "x8", "", "u08"])
+            offset = draw.choice([draw.randint(0, 200), "#" + str(draw.randint(0, 9))])
+            if draw.random() < 0.05:
+                offset = self.bit_offset()
+            operation = draw.choice(["GET", "SET", "INCRBY"])
+            words += [operation, kind, offset]
+            if operation != "GET":
+                operand = draw.choice([self.integer(), draw.randint(-300, 300)])
+                # (Of the lowest 64-bit numbers Redis makes the highest when they saturate.)
+                words.append(operand + 2**62 if operand == -2**63 else operand)
+        if draw.random() < 0.05:
+            words.append(draw.choice(["GET", "SET", "X", "OVERFLOW"]))
+        return words
+
+    def sketch(self):
+        # (PFCOUNT of one key writes in Redis, and so changes what GET shows: not here.)
+        draw = self.draw
+        name = lambda: draw.choice(["h1", "h2", "h3", "h4"]) if draw.random() < 0.95 else self.key()
+        elements = [draw.randint(0, draw.choice([20, 10**6])) for _ in range(draw.choice([0, 1, 3, 60]))]
+        return draw.choice([
+            ["PFADD", name()] + elements, ["PFADD", name()] + elements, ["PFCOUNT", name(), name()],
+            ["PFCOUNT", name(), name(), name()], ["PFMERGE", name(), name()], ["PFMERGE", name(), name(), name()],
+            ["GET", name()], ["DEL", name()] if draw.random() < 0.2 else ["STRLEN", name()],
+            ["PFDEBUG", draw.choice(["ENCODING", "DECODE", "TODENSE" if draw.random() < 0.1 else "ENCODING"]), name()]])
+
     def wrong(self):
         draw = self.draw
         name = draw.choice(["GET", "SET", "INCR", "INCRBY", "MGET", "MSET", "SETEX", "GETRANGE", "EXPIRE", "TTL", "COPY",
                             "RENAME", "DEL", "APPEND", "LCS", "SCAN", "NOSUCHCOMMAND", "SETRANGE", "KEYS", "ECHO",
-                            "SELECT", "OBJECT", "PERSIST", "GETEX", "DBSIZE", "FLUSHDB", "PING", "TYPE", ""])
+                            "SELECT", "OBJECT", "PERSIST", "GETEX", "DBSIZE", "FLUSHDB", "PING", "TYPE", "SETBIT", "BITOP",
+                            "PFADD", "SORT", "RESTORE", ""])
         words = [self.key() for _ in range(draw.randint(0, 4))]
         if name == "SELECT" or (name == "FLUSHDB" and not words):
             words = ["x"]

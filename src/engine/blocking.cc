@@ -1,0 +1,111 @@
+// Clients that wait for elements. A key that has got some is offered to who waits for it, the
+// longest first, as soon as the command that brought them is done, in that command's change; or
+// when the frame is applied that did. Who waited runs its own command then, on that key only.
+#include <algorithm>
+
+#include "engine/engine.h"
+
+namespace polyarch::engine {
+
+namespace {
+
+// As much later as there is room for.
+int64_t DeadlineAfter(int64_t now_us, int64_t timeout_ms) {
+  if (timeout_ms == 0 || timeout_ms > (INT64_MAX - now_us) / 1000) return INT64_MAX;
+  return now_us + timeout_ms * 1000;
+}
+
+}  // namespace
+
+void Engine::AddWaiter(command::Context& context) {
+  Waiters::Waiter waiter;
+  waiter.client = &context.client;
+  waiter.server = &context.server;
+  waiter.arguments.assign(context.args.begin(), context.args.end());
+  waiter.type = context.wait.type;
+  for (std::string_view key : context.wait.keys)
+    waiter.keys.emplace(context.client.db, key);
+  waiter.deadline_us = DeadlineAfter(now_.mono_us, context.wait.timeout_ms);
+  waiters_.Add(std::move(waiter));
+}
+
+Outcome Engine::TakeAnswer(command::Client& client, resp::Buffer& out) {
+  if (client.blocked == command::Client::Blocked::kWaits) return Outcome::kSuspended;
+  out.Append(waiters_.TakeAnswer(client));
+  // It tells of a write, or that there was nothing, which a write may have brought about.
+  return options_.durability == Durability::kAlways ? Outcome::kHeld : Outcome::kReplied;
+}
+
+void Engine::ServeWaiters(keyspace::Change& change) {
+  // What one gets may be what another one waits for (BLMOVE): again, until nothing is ready.
+  while (waiters_.any_ready()) {
+    for (const Waiters::Key& key : waiters_.TakeReady()) {
+      for (uint64_t id : waiters_.WaitingFor(key)) {
+        const Waiters::Waiter* waiter = waiters_.Find(id);
+        const keyspace::Shown shown = keyspace_.Read(keyspace_.Ref(key.first, key.second));
+        if (shown.kind != keyspace::Shown::Kind::kCollection) break;
+        if (waiter != nullptr && shown.type == waiter->type) ServeWaiter(id, *waiter, key, change);
+      }
+    }
+  }
+}
+
+void Engine::ServeWaiter(uint64_t id,
+                         const Waiters::Waiter& waiter,
+                         const Waiters::Key& key,
+                         keyspace::Change& change) {
+  resp::Buffer out;
+  resp::Writer writer(out, waiter.client->protocol);
+  const std::vector<std::string_view> arguments(waiter.arguments.begin(), waiter.arguments.end());
+  const std::string_view ready = key.second;
+  command::Context context{.client = *waiter.client,
+                           .args = arguments,
+                           .reply = writer,
+                           .keys = keyspace_,
+                           .change = change,
+                           .cluster = *this,
+                           .server = *waiter.server,
+                           .now_ms = keyspace_.time_ms(),
+                           .random = random_.Next(),
+                           .ready = &ready};
+  command::Dispatch(context);
+  if (context.suspended) return;
+  waiters_.SetAnswer(id, std::string(out.view()));
+  host_.Resume(id);
+}
+
+void Engine::ServeWaiters() {
+  if (waiters_.size() == 0) return;
+  if (const base::Status allowed = WriteAllowed(); !allowed.ok()) {
+    for (uint64_t id : waiters_.All())
+      Answer(id, [&](resp::Writer& writer) { writer.Error(allowed.message()); });
+  }
+  if (waiters_.any_ready()) {
+    keyspace::Change change(*this, keyspace_);
+    ServeWaiters(change);
+  }
+  for (uint64_t id : waiters_.Expired(now_.mono_us))
+    Answer(id, [](resp::Writer& writer) { writer.NullArray(); });
+}
+
+void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply) {
+  using ReplyMode = command::Client::ReplyMode;
+  command::Client& client = *waiters_.Find(id)->client;
+  resp::Buffer out;
+  resp::Writer writer(out, client.protocol);
+  if (client.reply_mode == ReplyMode::kOn) reply(writer);
+  if (client.reply_mode == ReplyMode::kSkipNext) client.reply_mode = ReplyMode::kOn;
+  waiters_.SetAnswer(id, std::string(out.view()));
+  host_.Resume(id);
+}
+
+bool Engine::Unblock(uint64_t client, bool with_error) {
+  if (waiters_.Find(client) == nullptr) return false;
+  Answer(client, [&](resp::Writer& writer) {
+    if (with_error) return writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    writer.NullArray();
+  });
+  return true;
+}
+
+}  // namespace polyarch::engine

@@ -1,0 +1,195 @@
+// Commands that wait for elements: who is served, when, by what, and who is not.
+#include <gtest/gtest.h>
+
+#include "engine/engine_test_util.h"
+
+namespace polyarch::engine {
+namespace {
+
+// A client that has sent a command and takes its reply when the host says so.
+class Waiting {
+ public:
+  Waiting(TestNode& node, uint64_t id, std::vector<std::string_view> args)
+      : node_(node), args_(std::move(args)) {
+    client_.id = id;
+    client_.authenticated = true;
+    reply_ = node_.AskAs(client_, args_);
+    suspended_ = node_.last_outcome == Outcome::kSuspended;
+  }
+  ~Waiting() {
+    if (node_.up()) node_.engine().ForgetClient(client_.id);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  // "(none)" as long as it waits.
+  std::string Reply() {
+    if (!suspended_) return reply_;
+    if (std::erase(node_.resumed, client_.id) == 0) return "(none)";
+    reply_ = node_.AskAs(client_, args_);
+    suspended_ = node_.last_outcome == Outcome::kSuspended;
+    held_ = node_.last_outcome == Outcome::kHeld;
+    return reply_;
+  }
+  bool held() const { return held_; }
+  command::Client& client() { return client_; }
+
+ private:
+  TestNode& node_;
+  std::vector<std::string_view> args_;
+  command::Client client_;
+  std::string reply_;
+  bool suspended_ = false;
+  bool held_ = false;
+};
+
+class Blocking : public testing::Test {
+ protected:
+  Blocking() { EXPECT_TRUE(cluster.Settle()); }
+  TestNode& Add(const char* name) {
+    TestNode& node = cluster.Add(name);
+    EXPECT_TRUE(node.Start().ok());
+    EXPECT_TRUE(cluster.RunUntil([&] { return node.engine().may_write(); }));
+    return node;
+  }
+  TestCluster cluster;
+  TestNode& a = Add("a");
+  TestNode& b = Add("b");
+};
+
+TEST_F(Blocking, TheLongestWaitingIsServedFirstInOneChange) {
+  Waiting one(a, 11, {"BLPOP", "k", "0"});
+  Waiting two(a, 10, {"BRPOP", "other", "k", "0"});
+  Waiting three(a, 12, {"BLPOP", "k", "0"});
+  EXPECT_EQ(a.engine().blocked_clients(), 3U);
+  EXPECT_EQ(one.client().blocked, command::Client::Blocked::kWaits);
+  const int before = std::stoi(a.Info("changes_local"));
+  EXPECT_EQ(a.Ask({"RPUSH", "k", "x", "y"}), "2");
+  EXPECT_EQ(std::stoi(a.Info("changes_local")), before + 1);
+  EXPECT_EQ(a.resumed, (std::vector<uint64_t>{11, 10}));
+  EXPECT_EQ(one.Reply(), "[\"k\", \"x\"]");
+  EXPECT_TRUE(one.held()) << "the reply tells of a write";
+  EXPECT_EQ(two.Reply(), "[\"k\", \"y\"]");
+  EXPECT_EQ(three.Reply(), "(none)");
+  EXPECT_EQ(a.Ask({"EXISTS", "k"}), "0");
+  EXPECT_EQ(a.engine().blocked_clients(), 1U);
+  EXPECT_EQ(a.Ask({"LPUSH", "k", "z"}), "1");
+  EXPECT_EQ(three.Reply(), "[\"k\", \"z\"]");
+  EXPECT_EQ(a.engine().blocked_clients(), 0U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"EXISTS", "k"}), "0");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(Blocking, WhatIsThereIsTakenInTheOrderOfTheKeys) {
+  a.Ask({"RPUSH", "k2", "two"});
+  a.Ask({"RPUSH", "k1", "one"});
+  EXPECT_EQ(Waiting(a, 5, {"BLPOP", "k0", "k1", "k2", "0"}).Reply(), "[\"k1\", \"one\"]");
+  EXPECT_EQ(Waiting(a, 5, {"BLPOP", "k0", "k1", "k2", "0"}).Reply(), "[\"k2\", \"two\"]");
+  EXPECT_EQ(a.engine().blocked_clients(), 0U);
+}
+
+TEST_F(Blocking, TimesOut) {
+  Waiting soon(a, 5, {"BLPOP", "k", "0.1"});
+  Waiting move(a, 6, {"BLMOVE", "k", "to", "LEFT", "LEFT", "0.2"});
+  Waiting never(a, 7, {"BLMPOP", "0", "1", "k", "LEFT"});
+  cluster.Run(90);
+  EXPECT_EQ(soon.Reply(), "(none)");
+  cluster.Run(20);
+  EXPECT_EQ(soon.Reply(), "null");
+  EXPECT_EQ(move.Reply(), "(none)");
+  cluster.Run(100);
+  EXPECT_EQ(move.Reply(), "null");
+  cluster.Run(100'000);
+  EXPECT_EQ(never.Reply(), "(none)");
+  EXPECT_EQ(soon.client().blocked, command::Client::Blocked::kNot);
+  EXPECT_EQ(a.Ask({"RPUSH", "k", "x"}), "1");
+  EXPECT_EQ(never.Reply(), "[\"k\", [\"x\"]]") << "and nobody else got it";
+}
+
+TEST_F(Blocking, AnotherLeadersPushWakes) {
+  Waiting list(b, 5, {"BLPOP", "k", "l", "0"});
+  Waiting scores(b, 6, {"BZPOPMAX", "z", "0"});
+  a.Ask({"RPUSH", "l", "x", "y"});
+  a.Ask({"ZADD", "z", "1", "low", "2", "high"});
+  EXPECT_EQ(list.Reply(), "(none)");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(list.Reply(), "[\"l\", \"x\"]");
+  EXPECT_EQ(scores.Reply(), "[\"z\", \"high\", \"2\"]");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"LRANGE", "l", "0", "-1"}), "[\"y\"]");
+  EXPECT_EQ(a.Ask({"ZCARD", "z"}), "1");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(Blocking, OnlyTheRightTypeWakes) {
+  Waiting list(a, 5, {"BLPOP", "k", "0"});
+  Waiting scores(a, 6, {"BZMPOP", "0", "1", "k", "MIN"});
+  EXPECT_EQ(a.Ask({"SET", "k", "text"}), "+OK");
+  EXPECT_EQ(a.Ask({"DEL", "k"}), "1");
+  EXPECT_EQ(a.Ask({"HSET", "k", "f", "v"}), "1");
+  EXPECT_EQ(a.Ask({"FLUSHALL"}), "+OK");
+  EXPECT_EQ(list.Reply(), "(none)");
+  EXPECT_EQ(a.Ask({"ZADD", "k", "1", "m"}), "1");
+  EXPECT_EQ(list.Reply(), "(none)");
+  EXPECT_EQ(scores.Reply(), "[\"k\", [[\"m\", \"1\"]]]");
+  EXPECT_EQ(a.Ask({"RPUSH", "source", "x"}), "1");
+  EXPECT_EQ(a.Ask({"RENAME", "source", "k"}), "+OK");
+  EXPECT_EQ(list.Reply(), "[\"k\", \"x\"]");
+  EXPECT_EQ(Waiting(a, 5, {"BLPOP", "none", "text", "0"}).Reply(), "(none)");
+  a.Ask({"SET", "text", "x"});
+  EXPECT_EQ(Waiting(a, 5, {"BLPOP", "none", "text", "0"}).Reply().substr(0, 10), "-WRONGTYPE");
+}
+
+TEST_F(Blocking, WhatOneGetsMayServeAnother) {
+  Waiting move(a, 5, {"BLMOVE", "from", "to", "RIGHT", "LEFT", "0"});
+  Waiting pop(a, 6, {"BLPOP", "to", "0"});
+  const int before = std::stoi(a.Info("changes_local"));
+  EXPECT_EQ(a.Ask({"RPUSH", "from", "x"}), "1");
+  EXPECT_EQ(std::stoi(a.Info("changes_local")), before + 1);
+  EXPECT_EQ(move.Reply(), "\"x\"");
+  EXPECT_EQ(pop.Reply(), "[\"to\", \"x\"]");
+  // Where it cannot go it stays.
+  a.Ask({"SET", "text", "x"});
+  Waiting wrong(a, 5, {"BRPOPLPUSH", "from", "text", "0"});
+  EXPECT_EQ(a.Ask({"RPUSH", "from", "y"}), "1");
+  EXPECT_EQ(wrong.Reply().substr(0, 10), "-WRONGTYPE");
+  EXPECT_EQ(a.Ask({"LRANGE", "from", "0", "-1"}), "[\"y\"]");
+}
+
+TEST_F(Blocking, UnblockedAndForgotten) {
+  Waiting one(a, 5, {"BLPOP", "k", "0"});
+  Waiting two(a, 6, {"BLPOP", "k", "0"});
+  EXPECT_EQ(a.Ask({"CLIENT", "UNBLOCK", "5"}), "1");
+  EXPECT_EQ(a.Ask({"CLIENT", "UNBLOCK", "5"}), "0");
+  EXPECT_EQ(a.Ask({"CLIENT", "UNBLOCK", "6", "ERROR"}), "1");
+  EXPECT_EQ(a.Ask({"CLIENT", "UNBLOCK", "99"}), "0");
+  EXPECT_EQ(one.Reply(), "null");
+  EXPECT_EQ(two.Reply(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+  { Waiting gone(a, 7, {"BLPOP", "k", "0"}); }
+  EXPECT_EQ(a.engine().blocked_clients(), 0U);
+  EXPECT_EQ(a.Ask({"RPUSH", "k", "x"}), "1");
+  EXPECT_EQ(a.Ask({"LLEN", "k"}), "1");
+}
+
+TEST_F(Blocking, WhoMayNotWriteAnyMoreAnswersSo) {
+  Waiting waits(b, 5, {"BLPOP", "k", "0"});
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "b"}), "+OK");
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().retired(); }));
+  cluster.Run(50);
+  EXPECT_EQ(waits.Reply().substr(0, 9), "-RETIRED ");
+  EXPECT_EQ(Waiting(b, 5, {"BLPOP", "k", "0"}).Reply().substr(0, 9), "-RETIRED ");
+  EXPECT_EQ(b.engine().blocked_clients(), 0U);
+}
+
+TEST_F(Blocking, RunAgainTooEarlyItGoesOnWaiting) {
+  Waiting waits(a, 5, {"BLPOP", "k", "0"});
+  a.resumed.push_back(5);
+  EXPECT_EQ(waits.Reply(), "(none)");
+  EXPECT_EQ(a.engine().blocked_clients(), 1U);
+  EXPECT_EQ(a.Ask({"RPUSH", "k", "x"}), "1");
+  EXPECT_EQ(waits.Reply(), "[\"k\", \"x\"]");
+}
+
+}  // namespace
+}  // namespace polyarch::engine

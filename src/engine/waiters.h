@@ -1,0 +1,71 @@
+// Clients that wait for elements (BLPOP and the like): who waits for which keys, since when, until
+// when; which of those keys have changed; and answers that were not taken yet. A book only:
+// engine/blocking.cc runs the commands.
+//
+// Clients and hosts are the caller's; a client must be forgotten before it goes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "command/context.h"
+
+namespace polyarch::engine {
+
+class Waiters {
+ public:
+  using Key = std::pair<uint8_t, std::string>;
+  struct Waiter {
+    command::Client* client = nullptr;
+    command::ServerHost* server = nullptr;
+    std::vector<std::string> arguments;
+    crdt::Type type = crdt::Type::kString;
+    std::set<Key> keys;
+    int64_t deadline_us = INT64_MAX;
+  };
+
+  size_t size() const { return waiters_.size(); }
+  // Clients are served in the order in which they were added. The client's state says that it
+  // waits.
+  void Add(Waiter waiter);
+  const Waiter* Find(uint64_t client) const;
+  // The client waits no more, and has an answer to take.
+  void SetAnswer(uint64_t client, std::string reply);
+  // The answer of a client that has one, which is then in no state any more.
+  std::string TakeAnswer(command::Client& client);
+  // Whatever is kept of a client that is gone.
+  void Forget(uint64_t client);
+
+  // A key has changed.
+  void NoteChanged(uint8_t db, std::string_view key) {
+    if (!by_key_.empty()) [[unlikely]]
+      MarkReady(db, key);
+  }
+  bool any_ready() const { return !ready_.empty(); }
+  // Keys with waiters that have changed, in the order of their first change since the last call.
+  std::vector<Key> TakeReady();
+  // Who waits for a key, the longest first.
+  std::vector<uint64_t> WaitingFor(const Key& key) const;
+  std::vector<uint64_t> All() const;
+  // Whose time is over.
+  std::vector<uint64_t> Expired(int64_t now_us) const;
+
+ private:
+  void Remove(uint64_t client);
+  void MarkReady(uint8_t db, std::string_view key);
+
+  std::map<uint64_t, std::pair<uint64_t, Waiter>> waiters_;  // by client, with its number
+  std::map<Key, std::map<uint64_t, uint64_t>> by_key_;       // clients by number
+  std::set<std::pair<int64_t, uint64_t>> deadlines_;
+  std::map<uint64_t, std::string> answers_;
+  std::vector<Key> ready_;
+  uint64_t next_number_ = 1;
+};
+
+}  // namespace polyarch::engine

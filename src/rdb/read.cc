@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include "base/codec.h"
+#include "base/number.h"
+#include "rdb/encodings.h"
+#include "rdb/lzf.h"
+#include "rdb/packed.h"
+#include "rdb/value.h"
+
+namespace polyarch::rdb {
+
+namespace {
+
+class BodyReader {
+ public:
+  BodyReader(std::string_view bytes, size_t limit) : in_(bytes), left_(limit) {}
+
+  ReadStatus Read(Value& value) {
+    const bool done = ReadValue(value);
+    if (too_large_) return ReadStatus::kTooLarge;
+    if (unsupported_) return ReadStatus::kUnsupported;
+    return done && in_.ok() ? ReadStatus::kOk : ReadStatus::kMalformed;
+  }
+
+ private:
+  // A length, or, in `encoded`, how a string is encoded.
+  bool Length(uint64_t& length, std::optional<uint8_t>* encoded = nullptr) {
+    const uint8_t first = in_.Fixed8();
+    const uint8_t low = first & 0x3f;
+    switch (first >> 6) {
+      case 0:
+        length = low;
+        break;
+      case 1:
+        length = static_cast<uint64_t>(low) << 8 | in_.Fixed8();
+        break;
+      case 2: {
+        if (low > 1) return false;
+        length = 0;
+        for (int i = low == 0 ? 4 : 8; i > 0; --i)
+          length = length << 8 | in_.Fixed8();
+        break;
+      }
+      default:
+        if (encoded == nullptr) return false;
+        *encoded = low;
+    }
+    return in_.ok();
+  }
+
+  // Takes from the limit what a string will cost.
+  bool Charge(uint64_t size) {
+    too_large_ = too_large_ || size > left_;
+    if (too_large_) return false;
+    left_ -= size;
+    return true;
+  }
+
+  bool String(std::string& out) {
+    uint64_t size = 0;
+    std::optional<uint8_t> encoded;
+    if (!Length(size, &encoded)) return false;
+    if (!encoded) {
+      const std::string_view text = in_.Raw(size);
+      if (!in_.ok() || !Charge(size)) return false;
+      out = text;
+      return true;
+    }
+    if (*encoded <= 2) return Integer(size_t{1} << *encoded, out);
+    if (*encoded != 3) return false;
+    uint64_t packed = 0;
+    if (!Length(packed) || !Length(size)) return false;
+    const std::string_view bytes = in_.Raw(packed);
+    if (!in_.ok() || !Charge(size)) return false;
+    auto text = LzfUnpack(bytes, size);
+    if (!text) return false;
+    out = std::move(*text);
+    return true;
+  }
+
+  bool Integer(size_t bytes, std::string& out) {
+    const std::string_view raw = in_.Raw(bytes);
+    if (!in_.ok() || !Charge(bytes)) return false;
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; ++i)
+      value |= uint64_t{static_cast<uint8_t>(raw[i])} << (8 * i);
+    const unsigned unused = 64 - 8 * static_cast<unsigned>(bytes);
+    out = base::FormatInt64(static_cast<int64_t>(value << unused) >> unused);
+    return true;
+  }
+
+  // What an element costs beyond its bytes.
+  static constexpr uint64_t kElementBytes = 32;
+
+  // How many elements follow, at least one.
+  bool Count(uint64_t& count) { return Length(count) && count > 0; }
+
+  bool Strings(uint64_t count, std::vector<std::string>& out) {
+    for (uint64_t i = 0; i < count; ++i) {
+      if (!Charge(kElementBytes) || !String(out.emplace_back())) return false;
+    }
+    return true;
+  }
+
+  // A string that packs entries; at least one.
+  bool Packed(bool (*read)(std::string_view, std::vector<std::string>&),
+              std::vector<std::string>& out) {
+    std::string bytes;
+    const size_t before = out.size();
+    return String(bytes) && read(bytes, out) && out.size() > before &&
+           Charge((out.size() - before) * kElementBytes);
+  }
+
+  bool Score(bool binary, double& score) {
+    if (binary) {
+      const uint64_t bits = in_.Fixed64();
+      static_assert(sizeof bits == sizeof score);
+      std::memcpy(&score, &bits, sizeof score);
+      return in_.ok() && !std::isnan(score);
+    }
+    const uint8_t size = in_.Fixed8();
+    if (size == 253) return false;
+    if (size >= 254) {
+      score = size == 254 ? std::numeric_limits<double>::infinity()
+                          : -std::numeric_limits<double>::infinity();
+      return in_.ok();
+    }
+    const std::string_view text = in_.Raw(size);
+    return in_.ok() && ScoreOf(text, score);
+  }
+
+  static bool ScoreOf(std::string_view text, double& score) {
+    const auto number = base::ParseLongDouble(text, /*allow_inf=*/true);
+    if (!number || std::isnan(*number)) return false;
+    score = static_cast<double>(*number);
+    return true;
+  }
+
+  static bool Pairs(std::vector<std::string>&& all, Value& value) {
+    if (all.size() % 2 != 0) return false;
+    for (size_t i = 0; i < all.size(); i += 2)
+      value.fields.emplace_back(std::move(all[i]), std::move(all[i + 1]));
+    return true;
+  }
+
+  static bool Scored(std::vector<std::string>&& all, Value& value) {
+    if (all.size() % 2 != 0) return false;
+    for (size_t i = 0; i < all.size(); i += 2) {
+      double score = 0;
+      if (!ScoreOf(all[i + 1], score)) return false;
+      value.members.emplace_back(std::move(all[i]), score);
+    }
+    return true;
+  }
+
+  bool Quicklist(bool second, Value& value) {
+    uint64_t nodes = 0;
+    if (!Count(nodes)) return false;
+    constexpr uint64_t kPlain = 1;
+    constexpr uint64_t kListpack = 2;
+    for (uint64_t i = 0; i < nodes; ++i) {
+      uint64_t container = kListpack;
+      if (second && !Length(container)) return false;
+      if (container == kPlain) {
+        if (!Charge(kElementBytes) || !String(value.items.emplace_back())) return false;
+      } else if (container != kListpack ||
+                 !Packed(second ? ReadListpack : ReadZiplist, value.items)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  bool ReadValue(Value& value) {
+    const auto encoding = static_cast<Encoding>(in_.Fixed8());
+    std::vector<std::string> all;
+    uint64_t count = 0;
+    switch (encoding) {
+      case Encoding::kString:
+        value.type = crdt::Type::kString;
+        return String(value.text);
+      case Encoding::kList:
+        value.type = crdt::Type::kList;
+        return Count(count) && Strings(count, value.items);
+      case Encoding::kListZiplist:
+        value.type = crdt::Type::kList;
+        return Packed(ReadZiplist, value.items);
+      case Encoding::kListQuicklist:
+      case Encoding::kListQuicklist2:
+        value.type = crdt::Type::kList;
+        return Quicklist(encoding == Encoding::kListQuicklist2, value);
+      case Encoding::kSet:
+        value.type = crdt::Type::kSet;
+        return Count(count) && Strings(count, value.items) && Unique(value.items);
+      case Encoding::kSetIntset:
+        value.type = crdt::Type::kSet;
+        return Packed(ReadIntset, value.items) && Unique(value.items);
+      case Encoding::kHash:
+        value.type = crdt::Type::kHash;
+        return Count(count) && count <= UINT64_MAX / 2 && Strings(2 * count, all) &&
+               Pairs(std::move(all), value) && UniqueNames(value.fields);
+      case Encoding::kHashZipmap:
+      case Encoding::kHashZiplist:
+      case Encoding::kHashListpack:
+        value.type = crdt::Type::kHash;
+        return Packed(encoding == Encoding::kHashZipmap    ? ReadZipmap
+                      : encoding == Encoding::kHashZiplist ? ReadZiplist
+                                                           : ReadListpack,
+                      all) &&
+               Pairs(std::move(all), value) && UniqueNames(value.fields);
+      case Encoding::kSortedSetText:
+      case Encoding::kSortedSet: {
+        value.type = crdt::Type::kSortedSet;
+        if (!Count(count)) return false;
+        for (uint64_t i = 0; i < count; ++i) {
+          auto& [name, score] = value.members.emplace_back();
+          if (!Charge(kElementBytes) || !String(name) ||
+              !Score(encoding == Encoding::kSortedSet, score))
+            return false;
+        }
+        return UniqueNames(value.members);
+      }
+      case Encoding::kSortedSetZiplist:
+      case Encoding::kSortedSetListpack:
+        value.type = crdt::Type::kSortedSet;
+        return Packed(encoding == Encoding::kSortedSetZiplist ? ReadZiplist : ReadListpack, all) &&
+               Scored(std::move(all), value) && UniqueNames(value.members);
+      case Encoding::kModule:
+      case Encoding::kModule2:
+      case Encoding::kStream:
+      case Encoding::kStream2:
+        unsupported_ = in_.ok();
+        return false;
+    }
+    return false;
+  }
+
+  static bool Unique(const std::vector<std::string>& names) {
+    std::vector<std::string_view> sorted(names.begin(), names.end());
+    std::sort(sorted.begin(), sorted.end());
+    return std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+  }
+
+  template <typename Pair>
+  static bool UniqueNames(const std::vector<Pair>& pairs) {
+    std::vector<std::string_view> sorted;
+    sorted.reserve(pairs.size());
+    for (const Pair& pair : pairs)
+      sorted.push_back(pair.first);
+    std::sort(sorted.begin(), sorted.end());
+    return std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+  }
+
+  base::Reader in_;
+  size_t left_;
+  bool too_large_ = false;
+  bool unsupported_ = false;
+};
+
+}  // namespace
+
+ReadStatus ReadBody(std::string_view body, size_t limit, Value& value) {
+  value = {};
+  return BodyReader(body, limit).Read(value);
+}
+
+}  // namespace polyarch::rdb

@@ -1,0 +1,72 @@
+#include <bit>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "rdb/encodings.h"
+#include "rdb/value.h"
+
+namespace polyarch::rdb {
+
+namespace {
+
+void PutEncoding(std::string& out, Encoding encoding) {
+  out.push_back(static_cast<char>(encoding));
+}
+
+void PutLength(std::string& out, uint64_t length) {
+  if (length < 1U << 6) {
+    out.push_back(static_cast<char>(length));
+  } else if (length < 1U << 14) {
+    out.push_back(static_cast<char>(0x40 | length >> 8));
+    out.push_back(static_cast<char>(length));
+  } else {
+    const bool is_long = length > UINT32_MAX;
+    out.push_back(static_cast<char>(is_long ? 0x81 : 0x80));
+    for (int shift = is_long ? 56 : 24; shift >= 0; shift -= 8)
+      out.push_back(static_cast<char>(length >> shift));
+  }
+}
+
+void PutString(std::string& out, std::string_view text) {
+  PutLength(out, text.size());
+  out.append(text);
+}
+
+}  // namespace
+
+void WriteBody(const Value& value, std::string& out) {
+  switch (value.type) {
+    case crdt::Type::kString:
+      PutEncoding(out, Encoding::kString);
+      PutString(out, value.text);
+      return;
+    case crdt::Type::kList:
+    case crdt::Type::kSet:
+      PutEncoding(out, value.type == crdt::Type::kSet ? Encoding::kSet : Encoding::kList);
+      PutLength(out, value.items.size());
+      for (const std::string& item : value.items)
+        PutString(out, item);
+      return;
+    case crdt::Type::kHash:
+      PutEncoding(out, Encoding::kHash);
+      PutLength(out, value.fields.size());
+      for (const auto& [name, text] : value.fields) {
+        PutString(out, name);
+        PutString(out, text);
+      }
+      return;
+    case crdt::Type::kSortedSet:
+      PutEncoding(out, Encoding::kSortedSet);
+      PutLength(out, value.members.size());
+      for (const auto& [name, score] : value.members) {
+        PutString(out, name);
+        base::PutFixed64(out, std::bit_cast<uint64_t>(score));
+      }
+      return;
+    case crdt::Type::kStream:
+      break;
+  }
+  CHECK(false);  // no value of this type is ever made
+}
+
+}  // namespace polyarch::rdb

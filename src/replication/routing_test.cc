@@ -1,0 +1,229 @@
+// The live graph: where streams come from, which links stay, who is in reach.
+#include "replication/replica.h"
+
+
+#include <gtest/gtest.h>
+
+#include "replication/replica_fixture.h"
+
+namespace polyarch::replication {
+namespace {
+
+TEST_F(GraphTest, StreamsComeFromTheNextHop) {
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {3, me()});
+  Links(b, "b", 2, {me()});
+  Links(a, "c", 3, {1});
+  Tick(50);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  // b is the first to tell of it, but a is on the way to c.
+  Have(b, kC, 5);
+  Tick();
+  EXPECT_TRUE(Subscribed(a, kC));
+  EXPECT_FALSE(Subscribed(b, kC));
+  // a makes no progress: b has it. Back when a has as much as b had.
+  Keep(1500);
+  ASSERT_TRUE(Subscribed(b, kC));
+  EXPECT_EQ(Subscribed(b, kC)->from, 1U);
+  Author c(kC);
+  for (int i = 0; i < 5; ++i) Frame(b, c.Next());
+  Have(a, kC, 4);
+  Keep(300);
+  EXPECT_EQ(Subscribed(a, kC)->from, 1U);
+  Have(a, kC, 5);
+  Keep(200);
+  EXPECT_EQ(Subscribed(a, kC)->from, 6U);
+  EXPECT_EQ(replica.counters().moved, 2U);
+}
+
+TEST_F(GraphTest, AStreamMovesWhenTheNewWayHasWhatCameByTheOld) {
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {3, me()});
+  Links(b, "b", 2, {me()});
+  Links(a, "c", 3, {1});
+  Have(a, kC, 100);
+  Tick(50);
+  ASSERT_TRUE(Subscribed(a, kC));
+  Author c(kC);
+  for (int i = 0; i < 10; ++i) Frame(a, c.Next());
+  // c leaves a for b. b lags behind by 5, for ever; but not behind what there was at this moment.
+  Links(b, "b", 2, {3, me()});
+  Links(b, "a", 1, {me()});
+  Links(b, "c", 3, {2});
+  Have(b, kC, 5);
+  Keep(300);
+  EXPECT_FALSE(Subscribed(b, kC));
+  for (int i = 0; i < 5; ++i) Frame(a, c.Next());
+  Have(b, kC, 10);
+  Keep(200);
+  ASSERT_TRUE(Subscribed(b, kC));
+  EXPECT_EQ(Subscribed(b, kC)->from, 16U);
+  // What a had sent already is dropped, and a is told to stop.
+  Frame(a, c.frames()[14]);
+  EXPECT_EQ(replica.counters().duplicates_dropped, 1U);
+}
+
+TEST_F(GraphTest, ADeadLeadersOriginComesFromWhoeverHasMost) {
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {me()});
+  Links(b, "b", 2, {me()});
+  Have(a, kC, 3);
+  Have(b, kC, 7);
+  Tick(50);
+  EXPECT_FALSE(Subscribed(a, kC));
+  EXPECT_TRUE(Subscribed(b, kC));
+}
+
+TEST_F(GraphTest, ALostHaveIsAskedForAgain) {
+  LinkId a = Peer("a", 1);
+  wire::Have have;
+  have.number = 1;
+  have.full = true;
+  have.entries = {{kA, 1, 1}};
+  Message(a, wire::Encode(have));
+  alive[a].have = 1;
+  Keep(1000);
+  for (const wire::Pulse& pulse : Pulses(a)) EXPECT_FALSE(pulse.want_full);
+  alive[a].have = 3;  // two were lost
+  Keep(100);
+  EXPECT_TRUE(Pulses(a).back().want_full);
+  // We are asked, too: all that is applied here, whatever we had said.
+  Write();
+  Keep(100);
+  host.sent[a].clear();
+  alive[a] = {.want_full = true};
+  Keep(100);
+  bool full = false;
+  for (const std::string& message : host.sent[a]) {
+    wire::Have m;
+    full |= message[0] == static_cast<char>(wire::MessageType::kHave) &&
+            wire::Decode(std::string_view(message).substr(1), m) && m.full && m.entries.size() == 1;
+  }
+  EXPECT_TRUE(full);
+}
+
+TEST_F(GraphTest, HeartbeatsAreSmallAndNothingElseMoves) {
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {me()});
+  Keep(500);
+  replica.OnLinkMessage(a, wire::Encode(replica.graph().Summary()));
+  alive[a].graph = replica.graph().hash();
+  alive[a].hello = 100;
+  Keep(100);
+  host.sent[a].clear();
+  Keep(3000);
+  size_t bytes = 0;
+  for (const std::string& message : host.sent[a]) bytes += message.size();
+  EXPECT_LE(bytes, 10U * 30U);
+}
+
+TEST_F(GraphTest, ALinkThatNobodyWantsIsDrainedThenClosed) {
+  SetMembers({"me", "a", "b"}, "star b");
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {2, me()});
+  Links(b, "b", 2, {1, me()});
+  Keep(5000);
+  EXPECT_EQ(closes[a], 0) << "a wants it";
+  alive[a].wanted = false;
+  Keep(2500);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  Keep(700);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{2}));
+  alive.erase(a);
+  Keep(1000);
+  EXPECT_EQ(closes[a], 1);
+  EXPECT_EQ(closes[b], 0);
+  EXPECT_EQ(replica.counters().drained, 1U);
+}
+
+// Whoever sends a state may be no neighbour any more when the topology has healed meanwhile.
+TEST_F(GraphTest, ALinkThatCarriesAStateStays) {
+  SetMembers({"me", "a", "b"}, "star b");
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {2, me()});
+  Links(b, "b", 2, {1, me()});
+  replica.SetCarrier(a);
+  alive[a].wanted = false;
+  Keep(20'000);
+  EXPECT_EQ(closes[a], 0);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  EXPECT_TRUE(Pulses(a).back().wanted) << "its other end must not close it, either";
+  EXPECT_FALSE(Pulses(b).empty());
+  replica.SetCarrier(0);
+  Keep(3500);
+  alive.erase(a);
+  Keep(1500);
+  EXPECT_EQ(closes[a], 1);
+  EXPECT_EQ(closes[b], 0);
+}
+
+TEST_F(GraphTest, ALinkThatIsNeededStays) {
+  SetMembers({"me", "a", "b"}, "star b");
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {2, me()});
+  Links(a, "b", 2, {1});  // b, the hub, is reached over a only
+  alive[a].wanted = false;
+  Keep(10'000);
+  EXPECT_EQ(closes[a], 0);
+}
+
+// Otherwise its process would seem in reach for ever, for all who hear our list, also when it has died.
+TEST_F(GraphTest, WhoIsRetiredIsListedNoMore) {
+  SetMembers({"me", "a", "b"}, "mesh");
+  LinkId a = Peer("a", 1);
+  LinkId b = Peer("b", 2);
+  Links(a, "a", 1, {2, me()});
+  Links(b, "b", 2, {1, me()});
+  Keep(500);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
+  replica.SetRetired({{"a", 0}});
+  alive.erase(a);
+  Keep(500);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{2}));
+}
+
+TEST_F(GraphTest, AFlappingLinkIsHeldBack) {
+  for (int i = 0; i < 4; ++i) {
+    LinkId a = Peer("a", 1);
+    Keep(100);
+    EXPECT_EQ(Listed().empty(), i > 0) << i;
+    alive.clear();
+    replica.OnLinkDown(a);
+    Tick(50);
+  }
+  Peer("a", 1);
+  Keep(1900);
+  EXPECT_TRUE(Listed().empty());
+  Keep(300);
+  EXPECT_FALSE(Listed().empty());
+}
+
+TEST_F(GraphTest, ARivalSeveralStepsAway) {
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {3, me()});
+  Links(a, "me", 3, {1});
+  Tick(50);
+  EXPECT_EQ(host.clashes, 0) << "it may have died before this process began";
+  Links(a, "me", 3, {1}, me());
+  Tick(50);
+  EXPECT_GE(host.clashes, 1);
+}
+
+TEST_F(GraphTest, LiesAboutThisProcessAreOutbid) {
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {me()});
+  Tick(50);
+  number = 100;
+  Links(a, "me", me(), {});
+  Tick(50);
+  EXPECT_EQ(replica.graph().own().number, 102U);
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{1}));
+}
+
+}  // namespace
+}  // namespace polyarch::replication
