@@ -156,6 +156,10 @@ class ElementsTest : public testing::Test {
   }
   Viewer ViewNow() const { return {policy_, policies_, origins_, epoch_}; }
 
+  static bool IsOrdered(const Elements& elements) {
+    return elements.type() == crdt::Type::kSortedSet || elements.type() == crdt::Type::kList;
+  }
+
   double ScoreOf(const crdt::Register& state) const {
     const conflict::View view = conflict::Resolve(policy_, policies_.default_order(), state.versions, origins_);
     double score = 0;
@@ -188,12 +192,12 @@ class ElementsTest : public testing::Test {
       ASSERT_EQ(found->shown(), kind != ShownValue::Kind::kNothing);
       if (found->shown()) {
         shown[name] = kind;
-        ranked.emplace_back(ScoreOf(state), name);
+        ranked.emplace_back(elements.type() == crdt::Type::kList ? 0 : ScoreOf(state), name);
       }
       if (state.live()) ++live;
       counters = counters || state.has_live_counter();
       if (HasResidue(state)) residue.insert(name);
-      if (elements.type() == crdt::Type::kSortedSet ? conflict::CountDistinct(state.versions) > 1 : IsConflict(state))
+      if (IsOrdered(elements) ? conflict::CountDistinct(state.versions) > 1 : IsConflict(state))
         ++conflicts;
     }
     ASSERT_FALSE(elements.Find("none").has_value());
@@ -211,11 +215,18 @@ class ElementsTest : public testing::Test {
     const auto chosen = elements.Random(random_.Next());
     ASSERT_EQ(chosen.has_value(), !shown.empty());
     ASSERT_TRUE(!chosen || shown.count(std::string(chosen->key())) == 1);
-    if (elements.type() == crdt::Type::kSortedSet) CheckOrder(elements, std::move(ranked));
+    if (IsOrdered(elements)) CheckOrder(elements, std::move(ranked));
   }
 
   void CheckOrder(const Elements& elements, std::vector<std::pair<double, std::string>> ranked) {
     std::sort(ranked.begin(), ranked.end());
+    for (const size_t rank : {size_t{0}, ranked.size() / 2, ranked.size() - 1}) {
+      if (ranked.empty()) break;
+      const auto element = elements.At(rank, ViewNow());
+      ASSERT_TRUE(element.has_value());
+      ASSERT_EQ(element->key(), ranked[rank].second);
+    }
+    ASSERT_FALSE(elements.At(ranked.size(), ViewNow()).has_value());
     for (int turn = 0; turn < 3; ++turn) {
       const size_t first = turn == 0 ? 0 : random_.Below(ranked.size() + 2);
       std::vector<std::pair<double, std::string>> up;
@@ -258,7 +269,8 @@ class ElementsTest : public testing::Test {
     crdt::Effect effect{.kind = crdt::EffectKind::kPut, .type = elements.type(), .element = name, .value = value};
     crdt::Register& state = model_[name];
     std::vector<crdt::Clear> clears;
-    const uint64_t kind = random_.Below(plain ? 70 : 100);
+    // A list has no counters, and nothing is absent there.
+    const uint64_t kind = random_.Below(plain ? 70 : elements.type() == crdt::Type::kList ? 78 : 100);
     if (kind >= 50 && kind < 68) {
       effect.kind = crdt::EffectKind::kWipe;
     } else if (kind >= 80) {
@@ -317,10 +329,10 @@ TEST_F(ElementsTest, AgainstAMap) {
   size_t packed = 0;
   size_t many = 0;
   size_t wiped = 0;
-  for (uint64_t seed = 1; seed <= 90; ++seed) {
+  for (uint64_t seed = 1; seed <= 120; ++seed) {
     SCOPED_TRACE(seed);
     random_ = base::Random(seed);
-    const crdt::Type type = std::array{crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet}[seed % 3];
+    const crdt::Type type = std::array{crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet, crdt::Type::kList}[seed % 4];
     const uint64_t names = std::array<uint64_t, 4>{8, 40, 140, 400}[random_.Below(4)];
     const bool plain = random_.Percent(30);
     Elements elements(type, kKey);
