@@ -144,8 +144,8 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
       entry->set(Entry::kResidue, true);
       rare.residue.emplace(entry->key());
     }
-    // Equal scores, and a member without a value, are no conflict; scores and counters add up. A list
-    // has no counters.
+    // Equal scores, and a member without a value, are no conflict; scores and counters add up. A
+    // list has no counters.
     const bool conflict =
         ordered() ? conflict::CountDistinct(state.versions) > 1 : IsConflict(state);
     entry->set(Entry::kConflict, conflict);
@@ -310,10 +310,9 @@ void Elements::SetPlain(std::string_view name,
     return;
   }
   // Only in a sorted set the place follows from the content.
-  const bool stays =
-      place.at != nullptr &&
-      (type_ != crdt::Type::kSortedSet || (!plain.counter && !Packed::IsCounter(place.at) &&
-                                           Packed::ValueOf(place.at) == plain.value));
+  const bool stays = place.at != nullptr && (type_ != crdt::Type::kSortedSet ||
+                                             (!plain.counter && !Packed::IsCounter(place.at) &&
+                                              Packed::ValueOf(place.at) == plain.value));
   if (stays) {
     plain.stored = Packed::IsStored(place.at);
     if (packed_.Replace(place.at, plain)) return;

@@ -266,7 +266,8 @@ size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer)
   size_t before = 0;
   if (!has_few()) {
     // Packed ones stand in order.
-    for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+    for (const char *at = packed_.begin(), *last = packed_.end(); at != last;
+         at = Packed::Next(at)) {
       if (!Less({PackedScore(at), ElementView(packed_, at)}, score, name)) break;
       ++before;
     }
@@ -283,7 +284,8 @@ size_t Elements::CountBelow(double score, bool inclusive, const Viewer& viewer) 
   if (order() != nullptr) return order()->CountBelow(score, inclusive);
   size_t below = 0;
   if (!has_few()) {
-    for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
+    for (const char *at = packed_.begin(), *last = packed_.end(); at != last;
+         at = Packed::Next(at)) {
       const double its = PackedScore(at);
       if (its > score || (its == score && !inclusive)) break;
       ++below;
