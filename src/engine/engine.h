@@ -316,7 +316,7 @@ class Engine final : public command::ClusterHost,
   bool TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch);
   bool NoteNames(uint64_t first, const std::vector<clock::Origin>& names);
   void Pull(bool anew);
-  void SendPull(std::string skip);
+  void SendPull();
   void KeepSession();
   void ForgetIncoming();
   void PutNewOrigins(storage::Batch& batch);

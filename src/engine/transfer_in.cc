@@ -178,7 +178,6 @@ void Engine::ClearStaged() {
 
 // Asks for more: anew from where we are, or by further credit.
 void Engine::Pull(bool anew) {
-  const StagedProgress& p = staged_->progress;
   if (store_.pending_bytes() > kStagedPendingMax) return;
   const uint64_t window = options_.state_window_bytes;
   if (anew) {
@@ -189,7 +188,7 @@ void Engine::Pull(bool anew) {
     if (incoming_.granted >= incoming_.consumed + window / 2 + 1) return;
     incoming_.granted = incoming_.consumed + window;
   }
-  SendPull(anew && p.part == wire::StatePart::kRows ? staged_->equal_slots : std::string());
+  SendPull();
 }
 
 // A sender that hears nothing for `state_timeout` gives up. Digests are few and take long: no further
@@ -198,14 +197,17 @@ void Engine::KeepSession() {
   const int64_t keep_us = std::min(kPullUs, options_.state_timeout_us / 4);
   if (now_.mono_us - std::max(incoming_.asked_us, incoming_.kept_us) <= keep_us) return;
   const int64_t asked_us = incoming_.asked_us;
-  // The same again in all it says: the pull that began this may be lost.
-  SendPull(staged_->progress.part == wire::StatePart::kRows ? staged_->equal_slots : std::string());
+  SendPull();
   incoming_.asked_us = asked_us;  // what is lost is asked for again all the same
   incoming_.kept_us = now_.mono_us;
 }
 
-void Engine::SendPull(std::string skip) {
+// Each pull says all: the one that began its generation may be lost, or come later. One without the slots
+// to be left out would make the sender send what is staged here already.
+void Engine::SendPull() {
   const StagedProgress& p = staged_->progress;
+  std::string skip;
+  if (p.part == wire::StatePart::kRows) skip = staged_->equal_slots;
   incoming_.asked_us = now_.mono_us;
   replica_.SendState(incoming_.link,
                      wire::Encode(wire::StatePull{p.id,
