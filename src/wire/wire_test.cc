@@ -667,6 +667,12 @@ TEST(Golden, Bodies) {
     e.clears = {clear};
   }
   add("body_1_clean", "kClean in the reserved database", {.kind = EffectKind::kClean, .db = 16}).seen = {clock::Dot(kOther, 9)};
+  {
+    OwnedEffect& e = add("body_1_wipe_range", "kWipeRange of a stream's entries",
+                         {.kind = EffectKind::kWipeRange, .type = crdt::Type::kStream});
+    e.element = std::string("\1\0", 2);
+    e.value = "\2";
+  }
   add("body_1_flush", "kFlush of all databases", {.kind = EffectKind::kFlush, .db = crdt::kAllDatabases}).key = "";
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
