@@ -31,6 +31,7 @@ ELEMENTS = {
     "ZRANGE": ("ZRANGE", "zset", "0", "9"),
     "RPUSH": ("RPUSH", "list", "value-of-16-byte"),
     "LPOP": ("LPOP", "list"),
+    "XADD": ("XADD", "stream", "*", "field", "value-of-16-byte"),
 }
 PIPELINES = (1, 16, 64)
 COUNT = {("everysec", 1): 150_000, ("everysec", 16): 1_000_000, ("everysec", 64): 2_000_000,

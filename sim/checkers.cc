@@ -69,6 +69,7 @@ void Checkers::NoteTracked(Node& node, const Op& op) {
     tracked_sketches_[op.keys[0]].emplace_back(dot, std::move(elements));
   }
   if (!op.keys.empty() && op.keys[0].second == kTrackedList) return tracked_lists_.Note(node, op);
+  if (!op.keys.empty() && op.keys[0].second == kTrackedStream) return tracked_streams_.Note(node, op);
   if (op.keys.empty() || op.keys[0].second != kTrackedSet || op.reply.is_error()) return;
   std::map<std::string, Membership>& members = tracked_sets_[op.keys[0]];
   if (op.args[0] == "SADD") {
@@ -415,6 +416,7 @@ void Checkers::CheckTracked(Node& node) {
   }
   CheckTrackedSets(node);
   tracked_lists_.Check(node);
+  tracked_streams_.Check(node);
   CheckTrackedSketches(node);
 }
 

@@ -12,6 +12,7 @@
 #include "sim/history.h"
 #include "sim/oracle.h"
 #include "sim/tracked_lists.h"
+#include "sim/tracked_streams.h"
 
 namespace polyarch::sim {
 
@@ -96,6 +97,7 @@ class Checkers {
   };
   std::map<Key, std::map<std::string, Membership>> tracked_sets_;
   TrackedLists tracked_lists_;
+  TrackedStreams tracked_streams_;
   // Of tracked HyperLogLogs: which change added what.
   std::map<Key, std::vector<std::pair<Dot, std::vector<std::string>>>> tracked_sketches_;
   // What the clients of a node have seen there and must go on seeing.

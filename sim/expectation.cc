@@ -29,6 +29,7 @@ bool AllowedError(std::string_view text) {
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
         "ERR decrement would overflow", "ERR no conflict ", "ERR no such field", "ERR wrong tag: ",
         "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
+        "ERR The ID specified in XADD", "ERR The XGROUP subcommand requires", "BUSYGROUP ", "NOGROUP ", "UNBLOCKED ",
         "ERR a leader has no link ", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;
   }
@@ -106,7 +107,10 @@ Expectation::Seen Expectation::Look(engine::Engine& engine, uint8_t db, std::str
     seen.type = shown.type;
     const keyspace::Collection collection = keys.Open(ref, shown.type);
     collection.ForEach([&](const keyspace::ElementView& entry) {
-      seen.elements.emplace(std::string(entry.key()), ShowElement(collection, entry.key()));
+      ShownElement shown_element = ShowElement(collection, entry.key());
+      // A copy tells whose an entry is, and what groups come to.
+      if (seen.type == Type::kStream) shown_element.text = StreamText(entry.key(), shown_element.text);
+      seen.elements.emplace(std::string(entry.key()), std::move(shown_element));
       return true;
     });
   }
@@ -182,6 +186,7 @@ std::optional<Type> Expectation::WantedType() const {
   }
   if (StartsWith(name, "H")) return Type::kHash;
   if (StartsWith(name, "Z")) return Type::kSortedSet;
+  if (StartsWith(name, "X") && name != "XGROUP" && name != "XREAD" && name != "XREADGROUP") return Type::kStream;
   for (std::string_view other :
        {"SADD", "SREM", "SISMEMBER", "SMEMBERS", "SCARD", "SPOP", "SMOVE", "SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"}) {
     if (name == other) return Type::kSet;
@@ -252,6 +257,7 @@ Expectation::Verdict Expectation::Judge(const resp::Value& reply) {
   if (type == Type::kSet) return JudgeSet(reply);
   if (type == Type::kSortedSet) return JudgeSortedSet(reply);
   if (type == Type::kList) return JudgeList(reply);
+  if (type == Type::kStream) return JudgeStream(reply);
   if (type == Type::kString || name == "SET" || name == "MSET" || name == "MSETNX" || name == "SETNX") return JudgeString(reply);
   return JudgeKey(reply);
 }

@@ -24,6 +24,9 @@ struct ShownElement {
 };
 ShownElement ShowElement(const keyspace::Collection& collection, std::string_view name);
 
+// Of a stream's element: an entry's fields and values, each with a space behind it; of others nothing.
+std::string StreamText(std::string_view name, std::string_view value);
+
 // Looks at the keys of one command before it runs, and checks the reply and what the same node shows
 // right after it.
 class Expectation {
@@ -69,6 +72,8 @@ class Expectation {
   Verdict JudgeListPop(const resp::Value& reply, std::vector<std::string> values);
   Verdict JudgeBlockingPop(const resp::Value& reply);
   Verdict JudgeListMove(const resp::Value& reply, std::vector<std::string> values);
+  // Streams: expectation_stream.cc.
+  Verdict JudgeStream(const resp::Value& reply);
   // The type that the command is about; nothing if any will do.
   std::optional<crdt::Type> WantedType() const;
   bool IsWrongType() const;

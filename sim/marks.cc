@@ -106,6 +106,10 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "waiting client served",
     "HyperLogLogs united",
     "store copied again for a backup",
+    "late entry given to a group",
+    "one entry given by two leaders",
+    "one id given by two leaders",
+    "trim spares an unseen entry",
 };
 
 }  // namespace

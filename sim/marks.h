@@ -111,6 +111,10 @@ enum class Mark : int {
   kServedWaiter,       // a client that had waited got an element
   kUnited,             // versions of a HyperLogLog were shown as their union
   kCopiedAgain,  // a state was taken over while a backup was made
+  kLateEntry,          // a group was given an entry behind one that it had been given
+  kDeliveredTwice,     // two leaders gave one entry to a group
+  kSameStreamId,       // two leaders added an entry with one id
+  kRangeBesideAdd,     // a trim spared an entry that it had not seen
   kCount,
 };
 

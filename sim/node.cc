@@ -4,6 +4,8 @@
 
 #include "base/check.h"
 #include "command/table.h"
+#include "crdt/stream.h"
+#include "keyspace/stream.h"
 #include "sim/checkers.h"
 #include "sim/expectation.h"
 #include "sim/marks.h"
@@ -419,6 +421,15 @@ void Node::CheckWaiters() const {
     const command::Client& client = *process_->clients[static_cast<size_t>(op.client)];
     if (client.blocked != command::Client::Blocked::kWaits) continue;
     for (const Key& key : op.keys) {
+      if (op.args[0] == "XREAD") continue;  // what it waits for depends on what it had seen
+      if (op.args[0] == "XREADGROUP") {
+        const keyspace::Collection opened = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kStream);
+        const keyspace::Stream stream(opened);
+        const auto group = stream.FindGroup(op.args[2]);
+        if (group && opened.expire_ms == crdt::kNever && !stream.Undelivered(op.args[2], *group, 1).empty())
+          throw Violation(label_ + " lets a consumer wait for " + key.second + ", which has entries for it");
+        continue;
+      }
       const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
       // What a clock that was set back brings to light again is no news.
       if (list.size() > 0 && list.expire_ms == crdt::kNever) {
@@ -678,6 +689,7 @@ void Node::NoteCutOver(const engine::CutOverRecord& record,
 }
 
 void Node::NoteMerged(const Key& key, const Place& place, const Vector& before) {
+  if (!crdt::MayConflict(place.first, place.second)) return;
   const Oracle& oracle = world_.history().oracle();
   const std::vector<OracleState::Version> versions = oracle.VersionsOf(key, place, process_->applied);
   if (versions.size() < 2 || AreSketches(versions)) return;
@@ -769,6 +781,7 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
   History& history = world_.history();
   for (const FrameFacts::Put& put : facts.puts) {
     if (put.key.first == crdt::kReservedDatabase || (own && !put.resolve)) continue;
+    if (!crdt::MayConflict(put.place.first, put.place.second)) continue;
     // What stands beside it: as of all that was applied before, and this frame up to it.
     Vector seen = p.applied;
     Raise(seen, origin, put.sequence);
@@ -782,6 +795,7 @@ void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
     const OracleState::Version* winner = world_.Winner(*this, put.key, put.place, versions);
     SOMETIMES(kConflict);
     if (IsElement(put.place)) SOMETIMES(kElementConflict);
+    if (put.place.first == crdt::Type::kStream) SOMETIMES(kSameStreamId);
     if (versions.size() > 2) SOMETIMES(kThreeSiblings);
     if (winner == nullptr) continue;
     auto note = [&](const OracleState::Version& shown, const OracleState::Version& lost) {

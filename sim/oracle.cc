@@ -138,6 +138,14 @@ void Oracle::Kill(const OracleChange& change,
                   uint32_t index,
                   const OracleEffect& effect,
                   History& history) {
+  if (effect.kind == EffectKind::kWipeRange) {
+    for (auto& [place, items] : history) {
+      if (place.first == effect.place.first && place.second >= effect.place.second && place.second < effect.value) {
+        KillIn(change, index, effect, true, items);
+      }
+    }
+    return;
+  }
   if (IsElement(effect.place)) return KillIn(change, index, effect, false, history[effect.place]);
   const bool wipes = effect.kind == EffectKind::kWipe || effect.kind == EffectKind::kFlush ||
                      (effect.flags & crdt::kWipes) != 0;
@@ -188,6 +196,7 @@ void Oracle::KillIn(const OracleChange& change,
           const crdt::At at{item.sequence, item.index};
           return c.origin == item.origin && c.life <= at && at <= c.at;
         });
+      case EffectKind::kWipeRange: return false;  // of the elements of a key, as a wipe of it
     }
     return false;
   };
@@ -222,6 +231,7 @@ void Oracle::Add(const OracleChange& change) {
     }
     History& history = Of({e.db, e.key});
     Kill(change, i, e, history);
+    if (e.kind == EffectKind::kWipeRange) continue;
     std::vector<Item>& items = history[e.place];
     const bool of_key = !IsElement(e.place);
     Item item{.part = Part::kVersion,
@@ -254,6 +264,7 @@ void Oracle::Add(const OracleChange& change) {
         break;
       case EffectKind::kWipe:
       case EffectKind::kClean:
+      case EffectKind::kWipeRange:
       case EffectKind::kFlush: break;
     }
   }

@@ -209,6 +209,7 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
 
 std::vector<std::string> Workload::DrawTrackedCommand(Node& node, uint8_t db) {
   Draw& draw = world_.draw();
+  if (draw.Percent(35)) return DrawTrackedStream(node, db);
   if (draw.Percent(40)) {
     if (draw.Percent(25)) return {draw.Percent(60) ? "LPOP" : "RPOP", std::string(kTrackedList)};
     if (draw.Percent(25)) {
@@ -246,12 +247,13 @@ std::vector<std::string> Workload::DrawCollectionCommand(Node& node, uint8_t db)
   if (!profile_.tracked.empty() && draw.Percent(20)) return DrawTrackedCommand(node, db);
   if (draw.Percent(4)) return {"COPY", DrawKey(), DrawKey() + (draw.Percent(10) ? "2" : ""), "REPLACE"};
   if (draw.Percent(4)) return {"TYPE", DrawKey()};
-  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U, 40};
+  const unsigned weights[] = {40, 40, sorted_sets ? 25U : 0U, 40, 40};
   switch (draw.Weighted(weights)) {
     case 0: return DrawHashCommand();
     case 1: return DrawSetCommand();
     case 2: return DrawSortedSetCommand();
-    default: return DrawListCommand(node, db);
+    case 3: return DrawListCommand(node, db);
+    default: return DrawStreamCommand(node, db);
   }
 }
 
@@ -480,6 +482,7 @@ void Workload::Step() {
       std::vector<std::string> args = DrawCommand(*node, 0);
       if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
           args[0] != "LINK" && args[0] != "LEADER" && args[0] != "TOPOLOGY" &&
+          args[0] != "XGROUP" && args[0] != "XREAD" && args[0] != "XREADGROUP" &&
           !StartsWith(args[1], kTrackedPrefix)) {
         args[1] = key;
       }

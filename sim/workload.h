@@ -21,6 +21,7 @@ inline constexpr std::string_view kTrackedHash = "n:hash";
 inline constexpr std::string_view kTrackedSet = "n:set";
 inline constexpr std::string_view kTrackedList = "n:list";
 inline constexpr std::string_view kTrackedSketch = "n:sketch";
+inline constexpr std::string_view kTrackedStream = "n:stream";
 
 // Which commands, how often, on which keys; drawn per seed.
 struct WorkloadProfile {
@@ -86,6 +87,9 @@ class Workload {
   std::vector<std::string> DrawTrackedCommand(Node& node, uint8_t db);
   std::string ValueIn(Node& node, uint8_t db, const std::string& key);
   std::vector<std::string> DrawListCommand(Node& node, uint8_t db);
+  // Streams: workload_stream.cc.
+  std::vector<std::string> DrawStreamCommand(Node& node, uint8_t db);
+  std::vector<std::string> DrawTrackedStream(Node& node, uint8_t db);
   std::string DrawElement();
   // How many elements one command writes: mostly one.
   size_t DrawCount();

@@ -69,6 +69,10 @@ enum class Bug : int {
   kPositionReused,     // a list's name is made from how many there are: a pop's name comes again
   kPositionRunLast,    // a list's names have the place before the run: concurrent runs interleave
   kListByArrival,      // a small list is in the order of arrival
+  kStreamIdShared,     // ids that are made up do not tell which process made them
+  kStreamGroupLast,    // of a group's concurrent versions one counts instead of all
+  kStreamOneCursor,    // a group knows one last id instead of one for each lane
+  kStreamTrimUnseen,   // a trim removes entries that it had not seen
   kCount,
 };
 

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "command/client.h"
 #include "command/host.h"
@@ -22,6 +24,8 @@ struct Wait {
   crdt::Type type = crdt::Type::kString;
   Arguments keys;          // one of them must show elements of `type`; empty: for something else
   int64_t timeout_ms = 0;  // from now on; 0: for ever
+  bool when_gone = false;  // or a key must show nothing or another type, once it has changed
+  std::vector<std::string> arguments;  // to be run again, instead of those that were given; or none
 };
 
 struct Context {
@@ -34,7 +38,7 @@ struct Context {
   ServerHost& server;
   int64_t now_ms;       // the node's time (what hides expired keys)
   uint64_t random;      // a fresh random number
-  bool suspended = false;  // run the same command again later; nothing was replied or written
+  bool suspended = false;  // run the same command again later; nothing was replied
   Wait wait = {};          // with `suspended`
   bool may_wait = true;    // if not, what would wait answers as if its time were over
   // The command has waited and is run again because this key has elements: no other is to be looked at.

@@ -5,6 +5,7 @@
 #include "command/collection.h"
 #include "command/families.h"
 #include "command/list.h"
+#include "command/stream.h"
 #include "command/support.h"
 #include "rdb/value.h"
 
@@ -25,6 +26,10 @@ bool ReadCollection(Context& c,
   if (value.type == kList) {
     for (ListElement& e : Ends(from, true, from.size()))
       value.items.push_back(std::move(e.value));
+    return true;
+  }
+  if (value.type == kStream) {
+    value.stream = DumpedStream(keyspace::Stream(from));
     return true;
   }
   bool ok = true;
@@ -113,7 +118,7 @@ bool ReadPayload(Context& c, std::string_view payload, rdb::Value& value) {
                     base::FormatInt64(static_cast<int64_t>(kChangeBytesMax)) + " bytes");
       return false;
     case rdb::ReadStatus::kUnsupported:
-      c.reply.Error("ERR Bad data format: streams and values of modules are not in this version");
+      c.reply.Error("ERR Bad data format: values of modules are not in this version");
       return false;
   }
   return true;
@@ -166,7 +171,8 @@ void Restore(Context& c) {
   const auto elements = ElementsOf(value);
   const bool fits = type == crdt::Type::kString
                         ? FitsChange(c, c.args[1].size() + value.text.size())
-                    : type == kList ? FitsRestoredList(c, c.args[1], pushed)
+                    : type == kList   ? FitsRestoredList(c, c.args[1], pushed)
+                    : type == kStream ? FitsRestoredStream(c, c.args[1], value.stream)
                                     : FitsRestored(c, c.args[1], elements);
   if (!fits) return;
 
@@ -190,6 +196,7 @@ void Restore(Context& c) {
   }
   for (const auto& [name, text] : elements)
     c.change.PutElement(ref, type, name, text);
+  if (type == kStream) PutRestoredStream(c, ref, value.stream);
   if (expires) c.change.SetExpiry(ref, expire_ms);
   c.reply.Ok();
 }

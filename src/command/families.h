@@ -14,6 +14,7 @@ void AddLcsFamily(std::vector<Row>& rows);            // lcs.cc
 void AddBitmapFamily(std::vector<Row>& rows);         // bitmap.cc, bitfield.cc
 void AddHyperLogLogFamily(std::vector<Row>& rows);    // hyperloglog.cc
 void AddHashFamily(std::vector<Row>& rows);           // hash.cc
+void AddStreamFamily(std::vector<Row>& rows);          // stream*.cc
 void AddSetFamily(std::vector<Row>& rows);            // set.cc
 void AddListFamily(std::vector<Row>& rows);           // list*.cc
 void AddSortedSetFamily(std::vector<Row>& rows);      // sorted_set*.cc

@@ -90,7 +90,7 @@ void ReplyFlagsAndPlace(resp::Writer& reply,
   reply.Bulk("type");
 }
 
-void ReplyRange(resp::Writer& reply, int last, int step) {
+void ReplyRange(resp::Writer& reply, int last, int step, int limit = 0) {
   reply.Bulk("range");
   reply.Bulk("spec");
   reply.Map(3);
@@ -99,7 +99,7 @@ void ReplyRange(resp::Writer& reply, int last, int step) {
   reply.Bulk("keystep");
   reply.Integer(step);
   reply.Bulk("limit");
-  reply.Integer(0);
+  reply.Integer(limit);
 }
 
 void ReplyKeySpecification(
@@ -139,6 +139,11 @@ void ReplyUnknownSpecification(resp::Writer& reply, std::string_view access) {
 
 void ReplyKeySpecifications(resp::Writer& reply, const Row& row) {
   const bool counted = row.keys.numkeys > 0;
+  if (!row.keys.halves.empty()) {
+    reply.Set(1);
+    ReplyFlagsAndPlace(reply, row.key_access, row.keys.halves_from, ToUpper(row.keys.halves));
+    return ReplyRange(reply, -1, 1, 2);
+  }
   if (row.keys.first == 0 && !counted) return reply.Set(0);
   const size_t bar = row.key_access.find('|');
   const std::string_view first_access = row.key_access.substr(0, bar);

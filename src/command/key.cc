@@ -4,6 +4,7 @@
 #include "command/collection.h"
 #include "command/families.h"
 #include "command/support.h"
+#include "keyspace/stream.h"
 
 namespace polyarch::command {
 namespace {
@@ -56,6 +57,10 @@ bool ReadElements(Context& c,
     Copied copied{std::string(entry.key()), {}};
     if (from.elements->type() == crdt::Type::kSortedSet) {
       copied.value = keyspace::EncodeScore(from.Score(entry));
+    } else if (from.elements->type() == crdt::Type::kStream) {
+      auto value = keyspace::Stream(from).CopyOf(entry);
+      if (!value) return true;
+      copied.value = std::move(*value);
     } else {
       const keyspace::ShownValue shown = from.Show(entry);
       conflict = shown.kind == keyspace::ShownValue::Kind::kConflict;

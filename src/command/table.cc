@@ -96,6 +96,7 @@ Table::Table() {
   AddBitmapFamily(rows_);
   AddHyperLogLogFamily(rows_);
   AddHashFamily(rows_);
+  AddStreamFamily(rows_);
   AddSetFamily(rows_);
   AddSortedSetFamily(rows_);
   AddGeoFamily(rows_);
@@ -194,6 +195,13 @@ void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
   if (place > 0 && place < args.size()) {
     const int64_t keys = base::ParseInt64(args[place]).value_or(0);
     for (size_t i = place + 1; i < args.size() && static_cast<int64_t>(i - place) <= keys; ++i)
+      out.push_back(i);
+  }
+  if (!row.keys.halves.empty()) {
+    size_t word = static_cast<size_t>(row.keys.halves_from);
+    while (word < args.size() && !EqualsIgnoreCase(args[word], row.keys.halves))
+      ++word;
+    for (size_t i = word + 1; i + (i - word) <= args.size(); ++i)
       out.push_back(i);
   }
   if (row.keys.after.empty()) return;

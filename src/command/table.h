@@ -35,15 +35,18 @@ enum Flag : uint32_t {
 
 // Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none at fixed
 // places. Beside those, or instead: `numkeys` is the place of an argument that tells how many keys
-// follow it (0: none), `after` an option whose value is a key, in lower case ("store").
+// follow it (0: none), `after` an option whose value is a key, in lower case ("store"), `halves` a word behind
+// which the first half of all arguments are keys ("streams"), to be found from the argument `halves_from` on.
 struct KeyPositions {
   int first = 0;
   int last = 0;
   int step = 0;
   int numkeys = 0;
   std::string_view after = {};
+  std::string_view halves = {};
+  int halves_from = 0;
 
-  bool any() const { return first > 0 || numkeys > 0 || !after.empty(); }
+  bool any() const { return first > 0 || numkeys > 0 || !after.empty() || !halves.empty(); }
 };
 
 struct Row {

@@ -403,6 +403,7 @@ enum class Op {
   kElementAbsent,
   kElementIncrement,
   kElementClean,
+  kElementWipeRange,  // of all names from the element's on, before "g2"
   kCount,
 };
 
@@ -476,6 +477,10 @@ std::optional<NaiveEffect> LastEffect(const Replica& replica,
       e.total = next->total;
       return e;
     }
+    case Op::kElementWipeRange:
+      e.kind = EffectKind::kWipeRange;
+      e.value = "g2";
+      return e;
     case Op::kElementClean:
       e.kind = EffectKind::kClean;
       e.seen = replica.Dots(element);
@@ -1135,6 +1140,7 @@ const std::vector<Op> kMixedOps = {Op::kIncrement, Op::kResolve, Op::kClean};
 const std::vector<Op> kElementOps = {Op::kElementPut, Op::kElementWipe, Op::kWipe};
 const std::vector<Op> kElementCounterOps = {Op::kElementPut, Op::kElementIncrement, Op::kWipe};
 const std::vector<Op> kElementExpiryOps = {Op::kElementPut, Op::kExpire, Op::kPutOverElements};
+const std::vector<Op> kElementRangeOps = {Op::kElementPut, Op::kElementWipeRange, Op::kWipe};
 const std::vector<Op> kElementClashOps = {Op::kPut, Op::kElementIncrement, Op::kElementAbsent};
 
 TEST(SmallScope, TwoLeadersThreeWrites) {
@@ -1145,6 +1151,7 @@ TEST(SmallScope, TwoLeadersThreeWrites) {
                           kElementOps,
                           kElementCounterOps,
                           kElementExpiryOps,
+                          kElementRangeOps,
                           kElementClashOps}) {
     Exhaust(2, 3, ops, Long() ? 1 : 7);
   }
@@ -1158,6 +1165,7 @@ TEST(SmallScope, ThreeLeadersTwoWrites) {
                           kElementOps,
                           kElementCounterOps,
                           kElementExpiryOps,
+                          kElementRangeOps,
                           kElementClashOps}) {
     Exhaust(3, 2, ops, Long() ? 1 : 211);
   }

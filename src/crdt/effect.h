@@ -50,8 +50,10 @@ enum class EffectKind : uint8_t {
   kResolve = 5,    // a new version that replaces exactly `seen`
   kClean = 6,      // remove the residue named by `seen`
   kFlush = 7,      // remove all that was seen of every key of a database (kAllDatabases: of all)
+  kWipeRange = 8,  // remove the versions that were seen of all elements of `type` from the name `element`
+                   // on, before the name `value`
 };
-inline constexpr uint8_t kEffectKindMax = 7;
+inline constexpr uint8_t kEffectKindMax = 8;
 
 inline constexpr uint8_t kDatabases = 16;
 inline constexpr uint8_t kReservedDatabase = 16;  // members, policies, ...; clients cannot name it
@@ -84,13 +86,13 @@ struct Effect {
   EffectKind kind = EffectKind::kPut;
   uint8_t db = 0;
   uint8_t flags = 0;
-  // kPut, kWipe, kIncrement, kResolve, kClean of an element: its type and name. kString: the effect is
+  // kPut, kWipe, kIncrement, kResolve, kClean of an element: its type and name; kWipeRange: see there. kString: the effect is
   // about the key itself. Of an element's effects kWipes, kNeverFlag and kHasExpiry mean nothing.
   Type type = Type::kString;
   std::string_view key;
   std::string_view element;
   uint64_t key_hash = 0;             // of the key at this node if known, else 0; never on the wire
-  std::string_view value;            // kPut, kResolve
+  std::string_view value;            // kPut, kResolve, kWipeRange
   int64_t expire_ms = kNever;        // kPut with kHasExpiry; kExpire
   At life;                           // kIncrement: when the counter's present life began
   Number total;                      // kIncrement: the origin's total in this life
@@ -98,6 +100,11 @@ struct Effect {
   std::span<const Clear> clears;     // kPut, kWipe, kIncrement, kResolve
   std::span<const clock::Dot> seen;  // kResolve, kClean
 };
+
+// Is the element of this name one that a kWipeRange is about (if it is of its type)?
+inline bool IsInRange(const Effect& effect, std::string_view name) {
+  return name >= effect.element && name < effect.value;
+}
 
 // What the writer of effect (origin, at) had seen: `deps`, its own earlier changes, and the same
 // change's earlier effects.

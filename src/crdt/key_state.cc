@@ -73,6 +73,15 @@ void Wipe(KeyState& state, const Effect& effect, const Seen& seen) {
   if (PLANTED(kExpiryAtOnce) && state.versions.empty()) state.expiries.clear();
 }
 
+void WipeRange(KeyState& state, const Effect& effect, const Seen& seen) {
+  std::erase_if(state.elements, [&](Element& e) {
+    if (e.type != effect.type || !IsInRange(effect, e.name)) return false;
+    RemoveSeen(e.versions, seen);
+    if (PLANTED(kStreamTrimUnseen)) e.versions.clear();
+    return e.empty();
+  });
+}
+
 // A new version in the place of what its writer had seen, or of what it names.
 ApplyResult PutVersion(Register& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
   const clock::Dot dot = seen.dot();
@@ -268,6 +277,10 @@ ApplyResult ApplyToElement(Register& element,
     case EffectKind::kPut:
     case EffectKind::kResolve:
       return PutVersion(element, effect, seen, hlc);
+    case EffectKind::kWipeRange:
+      RemoveSeen(element.versions, seen);
+      if (PLANTED(kStreamTrimUnseen)) element.versions.clear();
+      break;
     case EffectKind::kWipe:
     case EffectKind::kFlush:
       RemoveSeen(element.versions, seen);
@@ -295,6 +308,10 @@ ApplyResult ApplyToElement(Register& element,
 }
 
 ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc) {
+  if (effect.kind == EffectKind::kWipeRange) {
+    WipeRange(state, effect, seen);
+    return {};
+  }
   if (effect.type != Type::kString) {
     auto place = PlaceOf(state.elements, effect.type, effect.element);
     if (place == state.elements.end() || place->type != effect.type ||
@@ -343,6 +360,8 @@ ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock
     case EffectKind::kClean:
       RemoveNamed(state.versions, effect.seen);
       RemoveNamed(state.expiries, effect.seen);
+      break;
+    case EffectKind::kWipeRange:
       break;
   }
   return result;

@@ -101,7 +101,7 @@ struct ApplyResult {
 // Applies one effect to one key (kFlush: to this key). `hlc` is the change's stamp.
 ApplyResult Apply(KeyState& state, const Effect& effect, const Seen& seen, clock::Hlc hlc);
 // The same for one element that is kept by itself: `effect` is about this element, or a kWipe or kFlush
-// of its key.
+// of its key, or a kWipeRange that it is part of.
 ApplyResult ApplyToElement(Register& element,
                            const Effect& effect,
                            const Seen& seen,

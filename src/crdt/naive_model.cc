@@ -48,6 +48,7 @@ bool Replaces(const NaiveEffect& e, Part part) {
       return part == Part::kExpiry;
     case EffectKind::kResolve:
     case EffectKind::kClean:
+    case EffectKind::kWipeRange:
       return false;
   }
   return false;
@@ -60,6 +61,10 @@ bool WipesElements(const NaiveEffect& e) {
 }
 
 bool Kills(const NaiveChange& change, At at, const NaiveEffect& e, Part part, const Tag& tag) {
+  if (e.kind == EffectKind::kWipeRange) {
+    return e.type == tag.type && part == Part::kVersion && e.element <= tag.element &&
+           tag.element < e.value && HadSeen(change, at, tag);
+  }
   if (e.type != tag.type || e.element != tag.element) {
     return e.type == Type::kString && part == Part::kVersion && WipesElements(e) &&
            HadSeen(change, at, tag);
@@ -146,7 +151,7 @@ NaiveState NaiveModel::StateAt(const NaiveVector& seen) const {
 
 std::string NaiveModel::ToString() const {
   static constexpr const char* kKinds[] = {
-      "?", "put", "wipe", "increment", "expire", "resolve", "clean", "flush"};
+      "?", "put", "wipe", "increment", "expire", "resolve", "clean", "flush", "wipe of a range before"};
   std::string text;
   for (const NaiveChange& c : changes_) {
     text += "\n  " + std::to_string(c.origin) + ":" + std::to_string(c.sequence) + " saw";

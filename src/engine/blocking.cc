@@ -21,7 +21,10 @@ void Engine::AddWaiter(command::Context& context) {
   Waiters::Waiter waiter;
   waiter.client = &context.client;
   waiter.server = &context.server;
-  waiter.arguments.assign(context.args.begin(), context.args.end());
+  waiter.arguments = context.wait.arguments;
+  if (waiter.arguments.empty())
+    waiter.arguments.assign(context.args.begin(), context.args.end());
+  waiter.when_gone = context.wait.when_gone;
   waiter.type = context.wait.type;
   for (std::string_view key : context.wait.keys)
     waiter.keys.emplace(context.client.db, key);
@@ -43,8 +46,10 @@ void Engine::ServeWaiters(keyspace::Change& change) {
       for (uint64_t id : waiters_.WaitingFor(key)) {
         const Waiters::Waiter* waiter = waiters_.Find(id);
         const keyspace::Shown shown = keyspace_.Read(keyspace_.Ref(key.first, key.second));
-        if (shown.kind != keyspace::Shown::Kind::kCollection) break;
-        if (waiter != nullptr && shown.type == waiter->type) ServeWaiter(id, *waiter, key, change);
+        if (waiter == nullptr) continue;
+        const bool fits =
+            shown.kind == keyspace::Shown::Kind::kCollection && shown.type == waiter->type;
+        if (fits || waiter->when_gone) ServeWaiter(id, *waiter, key, change);
       }
     }
   }

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/planted.h"
+#include "crdt/stream.h"
 #include "engine/engine.h"
 #include "engine/rows.h"
 
@@ -496,7 +497,7 @@ void Engine::Merged(uint8_t db,
   static const crdt::Register kNothing;
   MergedRegister(db, key, crdt::Type::kString, {}, mine, merged);
   for (const crdt::Element& e : merged.elements) {
-    if (e.versions.size() < 2) continue;
+    if (e.versions.size() < 2 || !crdt::MayConflict(e.type, e.name)) continue;
     const crdt::Element* before = mine.FindElement(e.type, e.name);
     if (before == nullptr) {
       MergedRegister(db, key, e.type, e.name, kNothing, e);

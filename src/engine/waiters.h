@@ -26,6 +26,7 @@ class Waiters {
     command::ServerHost* server = nullptr;
     std::vector<std::string> arguments;
     crdt::Type type = crdt::Type::kString;
+    bool when_gone = false;  // serve it, too, if a key shows nothing or another type
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
   };

@@ -226,6 +226,28 @@ void Change::RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view 
   Emit(effect);
 }
 
+void Change::RemoveRange(const KeyRef& ref,
+                         crdt::Type type,
+                         std::string_view from,
+                         std::string_view to) {
+  crdt::Effect effect{.kind = crdt::EffectKind::kWipeRange,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = from,
+                      .key_hash = ref.hash,
+                      .value = to};
+  Emit(effect);
+}
+
+std::optional<crdt::StreamId> Change::NewStreamId(crdt::StreamId last, uint64_t ms, bool only_ms) {
+  OpenIfNeeded();
+  const auto id = crdt::NextStreamId(
+      last, ms, only_ms, keyspace_.origins().Get(stamp_.origin).incarnation);
+  if (!id) GiveUp();
+  return id;
+}
+
 bool Change::IncrementElement(const KeyRef& ref,
                               crdt::Type type,
                               std::string_view name,

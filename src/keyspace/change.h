@@ -15,6 +15,7 @@
 #include "crdt/effect.h"
 #include "crdt/key_state.h"
 #include "crdt/position.h"
+#include "crdt/stream.h"
 #include "keyspace/keyspace.h"
 
 namespace polyarch::keyspace {
@@ -89,6 +90,12 @@ class Change {
   bool Push(const KeyRef& ref, bool front, std::string_view value);
   // One beside the shown element `pivot`.
   bool Insert(const KeyRef& ref, std::string_view pivot, bool before, std::string_view value);
+
+  // Observed-removes of all elements of `type` from the name `from` on, before the name `to`: one effect.
+  void RemoveRange(const KeyRef& ref, crdt::Type type, std::string_view from, std::string_view to);
+  // An id for a new entry of a stream whose last id is `last` (see crdt::NextStreamId); the change is open
+  // then. Nothing, and nothing written, if there is none.
+  std::optional<crdt::StreamId> NewStreamId(crdt::StreamId last, uint64_t ms, bool only_ms);
 
   // As Increment.
   bool IncrementElement(const KeyRef& ref,

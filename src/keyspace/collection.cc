@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "crdt/stream.h"
 #include "keyspace/keyspace.h"
 
 namespace polyarch::keyspace {
@@ -48,6 +49,7 @@ void Keyspace::ApplyElement(const crdt::Effect& effect,
       elements.Apply(effect, seen, hlc, ViewerOf(ref, effect.type));
   crdt::Register met;
   const bool told = result.concurrent && observer_ != nullptr &&
+                    crdt::MayConflict(effect.type, effect.element) &&
                     (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve);
   if (told) met = elements.Find(effect.element)->State();
   if (elements.empty()) RetireEmpty(ref, fat);
@@ -86,6 +88,23 @@ void Keyspace::WipeAcross(const crdt::Effect& effect, const crdt::Seen& seen, co
   CountMemory(*slot, false);
   WipeElements((*slot)->fat(), effect, seen, ref);
   CountMemory(*slot, true);
+  Settle(ref, slot);
+}
+
+// Each element's own row says whether it reflects this.
+void Keyspace::WipeRange(const crdt::Effect& effect, const crdt::Seen& seen, const KeyRef& ref) {
+  Elements* elements = FindElements(ref, effect.type);
+  if (elements == nullptr) return;
+  Entry** slot = Lookup(ref);
+  Entry* entry = *slot;
+  CountMemory(entry, false);
+  entry->fat().ForgetResidueSince();
+  elements->WipeRange(effect, seen, ViewerOf(ref, effect.type), [&](std::string_view name) {
+    return Skips(ref, effect.type, name);
+  });
+  RetireEmpty(ref, entry->fat());
+  entry->fat().Tidy();
+  CountMemory(entry, true);
   Settle(ref, slot);
 }
 

@@ -147,7 +147,8 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
     // Equal scores, and a member without a value, are no conflict; scores and counters add up. A
     // list has no counters.
     const bool conflict =
-        ordered() ? conflict::CountDistinct(state.versions) > 1 : IsConflict(state);
+        crdt::MayConflict(type_, entry->key()) &&
+        (ordered() ? conflict::CountDistinct(state.versions) > 1 : IsConflict(state));
     entry->set(Entry::kConflict, conflict);
     if (conflict) ++rare.conflicts;
   }
@@ -157,6 +158,7 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
   if (!shown) return;
   ++rare.shown;
   if (rare.order != nullptr) rare.order->Insert(Score(ElementView(entry), viewer), entry);
+  if (rare.stream != nullptr) Index(entry, true, viewer);
 }
 
 void Elements::Discount(Entry* entry, const Viewer& viewer) {
@@ -170,6 +172,7 @@ void Elements::Discount(Entry* entry, const Viewer& viewer) {
     --rare.shown;
     if (rare.order != nullptr)
       CHECK(rare.order->Erase(Score(ElementView(entry), viewer), entry->key()));
+    if (rare.stream != nullptr) Index(entry, false, viewer);
   }
   entry->set(Entry::kResidue, false);
   entry->set(Entry::kConflict, false);
@@ -185,6 +188,7 @@ void Elements::Sync(const Viewer& viewer) {
   rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
   rare.residue.clear();
   if (rare.order != nullptr) rare.order->clear();
+  if (rare.stream != nullptr) rare.stream->Clear();
   auto count = [&](const Entry& entry) {
     auto* mine = const_cast<Entry*>(&entry);
     mine->set(Entry::kResidue, false);
@@ -206,6 +210,7 @@ void Elements::Grow(const Viewer& viewer) {
   rare.table = std::make_unique<Table>(
       [key = hash_key_](std::string_view name) { return base::SipHash13(name, *key); });
   if (ordered()) rare.order = std::make_unique<OrderTree>();
+  if (type_ == crdt::Type::kStream) rare.stream = std::make_unique<StreamIndex>();
   rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
   rare.residue.clear();
   auto add = [&](Entry* entry) {
@@ -264,6 +269,7 @@ bool Elements::TakeOut(const Place& place, const Viewer& viewer) {
 
 void Elements::Remove(std::string_view name, const Place& place, const Viewer& viewer) {
   if (place.none()) return;
+  if (rare_ != nullptr && rare_->stream != nullptr) ForgetGroup(name);
   // Until the key's row holds them, few that were loaded have rows of their own, and they may
   // become many again before.
   if (TakeOut(place, viewer) && (spilled() || has_rows_)) NeedRare(viewer).deleted.emplace(name);
@@ -361,7 +367,9 @@ crdt::ApplyResult Elements::Apply(const crdt::Effect& effect,
   if (plain && effect.clears.empty()) {
     // Most writes: what stands was seen.
     if (effect.kind == EffectKind::kPut && (effect.flags & crdt::kAbsent) == 0) {
-      if (place.slot != nullptr && spilled() && old->value() == effect.value) {
+      // A stream's index tells whose an entry is.
+      if (place.slot != nullptr && spilled() && type_ != crdt::Type::kStream &&
+          old->value() == effect.value) {
         (*place.slot)->value_part() = {seen.dot(), hlc};
         rare_->Note(seen.dot());
         Table::MarkDirty(place.slot);

@@ -29,6 +29,7 @@
 #include "keyspace/entry.h"
 #include "keyspace/order_tree.h"
 #include "keyspace/packed.h"
+#include "keyspace/stream_index.h"
 #include "keyspace/table.h"
 
 namespace polyarch::keyspace {
@@ -153,6 +154,11 @@ class Elements {
   bool WipesAll(const crdt::Seen& seen) const;
   // A wipe of the key, or of all keys. Elements for which `keeps` says so stay as they are.
   void Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps);
+  // A kWipeRange of this type. Elements for which `keeps` says so stay as they are.
+  void WipeRange(const crdt::Effect& effect,
+                 const crdt::Seen& seen,
+                 const Viewer& viewer,
+                 Keeps keeps);
   void PurgeCounter(std::string_view name, clock::OriginIndex origin, const Viewer& viewer);
   // From the key's row (`own_row` false) or a row of its own. False if the element is there: it stays, or,
   // if `replaces`, gives way.
@@ -197,8 +203,14 @@ class Elements {
   // One that is shown, chosen by `random`; nothing if there is none.
   std::optional<ElementView> Random(uint64_t random) const;
 
-  // ---- sorted sets: shown members by (score, name). Lists: shown elements by name, as if all scores
-  // were 0.
+  // Of a stream with a table; else null. What it tells follows from the elements: a look may bring it up
+  // to date.
+  StreamIndex* stream_index() const { return rare_ == nullptr ? nullptr : rare_->stream.get(); }
+  // Of a stream's entry.
+  static uint64_t LaneOf(const ElementView& element, const Viewer& viewer);
+
+  // ---- sorted sets: shown members by (score, name). Lists and streams: shown elements by name, as if all
+  // scores were 0.
   double Score(const ElementView& element, const Viewer& viewer) const;
   // How many stand before (score, name); how many have a lower score (or an equal one, if `inclusive`).
   size_t Rank(double score, std::string_view name, const Viewer& viewer) const;
@@ -218,7 +230,8 @@ class Elements {
   struct Rare {
     std::vector<Entry*> few;  // without a table: what is not packed
     std::unique_ptr<Table> table;
-    std::unique_ptr<OrderTree> order;  // of a sorted set or list with a table
+    std::unique_ptr<OrderTree> order;  // of a sorted set, list or stream with a table
+    std::unique_ptr<StreamIndex> stream;  // of a stream with a table
     // Counts of entries, in `few` or the table.
     size_t live = 0;
     size_t shown = 0;
@@ -246,8 +259,9 @@ class Elements {
   uint64_t Hash(std::string_view name) const { return base::SipHash13(name, *hash_key_); }
   size_t unplain() const { return packed_.counters() + (rare_ == nullptr ? 0 : rare_->unplain); }
   bool has_few() const { return rare_ != nullptr && !rare_->few.empty(); }
+  bool by_name() const { return type_ == crdt::Type::kList || type_ == crdt::Type::kStream; }
   bool ordered() const {
-    return type_ == crdt::Type::kSortedSet || type_ == crdt::Type::kList;
+    return type_ == crdt::Type::kSortedSet || by_name();
   }
   const OrderTree* order() const { return rare_ == nullptr ? nullptr : rare_->order.get(); }
   Rare& NeedRare(const Viewer& viewer);
@@ -274,6 +288,9 @@ class Elements {
   void Count(Entry* entry, const Viewer& viewer);
   void Discount(Entry* entry, const Viewer& viewer);
   void Grow(const Viewer& viewer);
+  // A shown element of a stream with a table comes or goes.
+  void Index(const Entry* entry, bool added, const Viewer& viewer);
+  void ForgetGroup(std::string_view name);
 
   double PackedScore(const char* at) const;
   // Where a packed element with this content belongs.

@@ -180,7 +180,7 @@ std::optional<ElementView> Elements::Random(uint64_t random) const {
 // ---- order
 
 double Elements::Score(const ElementView& element, const Viewer& viewer) const {
-  if (type_ == crdt::Type::kList) return 0;
+  if (by_name()) return 0;
   switch (element.form()) {
     case Form::kValue:
     case Form::kValueTtl:
@@ -202,7 +202,7 @@ double Elements::Score(const ElementView& element, const Viewer& viewer) const {
 }
 
 double Elements::PackedScore(const char* at) const {
-  if (type_ == crdt::Type::kList) return 0;
+  if (by_name()) return 0;
   if (Packed::IsCounter(at)) return static_cast<double>(Packed::CounterOf(at).total);
   return DecodeScore(Packed::ValueOf(at));
 }
@@ -212,7 +212,7 @@ const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& pl
   const char* last = packed_.end();
   if (!ordered()) return last;
   double score = 0;
-  if (type_ == crdt::Type::kList) {
+  if (by_name()) {
     if (PLANTED(kListByArrival)) return last;
   } else if (plain.counter) {
     CounterPart counter;
@@ -251,7 +251,7 @@ std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const
     return ElementView(packed_, at);
   }
   // The ends, most asked for, need no order.
-  if (type_ != crdt::Type::kList || (rank != 0 && rank != shown() - 1) || PLANTED(kListByArrival))
+  if (!by_name() || (rank != 0 && rank != shown() - 1) || PLANTED(kListByArrival))
     return SortedFew(viewer)[rank].element;
   std::optional<ElementView> end;
   ForEach([&](const ElementView& element) {

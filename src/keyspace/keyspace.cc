@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "base/planted.h"
+#include "crdt/stream.h"
 
 namespace polyarch::keyspace {
 
@@ -177,7 +178,10 @@ bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTa
     if (!e.live()) continue;
     if (live && *live != e.type) return true;
     live = e.type;
-    if (e.type == crdt::Type::kSortedSet || e.type == crdt::Type::kList ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e))
+    const bool ordered = e.type == crdt::Type::kSortedSet || e.type == crdt::Type::kList ||
+                         e.type == crdt::Type::kStream;
+    if (crdt::MayConflict(e.type, e.name) &&
+        (ordered ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e)))
       return true;
   }
   return false;
@@ -496,6 +500,11 @@ void Keyspace::Apply(const crdt::Effect& effect,
   KeyRef ref{effect.db,
              effect.key,
              effect.key_hash != 0 ? effect.key_hash : base::SipHash13(effect.key, hash_key_)};
+  if (effect.kind == crdt::EffectKind::kWipeRange) {
+    WipeRange(effect, seen, ref);
+    if (observer_ != nullptr) observer_->KeyModified(ref, cause);
+    return;
+  }
   if (skip_ && skip_(effect.db, effect.key, effect.type, effect.element)) [[unlikely]] {
     if (effect.type == crdt::Type::kString) WipeAcross(effect, seen, ref);
     return;

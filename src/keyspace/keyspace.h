@@ -359,6 +359,7 @@ class Keyspace {
                     Cause cause);
   // The wipe of a key whose own row reflects it, during replay: elements' rows may not.
   void WipeAcross(const crdt::Effect& effect, const crdt::Seen& seen, const KeyRef& ref);
+  void WipeRange(const crdt::Effect& effect, const crdt::Seen& seen, const KeyRef& ref);
   // Removes what a wipe of the key leaves nothing of.
   void WipeElements(FatPart& fat,
                     const crdt::Effect& effect,

@@ -355,9 +355,9 @@ class Node : public ChangeSink {
     ASSERT_EQ(scanned.size(), expected.size());
     const auto chosen = collection.elements->Random(last_random_ += 0x9e3779b97f4a7c15ULL);
     ASSERT_TRUE(chosen.has_value() && expected.count(std::string(chosen->key())) == 1);
-    if (type != crdt::Type::kSortedSet && type != crdt::Type::kList) return;
+    if (type != crdt::Type::kSortedSet && type != crdt::Type::kList && type != crdt::Type::kStream) return;
     for (size_t at : {size_t{0}, expected.size() / 2, expected.size() - 1}) {
-      if (type == crdt::Type::kList) {
+      if (type != crdt::Type::kSortedSet) {
         ASSERT_EQ(collection.elements->At(at, collection.viewer())->key(), std::next(expected.begin(), static_cast<ptrdiff_t>(at))->first);
       }
     }
@@ -548,7 +548,7 @@ void RandomChange(Node& node, base::Random& random, uint64_t names = 0) {
   const bool big = names != 0;
   static const std::vector<std::string> kKeys = {"a", "b", "s:c", "d:d", "p:e", "f"};
   static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet,
-                                          crdt::Type::kList};
+                                          crdt::Type::kList, crdt::Type::kStream};
   const uint8_t db = random.Percent(10) ? crdt::kReservedDatabase : static_cast<uint8_t>(random.Below(2));
   const std::string& key = kKeys[random.Below(kKeys.size())];
   Change change(node, node.keys);
@@ -566,13 +566,22 @@ void RandomChange(Node& node, base::Random& random, uint64_t names = 0) {
         ChangeList(node, change, ref, random, value);
         continue;
       }
-      if (type == crdt::Type::kHash || type == crdt::Type::kList) content = value;
+      if (type == crdt::Type::kStream) {
+        // Entries, and what is none.
+        if (random.Percent(80)) name = crdt::StreamEntryName({random.Below(std::max<uint64_t>(names, 20)), 1});
+        if (random.Percent(8)) {
+          const uint64_t from = random.Below(std::max<uint64_t>(names, 20));
+          change.RemoveRange(ref, type, crdt::StreamEntryName({from, 0}), crdt::StreamEntryName({from + random.Below(6), 9}));
+          continue;
+        }
+      }
+      if (type == crdt::Type::kHash || type == crdt::Type::kList || type == crdt::Type::kStream) content = value;
       if (type == crdt::Type::kSortedSet) content = EncodeScore(static_cast<double>(random.Below(9)) - 3);
       switch (random.Below(10)) {
         case 0: case 1: case 2: case 3: case 4: change.PutElement(ref, type, name, content); break;
         case 5: case 6: change.RemoveElement(ref, type, name); break;
         case 7: case 8:
-          if (type != crdt::Type::kSet && type != crdt::Type::kList) {
+          if (type != crdt::Type::kSet && type != crdt::Type::kList && type != crdt::Type::kStream) {
             change.IncrementElement(ref, type, name, crdt::Number::Integer(static_cast<int64_t>(random.Below(9)) - 4));
           }
           break;

@@ -84,6 +84,13 @@ class Merged : public testing::Test {
         effect.clears = clears;
         break;
       case 11:
+        if (random_.Percent(20)) {
+          effect.kind = crdt::EffectKind::kWipeRange;
+          effect.type = crdt::Type::kHash;
+          effect.element = element;
+          effect.value = "e3";
+          break;
+        }
         effect.kind = crdt::EffectKind::kWipe;
         effect.type = crdt::Type::kHash;
         effect.element = element;

@@ -65,6 +65,17 @@ TEST(Rdb, ReadsWhatRedisDumps) {
       ASSERT_EQ(value.members.size(), 4U);
       EXPECT_EQ(value.members[1], (std::pair<std::string, double>("b", 1.5)));
       EXPECT_TRUE(std::isinf(value.members[3].second));
+    } else if (name == "stream") {
+      ASSERT_EQ(value.stream.entries.size(), 3U);
+      EXPECT_EQ(value.stream.entries[1].id, (crdt::StreamId{300, 1}));
+      EXPECT_EQ(value.stream.entries[1].fields,
+                (std::vector<std::string>{"c", "70000", "d", "-5", "e", ""}));
+      EXPECT_EQ(value.stream.deleted, (crdt::StreamId{5, 2}));
+      EXPECT_EQ(value.stream.added, 4U);
+      ASSERT_EQ(value.stream.groups.size(), 2U);
+      EXPECT_EQ(value.stream.groups[0].pending[1].consumer, "alice");
+      EXPECT_EQ(value.stream.groups[0].pending[2].consumer, "bob");
+      EXPECT_EQ(value.stream.groups[1].entries_read, -1);
     } else if (name == "list") {
       EXPECT_EQ(value.items, (std::vector<std::string>{"x", "12", "y"}));
     } else if (name == "set" || name == "hash" || name == "zset") {
@@ -139,7 +150,7 @@ TEST(Rdb, RefusesWhatIsWrong) {
             ReadStatus::kMalformed)
       << "NaN";
   EXPECT_EQ(body("0281ffffffffffffffff0161"), ReadStatus::kMalformed);
-  EXPECT_EQ(body("0f"), ReadStatus::kUnsupported);
+  EXPECT_EQ(body("0f"), ReadStatus::kMalformed) << "a stream of nothing";
   EXPECT_EQ(body("07"), ReadStatus::kUnsupported);
   EXPECT_EQ(ReadBody(Bytes("000568656c6c6f"), 4, value), ReadStatus::kTooLarge);
 }

@@ -4,12 +4,14 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "base/codec.h"
 #include "base/number.h"
 #include "rdb/encodings.h"
 #include "rdb/lzf.h"
 #include "rdb/packed.h"
+#include "rdb/stream.h"
 #include "rdb/value.h"
 
 namespace polyarch::rdb {
@@ -176,6 +178,101 @@ class BodyReader {
     return true;
   }
 
+  // ---- streams
+
+  bool Id(crdt::StreamId& id) { return Length(id.ms) && Length(id.seq); }
+
+  // As 16 bytes.
+  bool RawId(crdt::StreamId& id) {
+    const std::string_view bytes = in_.Raw(16);
+    if (!in_.ok()) return false;
+    id = IdOf(bytes);
+    return true;
+  }
+
+  static crdt::StreamId IdOf(std::string_view bytes) {
+    crdt::StreamId id;
+    for (size_t i = 0; i < 8; ++i) {
+      id.ms = id.ms << 8 | static_cast<uint8_t>(bytes[i]);
+      id.seq = id.seq << 8 | static_cast<uint8_t>(bytes[8 + i]);
+    }
+    return id;
+  }
+
+  bool Stream(bool second, StreamValue& stream) {
+    uint64_t nodes = 0;
+    if (!Length(nodes)) return false;
+    for (; nodes > 0; --nodes) {
+      std::string key;
+      std::vector<std::string> items;
+      if (!String(key) || key.size() != 16 || !Packed(ReadListpack, items) ||
+          !ReadStreamNode(IdOf(key), std::move(items), stream.entries))
+        return false;
+    }
+    uint64_t length = 0;
+    crdt::StreamId first;
+    if (!Length(length) || length != stream.entries.size() || !Id(stream.last)) return false;
+    stream.added = length;
+    if (second && (!Id(first) || !Id(stream.deleted) || !Length(stream.added))) return false;
+    if (stream.added < length) return false;
+    if (!stream.entries.empty() && stream.entries.back().id > stream.last) return false;
+    uint64_t groups = 0;
+    if (!Length(groups)) return false;
+    for (; groups > 0; --groups) {
+      if (!Charge(kElementBytes) || !StreamGroup(second, stream.groups.emplace_back()))
+        return false;
+    }
+    std::set<std::string_view> names;
+    return std::all_of(stream.groups.begin(), stream.groups.end(), [&](const auto& group) {
+      return names.insert(group.name).second;
+    });
+  }
+
+  bool StreamGroup(bool second, StreamValue::Group& group) {
+    uint64_t read = 0;
+    uint64_t pending = 0;
+    if (!String(group.name) || !Id(group.last) || (second && !Length(read)) || !Length(pending))
+      return false;
+    // -1 is written as the highest number of 64 bits.
+    if (second) group.entries_read = static_cast<int64_t>(read);
+    if (group.entries_read < -1) return false;
+    for (; pending > 0; --pending) {
+      StreamValue::Pending entry;
+      if (!Charge(2 * kElementBytes) || !RawId(entry.id)) return false;
+      entry.delivered_ms = static_cast<int64_t>(in_.Fixed64());
+      if (!in_.ok() || !Length(entry.count)) return false;
+      if (!group.pending.empty() && group.pending.back().id >= entry.id) return false;
+      group.pending.push_back(std::move(entry));
+    }
+    uint64_t consumers = 0;
+    if (!Length(consumers)) return false;
+    for (; consumers > 0; --consumers) {
+      StreamValue::Consumer& consumer = group.consumers.emplace_back();
+      if (!Charge(kElementBytes) || !String(consumer.name)) return false;
+      consumer.seen_ms = static_cast<int64_t>(in_.Fixed64());
+      if (!in_.ok() || !Length(pending)) return false;
+      for (; pending > 0; --pending) {
+        crdt::StreamId id;
+        if (!RawId(id)) return false;
+        auto of = std::lower_bound(
+            group.pending.begin(), group.pending.end(), id, [](const auto& p, crdt::StreamId i) {
+              return p.id < i;
+            });
+        if (of == group.pending.end() || of->id != id || !of->consumer.empty() ||
+            !Charge(consumer.name.size()))
+          return false;
+        of->consumer = consumer.name;
+      }
+    }
+    std::set<std::string_view> names;
+    for (const StreamValue::Consumer& consumer : group.consumers) {
+      if (!names.insert(consumer.name).second) return false;
+    }
+    return std::all_of(group.pending.begin(), group.pending.end(), [&](const auto& p) {
+      return names.count(p.consumer) != 0;
+    });
+  }
+
   bool ReadValue(Value& value) {
     const auto encoding = static_cast<Encoding>(in_.Fixed8());
     std::vector<std::string> all;
@@ -230,10 +327,12 @@ class BodyReader {
         value.type = crdt::Type::kSortedSet;
         return Packed(encoding == Encoding::kSortedSetZiplist ? ReadZiplist : ReadListpack, all) &&
                Scored(std::move(all), value) && UniqueNames(value.members);
-      case Encoding::kModule:
-      case Encoding::kModule2:
       case Encoding::kStream:
       case Encoding::kStream2:
+        value.type = crdt::Type::kStream;
+        return Stream(encoding == Encoding::kStream2, value.stream);
+      case Encoding::kModule:
+      case Encoding::kModule2:
         unsupported_ = in_.ok();
         return false;
     }

@@ -1,8 +1,9 @@
+#include <algorithm>
 #include <bit>
 
-#include "base/check.h"
 #include "base/codec.h"
 #include "rdb/encodings.h"
+#include "rdb/stream.h"
 #include "rdb/value.h"
 
 namespace polyarch::rdb {
@@ -30,6 +31,51 @@ void PutLength(std::string& out, uint64_t length) {
 void PutString(std::string& out, std::string_view text) {
   PutLength(out, text.size());
   out.append(text);
+}
+
+void PutId(std::string& out, crdt::StreamId id) {
+  PutLength(out, id.ms);
+  PutLength(out, id.seq);
+}
+
+void PutStream(std::string& out, const StreamValue& stream) {
+  const std::vector<StreamNode> nodes = WriteStreamNodes(stream.entries);
+  PutLength(out, nodes.size());
+  for (const StreamNode& node : nodes) {
+    PutString(out, StreamIdBytes(node.first));
+    PutString(out, node.listpack);
+  }
+  PutLength(out, stream.entries.size());
+  PutId(out, stream.last);
+  PutId(out, stream.entries.empty() ? crdt::StreamId{} : stream.entries.front().id);
+  PutId(out, stream.deleted);
+  PutLength(out, stream.added);
+  PutLength(out, stream.groups.size());
+  for (const StreamValue::Group& group : stream.groups) {
+    PutString(out, group.name);
+    PutId(out, group.last);
+    PutLength(out, static_cast<uint64_t>(group.entries_read));
+    PutLength(out, group.pending.size());
+    for (const StreamValue::Pending& pending : group.pending) {
+      out += StreamIdBytes(pending.id);
+      base::PutFixed64(out, static_cast<uint64_t>(pending.delivered_ms));
+      PutLength(out, pending.count);
+    }
+    PutLength(out, group.consumers.size());
+    for (const StreamValue::Consumer& consumer : group.consumers) {
+      PutString(out, consumer.name);
+      base::PutFixed64(out, static_cast<uint64_t>(consumer.seen_ms));
+      const auto own = [&](const StreamValue::Pending& p) {
+        return p.consumer == consumer.name;
+      };
+      PutLength(out,
+                static_cast<uint64_t>(
+                    std::count_if(group.pending.begin(), group.pending.end(), own)));
+      for (const StreamValue::Pending& pending : group.pending) {
+        if (own(pending)) out += StreamIdBytes(pending.id);
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -64,9 +110,10 @@ void WriteBody(const Value& value, std::string& out) {
       }
       return;
     case crdt::Type::kStream:
-      break;
+      PutEncoding(out, Encoding::kStream2);
+      PutStream(out, value.stream);
+      return;
   }
-  CHECK(false);  // no value of this type is ever made
 }
 
 }  // namespace polyarch::rdb

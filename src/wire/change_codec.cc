@@ -52,11 +52,13 @@ void PutClears(std::string& out, const Effect& effect, const Dictionary& diction
   }
 }
 
-// kExpire and kFlush are never about an element.
+// kExpire and kFlush are never about an element, kWipeRange always.
 bool IsKnown(uint8_t kind) {
   const auto of = static_cast<uint8_t>(kind & ~kVersions);
   if (of == 0 || of > crdt::kEffectKindMax || (kind & kVersions) == kVersions) return false;
   const auto effect_kind = static_cast<EffectKind>(of);
+  // Only of elements, and in full.
+  if (effect_kind == EffectKind::kWipeRange) return (kind & kVersions) == kOfElement;
   return of == kind ||
          (effect_kind != EffectKind::kExpire && effect_kind != EffectKind::kFlush);
 }
@@ -94,7 +96,9 @@ namespace {
 
 // How many bytes of the name are the last one's; nothing if the effect is to be written in full.
 std::optional<size_t> SharedWith(const LastElement& last, const Effect& effect) {
-  if (effect.type != crdt::Type::kList || !last.any || last.type != effect.type ||
+  // Names of other types have little in common.
+  const bool alike = effect.type == crdt::Type::kList || effect.type == crdt::Type::kStream;
+  if (!alike || !last.any || last.type != effect.type ||
       last.db != effect.db || last.key != effect.key)
     return std::nullopt;
   const size_t most = std::min(last.name.size(), effect.element.size());
@@ -198,6 +202,9 @@ void AppendEffect(std::string& out,
       base::PutVarint(payload, effect.seen.size());
       for (clock::Dot dot : effect.seen)
         PutDot(payload, dot, dictionary);
+      payload.append(effect.value);
+      break;
+    case EffectKind::kWipeRange:
       payload.append(effect.value);
       break;
     case EffectKind::kWipe:
@@ -330,6 +337,9 @@ bool BodyReader::ParsePayload(uint8_t kind, std::string_view payload, Effect& ef
       effect.value = in.Raw(in.remaining());
       break;
     }
+    case EffectKind::kWipeRange:
+      effect.value = in.Raw(in.remaining());
+      break;
     case EffectKind::kWipe:
     case EffectKind::kFlush:
       break;

@@ -6,7 +6,7 @@
 // Version 1 of a kind says the same of an element of the key, whose type and name follow the key.
 // Version 2 is about an element of the same key and type as the one that version 1 or 2 spoke of
 // last in this body, whose name begins as that one's did: how many bytes, and the rest, stand in
-// place of all that. Names of a list's elements differ in few bytes, so lists are written so.
+// place of all that. Names of a list's or stream's elements differ in few bytes, so they are written so.
 //
 // The first stamp of a frame counts from the frame's base. Sizes let a node carry kinds that it
 // does not know. Dots inside effects name origins by their place in the author's dictionary

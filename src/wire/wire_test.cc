@@ -252,12 +252,15 @@ TEST(Body, AShortNameNeedsOneBefore) {
 TEST(Body, UnknownKindsArePassedOver) {
   const Dictionary dictionary = MakeDictionary();
   crdt::Effect wipe{.kind = crdt::EffectKind::kWipe, .key = "k"};
-  for (int kind = crdt::kEffectKindMax + 1; kind < 256; ++kind) {
+  for (int kind = crdt::kEffectKindMax; kind < 256; ++kind) {
+    if (kind == crdt::kEffectKindMax && crdt::kEffectKindMax != static_cast<int>(crdt::EffectKind::kWipeRange)) continue;
     // Versions 1 and 2: the same about an element. An expiry or a flush of one does not exist.
     const int version = kind >> 6;
     const auto of = static_cast<crdt::EffectKind>(kind & 0x3f);
     if ((version == 1 || version == 2) && (kind & 0x3f) != 0 && (kind & 0x3f) <= crdt::kEffectKindMax &&
-        of != crdt::EffectKind::kExpire && of != crdt::EffectKind::kFlush) {
+        of != crdt::EffectKind::kExpire && of != crdt::EffectKind::kFlush &&
+        // A wipe of a range is always about elements, and always written in full.
+        (of != crdt::EffectKind::kWipeRange || version == 1)) {
       continue;
     }
     std::string body;
@@ -664,6 +667,12 @@ TEST(Golden, Bodies) {
     e.clears = {clear};
   }
   add("body_1_clean", "kClean in the reserved database", {.kind = EffectKind::kClean, .db = 16}).seen = {clock::Dot(kOther, 9)};
+  {
+    OwnedEffect& e = add("body_1_wipe_range", "kWipeRange of a stream's entries",
+                         {.kind = EffectKind::kWipeRange, .type = crdt::Type::kStream});
+    e.element = std::string("\1\0", 2);
+    e.value = "\2";
+  }
   add("body_1_flush", "kFlush of all databases", {.kind = EffectKind::kFlush, .db = crdt::kAllDatabases}).key = "";
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);

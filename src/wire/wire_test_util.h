@@ -90,9 +90,11 @@ inline OwnedEffect RandomEffect(base::Random& random, const std::vector<clock::O
       out.key.clear();
       if (random.Percent(50)) e.db = crdt::kAllDatabases;
       break;
+    case crdt::EffectKind::kWipeRange: out.value = RandomText(random, 30); break;
     case crdt::EffectKind::kWipe: break;
   }
-  if (e.kind != crdt::EffectKind::kExpire && e.kind != crdt::EffectKind::kFlush && random.Percent(40)) {
+  const bool of_key = e.kind == crdt::EffectKind::kExpire || e.kind == crdt::EffectKind::kFlush;
+  if (e.kind == crdt::EffectKind::kWipeRange || (!of_key && random.Percent(40))) {
     e.type = static_cast<crdt::Type>(1 + random.Below(crdt::kTypeMax));
     out.element = RandomText(random, 30);
   }

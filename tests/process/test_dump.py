@@ -15,11 +15,19 @@ def _text(draw):
 
 def _fill(draw, connection, key):
     """A value of a random type and size; returns the command that shows it all."""
-    kind = draw.choice(["SET", "SADD", "HSET", "ZADD", "RPUSH"])
+    kind = draw.choice(["SET", "SADD", "HSET", "ZADD", "RPUSH", "XADD"])
     if kind == "SET":
         assert connection.ask("SET", key, _text(draw)) == b"OK"
         return "GET", key
     numbers = draw.random() < 0.3
+    if kind == "XADD":
+        for _ in range(draw.choice([1, 5, 100, 350])):
+            fields = [word for _ in range(draw.choice([1, 1, 2, 5])) for word in (draw.choice([b"a", _text(draw)]), _text(draw)[:300])]
+            connection.ask("XADD", key, "*", *fields)
+        for entry in connection.ask("XRANGE", key, "-", "+", "COUNT", 9)[::2]:
+            connection.ask("XDEL", key, entry[0])
+        connection.ask("XADD", key, "*", "last", "one")
+        return "XRANGE", key, "-", "+"
     words = []
     for i in range(draw.choice([1, 5, 100, 600, 2000])):
         name = str(draw.randint(-10**draw.randint(1, 15), 10**9)).encode() if numbers else _text(draw) + str(i).encode()
@@ -62,5 +70,5 @@ def test_dump(long):
                 assert redis.ask("RESTORE", "k", 100_000, leader.ask("DUMP", "k"), "REPLACE") == b"OK", f"value {number}"
                 assert _content(redis, show) == wanted, f"value {number} is another one there"
         assert encodings == {b"int", b"embstr", b"raw", b"intset", b"hashtable", b"listpack", b"skiplist",
-                             b"quicklist"}, encodings
+                             b"quicklist", b"stream"}, encodings
         print(f"note: {count} values")
