@@ -24,6 +24,7 @@ Generator::Generator(uint64_t seed) : draw_(seed) {
       {5, &Generator::SortedAlgebra}, {3, &Generator::SortedNames},   {3, &Generator::Geo},
       {3, &Generator::GeoSearch},     {5, &Generator::Bits},          {3, &Generator::BitFields},
       {4, &Generator::Sketches},      {2, &Generator::Sort},
+      {8, &Generator::Streams},       {9, &Generator::StreamGroups},
   };
   for (const auto& [weight, maker] : makers_) weights_.push_back(weight);
 }
@@ -53,11 +54,12 @@ std::string Generator::Of(const char* prefix, int count) {
 }
 
 std::string Generator::AnyKey() {
-  switch (Below(7)) {
+  switch (Below(8)) {
     case 0: return "h" + std::to_string(1 + Below(3));
     case 1: return "s" + std::to_string(1 + Below(4));
     case 2: return "z" + std::to_string(1 + Below(4));
     case 3: return "l" + std::to_string(1 + Below(3));
+    case 4: return "x" + std::to_string(1 + Below(3));
     default: return Of({"a", "b", "c", "n1", "n2", "t1", "t2", "none"});
   }
 }

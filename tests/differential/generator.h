@@ -2,10 +2,10 @@
 // make the two servers' states differ by a documented deviation is not drawn (docs/compatibility.md):
 //
 // - Floats are sums of quarters: a leader keeps digits that Redis rounds away at each INCRBYFLOAT.
-// - There is no -0: a sum that begins with 0 does not have its sign.
 // - Of SPOP only the number is compared, and the set is deleted after it.
 // - Ranges by name are asked of sorted sets whose scores are all 0, as Redis's documentation asks.
 // - HyperLogLogs are written by their own commands only: of a broken one Redis decodes what is not there.
+// - XSETID goes forward only: a group here is given entries whose ids it has passed, if it was not given them.
 // - PFCOUNT of one key writes in Redis, and so changes what GET shows.
 #pragma once
 
@@ -88,11 +88,19 @@ class Generator {
   Words BitFields();
   Words Sketches();
   Words Sort();
+  Words Streams();
+  Words StreamGroups();
+  std::string StreamKey() { return Of("x", 3); }
+  std::string Group() { return Of({"g1", "g2", "g3"}); }
+  std::string StreamId();
+  std::string RangeEnd();
+  Words Trim();
 
   sim::Draw draw_;
   std::vector<std::pair<unsigned, Maker>> makers_;
   std::vector<unsigned> weights_;
   std::deque<Words> next_;
+  uint64_t next_id_ = 0;  // of the streams
 };
 
 // Appends.

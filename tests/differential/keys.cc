@@ -28,7 +28,7 @@ Words Generator::ManyKeys() {
 Words Generator::Keys() {
   return OneOf({{"KEYS", Of({"*", "a*", "?", "[ab]", "*2", "n[1-2]*", "[^a]", "\\a", "x*y", "", "[", "s?"})},
                 {"SCAN", "0", "COUNT", "100000"}, {"SCAN", "0", "MATCH", Of({"n*", "h*", "[sz]1"}), "COUNT", "100000"},
-                {"SCAN", "0", "TYPE", Of({"string", "list", "hash", "set", "zset", "nosuch"}), "COUNT", "100000"}, {"SCAN", "x"},
+                {"SCAN", "0", "TYPE", Of({"string", "list", "hash", "set", "zset", "stream", "nosuch"}), "COUNT", "100000"}, {"SCAN", "x"},
                 {"SCAN", "0", "COUNT", "0"}, {"SCAN", "0", "COUNT", "x"}, {"SCAN", "0", "BOGUS"}, {"DBSIZE"}, {"DBSIZE"},
                 {"OBJECT", "ENCODING", AnyKey()}, {"OBJECT", "ENCODING", Key()}, {"OBJECT", "REFCOUNT", "no such"},
                 {"TYPE", AnyKey()}, {"EXISTS", AnyKey(), AnyKey()}});
@@ -49,7 +49,7 @@ Words Generator::Wrong() {
                          "DBSIZE", "FLUSHDB", "PING", "TYPE", "SETBIT", "BITOP", "PFADD", "SORT", "RESTORE", "HSET", "HGET", "HDEL",
                          "HINCRBY", "HSCAN", "SADD", "SMOVE", "SINTER", "SINTERCARD", "SSCAN", "ZADD", "ZRANGE", "ZINCRBY", "ZUNION",
                          "ZINTERSTORE", "ZRANGESTORE", "ZMPOP", "GEOADD", "GEOSEARCH", "GEODIST", "LPUSH", "LMOVE", "LMPOP", "LPOS",
-                         "BLPOP", "BZPOPMIN", "LINSERT", ""});
+                         "BLPOP", "BZPOPMIN", "LINSERT", "XADD", "XREAD", "XREADGROUP", "XGROUP", "XCLAIM", "XINFO", ""});
   Words words = {name};
   for (uint64_t n = Below(5); n > 0; --n) {
     std::string key = AnyKey();

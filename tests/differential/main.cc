@@ -123,7 +123,7 @@ class History {
       if (meets || name == "SELECT" || name.starts_with("FLUSH")) related.push_back(&entry);
     }
     std::string out;
-    for (size_t i = related.size() - std::min<size_t>(related.size(), 25); i < related.size(); ++i) {
+    for (size_t i = related.size() - std::min<size_t>(related.size(), 60); i < related.size(); ++i) {
       out += "    " + std::to_string(related[i]->number) + ": " + Shown(related[i]->words) + " -> " + related[i]->reply + "\n";
     }
     return out;
