@@ -106,6 +106,9 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "waiting client served",
     "HyperLogLogs united",
     "store copied again for a backup",
+    "transaction run",
+    "watched key had changed",
+    "watched key had not changed",
 };
 
 }  // namespace

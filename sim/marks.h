@@ -111,6 +111,9 @@ enum class Mark : int {
   kServedWaiter,       // a client that had waited got an element
   kUnited,             // versions of a HyperLogLog were shown as their union
   kCopiedAgain,  // a state was taken over while a backup was made
+  kTransaction,   // EXEC ran its commands
+  kWatchChanged,  // EXEC ran nothing, since what was watched had changed
+  kWatchHeld,     // EXEC ran, and what was watched was as it had been read
   kCount,
 };
 

@@ -439,6 +439,7 @@ void Node::Run(Op op) {
   // Its command has run when it was served: what it took was there then.
   const bool answered = client.blocked == command::Client::Blocked::kAnswered;
 
+  const bool queued = client.transaction != nullptr;
   auto own = p.engine->replica().own();
   const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
   resp::Buffer out;
@@ -498,7 +499,12 @@ void Node::Run(Op op) {
     if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
     return text;
   });
-  if (!answered) {
+  if (std::string wrong = p.transactions.Note(op, queued, op.reply); !wrong.empty()) {
+    throw Violation(label_ + ": " + op.args[0] + " " + wrong + ": " + op.reply.ToString());
+  }
+  if (queued) {
+    // What it does is checked when EXEC has run it, by what it leaves.
+  } else if (!answered) {
     expectation.Check(op.reply, wrote, label_);
   } else if (!op.reply.is_null() && !op.reply.is_error()) {
     SOMETIMES(kServedWaiter);
@@ -734,6 +740,11 @@ void Node::HandleFrame() {
     }
   }
   NoteFrame(facts, origin, frame.first, frame_own_);
+  // A look would merge what waits for it.
+  if (process_->engine->merging()) return;
+  if (std::string torn = TornTransaction(*process_->engine); !torn.empty()) {
+    throw Violation(label_ + " shows, after " + history.Name({origin, frame.last()}) + ", " + torn);
+  }
 }
 
 void Node::NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own) {

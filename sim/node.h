@@ -22,6 +22,7 @@
 #include "resp/reply.h"
 #include "sim/history.h"
 #include "sim/network.h"
+#include "sim/transactions.h"
 #include "storage/memory_store.h"
 
 namespace polyarch::sim {
@@ -221,6 +222,7 @@ class Node final : public engine::Host,
     std::deque<std::tuple<log::Position, uint32_t, uint64_t>> undurable;
     std::deque<std::pair<log::Position, uint64_t>> stamps;  // of own frames, not durable yet
     Vector applied;
+    Transactions transactions;
     std::vector<uint32_t> ordinals;         // by the process's origin index
     bool sync_pending = false;
     bool flush_pending = false;

@@ -148,6 +148,7 @@ WorkloadProfile Simulation::DrawWorkload() {
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
+  if (d.Percent(60)) p.transaction = static_cast<unsigned>(d.Between(3, 25));
   if (d.Percent(75)) p.collection_percent = static_cast<unsigned>(d.Between(10, 80));
   // Packed ones, and collections in their big form.
   p.elements = d.Percent(15) ? (d.OneIn(2) ? 60 : 220) : static_cast<uint64_t>(d.Between(1, 8));

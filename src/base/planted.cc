@@ -19,7 +19,8 @@ const char* NameOf(Bug bug) {
       "kMergeTwice",   "kUrgentOnly",       "kFoldCap",          "kFoldNotExpanded",  "kMergeUnexpanded",
       "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kSlotSkipUnstaged", "kWipeSparesElements",
       "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly",
-      "kPositionReused", "kPositionRunLast", "kListByArrival"};
+      "kPositionReused", "kPositionRunLast", "kListByArrival",
+      "kTornTransaction", "kWatchLocalOnly"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -69,6 +69,8 @@ enum class Bug : int {
   kPositionReused,     // a list's name is made from how many there are: a pop's name comes again
   kPositionRunLast,    // a list's names have the place before the run: concurrent runs interleave
   kListByArrival,      // a small list is in the order of arrival
+  kTornTransaction,    // what EXEC runs are changes of their own
+  kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
   kCount,
 };
 

@@ -83,13 +83,16 @@ std::string ClientLine(Context& c, const Client& client) {
   number("idle", std::max<int64_t>(0, c.now_ms - client.active_ms) / 1000);
   std::string flags;
   if (client.blocked == Client::Blocked::kWaits) flags += 'b';
+  if (client.transaction != nullptr) flags += 'x';
+  if (c.cluster.watches().Dirty(client.id)) flags += 'd';
   if (client.no_evict) flags += 'e';
   field("flags", flags.empty() ? "N" : flags);
   number("db", client.db);
   number("sub", 0);
   number("psub", 0);
   number("ssub", 0);
-  number("multi", -1);
+  number("multi", client.transaction == nullptr
+                      ? -1 : static_cast<int64_t>(client.transaction->commands.size()));
   number("omem", static_cast<int64_t>(c.server.ClientOutputBytes(client.id)));
   field("events", "r");
   field("cmd", client.last_command.empty() ? "NULL" : client.last_command);

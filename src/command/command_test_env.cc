@@ -29,6 +29,7 @@ TestNode::TestNode()
   origins.Intern({"eu", 1});
   origins.Intern({"us", 2});
   keys.SetTime(now_ms_);
+  keys.SetObserver(this);
   Connect();
 }
 
@@ -59,6 +60,7 @@ std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::stri
                     .random = 42,
                     .may_wait = may_wait};
     Dispatch(context);
+    cluster.watches().Settle(keys);
     last_suspended = context.suspended;
     last_close = context.close;
   }
@@ -92,6 +94,7 @@ void TestNode::Remote(std::string_view key, std::string_view value) {
   effect.value = value;
   crdt::Seen seen(nothing_seen_, clock::OriginIndex{1}, {++remote_sequence_, 0});
   keys.Apply(effect, seen, sink.NextHlc(), keyspace::Cause::kRemote);
+  cluster.watches().Settle(keys);
   sink.Applied(seen.dot());
 }
 

@@ -2,6 +2,7 @@
 #include "base/number.h"
 #include "command/families.h"
 #include "command/support.h"
+#include "command/transaction.h"
 #include "command/version.h"
 
 namespace polyarch::command {
@@ -127,6 +128,7 @@ void Quit(Context& c) {
 }
 
 void Reset(Context& c) {
+  EndTransaction(c);
   c.client.db = 0;
   c.client.protocol = 2;
   c.client.name.clear();

@@ -37,6 +37,7 @@ struct Context {
   bool suspended = false;  // run the same command again later; nothing was replied or written
   Wait wait = {};          // with `suspended`
   bool may_wait = true;    // if not, what would wait answers as if its time were over
+  bool in_transaction = false;  // run by EXEC
   // The command has waited and is run again because this key has elements: no other is to be looked at.
   const std::string_view* ready = nullptr;
   bool close = false;      // close the connection after the reply

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "base/status.h"
 #include "command/client.h"
+#include "command/watches.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 
@@ -91,6 +93,10 @@ class ClusterHost {
   // timeout, or with an error. False if it does not wait.
   virtual bool Unblock(uint64_t client, bool with_error) = 0;
   virtual size_t blocked_clients() const = 0;
+
+  virtual Watches& watches() = 0;
+  // What the commands take that are queued between MULTI and EXEC, of all clients.
+  virtual const std::shared_ptr<size_t>& queued_bytes() = 0;
 };
 
 // What a backup that ended well came to.

@@ -16,7 +16,7 @@ struct FlagName {
   std::string_view name;
 };
 // In the order of COMMAND INFO.
-constexpr std::array<FlagName, 14> kFlagNames = {{
+constexpr std::array<FlagName, 15> kFlagNames = {{
     {kWrite, "write"},
     {kReadonly, "readonly"},
     {kDenyOom, "denyoom"},
@@ -25,6 +25,7 @@ constexpr std::array<FlagName, 14> kFlagNames = {{
     {kBlocking, "blocking"},
     {kLoading, "loading"},
     {kStale, "stale"},
+    {kSkipSlowlog, "skip_slowlog"},
     {kFast, "fast"},
     {kNoAuth, "no_auth"},
     {kNoAsyncLoading, "no_async_loading"},

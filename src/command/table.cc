@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "command/families.h"
 #include "command/support.h"
+#include "command/transaction.h"
 
 namespace polyarch::command {
 namespace {
@@ -111,6 +112,7 @@ Table::Table() {
   AddConfigFamily(rows_);
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
+  AddTransactionFamily(rows_);
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity == -2);  // a container
@@ -272,7 +274,8 @@ bool AllowWrite(Context& c, const Row& row) {
   return FitsChange(c, bytes, c.count());
 }
 
-const Row* Run(Context& c) {
+// All that is checked before a command runs, or is queued. False: the error was given.
+const Row* Check(Context& c) {
   bool container = false;
   const Row* row = Table::Instance().Find(c.args, &container);
   if (row == nullptr) [[unlikely]] {
@@ -290,6 +293,20 @@ const Row* Run(Context& c) {
     return nullptr;
   }
   if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return nullptr;
+  return row;
+}
+
+const Row* Run(Context& c) {
+  const size_t out_before = c.reply.out().size();
+  const Row* row = Check(c);
+  if (c.client.transaction != nullptr) [[unlikely]] {
+    if (row == nullptr) {
+      NoteRefused(c, out_before);
+    } else if (Enqueue(c, *row)) {
+      return nullptr;
+    }
+  }
+  if (row == nullptr) return nullptr;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
   row->handler(c);
@@ -309,6 +326,8 @@ const Row* Dispatch(Context& c) {
   const Row* row = Run(c);
   if (c.suspended) {
     c.client.reply_mode = mode;
+  } else if (row != nullptr && row->handler == Exec && mode == Client::ReplyMode::kOff) {
+    // Its commands have been silent, each for itself, until one of them turned replies on.
   } else if (row == nullptr || row->handler != ClientReply || !EqualsIgnoreCase(c.args[2], "on")) {
     out.Truncate(before);
   }

@@ -474,6 +474,7 @@ void Engine::ReadConfiguration() {
   if (before.entries() != policies_.entries() ||
       before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();
+    watches_.NoteAll();
   }
   if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
   ReadMembers(std::move(admissions));

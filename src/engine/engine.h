@@ -154,7 +154,10 @@ class Engine final : public command::ClusterHost,
                   resp::Buffer& out,
                   command::ServerHost& server);
   // The connection is gone, and with it the command in which it waits. Inside a tick.
-  void ForgetClient(uint64_t client) { waiters_.Forget(client); }
+  void ForgetClient(uint64_t client) {
+    waiters_.Forget(client);
+    watches_.Forget(client);
+  }
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
   void OnLinkPart(LinkId link) { replica_.OnLinkPart(link); }
@@ -238,6 +241,8 @@ class Engine final : public command::ClusterHost,
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size(); }
+  command::Watches& watches() override { return watches_; }
+  const std::shared_ptr<size_t>& queued_bytes() override { return queued_bytes_; }
 
  private:
   struct Session;
@@ -246,6 +251,7 @@ class Engine final : public command::ClusterHost,
   void Add(const crdt::Effect& effect) override;
   void Close() override;
   void Abandon() override;
+  size_t open_bytes() const override { return change_open_ ? body_.size() - change_start_ : 0; }
   // ---- keyspace::Observer
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override;
   void VersionsMet(uint8_t db,
@@ -572,6 +578,8 @@ class Engine final : public command::ClusterHost,
   bool staged_rows_ = false;    // the store holds rows of a transfer
   std::vector<uint64_t> merge_waiters_;  // client ids
   Waiters waiters_;
+  command::Watches watches_;
+  std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
   int64_t last_present_us_ = -1;
   // States on their way out.
   struct Session {
