@@ -109,6 +109,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "transaction run",
     "watched key had changed",
     "watched key had not changed",
+    "message came to a subscriber",
 };
 
 }  // namespace

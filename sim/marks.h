@@ -114,6 +114,7 @@ enum class Mark : int {
   kTransaction,   // EXEC ran its commands
   kWatchChanged,  // EXEC ran nothing, since what was watched had changed
   kWatchHeld,     // EXEC ran, and what was watched was as it had been read
+  kMessageCame,   // a subscriber was told a message
   kCount,
 };
 

@@ -273,6 +273,7 @@ void Node::Tick() {
   wall_ms_max_ = std::max(wall_ms_max_, WallMs());
   const bool was_failed = !p.log->status().ok();
   p.engine->BeginTick(Clocks());
+  if (p.listener.subscribed == 0) Listen();
   std::deque<Input> inputs = std::move(p.inputs);
   std::deque<Op> commands = std::move(p.commands);
   p.inputs.clear();
@@ -311,6 +312,16 @@ void Node::Tick() {
   if (was_failed) throw Violation(label_ + " goes on after a failed sync");
   AfterTick();
   world_.TickDone(*this);
+}
+
+void Node::Listen() {
+  Process& p = *process_;
+  p.listener.id = serial_ * 100;
+  p.listener.authenticated = true;
+  p.listener.protocol = 3;
+  const std::vector<std::string_view> args = {"SUBSCRIBE", kNewsChannel};
+  resp::Buffer out;
+  p.engine->Execute(p.listener, args, out, *this);
 }
 
 void Node::AfterTick() {
@@ -406,6 +417,15 @@ void Node::Submit(Op op) {
   Wake(world_.now_us() + options_.gather_us);
 }
 
+void Node::PublishNews(int client) {
+  if (!up()) return;
+  Op op;
+  op.id = world_.NextOp();
+  op.client = client;
+  op.args = {"PUBLISH", std::string(kNewsChannel), ""};  // the text follows when it runs
+  Submit(std::move(op));
+}
+
 bool Node::ClientBusy(int client) const {
   if (!up()) return true;
   const uint64_t id = process_->clients[static_cast<size_t>(client)]->id;
@@ -434,6 +454,7 @@ void Node::Run(Op op) {
   Process& p = *process_;
   command::Client& client = *p.clients[static_cast<size_t>(op.client)];
   if (p.suspended.count(client.id) != 0) return;  // its owner waits
+  if (op.args[0] == "PUBLISH") op.args[2] = process_name() + ":" + std::to_string(++p.published);
   const auto args = Views(op.args);
   Expectation expectation(*p.engine, client, args);
   // Its command has run when it was served: what it took was there then.
@@ -552,6 +573,14 @@ void Node::CloseLink(engine::LinkId link) {
   world_.network().Close(link);
 }
 void Node::Dial(const std::string& address) { world_.network().Dial(process_->network_id, address); }
+
+void Node::Push(uint64_t client_id, std::string_view bytes) {
+  resp::ReplyReader reader;
+  reader.Feed(bytes);
+  if (reader.Next() != resp::ReplyReader::State::kValue) throw Violation(label_ + " pushes no message");
+  const std::string wrong = process_->messages.Note(reader.value(), client_id);
+  if (!wrong.empty() && noted_.empty()) noted_ = label_ + " " + wrong;
+}
 
 void Node::Resume(uint64_t client_id) {
   process_->resumed.push_back(client_id);

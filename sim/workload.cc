@@ -495,6 +495,8 @@ void Workload::Step() {
       Resolve(node, client);
     } else if (profile_.transaction != 0 && draw.Percent(profile_.transaction)) {
       Transact(node, client);
+    } else if (profile_.publish != 0 && draw.Percent(profile_.publish)) {
+      node.PublishNews(client);
     } else {
       Give(node, client, DrawCommand(node, client));
     }

@@ -59,6 +59,7 @@ struct WorkloadProfile {
   unsigned collection_percent = 0;
   uint64_t elements = 4;
   unsigned precedence = 0;               // LEADER PRIORITY
+  unsigned publish = 0;                  // PUBLISH
   unsigned transaction = 0;              // MULTI and EXEC, also behind a WATCH
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies

@@ -1,6 +1,7 @@
 // The state of one client connection, as commands see it. Owned by the server's session.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -54,6 +55,7 @@ struct Client {
   // again.
   enum class Blocked : uint8_t { kNot, kWaits, kAnswered } blocked = Blocked::kNot;
   std::unique_ptr<Transaction> transaction;  // after MULTI, before EXEC
+  size_t subscribed = 0;  // to so many channels, patterns and shard channels
 };
 
 }  // namespace polyarch::command

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -105,9 +106,22 @@ class FakeCluster : public ClusterHost {
   }
   size_t blocked_clients() const override { return 0; }
   Watches& watches() override { return watches_; }
+  void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override {
+    events.push_back({notice, std::string(event) + " " + std::to_string(db) + " " + std::string(key)});
+  }
+  Subscriptions& subscriptions() override { return subscriptions_; }
+  size_t Publish(bool shard, std::string_view channel, std::string_view message) override {
+    published.emplace_back(channel, message);
+    return subscriptions_.Deliver(shard, channel, message, [&](Client& client, std::string_view bytes) {
+      pushes[client.id].append(bytes);
+    });
+  }
   const std::shared_ptr<size_t>& queued_bytes() override { return queued_bytes_; }
 
   std::vector<std::pair<uint64_t, bool>> unblocked;
+  std::vector<std::pair<std::string, std::string>> published;  // to all leaders
+  std::vector<std::pair<uint32_t, std::string>> events;        // "set 0 key"
+  std::map<uint64_t, std::string> pushes;                      // what clients were sent beside replies
   TopologyInfo topology{.topology = "mesh"};
   bool checkpoint_done = false;
   base::Status write_allowed;
@@ -132,6 +146,7 @@ class FakeCluster : public ClusterHost {
   FakeSink& sink_;
   conflict::Ledger ledger_{conflict::Ledger::Limits{}};
   Watches watches_;
+  Subscriptions subscriptions_;
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
 };
 
@@ -202,8 +217,10 @@ class TestNode : private keyspace::Observer {
   FakeServer server;
   // Of what waits for elements: without it every wait ends at once, as if its time were over.
   bool may_wait = false;
+  bool notify = false;
   bool last_suspended = false;
   bool last_close = false;
+  bool last_pushed = false;  // pushes came, one or more
 
  private:
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "command/client.h"
 #include "command/host.h"
@@ -14,6 +15,8 @@
 #include "resp/writer.h"
 
 namespace polyarch::command {
+
+struct Publication;
 
 using Arguments = std::span<const std::string_view>;
 
@@ -37,7 +40,10 @@ struct Context {
   bool suspended = false;  // run the same command again later; nothing was replied or written
   Wait wait = {};          // with `suspended`
   bool may_wait = true;    // if not, what would wait answers as if its time were over
-  bool in_transaction = false;  // run by EXEC
+  // Run by EXEC: where PUBLISH leaves what goes out when all of it has run. Else null.
+  std::vector<Publication>* publications = nullptr;
+  bool notify = false;     // somebody may listen to what happens to keys
+  bool pushed = false;     // it wrote pushes, which CLIENT REPLY does not silence
   // The command has waited and is run again because this key has elements: no other is to be looked at.
   const std::string_view* ready = nullptr;
   bool close = false;      // close the connection after the reply

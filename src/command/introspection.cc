@@ -16,11 +16,12 @@ struct FlagName {
   std::string_view name;
 };
 // In the order of COMMAND INFO.
-constexpr std::array<FlagName, 15> kFlagNames = {{
+constexpr std::array<FlagName, 16> kFlagNames = {{
     {kWrite, "write"},
     {kReadonly, "readonly"},
     {kDenyOom, "denyoom"},
     {kAdmin, "admin"},
+    {kPubsub, "pubsub"},
     {kNoScript, "noscript"},
     {kBlocking, "blocking"},
     {kLoading, "loading"},

@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "command/families.h"
+#include "command/notify.h"
+#include "command/pubsub.h"
 #include "command/support.h"
 #include "command/transaction.h"
 
@@ -113,6 +115,7 @@ Table::Table() {
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
   AddTransactionFamily(rows_);
+  AddPubsubFamily(rows_);
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity == -2);  // a container
@@ -299,8 +302,10 @@ const Row* Check(Context& c) {
 const Row* Run(Context& c) {
   const size_t out_before = c.reply.out().size();
   const Row* row = Check(c);
-  if (c.client.transaction != nullptr) [[unlikely]] {
-    if (row == nullptr) {
+  if (c.client.transaction != nullptr || c.client.subscribed != 0) [[unlikely]] {
+    if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = nullptr;
+    if (c.client.transaction == nullptr) {
+    } else if (row == nullptr) {
       NoteRefused(c, out_before);
     } else if (Enqueue(c, *row)) {
       return nullptr;
@@ -309,7 +314,11 @@ const Row* Run(Context& c) {
   if (row == nullptr) return nullptr;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
-  row->handler(c);
+  if (c.notify) [[unlikely]] {
+    RunAndNotify(c, *row);
+  } else {
+    row->handler(c);
+  }
   return row;
 }
 
@@ -326,6 +335,8 @@ const Row* Dispatch(Context& c) {
   const Row* row = Run(c);
   if (c.suspended) {
     c.client.reply_mode = mode;
+  } else if (c.pushed) {
+    // Pushes are not silenced.
   } else if (row != nullptr && row->handler == Exec && mode == Client::ReplyMode::kOff) {
     // Its commands have been silent, each for itself, until one of them turned replies on.
   } else if (row == nullptr || row->handler != ClientReply || !EqualsIgnoreCase(c.args[2], "on")) {

@@ -8,6 +8,8 @@
 #include "base/planted.h"
 #include "base/random.h"
 #include "command/families.h"
+#include "command/notify.h"
+#include "command/pubsub.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -48,7 +50,10 @@ void ReplyTooLarge(Context& c) {
                 " bytes); nothing was done");
 }
 
-void RunStep(Context& c, const Step& step, uint64_t random) {
+void RunStep(Context& c,
+             const Step& step,
+             uint64_t random,
+             std::vector<Publication>& publications) {
   using Mode = Client::ReplyMode;
   resp::Writer reply(c.reply.out(), c.client.protocol);
   Context inner{.client = c.client,
@@ -61,10 +66,11 @@ void RunStep(Context& c, const Step& step, uint64_t random) {
                 .now_ms = c.now_ms,
                 .random = random,
                 .may_wait = false,
-                .in_transaction = true};
+                .publications = &publications,
+                .notify = c.notify};
   const bool silent = c.client.reply_mode == Mode::kOff;
   const size_t before = c.reply.out().size();
-  step.row->handler(inner);
+  inner.notify ? RunAndNotify(inner, *step.row) : step.row->handler(inner);
   CHECK(!inner.suspended);
   if (silent && c.client.reply_mode == Mode::kOff) c.reply.out().Truncate(before);
   c.close |= inner.close;
@@ -80,8 +86,9 @@ void RunSteps(Context& c, std::span<const Step> steps) {
   c.reply.Array(steps.size());
   if (c.client.reply_mode == Client::ReplyMode::kOff) out.Truncate(mark);
   base::Random random(c.random);
+  std::vector<Publication> publications;
   for (const Step& step : steps) {
-    RunStep(c, step, random.Next());
+    RunStep(c, step, random.Next(), publications);
     if (PLANTED(kTornTransaction)) c.change.Finish();
     if (!size.fits && c.change.bytes() > kChangeBytesMax) {
       c.change.Revert();
@@ -91,6 +98,13 @@ void RunSteps(Context& c, std::span<const Step> steps) {
     }
   }
   c.change.EndTransaction();
+  for (const Publication& p : publications) {
+    if (p.notice != 0) {
+      c.cluster.Notify(p.notice, p.channel, p.db, p.message);
+    } else {
+      c.cluster.Publish(p.shard, p.channel, p.message);
+    }
+  }
 }
 
 void Multi(Context& c) {

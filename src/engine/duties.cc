@@ -141,6 +141,7 @@ void Engine::RemoveExpired() {
   for (const auto& [db, key] : keys) {
     keyspace::Change change(*this, keyspace_);
     change.RemoveExpired(keyspace_.Ref(db, key));
+    if (notifies()) Notify(command::kNoticeExpired, "expired", db, key);
   }
 }
 

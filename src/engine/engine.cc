@@ -80,6 +80,7 @@ void Engine::EndTick() {
   AnswerRequests();
   RunDuties();
   ServeWaiters();
+  DeliverArrived();
   FinishFrame();
   base::Status committed = log_.Commit();
   if (status_.ok() && !committed.ok()) status_ = committed;
@@ -87,6 +88,7 @@ void Engine::EndTick() {
   if (status_.ok() && !store_.status().ok()) status_ = store_.status();
   SyncIfDue();
   replica_.Tick();
+  SendPublished();
   in_tick_ = false;
 }
 
@@ -131,7 +133,8 @@ Outcome Engine::Execute(command::Client& client,
                            .cluster = *this,
                            .server = server,
                            .now_ms = keyspace_.time_ms(),
-                           .random = random_.Next()};
+                           .random = random_.Next(),
+                           .notify = notifies()};
   const command::Row* row = command::Dispatch(context);
   // What a read has brought to light (a merge) waits for the end of the tick.
   if (waiters_.any_ready() && change.wrote()) [[unlikely]] {
@@ -307,13 +310,17 @@ void Engine::ApplyBody(const wire::Frame& frame,
   uint32_t index = 0;
   uint64_t sequence = frame.first;
   uint64_t effects = 0;
+  const bool tells = cause == keyspace::Cause::kRemote && notifies();
+  TouchedKeys touched;
   for (; reader.NextChange(stamp); ++sequence) {
     while (reader.NextEffect(effect, index)) {
       ++effects;
+      if (tells) [[unlikely]] NoteTouched(effect, touched);
       if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end();
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
       NoteFold(effect, {origin, sequence});
     }
+    if (tells) TellTouched(touched);
   }
   if (reader.unknown() > 0) {
     Report(2,
@@ -362,6 +369,7 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   }
   if (replaying_) return;
   waiters_.NoteChanged(ref.db, ref.key);
+  if (cause == keyspace::Cause::kMerged && notifies()) merged_keys_.emplace_back(ref.db, ref.key);
   if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
@@ -670,6 +678,10 @@ void Engine::InfoReplication(std::string& out) {
   line("folds_written", std::to_string(folds_written_));
   line("frames_beyond_fold", std::to_string(replica_.counters().beyond_fold));
   line("frames_orphaned", std::to_string(replica_.counters().orphans_dropped));
+  line("publishes_received", std::to_string(replica_.counters().publishes_in));
+  line("publishes_duplicate", std::to_string(replica_.counters().publishes_again));
+  line("publishes_sent", std::to_string(replica_.counters().publishes_out));
+  line("publishes_dropped", std::to_string(replica_.counters().publishes_dropped));
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
   line("conflicts_detected", std::to_string(conflicts_detected_));

@@ -36,6 +36,8 @@ void Change::Emit(crdt::Effect& effect) {
   OpenIfNeeded();
   if (before_ != nullptr) [[unlikely]]
     KeepBefore({effect.db, effect.key, effect.key_hash});
+  if (keys_ != nullptr && effect.kind != crdt::EffectKind::kFlush) [[unlikely]]
+    keys_->emplace_back(effect.db, effect.key);
   crdt::Seen seen(sink_.applied(), stamp_.origin, {stamp_.sequence, next_index_});
   sink_.Add(effect);
   keyspace_.Apply(effect, seen, stamp_.hlc, Cause::kLocal);

@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "clock/hlc.h"
 #include "crdt/effect.h"
@@ -120,6 +121,10 @@ class Change {
   // What it comes to so far, encoded.
   size_t bytes() const { return open_ ? sink_.open_bytes() : 0; }
 
+  // Until the next call, the keys that are written are put there, as often as they are.
+  using Keys = std::vector<std::pair<uint8_t, std::string>>;
+  void NoteKeys(Keys* keys) { keys_ = keys; }
+
   // ---- transactions (transaction.cc)
   // Until EndTransaction all that is written is one change, a flush too. `keep`: what each key held before
   // is kept (a copy of it all), so that Revert can put it back. Nothing has been written yet.
@@ -150,6 +155,7 @@ class Change {
   bool open_ = false;
   bool wrote_ = false;
   bool whole_ = false;  // in a transaction
+  Keys* keys_ = nullptr;
   // What the keys held that it has written: a transaction that may be taken back.
   using Before = std::map<std::pair<uint8_t, std::string>, crdt::KeyState>;
   std::unique_ptr<Before> before_;

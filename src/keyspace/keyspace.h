@@ -43,8 +43,9 @@ struct KeyRef {
   uint64_t hash = 0;
 };
 
-// kCleaned: only what no read shows has changed. kReverted: a transaction that was given up.
-enum class Cause : uint8_t { kLocal, kRemote, kExpired, kLoaded, kCleaned, kReverted };
+// kMerged: another leader's state was merged. kCleaned: only what no read shows has changed. kReverted: a
+// transaction was given up.
+enum class Cause : uint8_t { kLocal, kRemote, kMerged, kLoaded, kCleaned, kReverted };
 
 // Told of every change of a key's state. Calls come in the middle of Apply: do not call back.
 class Observer {
