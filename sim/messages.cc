@@ -6,7 +6,8 @@
 namespace polyarch::sim {
 
 std::string Messages::Note(const resp::Value& message, uint64_t) {
-  if (message.items.size() != 3 || message.items[0].text != "message" || message.items[1].text != kNewsChannel) {
+  if (message.items.size() != 3 || message.items[0].text != "message" ||
+      message.items[1].text != kNewsChannel) {
     return "pushes what nobody has subscribed to: " + message.ToString();
   }
   const std::string& text = message.items[2].text;

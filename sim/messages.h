@@ -1,5 +1,5 @@
-// What subscribers are told: no message twice, and those of one process in the order in which it published
-// them. Each node has a client that listens; messages are "<process>:<number>".
+// What subscribers are told: no message twice, and those of one process in the order in which it
+// published them. Each node has a client that listens; messages are "<process>:<number>".
 #pragma once
 
 #include <cstdint>

@@ -49,7 +49,8 @@ std::string Transactions::Judge(const Client& client, const resp::Value& reply) 
       sum += base::ParseInt64(of.text).value_or(0);
     } else if (client.value && args[1] == client.watched) {
       SOMETIMES(kWatchHeld);
-      if (of.ToString() != *client.value) return "ran although what was watched was " + *client.value;
+      if (of.ToString() != *client.value)
+        return "ran although what was watched was " + *client.value;
       break;  // what follows is its own doing
     }
   }

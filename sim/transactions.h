@@ -1,10 +1,10 @@
-// Transactions of which it is known what they must leave: of each, all or nothing, at every node and
-// after every frame.
+// Transactions of which it is known what they must leave: of each, all or nothing, at every node
+// and after every frame.
 //
-// Two counters of which every transaction adds to one what it takes from the other: their sum is 0. A
-// string and a hash's field that every transaction sets alike: they are equal, since of concurrent
-// transactions the same one wins both. And what WATCH promises: a value that was read behind it is still
-// there when EXEC runs.
+// Two counters of which every transaction adds to one what it takes from the other: their sum is 0.
+// A string and a hash's field that every transaction sets alike: they are equal, since of
+// concurrent transactions the same one wins both. And what WATCH promises: a value that was read
+// behind it is still there when EXEC runs.
 #pragma once
 
 #include <map>
@@ -30,8 +30,8 @@ inline constexpr std::string_view kPairHash = "~hash";
 // What one process's clients have queued and watch.
 class Transactions {
  public:
-  // `op` has run, for a client that was in a transaction before it (`queued`), with this reply. Nothing
-  // if it is as it must be.
+  // `op` has run, for a client that was in a transaction before it (`queued`), with this reply.
+  // Nothing if it is as it must be.
   std::string Note(const Op& op, bool queued, const resp::Value& reply);
 
  private:

@@ -43,7 +43,7 @@ struct Context {
   // Run by EXEC: where PUBLISH leaves what goes out when all of it has run. Else null.
   std::vector<Publication>* publications = nullptr;
   bool notify = false;     // somebody may listen to what happens to keys
-  bool pushed = false;     // it wrote pushes, which CLIENT REPLY does not silence
+  bool pushed = false;     // what it wrote stays, whatever CLIENT REPLY says (pushes)
   // The command has waited and is run again because this key has elements: no other is to be looked at.
   const std::string_view* ready = nullptr;
   bool close = false;      // close the connection after the reply

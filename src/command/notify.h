@@ -1,6 +1,6 @@
-// Keyspace notifications: what happened to which key, as messages on channels (notify-keyspace-events).
-// Of a command its events follow from its name and from which keys it has written; of a change by another
-// leader from its effects. docs/design/0017-pub-sub.md.
+// Keyspace notifications: what happened to which key, as messages on channels
+// (notify-keyspace-events). Of a command its events follow from its name and from which keys it has
+// written; of a change by another leader from its effects. docs/design/0017-pub-sub.md.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ inline constexpr uint32_t kNoticeAll = kNoticeGeneric | kNoticeString | kNoticeL
                                        kNoticeHash | kNoticeSortedSet | kNoticeExpired |
                                        kNoticeEvicted | kNoticeStream | kNoticeModule;
 
-// The value of notify-keyspace-events; nothing if it has a letter that means nothing. Without K or E
-// nothing is told, and it is 0.
+// The value of notify-keyspace-events; nothing if it has a letter that means nothing. Without K or
+// E nothing is told, and it is 0.
 std::optional<uint32_t> ParseNotices(std::string_view letters);
 // As Redis shows it.
 std::string FormatNotices(uint32_t notices);

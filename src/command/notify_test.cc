@@ -1,9 +1,10 @@
-// Which events a command tells. The expectations are those of redis-server 7.0.15; tests/process/test_pubsub.py
-// compares with a real one.
+// Which events a command tells. The expectations are those of redis-server 7.0.15;
+// tests/process/test_pubsub.py compares with a real one.
+#include "command/notify.h"
+
 #include <gtest/gtest.h>
 
 #include "command/command_test_env.h"
-#include "command/notify.h"
 
 namespace polyarch::command {
 namespace {
@@ -59,7 +60,8 @@ TEST_F(NotifyTest, ByCommand) {
 
 TEST_F(NotifyTest, NewAndMissed) {
   node.Ask({"GET", "none"});
-  EXPECT_EQ(node.cluster.events.back(), (std::pair<uint32_t, std::string>(kNoticeMissed, "keymiss 0 none")));
+  EXPECT_EQ(node.cluster.events.back(),
+            (std::pair<uint32_t, std::string>(kNoticeMissed, "keymiss 0 none")));
   node.cluster.events.clear();
   node.Ask({"HSET", "h", "f", "v"});
   ASSERT_EQ(node.cluster.events.size(), 2U);
@@ -78,8 +80,13 @@ TEST_F(NotifyTest, InATransactionTheyAreToldWhenAllHasRun) {
 }
 
 TEST(Notices, AreWrittenAsRedisWritesThem) {
-  for (const auto& [given, shown] : std::vector<std::pair<std::string, std::string>>{
-           {"KEA", "AKE"}, {"gK", "gK"}, {"Kng$", "g$nK"}, {"AKEmn", "AKEm"}, {"g$lshzxetdKE", "AKE"}, {"", ""}}) {
+  for (const auto& [given, shown] :
+       std::vector<std::pair<std::string, std::string>>{{"KEA", "AKE"},
+                                                        {"gK", "gK"},
+                                                        {"Kng$", "g$nK"},
+                                                        {"AKEmn", "AKEm"},
+                                                        {"g$lshzxetdKE", "AKE"},
+                                                        {"", ""}}) {
     const auto notices = ParseNotices(given);
     ASSERT_TRUE(notices) << given;
     EXPECT_EQ(FormatNotices(*notices), shown);

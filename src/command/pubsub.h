@@ -1,4 +1,5 @@
-// Messages between clients: SUBSCRIBE, PUBLISH and what belongs to them. docs/design/0017-pub-sub.md.
+// Messages between clients: SUBSCRIBE, PUBLISH and what belongs to them.
+// docs/design/0017-pub-sub.md.
 #pragma once
 
 #include <cstdint>

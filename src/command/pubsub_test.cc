@@ -1,4 +1,5 @@
-// Subscriptions and messages at one node; what a subscriber may say is in tests/transcript/pubsub.txt.
+// Subscriptions and messages at one node; what a subscriber may say is in
+// tests/transcript/pubsub.txt.
 #include <gtest/gtest.h>
 
 #include "command/command_test_env.h"

@@ -1,5 +1,5 @@
-// Which clients of this leader are subscribed to which channels, patterns and shard channels, and what
-// a message looks like to each. A book: sending is the caller's.
+// Which clients of this leader are subscribed to which channels, patterns and shard channels, and
+// what a message looks like to each. A book: sending is the caller's.
 //
 // Clients are the caller's; one must be forgotten before it goes.
 #pragma once

@@ -299,18 +299,23 @@ const Row* Check(Context& c) {
   return row;
 }
 
+// What a subscriber or a client in a transaction asks for, once it is checked (`row`, or null with an error
+// from `out_before` on). Null: it is not to be run now.
+const Row* InState(Context& c, const Row* row, size_t out_before) {
+  if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = nullptr;
+  if (c.client.transaction == nullptr) return row;
+  if (row == nullptr) {
+    NoteRefused(c, out_before);
+    return nullptr;
+  }
+  return Enqueue(c, *row) ? nullptr : row;
+}
+
 const Row* Run(Context& c) {
   const size_t out_before = c.reply.out().size();
   const Row* row = Check(c);
-  if (c.client.transaction != nullptr || c.client.subscribed != 0) [[unlikely]] {
-    if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = nullptr;
-    if (c.client.transaction == nullptr) {
-    } else if (row == nullptr) {
-      NoteRefused(c, out_before);
-    } else if (Enqueue(c, *row)) {
-      return nullptr;
-    }
-  }
+  if (c.client.transaction != nullptr || c.client.subscribed != 0) [[unlikely]]
+    row = InState(c, row, out_before);
   if (row == nullptr) return nullptr;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
@@ -335,11 +340,8 @@ const Row* Dispatch(Context& c) {
   const Row* row = Run(c);
   if (c.suspended) {
     c.client.reply_mode = mode;
-  } else if (c.pushed) {
-    // Pushes are not silenced.
-  } else if (row != nullptr && row->handler == Exec && mode == Client::ReplyMode::kOff) {
-    // Its commands have been silent, each for itself, until one of them turned replies on.
-  } else if (row == nullptr || row->handler != ClientReply || !EqualsIgnoreCase(c.args[2], "on")) {
+  } else if (!c.pushed && (row == nullptr || row->handler != ClientReply ||
+                           !EqualsIgnoreCase(c.args[2], "on"))) {
     out.Truncate(before);
   }
   return row;

@@ -83,8 +83,8 @@ void RunSteps(Context& c, std::span<const Step> steps) {
   const size_t mark = out.size();
   const uint8_t db = c.client.db;
   if (!PLANTED(kTornTransaction)) c.change.BeginTransaction(/*keep=*/!size.fits);
-  c.reply.Array(steps.size());
-  if (c.client.reply_mode == Client::ReplyMode::kOff) out.Truncate(mark);
+  const bool silent = c.client.reply_mode == Client::ReplyMode::kOff;
+  if (!silent) c.reply.Array(steps.size());
   base::Random random(c.random);
   std::vector<Publication> publications;
   for (const Step& step : steps) {
@@ -98,6 +98,8 @@ void RunSteps(Context& c, std::span<const Step> steps) {
     }
   }
   c.change.EndTransaction();
+  // Its steps have been silent each for itself, until one of them turned replies on.
+  c.pushed = silent;
   for (const Publication& p : publications) {
     if (p.notice != 0) {
       c.cluster.Notify(p.notice, p.channel, p.db, p.message);

@@ -2,6 +2,8 @@
 // never say that one fits which does not; one that it cannot vouch for runs all the same, but what its
 // keys held is kept meanwhile, so that it can be taken back.
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/number.h"
 #include "command/support.h"
@@ -14,6 +16,8 @@ enum class Growth : uint8_t {
   kWords,    // writes its words, and removes what they name
   kWipes,    // the same, and may wipe its keys: with them goes what it clears of counters
   kNumber,   // a value as long as a number among its words says, or as it was
+  kPops,     // removes as many elements as a word says, or one
+  kRemoves,  // may name all that its keys hold, and puts nothing there
   kCopies,   // may write all that its keys hold
   kFlush,    // wipes databases
   kUnknown,  // anything
@@ -27,10 +31,10 @@ struct Rule {
 // By name. What is not here is unknown.
 constexpr Rule kRules[] = {
     {"append", Growth::kCopies},          {"blmove", Growth::kCopies},
-    {"blmpop", Growth::kCopies},          {"blpop", Growth::kCopies},
-    {"brpop", Growth::kCopies},           {"brpoplpush", Growth::kCopies},
-    {"bzmpop", Growth::kCopies},          {"bzpopmax", Growth::kCopies},
-    {"bzpopmin", Growth::kCopies},        {"decr", Growth::kWipes},
+    {"blmpop", Growth::kRemoves},          {"blpop", Growth::kPops},
+    {"brpop", Growth::kPops},           {"brpoplpush", Growth::kCopies},
+    {"bzmpop", Growth::kRemoves},          {"bzpopmax", Growth::kPops},
+    {"bzpopmin", Growth::kPops},        {"decr", Growth::kWipes},
     {"decrby", Growth::kWipes},           {"del", Growth::kWipes},
     {"expire", Growth::kWipes},           {"expireat", Growth::kWipes},
     {"flushall", Growth::kFlush},         {"flushdb", Growth::kFlush},
@@ -41,30 +45,30 @@ constexpr Rule kRules[] = {
     {"hset", Growth::kWords},             {"hsetnx", Growth::kWords},
     {"incr", Growth::kWipes},             {"incrby", Growth::kWipes},
     {"incrbyfloat", Growth::kWipes},      {"linsert", Growth::kCopies},
-    {"lmove", Growth::kCopies},           {"lmpop", Growth::kCopies},
-    {"lpop", Growth::kCopies},            {"lpush", Growth::kWords},
-    {"lpushx", Growth::kWords},           {"lrem", Growth::kCopies},
-    {"lset", Growth::kCopies},            {"ltrim", Growth::kCopies},
+    {"lmove", Growth::kCopies},           {"lmpop", Growth::kRemoves},
+    {"lpop", Growth::kPops},            {"lpush", Growth::kWords},
+    {"lpushx", Growth::kWords},           {"lrem", Growth::kRemoves},
+    {"lset", Growth::kCopies},            {"ltrim", Growth::kRemoves},
     {"mset", Growth::kWipes},             {"msetnx", Growth::kWipes},
     {"persist", Growth::kWords},          {"pexpire", Growth::kWipes},
     {"pexpireat", Growth::kWipes},        {"pfadd", Growth::kCopies},
     {"pfmerge", Growth::kCopies},         {"psetex", Growth::kWipes},
     {"rename", Growth::kCopies},          {"renamenx", Growth::kCopies},
-    {"rpop", Growth::kCopies},            {"rpoplpush", Growth::kCopies},
+    {"rpop", Growth::kPops},            {"rpoplpush", Growth::kCopies},
     {"rpush", Growth::kWords},            {"rpushx", Growth::kWords},
     {"sadd", Growth::kWords},             {"sdiffstore", Growth::kCopies},
     {"set", Growth::kWipes},              {"setbit", Growth::kNumber},
     {"setex", Growth::kWipes},            {"setnx", Growth::kWipes},
     {"setrange", Growth::kNumber},        {"sinterstore", Growth::kCopies},
-    {"smove", Growth::kWords},            {"spop", Growth::kCopies},
+    {"smove", Growth::kWords},            {"spop", Growth::kPops},
     {"srem", Growth::kWords},             {"sunionstore", Growth::kCopies},
     {"unlink", Growth::kWipes},           {"zadd", Growth::kWords},
     {"zdiffstore", Growth::kCopies},      {"zincrby", Growth::kWords},
-    {"zinterstore", Growth::kCopies},     {"zmpop", Growth::kCopies},
-    {"zpopmax", Growth::kCopies},         {"zpopmin", Growth::kCopies},
+    {"zinterstore", Growth::kCopies},     {"zmpop", Growth::kRemoves},
+    {"zpopmax", Growth::kPops},         {"zpopmin", Growth::kPops},
     {"zrangestore", Growth::kCopies},     {"zrem", Growth::kWords},
-    {"zremrangebylex", Growth::kCopies},  {"zremrangebyrank", Growth::kCopies},
-    {"zremrangebyscore", Growth::kCopies}, {"zunionstore", Growth::kCopies},
+    {"zremrangebylex", Growth::kRemoves},  {"zremrangebyrank", Growth::kRemoves},
+    {"zremrangebyscore", Growth::kRemoves}, {"zunionstore", Growth::kCopies},
 };
 
 Growth GrowthOf(const Row& row) {
@@ -105,12 +109,20 @@ class Sizer {
     for (size_t i : indices)
       longest = std::max<uint64_t>(longest, step.args[i].size());
     uint64_t bytes = words + step.args.size() * (kWordBytesMax + longest);
-    for (size_t i : indices)
-      bytes += OfKey(growth, c_.keys.Ref(db_, step.args[i]), step.args.size(), longest);
+    for (size_t i : indices) {
+      const keyspace::KeyRef ref = c_.keys.Ref(db_, step.args[i]);
+      bytes += OfKey(growth, ref, step.args, longest);
+    }
     if (growth == Growth::kNumber) bytes += LargestNumber(step.args);
-    // What the steps before have brought may be copied, or cleared, as well.
-    if (growth == Growth::kCopies || growth == Growth::kNumber) bytes += all_ + kSketchBytes;
+    if (growth == Growth::kCopies) bytes += kSketchBytes;
+    bytes = std::min(kTooMuch, bytes);
     all_ = std::min(kTooMuch, all_ + bytes);
+    if (growth == Growth::kPops || growth == Growth::kRemoves) return;
+    // What a later step may copy or remove.
+    for (size_t i : indices) {
+      uint64_t& grown = grown_[{db_, step.args[i]}];
+      grown = std::min(kTooMuch, grown + bytes);
+    }
   }
 
   // An increment of an earlier step may be cleared by a later one: hence twice.
@@ -120,21 +132,34 @@ class Sizer {
 
  private:
   // What a step may write because of what the key holds.
-  uint64_t OfKey(Growth growth, const keyspace::KeyRef& ref, size_t words, uint64_t key_bytes) {
-    const bool counters = c_.keys.MayHoldCounters(ref);
-    if (growth == Growth::kCopies || growth == Growth::kNumber) return Held(ref, key_bytes);
-    if (!counters) return 0;
+  uint64_t OfKey(Growth growth, const keyspace::KeyRef& ref, Arguments args, uint64_t key_bytes) {
+    const uint64_t clears = crdt::kClearBytesMax * c_.cluster.origins().size();
+    switch (growth) {
+      case Growth::kCopies:
+      case Growth::kNumber:
+      case Growth::kRemoves: return Held(ref, key_bytes);
+      case Growth::kPops: {
+        const int64_t asked = args.size() == 3 ? base::ParseInt64(args[2]).value_or(1) : 1;
+        const auto count = static_cast<uint64_t>(std::clamp<int64_t>(asked, 1, 1 << 20));
+        return std::min(Held(ref, key_bytes),
+                        count * (crdt::kElementBytesMax + kWordBytesMax + key_bytes + clears));
+      }
+      default: break;
+    }
+    if (!c_.keys.MayHoldCounters(ref)) return 0;
     // To write an element of a key that shows nothing begins with a wipe.
     if (growth == Growth::kWipes || !c_.keys.Exists(ref)) return Held(ref, key_bytes);
-    return words * crdt::kClearBytesMax * c_.cluster.origins().size();
+    return args.size() * clears;
   }
 
-  // At least what effects on all that the key holds come to: names and values are in memory as they are,
+  // At least what effects on all that the key holds by then come to: names and values are in memory as they are,
   // and an element has an effect of its own, which names the key and may clear a counter. An entry of a
   // counter of several origins takes no less memory than its clear.
   uint64_t Held(const keyspace::KeyRef& ref, uint64_t key_bytes) {
-    return c_.keys.MemoryOf(ref) + (1 + c_.keys.StoredElements(ref)) *
-                                       (kWordBytesMax + crdt::kClearBytesMax + key_bytes);
+    const uint64_t held = c_.keys.MemoryOf(ref) + (1 + c_.keys.StoredElements(ref)) *
+                                                      (kWordBytesMax + crdt::kClearBytesMax + key_bytes);
+    const auto grown = grown_.find(std::pair(ref.db, ref.key));
+    return grown == grown_.end() ? held : held + grown->second;
   }
 
   void AddFlush(const Row& row) {
@@ -155,6 +180,8 @@ class Sizer {
   const Context& c_;
   uint8_t db_;
   uint64_t all_ = 0;
+  // What the steps so far may have added to a key.
+  std::map<std::pair<uint8_t, std::string_view>, uint64_t> grown_;
   bool revertible_ = true;
 };
 

@@ -1,10 +1,11 @@
-// Transactions at one node: one change, its limits, what is taken back, and silent replies. What clients
-// see beside Redis is in tests/transcript/transaction.txt.
+// Transactions at one node: one change, its limits, what is taken back, and silent replies. What
+// clients see beside Redis is in tests/transcript/transaction.txt.
+#include "command/transaction.h"
+
 #include <gtest/gtest.h>
 
 #include "command/command_test_env.h"
 #include "command/support.h"
-#include "command/transaction.h"
 
 namespace polyarch::command {
 namespace {
@@ -125,10 +126,15 @@ TEST_F(TransactionTest, TheBoundHolds) {
     node.Ask({"RPUSH", key, "value"});
   node.Ask({"SADD", "set", "a", "b", "c"});
   node.Ask({"SETBIT", "bits", "80000", "1"});
-  const std::vector<std::vector<std::string_view>> commands = {
-      {"DEL", "hash"}, {"LTRIM", key, "1000", "-1"}, {"SUNIONSTORE", "copy", "set"},
-      {"RENAME", "set", "set2"}, {"SETRANGE", "bits", "9000", "tail"}, {"APPEND", "bits", "x"},
-      {"LREM", key, "0", "value"}, {"HSET", "hash", "f", "v"}, {"EXPIRE", "hash", "-1"}};
+  const std::vector<std::vector<std::string_view>> commands = {{"DEL", "hash"},
+                                                               {"LTRIM", key, "1000", "-1"},
+                                                               {"SUNIONSTORE", "copy", "set"},
+                                                               {"RENAME", "set", "set2"},
+                                                               {"SETRANGE", "bits", "9000", "tail"},
+                                                               {"APPEND", "bits", "x"},
+                                                               {"LREM", key, "0", "value"},
+                                                               {"HSET", "hash", "f", "v"},
+                                                               {"EXPIRE", "hash", "-1"}};
   for (const auto& args : commands) {
     const Row* row = Table::Instance().Find(args);
     const Step step{row, args};
@@ -151,15 +157,67 @@ TEST_F(TransactionTest, TheBoundHolds) {
 }
 
 TEST_F(TransactionTest, RepliesAreSilentAsInRedis) {
-  EXPECT_EQ(Raw({{"MULTI"}, {"CLIENT", "REPLY", "SKIP"}, {"ECHO", "shown"}, {"EXEC"}, {"PING"}, {"PING"}}),
+  EXPECT_EQ(Raw({{"MULTI"},
+                 {"CLIENT", "REPLY", "SKIP"},
+                 {"ECHO", "shown"},
+                 {"EXEC"},
+                 {"PING"},
+                 {"PING"}}),
             "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$5\r\nshown\r\n+PONG\r\n");
-  EXPECT_EQ(Raw({{"MULTI"}, {"CLIENT", "REPLY", "OFF"}, {"ECHO", "x"}, {"EXEC"}, {"PING"}, {"CLIENT", "REPLY", "ON"}}),
+  EXPECT_EQ(Raw({{"MULTI"},
+                 {"CLIENT", "REPLY", "OFF"},
+                 {"ECHO", "x"},
+                 {"EXEC"},
+                 {"PING"},
+                 {"CLIENT", "REPLY", "ON"}}),
             "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n");
-  EXPECT_EQ(Raw({{"CLIENT", "REPLY", "OFF"}, {"MULTI"}, {"ECHO", "1"}, {"CLIENT", "REPLY", "ON"},
-                 {"ECHO", "2"}, {"EXEC"}, {"PING"}}),
+  EXPECT_EQ(Raw({{"CLIENT", "REPLY", "OFF"},
+                 {"MULTI"},
+                 {"ECHO", "1"},
+                 {"CLIENT", "REPLY", "ON"},
+                 {"ECHO", "2"},
+                 {"EXEC"},
+                 {"PING"}}),
             "+OK\r\n$1\r\n2\r\n+PONG\r\n");
+  // Off, errors are silent, too.
+  EXPECT_EQ(Raw({{"CLIENT", "REPLY", "OFF"}, {"EXEC"}, {"MULTI"}, {"NOSUCH"}, {"EXEC"}, {"CLIENT", "REPLY", "ON"}}),
+            "+OK\r\n");
   EXPECT_EQ(Raw({{"CLIENT", "REPLY", "SKIP"}, {"MULTI"}, {"ECHO", "1"}, {"EXEC"}}),
             "+QUEUED\r\n*1\r\n$1\r\n1\r\n");
+}
+
+// What many clients send is not to cost a copy of large keys.
+TEST_F(TransactionTest, OrdinaryTransactionsFitByTheBound) {
+  for (int i = 0; i < 60'000; ++i) {
+    const std::string name = std::to_string(i);
+    node.Ask({"ZADD", "board", name, name});
+    node.Ask({"RPUSH", "queue", name});
+  }
+  auto fits = [&](const std::vector<std::vector<std::string_view>>& commands) {
+    std::vector<Step> steps;
+    for (const auto& args : commands)
+      steps.push_back({Table::Instance().Find(args), args});
+    resp::Buffer out;
+    resp::Writer reply(out, 2);
+    keyspace::Change change(node.sink, node.keys);
+    Context context{.client = first(),
+                    .args = {},
+                    .reply = reply,
+                    .keys = node.keys,
+                    .change = change,
+                    .cluster = node.cluster,
+                    .server = node.server,
+                    .now_ms = node.now_ms(),
+                    .random = 42};
+    return SizeOf(context, steps).fits;
+  };
+  EXPECT_TRUE(fits({{"ZREMRANGEBYSCORE", "board", "0", "100"}, {"ZADD", "board", "1", "m"}, {"EXPIRE", "board", "60"}}));
+  EXPECT_TRUE(fits(std::vector<std::vector<std::string_view>>(100, {"LPOP", "queue"})));
+  EXPECT_TRUE(fits(std::vector<std::vector<std::string_view>>(1000, {"HSET", "h", "field", "value"})));
+  EXPECT_TRUE(fits(std::vector<std::vector<std::string_view>>(1000, {"INCR", "n"})));
+  EXPECT_TRUE(fits({{"DEL", "board", "queue"}, {"FLUSHALL"}}));
+  EXPECT_FALSE(fits({{"SORT", "queue", "STORE", "sorted"}}));
+  EXPECT_FALSE(fits(std::vector<std::vector<std::string_view>>(20, {"ZUNIONSTORE", "board", "1", "board"})));
 }
 
 TEST_F(TransactionTest, QueuesHaveALimitEachAndTogether) {
@@ -251,7 +309,8 @@ TEST_F(TransactionTest, WatchSeesAMergeThatWaited) {
     std::string_view key;
     std::string_view reply;
   };
-  const Case cases[] = {{"changed", "null"}, {"same", "[+PONG]"}, {"gone", "null"}, {"came", "null"}};
+  const Case cases[] = {
+      {"changed", "null"}, {"same", "[+PONG]"}, {"gone", "null"}, {"came", "null"}};
   for (const Case& c : cases) {
     Client& client = node.Connect();
     node.Ask(client, {"WATCH", c.key});

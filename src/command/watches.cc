@@ -11,7 +11,8 @@ bool Watches::Add(uint64_t client, const keyspace::KeyRef& ref, keyspace::Keyspa
   const bool existed = keys.Exists(ref);
   // What happened before this watch, a merge by this very look too, is none of its business.
   Settle(keys);
-  if (!watcher.keys.try_emplace(Key(ref.db, ref.key), Watched{ref.hash, existed}).second) return true;
+  if (!watcher.keys.try_emplace(Key(ref.db, ref.key), Watched{ref.hash, existed}).second)
+    return true;
   by_hash_[ref.hash].push_back(client);
   return true;
 }
@@ -51,7 +52,8 @@ void Watches::Settle(keyspace::Keyspace& keys) {
       for (uint64_t client : it->second) {
         Watcher& watcher = clients_.at(client);
         auto watched = watcher.keys.find(key);
-        if (watched != watcher.keys.end() && (watched->second.existed || exists)) watcher.dirty = true;
+        if (watched != watcher.keys.end() && (watched->second.existed || exists))
+          watcher.dirty = true;
       }
     }
   }

@@ -1,9 +1,10 @@
-// Which clients watch which keys (WATCH), and whose keys have changed since. Changes by this leader's
-// clients, by other leaders, by expiry, by a flush and by the merge of another leader's state all count;
-// what no read shows (residue that is cleaned, the removal of a key that was hidden already) does not.
+// Which clients watch which keys (WATCH), and whose keys have changed since. Changes by this
+// leader's clients, by other leaders, by expiry, by a flush and by the merge of another leader's
+// state all count; what no read shows (residue that is cleaned, the removal of a key that was
+// hidden already) does not.
 //
-// A book only. Noting a change costs nothing if nobody watches, and one look into a hash table if somebody
-// watches another key. Whoever owns it settles it between commands.
+// A book only. Noting a change costs nothing if nobody watches, and one look into a hash table if
+// somebody watches another key. Whoever owns it settles it between commands.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,8 @@ class Watches {
   // Keys that one client may watch at once.
   static constexpr size_t kKeysMax = 1 << 20;
 
-  // `client` watches the key from now on; again changes nothing. False: it watches kKeysMax already.
+  // `client` watches the key from now on; again changes nothing. False: it watches kKeysMax
+  // already.
   bool Add(uint64_t client, const keyspace::KeyRef& ref, keyspace::Keyspace& keys);
   void Forget(uint64_t client);
 
@@ -42,8 +44,8 @@ class Watches {
   bool watching(uint64_t client) const { return clients_.count(client) != 0; }
   // Has a key of this client been noted as changed?
   bool Dirty(uint64_t client) const;
-  // For EXEC: the same, after looking at each of its keys, so that an expiry or a merge of this moment
-  // counts.
+  // For EXEC: the same, after looking at each of its keys, so that an expiry or a merge of this
+  // moment counts.
   bool Changed(uint64_t client, keyspace::Keyspace& keys);
 
  private:

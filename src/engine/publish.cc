@@ -1,6 +1,6 @@
-// Messages between clients. Those who listen here get them at once; other leaders at the end of the tick,
-// behind its frame, and there behind the frames that have come with them: who reads what a message tells of
-// finds it, as long as nothing is lost or late on the way.
+// Messages between clients. Those who listen here get them at once; other leaders at the end of the
+// tick, behind its frame, and there behind the frames that have come with them: who reads what a
+// message tells of finds it, as long as nothing is lost or late on the way.
 #include <algorithm>
 #include <utility>
 
@@ -9,7 +9,8 @@
 namespace polyarch::engine {
 
 size_t Engine::Publish(bool shard, std::string_view channel, std::string_view message) {
-  if (replica_.members().size() > 1) published_.push_back({shard, std::string(channel), std::string(message)});
+  if (replica_.members().size() > 1)
+    published_.push_back({shard, std::string(channel), std::string(message)});
   return subscriptions_.Deliver(
       shard, channel, message, [this](command::Client& client, std::string_view bytes) {
         host_.Push(client.id, bytes);
@@ -40,7 +41,8 @@ void Engine::NoteTouched(const crdt::Effect& effect, TouchedKeys& keys) {
   Touched& touched = it->second;
   if (fresh) touched.existed = keyspace_.Exists(keyspace_.Ref(effect.db, effect.key));
   const bool of_key = effect.type == crdt::Type::kString;
-  touched.expired |= of_key && effect.kind == EffectKind::kWipe && (effect.flags & crdt::kKeepExpiry) != 0;
+  touched.expired |=
+      of_key && effect.kind == EffectKind::kWipe && (effect.flags & crdt::kKeepExpiry) != 0;
   auto add = [&](const command::Event& event) {
     auto same = [&](const command::Event& e) {
       return e.name == event.name;

@@ -24,7 +24,8 @@ class PublishTest : public testing::Test {
   }
   static size_t Count(const std::string& text, std::string_view part) {
     size_t count = 0;
-    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+      ++count;
     return count;
   }
   std::vector<std::unique_ptr<command::Client>> clients;
@@ -41,7 +42,9 @@ TEST_F(PublishTest, ComesToEveryLeaderOnceInAnyTopology) {
     listening.push_back(&Subscriber(*node, {"SUBSCRIBE", "news"}));
   int n = 0;
   for (const std::vector<std::string_view>& topology :
-       std::vector<std::vector<std::string_view>>{{"mesh"}, {"ring", "a", "b", "c", "d", "e"}, {"star", "c"},
+       std::vector<std::vector<std::string_view>>{{"mesh"},
+                                                  {"ring", "a", "b", "c", "d", "e"},
+                                                  {"star", "c"},
                                                   {"links", "a-b", "b-c", "c-d", "d-e"}}) {
     std::vector<std::string_view> args = {"TOPOLOGY", "SET"};
     args.insert(args.end(), topology.begin(), topology.end());
@@ -68,7 +71,8 @@ TEST_F(PublishTest, FollowsTheWriteThatItTellsOf) {
     const std::string value = std::to_string(i);
     a.AskList({"SET", "k", value});
     a.AskList({"PUBLISH", "k", "now " + value});
-    while (Count(b.pushed[client.id], "now " + value) == 0) cluster.Tick();
+    while (Count(b.pushed[client.id], "now " + value) == 0)
+      cluster.Tick();
     EXPECT_EQ(b.Ask({"GET", "k"}), "\"" + value + "\"");
   }
 }

@@ -1,4 +1,5 @@
-// Transactions across leaders, disks and state transfers: all or nothing; WATCH sees what others do.
+// Transactions across leaders, disks and state transfers: all or nothing; WATCH sees what others
+// do.
 #include <gtest/gtest.h>
 
 #include "engine/engine_test_util.h"
@@ -93,9 +94,15 @@ TEST_F(TransactionTest, WatchSeesOtherLeaders) {
   a.Ask({"GET", "k"});
   EXPECT_EQ(a.Ask({"EXEC"}), "[null]");
   ASSERT_TRUE(cluster.Settle());
-  for (const auto& theirs : std::vector<std::vector<std::string_view>>{
-           {"SET", "k", "again"}, {"DEL", "k"}, {"RPUSH", "k", "x"}, {"RENAME", "k", "l"}, {"RENAME", "l", "k"},
-           {"FLUSHDB"}, {"INCR", "k"}, {"EXPIRE", "k", "100"}, {"FLUSHALL"}}) {
+  for (const auto& theirs : std::vector<std::vector<std::string_view>>{{"SET", "k", "again"},
+                                                                       {"DEL", "k"},
+                                                                       {"RPUSH", "k", "x"},
+                                                                       {"RENAME", "k", "l"},
+                                                                       {"RENAME", "l", "k"},
+                                                                       {"FLUSHDB"},
+                                                                       {"INCR", "k"},
+                                                                       {"EXPIRE", "k", "100"},
+                                                                       {"FLUSHALL"}}) {
     a.Ask({"WATCH", "k"});
     b.AskList(theirs);
     ASSERT_TRUE(cluster.Settle());

@@ -1,8 +1,8 @@
-// Messages between clients on their way to all leaders. Each process is the root of a tree: every other one
-// hangs under that neighbour of it, nearer to the root, that comes first by (leader, nonce). All who know
-// the same live graph find the same trees, so a message crosses each link of its tree once and reaches
-// everybody once. While graphs differ it may come twice, or over a way of which the last step is missing:
-// its number shows the one, and nothing mends the other.
+// Messages between clients on their way to all leaders. Each process is the root of a tree: every
+// other one hangs under that neighbour of it, nearer to the root, that comes first by (leader,
+// nonce). All who know the same live graph find the same trees, so a message crosses each link of
+// its tree once and reaches everybody once. While graphs differ it may come twice, or over a way of
+// which the last step is missing: its number shows the one, and nothing mends the other.
 #include <algorithm>
 #include <tuple>
 #include <utility>

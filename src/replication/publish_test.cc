@@ -11,7 +11,10 @@ namespace {
 using Edges = std::set<std::pair<uint64_t, uint64_t>>;
 
 // Everybody's knowledge of one graph, and how often a message from `source` comes to each.
-std::map<uint64_t, int> Spread(const Edges& edges, const std::set<uint64_t>& nodes, uint64_t source, int* sent) {
+std::map<uint64_t, int> Spread(const Edges& edges,
+                               const std::set<uint64_t>& nodes,
+                               uint64_t source,
+                               int* sent) {
   std::map<uint64_t, std::set<uint64_t>> neighbours;
   for (const auto& [a, b] : edges) {
     neighbours[a].insert(b);
@@ -77,14 +80,20 @@ TEST(PublishTree, ReachesEachInReachOnceWithoutOneTransferMore) {
 class PublishTest : public ReplicaTest {
  protected:
   // A process tells of its links.
-  void Say(LinkId over, const std::string& leader, uint64_t nonce, std::vector<uint64_t> neighbours) {
+  void Say(LinkId over,
+           const std::string& leader,
+           uint64_t nonce,
+           std::vector<uint64_t> neighbours) {
     wire::LinkStates states;
-    states.entries = {{{leader, nonce, kWallMs, leader + ":1", nonce * 10}, ++number_, std::move(neighbours)}};
+    states.entries = {
+        {{leader, nonce, kWallMs, leader + ":1", nonce * 10}, ++number_, std::move(neighbours)}};
     Message(over, wire::Encode(states));
   }
   std::string Published(uint64_t source, uint64_t number) {
-    return wire::Encode(
-        wire::Publish{.source = source, .number = number, .channel = "c", .message = "m" + std::to_string(number)});
+    return wire::Encode(wire::Publish{.source = source,
+                                      .number = number,
+                                      .channel = "c",
+                                      .message = "m" + std::to_string(number)});
   }
   size_t Sent(LinkId link) {
     size_t count = 0;
