@@ -110,6 +110,10 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "one entry given by two leaders",
     "one id given by two leaders",
     "trim spares an unseen entry",
+    "transaction run",
+    "watched key had changed",
+    "watched key had not changed",
+    "message came to a subscriber",
 };
 
 }  // namespace

@@ -115,6 +115,10 @@ enum class Mark : int {
   kDeliveredTwice,     // two leaders gave one entry to a group
   kSameStreamId,       // two leaders added an entry with one id
   kRangeBesideAdd,     // a trim spared an entry that it had not seen
+  kTransaction,   // EXEC ran its commands
+  kWatchChanged,  // EXEC ran nothing, since what was watched had changed
+  kWatchHeld,     // EXEC ran, and what was watched was as it had been read
+  kMessageCame,   // a subscriber was told a message
   kCount,
 };
 

@@ -275,6 +275,7 @@ void Node::Tick() {
   wall_ms_max_ = std::max(wall_ms_max_, WallMs());
   const bool was_failed = !p.log->status().ok();
   p.engine->BeginTick(Clocks());
+  if (p.listener.subscribed == 0) Listen();
   std::deque<Input> inputs = std::move(p.inputs);
   std::deque<Op> commands = std::move(p.commands);
   p.inputs.clear();
@@ -313,6 +314,16 @@ void Node::Tick() {
   if (was_failed) throw Violation(label_ + " goes on after a failed sync");
   AfterTick();
   world_.TickDone(*this);
+}
+
+void Node::Listen() {
+  Process& p = *process_;
+  p.listener.id = serial_ * 100;
+  p.listener.authenticated = true;
+  p.listener.protocol = 3;
+  const std::vector<std::string_view> args = {"SUBSCRIBE", kNewsChannel};
+  resp::Buffer out;
+  p.engine->Execute(p.listener, args, out, *this);
 }
 
 void Node::AfterTick() {
@@ -408,6 +419,15 @@ void Node::Submit(Op op) {
   Wake(world_.now_us() + options_.gather_us);
 }
 
+void Node::PublishNews(int client) {
+  if (!up()) return;
+  Op op;
+  op.id = world_.NextOp();
+  op.client = client;
+  op.args = {"PUBLISH", std::string(kNewsChannel), ""};  // the text follows when it runs
+  Submit(std::move(op));
+}
+
 bool Node::ClientBusy(int client) const {
   if (!up()) return true;
   const uint64_t id = process_->clients[static_cast<size_t>(client)]->id;
@@ -445,11 +465,13 @@ void Node::Run(Op op) {
   Process& p = *process_;
   command::Client& client = *p.clients[static_cast<size_t>(op.client)];
   if (p.suspended.count(client.id) != 0) return;  // its owner waits
+  if (op.args[0] == "PUBLISH") op.args[2] = process_name() + ":" + std::to_string(++p.published);
   const auto args = Views(op.args);
   Expectation expectation(*p.engine, client, args);
   // Its command has run when it was served: what it took was there then.
   const bool answered = client.blocked == command::Client::Blocked::kAnswered;
 
+  const bool queued = client.transaction != nullptr;
   auto own = p.engine->replica().own();
   const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
   resp::Buffer out;
@@ -509,7 +531,12 @@ void Node::Run(Op op) {
     if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
     return text;
   });
-  if (!answered) {
+  if (std::string wrong = p.transactions.Note(op, queued, op.reply); !wrong.empty()) {
+    throw Violation(label_ + ": " + op.args[0] + " " + wrong + ": " + op.reply.ToString());
+  }
+  if (queued) {
+    // What it does is checked when EXEC has run it, by what it leaves.
+  } else if (!answered) {
     expectation.Check(op.reply, wrote, label_);
   } else if (!op.reply.is_null() && !op.reply.is_error()) {
     SOMETIMES(kServedWaiter);
@@ -557,6 +584,14 @@ void Node::CloseLink(engine::LinkId link) {
   world_.network().Close(link);
 }
 void Node::Dial(const std::string& address) { world_.network().Dial(process_->network_id, address); }
+
+void Node::Push(uint64_t client_id, std::string_view bytes) {
+  resp::ReplyReader reader;
+  reader.Feed(bytes);
+  if (reader.Next() != resp::ReplyReader::State::kValue) throw Violation(label_ + " pushes no message");
+  const std::string wrong = process_->messages.Note(reader.value(), client_id);
+  if (!wrong.empty() && noted_.empty()) noted_ = label_ + " " + wrong;
+}
 
 void Node::Resume(uint64_t client_id) {
   process_->resumed.push_back(client_id);
@@ -746,6 +781,11 @@ void Node::HandleFrame() {
     }
   }
   NoteFrame(facts, origin, frame.first, frame_own_);
+  // A look would merge what waits for it.
+  if (process_->engine->merging()) return;
+  if (std::string torn = TornTransaction(*process_->engine); !torn.empty()) {
+    throw Violation(label_ + " shows, after " + history.Name({origin, frame.last()}) + ", " + torn);
+  }
 }
 
 void Node::NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own) {

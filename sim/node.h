@@ -21,7 +21,9 @@
 #include "log/memory_log.h"
 #include "resp/reply.h"
 #include "sim/history.h"
+#include "sim/messages.h"
 #include "sim/network.h"
+#include "sim/transactions.h"
 #include "storage/memory_store.h"
 
 namespace polyarch::sim {
@@ -125,6 +127,12 @@ class Node final : public engine::Host,
   void Submit(Op op);
   int clients() const { return options_.clients; }
   bool ClientBusy(int client) const;
+  // Publishes the next message of this process at its next tick.
+  void PublishNews(int client);
+  // What its messages begin with, and the number of the last one that it has published.
+  std::string process_name() const { return label_ + "." + std::to_string(boots_); }
+  uint64_t published() const { return process_->published; }
+  const Messages& messages() const { return process_->messages; }
   // Between ticks: nobody waits for a list that has elements.
   void CheckWaiters() const;
   // Commands were submitted that have not run yet.
@@ -171,6 +179,7 @@ class Node final : public engine::Host,
   void CloseLink(engine::LinkId link) override;
   void Dial(const std::string& address) override;
   void Resume(uint64_t client_id) override;
+  void Push(uint64_t client_id, std::string_view bytes) override;
   void Report(int severity, const std::string& line) override;
 
   // ---- engine::Probe
@@ -221,6 +230,10 @@ class Node final : public engine::Host,
     std::deque<std::tuple<log::Position, uint32_t, uint64_t>> undurable;
     std::deque<std::pair<log::Position, uint64_t>> stamps;  // of own frames, not durable yet
     Vector applied;
+    Transactions transactions;
+    command::Client listener;  // subscribed to kNewsChannel
+    Messages messages;
+    uint64_t published = 0;
     std::vector<uint32_t> ordinals;         // by the process's origin index
     bool sync_pending = false;
     bool flush_pending = false;
@@ -231,6 +244,7 @@ class Node final : public engine::Host,
   void Wake(int64_t at_us);
   void Tick();
   void Feed(const Input& input);
+  void Listen();
   void Run(Op op);
   void Finish(Op& op);
   void AfterTick();

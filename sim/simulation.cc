@@ -148,6 +148,8 @@ WorkloadProfile Simulation::DrawWorkload() {
   p.numeric = d.Percent(40);
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
+  if (d.Percent(50)) p.publish = static_cast<unsigned>(d.Between(2, 15));
+  if (d.Percent(60)) p.transaction = static_cast<unsigned>(d.Between(3, 25));
   if (d.Percent(75)) p.collection_percent = static_cast<unsigned>(d.Between(10, 80));
   // Packed ones, and collections in their big form.
   p.elements = d.Percent(15) ? (d.OneIn(2) ? 60 : 220) : static_cast<uint64_t>(d.Between(1, 8));
@@ -851,6 +853,39 @@ void Simulation::Liveness() {
     case replication::Topology::Kind::kLinks: SOMETIMES(kTree); break;
   }
   CountTransfers();
+  CountMessages();
+}
+
+// In a settled cluster each message comes to every leader, once, and is sent N-1 times in all.
+void Simulation::CountMessages() {
+  auto sum = [&](uint64_t replication::Replica::Counters::* counter) {
+    uint64_t total = 0;
+    for (auto& node : world_.nodes()) total += node->engine().replica().counters().*counter;
+    return total;
+  };
+  using Counters = replication::Replica::Counters;
+  const uint64_t sent = sum(&Counters::publishes_out);
+  const uint64_t again = sum(&Counters::publishes_again);
+  const size_t nodes = world_.nodes().size();
+  uint64_t made = 0;
+  for (auto& node : world_.nodes()) {
+    for (int64_t n = draw_.Between(1, 3); n > 0; --n, ++made) node->PublishNews(0);
+  }
+  auto all_came = [&] {
+    for (auto& from : world_.nodes()) {
+      if (from->has_commands()) return false;
+      for (auto& to : world_.nodes()) {
+        if (to->messages().Last(from->process_name()) != from->published()) return false;
+      }
+    }
+    return true;
+  };
+  if (!world_.RunUntil(10 * kSecond, 50 * kMs, all_came)) throw Violation("a message is missing in a settled cluster");
+  const uint64_t transfers = sum(&Counters::publishes_out) - sent;
+  if (transfers != made * (nodes - 1) || sum(&Counters::publishes_again) != again) {
+    throw Violation(std::to_string(made) + " messages were sent " + std::to_string(transfers) + " times to " +
+                    std::to_string(nodes) + " leaders in a settled cluster");
+  }
 }
 
 void Simulation::FallSilent() {

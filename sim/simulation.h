@@ -89,6 +89,7 @@ class Simulation {
   void RouteAround();
   // In a settled cluster each frame is sent once to each other node, and nothing else happens.
   void CountTransfers();
+  void CountMessages();
   void RetireTheDead();
   // Until nobody has anything to write any more, and nothing is left that should have gone.
   void FallSilent();

@@ -461,7 +461,7 @@ void Workload::Resolve(Node& node, int client) {
           tag = value.items[0].items[3].text;
         }
       }
-      if (id.empty() || tag.empty() || StartsWith(key, kTrackedPrefix)) return;
+      if (id.empty() || tag.empty() || StartsWith(key, kTrackedPrefix) || StartsWith(key, kTransferPrefix)) return;
       if (world_.draw().Percent(50)) Give(node, client, {"CONFLICT", "RESTORE", id, tag});
     };
   }
@@ -496,6 +496,10 @@ void Workload::Step() {
   for (int64_t n = draw.OneIn(5) ? draw.Between(2, 12) : 1; n > 0; --n) {
     if (profile_.conflict != 0 && draw.Percent(profile_.conflict)) {
       Resolve(node, client);
+    } else if (profile_.transaction != 0 && draw.Percent(profile_.transaction)) {
+      Transact(node, client);
+    } else if (profile_.publish != 0 && draw.Percent(profile_.publish)) {
+      node.PublishNews(client);
     } else {
       Give(node, client, DrawCommand(node, client));
     }

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sim/draw.h"
@@ -58,6 +60,8 @@ struct WorkloadProfile {
   unsigned collection_percent = 0;
   uint64_t elements = 4;
   unsigned precedence = 0;               // LEADER PRIORITY
+  unsigned publish = 0;                  // PUBLISH
+  unsigned transaction = 0;              // MULTI and EXEC, also behind a WATCH
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
@@ -94,6 +98,9 @@ class Workload {
   // How many elements one command writes: mostly one.
   size_t DrawCount();
   void Resolve(Node& node, int client);
+  // workload_transaction.cc
+  void Transact(Node& node, int client);
+  void GiveTransaction(Node& node, int client, const std::vector<std::vector<std::string>>& commands);
   std::string DrawKey();
   std::string DrawValue();
 
@@ -107,6 +114,7 @@ class Workload {
     std::string token;
   };
   std::vector<Token> tokens_;
+  std::map<std::pair<const Node*, int>, std::string> watched_;  // by clients, if they still live
 };
 
 // The database that COPY or MOVE writes to.

@@ -20,7 +20,8 @@ const char* NameOf(Bug bug) {
       "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kSlotSkipUnstaged", "kWipeSparesElements",
       "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly",
       "kPositionReused", "kPositionRunLast", "kListByArrival",
-      "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen"};
+      "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
+      "kTornTransaction", "kWatchLocalOnly"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

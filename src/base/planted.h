@@ -73,6 +73,8 @@ enum class Bug : int {
   kStreamGroupLast,    // of a group's concurrent versions one counts instead of all
   kStreamOneCursor,    // a group knows one last id instead of one for each lane
   kStreamTrimUnseen,   // a trim removes entries that it had not seen
+  kTornTransaction,    // what EXEC runs are changes of their own
+  kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
   kCount,
 };
 

@@ -83,13 +83,20 @@ std::string ClientLine(Context& c, const Client& client) {
   number("idle", std::max<int64_t>(0, c.now_ms - client.active_ms) / 1000);
   std::string flags;
   if (client.blocked == Client::Blocked::kWaits) flags += 'b';
+  if (client.subscribed != 0) flags += 'P';
+  if (client.transaction != nullptr) flags += 'x';
+  if (c.cluster.watches().Dirty(client.id)) flags += 'd';
   if (client.no_evict) flags += 'e';
   field("flags", flags.empty() ? "N" : flags);
   number("db", client.db);
-  number("sub", 0);
-  number("psub", 0);
-  number("ssub", 0);
-  number("multi", -1);
+  auto subscriptions = [&](std::string_view name, Subscriptions::Kind kind) {
+    number(name, static_cast<int64_t>(c.cluster.subscriptions().Of(client, kind).size()));
+  };
+  subscriptions("sub", Subscriptions::Kind::kChannel);
+  subscriptions("psub", Subscriptions::Kind::kPattern);
+  subscriptions("ssub", Subscriptions::Kind::kShard);
+  number("multi", client.transaction == nullptr
+                      ? -1 : static_cast<int64_t>(client.transaction->commands.size()));
   number("omem", static_cast<int64_t>(c.server.ClientOutputBytes(client.id)));
   field("events", "r");
   field("cmd", client.last_command.empty() ? "NULL" : client.last_command);
@@ -106,23 +113,32 @@ void ClientInfo(Context& c) {
   c.reply.Verbatim(ClientLine(c, c.client));
 }
 
-// The kinds that Redis knows; all clients here are normal ones. False: no such kind.
-bool ReadClientType(Context& c, std::string_view word, bool& matches_all) {
-  matches_all = EqualsIgnoreCase(word, "normal");
-  if (matches_all || EqualsIgnoreCase(word, "master") || EqualsIgnoreCase(word, "slave") ||
-      EqualsIgnoreCase(word, "replica") || EqualsIgnoreCase(word, "pubsub")) {
-    return true;
+// The kinds that Redis knows; clients here are normal ones or subscribers.
+enum class ClientType : uint8_t { kNormal, kPubsub, kOther };
+
+bool IsOf(const Client& client, ClientType type) {
+  return type == (client.subscribed == 0 ? ClientType::kNormal : ClientType::kPubsub);
+}
+
+// False: no such kind.
+bool ReadClientType(Context& c, std::string_view word, std::optional<ClientType>& type) {
+  if (EqualsIgnoreCase(word, "normal")) type = ClientType::kNormal;
+  if (EqualsIgnoreCase(word, "pubsub")) type = ClientType::kPubsub;
+  if (EqualsIgnoreCase(word, "master") || EqualsIgnoreCase(word, "slave") ||
+      EqualsIgnoreCase(word, "replica")) {
+    type = ClientType::kOther;
   }
+  if (type) return true;
   c.reply.Error("ERR Unknown client type '" + std::string(word.substr(0, 128)) + "'");
   return false;
 }
 
 void ClientList(Context& c) {
-  bool everyone = true;
+  std::optional<ClientType> type;
   std::vector<uint64_t> ids;
   bool by_id = false;
   if (c.count() == 4 && EqualsIgnoreCase(c.args[2], "type")) {
-    if (!ReadClientType(c, c.args[3], everyone)) return;
+    if (!ReadClientType(c, c.args[3], type)) return;
   } else if (c.count() > 3 && EqualsIgnoreCase(c.args[2], "id")) {
     by_id = true;
     for (std::string_view text : c.args.subspan(3)) {
@@ -135,7 +151,7 @@ void ClientList(Context& c) {
   }
   std::vector<std::pair<uint64_t, std::string>> lines;
   c.server.ForEachClient([&](Client& client) {
-    if (!everyone) return;
+    if (type && !IsOf(client, *type)) return;
     if (by_id && std::find(ids.begin(), ids.end(), client.id) == ids.end()) return;
     lines.emplace_back(client.id, ClientLine(c, client));
   });
@@ -151,11 +167,12 @@ struct KillFilter {
   std::optional<std::string_view> address;
   std::optional<std::string_view> local_address;
   std::optional<std::string_view> user;
-  bool type_matches = true;
+  std::optional<ClientType> type;
   bool skip_self = true;
 
   bool Matches(const Client& client, const Client& self) const {
-    if (!type_matches || (skip_self && &client == &self)) return false;
+    if (skip_self && &client == &self) return false;
+    if (type && !IsOf(client, *type)) return false;
     if (id && client.id != *id) return false;
     if (address && client.address != *address) return false;
     if (local_address && client.local_address != *local_address) return false;
@@ -172,7 +189,10 @@ bool ReadKillOption(Context& c, std::string_view word, std::string_view value, K
     filter.id = static_cast<uint64_t>(*id);
     return true;
   }
-  if (EqualsIgnoreCase(word, "type")) return ReadClientType(c, value, filter.type_matches);
+  if (EqualsIgnoreCase(word, "type")) {
+    filter.type.reset();
+    return ReadClientType(c, value, filter.type);
+  }
   if (EqualsIgnoreCase(word, "addr")) {
     filter.address = value;
     return true;

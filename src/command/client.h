@@ -1,11 +1,37 @@
 // The state of one client connection, as commands see it. Owned by the server's session.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace polyarch::command {
+
+struct Row;
+
+// Commands between MULTI and EXEC, checked and not run yet. Their words lie one behind the other.
+struct Transaction {
+  struct Queued {
+    const Row* row = nullptr;
+    uint32_t words = 0;
+  };
+  explicit Transaction(std::shared_ptr<size_t> total) : all_bytes(std::move(total)) {}
+  ~Transaction() { *all_bytes -= charged; }
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  std::vector<Queued> commands;
+  std::vector<uint32_t> sizes;  // of the words of all commands
+  std::string words;
+  bool aborted = false;         // a command was refused: EXEC will be, too
+  bool writes = false;
+  bool whole_keyspace = false;  // one of them looks at keys that it does not name
+  size_t charged = 0;           // what it takes, at least
+  std::shared_ptr<size_t> all_bytes;  // what those of all clients take
+};
 
 struct Client {
   uint64_t id = 0;
@@ -28,6 +54,8 @@ struct Client {
   // In a command that waits for elements; kAnswered: its reply is there, to be taken by running it
   // again.
   enum class Blocked : uint8_t { kNot, kWaits, kAnswered } blocked = Blocked::kNot;
+  std::unique_ptr<Transaction> transaction;  // after MULTI, before EXEC
+  size_t subscribed = 0;  // to so many channels, patterns and shard channels
 };
 
 }  // namespace polyarch::command

@@ -547,6 +547,8 @@ TEST(Hostile, StrangeArgumentsGetOneReply) {
   for (int round = 0; round < 200; ++round) {
     for (const Row& row : Table::Instance().rows()) {
       if (row.name.starts_with("client") || row.name == "quit") continue;
+      // After these the client may say little else.
+      if ((row.flags & kPubsub) != 0 && (row.flags & kNoScript) != 0) continue;
       std::vector<std::string_view> args;
       size_t bar = row.name.find('|');
       args.push_back(row.name.substr(0, bar));

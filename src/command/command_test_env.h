@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,22 +22,36 @@ class FakeSink : public keyspace::ChangeSink {
  public:
   Stamp Open() override {
     ++sequence_;
+    ++changes;
+    effects_before_ = effects.size();
+    bytes_ = 0;
     return {clock::OriginIndex{0}, sequence_, NextHlc()};
   }
   const clock::VersionVector& applied() const override { return applied_; }
-  void Add(const crdt::Effect& effect) override { effects.push_back(effect.kind); }
+  void Add(const crdt::Effect& effect) override {
+    effects.push_back(effect.kind);
+    bytes_ += effect.key.size() + effect.element.size() + effect.value.size();
+  }
   void Close() override { applied_.Raise(clock::OriginIndex{0}, sequence_); }
-  void Abandon() override { --sequence_; }
+  void Abandon() override {
+    --sequence_;
+    effects.resize(effects_before_);
+    bytes_ = 0;
+  }
+  size_t open_bytes() const override { return bytes_; }
 
   void Applied(clock::Dot dot) { applied_.Raise(dot.origin(), dot.sequence()); }
   clock::Hlc NextHlc() { return {clock::Hlc::FromMs(kTestStartMs).bits + ++stamps_}; }
 
   std::vector<crdt::EffectKind> effects;  // all that was written
+  size_t changes = 0;                     // in so many changes
 
  private:
   clock::VersionVector applied_;
   uint64_t sequence_ = 0;
   uint64_t stamps_ = 0;
+  size_t effects_before_ = 0;
+  size_t bytes_ = 0;  // of the open change
 };
 
 class FakeCluster : public ClusterHost {
@@ -90,8 +105,23 @@ class FakeCluster : public ClusterHost {
     return client == 77;
   }
   size_t blocked_clients() const override { return 0; }
+  Watches& watches() override { return watches_; }
+  void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override {
+    events.push_back({notice, std::string(event) + " " + std::to_string(db) + " " + std::string(key)});
+  }
+  Subscriptions& subscriptions() override { return subscriptions_; }
+  size_t Publish(bool shard, std::string_view channel, std::string_view message) override {
+    published.emplace_back(channel, message);
+    return subscriptions_.Deliver(shard, channel, message, [&](Client& client, std::string_view bytes) {
+      pushes[client.id].append(bytes);
+    });
+  }
+  const std::shared_ptr<size_t>& queued_bytes() override { return queued_bytes_; }
 
   std::vector<std::pair<uint64_t, bool>> unblocked;
+  std::vector<std::pair<std::string, std::string>> published;  // to all leaders
+  std::vector<std::pair<uint32_t, std::string>> events;        // "set 0 key"
+  std::map<uint64_t, std::string> pushes;                      // what clients were sent beside replies
   TopologyInfo topology{.topology = "mesh"};
   bool checkpoint_done = false;
   base::Status write_allowed;
@@ -115,6 +145,9 @@ class FakeCluster : public ClusterHost {
   const clock::OriginTable& origins_;
   FakeSink& sink_;
   conflict::Ledger ledger_{conflict::Ledger::Limits{}};
+  Watches watches_;
+  Subscriptions subscriptions_;
+  std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
 };
 
 class FakeServer : public ServerHost {
@@ -158,7 +191,7 @@ class FakeServer : public ServerHost {
   std::optional<base::Result<BackupSummary>> backup;  // what TakeBackup gives, once
 };
 
-class TestNode {
+class TestNode : private keyspace::Observer {
  public:
   TestNode();
 
@@ -184,10 +217,23 @@ class TestNode {
   FakeServer server;
   // Of what waits for elements: without it every wait ends at once, as if its time were over.
   bool may_wait = false;
+  bool notify = false;
   bool last_suspended = false;
   bool last_close = false;
+  bool last_pushed = false;  // pushes came, one or more
 
  private:
+  void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override {
+    cluster.watches().NoteModified(ref, cause);
+  }
+  void VersionsMet(uint8_t,
+                   std::string_view,
+                   crdt::Type,
+                   std::string_view,
+                   const crdt::Register&,
+                   clock::Dot) override {}
+  void Merged(uint8_t, std::string_view, const crdt::KeyState&, const crdt::KeyState&) override {}
+
   int64_t now_ms_ = kTestStartMs;
   uint64_t next_client_id_ = 1;
   uint64_t remote_sequence_ = 0;

@@ -2,6 +2,7 @@
 #include "base/number.h"
 #include "command/families.h"
 #include "command/support.h"
+#include "command/transaction.h"
 #include "command/version.h"
 
 namespace polyarch::command {
@@ -12,6 +13,11 @@ constexpr std::string_view kDefaultUser = "default";
 void Ping(Context& c) {
   if (c.count() > 2) {
     return c.reply.Error("ERR wrong number of arguments for 'ping' command");
+  }
+  if (c.client.subscribed != 0 && c.client.protocol < 3) {
+    c.reply.Array(2);
+    c.reply.Bulk("pong");
+    return c.reply.Bulk(c.count() == 1 ? std::string_view() : c.args[1]);
   }
   c.count() == 1 ? c.reply.Simple("PONG") : c.reply.Bulk(c.args[1]);
 }
@@ -127,6 +133,8 @@ void Quit(Context& c) {
 }
 
 void Reset(Context& c) {
+  EndTransaction(c);
+  c.cluster.subscriptions().Clear(c.client);
   c.client.db = 0;
   c.client.protocol = 2;
   c.client.name.clear();

@@ -17,6 +17,8 @@
 
 namespace polyarch::command {
 
+struct Publication;
+
 using Arguments = std::span<const std::string_view>;
 
 // What a suspended command waits for. Views are of its arguments.
@@ -41,6 +43,10 @@ struct Context {
   bool suspended = false;  // run the same command again later; nothing was replied
   Wait wait = {};          // with `suspended`
   bool may_wait = true;    // if not, what would wait answers as if its time were over
+  // Run by EXEC: where PUBLISH leaves what goes out when all of it has run. Else null.
+  std::vector<Publication>* publications = nullptr;
+  bool notify = false;     // somebody may listen to what happens to keys
+  bool pushed = false;     // what it wrote stays, whatever CLIENT REPLY says (pushes)
   // The command has waited and is run again because this key has elements: no other is to be looked at.
   const std::string_view* ready = nullptr;
   bool close = false;      // close the connection after the reply

@@ -32,4 +32,7 @@ void AddConfigFamily(std::vector<Row>& rows);         // config.cc: CONFIG, INFO
 void AddIntrospectionFamily(std::vector<Row>& rows);  // introspection.cc: COMMAND
 void AddPolyarchFamily(std::vector<Row>& rows);       // policy, conflict, leader, link, polyarch
 
+void AddPubsubFamily(std::vector<Row>& rows);         // pubsub.cc
+void AddTransactionFamily(std::vector<Row>& rows);    // transaction.cc: MULTI, EXEC, WATCH, ...
+
 }  // namespace polyarch::command

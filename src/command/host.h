@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@
 
 #include "base/status.h"
 #include "command/client.h"
+#include "command/subscriptions.h"
+#include "command/watches.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 
@@ -91,6 +94,17 @@ class ClusterHost {
   // timeout, or with an error. False if it does not wait.
   virtual bool Unblock(uint64_t client, bool with_error) = 0;
   virtual size_t blocked_clients() const = 0;
+
+  // Who listens here. Publish sends a message to them and to the subscribers of all other leaders in reach, and
+  // returns how many there are here. Nothing is logged, nothing is sent again.
+  virtual Subscriptions& subscriptions() = 0;
+  virtual size_t Publish(bool shard, std::string_view channel, std::string_view message) = 0;
+  // Tells those who listen here what has happened to a key (notify.h).
+  virtual void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) = 0;
+
+  virtual Watches& watches() = 0;
+  // What the commands take that are queued between MULTI and EXEC, of all clients.
+  virtual const std::shared_ptr<size_t>& queued_bytes() = 0;
 };
 
 // What a backup that ended well came to.

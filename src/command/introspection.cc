@@ -16,15 +16,17 @@ struct FlagName {
   std::string_view name;
 };
 // In the order of COMMAND INFO.
-constexpr std::array<FlagName, 14> kFlagNames = {{
+constexpr std::array<FlagName, 16> kFlagNames = {{
     {kWrite, "write"},
     {kReadonly, "readonly"},
     {kDenyOom, "denyoom"},
     {kAdmin, "admin"},
+    {kPubsub, "pubsub"},
     {kNoScript, "noscript"},
     {kBlocking, "blocking"},
     {kLoading, "loading"},
     {kStale, "stale"},
+    {kSkipSlowlog, "skip_slowlog"},
     {kFast, "fast"},
     {kNoAuth, "no_auth"},
     {kNoAsyncLoading, "no_async_loading"},

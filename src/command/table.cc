@@ -6,7 +6,10 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "command/families.h"
+#include "command/notify.h"
+#include "command/pubsub.h"
 #include "command/support.h"
+#include "command/transaction.h"
 
 namespace polyarch::command {
 namespace {
@@ -112,6 +115,8 @@ Table::Table() {
   AddConfigFamily(rows_);
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
+  AddTransactionFamily(rows_);
+  AddPubsubFamily(rows_);
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity == -2);  // a container
@@ -280,7 +285,8 @@ bool AllowWrite(Context& c, const Row& row) {
   return FitsChange(c, bytes, c.count());
 }
 
-const Row* Run(Context& c) {
+// All that is checked before a command runs, or is queued. False: the error was given.
+const Row* Check(Context& c) {
   bool container = false;
   const Row* row = Table::Instance().Find(c.args, &container);
   if (row == nullptr) [[unlikely]] {
@@ -298,9 +304,34 @@ const Row* Run(Context& c) {
     return nullptr;
   }
   if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return nullptr;
+  return row;
+}
+
+// What a subscriber or a client in a transaction asks for, once it is checked (`row`, or null with an error
+// from `out_before` on). Null: it is not to be run now.
+const Row* InState(Context& c, const Row* row, size_t out_before) {
+  if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = nullptr;
+  if (c.client.transaction == nullptr) return row;
+  if (row == nullptr) {
+    NoteRefused(c, out_before);
+    return nullptr;
+  }
+  return Enqueue(c, *row) ? nullptr : row;
+}
+
+const Row* Run(Context& c) {
+  const size_t out_before = c.reply.out().size();
+  const Row* row = Check(c);
+  if (c.client.transaction != nullptr || c.client.subscribed != 0) [[unlikely]]
+    row = InState(c, row, out_before);
+  if (row == nullptr) return nullptr;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
-  row->handler(c);
+  if (c.notify) [[unlikely]] {
+    RunAndNotify(c, *row);
+  } else {
+    row->handler(c);
+  }
   return row;
 }
 
@@ -317,7 +348,8 @@ const Row* Dispatch(Context& c) {
   const Row* row = Run(c);
   if (c.suspended) {
     c.client.reply_mode = mode;
-  } else if (row == nullptr || row->handler != ClientReply || !EqualsIgnoreCase(c.args[2], "on")) {
+  } else if (!c.pushed && (row == nullptr || row->handler != ClientReply ||
+                           !EqualsIgnoreCase(c.args[2], "on"))) {
     out.Truncate(before);
   }
   return row;

@@ -31,6 +31,8 @@ enum Flag : uint32_t {
   kMovableKeys = 1 << 12,
   kNoAsyncLoading = 1 << 13,
   kNoMulti = 1 << 14,
+  kSkipSlowlog = 1 << 15,
+  kPubsub = 1 << 16,
 };
 
 // Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none at fixed

@@ -72,6 +72,7 @@ void Engine::ServeWaiter(uint64_t id,
                            .server = *waiter.server,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next(),
+                           .notify = notifies(),
                            .ready = &ready};
   command::Dispatch(context);
   if (context.suspended) return;

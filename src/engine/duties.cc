@@ -141,6 +141,7 @@ void Engine::RemoveExpired() {
   for (const auto& [db, key] : keys) {
     keyspace::Change change(*this, keyspace_);
     change.RemoveExpired(keyspace_.Ref(db, key));
+    if (notifies()) Notify(command::kNoticeExpired, "expired", db, key);
   }
 }
 
@@ -474,6 +475,7 @@ void Engine::ReadConfiguration() {
   if (before.entries() != policies_.entries() ||
       before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();
+    watches_.NoteAll();
   }
   if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
   ReadMembers(std::move(admissions));

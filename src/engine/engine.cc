@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/planted.h"
+#include "command/transaction.h"
 #include "engine/rows.h"
 #include "wire/change_codec.h"
 
@@ -15,6 +16,14 @@ namespace {
 
 // A log position times this is the first ledger id of the frame that ends there.
 constexpr uint64_t kLedgerIdsPerByte = 64;
+// What waiting clients take goes with the change that brought it, if that has come to no more.
+constexpr size_t kServeInChangeBytesMax = 1 << 20;
+
+// Does it look at keys that it does not name? EXEC does if one of its commands does.
+bool LooksAtAll(const command::Client& client, const command::Row& row) {
+  if (client.transaction == nullptr) return (row.flags & command::kWholeKeyspace) != 0;
+  return row.handler == command::Exec && client.transaction->whole_keyspace;
+}
 
 base::SipKey HashKey(uint64_t seed) {
   base::Random random(seed ^ 0x5bd1e995);
@@ -66,10 +75,12 @@ void Engine::BeginTick(const Clocks& now) {
 void Engine::EndTick() {
   FinishFrame();
   replica_.ApplyReady();
+  if (watches_.unsettled()) watches_.Settle(keyspace_);
   if (configuration_changed_) ReadConfiguration();
   AnswerRequests();
   RunDuties();
   ServeWaiters();
+  DeliverArrived();
   FinishFrame();
   base::Status committed = log_.Commit();
   if (status_.ok() && !committed.ok()) status_ = committed;
@@ -77,6 +88,7 @@ void Engine::EndTick() {
   if (status_.ok() && !store_.status().ok()) status_ = store_.status();
   SyncIfDue();
   replica_.Tick();
+  SendPublished();
   in_tick_ = false;
 }
 
@@ -104,7 +116,7 @@ Outcome Engine::Execute(command::Client& client,
   if (keyspace_.merging()) [[unlikely]] {
     // What looks at all keys waits until they are merged.
     const command::Row* found = command::Table::Instance().Find(arguments);
-    if (found != nullptr && (found->flags & command::kWholeKeyspace) != 0) {
+    if (found != nullptr && LooksAtAll(client, *found)) {
       if (std::find(merge_waiters_.begin(), merge_waiters_.end(), client.id) ==
           merge_waiters_.end()) {
         merge_waiters_.push_back(client.id);
@@ -121,11 +133,16 @@ Outcome Engine::Execute(command::Client& client,
                            .cluster = *this,
                            .server = server,
                            .now_ms = keyspace_.time_ms(),
-                           .random = random_.Next()};
+                           .random = random_.Next(),
+                           .notify = notifies()};
   const command::Row* row = command::Dispatch(context);
   // What a read has brought to light (a merge) waits for the end of the tick.
-  if (waiters_.any_ready() && change.wrote()) [[unlikely]] ServeWaiters(change);
+  if (waiters_.any_ready() && change.wrote()) [[unlikely]] {
+    if (change.bytes() > kServeInChangeBytesMax) change.Finish();
+    ServeWaiters(change);
+  }
   change.Finish();
+  if (watches_.unsettled()) [[unlikely]] watches_.Settle(keyspace_);
   if (context.suspended && !context.wait.keys.empty()) {
     AddWaiter(context);
     return Outcome::kSuspended;
@@ -149,7 +166,7 @@ bool Engine::MustHold(const command::Row& row, command::Arguments arguments, boo
   const log::Position durable = log_.durable();
   if (any_written_at_ <= durable) return false;
   if (flushed_at_ > durable) return true;  // a flush counts as every key
-  if ((row.flags & command::kWholeKeyspace) != 0) return true;
+  if ((row.flags & command::kWholeKeyspace) != 0 || row.handler == command::Exec) return true;
   std::vector<size_t> indices;
   command::KeyIndices(row, arguments, indices);
   for (size_t i : indices) {
@@ -241,6 +258,7 @@ void Engine::Close() {
 void Engine::Abandon() {
   body_.resize(change_start_);
   last_stamp_ = stamp_before_;
+  last_element_.any = false;  // what it was may be gone: the next one is written in full
   change_open_ = false;
 }
 
@@ -292,13 +310,17 @@ void Engine::ApplyBody(const wire::Frame& frame,
   uint32_t index = 0;
   uint64_t sequence = frame.first;
   uint64_t effects = 0;
+  const bool tells = cause == keyspace::Cause::kRemote && notifies();
+  TouchedKeys touched;
   for (; reader.NextChange(stamp); ++sequence) {
     while (reader.NextEffect(effect, index)) {
       ++effects;
+      if (tells) [[unlikely]] NoteTouched(effect, touched);
       if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end();
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
       NoteFold(effect, {origin, sequence});
     }
+    if (tells) TellTouched(touched);
   }
   if (reader.unknown() > 0) {
     Report(2,
@@ -340,13 +362,15 @@ void Engine::ApplyFrame(const wire::Frame& frame,
 
 // ---- what the keyspace tells
 
-void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause) {
+void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (ref.db == crdt::kReservedDatabase) {
     if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
     if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
   waiters_.NoteChanged(ref.db, ref.key);
+  if (cause == keyspace::Cause::kMerged && notifies()) merged_keys_.emplace_back(ref.db, ref.key);
+  if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;
@@ -654,6 +678,10 @@ void Engine::InfoReplication(std::string& out) {
   line("folds_written", std::to_string(folds_written_));
   line("frames_beyond_fold", std::to_string(replica_.counters().beyond_fold));
   line("frames_orphaned", std::to_string(replica_.counters().orphans_dropped));
+  line("publishes_received", std::to_string(replica_.counters().publishes_in));
+  line("publishes_duplicate", std::to_string(replica_.counters().publishes_again));
+  line("publishes_sent", std::to_string(replica_.counters().publishes_out));
+  line("publishes_dropped", std::to_string(replica_.counters().publishes_dropped));
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
   line("conflicts_detected", std::to_string(conflicts_detected_));

@@ -43,6 +43,8 @@
 #include "clock/version_vector.h"
 #include "command/context.h"
 #include "command/host.h"
+#include "command/notify.h"
+#include "command/pubsub.h"
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
@@ -102,6 +104,8 @@ class Host {
   virtual void Dial(const std::string& address) = 0;  // OnLinkUp or OnDialFailed follows
   // The suspended command of this client can be run again.
   virtual void Resume(uint64_t client_id) = 0;
+  // Bytes for a subscriber, beside its replies.
+  virtual void Push(uint64_t client_id, std::string_view bytes) = 0;
   // One line for the operator. Severity: 0 info, 1 warning, 2 alarm.
   virtual void Report(int severity, const std::string& line) = 0;
 };
@@ -154,7 +158,11 @@ class Engine final : public command::ClusterHost,
                   resp::Buffer& out,
                   command::ServerHost& server);
   // The connection is gone, and with it the command in which it waits. Inside a tick.
-  void ForgetClient(uint64_t client) { waiters_.Forget(client); }
+  void ForgetClient(uint64_t client) {
+    waiters_.Forget(client);
+    watches_.Forget(client);
+    subscriptions_.Forget(client);
+  }
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
   void OnLinkPart(LinkId link) { replica_.OnLinkPart(link); }
@@ -238,6 +246,14 @@ class Engine final : public command::ClusterHost,
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size(); }
+  command::Watches& watches() override { return watches_; }
+  command::Subscriptions& subscriptions() override { return subscriptions_; }
+  size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
+  void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override;
+  // Which events of keys are told (command/notify.h); 0: none.
+  void SetNotices(uint32_t notices) { notices_ = notices; }
+  uint32_t notices() const { return notices_; }
+  const std::shared_ptr<size_t>& queued_bytes() override { return queued_bytes_; }
 
  private:
   struct Session;
@@ -246,6 +262,7 @@ class Engine final : public command::ClusterHost,
   void Add(const crdt::Effect& effect) override;
   void Close() override;
   void Abandon() override;
+  size_t open_bytes() const override { return change_open_ ? body_.size() - change_start_ : 0; }
   // ---- keyspace::Observer
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override;
   void VersionsMet(uint8_t db,
@@ -285,6 +302,22 @@ class Engine final : public command::ClusterHost,
   void ClusterKnown(uint64_t cluster_id) override;
   void RefusedAsRetired(const std::string& by) override;
   bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
+  void Published(bool shard, std::string_view channel, std::string_view message) override {
+    arrived_.push_back({shard, std::string(channel), std::string(message)});
+  }
+  // ---- messages between clients (publish.cc)
+  void DeliverArrived();
+  bool notifies() const { return notices_ != 0 && !subscriptions_.empty(); }
+  // What another leader's change does to keys, noted before each effect and told when it is done.
+  struct Touched {
+    bool existed = false;
+    bool expired = false;  // removed, being past its time
+    std::vector<command::Event> events;
+  };
+  using TouchedKeys = std::map<std::pair<uint8_t, std::string>, Touched>;
+  void NoteTouched(const crdt::Effect& effect, TouchedKeys& keys);
+  void TellTouched(TouchedKeys& keys);
+  void SendPublished();
 
   // ---- frames of this node
   void BeginFrame();
@@ -572,6 +605,13 @@ class Engine final : public command::ClusterHost,
   bool staged_rows_ = false;    // the store holds rows of a transfer
   std::vector<uint64_t> merge_waiters_;  // client ids
   Waiters waiters_;
+  command::Watches watches_;
+  command::Subscriptions subscriptions_;
+  std::vector<command::Publication> arrived_;    // from other leaders, in this tick
+  std::vector<command::Publication> published_;  // for other leaders, in this tick
+  uint32_t notices_ = 0;
+  std::vector<std::pair<uint8_t, std::string>> merged_keys_;  // that a merge has changed, not told yet
+  std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
   int64_t last_present_us_ = -1;
   // States on their way out.
   struct Session {

@@ -85,6 +85,7 @@ class TestNode final : public Host {
   // The same by another client.
   std::string AskAs(command::Client& client, const std::vector<std::string_view>& args);
   std::vector<uint64_t> resumed;
+  std::map<uint64_t, std::string> pushed;  // to subscribers
   Outcome last_outcome = Outcome::kReplied;
 
   Engine& engine() { return *engine_; }
@@ -104,6 +105,7 @@ class TestNode final : public Host {
   void CloseLink(LinkId link) override;
   void Dial(const std::string& address) override;
   void Resume(uint64_t client) override { resumed.push_back(client); }
+  void Push(uint64_t client, std::string_view bytes) override { pushed[client].append(bytes); }
   void Report(int severity, const std::string& line) override;
 
  private:

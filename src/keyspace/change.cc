@@ -34,6 +34,10 @@ bool Change::GiveUp() {
 
 void Change::Emit(crdt::Effect& effect) {
   OpenIfNeeded();
+  if (before_ != nullptr) [[unlikely]]
+    KeepBefore({effect.db, effect.key, effect.key_hash});
+  if (keys_ != nullptr && effect.kind != crdt::EffectKind::kFlush) [[unlikely]]
+    keys_->emplace_back(effect.db, effect.key);
   crdt::Seen seen(sink_.applied(), stamp_.origin, {stamp_.sequence, next_index_});
   sink_.Add(effect);
   keyspace_.Apply(effect, seen, stamp_.hlc, Cause::kLocal);
@@ -176,7 +180,7 @@ void Change::Flush(uint8_t db) {
     for (const Keyspace::ElementWithCounter& e : keyspace_.ElementsWithCounters(ref))
       bytes += key.size() + e.name.size() + e.clears.size() * crdt::kClearBytesMax;
     Wipe(ref, 0);
-    if (next_index_ >= kFlushEffectsMax || bytes >= kFlushBytesMax) {
+    if (!whole_ && (next_index_ >= kFlushEffectsMax || bytes >= kFlushBytesMax)) {
       Finish();
       bytes = 0;
     }

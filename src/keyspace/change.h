@@ -1,6 +1,7 @@
 // The change under way: what commands write through. One Change serves one command (or transaction
 // or script); each method applies its effect to the keyspace at once and adds it to the frame of
-// this tick. A command that fails must fail before its first write: there is no rollback.
+// this tick. A command that fails must fail before its first write. Only a transaction that could become
+// too large for one change can be taken back as a whole (BeginTransaction).
 //
 // An accepted write always writes an effect, also when it sets an equal value: otherwise an
 // acknowledged write could lose to a concurrent one that was never seen. A failed condition writes
@@ -8,8 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "clock/hlc.h"
 #include "crdt/effect.h"
@@ -35,8 +41,10 @@ class ChangeSink {
   virtual const clock::VersionVector& applied() const = 0;
   virtual void Add(const crdt::Effect& effect) = 0;
   virtual void Close() = 0;
-  // Takes back an Open that was followed by no Add: a rejected command is no change.
+  // Takes back what was opened, with all that was added since: a rejected command is no change.
   virtual void Abandon() = 0;
+  // What the open change comes to so far, encoded; 0 if none is open.
+  virtual size_t open_bytes() const = 0;
 };
 
 class Change {
@@ -117,10 +125,25 @@ class Change {
   // Ends the change; further writes begin another one.
   void Finish();
   bool wrote() const { return wrote_; }
+  // What it comes to so far, encoded.
+  size_t bytes() const { return open_ ? sink_.open_bytes() : 0; }
+
+  // Until the next call, the keys that are written are put there, as often as they are.
+  using Keys = std::vector<std::pair<uint8_t, std::string>>;
+  void NoteKeys(Keys* keys) { keys_ = keys; }
+
+  // ---- transactions (transaction.cc)
+  // Until EndTransaction all that is written is one change, a flush too. `keep`: what each key held before
+  // is kept (a copy of it all), so that Revert can put it back. Nothing has been written yet.
+  void BeginTransaction(bool keep);
+  void EndTransaction();
+  // As if nothing had been written since BeginTransaction(true). Not after a Flush or Resolve.
+  void Revert();
 
  private:
   void Emit(crdt::Effect& effect);
   void OpenIfNeeded();
+  void KeepBefore(const KeyRef& ref);
   // The next effect's place.
   crdt::At NextAt();
   // False if nothing was written: the change may be as if never begun.
@@ -138,6 +161,11 @@ class Change {
   uint32_t next_index_ = 0;
   bool open_ = false;
   bool wrote_ = false;
+  bool whole_ = false;  // in a transaction
+  Keys* keys_ = nullptr;
+  // What the keys held that it has written: a transaction that may be taken back.
+  using Before = std::map<std::pair<uint8_t, std::string>, crdt::KeyState>;
+  std::unique_ptr<Before> before_;
 };
 
 }  // namespace polyarch::keyspace

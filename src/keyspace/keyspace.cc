@@ -514,7 +514,13 @@ void Keyspace::Apply(const crdt::Effect& effect,
   } else if (!ApplyFast(effect, seen, hlc, ref)) {
     ApplySlow(effect, seen, hlc, ref, cause);
   }
-  if (observer_ != nullptr) observer_->KeyModified(ref, cause);
+  if (observer_ == nullptr) return;
+  observer_->KeyModified(ref, effect.kind == crdt::EffectKind::kClean ? Cause::kCleaned : cause);
+}
+
+void Keyspace::Restore(const KeyRef& ref, crdt::KeyState state) {
+  Place(ref, Lookup(ref), state.empty() ? nullptr : Build(ref, std::move(state)));
+  if (observer_ != nullptr) observer_->KeyModified(ref, Cause::kReverted);
 }
 
 std::vector<crdt::Clear> Keyspace::Clears(const KeyRef& ref) {
@@ -546,6 +552,26 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareIncrement(const KeyRef& ref,
     return crdt::PrepareIncrement((*slot)->fat().state(), origin, at, increment);
   }
   return crdt::NextIncrement{at, increment};
+}
+
+bool Keyspace::MayHoldCounters(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() <= Form::kValueTtl) return false;
+  if ((*slot)->form() == Form::kCounter) return true;
+  const FatPart& fat = (*slot)->fat();
+  return fat.state().has_live_counter() ||
+         std::any_of(fat.elements.begin(), fat.elements.end(), [](const auto& elements) {
+           return elements->MayHaveCounters();
+         });
+}
+
+size_t Keyspace::StoredElements(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return 0;
+  size_t count = 0;
+  for (const auto& elements : (*slot)->fat().elements)
+    count += elements->size();
+  return count;
 }
 
 bool Keyspace::HasExpiryVersions(const KeyRef& ref) {

@@ -43,7 +43,9 @@ struct KeyRef {
   uint64_t hash = 0;
 };
 
-enum class Cause : uint8_t { kLocal, kRemote, kExpired, kLoaded };
+// kMerged: another leader's state was merged. kCleaned: only what no read shows has changed. kReverted: a
+// transaction was given up.
+enum class Cause : uint8_t { kLocal, kRemote, kMerged, kLoaded, kCleaned, kReverted };
 
 // Told of every change of a key's state. Calls come in the middle of Apply: do not call back.
 class Observer {
@@ -169,6 +171,9 @@ class Keyspace {
   // ---- changing
   void Apply(const crdt::Effect& effect, const crdt::Seen& seen, clock::Hlc hlc, Cause cause);
 
+  // Puts a key back to what State() said of it before a change that is given up. O(size of the key).
+  void Restore(const KeyRef& ref, crdt::KeyState state);
+
   // During replay: effects on the key's own register and expiry (kString), or on the element, for which
   // this is true are passed over: its row reflects them.
   using Filter = std::function<bool(
@@ -228,6 +233,10 @@ class Keyspace {
   std::vector<ElementWithCounter> ElementsWithCounters(const KeyRef& ref);
   // Keys of a database (or of all) that may hold live counters, in the key's register or an element.
   std::vector<std::pair<uint8_t, std::string>> KeysWithCounters(uint8_t db);
+  // May a write that wipes the key clear counters, its own or its elements'? O(1).
+  bool MayHoldCounters(const KeyRef& ref);
+  // How many elements of all types are stored, shown or not. O(1).
+  size_t StoredElements(const KeyRef& ref);
   bool HasExpiryVersions(const KeyRef& ref);
   bool HasRegisterOrCounter(const KeyRef& ref);
   const conflict::PolicyTable& policies() const { return policies_; }

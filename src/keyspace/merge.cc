@@ -79,7 +79,7 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
   }
   Place(ref, slot, MakeEntry(ref.db, ref.key, merged));
   if (observer_ != nullptr) {
-    observer_->KeyModified(ref, Cause::kRemote);
+    observer_->KeyModified(ref, Cause::kMerged);
     observer_->Merged(ref.db, ref.key, before, merged);
   }
   if (PLANTED(kMergeTwice)) {
@@ -148,7 +148,7 @@ bool Keyspace::MergeParts(const KeyRef& ref, Entry** slot, Entry** other) {
   if (changed || fat.elements.empty()) Settle(ref, slot);
   if (changed && observer_ != nullptr) {
     slot = tables_[ref.db].Find(ref.hash, ref.key);
-    observer_->KeyModified(ref, Cause::kRemote);
+    observer_->KeyModified(ref, Cause::kMerged);
     observer_->Merged(
         ref.db, ref.key, before, slot == nullptr ? crdt::KeyState{} : (*slot)->State());
   }

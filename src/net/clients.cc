@@ -374,6 +374,7 @@ void Clients::Write(Client& c) {
     c.blocked = static_cast<size_t>(sent) < ready;
   }
   if (c.out.empty()) {
+    c.pushed = 0;
     context_.buffers.Return(c.out);
     if (c.closing) return Kill(c);
   }
@@ -396,7 +397,8 @@ void Clients::CheckOutput(Client& c) {
     ++context_.stats.preauth_closes;
     return Kill(c);
   }
-  if (pending <= options.output_bytes_soft_max) {
+  if (pending <= options.output_bytes_soft_max &&
+      std::min(c.pushed, pending) <= options.push_bytes_soft_max) {
     c.over_soft_us = 0;
   } else if (c.over_soft_us == 0) {
     c.over_soft_us = context_.now.mono_us;
@@ -432,6 +434,31 @@ void Clients::Send(ClientId id, std::string_view bytes, bool held) {
   if (held) Hold(*c, c->out.size());
   c->out.Append(bytes);
   QueueWrite(*c);
+}
+
+void Clients::Push(ClientId id, std::string_view bytes) {
+  Client* c = Find(id);
+  if (c == nullptr || c->dead || c->closing) return;
+  context_.buffers.Lend(c->out);
+  c->out.Append(bytes);
+  c->pushed += bytes.size();
+  // At once, not when it is written: many messages may go to many subscribers within one tick.
+  ChargeOutput(*c, c->out.size());
+  const LoopOptions& options = context_.options;
+  if (std::min(c->pushed, c->out.size()) > options.push_bytes_hard_max ||
+      context_.stats.output_bytes > options.output_bytes_total_max) {
+    return KillSlow(*c);
+  }
+  QueueWrite(*c);
+}
+
+void Clients::KillSlow(Client& c) {
+  ++context_.stats.output_limit_closes;
+  ++context_.stats.push_limit_closes;
+  Kill(c);
+  // Nobody will read it; until the end of the tick others may need the memory.
+  c.out.clear();
+  ChargeOutput(c, 0);
 }
 
 size_t Clients::OutputBytes(ClientId id) const {

@@ -73,6 +73,7 @@ struct Client : Pollable {
   Holds holds;
   int64_t opened_us = 0;
   int64_t over_soft_us = 0;  // since when `out` is beyond the soft limit; 0: it is not
+  size_t pushed = 0;         // bytes of messages since `out` was empty
   size_t charged = 0;        // of the input budgets
   size_t charged_output = 0;
   size_t charged_preauth = 0;
@@ -120,6 +121,7 @@ class Clients {
   void CloseNow(ClientId id);
   size_t OutputBytes(ClientId id) const;
   void Send(ClientId id, std::string_view bytes, bool held);
+  void Push(ClientId id, std::string_view bytes);
 
  private:
   Client* Find(ClientId id) const;
@@ -145,6 +147,7 @@ class Clients {
   void ReleaseHeld(uint64_t durable);
   void Write(Client& c);
   void CheckOutput(Client& c);
+  void KillSlow(Client& c);
   void UpdateInterest(Client& c);
   std::unique_ptr<resp::Parser> TakeParser();
   void ReturnParser(Client& c);

@@ -46,6 +46,9 @@ struct LoopOptions {
   size_t output_bytes_total_max = 2048ULL << 20;  // all clients; the one that wants more is closed
   size_t output_bytes_soft_max = 64ULL << 20;
   int output_soft_s = 60;
+  // Of that, messages to a subscriber (pub/sub).
+  size_t push_bytes_hard_max = 32ULL << 20;
+  size_t push_bytes_soft_max = 8ULL << 20;
   size_t preauth_output_bytes_max = 1024;
   int preauth_deadline_ms = 10'000;  // only where authentication is required
 
@@ -76,7 +79,8 @@ struct LoopStats {
   uint64_t net_output_bytes = 0;
   uint64_t protocol_errors = 0;
   uint64_t input_limit_closes = 0;   // input budgets
-  uint64_t output_limit_closes = 0;  // slow readers
+  uint64_t output_limit_closes = 0;  // slow readers, subscribers among them
+  uint64_t push_limit_closes = 0;    // slow subscribers
   uint64_t preauth_closes = 0;       // deadline or reply limit before authentication
   uint64_t links_accepted = 0;
   uint64_t links_rejected = 0;

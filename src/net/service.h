@@ -101,6 +101,9 @@ class Control {
   // they may leave only when this tick's log position is durable. Not for the client whose Execute
   // is running and has begun its reply. A Control without clients may leave this empty.
   virtual void SendToClient(ClientId /*id*/, std::string_view /*bytes*/, bool /*held*/) {}
+  // A message that the client has subscribed to, from within any call, behind what is in its output. Who does
+  // not read its messages is closed by limits of their own.
+  virtual void PushToClient(ClientId /*id*/, std::string_view /*bytes*/) {}
   virtual void Stop() = 0;  // leave the loop after this tick; what is ready to leave still does
   // Leave the loop at once: nothing leaves any more, this tick's replies and messages included.
   virtual void Abort() { Stop(); }

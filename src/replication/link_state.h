@@ -63,6 +63,8 @@ class LinkStates {
   const std::set<Edge>& edges() const;
   uint64_t hash() const { return hash_; }
   wire::LinkSummary Summary() const;
+  // The neighbours that hang under this process in the tree of shortest paths from `source` (publish.cc).
+  std::vector<uint64_t> ChildrenOf(uint64_t source) const;
   size_t size() const { return entries_.size(); }
 
  private:

@@ -303,6 +303,8 @@ void Replica::Handle(Link& link, std::string_view message) {
     wire::LinkWant want;
     well_formed = wire::Decode(payload, want);
     if (well_formed) HandleLinkWant(link, want);
+  } else if (type == wire::MessageType::kPublish) {
+    well_formed = HandlePublish(link, message);
   } else if (type == wire::MessageType::kFork) {
     wire::Fork fork;
     well_formed = wire::Decode(payload, fork);

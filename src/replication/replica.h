@@ -79,6 +79,8 @@ class ReplicaHost {
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
   // closed then.
   virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
+  // A client of another leader has published this; the views are for the call only.
+  virtual void Published(bool /*shard*/, std::string_view /*channel*/, std::string_view /*message*/) {}
 };
 
 struct Member {
@@ -145,6 +147,12 @@ class Replica {
     uint64_t held_back = 0;        // flapping links that were not listed at once
     uint64_t gaps = 0;             // answers "not in my log any more", given
     uint64_t beyond_fold = 0;      // frames applied of origins beyond their fold
+    // Messages between clients: from other leaders, come again, sent to a neighbour, and not sent because
+    // of what was on its way there already.
+    uint64_t publishes_in = 0;
+    uint64_t publishes_again = 0;
+    uint64_t publishes_out = 0;
+    uint64_t publishes_dropped = 0;
   };
 
   Replica(Options options,
@@ -177,6 +185,12 @@ class Replica {
   base::Status Delay(std::string_view leader, int64_t delay_ms);
   // Leaders whose link is cut or delayed here, members or not.
   std::set<std::string> drills() const;
+
+  // ---- messages between clients (publish.cc)
+  // Sends one to all leaders in reach, at most once to each.
+  void Publish(bool shard, std::string_view channel, std::string_view message);
+  // Passes on what has come since the last call. Behind Tick, so that frames go first.
+  void ForwardPublished();
 
   // ---- this node's frames
   // The origin of this process; minted (registered) at the first call.
@@ -472,6 +486,10 @@ class Replica {
   void BackOff(Dialing& dialing);
   void DialMembers();
 
+  // ---- publish.cc
+  bool HandlePublish(Link& link, std::string_view message);
+  void SendOn(uint64_t source, std::string_view message, const Link* from);
+
   // ---- routing.cc: where each origin comes from
   void FindTargets();
   void Route();
@@ -561,6 +579,17 @@ class Replica {
   std::set<clock::OriginIndex> news_;   // changed since everything was announced last
   bool routes_changed_ = true;
   uint64_t next_generation_ = 1;
+  // Of a process whose clients publish: the number of its last message that has come, and who is under
+  // us in its tree, as of a version of the graph.
+  struct Tree {
+    uint64_t seen = 0;
+    uint64_t version = 0;
+    std::vector<uint64_t> children;
+  };
+  std::map<uint64_t, Tree> trees_;
+  uint64_t trees_version_ = 0;
+  uint64_t published_ = 0;
+  std::vector<std::tuple<uint64_t, LinkId, std::string>> forwards_;  // source, whence, message
   Counters counters_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/glob.h"
 #include "base/number.h"
+#include "command/notify.h"
 #include "server/server.h"
 
 namespace polyarch::server {
@@ -28,7 +29,6 @@ constexpr std::pair<const char*, const char*> kRemembered[] = {
     {"set-max-intset-entries", "512"},
     {"zset-max-listpack-entries", "128"},
     {"zset-max-listpack-value", "64"},
-    {"notify-keyspace-events", ""},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
     {"lazyfree-lazy-expire", "no"},
@@ -73,6 +73,7 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["appendfsync"] = durability == engine::Durability::kNone ? "no" : DurabilityName(durability);
   all["durability"] = DurabilityName(durability);
   all["bind"] = bind;
+  all["notify-keyspace-events"] = command::FormatNotices(engine_->notices());
   all["port"] = std::to_string(config_.port);
   all["peer-port"] = std::to_string(config_.peer_port);
   all["http-port"] = std::to_string(config_.http_port);
@@ -99,6 +100,14 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
 base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
   if (name == "requirepass") {
     config_.requirepass = value;
+    return {};
+  }
+  if (name == "notify-keyspace-events") {
+    const std::optional<uint32_t> notices = command::ParseNotices(value);
+    if (!notices) {
+      return base::Invalid("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+    }
+    engine_->SetNotices(*notices);
     return {};
   }
   if (name == "appendfsync" || name == "durability") {
@@ -140,6 +149,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
   auto line = [&](const char* name, const std::string& value) {
     out += std::string(name) + ":" + value + "\n";
   };
+  using Kind = command::Subscriptions::Kind;
   const net::LoopStats& stats = loop_->stats();
   if (section == "server") {
     const int64_t uptime_s = (WallMicros() / 1000 - config_.clock_offset_ms - started_ms_) / 1000;
@@ -160,6 +170,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("connected_clients", std::to_string(clients_.size()));
     line("maxclients", std::to_string(loop_->maxclients()));
     line("blocked_clients", std::to_string(engine_->blocked_clients()));
+    line("pubsub_clients", std::to_string(engine_->subscriptions().clients()));
   } else if (section == "memory") {
     const uint64_t resident = ResidentBytes();
     const uint64_t used = engine_->keys().memory_bytes();
@@ -180,6 +191,10 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("protocol_errors", std::to_string(stats.protocol_errors));
     line("client_output_buffer_limit_disconnections", std::to_string(stats.output_limit_closes));
     line("client_query_buffer_limit_disconnections", std::to_string(stats.input_limit_closes));
+    line("pubsub_channels", std::to_string(engine_->subscriptions().names(Kind::kChannel)));
+    line("pubsub_patterns", std::to_string(engine_->subscriptions().names(Kind::kPattern)));
+    line("pubsubshard_channels", std::to_string(engine_->subscriptions().names(Kind::kShard)));
+    line("pubsub_limit_disconnections", std::to_string(stats.push_limit_closes));
     line("link_errors", std::to_string(stats.link_errors));
     line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
     line("ticks", std::to_string(stats.ticks));

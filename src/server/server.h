@@ -68,6 +68,9 @@ class Server final : public net::Service, public engine::Host, public command::S
   void CloseLink(engine::LinkId link) override { loop_->CloseLink(link); }
   void Dial(const std::string& address) override { loop_->Dial(address); }
   void Resume(uint64_t client_id) override { loop_->Resume(client_id); }
+  void Push(uint64_t client_id, std::string_view bytes) override {
+    loop_->PushToClient(client_id, bytes);
+  }
   void Report(int severity, const std::string& line) override;
 
   // ---- command::ServerHost

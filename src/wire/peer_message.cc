@@ -339,4 +339,29 @@ bool Decode(std::string_view payload, Refused& m) {
   return in.ok() && in.empty();
 }
 
+std::string Encode(const Publish& m) {
+  std::string out = Begin(MessageType::kPublish);
+  out.push_back(static_cast<char>(m.layout));
+  base::PutFixed64(out, m.source);
+  base::PutVarint(out, m.number);
+  out.push_back(m.shard ? 1 : 0);
+  base::PutBytes(out, m.channel);
+  base::PutBytes(out, m.message);
+  return out;
+}
+
+bool Decode(std::string_view payload, Publish& m) {
+  base::Reader in(payload);
+  m.layout = in.Fixed8();
+  m.source = in.Fixed64();
+  m.number = in.Varint();
+  if (!in.ok() || m.layout == 0 || m.number == 0) return false;
+  if (m.layout != Publish::kLayout) return true;
+  const uint8_t shard = in.Fixed8();
+  m.shard = shard == 1;
+  m.channel = in.Bytes();
+  m.message = in.Bytes();
+  return in.ok() && in.empty() && shard <= 1;
+}
+
 }  // namespace polyarch::wire

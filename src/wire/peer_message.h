@@ -30,6 +30,7 @@ enum class MessageType : uint8_t {
   kLinkSummary = 10,
   kLinkWant = 11,
   kHaveMore = 12,
+  kPublish = 13,
   kRefused = 30,
 };
 
@@ -131,6 +132,20 @@ struct Fork {
   uint64_t sequence = 0;
 };
 
+// A message between clients, on its way to the subscribers of all leaders; not logged, not sent again.
+// Each leader forwards it along the tree of shortest paths from its source, in the live graph; by the number
+// it knows what has come before. Of a later layout only source and number are known: it is forwarded and
+// not shown. The views are of the bytes that were decoded.
+struct Publish {
+  static constexpr uint8_t kLayout = 1;
+  uint8_t layout = kLayout;
+  uint64_t source = 0;  // the nonce of the process where it was published
+  uint64_t number = 0;  // of its messages, from 1
+  bool shard = false;
+  std::string_view channel;
+  std::string_view message;
+};
+
 // Sent instead of a greeting's answer: why there will be no link. The receiver closes.
 struct Refused {
   enum class Reason : uint8_t { kRetired = 1 };
@@ -150,6 +165,7 @@ std::string Encode(const LinkStates& m);
 std::string Encode(const LinkSummary& m);
 std::string Encode(const LinkWant& m);
 std::string Encode(const Refused& m);
+std::string Encode(const Publish& m);
 
 // The payload behind the type byte. False on malformed bytes.
 bool Decode(std::string_view payload, Hello& m);
@@ -165,5 +181,6 @@ bool Decode(std::string_view payload, LinkSummary& m);
 bool Decode(std::string_view payload, LinkWant& m);
 // A reason that this version does not know is read as it is.
 bool Decode(std::string_view payload, Refused& m);
+bool Decode(std::string_view payload, Publish& m);
 
 }  // namespace polyarch::wire

@@ -534,6 +534,15 @@ std::string RandomMessage(base::Random& random) {
       }
       return Encode(m);
     }
+    case 11: {
+      const std::string channel = std::string(random.Below(20), 'c');
+      const std::string message = std::string(random.Below(200), 'm');
+      return Encode(Publish{.source = random.Next(),
+                            .number = 1 + (RandomBits(random) >> 1),
+                            .shard = random.Percent(50),
+                            .channel = channel,
+                            .message = message});
+    }
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -557,6 +566,7 @@ std::optional<std::string> Again(std::string_view message) {
     case MessageType::kLinkSummary: return again(LinkSummary{});
     case MessageType::kLinkWant: return again(LinkWant{});
     case MessageType::kRefused: return again(Refused{});
+    case MessageType::kPublish: return again(Publish{});
     case MessageType::kFrame: break;
   }
   return std::nullopt;
@@ -760,6 +770,8 @@ TEST(Golden, PeerMessages) {
       {"peer_1_link_states", "LinkStates: one process with two neighbours", Encode(states)},
       {"peer_1_link_summary", "LinkSummary", Encode(LinkSummary{{{0x1111, 9}, {0x2222, 200}}})},
       {"peer_1_link_want", "LinkWant", Encode(LinkWant{{0x1111, 0x2222}})},
+      {"peer_1_publish", "Publish: message 300 of a process, to the shard channel news",
+       Encode(Publish{.source = 0x1122334455667788, .number = 300, .shard = true, .channel = "news", .message = "hello"})},
       {"peer_1_refused", "Refused: retired", Encode(Refused{Refused::Reason::kRetired, 0x1122334455667788})},
   };
   for (const auto& [name, what, bytes] : cases) {

@@ -1,0 +1,98 @@
+// Which events a command tells. The expectations are those of redis-server 7.0.15;
+// tests/process/test_pubsub.py compares with a real one.
+#include "command/notify.h"
+
+#include <gtest/gtest.h>
+
+#include "command/command_test_env.h"
+
+namespace polyarch::command {
+namespace {
+
+class NotifyTest : public testing::Test {
+ protected:
+  NotifyTest() { node.notify = true; }
+  using Words = std::initializer_list<std::string_view>;
+  // The events of one command, but for `new` and misses.
+  std::string Events(Words args) {
+    node.cluster.events.clear();
+    node.Ask(args);
+    std::string text;
+    for (const auto& [notice, event] : node.cluster.events) {
+      if (notice == kNoticeNew || notice == kNoticeMissed) continue;
+      text += (text.empty() ? "" : ", ") + event;
+    }
+    return text;
+  }
+  TestNode node;
+};
+
+TEST_F(NotifyTest, ByCommand) {
+  EXPECT_EQ(Events({"SET", "k", "1"}), "set 0 k");
+  EXPECT_EQ(Events({"SET", "k", "1", "EX", "10"}), "set 0 k, expire 0 k");
+  EXPECT_EQ(Events({"INCR", "k"}), "incrby 0 k");
+  EXPECT_EQ(Events({"MSET", "a", "1", "b", "2"}), "set 0 a, set 0 b");
+  EXPECT_EQ(Events({"EXPIRE", "a", "100"}), "expire 0 a");
+  EXPECT_EQ(Events({"PERSIST", "a"}), "persist 0 a");
+  EXPECT_EQ(Events({"EXPIRE", "a", "-1"}), "del 0 a");
+  EXPECT_EQ(Events({"RENAME", "b", "c"}), "rename_from 0 b, rename_to 0 c");
+  EXPECT_EQ(Events({"COPY", "c", "d"}), "copy_to 0 d");
+  EXPECT_EQ(Events({"MOVE", "d", "3"}), "move_from 0 d, move_to 3 d");
+  EXPECT_EQ(Events({"DEL", "c", "k", "none"}), "del 0 c, del 0 k");
+  EXPECT_EQ(Events({"RPUSH", "l", "x", "y"}), "rpush 0 l");
+  EXPECT_EQ(Events({"LMOVE", "l", "m", "LEFT", "RIGHT"}), "rpush 0 m, lpop 0 l");
+  EXPECT_EQ(Events({"RPOP", "l"}), "rpop 0 l, del 0 l");
+  EXPECT_EQ(Events({"HSET", "h", "f", "v"}), "hset 0 h");
+  EXPECT_EQ(Events({"HINCRBY", "h", "n", "1"}), "hincrby 0 h");
+  EXPECT_EQ(Events({"HDEL", "h", "f", "n"}), "hdel 0 h, del 0 h");
+  EXPECT_EQ(Events({"SADD", "s", "a"}), "sadd 0 s");
+  EXPECT_EQ(Events({"SMOVE", "s", "t", "a"}), "srem 0 s, del 0 s, sadd 0 t");
+  EXPECT_EQ(Events({"SINTERSTORE", "t", "t", "none"}), "del 0 t");
+  EXPECT_EQ(Events({"ZADD", "z", "1", "a", "2", "b"}), "zadd 0 z");
+  EXPECT_EQ(Events({"ZINCRBY", "z", "1", "a"}), "zincr 0 z");
+  EXPECT_EQ(Events({"ZPOPMIN", "z"}), "zpopmin 0 z");
+  EXPECT_EQ(Events({"ZUNIONSTORE", "y", "1", "z"}), "zunionstore 0 y");
+  EXPECT_EQ(Events({"SETBIT", "bits", "7", "1"}), "setbit 0 bits");
+  EXPECT_EQ(Events({"GET", "bits"}), "");
+  EXPECT_EQ(Events({"GETDEL", "bits"}), "del 0 bits");
+  EXPECT_EQ(Events({"FLUSHALL"}), "");
+}
+
+TEST_F(NotifyTest, NewAndMissed) {
+  node.Ask({"GET", "none"});
+  EXPECT_EQ(node.cluster.events.back(),
+            (std::pair<uint32_t, std::string>(kNoticeMissed, "keymiss 0 none")));
+  node.cluster.events.clear();
+  node.Ask({"HSET", "h", "f", "v"});
+  ASSERT_EQ(node.cluster.events.size(), 2U);
+  EXPECT_EQ(node.cluster.events[0], (std::pair<uint32_t, std::string>(kNoticeNew, "new 0 h")));
+}
+
+TEST_F(NotifyTest, InATransactionTheyAreToldWhenAllHasRun) {
+  node.Ask({"MULTI"});
+  node.Ask({"SET", "a", "1"});
+  node.Ask({"LPUSH", "l", "x"});
+  EXPECT_EQ(Events({"EXEC"}), "set 0 a, lpush 0 l");
+  node.Ask({"MULTI"});
+  for (std::string_view key : {"b", "c", "d", "e"})
+    node.Ask({"SET", key, std::string(20 << 20, 'x')});
+  EXPECT_EQ(Events({"EXEC"}), "");
+}
+
+TEST(Notices, AreWrittenAsRedisWritesThem) {
+  for (const auto& [given, shown] :
+       std::vector<std::pair<std::string, std::string>>{{"KEA", "AKE"},
+                                                        {"gK", "gK"},
+                                                        {"Kng$", "g$nK"},
+                                                        {"AKEmn", "AKEm"},
+                                                        {"g$lshzxetdKE", "AKE"},
+                                                        {"", ""}}) {
+    const auto notices = ParseNotices(given);
+    ASSERT_TRUE(notices) << given;
+    EXPECT_EQ(FormatNotices(*notices), shown);
+  }
+  EXPECT_FALSE(ParseNotices("KEq"));
+}
+
+}  // namespace
+}  // namespace polyarch::command
