@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <sys/resource.h>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -20,6 +21,7 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/slice.h>
 #include <rocksdb/table.h>
@@ -84,6 +86,21 @@ rocksdb::CompressionType Compression() {
   return rocksdb::kNoCompression;
 }
 
+// Whatever the store does can wait a little, but not for ever; the thread that answers clients cannot.
+constexpr int kStoreNice = 5;
+constexpr int kCompactionNice = 10;
+
+// The calling thread's: on Linux these are priorities of threads. What is refused does not matter.
+void SetNice(int nice) { (void)::setpriority(PRIO_PROCESS, 0, nice); }
+
+class NiceListener final : public rocksdb::EventListener {
+ public:
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { SetNice(kStoreNice); }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    SetNice(kCompactionNice);
+  }
+};
+
 rocksdb::ReadOptions VerifiedRead() {
   rocksdb::ReadOptions read;
   read.verify_checksums = true;
@@ -127,6 +144,7 @@ class RocksStore::Impl {
     // RocksDB 7.8 at that bound flushes nearly empty memtables again and again (measured: over 20
     // times slower).
     db.max_background_jobs = 2;
+    db.listeners.push_back(std::make_shared<NiceListener>());
     db.max_open_files = kOpenFilesMax;
     db.bytes_per_sync = 1 << 20;
     db.keep_log_file_num = 2;
@@ -304,6 +322,7 @@ class RocksStore::Impl {
   }
 
   void Run() {
+    SetNice(kStoreNice);
     std::unique_lock lock(mutex_);
     for (;;) {
       work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
