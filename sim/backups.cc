@@ -54,7 +54,7 @@ void Simulation::BackUpBesideWrites(size_t place, Node& node) {
 }
 
 void Simulation::CutLater(size_t place, uint64_t process, Backup backup, Node& node) {
-  world_.scheduler().After(draw_.Scale(kMs, 5 * kSecond),
+  world_.scheduler().After(draw_.OneIn(2) ? draw_.Scale(kMs, 5 * kSecond) : draw_.Between(kMs, 5 * kSecond),
                            [this, place, process, backup, &node]() mutable {
                              if (!backup.alive()) {
                                backups_under_way_.erase(process);
@@ -64,6 +64,10 @@ void Simulation::CutLater(size_t place, uint64_t process, Backup backup, Node& n
                              backups_under_way_.erase(process);
                              world_.Log([&] { return "backup of " + node.name() + " ends"; });
                              backups_.emplace_back(place, backup.disk());
+                             // What was made beside a transfer is tried at once, mostly.
+                             if (back_up_transfers_ && !healing_ && draw_.Percent(70)) {
+                               RestoreDisk(node, backup.disk(), draw_.Scale(10 * kMs, kSecond));
+                             }
                            });
 }
 

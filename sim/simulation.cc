@@ -258,7 +258,12 @@ void Simulation::DrawFaults() {
       break;
     default: break;
   }
-  if (weights_[static_cast<size_t>(Fault::kBackup)] == 0) force(Fault::kRestore, 0);
+  back_up_transfers_ = profile_ != Profile::kOneWriter && d.Percent(profile_ == Profile::kAway ? 70 : 10);
+  if (back_up_transfers_) {
+    force(Fault::kRestore, 8);
+  } else if (weights_[static_cast<size_t>(Fault::kBackup)] == 0) {
+    force(Fault::kRestore, 0);
+  }
 
   Weather& weather = world_.network().weather();
   weather.delay_min_us = d.Scale(100, 20 * kMs);
@@ -284,6 +289,9 @@ void Simulation::DrawFaults() {
     safety_us_ = std::max(safety_us_, d.Between(15, 40) * kSecond);
     op_every_us_ = std::min(op_every_us_, 30 * kMs);
     down_max_us_ = d.Between(3, 20) * kSecond;
+    // Long enough for their logs to grow far beyond the quota, if it still held anything back.
+    long_absence_ = d.Percent(30);
+    if (long_absence_) safety_us_ = d.Between(60, 90) * kSecond;
   }
 }
 
@@ -295,6 +303,13 @@ Node* Simulation::DrawNode(bool up) {
     if (node->up() == up) found.push_back(node.get());
   }
   return found.empty() ? nullptr : draw_.Pick(found);
+}
+
+size_t Simulation::IndexOf(const Node& node) {
+  const auto& nodes = world_.nodes();
+  size_t i = 0;
+  while (nodes[i].get() != &node) ++i;
+  return i;
 }
 
 void Simulation::Restart(Node& node, int64_t after_us) {
@@ -372,6 +387,15 @@ void Simulation::Partition() {
   world_.Log([] { return std::string("partition"); });
 }
 
+void Simulation::RestoreDisk(Node& target, const Disk& disk, int64_t down_us) {
+  SOMETIMES(kRestored);
+  world_.Log([&] { return "old disk at " + target.name(); });
+  if (target.up()) target.End(EndOfProcess::kKilled);
+  target.ReplaceDisk(disk.Copy());
+  target.mutable_options().join = Addresses(&target);
+  Restart(target, down_us);
+}
+
 void Simulation::Join(const std::string& leader) {
   Node& node = world_.AddNode(NodeOptions(next_place_++, leader));
   node.mutable_options().join = Addresses(&node);
@@ -389,12 +413,6 @@ void Simulation::Inject() {
   Node* node = DrawNode(true);
   if (node == nullptr) return;
   const int64_t down_us = d.OneIn(8) ? 3600 * kSecond : d.Scale(10 * kMs, down_max_us_);
-  auto index = [&](const Node* n) {
-    for (size_t i = 0; i < nodes.size(); ++i) {
-      if (nodes[i].get() == n) return i;
-    }
-    return size_t{0};
-  };
   switch (fault) {
     case Fault::kPower:
       SOMETIMES(kPowerCut);
@@ -460,22 +478,16 @@ void Simulation::Inject() {
     case Fault::kBackup:
       if (!node->may_write() || backups_.size() > 6) break;
       if (d.Percent(50)) {
-        BackUpBesideWrites(index(node), *node);
+        BackUpBesideWrites(IndexOf(*node), *node);
         break;
       }
       world_.Log([&] { return "backup of " + node->name(); });
-      backups_.emplace_back(index(node), node->disk().Copy());
+      backups_.emplace_back(IndexOf(*node), node->disk().Copy());
       break;
     case Fault::kRestore: {
       if (backups_.empty()) break;
       const auto& [place, disk] = d.Pick(backups_);
-      Node& target = *nodes[place];
-      SOMETIMES(kRestored);
-      world_.Log([&] { return "old disk at " + target.name(); });
-      if (target.up()) target.End(EndOfProcess::kKilled);
-      target.ReplaceDisk(disk.Copy());
-      target.mutable_options().join = Addresses(&target);
-      Restart(target, down_us);
+      RestoreDisk(*nodes[place], disk, down_us);
       break;
     }
     case Fault::kClone: {
@@ -486,7 +498,7 @@ void Simulation::Inject() {
       SOMETIMES(kCloned);
       std::vector<const Disk*> disks = {&node->disk()};
       for (const auto& [place, disk] : backups_) {
-        if (place == index(node)) disks.push_back(&disk);
+        if (place == IndexOf(*node)) disks.push_back(&disk);
       }
       Disk disk = d.Pick(disks)->Copy();
       disk.store->Crash(d.random());
@@ -541,7 +553,11 @@ void Simulation::HarassTransfers() {
     if (!node->up()) continue;
     const std::string sender = node->engine().receiving_from();
     const bool merging = node->engine().merging();
-    if ((sender.empty() && !merging) || !d.Percent(harass_percent_)) continue;
+    if (sender.empty() && !merging) continue;
+    if (back_up_transfers_ && node->may_write() && backups_.size() <= 6 && d.Percent(5)) {
+      BackUpBesideWrites(IndexOf(*node), *node);
+    }
+    if (!d.Percent(harass_percent_)) continue;
     Node* target = node.get();
     Node* from = sender.empty() ? nullptr : world_.Find(sender);
     if (from != nullptr && from->up() && d.Percent(50)) target = from;
@@ -570,12 +586,21 @@ void Simulation::Safety() {
     std::vector<Node*> writers = world_.Writers();
     if (!writers.empty()) workload_->Give(*draw_.Pick(writers), 0, workload_->DrawTopology());
   }
+  if (long_absence_) {
+    // Nobody starts it again before its time: with its process goes the word of all who would.
+    Node* node = DrawNode(true);
+    if (node != nullptr) {
+      world_.Log([&] { return node->name() + " stays away"; });
+      node->End(EndOfProcess::kStopped);
+      Restart(*node, safety_us_);
+    }
+  }
   int64_t end_us = world_.now_us() + safety_us_;
   int64_t next_fault_us = world_.now_us() + fault_every_us_;
   while (world_.now_us() < end_us) {
     world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
     workload_->Step();
-    if (harass_percent_ != 0) HarassTransfers();
+    if (harass_percent_ != 0 || back_up_transfers_) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
       next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
       const int64_t before_us = world_.now_us();

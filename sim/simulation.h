@@ -101,6 +101,8 @@ class Simulation {
   void Partition();
   void Restart(Node& node, int64_t after_us);
   Node* DrawNode(bool up);
+  size_t IndexOf(const Node& node);
+  void RestoreDisk(Node& target, const Disk& disk, int64_t down_us);
   bool IsAnchor(const Node& node) { return &node == world_.nodes()[anchor_].get(); }
 
   World world_;
@@ -115,6 +117,8 @@ class Simulation {
   int64_t op_every_us_ = 0;
   int64_t fault_every_us_ = 0;
   int64_t down_max_us_ = 0;
+  bool long_absence_ = false;      // one leader is away for all of the safety phase
+  bool back_up_transfers_ = false;  // a leader that takes a state over is backed up meanwhile
   unsigned weights_[static_cast<size_t>(Fault::kCount)] = {};
   int64_t flap_until_us_ = 0;
   bool healing_ = false;

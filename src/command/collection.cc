@@ -147,6 +147,14 @@ std::vector<ElementView> DistinctRandom(const Collection& collection,
   return all;
 }
 
+std::optional<int64_t> ReadRandomCount(Context& c, std::string_view word) {
+  const auto count = ReadInteger(c, word);
+  if (!count || *count != std::numeric_limits<int64_t>::min()) return count;
+  c.reply.Error(
+      "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
+  return std::nullopt;
+}
+
 void ReplyRandomElements(Context& c,
                          const Collection& collection,
                          int64_t count,

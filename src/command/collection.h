@@ -43,8 +43,9 @@ size_t ClearBytes(Context& c,
 // Do so many elements of `key` fit into one change?
 bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t elements);
 
-inline constexpr std::string_view kCountOutOfRange =
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+// The count of HRANDFIELD, SRANDMEMBER and ZRANDMEMBER, which has a positive counterpart; nothing, and an
+// error, if it is none.
+std::optional<int64_t> ReadRandomCount(Context& c, std::string_view word);
 
 // Up to `count` different random elements, in a random order.
 std::vector<keyspace::ElementView> DistinctRandom(const keyspace::Collection& collection,

@@ -213,10 +213,9 @@ void Hrandfield(Context& c) {
   std::optional<int64_t> count;
   const bool with_values = c.count() == 4 && EqualsIgnoreCase(c.args[3], "withvalues");
   if (c.count() > 2) {
-    count = ReadInteger(c, c.args[2]);
+    count = ReadRandomCount(c, c.args[2]);
     if (!count) return;
     if (c.count() > 4 || (c.count() == 4 && !with_values)) return ReplySyntaxError(c);
-    if (*count == std::numeric_limits<int64_t>::min()) return c.reply.Error(kCountOutOfRange);
     // As many replies as that cannot be counted.
     if (with_values && *count < -std::numeric_limits<int64_t>::max() / 2)
       return c.reply.Error("ERR value is out of range");

@@ -134,9 +134,8 @@ void Srandmember(Context& c) {
   if (c.count() > 3) return ReplySyntaxError(c);
   std::optional<int64_t> count;
   if (c.count() == 3) {
-    count = ReadInteger(c, c.args[2]);
+    count = ReadRandomCount(c, c.args[2]);
     if (!count) return;
-    if (*count == std::numeric_limits<int64_t>::min()) return c.reply.Error(kCountOutOfRange);
   }
   const auto set = Open(c, c.Ref(c.args[1]), kSet);
   if (!set) return;

@@ -15,14 +15,9 @@ void Zrandmember(Context& c) {
   std::optional<int64_t> count;
   const bool with_scores = c.count() == 4;
   if (c.count() >= 3) {
-    count = ReadInteger(c, c.args[2]);
+    count = ReadRandomCount(c, c.args[2]);
     if (!count) return;
     constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-    if (*count < -kMax) {
-      return c.reply.Error(
-          "ERR value is out of range, value must between -9223372036854775807 and "
-          "9223372036854775807");
-    }
     if (c.count() > 4 || (with_scores && !EqualsIgnoreCase(c.args[3], "withscores")))
       return ReplySyntaxError(c);
     if (with_scores && (*count < -kMax / 2 || *count > kMax / 2))

@@ -5,6 +5,8 @@
 // was not synced. Messages may be held on the way, one direction of a pair at a time.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <deque>
 #include <functional>
 #include <initializer_list>
@@ -191,6 +193,9 @@ class TestCluster {
     lost_.erase({&b, &a});
   }
 
+  // Sees each message that is sent, and may change it. False, and it is lost.
+  std::function<bool(TestNode& from, std::string& message)> on_way;
+
   int64_t now_us() const { return now_us_; }
   base::Random& random() { return random_; }
   uint64_t frames() const { return frames_; }  // frame messages ever sent
@@ -260,6 +265,20 @@ class TestCluster {
   std::set<std::pair<TestNode*, TestNode*>> held_;
   std::set<std::pair<TestNode*, TestNode*>> lost_;
   uint64_t frames_ = 0;
+};
+
+// `count` leaders, joined and settled.
+class Leaders : public TestCluster {
+ public:
+  explicit Leaders(size_t count, uint64_t seed = 1, std::function<void(Options&)> tune = nullptr)
+      : TestCluster(seed) {
+    for (size_t i = 0; i < count; ++i) {
+      Add(std::string(1, static_cast<char>('a' + i)), tune);
+      EXPECT_TRUE((*this)[i].Start().ok());
+      EXPECT_TRUE(RunUntil([&] { return (*this)[i].engine().may_write(); })) << i;
+    }
+    EXPECT_TRUE(Settle());
+  }
 };
 
 // ---- TestNode
@@ -349,7 +368,9 @@ inline std::string TestNode::Info(std::string_view name) {
 inline void TestNode::Send(LinkId link, std::string_view message) {
   if (cluster_.ends_.count(link) == 0) return;
   if (message[0] == static_cast<char>(wire::MessageType::kFrame)) ++cluster_.frames_;
-  cluster_.flight_.emplace_back(link, message);
+  std::string bytes(message);
+  if (cluster_.on_way && !cluster_.on_way(*this, bytes)) return;
+  cluster_.flight_.emplace_back(link, std::move(bytes));
 }
 inline void TestNode::CloseLink(LinkId link) { cluster_.CloseEnd(link); }
 inline void TestNode::Dial(const std::string& address) { cluster_.Connect(*this, address); }

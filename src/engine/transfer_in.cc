@@ -482,7 +482,10 @@ void Engine::JoinStaged(log::Position end) {
   }
   (void)hlc_.Observe(
       clock::Hlc{staged_->progress.stamp}, now_.wall_ms, options_.clock_skew_ms_max);
-  owes_claim_ = true;
+  // As with frames, what is empty obliges to nothing. In a ring of leaders that all take states, claims that only
+  // answer claims would go round and round: each is missing in the log of whoever takes it over, so that the next one
+  // needs a state for it, too.
+  owes_claim_ |= !mine.Includes(staged_->nonempty());
   records_due_ = true;
   staged_.reset();
   ForgetIncoming();

@@ -4,7 +4,7 @@ import random
 
 from cluster import Cluster
 from resp import Connection
-from test_differential import _redis_server
+from redis_server import start_redis_server
 
 
 def _text(draw):
@@ -42,7 +42,7 @@ def _content(connection, show):
 
 def test_dump(long):
     with Cluster(["eu"]) as cluster:
-        port = _redis_server(cluster)
+        port = start_redis_server(cluster)
         draw = random.Random(1)
         count = 1000 if long else 150
         encodings = set()

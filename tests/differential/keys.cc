@@ -1,0 +1,96 @@
+// Keys of any type, databases, SORT, and what is wrong.
+#include "tests/differential/generator.h"
+
+namespace polyarch::differential {
+
+Words Generator::Expiries() {
+  const std::string key = Percent(50) ? Key() : AnyKey();
+  const std::string unit = Percent(50) ? "000" : "";  // in milliseconds
+  const bool at = Percent(50);
+  std::string name = (unit.empty() ? "EXPIRE" : "PEXPIRE") + std::string(at ? "AT" : "");
+  std::string when = std::to_string((at ? 4'000'000'000 : 5000) + Below(3000)) + unit;
+  if (Percent(15)) {
+    when = Of({"0", "-1", "x", "4611686018427387904", "-9223372036854775808", "9223372036854775807", "9223372036854775808", "1000000000000000"});
+  }
+  const Words option = OneOf({{}, {}, {}, {"NX"}, {"XX"}, {"GT"}, {"LT"}, {"nx"}, {"NX", "XX"}, {"GT", "LT"}, {"Z"}});
+  return OneOf({Words{name, key, when} + option, {name, key, when}, {"PERSIST", key}, {"TTL", key}, {"PTTL", key},
+                {"EXPIRETIME", key}, {"PEXPIRETIME", key}});
+}
+
+Words Generator::ManyKeys() {
+  const Words keys = Many(1, 4, Percent(50) ? &Generator::Key : &Generator::AnyKey);
+  Words flat;
+  for (const std::string& key : Many(1, 4, &Generator::Key)) flat += {key, Value()};
+  return OneOf({Words{"MGET"} + keys, Words{"MSET"} + flat, Words{"MSETNX"} + flat, Words{"DEL"} + keys, Words{"UNLINK"} + keys,
+                Words{"EXISTS"} + keys, Words{"TOUCH"} + keys, Words{"MSET"} + flat + Words{"odd"}, Words{"DEL"} + keys});
+}
+
+Words Generator::Keys() {
+  return OneOf({{"KEYS", Of({"*", "a*", "?", "[ab]", "*2", "n[1-2]*", "[^a]", "\\a", "x*y", "", "[", "s?"})},
+                {"SCAN", "0", "COUNT", "100000"}, {"SCAN", "0", "MATCH", Of({"n*", "h*", "[sz]1"}), "COUNT", "100000"},
+                {"SCAN", "0", "TYPE", Of({"string", "list", "hash", "set", "zset", "nosuch"}), "COUNT", "100000"}, {"SCAN", "x"},
+                {"SCAN", "0", "COUNT", "0"}, {"SCAN", "0", "COUNT", "x"}, {"SCAN", "0", "BOGUS"}, {"DBSIZE"}, {"DBSIZE"},
+                {"OBJECT", "ENCODING", AnyKey()}, {"OBJECT", "ENCODING", Key()}, {"OBJECT", "REFCOUNT", "no such"},
+                {"TYPE", AnyKey()}, {"EXISTS", AnyKey(), AnyKey()}});
+}
+
+Words Generator::Renames() {
+  const std::string from = AnyKey();
+  const std::string to = AnyKey();
+  return OneOf({{"RENAME", from, to}, {"RENAMENX", from, to}, {"COPY", from, to}, {"COPY", from, to, "REPLACE"},
+                {"COPY", from, to, "DB", std::to_string(Below(3))}, {"COPY", from, to, "DB", Of({"16", "-1", "x"})},
+                {"COPY", from, to, "X"}, {"MOVE", from, std::to_string(Below(3))}, {"MOVE", from, Of({"16", "x"})},
+                {"DEL", from}, {"DEL", to}});
+}
+
+Words Generator::Wrong() {
+  std::string name = Of({"GET", "SET", "INCR", "INCRBY", "MGET", "MSET", "SETEX", "GETRANGE", "EXPIRE", "TTL", "COPY", "RENAME", "DEL",
+                         "APPEND", "LCS", "SCAN", "NOSUCHCOMMAND", "SETRANGE", "KEYS", "ECHO", "SELECT", "OBJECT", "PERSIST", "GETEX",
+                         "DBSIZE", "FLUSHDB", "PING", "TYPE", "SETBIT", "BITOP", "PFADD", "SORT", "RESTORE", "HSET", "HGET", "HDEL",
+                         "HINCRBY", "HSCAN", "SADD", "SMOVE", "SINTER", "SINTERCARD", "SSCAN", "ZADD", "ZRANGE", "ZINCRBY", "ZUNION",
+                         "ZINTERSTORE", "ZRANGESTORE", "ZMPOP", "GEOADD", "GEOSEARCH", "GEODIST", "LPUSH", "LMOVE", "LMPOP", "LPOS",
+                         "BLPOP", "BZPOPMIN", "LINSERT", ""});
+  Words words = {name};
+  for (uint64_t n = Below(5); n > 0; --n) {
+    std::string key = AnyKey();
+    words.push_back(key.find('\0') == std::string::npos ? key : "\r\n");
+  }
+  if (name == "SELECT" || (name == "FLUSHDB" && words.size() == 1)) words = {name, "x"};
+  if (name == "SCAN") words.insert(words.begin() + 1, "y");
+  // (A wait would take its time.)
+  if (name == "BLPOP" || name == "BZPOPMIN") words.push_back("x");
+  return words;
+}
+
+Words Generator::Databases() {
+  return OneOf({{"SELECT", Of({"0", "0", "0", "1", "2"})}, {"SELECT", Of({"16", "-1", "x", "1099511627776"})}, {"ECHO", Value()},
+                {"PING"}, {"PING", Value()}, {"DBSIZE"},
+                OneOf({{"FLUSHDB"}, {"DBSIZE"}, {"DBSIZE"}, {"FLUSHALL", "ASYNC"}, {"FLUSHDB", "SYNC"}, {"FLUSHALL", "X"}})});
+}
+
+// Of lists, sets and sorted sets, by their values and by keys that hang together with them.
+Words Generator::Sort() {
+  const std::string key = Percent(50) ? ListKey() : Percent(50) ? SetKey() : Percent(90) ? SortedKey() : GeoKey();
+  const std::string weight = std::to_string(Below(12));
+  Words words = {Percent(80) ? "SORT" : "SORT_RO", key};
+  // (Redis leaves the order open of what has equal weights under BY and ALPHA.)
+  if (Percent(40)) {
+    words += {"BY", Of({"w_*", "hw*->k", "s*", "nosuch_*"})};
+  } else if (Percent(60)) {
+    words += {"ALPHA"};
+  }
+  if (Percent(40)) words += {Of({"ASC", "DESC", "asc"})};
+  if (Percent(40)) words += {"LIMIT", Index(), Count()};
+  for (uint64_t n = Below(3); n > 0; --n) words += {"GET", Of({"#", "w_*", "hw*->k", "x*"})};
+  if (Percent(3)) words += {"X"};
+  if (Percent(15)) {
+    // One may refuse where the other does not (equal.cc, StaleErrno): what was stored gives way.
+    const std::string to = ListKey();
+    words += {"STORE", to};
+    next_ = {{"SET", to, "x"}, {"DEL", to}};
+    return words;
+  }
+  return OneOf({words, words, {"SET", "w_" + weight, std::to_string(Between(-20, 20))}, {"HSET", "hw" + weight, "k", std::to_string(Between(-20, 20))}});
+}
+
+}  // namespace polyarch::differential
