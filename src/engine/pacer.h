@@ -1,8 +1,8 @@
-// How much work for others this leader takes on beside its clients: rows of checkpoints and merges, chunks of
-// state transfers. All of it could be done at once, and the clients would wait for it.
+// How much work for others this leader takes on beside its clients: rows of checkpoints and merges,
+// chunks of state transfers. All of it could be done at once, and the clients would wait for it.
 //
-// It watches how much of the time the ticks take. Under contention for the processors a tick takes longer, too, so this
-// also sees what other processes do.
+// It watches how much of the time the ticks take. Under contention for the processors a tick takes
+// longer, too, so this also sees what other processes do.
 #pragma once
 
 #include <algorithm>
@@ -20,11 +20,14 @@ class Pacer {
   // At the begin of a tick: the time, how long the tick before took, and where the log ends.
   void Tick(int64_t now_us, int64_t busy_us, uint64_t log_end);
 
-  // Bytes a second for a receiver of a state: never less than twice what the log grows by, or a receiver would
-  // fall behind for ever.
-  uint64_t bytes_per_second() const { return std::clamp(std::max(rate_, 2 * growth_), least_, most_); }
+  // Bytes a second for a receiver of a state: never less than twice what the log grows by, or a
+  // receiver would fall behind for ever.
+  uint64_t bytes_per_second() const {
+    return std::clamp(std::max(rate_, 2 * growth_), least_, most_);
+  }
 
-  // How many rows may be visited now, if `most` are the most for a tick, and the last slice ended at `since_us`; 0: none yet.
+  // How many rows may be visited now, if `most` are the most for a tick, and the last slice ended
+  // at `since_us`; 0: none yet.
   static size_t Rows(int64_t now_us, int64_t since_us, size_t most) {
     const int64_t elapsed_us = now_us - since_us;
     if (elapsed_us < kSliceUs) return 0;

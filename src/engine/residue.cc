@@ -1,5 +1,5 @@
-// Residue: what is kept although nothing shows it, until nobody can need it any more. Members that are
-// away may need it for ever; so what waits for them has a quota. docs/design/0017-residue.md.
+// Residue: what is kept although nothing shows it, until nobody can need it any more. Members that
+// are away may need it for ever; so what waits for them has a quota. docs/design/0017-residue.md.
 #include <algorithm>
 
 #include "base/planted.h"
@@ -33,8 +33,8 @@ void Engine::BeginPurgeRound() {
                             .began_us = now_.mono_us};
 }
 
-// Nobody notices that a cleared entry goes once its own origin knows of the clear: its next increment
-// begins a new life.
+// Nobody notices that a cleared entry goes once its own origin knows of the clear: its next
+// increment begins a new life.
 bool Engine::MayPurge(const crdt::CounterEntry& entry) {
   if (entry.live()) return false;
   const replication::OriginRow& row = replica_.Row(entry.origin);
@@ -68,20 +68,21 @@ void Engine::PurgeElements(const keyspace::KeyRef& ref, bool cleaner) {
     std::vector<clock::OriginIndex> counters;
   };
   std::vector<Found> found;
-  keyspace_.VisitResidue(
-      ref, [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
-        Found f{type, std::string(name), {}, {}};
-        if (!state.has_live_version()) {
-          for (const crdt::Version& v : state.versions) {
-            if (MayClean(v.dot, v.hlc) && cleaner) f.dots.push_back(v.dot);
-          }
-        }
-        for (const crdt::CounterEntry& e : state.counters) {
-          if (MayPurge(e)) f.counters.push_back(e.origin);
-        }
-        if ((f.dots.empty() && f.counters.empty()) || found.size() >= kPurgesMax) return;
-        found.push_back(std::move(f));
-      });
+  keyspace_.VisitResidue(ref,
+                         [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
+                           Found f{type, std::string(name), {}, {}};
+                           if (!state.has_live_version()) {
+                             for (const crdt::Version& v : state.versions) {
+                               if (MayClean(v.dot, v.hlc) && cleaner) f.dots.push_back(v.dot);
+                             }
+                           }
+                           for (const crdt::CounterEntry& e : state.counters) {
+                             if (MayPurge(e)) f.counters.push_back(e.origin);
+                           }
+                           if ((f.dots.empty() && f.counters.empty()) || found.size() >= kPurgesMax)
+                             return;
+                           found.push_back(std::move(f));
+                         });
   purge_round_->removed += found.size();
   if (found.size() >= kPurgesMax) purge_round_->met_changed = true;  // there may be more
   for (const Found& f : found) {
@@ -135,7 +136,8 @@ void Engine::PurgeSlice() {
         by_counting = round.counting.Includes(*since);
       }
       clock::Hlc newest;
-      for (const crdt::ExpiryVersion& x : state.expiries) newest = std::max(newest, x.hlc);
+      for (const crdt::ExpiryVersion& x : state.expiries)
+        newest = std::max(newest, x.hlc);
       if (since != nullptr && !by_all && !by_counting &&
           static_cast<int64_t>(newest.ms()) < now_.wall_ms - kSilentMs) {
         ++round.held_back;
@@ -163,7 +165,8 @@ void Engine::EndPurgeRound() {
   residue_then_ = keyspace_.residue_keys().size();
   give_up_until_ms_ = 0;
   // To look at much that nobody may remove yet must not take a good part of this leader's time.
-  if (round.removed < residue_then_ / 10) next_purge_us_ = now_.mono_us + 2 * (now_.mono_us - round.began_us);
+  if (round.removed < residue_then_ / 10)
+    next_purge_us_ = now_.mono_us + 2 * (now_.mono_us - round.began_us);
   const uint64_t quota = options_.residue_quota;
   if (round.waiting.size() > quota && IsTidier()) {
     // The oldest go. The others may stay for longer: not each further one makes a round.

@@ -303,10 +303,10 @@ def test_slots_state(long):
 def _on_what_is_left():
     """In the child: a leader that joins stands for a machine of its own. On this one, which is full of leaders and
     load, it takes only what they leave of the processors."""
-    os.nice(10)
+    os.nice(5)
     try:
         with open("/proc/self/autogroup", "w") as autogroup:  # else each session has its equal share, whatever its niceness
-            autogroup.write("10")
+            autogroup.write("5")
     except OSError:
         pass  # a kernel without autogroups
 
