@@ -258,6 +258,8 @@ class Story {
       options_.segment_bytes = std::max<uint64_t>(200, options_.engine.log_quota_bytes / 16);
       options_.engine.checkpoint_log_bytes = options_.engine.log_quota_bytes / 4;
       options_.engine.state_timeout_us = 3 * kSecond;
+    } else if (verb == "residue-quota") {
+      options_.engine.residue_quota = std::stoull(words.at(1));
     } else if (verb == "state-chunk") {
       options_.engine.state_chunk_bytes = std::stoull(words.at(1));
       options_.engine.state_window_bytes = std::stoull(words.at(1));
@@ -551,9 +553,14 @@ std::vector<Line> Unroll(const std::vector<Line>& lines) {
     }
     const size_t begin = i + 1;
     while (i < lines.size() && lines[i].text != "end") ++i;
-    for (int n = std::stoi(lines[begin - 1].text.substr(7)); n > 0; --n) {
-      out.insert(out.end(), lines.begin() + static_cast<ptrdiff_t>(begin),
-                 lines.begin() + static_cast<ptrdiff_t>(i));
+    const int times = std::stoi(lines[begin - 1].text.substr(7));
+    for (int n = 1; n <= times; ++n) {
+      for (size_t j = begin; j < i; ++j) {
+        Line line = lines[j];
+        for (size_t at; (at = line.text.find("{n}")) != std::string::npos;)
+          line.text.replace(at, 3, std::to_string(n));
+        out.push_back(std::move(line));
+      }
     }
   }
   return out;

@@ -5,7 +5,7 @@
 //   seeds 3                          runs the story with several seeds (delays, torn tails)
 //   nodes eu us asia                 the first founds the cluster, the others join; settles
 //   durability everysec              before `nodes`; also: checkpoint-every BYTES, state-instead BYTES,
-//                                    frame-bytes BYTES, window-bytes BYTES
+//                                    frame-bytes BYTES, window-bytes BYTES, residue-quota KEYS
 //   eu: SET k v -> OK                a command at a node and its reply (glob), as Value::ToString
 //   eu: CONFLICT GET k -> $token     keeps the reply (of a list the first item) for later lines
 //   cut eu us | cut eu | cut eu>us   a link, all links of a node, one direction
@@ -34,7 +34,7 @@
 //   expect-transfers N               since then each frame made was sent N times in all, none in vain
 //   await-links eu a-b b-c           until eu sees just these links live, and so do all that are up
 //   expect-route us asia eu 2        what us says of its way to asia: over eu, in two steps
-//   repeat N ... end                 the lines between, so often
+//   repeat N ... end                 the lines between, so often; {n} in them is 1 to N
 //   permute ... end                  the story runs once with each order of the lines between
 //   each eu us asia: GET k -> v      the same command at several nodes
 #pragma once

@@ -1,4 +1,4 @@
-// What is done on time: expiry, claims, purging, leases, syncs, checkpoints, configuration.
+// What is done on time: expiry, claims, leases, syncs, checkpoints, configuration.
 #include <algorithm>
 
 #include "base/planted.h"
@@ -19,9 +19,7 @@ constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that doe
 constexpr int64_t kSliceUs = 10'000;
 constexpr size_t kRemovalsMax = 500;
 constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to remove cost time, too
-constexpr size_t kPurgesMax = 1'000;
 constexpr size_t kFreedMax = 5'000;  // elements of collections that are gone, a tick
-constexpr int64_t kPurgeAgainUs = 10'000'000;
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
 constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
@@ -50,6 +48,7 @@ void Engine::RunDuties() {
   if (may_write) WriteClaim();
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
+  WatchClaims();
   SettleRetirements();
   SettleFolds();
   if (may_write) {
@@ -115,6 +114,7 @@ void Engine::RemoveExpired() {
   for (const auto& [name, member] : replica_.members()) {
     if (!member.away) claimed = std::min(claimed, replica_.MemberClock(name));
   }
+  CountHeldBack(claimed);
   std::vector<std::pair<uint8_t, std::string>> keys;
   size_t visits = 0;
   int64_t reached = INT64_MIN;
@@ -145,7 +145,7 @@ void Engine::RemoveExpired() {
   }
 }
 
-// ---- claims and purging
+// ---- claims
 
 void Engine::WriteClaim() {
   // A claim says this leader's own clock: what only the others' clocks have hidden it cannot help yet.
@@ -189,113 +189,6 @@ uint64_t Engine::Unclaimed(const std::string& member) const {
   return behind;
 }
 
-void Engine::BeginPurgeRound() {
-  const auto& residue = keyspace_.residue_keys();
-  if (purge_round_ || residue.empty() || replica_.members().empty()) return;
-  clock::VersionVector stable = replica_.Stable();
-  if (!purge_again_ && residue.size() == residue_then_ && stable == purged_stable_ &&
-      now_.mono_us - purge_ended_us_ < kPurgeAgainUs) {
-    return;
-  }
-  purge_round_ = PurgeRound{.stable = std::move(stable), .next = *residue.begin()};
-}
-
-// Nobody notices that a cleared entry goes once its own origin knows of the clear: its next increment
-// begins a new life.
-bool Engine::MayPurge(const crdt::CounterEntry& entry) {
-  if (entry.live()) return false;
-  const replication::OriginRow& row = replica_.Row(entry.origin);
-  const bool known =
-      entry.cleared_by.bits() != 0 && row.has_claim && row.claim.Covers(entry.cleared_by);
-  return known || PLANTED(kPurgeAny);
-}
-
-void Engine::PurgeElements(const keyspace::KeyRef& ref,
-                           const clock::VersionVector& stable,
-                           bool cleaner) {
-  if (PLANTED(kElementResidue)) return;
-  struct Found {
-    crdt::Type type;
-    std::string name;
-    crdt::Register state;
-  };
-  std::vector<Found> found;
-  keyspace_.VisitResidue(
-      ref, [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
-        if (found.size() < kPurgesMax) found.push_back({type, std::string(name), state});
-      });
-  for (const Found& f : found) {
-    for (const crdt::CounterEntry& e : f.state.counters) {
-      if (MayPurge(e)) keyspace_.PurgeElementCounter(ref, f.type, f.name, e.origin);
-    }
-    if (!cleaner || f.state.has_live_version()) continue;
-    std::vector<clock::Dot> dots;
-    for (const crdt::Version& v : f.state.versions) {
-      if (stable.Covers(v.dot)) dots.push_back(v.dot);
-    }
-    if (dots.empty()) continue;
-    keyspace::Change change(*this, keyspace_);
-    change.CleanElement(ref, f.type, f.name, dots);
-  }
-}
-
-void Engine::PurgeSlice() {
-  if (!purge_round_) return;
-  const auto& residue = keyspace_.residue_keys();
-  std::vector<std::pair<uint8_t, std::string>> keys;
-  auto it = residue.lower_bound(purge_round_->next);
-  for (; it != residue.end() && keys.size() < kPurgesMax; ++it)
-    keys.push_back(*it);
-  const bool last = it == residue.end();
-  if (!last) purge_round_->next = *it;
-  const clock::VersionVector& stable = purge_round_->stable;
-  const bool cleaner = IsTidier();
-  auto now = std::make_shared<const clock::VersionVector>(nonempty_);
-  const clock::VersionVector* compared = nullptr;  // many keys share one
-  bool included = false;
-  for (const auto& [db, key] : keys) {
-    keyspace::KeyRef ref = keyspace_.Ref(db, key);
-    bool live = false;
-    const crdt::KeyState* found = keyspace_.Residue(ref, &live);
-    if (found == nullptr) continue;
-    const crdt::KeyState state = *found;
-    PurgeElements(ref, stable, cleaner);
-    for (const crdt::CounterEntry& e : state.counters) {
-      if (MayPurge(e)) keyspace_.PurgeCounter(ref, e.origin);
-    }
-    std::vector<clock::Dot> dots;
-    if (!state.has_live_version()) {
-      for (const crdt::Version& v : state.versions) {
-        if (stable.Covers(v.dot)) dots.push_back(v.dot);
-      }
-    }
-    if (!live && !state.expiries.empty()) {
-      // Stable must be all that was applied here when the key was last touched: a concurrent write
-      // that this expiry meets may have been on its way.
-      const clock::VersionVector* since = keyspace_.ResidueSince(ref, now);
-      if (since == nullptr) purge_round_->met_changed = true;
-      if (since != nullptr && since != compared) {
-        compared = since;
-        included = stable.Includes(*since);
-      }
-      if (since != nullptr && included) {
-        for (const crdt::ExpiryVersion& x : state.expiries)
-          dots.push_back(x.dot);
-      }
-    }
-    if (!dots.empty() && cleaner) {
-      keyspace::Change change(*this, keyspace_);
-      change.Clean(ref, dots);
-    }
-  }
-  if (!last) return;
-  purged_stable_ = std::move(purge_round_->stable);
-  purge_again_ = purge_round_->met_changed;
-  purge_ended_us_ = now_.mono_us;
-  residue_then_ = residue.size();
-  purge_round_.reset();
-}
-
 // ---- checkpoints
 
 uint64_t Engine::StartCheckpoint() {
@@ -325,6 +218,12 @@ void Engine::CheckpointSlice() {
       log_.RequestSync();
       return;
     }
+    // The clients come first, unless the log grows faster than this pass gets on.
+    const bool hurry = log_.end() - pass_->start > options_.checkpoint_log_bytes / 2;
+    const size_t rows = hurry ? options_.checkpoint_slice_keys
+                              : Pacer::Rows(now_.mono_us, rows_since_us_, options_.checkpoint_slice_keys);
+    if (rows == 0) return;
+    rows_since_us_ = now_.mono_us;
     FinishFrame();  // rows must reflect whole frames
     storage::Batch batch;
     // Names wait for nothing: in the order of their numbers, whoever writes them (transfers do, too).
@@ -334,7 +233,7 @@ void Engine::CheckpointSlice() {
     const log::Position position = log_.end();
     using Row = keyspace::Keyspace::Row;
     const bool more =
-        keyspace_.VisitDirty(options_.checkpoint_slice_keys, [&](const Row& row) {
+        keyspace_.VisitDirty(rows, [&](const Row& row) {
           constexpr storage::Family kData = storage::Family::kData;
           switch (row.kind) {
             case Row::Kind::kKey:

@@ -51,7 +51,8 @@ Engine::Engine(Options options, Host& host, log::Log& log, storage::Store& store
       ledger_(options_.ledger),
       keyspace_(origins_, policies_, HashKey(options_.seed)),
       replica_(ReplicaOptions(options_), *this, log, origins_, random_.Next()),
-      written_at_(kFilterSize) {
+      written_at_(kFilterSize),
+      pacer_(options_.state_bytes_per_second_least, options_.state_bytes_per_second) {
   keyspace_.SetObserver(this);
   log_.SetHeadProvider([this] { return replica_.SegmentHead(); });
 }
@@ -63,6 +64,7 @@ Engine::~Engine() = default;
 void Engine::BeginTick(const Clocks& now) {
   now_ = now;
   in_tick_ = true;
+  pacer_.Tick(now.mono_us, now.busy_us, log_.end());
   replica_.SetTime(now.mono_us, now.wall_ms);
   replica_.LogDurable(log_.durable());
   if (founded_at_ != 0 && log_.durable() >= founded_at_) {
@@ -736,6 +738,7 @@ void Engine::InfoPersistence(std::string& out) {
   line("checkpoint_age_ms", static_cast<uint64_t>(std::max<int64_t>(0, now_.wall_ms - last_checkpoint_ms_)));
   line("dirty_keys", keyspace_.dirty_count());
   line("residue_keys", keyspace_.residue_keys().size());
+  line("residue_given_up", residue_given_up_);
 }
 
 std::string Engine::BusyWith() const {

@@ -48,6 +48,7 @@
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/pacer.h"
 #include "engine/slot_digest.h"
 #include "engine/staged.h"
 #include "engine/waiters.h"
@@ -81,10 +82,14 @@ struct Options {
   size_t checkpoint_slice_keys = 2000;
   size_t window_bytes = 4 << 20;  // flow control, an origin
   uint64_t log_quota_bytes = 4ULL << 30;
+  // Of what is kept for members that are away, in keys and elements.
+  uint64_t residue_quota = 1'000'000;
   // State transfers.
   size_t state_chunk_bytes = 256 << 10;
   size_t state_window_bytes = 1 << 20;
-  uint64_t state_bytes_per_second = 64 << 20;  // as a sender, one receiver
+  // As a sender, one receiver: between these, by how busy this leader is.
+  uint64_t state_bytes_per_second_least = 4 << 20;
+  uint64_t state_bytes_per_second = 64 << 20;
   size_t state_near_bytes = 256 << 10;         // so close to the sender's end is level
   int64_t state_timeout_us = 30'000'000;       // of a receiver that asks for nothing
   // Who would have to read more of the log than this, and much more than the state comes to, is told
@@ -113,6 +118,7 @@ class Host {
 struct Clocks {
   int64_t wall_ms = 0;
   int64_t mono_us = 0;
+  int64_t busy_us = 0;  // how long the tick before this one took, sending included
 };
 
 enum class Outcome : uint8_t { kReplied, kHeld, kSuspended, kClose };
@@ -213,6 +219,8 @@ class Engine final : public command::ClusterHost,
   };
   const TransferStats& transfers() const { return transfers_; }
   size_t serving() const { return sessions_.size(); }
+  // What was removed though members that are away might need it: it was more than the quota.
+  uint64_t residue_given_up() const { return residue_given_up_; }
   log::Position log_begin() const { return log_.begin(); }
   bool merging() const { return keyspace_.merging(); }
   // The leader whose state is being received; empty: none.
@@ -416,13 +424,24 @@ class Engine final : public command::ClusterHost,
   bool IsTidier() const;
 
   void RemoveExpired();
+  void WriteClaim();
+  // ---- residue, and who holds it back (residue.cc)
   void BeginPurgeRound();
   void PurgeSlice();
+  void EndPurgeRound();
   bool MayPurge(const crdt::CounterEntry& entry);
-  void PurgeElements(const keyspace::KeyRef& ref,
-                     const clock::VersionVector& stable,
-                     bool cleaner);
-  void WriteClaim();
+  // Nobody can need what this change wrote and nothing shows any more, or it is given up.
+  bool MayClean(clock::Dot dot, clock::Hlc stamp);
+  bool GivesUp(clock::Hlc stamp);
+  void PurgeElements(const keyspace::KeyRef& ref, bool cleaner);
+  // Expired keys that cannot be removed since some member has not claimed a time past `claimed`: a slice.
+  void CountHeldBack(int64_t claimed_ms);
+  // When each member was last heard to claim anything.
+  void WatchClaims();
+  // Members that hold back more than the quota of residue and have long been silent do not count any more.
+  void GiveUpSilent(const char* what);
+  // Writes that these members are away, and tells the operator why.
+  void RecordAway(const std::vector<std::string>& members, const std::string& why);
   // How many changes this node has applied that the member has not claimed.
   uint64_t Unclaimed(const std::string& member) const;
   void ExtendLease();
@@ -542,14 +561,31 @@ class Engine final : public command::ClusterHost,
   // the stable vector has grown, or keys were met that had changed; and after a while in any case.
   struct PurgeRound {
     clock::VersionVector stable;
+    clock::VersionVector counting;  // the same of those who count: away members left out
     std::pair<uint8_t, std::string> next;  // where to go on
     bool met_changed = false;
+    size_t removed = 0;
+    size_t held_back = 0;  // waits for members who count
+    // What waits for away members only: when it was written, wall time in ms.
+    std::vector<uint64_t> waiting;
+    int64_t began_us = 0;
   };
   std::optional<PurgeRound> purge_round_;
   clock::VersionVector purged_stable_;  // of the last round
   bool purge_again_ = false;
   size_t residue_then_ = 0;      // keys, after it
   int64_t purge_ended_us_ = 0;
+  int64_t next_purge_us_ = 0;    // no round before
+  uint64_t give_up_until_ms_ = 0;  // what waits for away members and is no younger than this goes
+  uint64_t residue_given_up_ = 0;
+  // Expired keys that are held back: where the slice goes on, and how many were counted.
+  int64_t held_from_ms_ = INT64_MIN;
+  size_t held_count_ = 0;
+  struct Heard {
+    int64_t clock_ms = -1;
+    int64_t since_us = 0;  // since when it stands there
+  };
+  std::map<std::string, Heard> heard_;
 
   // Checkpoints.
   struct Pass {
@@ -634,6 +670,8 @@ class Engine final : public command::ClusterHost,
     int64_t next_send_us = 0;
   };
   std::map<LinkId, Session> sessions_;
+  Pacer pacer_;
+  int64_t rows_since_us_ = 0;  // when rows of a pass or a merge were visited last
   std::string checkpoint_meta_;  // the durable checkpoint's row; empty: there is none
   int64_t checkpoint_ended_us_ = -1;
   int64_t last_transfer_sync_us_ = 0;

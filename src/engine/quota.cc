@@ -63,19 +63,24 @@ void Engine::TrimLog() {
   // its first segment at once: one after another a log would grow for as long as many have died.
   auto second = heads_.upper_bound(log_.begin());
   if (second == heads_.end() || second->first > limit) return;
-  std::string given_up;
+  std::vector<std::string> given_up;
   for (const auto& [name, from] : held_from_) {
-    if (from >= second->first || replica_.members().at(name).away) continue;
+    if (from < second->first && !replica_.members().at(name).away) given_up.push_back(name);
+  }
+  RecordAway(given_up, "further behind than the log's quota");
+}
+
+void Engine::RecordAway(const std::vector<std::string>& members, const std::string& why) {
+  if (members.empty()) return;
+  std::string names;
+  for (const std::string& name : members) {
     ++transfers_.away_written;
     PutReserved("away/" + name, "away");
-    given_up += (given_up.empty() ? "" : ", ") + name;
+    names += (names.empty() ? "" : ", ") + name;
   }
-  if (given_up.empty()) return;
   FinishFrame();
   ReadConfiguration();
-  Report(1,
-         "further behind than the log's quota: " + given_up + "; recorded as away, to come back through a "
-         "transfer of the state");
+  Report(1, why + ": " + names + "; recorded as away, to come back through a transfer of the state");
 }
 
 }  // namespace polyarch::engine

@@ -68,7 +68,10 @@ bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
 
 void Engine::ReceiveState() {
   if (keyspace_.merging()) {
-    if (keyspace_.MergeSome(options_.merge_slice_keys)) return;
+    const size_t keys = Pacer::Rows(now_.mono_us, rows_since_us_, options_.merge_slice_keys);
+    if (keys == 0) return;
+    rows_since_us_ = now_.mono_us;
+    if (keyspace_.MergeSome(keys)) return;
     Report(0, "the state that was taken over is merged");
     ResumeWaiters(merge_waiters_);
   }

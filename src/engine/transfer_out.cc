@@ -236,7 +236,7 @@ void Engine::SendStates() {
     }
     session.sent += bytes;
     session.next_send_us = now_.mono_us + static_cast<int64_t>((bytes + pause_bytes) * 1'000'000 /
-                                                               options_.state_bytes_per_second);
+                                                               pacer_.bytes_per_second());
   }
 }
 

@@ -172,6 +172,7 @@ void Loop::Tick(int ready) {
   // Peers first: a reply may wait some microseconds more, replication lag is what others see.
   links_.Flush();
   clients_.Flush(service.hold_position(), service.durable_position());
+  context_.now.busy_us = NowUs(CLOCK_MONOTONIC) - context_.now.mono_us;
 }
 
 void Loop::ReadClocks() {

@@ -29,6 +29,7 @@ namespace polyarch::net {
 struct Clocks {
   int64_t wall_ms = 0;  // since 1970
   int64_t mono_us = 0;  // never goes back; for timeouts and intervals
+  int64_t busy_us = 0;  // how long the tick before this one took
 };
 
 using ClientId = uint64_t;

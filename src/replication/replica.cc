@@ -615,10 +615,18 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
 }
 
 clock::VersionVector Replica::Stable() const {
+  return Claimed(/*away_too=*/!PLANTED(kStableWithoutAway));
+}
+
+clock::VersionVector Replica::StableOfCounting() const {
+  return Claimed(/*away_too=*/false);
+}
+
+clock::VersionVector Replica::Claimed(bool away_too) const {
   clock::VersionVector stable;
   bool any = false;
   for (const auto& [name, member] : members_) {
-    if (member.away && PLANTED(kStableWithoutAway)) continue;
+    if (member.away && !away_too) continue;
     clock::VersionVector claim = Claim(name);
     if (any) {
       stable.Meet(claim);

@@ -299,6 +299,8 @@ class Replica {
   // A member's claim; the minimum over members: everything below is stable.
   clock::VersionVector Claim(const std::string& member) const;
   clock::VersionVector Stable() const;
+  // The same without away members. What it covers may still be news to them.
+  clock::VersionVector StableOfCounting() const;
   // The clock that the member last claimed, -1 if none.
   int64_t MemberClock(const std::string& member) const;
 
@@ -344,6 +346,7 @@ class Replica {
   std::string SegmentHead() const;  // the log's head provider
 
  private:
+  clock::VersionVector Claimed(bool away_too) const;
   using Process = wire::ProcessInfo;
   struct Cursor {  // a subscription that we serve
     uint64_t next = 1;

@@ -91,6 +91,9 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
                  "how much of the log is kept for leaders that are behind, at least 16mb; one that is "
                  "further behind comes back through a transfer of the state")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option("--residue-quota",
+                 config.residue_quota,
+                 "how many keys and elements that nothing shows any more are kept for leaders that are away");
   app.add_option("--state-timeout",
                  config.state_timeout_ms,
                  "how long the log is kept for a state transfer of which nothing is heard, e.g. 30s")
@@ -187,6 +190,7 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
       return refuse("'" + address + "' is no address of a peer: give HOST:PEERPORT");
   }
   if (config.log_quota_bytes < 16ULL << 20) return refuse("--log-quota is at least 16mb");
+  if (config.residue_quota < 1000) return refuse("--residue-quota is at least 1000");
   if (config.state_timeout_ms < 1000) return refuse("--state-timeout is at least 1s");
   // Trimming takes whole segments, and nothing that no checkpoint has.
   config.log_segment_bytes = std::min(config.log_segment_bytes, config.log_quota_bytes / 16);

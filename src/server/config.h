@@ -28,6 +28,7 @@ struct Config {
   uint64_t log_ring_bytes = 64ULL << 20;
   uint64_t log_segment_bytes = 64ULL << 20;
   uint64_t log_quota_bytes = 4ULL << 30;  // at least 16 MiB; bounds segments and checkpoints, too
+  uint64_t residue_quota = 1'000'000;     // keys and elements, for members that are away
   uint64_t checkpoint_bytes = 1ULL << 30;
   int64_t state_timeout_ms = 30'000;  // of a state transfer of which nothing is heard
   uint64_t bulk_bytes_max = 64ULL << 20;

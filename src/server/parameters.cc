@@ -87,6 +87,7 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["enable-debug-command"] = "local";
   all["max-bulk"] = std::to_string(config_.bulk_bytes_max);
   all["log-quota"] = std::to_string(config_.log_quota_bytes);
+  all["residue-quota"] = std::to_string(config_.residue_quota);
   all["conflict-log-bytes"] = std::to_string(engine_->ledger().limits().bytes_max);
   all["conflict-log-entries"] = std::to_string(engine_->ledger().limits().entries_max);
   all["conflict-log-age"] = std::to_string(engine_->ledger().limits().age_ms_max / 1000);

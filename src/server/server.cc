@@ -136,6 +136,7 @@ base::Status Server::Start() {
   engine_options.seed = RandomSeed();
   engine_options.checkpoint_log_bytes = config_.checkpoint_bytes;
   engine_options.log_quota_bytes = config_.log_quota_bytes;
+  engine_options.residue_quota = config_.residue_quota;
   engine_options.state_timeout_us = config_.state_timeout_ms * 1000;
   engine_options.ledger = {
       config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
@@ -202,7 +203,7 @@ void Server::RequestStop() {
 // ---- ticks
 
 void Server::TickBegin(const net::Clocks& now) {
-  now_ = {now.wall_ms + config_.clock_offset_ms, now.mono_us};
+  now_ = {now.wall_ms + config_.clock_offset_ms, now.mono_us, now.busy_us};
   engine_->BeginTick(now_);
 }
 

@@ -340,11 +340,12 @@ class Cluster:
                 return
         self.close()
 
-    def add(self, name, flags=(), directory=None, label=None, core=None):
-        """Starts one more leader; it joins through those that live. `label` if the name is taken."""
+    def add(self, name, flags=(), directory=None, label=None, core=None, enter=None):
+        """Starts one more leader; it joins through those that live. `label` if the name is taken; `enter`: see Process."""
         label = label or name
         leader = Leader(name, directory or os.path.join(self.directory, label), flags,
                         os.path.join(self.directory, label + ".log"), core=core)
+        leader.enter = enter
         self.leaders[label] = leader
         return leader.start(join=self.join_addresses(leader))
 

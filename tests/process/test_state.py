@@ -1,5 +1,6 @@
 """Small logs: a leader that was away for longer than they reach, and a new one, come by a state."""
 
+import os
 import re
 import threading
 import time
@@ -299,15 +300,30 @@ def test_slots_state(long):
         assert sent < total * 0.5 + 20e6, f"{sent} bytes were sent for {changed} keys of {keys}"
 
 
+def _on_what_is_left():
+    """In the child: a leader that joins stands for a machine of its own. On this one, which is full of leaders and
+    load, it takes only what they leave of the processors."""
+    os.nice(5)
+    try:
+        with open("/proc/self/autogroup", "w") as autogroup:  # else each session has its equal share, whatever its niceness
+            autogroup.write("5")
+    except OSError:
+        pass  # a kernel without autogroups
+
+
 def test_join_under_load(long):
-    """A leader joins while the others serve half of what they can: the rate is held."""
+    """A leader joins while the others serve half of what they can: the rate is held. The long form: the limits and the
+    durability that a user has who sets nothing."""
     keys, seconds, pipeline = (2_000_000, 20, 16) if long else (40_000, 3, 16)
-    flags = ["--log-quota", "64mb" if long else "16mb", "--durability", "everysec", "--state-timeout", "10s"]
+    flags = [] if long else ["--log-quota", "16mb", "--durability", "everysec", "--state-timeout", "10s"]
     with Cluster(flags=flags) as cluster:
         eu, us = cluster.eu, cluster.us
         for round_ in range(1 if long else 2):
             _fill(eu, list(range(keys)), round_, 100 if long else VALUE)
         cluster.wait_converged(PATIENCE_S * 5)
+        if long:
+            for leader in cluster.living():
+                leader.connect(timeout=PATIENCE_S * 2).call("POLYARCH", "CHECKPOINT")
 
         def trimmed():
             eu.call("SET", "tick", "x")
@@ -330,25 +346,30 @@ def test_join_under_load(long):
         calm = time.monotonic()
         time.sleep(seconds)
         begin = time.monotonic()
-        joined = cluster.add("sa", flags)
+        joined = cluster.add("sa", flags, enter=_on_what_is_left if long else None)
         sender = until("a sender is found", lambda: joined.info().get("state_transfer_from") or
-                       joined.info()["admitted"] == "1" and "?", PATIENCE_S, 0.01)
+                       joined.info()["admitted"] == "1" and "?", PATIENCE_S, 0.05)
         until(lambda: f"sa is admitted: {joined.info()}", lambda: joined.info()["admitted"] == "1",
-              PATIENCE_S * 2, 0.05)
+              PATIENCE_S * 3, 0.2)
         end = time.monotonic()
         samples = [load.stop() for load in loads]
         cluster.wait_converged(PATIENCE_S)
         assert joined.info()["state_transfers"] == "1", joined.info()
         note = [f"state from {sender} in {end - begin:.1f} s ({_state_bytes(joined) / 1e6:.0f} MB)"]
+        failed = []
         for name, rate, sample in zip(("eu", "us", "asia"), rates, samples):
             before = window(sample, calm, begin, pipeline)
             during = window(sample, begin, end, pipeline)
             note.append(f"{name} saturates at {rate:.0f}/s; at half: {before[0]:.0f}/s p50 {before[1]:.2f} p99 "
                         f"{before[2]:.2f} ms, while it joins {during[0]:.0f}/s p50 {during[1]:.2f} p99 {during[2]:.2f} ms")
-            if long:
-                assert during[0] >= 0.97 * rate / 2, f"{name} served {during[0]:.0f}/s of {rate / 2:.0f}/s"
-                assert during[2] <= max(P99_RATIO_MAX * before[2], P99_FLOOR_MS), note[-1]
+            if not long:
+                continue
+            if during[0] < 0.97 * rate / 2:
+                failed.append(f"{name} served {during[0]:.0f}/s of {rate / 2:.0f}/s")
+            if during[2] > max(P99_RATIO_MAX * before[2], P99_FLOOR_MS):
+                failed.append(f"{name} has a p99 of {during[2]:.2f} ms, before {before[2]:.2f} ms")
         print("note: " + "; ".join(note))
+        assert not failed, "; ".join(failed)
 
 
 def _answered(samples):

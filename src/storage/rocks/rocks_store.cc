@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <sys/resource.h>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -20,7 +21,9 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/slice.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
@@ -37,6 +40,7 @@ constexpr std::array<const char*, kFamilies> kFamilyNames = {"data",   "expiry",
                                                           "ledger", "staged", "spool"};
 
 constexpr int kOpenFilesMax = 512;
+constexpr int64_t kWriteBytesPerSecondMax = 256 << 20;
 
 base::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   base::Code code = base::Code::kIo;
@@ -84,6 +88,29 @@ rocksdb::CompressionType Compression() {
   return rocksdb::kNoCompression;
 }
 
+// Whatever the store does can wait a little, but not for ever; the thread that answers clients cannot.
+// Above the niceness that the process has.
+constexpr int kStoreNice = 5;
+constexpr int kCompactionNice = 10;
+
+// The calling thread's: on Linux these are priorities of threads. What is refused does not matter.
+int Nice() { return ::getpriority(PRIO_PROCESS, 0); }
+void SetNice(int nice) { (void)::setpriority(PRIO_PROCESS, 0, nice); }
+
+class NiceListener final : public rocksdb::EventListener {
+ public:
+  explicit NiceListener(int base) : base_(base) {}
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    SetNice(base_ + kStoreNice);
+  }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    SetNice(base_ + kCompactionNice);
+  }
+
+ private:
+  const int base_;
+};
+
 rocksdb::ReadOptions VerifiedRead() {
   rocksdb::ReadOptions read;
   read.verify_checksums = true;
@@ -127,8 +154,15 @@ class RocksStore::Impl {
     // RocksDB 7.8 at that bound flushes nearly empty memtables again and again (measured: over 20
     // times slower).
     db.max_background_jobs = 2;
+    db.listeners.push_back(std::make_shared<NiceListener>(Nice()));
     db.max_open_files = kOpenFilesMax;
     db.bytes_per_sync = 1 << 20;
+    // The log's syncs queue behind what is written here at once. RocksDB finds the rate that suffices, below this bound.
+    db.rate_limiter.reset(rocksdb::NewGenericRateLimiter(kWriteBytesPerSecondMax,
+                                                         /*refill_period_us=*/100'000,
+                                                         /*fairness=*/10,
+                                                         rocksdb::RateLimiter::Mode::kWritesOnly,
+                                                         /*auto_tuned=*/true));
     db.keep_log_file_num = 2;
     db.max_log_file_size = 1 << 20;
     db.info_log_level = rocksdb::WARN_LEVEL;
@@ -304,6 +338,7 @@ class RocksStore::Impl {
   }
 
   void Run() {
+    SetNice(Nice() + kStoreNice);  // a thread begins with its maker's
     std::unique_lock lock(mutex_);
     for (;;) {
       work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
