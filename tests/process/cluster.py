@@ -341,7 +341,8 @@ class Cluster:
         self.close()
 
     def add(self, name, flags=(), directory=None, label=None, core=None, enter=None):
-        """Starts one more leader; it joins through those that live. `label` if the name is taken; `enter`: see Process."""
+        """Starts one more leader; it joins through those that live. `label` if the name is taken;
+        `enter`: see Process."""
         label = label or name
         leader = Leader(name, directory or os.path.join(self.directory, label), flags,
                         os.path.join(self.directory, label + ".log"), core=core)

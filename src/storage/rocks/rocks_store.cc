@@ -157,7 +157,8 @@ class RocksStore::Impl {
     db.listeners.push_back(std::make_shared<NiceListener>(Nice()));
     db.max_open_files = kOpenFilesMax;
     db.bytes_per_sync = 1 << 20;
-    // The log's syncs queue behind what is written here at once. RocksDB finds the rate that suffices, below this bound.
+    // The log's syncs queue behind what is written here at once. RocksDB finds the rate that
+    // suffices, below this bound.
     db.rate_limiter.reset(rocksdb::NewGenericRateLimiter(kWriteBytesPerSecondMax,
                                                          /*refill_period_us=*/100'000,
                                                          /*fairness=*/10,
