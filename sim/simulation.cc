@@ -28,7 +28,7 @@ constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
 Simulation::Simulation(uint64_t seed, Trace& trace, Size size)
     : world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()), size_(size) {
   profile_ = static_cast<Profile>(seed % static_cast<uint64_t>(Profile::kCount));
-  if (profile_ == Profile::kAway || profile_ == Profile::kExpiry) limits_.residue_quota = Mix(~seed) % 12;
+  if (profile_ == Profile::kAway || profile_ == Profile::kExpiry) limits_.residue_quota = Mix(~seed) % 4;
 }
 
 // ---- drawing
@@ -842,7 +842,6 @@ void Simulation::Liveness() {
     if (counters.moved > 0) SOMETIMES(kServedByOther);
     if (counters.bypasses > 0) SOMETIMES(kBypass);
     if (counters.drained > 0) SOMETIMES(kDrained);
-    if (node->engine().residue_given_up() > 0) SOMETIMES(kResidueGivenUp);
     if (counters.held_back > 0) SOMETIMES(kFlapDamped);
     for (const auto& link : node->engine().replica().Links()) {
       if (link.hops > 1) SOMETIMES(kRouted);

@@ -90,6 +90,7 @@ void World::ProcessFailed(Node& node) {
 void World::DiskChanged(Node& node, bool replaced) { checkers_.DiskChanged(node, replaced); }
 
 void World::TickDone(Node& node) {
+  if (node.engine().residue_given_up() > 0) SOMETIMES(kResidueGivenUp);  // gone with its process
   if (check_every_ != 0 && draw_.OneIn(check_every_)) checkers_.CheckNode(node);
   if (nodes_.size() < 12) checkers_.CheckLinkStates(node);
 }
