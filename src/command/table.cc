@@ -285,7 +285,7 @@ bool AllowWrite(Context& c, const Row& row) {
   return FitsChange(c, bytes, c.count());
 }
 
-// All that is checked before a command runs, or is queued. False: the error was given.
+// All that is checked before a command runs, or is queued. Null: the error was given.
 const Row* Check(Context& c) {
   bool container = false;
   const Row* row = Table::Instance().Find(c.args, &container);
@@ -307,9 +307,10 @@ const Row* Check(Context& c) {
   return row;
 }
 
-// What a subscriber or a client in a transaction asks for, once it is checked (`row`, or null with an error
-// from `out_before` on). Null: it is not to be run now.
-const Row* InState(Context& c, const Row* row, size_t out_before) {
+// Check of what a subscriber, or a client in a transaction, asks for. Null: it is not to be run now.
+const Row* CheckInState(Context& c) {
+  const size_t out_before = c.reply.out().size();
+  const Row* row = Check(c);
   if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = nullptr;
   if (c.client.transaction == nullptr) return row;
   if (row == nullptr) {
@@ -320,10 +321,8 @@ const Row* InState(Context& c, const Row* row, size_t out_before) {
 }
 
 const Row* Run(Context& c) {
-  const size_t out_before = c.reply.out().size();
-  const Row* row = Check(c);
-  if (c.client.transaction != nullptr || c.client.subscribed != 0) [[unlikely]]
-    row = InState(c, row, out_before);
+  const bool in_state = c.client.transaction != nullptr || c.client.subscribed != 0;
+  const Row* row = in_state ? CheckInState(c) : Check(c);
   if (row == nullptr) return nullptr;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
