@@ -82,8 +82,14 @@ Words Generator::Sort() {
   if (Percent(40)) words += {Of({"ASC", "DESC", "asc"})};
   if (Percent(40)) words += {"LIMIT", Index(), Count()};
   for (uint64_t n = Below(3); n > 0; --n) words += {"GET", Of({"#", "w_*", "hw*->k", "x*"})};
-  if (Percent(15)) words += {"STORE", ListKey()};
   if (Percent(3)) words += {"X"};
+  if (Percent(15)) {
+    // One may refuse where the other does not (equal.cc, StaleErrno): what was stored gives way.
+    const std::string to = ListKey();
+    words += {"STORE", to};
+    next_ = {{"SET", to, "x"}, {"DEL", to}};
+    return words;
+  }
   return OneOf({words, words, {"SET", "w_" + weight, std::to_string(Between(-20, 20))}, {"HSET", "hw" + weight, "k", std::to_string(Between(-20, 20))}});
 }
 
