@@ -92,6 +92,19 @@ void ReplyStreamRange(Context& c,
                       bool reverse,
                       size_t count) {
   if (!stream.exists() || from > to) return c.reply.EmptyArray();
+  // Few are found first and counted then: places are looked for once.
+  constexpr size_t kFew = 64;
+  if (count <= kFew) {
+    std::vector<std::pair<StreamId, crdt::StreamEntry>> found;
+    stream.Walk(from, to, reverse, [&](StreamId id, const crdt::StreamEntry& entry) {
+      found.emplace_back(id, entry);
+      return found.size() < count;
+    });
+    c.reply.Array(found.size());
+    for (const auto& [id, entry] : found)
+      ReplyStreamEntry(c, id, entry);
+    return;
+  }
   const std::optional<StreamId> beyond = crdt::After(to);
   const size_t end = beyond ? stream.CountBefore(*beyond) : stream.length();
   const size_t begin = stream.CountBefore(from);

@@ -85,12 +85,14 @@ std::optional<crdt::StreamEntry> Stream::Find(StreamId id) const {
 
 void Stream::Walk(StreamId from, StreamId to, bool reverse, Visit visit) const {
   if (!exists() || from > to) return;
-  size_t rank = RankOf(crdt::StreamEntryName(from));
+  size_t rank = 0;
   if (reverse) {
     const std::optional<StreamId> beyond = crdt::After(to);
     const size_t end = beyond ? RankOf(crdt::StreamEntryName(*beyond)) : length();
-    if (end <= rank) return;
+    if (end == 0) return;
     rank = end - 1;
+  } else if (from != StreamId{}) {
+    rank = RankOf(crdt::StreamEntryName(from));
   }
   WalkNames(rank, reverse, [&](const ElementView& element) {
     const StreamName name = crdt::ReadStreamName(element.key());
