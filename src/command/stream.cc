@@ -177,7 +177,12 @@ void Xadd(Context& c) {
   } else if (id <= last) {
     return c.reply.Error(kTooSmall);
   }
-  c.change.PutElement(ref, kStream, crdt::StreamEntryName(id), value);
+  // Beyond the last id nothing is there.
+  if (stream->exists()) {
+    c.change.AddElement(ref, kStream, crdt::StreamEntryName(id), value);
+  } else {
+    c.change.PutElement(ref, kStream, crdt::StreamEntryName(id), value);
+  }
   if (options.trim.strategy != TrimOptions::Strategy::kNone)
     Trim(c, ref, StreamAgain(c, ref), options.trim);
   ReplyStreamId(c, id);

@@ -1,4 +1,5 @@
-// What the commands on streams share. Whatever returns false (or nothing) has given the error reply.
+// What the commands on streams share. Whatever returns false (or nothing) has given the error
+// reply.
 #pragma once
 
 #include <optional>
@@ -59,8 +60,8 @@ std::optional<OpenedGroup> OpenGroup(Context& c,
                                      std::string_view group);
 
 void PutStreamMeta(Context& c, const keyspace::KeyRef& ref, const crdt::StreamMeta& meta);
-// Whatever is written of a group is written with the group itself, so that it stays if another leader
-// destroys the group, or deletes the key, at the same time.
+// Whatever is written of a group is written with the group itself, so that it stays if another
+// leader destroys the group, or deletes the key, at the same time.
 void PutStreamGroup(Context& c,
                     const keyspace::KeyRef& ref,
                     std::string_view group,
@@ -84,14 +85,14 @@ bool FitsPending(Context& c,
 // How many fit.
 size_t PendingMax(std::string_view key, std::string_view group, std::string_view consumer);
 
-// Redis's count of the entries up to `id` that were ever added, from what the stream remembers; -1 if
-// that does not tell.
+// Redis's count of the entries up to `id` that were ever added, from what the stream remembers; -1
+// if that does not tell.
 int64_t EntriesReadAt(const keyspace::Stream& stream, crdt::StreamId id);
 // Might entries beyond `id` have been deleted?
 bool HasDeletedBeyond(const keyspace::Stream& stream, crdt::StreamId id);
 
-// The group has been given everything that stands here up to `id`. Entries that come late were not meant;
-// if `id` is beyond all that was ever here, what comes up to there was.
+// The group has been given everything that stands here up to `id`. Entries that come late were not
+// meant; if `id` is beyond all that was ever here, what comes up to there was.
 crdt::StreamGroup GroupAt(const keyspace::Stream& stream, crdt::StreamId id, int64_t entries_read);
 
 // ---- DUMP and RESTORE (stream_dump.cc)

@@ -1,4 +1,5 @@
-// Streams in Redis's dump format. It knows one last id of a group: what had come late is lost, or given again.
+// Streams in Redis's dump format. It knows one last id of a group: what had come late is lost, or
+// given again.
 #include "command/stream.h"
 #include "command/support.h"
 
@@ -29,8 +30,7 @@ rdb::StreamValue DumpedStream(const Stream& stream) {
     for (const Stream::Consumer& consumer : stream.Consumers(name))
       group.consumers.push_back({consumer.name, consumer.seen_ms});
     stream.WalkPending(name, {}, [&](const keyspace::PendingEntry& pending) {
-      group.pending.push_back(
-          {pending.id, pending.consumer, pending.delivered_ms, pending.count});
+      group.pending.push_back({pending.id, pending.consumer, pending.delivered_ms, pending.count});
       return true;
     });
   }
@@ -59,8 +59,11 @@ bool FitsRestoredStream(Context& c, std::string_view key, const rdb::StreamValue
 }
 
 void PutRestoredStream(Context& c, const KeyRef& ref, const rdb::StreamValue& value) {
-  PutStreamMeta(
-      c, ref, {value.last, value.deleted, value.added - std::min<uint64_t>(value.added, value.entries.size())});
+  PutStreamMeta(c,
+                ref,
+                {value.last,
+                 value.deleted,
+                 value.added - std::min<uint64_t>(value.added, value.entries.size())});
   for (const rdb::StreamValue::Entry& entry : value.entries) {
     const std::vector<std::string_view> fields(entry.fields.begin(), entry.fields.end());
     c.change.PutElement(
@@ -80,10 +83,8 @@ void PutRestoredStream(Context& c, const KeyRef& ref, const rdb::StreamValue& va
                           crdt::EncodeStreamSeen(consumer.seen_ms));
     }
     for (const rdb::StreamValue::Pending& pending : group.pending) {
-      PutStreamPending(c,
-                       ref,
-                       group.name,
-                       {pending.id, pending.consumer, pending.delivered_ms, pending.count});
+      PutStreamPending(
+          c, ref, group.name, {pending.id, pending.consumer, pending.delivered_ms, pending.count});
     }
   }
 }

@@ -36,8 +36,7 @@ std::optional<int64_t> ReadTimeoutMs(Context& c, std::string_view text) {
 bool OnlyOfGroups(Context& c, bool grouped, std::string_view option) {
   if (grouped) return true;
   std::string text = "ERR The ";
-  text.append(option).append(
-      " option is only supported by XREADGROUP. You called XREAD instead.");
+  text.append(option).append(" option is only supported by XREADGROUP. You called XREAD instead.");
   c.reply.Error(text);
   return false;
 }
@@ -171,12 +170,8 @@ void Xread(Context& c) {
   for (size_t i : found) {
     const auto stream = OpenStream(c, c.Ref(request.Key(c, i)));
     ReplyKey(c, request.Key(c, i));
-    ReplyStreamRange(c,
-                     *stream,
-                     *crdt::After(*request.after[i]),
-                     crdt::kStreamIdMax,
-                     false,
-                     request.count);
+    ReplyStreamRange(
+        c, *stream, *crdt::After(*request.after[i]), crdt::kStreamIdMax, false, request.count);
   }
 }
 
@@ -244,8 +239,7 @@ void Deliver(Context& c,
   PutStreamGroup(c, ref, request.group, state);
   if (request.no_ack) return;
   for (const Stream::Item& item : items) {
-    PutStreamPending(
-        c, ref, request.group, {item.id, std::string(request.consumer), c.now_ms, 1});
+    PutStreamPending(c, ref, request.group, {item.id, std::string(request.consumer), c.now_ms, 1});
   }
 }
 
@@ -259,8 +253,8 @@ bool RefuseGone(Context& c, const Stream& stream, std::string_view group) {
 
 void Xreadgroup(Context& c) {
   ReadRequest request;
-  if (!ReadOptions(c, true, request) ||
-      !CheckStreamNames(c, request.group, request.consumer) || !ReadIds(c, true, request))
+  if (!ReadOptions(c, true, request) || !CheckStreamNames(c, request.group, request.consumer) ||
+      !ReadIds(c, true, request))
     return;
   struct Found {
     size_t place = 0;
@@ -323,11 +317,14 @@ void AddStreamReadRows(std::vector<Row>& rows) {
        .keys = {.halves = "streams", .halves_from = 4},
        .categories = "@write @stream @slow @blocking",
        .handler = Xreadgroup,
-       .summary = "Gives a group's consumer entries that the group was not given yet, or again its own; waits for some",
+       .summary = "Gives a group's consumer entries that the group was not given yet, or again its "
+                  "own; waits for some",
        .since = "5.0.0",
        .group = "stream",
-       .complexity = "O(log(N)) for each entry returned; a consumer's own ones: O(P) where P is what is pending",
-       .syntax = "GROUP group_consumer:{group consumer} COUNT count:integer? BLOCK milliseconds:integer? NOACK? "
+       .complexity = "O(log(N)) for each entry returned; a consumer's own ones: O(P) where P is "
+                     "what is pending",
+       .syntax = "GROUP group_consumer:{group consumer} COUNT count:integer? BLOCK "
+                 "milliseconds:integer? NOACK? "
                  "STREAMS streams:{key:key* id*}",
        .key_access = "RO access"},
   };

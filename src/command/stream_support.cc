@@ -85,13 +85,22 @@ void ReplyStreamEntry(Context& c, StreamId id, const crdt::StreamEntry& entry) {
     c.reply.Bulk(field);
 }
 
-void ReplyStreamRange(Context& c,
-                      const Stream& stream,
-                      StreamId from,
-                      StreamId to,
-                      bool reverse,
-                      size_t count) {
+void ReplyStreamRange(
+    Context& c, const Stream& stream, StreamId from, StreamId to, bool reverse, size_t count) {
   if (!stream.exists() || from > to) return c.reply.EmptyArray();
+  // Few are found first and counted then: places are looked for once.
+  constexpr size_t kFew = 64;
+  if (count <= kFew) {
+    std::vector<std::pair<StreamId, crdt::StreamEntry>> found;
+    stream.Walk(from, to, reverse, [&](StreamId id, const crdt::StreamEntry& entry) {
+      found.emplace_back(id, entry);
+      return found.size() < count;
+    });
+    c.reply.Array(found.size());
+    for (const auto& [id, entry] : found)
+      ReplyStreamEntry(c, id, entry);
+    return;
+  }
   const std::optional<StreamId> beyond = crdt::After(to);
   const size_t end = beyond ? stream.CountBefore(*beyond) : stream.length();
   const size_t begin = stream.CountBefore(from);
@@ -146,8 +155,7 @@ void PutStreamGroup(Context& c,
                     const KeyRef& ref,
                     std::string_view group,
                     const crdt::StreamGroup& state) {
-  c.change.PutElement(
-      ref, kStream, crdt::StreamGroupName(group), crdt::EncodeStreamGroup(state));
+  c.change.PutElement(ref, kStream, crdt::StreamGroupName(group), crdt::EncodeStreamGroup(state));
 }
 
 void PutStreamPending(Context& c,
@@ -168,10 +176,8 @@ void NoteConsumer(Context& c,
                   std::string_view consumer) {
   const auto seen = stream.FindConsumer(group, consumer);
   if (seen && c.now_ms - *seen <= kSeenExactMs) return;
-  c.change.PutElement(ref,
-                      kStream,
-                      crdt::StreamConsumerName(group, consumer),
-                      crdt::EncodeStreamSeen(c.now_ms));
+  c.change.PutElement(
+      ref, kStream, crdt::StreamConsumerName(group, consumer), crdt::EncodeStreamSeen(c.now_ms));
 }
 
 namespace {

@@ -1,6 +1,6 @@
-// What the elements of a stream are (docs/design/0015-streams.md): their names, which order them, what
-// their values say, and what several versions of one come to. Pure functions of bytes; foreign ones
-// are refused or read as nothing.
+// What the elements of a stream are (docs/design/0015-streams.md): their names, which order them,
+// what their values say, and what several versions of one come to. Pure functions of bytes; foreign
+// ones are refused or read as nothing.
 //
 //   entry      1 ms seq                      fields and values
 //   meta       2                             last id, highest deleted id, how many were removed
@@ -44,8 +44,8 @@ std::string ToString(StreamId id);
 
 // The low bits of an id's sequence that say which process made it up; above them it counts.
 inline constexpr unsigned kStreamSeqLaneBits = 40;
-// The least id beyond `last` of a millisecond not before `ms` that process `incarnation` may make up: no
-// other process makes up this one. `only_ms`: of this millisecond. Nothing if there is none.
+// The least id beyond `last` of a millisecond not before `ms` that process `incarnation` may make
+// up: no other process makes up this one. `only_ms`: of this millisecond. Nothing if there is none.
 std::optional<StreamId> NextStreamId(StreamId last,
                                      uint64_t ms,
                                      bool only_ms,
@@ -56,13 +56,14 @@ std::optional<StreamId> NextStreamId(StreamId last,
 inline constexpr size_t kStreamNameBytesMax = 32000;
 inline constexpr size_t kStreamEntryNameBytes = 17;
 inline constexpr std::string_view kStreamMetaName = "\2";
-inline constexpr std::string_view kStreamGroupsName = "\3";  // no element: all of groups' stand behind it
+inline constexpr std::string_view kStreamGroupsName =
+    "\3";  // no element: all of groups' stand behind it
 std::string StreamEntryName(StreamId id);
 std::string StreamGroupName(std::string_view group);
 std::string StreamConsumerName(std::string_view group, std::string_view consumer);
 std::string StreamPendingName(std::string_view group, StreamId id);
-// No elements: all consumers of the group stand between the first two, all that is pending between the
-// second and the third, and all of the group between its own name and the third.
+// No elements: all consumers of the group stand between the first two, all that is pending between
+// the second and the third, and all of the group between its own name and the third.
 std::string StreamConsumersName(std::string_view group);
 std::string StreamPendingsName(std::string_view group);
 std::string StreamGroupEnd(std::string_view group);
@@ -78,7 +79,8 @@ StreamName ReadStreamName(std::string_view name);
 inline bool IsStreamEntry(std::string_view name) {
   return name.size() == kStreamEntryNameBytes && name[0] == 1;
 }
-// May different versions of this element be a conflict? What a stream keeps beside its entries unites.
+// May different versions of this element be a conflict? What a stream keeps beside its entries
+// unites.
 inline bool MayConflict(Type type, std::string_view name) {
   return type != Type::kStream || IsStreamEntry(name);
 }
@@ -98,9 +100,9 @@ std::optional<uint64_t> StreamLaneOf(std::string_view value);
 std::string WithStreamLane(std::string_view value, uint64_t lane);
 
 struct StreamMeta {
-  StreamId last;           // the highest id that was ever there, as far as no entry says it
-  StreamId deleted;        // the highest one that XDEL took
-  uint64_t removed = 0;    // entries ever added, without those that are there
+  StreamId last;         // the highest id that was ever there, as far as no entry says it
+  StreamId deleted;      // the highest one that XDEL took
+  uint64_t removed = 0;  // entries ever added, without those that are there
   friend bool operator==(const StreamMeta&, const StreamMeta&) = default;
 };
 std::string EncodeStreamMeta(const StreamMeta& meta);
@@ -111,10 +113,10 @@ struct StreamGroup {
     StreamId id;  // all of the lane up to here was delivered
     friend bool operator==(const Cursor&, const Cursor&) = default;
   };
-  uint64_t generation = 0;    // how often SETID has set it
-  StreamId base;              // entries up to here are no matter of the group
-  StreamId last;              // what XINFO calls last-delivered-id
-  int64_t entries_read = -1;  // -1: not known
+  uint64_t generation = 0;      // how often SETID has set it
+  StreamId base;                // entries up to here are no matter of the group
+  StreamId last;                // what XINFO calls last-delivered-id
+  int64_t entries_read = -1;    // -1: not known
   std::vector<Cursor> cursors;  // lanes rising
 
   // Up to which id entries of the lane are delivered.
@@ -136,8 +138,8 @@ std::optional<StreamPending> DecodeStreamPending(std::string_view value);
 
 std::string EncodeStreamSeen(int64_t seen_ms);
 
-// What all versions of an element come to: the greatest of each number; of groups, among those that were set
-// most often. Foreign values count for nothing.
+// What all versions of an element come to: the greatest of each number; of groups, among those that
+// were set most often. Foreign values count for nothing.
 StreamMeta UniteStreamMeta(std::span<const std::string_view> values);
 StreamGroup UniteStreamGroups(std::span<const std::string_view> values);
 int64_t UniteStreamSeen(std::span<const std::string_view> values);

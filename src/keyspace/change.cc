@@ -213,6 +213,20 @@ void Change::PutElement(const KeyRef& ref,
   Emit(effect);
 }
 
+void Change::AddElement(const KeyRef& ref,
+                        crdt::Type type,
+                        std::string_view name,
+                        std::string_view value) {
+  crdt::Effect effect{.kind = crdt::EffectKind::kPut,
+                      .db = ref.db,
+                      .type = type,
+                      .key = ref.key,
+                      .element = name,
+                      .key_hash = ref.hash,
+                      .value = value};
+  Emit(effect);
+}
+
 void Change::RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view name) {
   const std::vector<crdt::Clear> clears = keyspace_.ElementClears(ref, type, name);
   crdt::Effect effect{.kind = crdt::EffectKind::kWipe,

@@ -90,6 +90,11 @@ class Change {
                   crdt::Type type,
                   std::string_view name,
                   std::string_view value);
+  // The same of a key that shows this type, and of a name that it does not hold.
+  void AddElement(const KeyRef& ref,
+                  crdt::Type type,
+                  std::string_view name,
+                  std::string_view value);
   // An observed-remove; of a hash's field the version "absent" if the key's policy says so.
   void RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view name);
   // ---- lists (change_list.cc). False, and nothing written: there is no room for a name (see

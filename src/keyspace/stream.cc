@@ -85,12 +85,14 @@ std::optional<crdt::StreamEntry> Stream::Find(StreamId id) const {
 
 void Stream::Walk(StreamId from, StreamId to, bool reverse, Visit visit) const {
   if (!exists() || from > to) return;
-  size_t rank = RankOf(crdt::StreamEntryName(from));
+  size_t rank = 0;
   if (reverse) {
     const std::optional<StreamId> beyond = crdt::After(to);
     const size_t end = beyond ? RankOf(crdt::StreamEntryName(*beyond)) : length();
-    if (end <= rank) return;
+    if (end == 0) return;
     rank = end - 1;
+  } else if (from != StreamId{}) {
+    rank = RankOf(crdt::StreamEntryName(from));
   }
   WalkNames(rank, reverse, [&](const ElementView& element) {
     const StreamName name = crdt::ReadStreamName(element.key());
@@ -168,8 +170,7 @@ std::vector<Stream::Consumer> Stream::Consumers(std::string_view group) const {
   WalkNames(RankOf(crdt::StreamConsumersName(group)), false, [&](const ElementView& element) {
     const StreamName name = crdt::ReadStreamName(element.key());
     if (name.part != StreamName::Part::kConsumer || name.group != group) return false;
-    consumers[std::string(name.consumer)].seen_ms =
-        crdt::UniteStreamSeen(Views(ValuesOf(element)));
+    consumers[std::string(name.consumer)].seen_ms = crdt::UniteStreamSeen(Views(ValuesOf(element)));
     return true;
   });
   WalkPending(group, {}, [&](const PendingEntry& pending) {
@@ -206,10 +207,8 @@ void Stream::WalkPending(std::string_view group,
     if (name.part != StreamName::Part::kPending || name.group != group) return false;
     const ShownValue shown = collection_.Show(element);
     const auto pending = crdt::DecodeStreamPending(shown.value);
-    return !pending || visit({name.id,
-                              std::string(pending->consumer),
-                              pending->delivered_ms,
-                              pending->count});
+    return !pending ||
+           visit({name.id, std::string(pending->consumer), pending->delivered_ms, pending->count});
   });
 }
 

@@ -1,5 +1,5 @@
-// A stream as commands look at it: entries by id, what it remembers of its past, groups, and what they
-// have not been given yet. Reads only; see crdt/stream.h for what the elements are.
+// A stream as commands look at it: entries by id, what it remembers of its past, groups, and what
+// they have not been given yet. Reads only; see crdt/stream.h for what the elements are.
 //
 // A Stream is valid as long as its Collection.
 #pragma once
@@ -38,7 +38,8 @@ class Stream {
   // The entry at a place below length().
   std::optional<crdt::StreamId> At(size_t place) const;
   bool Contains(crdt::StreamId id) const;
-  // What the entry says, with views of what is stored, until the next change; nothing if it is not there.
+  // What the entry says, with views of what is stored, until the next change; nothing if it is not
+  // there.
   std::optional<crdt::StreamEntry> Find(crdt::StreamId id) const;
   // Entries from `from` to `to`, both included, upwards or downwards, until false.
   using Visit = base::FunctionRef<bool(crdt::StreamId id, const crdt::StreamEntry& entry)>;
@@ -80,16 +81,19 @@ class Stream {
   size_t CountUndelivered(std::string_view group, const crdt::StreamGroup& state) const;
   // Makes the state say that everything that stands here up to `id` was delivered.
   void DeliverUpTo(crdt::StreamGroup& state, crdt::StreamId id) const;
-  // Without cursors of lanes that have no entry here: whoever sees such a state has removed those, too.
+  // Without cursors of lanes that have no entry here: whoever sees such a state has removed those,
+  // too.
   void Tidy(crdt::StreamGroup& state) const;
 
-  // What an element says to a copy of the stream under another key, where all entries are one process's;
-  // nothing of what is foreign.
+  // What an element says to a copy of the stream under another key, where all entries are one
+  // process's; nothing of what is foreign.
   std::optional<std::string> CopyOf(const ElementView& element) const;
 
  private:
   size_t RankOf(std::string_view name) const;
-  void WalkNames(size_t rank, bool reverse, base::FunctionRef<bool(const ElementView&)> visit) const;
+  void WalkNames(size_t rank,
+                 bool reverse,
+                 base::FunctionRef<bool(const ElementView&)> visit) const;
   void WalkItems(crdt::StreamId after, base::FunctionRef<bool(const Item&)> visit) const;
   // Of all versions of the element; none if it is not there.
   std::vector<std::string> Values(std::string_view name) const;

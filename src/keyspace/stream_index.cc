@@ -9,7 +9,8 @@ using crdt::StreamId;
 void StreamIndex::Add(StreamId id, uint64_t lane) {
   ++length_;
   if (length_ == 1 || (top_ && id > *top_)) top_ = id;
-  auto of = std::find_if(lanes_.begin(), lanes_.end(), [&](const Lane& l) { return l.lane == lane; });
+  auto of =
+      std::find_if(lanes_.begin(), lanes_.end(), [&](const Lane& l) { return l.lane == lane; });
   if (of == lanes_.end()) of = lanes_.insert(lanes_.end(), Lane{.lane = lane, .newest = {}});
   ++of->entries;
   of->newest = std::max(of->newest, id);
@@ -21,7 +22,8 @@ void StreamIndex::Add(StreamId id, uint64_t lane) {
 void StreamIndex::Remove(StreamId id, uint64_t lane) {
   --length_;
   if (top_ == id) top_.reset();
-  auto of = std::find_if(lanes_.begin(), lanes_.end(), [&](const Lane& l) { return l.lane == lane; });
+  auto of =
+      std::find_if(lanes_.begin(), lanes_.end(), [&](const Lane& l) { return l.lane == lane; });
   if (--of->entries == 0) lanes_.erase(of);
   for (auto& [name, group] : groups_) {
     auto late = group.late.find(lane);

@@ -217,8 +217,7 @@ std::vector<StreamNode> WriteStreamNodes(const std::vector<StreamValue::Entry>& 
     size_t bytes = BytesOf(entries[begin]);
     while (end < entries.size() && end - begin < kEntriesMax && bytes < kBytesMax)
       bytes += BytesOf(entries[end++]);
-    nodes.push_back(
-        {entries[begin].id, WriteNode(std::span(entries).subspan(begin, end - begin))});
+    nodes.push_back({entries[begin].id, WriteNode(std::span(entries).subspan(begin, end - begin))});
     begin = end;
   }
   return nodes;

@@ -1,5 +1,6 @@
-// The nodes in which Redis keeps a stream's entries, and dumps them: listpacks of some entries each, whose ids
-// and fields are told by their difference from the first one's. Foreign bytes: what is malformed is refused.
+// The nodes in which Redis keeps a stream's entries, and dumps them: listpacks of some entries
+// each, whose ids and fields are told by their difference from the first one's. Foreign bytes: what
+// is malformed is refused.
 #pragma once
 
 #include <string>
@@ -9,8 +10,8 @@
 
 namespace polyarch::rdb {
 
-// Appends the entries of a node whose items are these; `first` is its id. Ids must rise, also over what is
-// there.
+// Appends the entries of a node whose items are these; `first` is its id. Ids must rise, also over
+// what is there.
 bool ReadStreamNode(crdt::StreamId first,
                     std::vector<std::string>&& items,
                     std::vector<StreamValue::Entry>& out);
