@@ -271,7 +271,14 @@ void Xreadgroup(Context& c) {
     }
     const size_t most =
         std::min(request.count, PendingMax(ref.key, request.group, request.consumer));
-    auto items = stream->Undelivered(request.group, *stream->FindGroup(request.group), most);
+    // A key that comes again goes on behind what it has been given here.
+    size_t given = 0;
+    for (const Found& f : found) {
+      if (request.Key(c, f.place) == ref.key) given += f.items.size();
+    }
+    auto items = stream->Undelivered(
+        request.group, *stream->FindGroup(request.group), most + std::min(given, SIZE_MAX - most));
+    items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(std::min(given, items.size())));
     if (!items.empty()) found.push_back({i, std::move(items)});
   }
   if (found.empty()) return WaitForEntries(c, request, true);

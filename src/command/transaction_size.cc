@@ -20,6 +20,7 @@ enum class Growth : uint8_t {
   kRemoves,  // may name all that its keys hold, and puts nothing there
   kCopies,   // may write all that its keys hold
   kFlush,    // wipes databases
+  kAcks,     // as kWords, and names a group with each id
   kUnknown,  // anything
 };
 
@@ -30,45 +31,48 @@ struct Rule {
 
 // By name. What is not here is unknown.
 constexpr Rule kRules[] = {
-    {"append", Growth::kCopies},          {"blmove", Growth::kCopies},
-    {"blmpop", Growth::kRemoves},          {"blpop", Growth::kPops},
-    {"brpop", Growth::kPops},           {"brpoplpush", Growth::kCopies},
-    {"bzmpop", Growth::kRemoves},          {"bzpopmax", Growth::kPops},
-    {"bzpopmin", Growth::kPops},        {"decr", Growth::kWipes},
-    {"decrby", Growth::kWipes},           {"del", Growth::kWipes},
-    {"expire", Growth::kWipes},           {"expireat", Growth::kWipes},
-    {"flushall", Growth::kFlush},         {"flushdb", Growth::kFlush},
-    {"geoadd", Growth::kWords},           {"getdel", Growth::kWipes},
-    {"getex", Growth::kWipes},            {"getset", Growth::kWipes},
-    {"hdel", Growth::kWords},             {"hincrby", Growth::kWords},
-    {"hincrbyfloat", Growth::kWords},     {"hmset", Growth::kWords},
-    {"hset", Growth::kWords},             {"hsetnx", Growth::kWords},
-    {"incr", Growth::kWipes},             {"incrby", Growth::kWipes},
-    {"incrbyfloat", Growth::kWipes},      {"linsert", Growth::kCopies},
-    {"lmove", Growth::kCopies},           {"lmpop", Growth::kRemoves},
-    {"lpop", Growth::kPops},            {"lpush", Growth::kWords},
-    {"lpushx", Growth::kWords},           {"lrem", Growth::kRemoves},
-    {"lset", Growth::kCopies},            {"ltrim", Growth::kRemoves},
-    {"mset", Growth::kWipes},             {"msetnx", Growth::kWipes},
-    {"persist", Growth::kWords},          {"pexpire", Growth::kWipes},
-    {"pexpireat", Growth::kWipes},        {"pfadd", Growth::kCopies},
-    {"pfmerge", Growth::kCopies},         {"psetex", Growth::kWipes},
-    {"rename", Growth::kCopies},          {"renamenx", Growth::kCopies},
-    {"rpop", Growth::kPops},            {"rpoplpush", Growth::kCopies},
-    {"rpush", Growth::kWords},            {"rpushx", Growth::kWords},
-    {"sadd", Growth::kWords},             {"sdiffstore", Growth::kCopies},
-    {"set", Growth::kWipes},              {"setbit", Growth::kNumber},
-    {"setex", Growth::kWipes},            {"setnx", Growth::kWipes},
-    {"setrange", Growth::kNumber},        {"sinterstore", Growth::kCopies},
-    {"smove", Growth::kWords},            {"spop", Growth::kPops},
-    {"srem", Growth::kWords},             {"sunionstore", Growth::kCopies},
-    {"unlink", Growth::kWipes},           {"zadd", Growth::kWords},
-    {"zdiffstore", Growth::kCopies},      {"zincrby", Growth::kWords},
-    {"zinterstore", Growth::kCopies},     {"zmpop", Growth::kRemoves},
-    {"zpopmax", Growth::kPops},         {"zpopmin", Growth::kPops},
-    {"zrangestore", Growth::kCopies},     {"zrem", Growth::kWords},
-    {"zremrangebylex", Growth::kRemoves},  {"zremrangebyrank", Growth::kRemoves},
-    {"zremrangebyscore", Growth::kRemoves}, {"zunionstore", Growth::kCopies},
+    {"append", Growth::kCopies}, {"blmove", Growth::kCopies},
+    {"blmpop", Growth::kRemoves}, {"blpop", Growth::kPops},
+    {"brpop", Growth::kPops}, {"brpoplpush", Growth::kCopies},
+    {"bzmpop", Growth::kRemoves}, {"bzpopmax", Growth::kPops},
+    {"bzpopmin", Growth::kPops}, {"decr", Growth::kWipes},
+    {"decrby", Growth::kWipes}, {"del", Growth::kWipes},
+    {"expire", Growth::kWipes}, {"expireat", Growth::kWipes},
+    {"flushall", Growth::kFlush}, {"flushdb", Growth::kFlush},
+    {"geoadd", Growth::kWords}, {"getdel", Growth::kWipes},
+    {"getex", Growth::kWipes}, {"getset", Growth::kWipes},
+    {"hdel", Growth::kWords}, {"hincrby", Growth::kWords},
+    {"hincrbyfloat", Growth::kWords}, {"hmset", Growth::kWords},
+    {"hset", Growth::kWords}, {"hsetnx", Growth::kWords},
+    {"incr", Growth::kWipes}, {"incrby", Growth::kWipes},
+    {"incrbyfloat", Growth::kWipes}, {"linsert", Growth::kCopies},
+    {"lmove", Growth::kCopies}, {"lmpop", Growth::kRemoves},
+    {"lpop", Growth::kPops}, {"lpush", Growth::kWords},
+    {"lpushx", Growth::kWords}, {"lrem", Growth::kRemoves},
+    {"lset", Growth::kCopies}, {"ltrim", Growth::kRemoves},
+    {"mset", Growth::kWipes}, {"msetnx", Growth::kWipes},
+    {"persist", Growth::kWords}, {"pexpire", Growth::kWipes},
+    {"pexpireat", Growth::kWipes}, {"pfadd", Growth::kCopies},
+    {"pfmerge", Growth::kCopies}, {"psetex", Growth::kWipes},
+    {"rename", Growth::kCopies}, {"renamenx", Growth::kCopies},
+    {"rpop", Growth::kPops}, {"rpoplpush", Growth::kCopies},
+    {"rpush", Growth::kWords}, {"rpushx", Growth::kWords},
+    {"sadd", Growth::kWords}, {"sdiffstore", Growth::kCopies},
+    {"set", Growth::kWipes}, {"setbit", Growth::kNumber},
+    {"setex", Growth::kWipes}, {"setnx", Growth::kWipes},
+    {"setrange", Growth::kNumber}, {"sinterstore", Growth::kCopies},
+    {"smove", Growth::kWords}, {"spop", Growth::kPops},
+    {"srem", Growth::kWords}, {"sunionstore", Growth::kCopies},
+    {"unlink", Growth::kWipes}, {"xack", Growth::kAcks},
+    {"xadd", Growth::kWords}, {"xdel", Growth::kWords},
+    {"xsetid", Growth::kWords}, {"xtrim", Growth::kWords},
+    {"zadd", Growth::kWords}, {"zdiffstore", Growth::kCopies},
+    {"zincrby", Growth::kWords}, {"zinterstore", Growth::kCopies},
+    {"zmpop", Growth::kRemoves}, {"zpopmax", Growth::kPops},
+    {"zpopmin", Growth::kPops}, {"zrangestore", Growth::kCopies},
+    {"zrem", Growth::kWords}, {"zremrangebylex", Growth::kRemoves},
+    {"zremrangebyrank", Growth::kRemoves}, {"zremrangebyscore", Growth::kRemoves},
+    {"zunionstore", Growth::kCopies},
 };
 
 Growth GrowthOf(const Row& row) {
@@ -114,6 +118,7 @@ class Sizer {
       bytes += OfKey(growth, ref, step.args, longest);
     }
     if (growth == Growth::kNumber) bytes += LargestNumber(step.args);
+    if (growth == Growth::kAcks) bytes += words * step.args.size();
     if (growth == Growth::kCopies) bytes += kSketchBytes;
     bytes = std::min(kTooMuch, bytes);
     all_ = std::min(kTooMuch, all_ + bytes);

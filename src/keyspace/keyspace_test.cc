@@ -240,6 +240,7 @@ class Node : public ChangeSink {
     written.push_back(change_);
   }
   void Abandon() override { ++abandoned; }
+  size_t open_bytes() const override { return 0; }
 
   // The next change of `other` that this one lacks, if its deps are covered.
   bool Deliver(const Node& other) {

@@ -64,7 +64,7 @@ Words Generator::StreamGroups() {
                 {"XGROUP", "CREATE", key, group, "0", "MKSTREAM"}, Words{"XGROUP", "SETID", key, group, from} + OneOf({{}, {"ENTRIESREAD", Count()}}),
                 {Percent(30) ? "XGROUP" : "XINFO", Percent(50) ? "DESTROY" : "GROUPS", key, group}, {"XGROUP", "CREATECONSUMER", key, group, consumer},
                 {"XGROUP", "DELCONSUMER", key, group, consumer}, read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, ">"},
-                read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, key == "x1" ? "x2" : "x1", ">", ">"}, read + Words{"STREAMS", key, Percent(70) ? "0" : StreamId()},
+                read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, StreamKey(), ">", ">"}, read + Words{"STREAMS", key, Percent(70) ? "0" : StreamId()},
                 read + Words{"STREAMS", key, Of({"$", "+"})}, Words{"XACK", key, group} + ids, Words{"XACK", key, group} + ids, {"XPENDING", key, group},
                 {"XPENDING", key, group, "-", "+", Count()}, {"XPENDING", key, group, RangeEnd(), RangeEnd(), "10", consumer},
                 {"XPENDING", key, group, "IDLE", idle, "-", "+", "10"}, Words{"XCLAIM", key, group, consumer, idle} + ids + options,
