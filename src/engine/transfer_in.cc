@@ -274,7 +274,6 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   incoming_.map.clear();
   if (!NoteNames(0, offer.names)) return false;
   storage::Batch batch;
-  PutNewOrigins(batch);
   if (!offer.resumed) {
     CheckpointRow base;
     // A sender's checkpoint may be from before it knew its cluster: 0.
@@ -302,6 +301,7 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
     ++transfers_.resumed;
   }
   p.epoch = offer.epoch;
+  PutNewOrigins(batch);  // as late as this: what has been put there counts as stored
   batch.Put(storage::Family::kMeta, kTransferRowKey, EncodeProgress(p));
   store_.Write(std::move(batch));
   staged_rows_ = true;

@@ -240,5 +240,39 @@ TEST(StateTransfer, AnOfferThatNamesNoClusterIsTaken) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// A refused offer has named origins all the same: who is begun after it must find them in the store, or none.
+TEST(StateTransfer, AMalformedOfferLeavesAReadableStore) {
+  Leaders cluster(2, 8, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  Fill(cluster, a, 600);
+  int offers = 0;
+  cluster.on_way = [&](TestNode&, std::string& message) {
+    wire::StateOffer offer;
+    if (offers > 0 || message[0] != static_cast<char>(wire::kStateOfferMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), offer));
+    offer.names.push_back({"stranger", 1});
+    offer.checkpoint = offer.checkpoint.substr(1);
+    message = wire::Encode(offer);
+    ++offers;
+    return true;
+  };
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().malformed == 1; }));
+  cluster.Cut(a, b);
+  b.Ask({"SET", "k", "v"});
+  b.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(2000);
+  b.Kill();
+  ASSERT_TRUE(b.Start().ok());
+  EXPECT_EQ(b.Ask({"GET", "k"}), "\"v\"");
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 }  // namespace
 }  // namespace polyarch::engine

@@ -5,7 +5,7 @@
 // - Of SPOP only the number is compared, and the set is deleted after it.
 // - Ranges by name are asked of sorted sets whose scores are all 0, as Redis's documentation asks.
 // - HyperLogLogs are written by their own commands only: of a broken one Redis decodes what is not there.
-// - XSETID goes forward only: a group here is given entries whose ids it has passed, if it was not given them.
+// - XSETID goes forward only, and XCLAIM has no LASTID: a group here is given entries whose ids it has passed, if it was not given them.
 // - PFCOUNT of one key writes in Redis, and so changes what GET shows.
 #pragma once
 

@@ -59,7 +59,6 @@ Words Generator::StreamGroups() {
   if (Percent(20)) options += {"FORCE"};
   if (Percent(30)) options += {"JUSTID"};
   if (Percent(3)) options += {Of({"X", "TIME", "LASTID"})};
-  if (Percent(5)) options += {"LASTID", StreamId()};
   return OneOf({Words{"XGROUP", "CREATE", key, group, from} + OneOf({{}, {"MKSTREAM"}, {"MKSTREAM"}, {"ENTRIESREAD", Count()}, {"X"}}),
                 {"XGROUP", "CREATE", key, group, "0", "MKSTREAM"}, Words{"XGROUP", "SETID", key, group, from} + OneOf({{}, {"ENTRIESREAD", Count()}}),
                 {Percent(30) ? "XGROUP" : "XINFO", Percent(50) ? "DESTROY" : "GROUPS", key, group}, {"XGROUP", "CREATECONSUMER", key, group, consumer},

@@ -194,4 +194,4 @@ def test_retire(long):
             until("asia writes again", lambda: cluster.asia.ask("SET", "asia is", "back") == b"OK")
             values["asia is"] = "back"
             _settle(cluster, values)
-            assert _state(cluster.eu, "asia") == "alive"
+            until("eu sees it alive", lambda: _state(cluster.eu, "asia") == "alive")
