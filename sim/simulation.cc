@@ -625,6 +625,16 @@ void Simulation::EndDrills() {
   }
 }
 
+// A chunk of a state is sent a tick. As long as it takes for each of so many to get the largest state there is.
+int64_t Simulation::TransfersUs(size_t receivers) {
+  size_t most = 0;
+  for (auto& node : world_.nodes()) {
+    if (node->up()) most = std::max(most, node->engine().keys().memory_bytes());
+  }
+  const auto chunks = static_cast<int64_t>(most / limits_.state_chunk_bytes + 1);
+  return static_cast<int64_t>(receivers) * chunks * timer_us_;
+}
+
 void Simulation::RouteAround() {
   Network& network = world_.network();
   for (auto& node : world_.nodes()) {
@@ -671,7 +681,8 @@ void Simulation::RouteAround() {
   workload_->Give(*alive[from], 0, {"SET", "around", std::to_string(draw_.Next())});
   bool ended = false;
   std::string why;
-  const bool done = world_.RunUntil(kRouteAroundUs, 200 * kMs, [&] {
+  const int64_t patience_us = kRouteAroundUs + TransfersUs(alive.size());
+  const bool done = world_.RunUntil(patience_us, 200 * kMs, [&] {
     // Whoever learns now that it was retired is refused: no neighbour any more.
     for (size_t i = 0; i < alive.size(); ++i) {
       ended |= !alive[i]->may_write() || alive[i]->boots() != boots[i];
@@ -691,7 +702,7 @@ void Simulation::RouteAround() {
   });
   if (!done) {
     throw Violation("the living do not converge around the dead within " +
-                    std::to_string(kRouteAroundUs / kSecond) + " s: " + why);
+                    std::to_string(patience_us / kSecond) + " s: " + why);
   }
   if (!ended && (alive.size() < world_.nodes().size() || cut_percent != 0)) SOMETIMES(kRoutedAround);
   network.UnblockAll();

@@ -97,6 +97,7 @@ class Simulation {
   // their origin.
   void ReturnOfADisk();
   void EndDrills();
+  int64_t TransfersUs(size_t receivers);
   void Inject();
   void HarassTransfers();
   void Partition();
