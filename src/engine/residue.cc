@@ -165,8 +165,9 @@ void Engine::EndPurgeRound() {
   residue_then_ = keyspace_.residue_keys().size();
   give_up_until_ms_ = 0;
   // To look at much that nobody may remove yet must not take a good part of this leader's time.
+  // (A round may have been asleep with its machine: its length says nothing then.)
   if (round.removed < residue_then_ / 10)
-    next_purge_us_ = now_.mono_us + 2 * (now_.mono_us - round.began_us);
+    next_purge_us_ = now_.mono_us + std::min(2 * (now_.mono_us - round.began_us), kPurgeAgainUs);
   const uint64_t quota = options_.residue_quota;
   if (round.waiting.size() > quota && IsTidier()) {
     // The oldest go. The others may stay for longer: not each further one makes a round.
