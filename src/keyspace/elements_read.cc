@@ -112,10 +112,9 @@ void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const 
     if (!visit(ElementView(packed_, at))) return;
   }
   if (rare_ == nullptr) return;
-  if (rare_->table != nullptr) {
-    rare_->table->Walk([&](const Entry& entry) { return visit(ElementView(&entry)); });
-    return;
-  }
+  auto each = [&](const Entry& entry) { return visit(ElementView(&entry)); };
+  if (rare_->names != nullptr) return rare_->names->Walk(each);
+  if (rare_->table != nullptr) return rare_->table->Walk(each);
   for (const Entry* entry : rare_->few) {
     if (!visit(ElementView(entry))) return;
   }
@@ -138,7 +137,7 @@ void Elements::AppendTo(std::vector<crdt::Element>& out) const {
 uint64_t Elements::Scan(uint64_t cursor,
                         size_t count,
                         base::FunctionRef<void(const ElementView&)> visit) const {
-  if (!spilled()) {
+  if (rare_ == nullptr || rare_->table == nullptr) {
     // A cursor of a time when they were many goes on, so that none is missed.
     ForEach([&](const ElementView& element) {
       if (element.shown()) visit(element);
@@ -153,7 +152,7 @@ uint64_t Elements::Scan(uint64_t cursor,
 
 std::optional<ElementView> Elements::Random(uint64_t random) const {
   if (shown() == 0) return std::nullopt;
-  if (!spilled()) {
+  if (rare_ == nullptr || rare_->table == nullptr) {
     uint64_t skip = random % shown();
     std::optional<ElementView> found;
     ForEach([&](const ElementView& element) {
