@@ -9,8 +9,12 @@ namespace polyarch::keyspace {
 
 Elements* Keyspace::FindElements(const KeyRef& ref, crdt::Type type) {
   Entry** slot = Lookup(ref);
-  if (slot == nullptr || (*slot)->form() != Form::kFat) return nullptr;
-  for (const auto& elements : (*slot)->fat().elements) {
+  return slot == nullptr ? nullptr : ElementsIn(**slot, type);
+}
+
+Elements* Keyspace::ElementsIn(Entry& entry, crdt::Type type) {
+  if (entry.form() != Form::kFat) return nullptr;
+  for (const auto& elements : entry.fat().elements) {
     if (elements->type() == type) return elements.get();
   }
   return nullptr;

@@ -36,8 +36,9 @@ struct OrderTree::Node {
   void MarkChild(size_t i);
   // Of the child under which (score, name) belongs.
   size_t ChildOf(double score, std::string_view name) const {
-    // Lists and streams grow at their end.
+    // Lists and streams grow at their ends.
     if (!Before(score, name, items[size - 1])) return size - 1;
+    if (size == 1 || Before(score, name, items[1])) return 0;
     size_t low = 0;
     size_t high = size;
     while (high - low > 1) {
@@ -48,6 +49,7 @@ struct OrderTree::Node {
   }
   size_t LowerBound(double score, std::string_view name) const {
     if (size == 0 || Less(items[size - 1], score, name)) return size;
+    if (!Less(items[0], score, name)) return 0;
     return static_cast<size_t>(
         std::partition_point(
             items,
