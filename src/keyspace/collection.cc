@@ -236,7 +236,11 @@ ShownValue Collection::Show(const ElementView& element) const {
     case Form::kValue:
     case Form::kValueTtl:
       shown.kind = ShownValue::Kind::kValue;
-      shown.value = element.value();
+      if (element.has_short_score()) {
+        shown.text = LongScore(element.value());
+      } else {
+        shown.value = element.value();
+      }
       break;
     case Form::kCounter:
       shown.kind = ShownValue::Kind::kValue;

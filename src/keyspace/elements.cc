@@ -110,7 +110,7 @@ Elements::Place Elements::Locate(std::string_view name) const {
 }
 
 std::optional<ElementView> Elements::ViewOf(const Place& place) const {
-  if (place.at != nullptr) return ElementView(packed_, place.at);
+  if (place.at != nullptr) return PackedView(place.at);
   if (place.entry != nullptr) return ElementView(place.entry);
   return std::nullopt;
 }
@@ -234,6 +234,11 @@ void Elements::Grow(const Viewer& viewer) {
   for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at)) {
     Packed::Plain plain{.value = Packed::ValueOf(at), .dot = {}, .hlc = {}};
     plain.counter = Packed::IsCounter(at);
+    std::string score;
+    if (type_ == crdt::Type::kSortedSet && !plain.counter) {
+      score = LongScore(plain.value);
+      plain.value = score;
+    }
     if (!plain.counter) {
       plain.dot = packed_.VersionOf(at).dot;
       plain.hlc = packed_.VersionOf(at).hlc;
@@ -338,25 +343,28 @@ void Elements::SetEntry(std::string_view name,
 
 void Elements::SetPlain(std::string_view name,
                         const Place& place,
-                        Packed::Plain plain,
+                        const Packed::Plain& plain,
                         const Viewer& viewer) {
   const bool room = place.at != nullptr || (!spilled() && size() < Packed::kElementsMax);
-  if (!room || !Packed::Fits(name, plain)) {
+  const bool is_score = type_ == crdt::Type::kSortedSet && !plain.counter;
+  if (!room || !Packed::Fits(name, plain) || (is_score && plain.value.size() != sizeof(double))) {
     SetEntry(name, place, NewEntry(name, plain), viewer);
     return;
   }
+  Packed::Plain held = plain;
+  if (is_score) held.value = ShortScore(plain.value);
   // Only in a sorted set the place follows from the content.
   const bool stays = place.at != nullptr && (type_ != crdt::Type::kSortedSet ||
                                              (!plain.counter && !Packed::IsCounter(place.at) &&
-                                              Packed::ValueOf(place.at) == plain.value));
+                                              Packed::ValueOf(place.at) == held.value));
   if (stays) {
-    plain.stored = Packed::IsStored(place.at);
-    if (packed_.Replace(place.at, plain)) return;
+    held.stored = Packed::IsStored(place.at);
+    if (packed_.Replace(place.at, held)) return;
   }
-  plain.stored = place.none() ? TakeDeleted(name) : TakeOut(place, viewer);
-  if (packed_.Insert(PackedPlace(name, plain), name, plain)) return;
+  held.stored = place.none() ? TakeDeleted(name) : TakeOut(place, viewer);
+  if (packed_.Insert(PackedPlace(name, plain), name, held)) return;
   Entry* entry = NewEntry(name, plain);
-  entry->set(Entry::kStored, plain.stored);
+  entry->set(Entry::kStored, held.stored);
   Add(name, entry, viewer);
 }
 

@@ -64,26 +64,32 @@ bool IsConflict(const crdt::Register& state);
 // A sorted set's member has its score as eight bytes of value; 0 of what is none.
 std::string EncodeScore(double score);
 double DecodeScore(std::string_view bytes);
+// Packed, a score is without the zero bytes that it begins with: those of most whole numbers are two or
+// three. From and to eight bytes.
+std::string_view ShortScore(std::string_view bytes);
+std::string LongScore(std::string_view short_score);
 
 // One stored element, packed or an entry of its own: a small value to look through. It, and the text and
 // state that it gives, are valid until the next change of its collection; keep names, not views.
 class ElementView {
  public:
   explicit ElementView(const Entry* entry) : entry_(entry) {}
-  ElementView(const Packed& packed, const char* at) : packed_(&packed), at_(at) {}
+  ElementView(const Packed& packed, const char* at, bool sorted_set)
+      : packed_(&packed), at_(at), sorted_set_(sorted_set) {}
 
   std::string_view key() const { return entry_ != nullptr ? entry_->key() : Packed::NameOf(at_); }
   Form form() const {
     if (entry_ != nullptr) return entry_->form();
     return Packed::IsCounter(at_) ? Form::kCounter : Form::kValue;
   }
-  // kValue.
+  // kValue. Of a packed score only what ShortScore gives.
   std::string_view value() const {
     return entry_ != nullptr ? entry_->value() : Packed::ValueOf(at_);
   }
   ValuePart value_part() const {
     return entry_ != nullptr ? entry_->value_part() : packed_->VersionOf(at_);
   }
+  bool has_short_score() const { return sorted_set_ && form() == Form::kValue; }
   // kCounter.
   CounterPart counter() const {
     return entry_ != nullptr ? entry_->counter() : Packed::CounterOf(at_);
@@ -101,6 +107,7 @@ class ElementView {
   const Entry* entry_ = nullptr;
   const Packed* packed_ = nullptr;
   const char* at_ = nullptr;
+  bool sorted_set_ = false;  // and packed
 };
 
 // A sorted set's member with what orders it.
@@ -290,7 +297,7 @@ class Elements {
   void Set(std::string_view name, const Place& place, crdt::Register state, const Viewer& viewer);
   void SetPlain(std::string_view name,
                 const Place& place,
-                Packed::Plain plain,
+                const Packed::Plain& plain,
                 const Viewer& viewer);
   // Takes ownership.
   void SetEntry(std::string_view name, const Place& place, Entry* entry, const Viewer& viewer);
@@ -309,6 +316,9 @@ class Elements {
   void Index(const Entry* entry, bool added, const Viewer& viewer);
   void ForgetGroup(std::string_view name);
 
+  ElementView PackedView(const char* at) const {
+    return {packed_, at, type_ == crdt::Type::kSortedSet};
+  }
   double PackedScore(const char* at) const;
   // Where a packed element with this content belongs.
   const char* PackedPlace(std::string_view name, const Packed::Plain& plain) const;

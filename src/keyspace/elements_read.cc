@@ -1,5 +1,6 @@
 // How elements are looked at: what they show, walks, the order of sorted sets and lists.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -35,6 +36,14 @@ double DecodeScore(std::string_view bytes) {
   if (bytes.size() != sizeof score) return 0;
   std::memcpy(&score, bytes.data(), sizeof score);
   return std::isnan(score) ? 0 : score;
+}
+
+std::string_view ShortScore(std::string_view bytes) {
+  return bytes.substr(std::min(bytes.find_first_not_of('\0'), bytes.size()));
+}
+
+std::string LongScore(std::string_view short_score) {
+  return std::string(sizeof(double) - short_score.size(), '\0').append(short_score);
 }
 
 ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
@@ -100,7 +109,7 @@ crdt::Register ElementView::State() const {
                               .hlc = part.hlc,
                               .never = false,
                               .absent = false,
-                              .value = std::string(value())});
+                              .value = has_short_score() ? LongScore(value()) : std::string(value())});
   }
   return state;
 }
@@ -109,7 +118,7 @@ crdt::Register ElementView::State() const {
 
 void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const {
   for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
-    if (!visit(ElementView(packed_, at))) return;
+    if (!visit(PackedView(at))) return;
   }
   if (rare_ == nullptr) return;
   auto each = [&](const Entry& entry) { return visit(ElementView(&entry)); };
@@ -183,7 +192,7 @@ double Elements::Score(const ElementView& element, const Viewer& viewer) const {
   switch (element.form()) {
     case Form::kValue:
     case Form::kValueTtl:
-      return DecodeScore(element.value());
+      return DecodeScore(element.has_short_score() ? LongScore(element.value()) : element.value());
     case Form::kCounter:
       return static_cast<double>(element.counter().total);
     case Form::kFat:
@@ -203,7 +212,8 @@ double Elements::Score(const ElementView& element, const Viewer& viewer) const {
 double Elements::PackedScore(const char* at) const {
   if (by_name()) return 0;
   if (Packed::IsCounter(at)) return static_cast<double>(Packed::CounterOf(at).total);
-  return DecodeScore(Packed::ValueOf(at));
+  const double score = std::bit_cast<double>(Packed::LastBytesOf(at));
+  return std::isnan(score) ? 0 : score;
 }
 
 const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& plain) const {
@@ -220,7 +230,7 @@ const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& pl
   } else {
     score = DecodeScore(plain.value);
   }
-  while (at != last && Less({PackedScore(at), ElementView(packed_, at)}, score, name))
+  while (at != last && Less({PackedScore(at), PackedView(at)}, score, name))
     at = Packed::Next(at);
   return at;
 }
@@ -247,7 +257,7 @@ std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const
     const char* at = packed_.begin();
     for (; rank > 0; --rank)
       at = Packed::Next(at);
-    return ElementView(packed_, at);
+    return PackedView(at);
   }
   // The ends, most asked for, need no order.
   if (!by_name() || (rank != 0 && rank != shown() - 1) || PLANTED(kListByArrival))
@@ -267,7 +277,7 @@ size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer)
     // Packed ones stand in order.
     for (const char *at = packed_.begin(), *last = packed_.end(); at != last;
          at = Packed::Next(at)) {
-      if (!Less({PackedScore(at), ElementView(packed_, at)}, score, name)) break;
+      if (!Less({PackedScore(at), PackedView(at)}, score, name)) break;
       ++before;
     }
     return before;
@@ -322,12 +332,12 @@ void Elements::Walk(size_t first,
   size_t count = 0;
   for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
     if (count >= first && !reverse) {
-      if (!visit({PackedScore(at), ElementView(packed_, at)})) return;
+      if (!visit({PackedScore(at), PackedView(at)})) return;
     }
     places[count++] = at;
   }
   for (size_t i = first; reverse && i < count; --i) {
-    if (!visit({PackedScore(places[i]), ElementView(packed_, places[i])}) || i == 0) return;
+    if (!visit({PackedScore(places[i]), PackedView(places[i])}) || i == 0) return;
   }
 }
 
