@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "base/planted.h"
 #include "keyspace/elements.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 
@@ -271,7 +272,7 @@ std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const
 }
 
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {
-  if (order() != nullptr) return order()->Rank(score, name);
+  if (order() != nullptr) return order()->Rank(by_name() ? NameScore(name) : score, name);
   size_t before = 0;
   if (!has_few()) {
     // Packed ones stand in order.
@@ -290,6 +291,7 @@ size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer)
 }
 
 size_t Elements::CountBelow(double score, bool inclusive, const Viewer& viewer) const {
+  if (by_name()) return score > 0 || (inclusive && score == 0) ? shown() : 0;
   if (order() != nullptr) return order()->CountBelow(score, inclusive);
   size_t below = 0;
   if (!has_few()) {
@@ -316,7 +318,7 @@ void Elements::Walk(size_t first,
                     const Viewer& viewer) const {
   if (order() != nullptr) {
     order()->Walk(first, reverse, [&](const OrderTree::Item& item) {
-      return visit({item.score, ElementView(item.entry)});
+      return visit({by_name() ? 0 : item.score, ElementView(item.entry)});
     });
     return;
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 
@@ -14,22 +15,23 @@ NameTree::~NameTree() {
 }
 
 Entry* NameTree::Find(std::string_view name) const {
-  Entry* entry = shown_.Find(0, name);
-  return entry != nullptr || hidden_.size() == 0 ? entry : hidden_.Find(0, name);
+  const double score = NameScore(name);
+  Entry* entry = shown_.Find(score, name);
+  return entry != nullptr || hidden_.size() == 0 ? entry : hidden_.Find(score, name);
 }
 
 void NameTree::Insert(Entry* entry) {
-  TreeOf(entry).Insert(0, entry, /*dirty=*/true);
+  TreeOf(entry).Insert(NameScore(entry->key()), entry, /*dirty=*/true);
 }
 
 void NameTree::Erase(Entry* entry) {
-  CHECK(TreeOf(entry).Erase(0, entry->key()));
+  CHECK(TreeOf(entry).Erase(NameScore(entry->key()), entry->key()));
   Entry::Free(entry);
 }
 
 void NameTree::Replace(Entry* old_entry, Entry* new_entry) {
   if (&TreeOf(old_entry) == &TreeOf(new_entry)) {
-    TreeOf(old_entry).Replace(0, old_entry, new_entry, /*dirty=*/true);
+    TreeOf(old_entry).Replace(NameScore(old_entry->key()), old_entry, new_entry, /*dirty=*/true);
     Entry::Free(old_entry);
   } else {
     Erase(old_entry);
@@ -38,7 +40,7 @@ void NameTree::Replace(Entry* old_entry, Entry* new_entry) {
 }
 
 void NameTree::SetDirty(const Entry* entry, bool dirty) {
-  TreeOf(entry).SetDirty(0, entry->key(), dirty);
+  TreeOf(entry).SetDirty(NameScore(entry->key()), entry->key(), dirty);
 }
 
 void NameTree::Reshow(base::FunctionRef<void(Entry*)> look) {
@@ -53,7 +55,7 @@ void NameTree::Reshow(base::FunctionRef<void(Entry*)> look) {
   }
   for (Entry* entry : moved) {
     OrderTree& from = entry->has(Entry::kShown) ? hidden_ : shown_;
-    CHECK(from.Erase(0, entry->key()));
+    CHECK(from.Erase(NameScore(entry->key()), entry->key()));
     // Dirty or not: its row may be written once more than it needs to be.
     Insert(entry);
   }

@@ -29,7 +29,7 @@ class NameTree {
 
   size_t size() const { return shown_.size() + hidden_.size(); }
   size_t memory_bytes() const { return shown_.memory_bytes() + hidden_.memory_bytes(); }
-  // All scores are 0.
+  // Scores are NameScore.
   const OrderTree& shown() const { return shown_; }
 
   // Null if it is not there.

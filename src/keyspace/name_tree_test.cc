@@ -1,12 +1,15 @@
 // The entries of a big list under any order of changes and passes over the dirty ones, against maps.
 #include "keyspace/name_tree.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 namespace {
@@ -28,9 +31,13 @@ class NameTreeTest : public testing::Test {
     uint64_t sequence = 0;  // of the change that made it what it is
     uint64_t written = 0;   // what the last visit found
   };
+  // Of some names the number is all that tells them apart, of others it is the same.
   static std::string Name(uint64_t n) {
-    std::string digits = std::to_string(n);
-    return "n" + std::string(8 - digits.size(), '0') + digits;
+    std::string name(17, '\1');
+    for (size_t i = 0; i < 8; ++i)
+      name[8 - i] = static_cast<char>(n / 10 >> (8 * i));
+    name[16] = static_cast<char>('0' + n % 10);
+    return name;
   }
 
   void Put(const std::string& name, bool shown) {
@@ -56,7 +63,7 @@ class NameTreeTest : public testing::Test {
       ASSERT_EQ(SequenceOf(entry), model.sequence);
       if (!model.shown) continue;
       ASSERT_EQ(tree_.shown().At(shown).entry, entry);
-      ASSERT_EQ(tree_.shown().Rank(0, name), shown++);
+      ASSERT_EQ(tree_.shown().Rank(NameScore(name), name), shown++);
     }
     ASSERT_EQ(tree_.shown().size(), shown);
     size_t walked = 0;
@@ -151,6 +158,20 @@ TEST_F(NameTreeTest, WhatIsCleanStaysClean) {
   EXPECT_TRUE(tree_.TakeDirty(true, 3, [&](Entry* e) { found.emplace_back(e->key()); }));
   EXPECT_EQ(found, (std::vector{Name(1'234), Name(7)}));
   EXPECT_TRUE(tree_.TakeDirty(true, 1, none));
+}
+
+TEST(NameScore, NeverFallsFromOneNameToAGreaterOne) {
+  base::Random random(3);
+  std::vector<std::string> names = {""};
+  for (int i = 0; i < 20'000; ++i) {
+    std::string name;
+    for (uint64_t n = random.Below(12); n > 0; --n)
+      name.push_back(static_cast<char>(random.Percent(60) ? random.Below(3) : random.Below(256)));
+    names.push_back(std::move(name));
+  }
+  std::sort(names.begin(), names.end());
+  for (size_t i = 1; i < names.size(); ++i)
+    ASSERT_LE(NameScore(names[i - 1]), NameScore(names[i])) << i;
 }
 
 TEST_F(NameTreeTest, ReshowMovesEntries) {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 
@@ -360,7 +361,8 @@ Entry* OrderTree::LastDirty(const std::string* before) const {
 Entry* OrderTree::LastDirtyIn(const Node* node, const std::string* before) {
   size_t end = node->size;
   if (before != nullptr)
-    end = node->leaf ? node->LowerBound(0, *before) : node->ChildOf(0, *before) + 1;
+    end = node->leaf ? node->LowerBound(NameScore(*before), *before)
+                     : node->ChildOf(NameScore(*before), *before) + 1;
   // Only in the last of the children the name matters; if nothing is there, those before it follow.
   for (uint32_t marks = node->dirty & LowBits(end); marks != 0;) {
     const auto i = static_cast<size_t>(31 - __builtin_clz(marks));

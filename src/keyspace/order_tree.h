@@ -47,7 +47,7 @@ class OrderTree {
   Entry* Find(double score, std::string_view name) const;
   // Of one that is there.
   void SetDirty(double score, std::string_view name, bool dirty);
-  // The last dirty one, of those whose name is less than `before` if there is one. All scores must be 0.
+  // The last dirty one, of those whose name is less than `before` if there is one. Scores must be NameScore.
   Entry* LastDirty(const std::string* before) const;
 
   // How many items stand before (score, name).
