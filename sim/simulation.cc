@@ -825,7 +825,10 @@ void Simulation::Liveness() {
   }
   LeadEstrangedTogether();
   std::string why;
-  const int64_t bound_us = kConvergeUs + kConvergeEachUs * static_cast<int64_t>(world_.nodes().size());
+  // A state may have to go from one to the next all the way round a ring, and once more with what was
+  // written meanwhile.
+  const auto nodes = static_cast<int64_t>(world_.nodes().size());
+  const int64_t bound_us = kConvergeUs + kConvergeEachUs * nodes + 2 * TransfersUs(world_.nodes().size());
   const bool converged = world_.RunUntil(bound_us, 200 * kMs, [&] {
     EndDrills();
     return world_.checkers().Converged(&why);

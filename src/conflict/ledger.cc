@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
+
 namespace polyarch::conflict {
 
 namespace {
@@ -55,6 +57,18 @@ std::string PairKey(const LedgerEntry& e) {
   base::PutVarint(out, first->sequence);
   base::PutVarint(out, second->sequence);
   return out;
+}
+
+uint64_t PairHash(const LedgerEntry& e) {
+  return base::ContentHash64(PairKey(e));
+}
+
+size_t BucketOf(uint64_t pair_hash) {
+  return pair_hash % Ledger::kBuckets;
+}
+
+bool HasBucket(std::string_view bits, size_t bucket) {
+  return (static_cast<uint8_t>(bits[bucket / 8]) >> bucket % 8 & 1) != 0;
 }
 
 // Several versions of one origin stand beside each other only where a client resolved with an old
@@ -214,9 +228,38 @@ bool Ledger::Decode(std::string_view row_key, std::string_view row, LedgerEntry&
   return in.ok() && in.empty() && e.id != 0 && e.id != UINT64_MAX;
 }
 
+Ledger::BucketDigests Ledger::Buckets() const {
+  BucketDigests out;
+  for (size_t i = 0; i < buckets_.size(); ++i) {
+    if (buckets_[i] != 0) out.emplace_back(static_cast<uint16_t>(i), buckets_[i]);
+  }
+  return out;
+}
+
+std::string Ledger::EqualBuckets(const BucketDigests& theirs) const {
+  std::string bits;
+  if (buckets_.empty()) return bits;
+  for (const auto& [bucket, digest] : theirs) {
+    if (bucket >= kBuckets || buckets_[bucket] != digest) continue;
+    bits.resize(kBucketBitsBytes);
+    bits[bucket / 8] = static_cast<char>(bits[bucket / 8] | 1 << bucket % 8);
+  }
+  return bits;
+}
+
+bool Ledger::RowIsIn(std::string_view row_key, std::string_view row, std::string_view bits, uint64_t end) {
+  LedgerEntry entry;
+  if (bits.size() != kBucketBitsBytes || !Decode(row_key, row, entry) || entry.id >= end) return false;
+  return HasBucket(bits, BucketOf(PairHash(entry)));
+}
+
 void Ledger::Insert(LedgerEntry entry) {
   bytes_ += BytesOf(entry);
-  by_pair_[PairKey(entry)] = entry.id;
+  std::string pair = PairKey(entry);
+  const uint64_t hash = base::ContentHash64(pair);
+  if (buckets_.empty()) buckets_.resize(kBuckets);
+  buckets_[BucketOf(hash)] += hash;
+  by_pair_[std::move(pair)] = entry.id;
   if (CanSupersede(entry)) {
     // Rows come in any order: the newer pair is the one to compare with.
     uint64_t& newest = by_origins_[OriginsKey(entry)];
@@ -232,7 +275,10 @@ void Ledger::Drop(uint64_t id) {
     auto found = index.find(key);
     if (found != index.end() && found->second == id) index.erase(found);
   };
-  forget(by_pair_, PairKey(e));
+  const std::string pair = PairKey(e);
+  const uint64_t hash = base::ContentHash64(pair);
+  buckets_[BucketOf(hash)] -= hash;
+  forget(by_pair_, pair);
   if (CanSupersede(e)) forget(by_origins_, OriginsKey(e));
   bytes_ -= BytesOf(e);
   entries_.erase(it);

@@ -93,6 +93,21 @@ class Ledger {
   // or no entry's (id 0).
   static bool Decode(std::string_view row_key, std::string_view row, LedgerEntry& entry);
 
+  // What two ledgers have in common, without sending either: entries lie in buckets by the hash of
+  // their pair, and a bucket's digest is the sum of the hashes in it. The hash has no secret key; who
+  // contrives a collision keeps an entry from being copied, not from being listed where it was noted.
+  static constexpr size_t kBuckets = 1024;
+  static constexpr size_t kBucketBitsBytes = kBuckets / 8;
+  // (bucket, digest) of those that hold an entry, in order.
+  using BucketDigests = std::vector<std::pair<uint16_t, uint64_t>>;
+  BucketDigests Buckets() const;
+  // The buckets of `theirs` that hold the same pairs here, as kBucketBitsBytes bytes, the lowest bit
+  // first; empty if there is none.
+  std::string EqualBuckets(const BucketDigests& theirs) const;
+  // Does the row hold an entry of one of the buckets `bits`, with an id below `end`?
+  static bool RowIsIn(std::string_view row_key, std::string_view row, std::string_view bits, uint64_t end);
+  uint64_t next_id() const { return next_id_; }
+
  private:
   void Insert(LedgerEntry entry);
   void Drop(uint64_t id);
@@ -106,6 +121,7 @@ class Ledger {
   uint64_t next_id_ = 1;
   uint64_t next_id_stored_ = 1;
   size_t bytes_ = 0;
+  std::vector<uint64_t> buckets_;  // digests; empty until the first entry
 };
 
 }  // namespace polyarch::conflict

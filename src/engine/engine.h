@@ -629,6 +629,7 @@ class Engine final : public command::ClusterHost,
     std::string read_after;
     bool read_all = false;
     std::deque<std::pair<std::string, std::string>> equal_rows;  // to be staged
+    std::string ledger_skip;  // buckets of the sender's ledger that are here
   };
   std::unique_ptr<Staged> staged_;
   Incoming incoming_;
@@ -655,7 +656,8 @@ class Engine final : public command::ClusterHost,
     wire::StatePart part = wire::StatePart::kRows;
     std::string after;  // the last key that was sent
     std::string scan;   // the last key that was read, sent or not
-    std::string skip;   // slots that are not to be sent
+    std::string skip;   // slots, or buckets of the ledger, that are not to be sent
+    uint64_t ledger_end = 0;  // what was noted since the offer is sent, whatever its bucket
     log::Position base = 0;
     std::shared_ptr<SlotDigester> digester;
     log::Position position = 0;

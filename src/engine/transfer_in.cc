@@ -212,6 +212,7 @@ void Engine::SendPull() {
   const StagedProgress& p = staged_->progress;
   std::string skip;
   if (p.part == wire::StatePart::kRows) skip = staged_->equal_slots;
+  if (p.part == wire::StatePart::kLedger) skip = incoming_.ledger_skip;
   incoming_.asked_us = now_.mono_us;
   replica_.SendState(incoming_.link,
                      wire::Encode(wire::StatePull{p.id,
@@ -300,6 +301,7 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
     p.stamp = std::max(p.stamp, offer.stamp);
     ++transfers_.resumed;
   }
+  incoming_.ledger_skip = ledger_.EqualBuckets(offer.ledger);
   p.epoch = offer.epoch;
   PutNewOrigins(batch);  // as late as this: what has been put there counts as stored
   batch.Put(storage::Family::kMeta, kTransferRowKey, EncodeProgress(p));

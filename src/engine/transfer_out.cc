@@ -90,6 +90,8 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   session.done = true;  // until it pulls
   std::string meta;
   if (PLANTED(kTransferVector)) meta = EncodeCheckpointMeta(checkpoint_position_);
+  offer.ledger = ledger_.Buckets();
+  session.ledger_end = ledger_.next_id();
   if (!offer.resumed) offer.checkpoint = meta.empty() ? checkpoint_meta_ : meta;
   ++transfers_.served;
   replica_.SendState(link, wire::Encode(offer));
@@ -222,7 +224,7 @@ void Engine::SendStates() {
         bytes += key.size() + row.size();
       }
       session.done = slice.at_end;
-      if (slice.rows.empty() && !slice.at_end && session.part == wire::StatePart::kRows) continue;
+      if (slice.rows.empty() && !slice.at_end && session.part != wire::StatePart::kDigests) continue;
     }
     chunk.first_name = session.names_sent;
     for (; session.names_sent < origins_.size(); ++session.names_sent) {

@@ -138,6 +138,12 @@ void Engine::StartSessionRead(Session& session) {
       session.digester->hasher().SetNames(OriginNames());
     }
     prepare = [shared = session.digester](storage::Slice& slice) { shared->Walk(slice); };
+  } else if (ledger && !session.skip.empty()) {
+    prepare = [skip = session.skip, end = session.ledger_end](storage::Slice& slice) {
+      std::erase_if(slice.rows, [&](const auto& row) {
+        return conflict::Ledger::RowIsIn(row.first, row.second, skip, end);
+      });
+    };
   } else if (!ledger && !session.skip.empty()) {
     // The first slot that is wanted, from the one on in which we are.
     uint32_t slot = session.scan.empty() ? 0 : SlotOfRowKey(session.scan);

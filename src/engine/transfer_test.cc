@@ -240,6 +240,55 @@ TEST(StateTransfer, AnOfferThatNamesNoClusterIsTaken) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// The ledger of a leader may be large, and most of it is known to whoever was away for a while.
+TEST(StateTransfer, OfTheLedgerOnlyWhatIsLackingIsSent) {
+  Leaders cluster(3, 9, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  auto conflicts = [](TestNode& one, TestNode& other, const std::string& prefix, int count) {
+    for (int i = 0; i < count; ++i) {
+      one.Ask({"SET", prefix + std::to_string(i), "one"});
+      other.Ask({"SET", prefix + std::to_string(i), "other"});
+    }
+  };
+  cluster.Cut(a, b);
+  cluster.Cut(b, c);
+  cluster.Cut(a, c);
+  conflicts(a, b, "early:", 40);
+  cluster.Heal(a, b);
+  cluster.Heal(b, c);
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.Settle());
+  ASSERT_EQ(b.engine().ledger().size(), 40U);
+  cluster.Cut(a, b);
+  cluster.Cut(b, c);
+  cluster.Cut(a, c);
+  conflicts(a, c, "late:", 5);
+  cluster.Heal(a, c);
+  cluster.Run(4000);
+  Fill(cluster, a, 600);
+  size_t rows = 0;
+  cluster.on_way = [&](TestNode&, std::string& message) {
+    wire::StateChunk chunk;
+    if (message[0] != static_cast<char>(wire::kStateChunkMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), chunk));
+    if (chunk.part != wire::StatePart::kLedger) return true;
+    for (const auto& [key, row] : chunk.rows) {
+      conflict::LedgerEntry entry;
+      if (conflict::Ledger::Decode(key, row, entry)) ++rows;
+    }
+    return true;
+  };
+  cluster.Heal(a, b);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.engine().ledger().size(), 45U);
+  EXPECT_GE(rows, 5U);
+  EXPECT_LT(rows, 10U) << "of 1024 buckets, those of five pairs";
+}
+
 // A refused offer has named origins all the same: who is begun after it must find them in the store, or none.
 TEST(StateTransfer, AMalformedOfferLeavesAReadableStore) {
   Leaders cluster(2, 8, Small);

@@ -90,6 +90,11 @@ std::string Encode(const StateOffer& m) {
   base::PutFixed64(out, m.stamp);
   PutNames(out, m.names);
   base::PutBytes(out, m.checkpoint);
+  base::PutVarint(out, m.ledger.size());
+  for (const auto& [bucket, digest] : m.ledger) {
+    base::PutVarint(out, bucket);
+    base::PutFixed64(out, digest);
+  }
   return out;
 }
 
@@ -102,6 +107,14 @@ bool Decode(std::string_view payload, StateOffer& m) {
   m.stamp = in.Fixed64();
   ReadNames(in, m.names);
   m.checkpoint = in.Bytes();
+  m.ledger.clear();
+  const uint64_t buckets = in.Varint();
+  if (buckets > kBucketBitsBytes * 8) return false;
+  for (uint64_t i = 0; i < buckets; ++i) {
+    const uint64_t bucket = in.Varint();
+    if (!in.ok() || bucket >= kBucketBitsBytes * 8) return false;
+    m.ledger.emplace_back(static_cast<uint16_t>(bucket), in.Fixed64());
+  }
   return in.ok() && in.empty() && m.id != 0 && m.epoch != 0;
 }
 
@@ -147,7 +160,7 @@ bool Decode(std::string_view payload, StatePull& m) {
   m.skip.clear();
   if (in.ok() && !in.empty()) {
     m.skip = in.Bytes();
-    if (m.skip.size() != kSlotBitsBytes) return false;
+    if (m.skip.size() != (m.part == StatePart::kLedger ? kBucketBitsBytes : kSlotBitsBytes)) return false;
   }
   return in.ok() && in.empty();
 }

@@ -36,6 +36,8 @@ enum class StatePart : uint8_t { kRows = 1, kLedger = 2, kStream = 3, kDigests =
 
 // How many bytes a set of slots takes (16384 bits).
 inline constexpr size_t kSlotBitsBytes = 2048;
+// How many bytes a set of the ledger's buckets takes (1024 bits).
+inline constexpr size_t kBucketBitsBytes = 128;
 
 // The receiver asks for a state, or to go on with one.
 struct StateRequest {
@@ -53,6 +55,7 @@ struct StateOffer {
   uint64_t stamp = 0;                // the highest stamp that it has seen
   std::vector<clock::Origin> names;  // of the sender's origins, by its index
   std::string_view checkpoint;       // its checkpoint row; empty if resumed
+  std::vector<std::pair<uint16_t, uint64_t>> ledger;  // digests of its ledger's buckets that hold something
 };
 
 enum class RefusalReason : uint8_t {
@@ -77,7 +80,9 @@ struct StatePull {
   uint64_t position = 0;  // kStream
   uint64_t credit = 0;
   uint64_t names = 0;  // how many of the sender's origins are known here
-  std::string skip;    // kRows: slots (kSlotBitsBytes) whose rows are here already; empty: none
+  // What is here already. kRows: slots (kSlotBitsBytes); kLedger: buckets (kBucketBitsBytes) as of the
+  // offer, what was noted since is sent; empty: nothing.
+  std::string skip;
 };
 
 struct StateChunk {
