@@ -75,6 +75,9 @@ enum class Bug : int {
   kStreamTrimUnseen,   // a trim removes entries that it had not seen
   kTornTransaction,    // what EXEC runs are changes of their own
   kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
+  kWaiterLocalOnly,    // elements that other leaders bring wake nobody
+  kWaiterNewestFirst,  // of those who wait for a key the last one is served first
+  kSketchRegisterLost, // a union of HyperLogLogs takes the first one's registers where both have some
   kCount,
 };
 
