@@ -57,8 +57,9 @@ class _Mover(_Worker):
         job = connection.ask("BLMOVE", "jobs", "doing:" + self.label, "RIGHT", "LEFT", "0.5")
         if job is None:
             return []
+        self.done[job] += 1  # before it is taken off the list: the reply to that may be lost in a kill
         connection.ask("LREM", "doing:" + self.label, "1", job)
-        return [job]
+        return []
 
 
 class _Reader(_Worker):
