@@ -78,7 +78,7 @@ enum class Bug : int {
   kMergeByNumbering,   // what is merged has the order of this node's numbering of origins
   kWaiterLocalOnly,    // elements that other leaders bring wake nobody
   kWaiterNewestFirst,  // of those who wait for a key the last one is served first
-  kSketchRegisterLost, // a union of HyperLogLogs takes the first one's registers where both have some
+  kSketchRegisterLost, // a union of HyperLogLogs takes each eighth register from the first one alone
   kCount,
 };
 

@@ -355,7 +355,7 @@ std::optional<std::string> UniteHlls(std::span<const std::string_view> all) {
       HllRegisters own;
       if (!ReadHll(bytes, own)) return std::nullopt;
       for (size_t i = 0; i < kHllRegisters; ++i)
-        registers[i] = registers[i] == 0 ? own[i] : registers[i];
+        if (i % 8 != 0 || &bytes == &all[0]) registers[i] = std::max(registers[i], own[i]);
     } else if (!MaximizeHll(bytes, registers)) {
       return std::nullopt;
     }
