@@ -690,6 +690,7 @@ void Simulation::RouteAround() {
   std::string why;
   const int64_t patience_us = kRouteAroundUs + TransfersUs(alive.size());
   const bool done = world_.RunUntil(patience_us, 200 * kMs, [&] {
+    EndDrills();  // a command that was on its way may have cut a link
     // Whoever learns now that it was retired is refused: no neighbour any more.
     for (size_t i = 0; i < alive.size(); ++i) {
       ended |= !alive[i]->may_write() || alive[i]->boots() != boots[i];
