@@ -364,6 +364,7 @@ class Engine final : public command::ClusterHost,
   void CutOver();
   void JoinStaged(log::Position end);
   void WritePresent();
+  void KeepAddress();
   // ---- state transfer, sending (transfer_out.cc)
   void SendStates();
   void HandleStateRequest(LinkId link, const wire::StateRequest& request);
@@ -650,6 +651,7 @@ class Engine final : public command::ClusterHost,
   std::vector<std::pair<uint8_t, std::string>> merged_keys_;  // that a merge has changed, not told yet
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
   int64_t last_present_us_ = -1;
+  int64_t address_kept_us_ = -1;
   // States on their way out.
   struct Session {
     uint64_t id = 0;
