@@ -22,7 +22,8 @@ constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to rem
 constexpr size_t kFreedMax = 5'000;  // elements of collections that are gone, a tick
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
-constexpr int64_t kKeepAddressUs = 10'000'000;  // between two corrections
+constexpr int64_t kKeepAddressUs = 10'000'000;  // between the first two corrections; later ones take longer
+constexpr int64_t kKeepAddressMaxUs = 3'600'000'000;
 constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
 constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
@@ -72,17 +73,18 @@ void Engine::RunDuties() {
 }
 
 // A copy of this leader's directory that ran under its name at another address, until the two met, has
-// left its own address with the name: nobody would find this one any more. (Two that have not met yet both
-// write, now and then.)
+// left its own address with the name: nobody would find this one any more. Two that go on under one name
+// correct each other, ever more seldom.
 void Engine::KeepAddress() {
   if (rename_wanted_ || forget_wanted_ || replica_.members().count(options_.leader_id) == 0 ||
       PLANTED(kAddressOfCopy)) {
     return;
   }
-  if (address_kept_us_ >= 0 && now_.mono_us - address_kept_us_ < kKeepAddressUs) return;
+  if (now_.mono_us < next_address_us_) return;
   const std::string key = "address/" + options_.leader_id;
   if (Reserved(key).value_or("") == options_.advertise) return;
-  address_kept_us_ = now_.mono_us;
+  address_pause_us_ = std::min(std::max(2 * address_pause_us_, kKeepAddressUs), kKeepAddressMaxUs);
+  next_address_us_ = now_.mono_us + address_pause_us_;
   PutReserved(key, options_.advertise);
   FinishFrame();
   Report(1, "the address of this leader was another one: it is " + options_.advertise + " again");

@@ -651,7 +651,8 @@ class Engine final : public command::ClusterHost,
   std::vector<std::pair<uint8_t, std::string>> merged_keys_;  // that a merge has changed, not told yet
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
   int64_t last_present_us_ = -1;
-  int64_t address_kept_us_ = -1;
+  int64_t next_address_us_ = 0;   // its record is not corrected before
+  int64_t address_pause_us_ = 0;  // after the last correction
   // States on their way out.
   struct Session {
     uint64_t id = 0;
