@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <set>
 
+#include "base/glob.h"
 #include "base/number.h"
 #include "crdt/hyperloglog.h"
 #include "keyspace/elements.h"
 #include "sim/expectation.h"
+#include "sim/expected_merge.h"
 #include "sim/marks.h"
 #include "sim/node.h"
 #include "sim/workload.h"
@@ -23,7 +25,17 @@ std::string NameOf(const Key& key, const Place& place) {
   return NameOf(key) + " " + std::to_string(static_cast<int>(place.first)) + "/" + place.second;
 }
 
-// Under `siblings` what stands in no order, or has no value, has no open conflict.
+// The policy that counts for one register.
+const conflict::Policy& PolicyAt(const conflict::PolicyTable& policies, const Key& key, const Place& place) {
+  if (place.first == crdt::Type::kHash) {
+    for (const auto& [pattern, field, policy] : policies.field_entries()) {
+      if (field == place.second && base::GlobMatch(pattern, key.second)) return policy;
+    }
+  }
+  return policies.For(key.second);
+}
+
+// Under `siblings` and `merge` what stands in no order, or has no value, has no open conflict.
 bool MayBeOpen(const Place& place) {
   return place.first == crdt::Type::kString || place.first == crdt::Type::kHash;
 }
@@ -218,7 +230,10 @@ const OracleState::Version* Checkers::Winner(Node& node,
                                              const Place& place,
                                              const std::vector<OracleState::Version>& versions) {
   const conflict::PolicyTable& policies = node.engine().policies();
-  const conflict::Policy& policy = policies.For(key.second);
+  const conflict::Policy& policy = PolicyAt(policies, key, place);
+  const bool merges = policy.kind == conflict::PolicyKind::kMerge && MayBeOpen(place);
+  const bool extreme = merges && (policy.function == conflict::MergeFunction::kMin ||
+                                  policy.function == conflict::MergeFunction::kMax);
   const auto& order = policy.leaders.empty() ? policies.default_order() : policy.leaders;
   if (policy.kind == conflict::PolicyKind::kSiblings && MayBeOpen(place)) {
     for (const auto& v : versions) {
@@ -233,14 +248,47 @@ const OracleState::Version* Checkers::Winner(Node& node,
     }
     // Under plain lww an absent never beats a value.
     const bool lww = policy.kind == conflict::PolicyKind::kLww && !policy.deletes;
-    const bool plain = lww || (policy.kind == conflict::PolicyKind::kSiblings && !MayBeOpen(place));
+    const bool plain = lww || policy.kind == conflict::PolicyKind::kMerge ||
+                       (policy.kind == conflict::PolicyKind::kSiblings && !MayBeOpen(place));
     return std::tuple(!(v.absent && plain), -static_cast<int64_t>(named), v.hlc, origin, v.dot.sequence);
   };
   const OracleState::Version* best = nullptr;
   for (const auto& v : versions) {
+    if (best != nullptr && extreme && !best->absent && !v.absent && best->value != v.value) {
+      if (LosesTo(policy.function, best->value, v.value)) best = &v;
+      continue;
+    }
     if (best == nullptr || rank(*best) < rank(v)) best = &v;
   }
   return best;
+}
+
+std::optional<std::string> Checkers::MergeOf(Node& node,
+                                             const Key& key,
+                                             const Place& place,
+                                             const OracleRegister& state) {
+  const conflict::Policy& policy = PolicyAt(node.engine().policies(), key, place);
+  if (policy.kind != conflict::PolicyKind::kMerge || !MayBeOpen(place)) return std::nullopt;
+  // Canonical order; of equal bytes the first in it, as old as the latest.
+  using Order = std::pair<clock::Origin, uint64_t>;
+  std::map<Order, const OracleRegister::Version*> canonical;
+  std::map<std::tuple<uint64_t, clock::Origin, uint64_t>, std::string> by_age;
+  for (const auto& v : state.versions) {
+    if (v.absent) continue;
+    const clock::Origin& origin = world_.history().OriginOf(v.dot.origin);
+    canonical[{origin, v.dot.sequence}] = &v;
+    by_age[{v.hlc, origin, v.dot.sequence}] = v.value;
+  }
+  std::map<std::string, size_t> ages;
+  size_t age = 0;
+  for (const auto& [stamp, value] : by_age) ages[value] = ++age;
+  std::vector<MergedValue> values;
+  std::set<std::string> taken;
+  for (const auto& [order, v] : canonical) {
+    if (taken.insert(v->value).second) values.push_back({v->value, ages[v->value]});
+  }
+  if (values.size() < 2) return std::nullopt;
+  return ExpectedMerge(policy, std::move(values));
 }
 
 Checkers::View Checkers::ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state) {
@@ -258,6 +306,16 @@ Checkers::View Checkers::ViewOf(Node& node, const Key& key, const Place& place, 
     return view;
   }
   const bool has_base = winner != nullptr && !winner->absent;
+  if (has_base && place.first != crdt::Type::kSortedSet) {
+    if (auto merged = MergeOf(node, key, place, state)) {
+      SOMETIMES(kMerged);
+      if (IsElement(place)) SOMETIMES(kFieldMerged);
+      OracleRegister as_merged = state;
+      as_merged.versions = {*winner};
+      as_merged.versions[0].value = std::move(*merged);
+      return ViewOf(node, key, place, as_merged);
+    }
+  }
   if (!has_base && state.counters.empty()) return view;
   view.kind = View::Kind::kText;
   if (place.first == crdt::Type::kSortedSet) {

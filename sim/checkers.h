@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,8 @@ class Checkers {
     std::string text;    // kText
     bool exact = true;   // else the text is a real number, and not compared
   };
+  // What a policy `merge` makes of several values; nothing if it is one of them.
+  std::optional<std::string> MergeOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   View ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   void CheckView(Node& node, const Key& key, const OracleState& state);
   void CheckElements(Node& node,

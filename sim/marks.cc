@@ -105,6 +105,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "something between two values of a run",
     "waiting client served",
     "HyperLogLogs united",
+    "values merged",
+    "field's values merged",
     "residue given up",
     "store copied again for a backup",
     "late entry given to a group",

@@ -110,6 +110,8 @@ enum class Mark : int {
   kBetweenARun,        // something stands between two values of a run, by who had seen the first
   kServedWaiter,       // a client that had waited got an element
   kUnited,             // versions of a HyperLogLog were shown as their union
+  kMerged,             // a policy `merge` showed what it made of several values
+  kFieldMerged,        // ... of a field
   kResidueGivenUp,     // residue went that away members might have needed
   kCopiedAgain,  // a state was taken over while a backup was made
   kLateEntry,          // a group was given an entry behind one that it had been given

@@ -26,7 +26,7 @@ constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
 }  // namespace
 
 Simulation::Simulation(uint64_t seed, Trace& trace, Size size)
-    : world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()), size_(size) {
+    : seed_(seed), world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()), size_(size) {
   profile_ = static_cast<Profile>(seed % static_cast<uint64_t>(Profile::kCount));
   if (profile_ == Profile::kAway || profile_ == Profile::kExpiry) limits_.residue_quota = Mix(~seed) % 4;
 }
@@ -195,6 +195,9 @@ WorkloadProfile Simulation::DrawWorkload() {
       break;
     default: break;
   }
+  // By the seed alone, so that the others draw what they drew before there were merges.
+  p.merges = p.policy != 0 && seed_ % 7 == 3;
+  if (p.merges) p.policy = std::max(p.policy, 3U);
   ttl_ = p.set_ttl + p.expire > 0;
   return p;
 }

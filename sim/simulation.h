@@ -107,6 +107,7 @@ class Simulation {
   void RestoreDisk(Node& target, const Disk& disk, int64_t down_us);
   bool IsAnchor(const Node& node) { return &node == world_.nodes()[anchor_].get(); }
 
+  const uint64_t seed_;
   World world_;
   Trace& trace_;
   Draw& draw_;

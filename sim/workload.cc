@@ -55,6 +55,7 @@ std::string Workload::DrawKey() {
 }
 
 std::string Workload::DrawValue() {
+  if (profile_.merges && world_.draw().Percent(60)) return DrawMergeable();
   const uint64_t n = next_value_++;
   if (profile_.numeric && world_.draw().Percent(80)) return std::to_string(n * 1000);
   std::string value = "v" + std::to_string(n);
@@ -301,6 +302,7 @@ std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
       std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
       // What is known exactly does not depend on any policy.
       if (!p.tracked.empty() && draw.Percent(15)) pattern = std::string(kTrackedPrefix) + "*";
+      if (p.merges && draw.Percent(70)) return DrawMergePolicy(pattern);
       switch (draw.Below(5)) {
         case 0: return {"POLICY", "SET", pattern, "lww"};
         case 1: return {"POLICY", "SET", pattern, "lww", "DELETES"};

@@ -59,6 +59,7 @@ struct WorkloadProfile {
   // Of commands on single keys, how many are of collections; on how many different elements.
   unsigned collection_percent = 0;
   uint64_t elements = 4;
+  bool merges = false;                   // policies `merge`, also of fields; values for them
   unsigned precedence = 0;               // LEADER PRIORITY
   unsigned publish = 0;                  // PUBLISH
   unsigned transaction = 0;              // MULTI and EXEC, also behind a WATCH
@@ -103,6 +104,9 @@ class Workload {
   void GiveTransaction(Node& node, int client, const std::vector<std::vector<std::string>>& commands);
   std::string DrawKey();
   std::string DrawValue();
+  // workload_merge.cc
+  std::string DrawMergeable();
+  std::vector<std::string> DrawMergePolicy(const std::string& pattern);
 
   World& world_;
   WorkloadProfile profile_;

@@ -75,6 +75,8 @@ enum class Bug : int {
   kStreamTrimUnseen,   // a trim removes entries that it had not seen
   kTornTransaction,    // what EXEC runs are changes of their own
   kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
+  kMergeByNumbering,   // what is merged has the order of this node's numbering of origins
+  kFieldPolicyStale,   // a field's policy that changes leaves what is shown of fields as it was
   kCount,
 };
 

@@ -56,6 +56,50 @@ TEST(PolicyCommand, WritesTheReservedDatabase) {
   EXPECT_EQ(node.effects(), 3U);
 }
 
+TEST(PolicyCommand, OfFields) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "user:*", "FIELD", "age", "merge", "max"}), "+OK");
+  EXPECT_EQ(Stored(node, "field-policy/6/user:*/age"), "merge MAX");
+  EXPECT_EQ(Stored(node, "policy/user:*"), "none");
+  EXPECT_EQ(node.Ask({"POLICY", "DEL", "user:*"}), "0");
+  EXPECT_EQ(node.Ask({"POLICY", "DEL", "user:*", "field", "name"}), "0");
+  EXPECT_EQ(node.Ask({"POLICY", "DEL", "user:*", "field", "age"}), "1");
+  EXPECT_EQ(Stored(node, "field-policy/6/user:*/age"), "none");
+  node.SetPolicy("user:*", "siblings");
+  node.policies.SetField("user:*", "age", *conflict::Policy::ParseText("merge UNION SPACE"));
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "user:1"}), "\"siblings\"");
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "user:1", "FIELD", "age"}), "\"merge UNION SPACE\"");
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "user:1", "FIELD", "name"}), "\"siblings\"");
+  EXPECT_EQ(node.Ask({"POLICY", "LIST"}),
+            "[\"user:*\", \"siblings\", \"user:* FIELD age\", \"merge UNION SPACE\"]");
+}
+
+// Reads, and what writes take for their base.
+TEST(PolicyCommand, MergedIsWhatCommandsSee) {
+  TestNode node;
+  node.SetPolicy("m:*", "merge MAX");
+  node.SetPolicy("c:*", "merge CONCAT");
+  node.SetPolicy("j:*", "merge JSON");
+  for (const char* key : {"m:1", "c:1"}) {
+    node.Ask({"SET", key, "10"});
+    node.Remote(key, "9");
+  }
+  EXPECT_EQ(node.Ask({"GET", "m:1"}), "\"10\"");
+  EXPECT_EQ(node.Ask({"GET", "c:1"}), "\"10/9\"");
+  EXPECT_EQ(node.Ask({"STRLEN", "c:1"}), "4");
+  EXPECT_EQ(node.Ask({"INCRBY", "m:1", "5"}), "15");
+  EXPECT_EQ(node.Ask({"GET", "m:1"}), "\"15\"");
+  EXPECT_EQ(node.Ask({"INCR", "c:1"}), "-ERR value is not an integer or out of range");
+  EXPECT_EQ(node.Ask({"APPEND", "c:1", "!"}), "5");
+  EXPECT_EQ(node.Ask({"GET", "c:1"}), "\"10/9!\"");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"m:1\"]") << "APPEND has seen both";
+  EXPECT_EQ(node.Ask({"COPY", "m:1", "copy"}), "1");
+  EXPECT_EQ(node.Ask({"GET", "copy"}), "\"15\"");
+  node.Ask({"SET", "j:1", "{\"a\": 1}"});
+  node.Remote("j:1", "{\"b\": 2}");
+  EXPECT_EQ(node.Ask({"GET", "j:1"}), "\"{\\\"a\\\":1,\\\"b\\\":2}\"");
+}
+
 TEST(PolicyCommand, Shows) {
   TestNode node;
   EXPECT_EQ(node.Ask({"POLICY", "GET", "k"}), "\"lww\"");
@@ -73,13 +117,21 @@ TEST(PolicyCommand, Shows) {
 TEST(PolicyCommand, Refuses) {
   TestNode node;
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "best"}),
-            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings");
+            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge");
   EXPECT_EQ(
-      node.Ask({"POLICY", "SET", "k", "merge", "MAX"}),
-      "-ERR policy 'merge' is not available in this version; one of lww, lww DELETES, priority, "
-      "siblings");
-  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f", "lww"}),
-            "-ERR policies of single fields come with the hash type, in a later version");
+      node.Ask({"POLICY", "SET", "k", "handler", "h"}),
+      "-ERR policy 'handler' is not available in this version; one of lww, lww DELETES, priority, "
+      "siblings, merge");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "merge", "SUM"}),
+            "-ERR policy 'merge' knows no function 'SUM'; one of MIN, MAX, UNION, CONCAT, JSON");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f"}),
+            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", std::string(1025, 'f'), "lww"}),
+            "-LIMIT field longer than 1024 bytes; it can have no policy of its own");
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
+  EXPECT_EQ(node.Ask({"POLICY", "GET", "k", "f"}), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"POLICY", "DEL", "k", "FIELD", "f", "g"}), "-ERR syntax error");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "", "lww"}),
             "-ERR a pattern must not be empty; '*' is for all keys");
   std::string longest(conflict::kPatternBytesMax, 'x');
@@ -516,7 +568,7 @@ TEST(PolyarchCommand, EachContainerHasHelp) {
               "-ERR unknown subcommand 'NOSUCH'. Try " + std::string(container) + " HELP.");
   }
   std::string help = node.Ask({"POLICY", "HELP"});
-  EXPECT_NE(help.find("SET <pattern> LWW [DELETES]|PRIORITY [<leader> [<leader> ...]]|SIBLINGS"),
+  EXPECT_NE(help.find("SET <pattern> [FIELD <field>] LWW [DELETES]|PRIORITY [<leader> [<leader> ...]]|SIBLINGS"),
             std::string::npos)
       << help;
 }

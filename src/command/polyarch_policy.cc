@@ -1,6 +1,9 @@
 // POLICY: which rule decides what a read shows of concurrent versions. A policy is an ordinary
 // replicated register in the reserved database, under "policy/<pattern>"; the engine keeps the
 // table of them.
+#include <optional>
+#include <string>
+
 #include "command/families.h"
 #include "command/polyarch.h"
 #include "command/support.h"
@@ -20,18 +23,51 @@ bool CheckPattern(Context& c, std::string_view pattern) {
   return CheckPatternSize(c, pattern);
 }
 
-void PolicySet(Context& c) {
-  const std::string_view pattern = c.args[2];
-  if (!CheckPattern(c, pattern)) return;
-  if (EqualsIgnoreCase(c.args[3], "field")) {
-    return c.reply.Error(
-        "ERR policies of single fields come with the hash type, in a later version");
+// What a subcommand names, at args[2]: a pattern (or a key), and a field if FIELD f stands behind it.
+struct Named {
+  std::string_view pattern;
+  std::optional<std::string_view> field;
+  size_t end = 3;  // where the arguments go on
+
+  // In the reserved database.
+  std::string Key() const {
+    if (!field) return PolicyKey(pattern);
+    return conflict::FieldPolicyPlace{std::string(pattern), std::string(*field)}.Key();
   }
-  base::Result<conflict::Policy> policy = conflict::Policy::Parse(c.args.subspan(3));
+};
+
+// False, with the error given.
+bool ReadNamed(Context& c, Named& named) {
+  named = {.pattern = c.args[2]};
+  if (c.count() == 3 || !EqualsIgnoreCase(c.args[3], "field")) return true;
+  if (c.count() == 4) {
+    c.reply.Error("ERR a field is missing behind FIELD");
+    return false;
+  }
+  named.field = c.args[4];
+  named.end = 5;
+  if (named.field->size() <= conflict::kPatternBytesMax) return true;
+  c.reply.Error("LIMIT field longer than " + std::to_string(conflict::kPatternBytesMax) +
+                " bytes; it can have no policy of its own");
+  return false;
+}
+
+// The same, where nothing else may follow.
+bool ReadNamedOnly(Context& c, Named& named) {
+  if (!ReadNamed(c, named)) return false;
+  if (c.count() == named.end) return true;
+  ReplySyntaxError(c);
+  return false;
+}
+
+void PolicySet(Context& c) {
+  Named named;
+  if (!CheckPattern(c, c.args[2]) || !ReadNamed(c, named)) return;
+  base::Result<conflict::Policy> policy = conflict::Policy::Parse(c.args.subspan(named.end));
   if (!policy.ok()) return c.reply.Error("ERR " + policy.status().message());
-  const std::string key = PolicyKey(pattern);
+  const std::string key = named.Key();
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
-  if (c.cluster.policies().entries().size() >= conflict::kPatternsMax && !c.keys.Exists(ref)) {
+  if (c.cluster.policies().size() >= conflict::kPatternsMax && !c.keys.Exists(ref)) {
     return c.reply.Error("LIMIT there are " + std::to_string(conflict::kPatternsMax) +
                          " policies already; each write looks at all of them");
   }
@@ -40,21 +76,32 @@ void PolicySet(Context& c) {
 }
 
 void PolicyGet(Context& c) {
-  c.reply.Bulk(c.cluster.policies().For(c.args[2]).ToString());
+  Named named;
+  if (!ReadNamedOnly(c, named)) return;
+  const conflict::PolicyTable& policies = c.cluster.policies();
+  const conflict::Policy& policy =
+      named.field ? policies.ForField(named.pattern, *named.field) : policies.For(named.pattern);
+  c.reply.Bulk(policy.ToString());
 }
 
 void PolicyList(Context& c) {
   const auto& entries = c.cluster.policies().entries();
-  c.reply.Map(entries.size());
+  const auto& fields = c.cluster.policies().field_entries();
+  c.reply.Map(entries.size() + fields.size());
   for (const auto& [pattern, policy] : entries) {
     c.reply.Bulk(pattern);
+    c.reply.Bulk(policy.ToString());
+  }
+  for (const auto& [pattern, field, policy] : fields) {
+    c.reply.Bulk(pattern + " FIELD " + field);
     c.reply.Bulk(policy.ToString());
   }
 }
 
 void PolicyDel(Context& c) {
-  if (!CheckPattern(c, c.args[2])) return;
-  const std::string key = PolicyKey(c.args[2]);
+  Named named;
+  if (!CheckPattern(c, c.args[2]) || !ReadNamedOnly(c, named)) return;
+  const std::string key = named.Key();
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
   const bool exists = c.keys.Exists(ref);
   if (exists) c.change.Delete(ref);
@@ -70,24 +117,24 @@ void AddPolicyRows(std::vector<Row>& rows) {
        .group = "polyarch", .complexity = "Depends on the subcommand"},
       {.name = "policy|set", .arity = -4, .flags = kWrite | kAdmin | kNoScript,
        .categories = "@admin @write @slow @dangerous", .handler = PolicySet,
-       .summary = "Sets the policy of all keys that match a pattern, at every leader",
+       .summary = "Sets the policy of all keys that match a pattern, or of one field of such hashes, at every leader",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of policies",
-       .syntax = "pattern:pattern policy:(lww:{LWW DELETES?}|priority:{word:(PRIORITY) leader?*}|"
-                 "SIBLINGS)"},
-      {.name = "policy|get", .arity = 3, .flags = kReadonly, .keys = {2, 2, 1},
+       .syntax = "pattern:pattern FIELD field? policy:(lww:{LWW DELETES?}|priority:{word:(PRIORITY) leader?*}|"
+                 "SIBLINGS|merge:{MERGE function:(MIN|MAX|UNION|CONCAT|JSON) separator?})"},
+      {.name = "policy|get", .arity = -3, .flags = kReadonly, .keys = {2, 2, 1},
        .categories = "@read @slow", .handler = PolicyGet,
-       .summary = "Returns the policy that decides for a key", .since = "polyarch 0.1.0",
+       .summary = "Returns the policy that decides for a key, or for a field of a hash", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(N) where N is the number of policies",
-       .syntax = "key:key", .key_access = "RO"},
+       .syntax = "key:key FIELD field?", .key_access = "RO"},
       {.name = "policy|list", .arity = 2, .flags = kReadonly, .categories = "@read @slow",
        .handler = PolicyList, .summary = "Returns all patterns and policies, most specific first",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of policies"},
-      {.name = "policy|del", .arity = 3, .flags = kWrite | kAdmin | kNoScript,
+      {.name = "policy|del", .arity = -3, .flags = kWrite | kAdmin | kNoScript,
        .categories = "@admin @write @slow @dangerous", .handler = PolicyDel,
-       .summary = "Deletes the policy of a pattern, at every leader", .since = "polyarch 0.1.0",
-       .group = "polyarch", .complexity = "O(1)", .syntax = "pattern:pattern"},
+       .summary = "Deletes the policy of a pattern, or of a field, at every leader", .since = "polyarch 0.1.0",
+       .group = "polyarch", .complexity = "O(1)", .syntax = "pattern:pattern FIELD field?"},
       {.name = "policy|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)"},

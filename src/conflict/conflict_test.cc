@@ -35,11 +35,11 @@ TEST(Policy, TextComesBack) {
 }
 
 TEST(Policy, ErrorsAreOneClearLine) {
-  EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings");
-  EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings");
-  EXPECT_EQ(ParseError("merge MAX"),
-            "policy 'merge' is not available in this version; one of lww, lww DELETES, priority, "
-            "siblings");
+  EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings, merge");
+  EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings, merge");
+  EXPECT_EQ(ParseError("sync"),
+            "policy 'sync' is not available in this version; one of lww, lww DELETES, priority, "
+            "siblings, merge");
   for (const char* later : {"handler h", "SYNC", "pop-owner"}) {
     EXPECT_NE(ParseError(later).find("is not available in this version"), std::string::npos);
   }

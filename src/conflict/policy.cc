@@ -4,7 +4,6 @@
 #include <array>
 #include <optional>
 
-#include "base/glob.h"
 #include "base/planted.h"
 #include "crdt/hyperloglog.h"
 
@@ -12,9 +11,16 @@ namespace polyarch::conflict {
 
 namespace {
 
-constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings";
+constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge";
 // Policies of the design that this version does not have yet.
-constexpr std::array<std::string_view, 4> kLaterNames = {"merge", "handler", "sync", "pop-owner"};
+constexpr std::array<std::string_view, 3> kLaterNames = {"handler", "sync", "pop-owner"};
+
+constexpr std::string_view kFunctions = "MIN, MAX, UNION, CONCAT, JSON";
+// By MergeFunction, in the words of POLICY SET.
+constexpr std::array<std::string_view, 5> kFunctionNames = {"min", "max", "union", "concat", "json"};
+// Separators that cannot stand in a line of words.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kSeparatorNames = {
+    {{"SPACE", " "}, {"NEWLINE", "\n"}}};
 
 bool SameWord(std::string_view word, std::string_view lower) {
   return std::equal(word.begin(), word.end(), lower.begin(), lower.end(), [](char a, char b) {
@@ -54,6 +60,61 @@ bool SameContent(const crdt::Version& a, const crdt::Version& b) {
   return a.absent == b.absent && (a.absent || a.value == b.value);
 }
 
+std::string_view DefaultSeparator(MergeFunction function) {
+  return function == MergeFunction::kUnion ? "," : "/";
+}
+
+bool HasSeparator(MergeFunction function) {
+  return function == MergeFunction::kUnion || function == MergeFunction::kConcat;
+}
+
+std::string MergeText(const Policy& policy) {
+  std::string text = "merge ";
+  for (char c : kFunctionNames[static_cast<size_t>(policy.function)])
+    text += static_cast<char>(c - 'a' + 'A');
+  if (!HasSeparator(policy.function) || policy.separator == DefaultSeparator(policy.function)) {
+    return text;
+  }
+  for (const auto& [name, bytes] : kSeparatorNames) {
+    if (policy.separator == bytes) return text.append(" ").append(name);
+  }
+  return text.append(" ").append(policy.separator);
+}
+
+base::Result<Policy> ParseMerge(std::span<const std::string_view> arguments) {
+  Policy policy;
+  policy.kind = PolicyKind::kMerge;
+  if (arguments.empty()) {
+    return base::Invalid("policy 'merge' needs a function; one of " + std::string(kFunctions));
+  }
+  size_t function = 0;
+  while (function < kFunctionNames.size() && !SameWord(arguments[0], kFunctionNames[function]))
+    ++function;
+  if (function == kFunctionNames.size()) {
+    return base::Invalid("policy 'merge' knows no function " + Quoted(arguments[0]) + "; one of " +
+                         std::string(kFunctions));
+  }
+  policy.function = static_cast<MergeFunction>(function);
+  if (!HasSeparator(policy.function)) {
+    if (arguments.size() == 1) return policy;
+    return base::Invalid("policy '" + MergeText(policy) + "' takes no arguments");
+  }
+  policy.separator = DefaultSeparator(policy.function);
+  if (arguments.size() == 1) return policy;
+  if (arguments.size() > 2) {
+    return base::Invalid("policy '" + MergeText(policy) + "' takes nothing but a separator");
+  }
+  policy.separator = arguments[1];
+  for (const auto& [name, bytes] : kSeparatorNames) {
+    if (arguments[1] == name) return policy.separator = bytes, policy;
+  }
+  if (!IsName(arguments[1]) || arguments[1].size() > kSeparatorBytesMax) {
+    return base::Invalid(Quoted(arguments[1]) + " is no separator; it is SPACE, NEWLINE, or up to " +
+                         std::to_string(kSeparatorBytesMax) + " printable characters");
+  }
+  return policy;
+}
+
 }  // namespace
 
 std::string Policy::ToString() const {
@@ -62,6 +123,8 @@ std::string Policy::ToString() const {
       return deletes ? "lww DELETES" : "lww";
     case PolicyKind::kSiblings:
       return "siblings";
+    case PolicyKind::kMerge:
+      return MergeText(*this);
     case PolicyKind::kPriority:
       break;
   }
@@ -105,6 +168,7 @@ base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
     }
     return policy;
   }
+  if (SameWord(name, "merge")) return ParseMerge(arguments);
   for (std::string_view later : kLaterNames) {
     if (!SameWord(name, later)) continue;
     return base::Invalid("policy '" + std::string(later) +
@@ -124,41 +188,6 @@ base::Result<Policy> Policy::ParseText(std::string_view text) {
     text.remove_prefix(end);
   }
   return Parse(words);
-}
-
-void PolicyTable::Set(std::string pattern, Policy policy) {
-  Erase(pattern);
-  auto more_specific = [](const auto& entry, const std::string& p) {
-    size_t a = base::GlobLiteralSize(entry.first);
-    size_t b = base::GlobLiteralSize(p);
-    return a != b ? a > b : entry.first < p;
-  };
-  auto place =
-      std::lower_bound(by_specificity_.begin(), by_specificity_.end(), pattern, more_specific);
-  by_specificity_.emplace(place, std::move(pattern), std::move(policy));
-}
-
-bool PolicyTable::Erase(std::string_view pattern) {
-  return std::erase_if(by_specificity_, [&](const auto& e) { return e.first == pattern; }) != 0;
-}
-
-void PolicyTable::clear() {
-  by_specificity_.clear();
-  default_order_.clear();
-}
-
-const Policy& PolicyTable::For(std::string_view key) const {
-  for (const auto& [pattern, policy] : by_specificity_) {
-    if (base::GlobMatch(pattern, key)) return policy;
-  }
-  return default_;
-}
-
-std::string_view PolicyTable::PatternFor(std::string_view key) const {
-  for (const auto& [pattern, policy] : by_specificity_) {
-    if (base::GlobMatch(pattern, key)) return pattern;
-  }
-  return {};
 }
 
 namespace {
@@ -193,6 +222,58 @@ std::string Unite(std::span<const crdt::Version> versions) {
   return UnionOf(versions).value_or(std::string());
 }
 
+namespace {
+
+// The values of `versions`, each once, in canonical order, those of equal bytes as old as the latest of
+// them; nothing if they are too many bytes to be merged at each read.
+template <typename Loses>
+std::optional<std::vector<MergeValue>> ValuesOf(std::span<const crdt::Version> versions,
+                                                const clock::OriginTable& origins,
+                                                Loses loses_to) {
+  std::vector<size_t> order = CanonicalOrder(versions, origins);
+  if (PLANTED(kMergeByNumbering)) {
+    for (size_t i = 0; i < order.size(); ++i)
+      order[i] = i;
+  }
+  std::vector<MergeValue> values;
+  size_t bytes = 0;
+  for (size_t i : order) {
+    const crdt::Version& v = versions[i];
+    if (v.absent) continue;
+    size_t age = 0;
+    for (const crdt::Version& other : versions)
+      age += loses_to(other, v) ? 1 : 0;
+    auto same = std::find_if(values.begin(), values.end(), [&](const MergeValue& other) {
+      return other.value == v.value;
+    });
+    if (same != values.end()) {
+      same->age = std::max(same->age, age);
+      continue;
+    }
+    bytes += v.value.size();
+    if (bytes > kMergedBytesMax) return std::nullopt;
+    values.push_back({v.value, age});
+  }
+  return values;
+}
+
+std::optional<std::string> Merge(const Policy& policy, std::span<const MergeValue> values) {
+  switch (policy.function) {
+    case MergeFunction::kUnion:
+      return MergeUnion(values, policy.separator);
+    case MergeFunction::kConcat:
+      return MergeConcat(values, policy.separator);
+    case MergeFunction::kJson:
+      return MergeJson(values);
+    case MergeFunction::kMin:
+    case MergeFunction::kMax:
+      break;  // a winner, by Resolve
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,
              std::span<const crdt::Version> versions,
@@ -202,6 +283,9 @@ View Resolve(const Policy& policy,
   view.distinct = CountDistinct(versions);
   const std::vector<std::string>& order = policy.leaders.empty() ? default_order : policy.leaders;
   const bool values_first = !policy.DeleteIsVersion();
+  const bool merges = policy.kind == PolicyKind::kMerge;
+  const bool extreme = merges && (policy.function == MergeFunction::kMin ||
+                                  policy.function == MergeFunction::kMax);
   auto loses_to = [&](const crdt::Version& a, const crdt::Version& b) {
     if (values_first && a.absent != b.absent) return a.absent;
     if (policy.kind == PolicyKind::kPriority) {
@@ -209,6 +293,8 @@ View Resolve(const Policy& policy,
       size_t rank_b = RankOf(origins.Get(b.dot.origin()).leader, order);
       if (rank_a != rank_b) return rank_a > rank_b;
     }
+    if (extreme && !a.absent && !b.absent && a.value != b.value)
+      return LosesExtreme(policy.function, a.value, b.value);
     return Earlier(a, b, origins);
   };
   for (size_t i = 1; i < versions.size(); ++i) {
@@ -219,6 +305,14 @@ View Resolve(const Policy& policy,
     view.kind = unites ? View::Kind::kUnion : View::Kind::kConflict;
   } else if (!versions[view.index].absent) {
     view.kind = view.distinct > 1 && Unites(versions) ? View::Kind::kUnion : View::Kind::kValue;
+  }
+  if (merges && !extreme && view.kind == View::Kind::kValue && view.distinct > 1) {
+    const auto values = ValuesOf(versions, origins, loses_to);
+    if (!values || values->size() < 2) return view;
+    if (auto merged = Merge(policy, *values)) {
+      view.kind = View::Kind::kMerged;
+      view.merged = std::move(*merged);
+    }
   }
   return view;
 }

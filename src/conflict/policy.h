@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "base/status.h"
 #include "clock/origin.h"
+#include "conflict/merge.h"
 #include "crdt/key_state.h"
 
 namespace polyarch::conflict {
@@ -29,19 +31,24 @@ enum class PolicyKind : uint8_t {
   kLww,       // the highest (HLC, origin)
   kPriority,  // the leader that stands first in the list, then by HLC
   kSiblings,  // no winner: several distinct versions are shown by CONFLICT GET only
+  kMerge,     // what a function makes of all values (merge.h); of a delete and a value, the value
 };
 
 struct Policy {
   PolicyKind kind = PolicyKind::kLww;
   bool deletes = false;              // kLww: deletes are versions, too
   std::vector<std::string> leaders;  // kPriority, first wins; those not named come last
+  MergeFunction function = MergeFunction::kMax;  // kMerge
+  std::string separator;                         // kMerge with kUnion or kConcat
 
   // Does deleting a register write the version "absent" (so that delete against edit is a
   // conflict)?
-  bool DeleteIsVersion() const { return kind != PolicyKind::kLww || deletes; }
+  bool DeleteIsVersion() const {
+    return kind == PolicyKind::kPriority || kind == PolicyKind::kSiblings || deletes;
+  }
 
-  // "lww", "lww DELETES", "priority eu us", "siblings": as POLICY SET takes it and POLICY GET shows
-  // it.
+  // "lww", "lww DELETES", "priority eu us", "siblings", "merge CONCAT", "merge UNION SPACE": as POLICY SET
+  // takes it and POLICY GET shows it.
   std::string ToString() const;
   // kInvalid with a line for the user ("unknown policy 'x'; one of lww, lww DELETES, ...").
   static base::Result<Policy> Parse(std::span<const std::string_view> words);
@@ -51,25 +58,63 @@ struct Policy {
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 
+// Where the policy of a field is kept in the reserved database: "field-policy/<size of pattern>/<pattern>/
+// <field>", since both may hold any bytes. Of a key's policy it is "policy/<pattern>".
+inline constexpr std::string_view kFieldPolicyPrefix = "field-policy/";
+struct FieldPolicyPlace {
+  std::string pattern;
+  std::string field;
+
+  std::string Key() const;
+  // Of a key without the prefix; nothing if it is none.
+  static std::optional<FieldPolicyPlace> Parse(std::string_view text);
+};
+
 // The policy of each key: the pattern with the longest literal part wins (ties: the pattern that
-// sorts first). `priority` without names uses the default order (LEADER PRIORITY).
+// sorts first). `priority` without names uses the default order (LEADER PRIORITY). A field of a hash may have
+// a policy of its own: that counts before any of keys; of several patterns the same one wins.
 class PolicyTable {
  public:
   void Set(std::string pattern, Policy policy);
   bool Erase(std::string_view pattern);
+  void SetField(std::string pattern, std::string field, Policy policy);
   void SetDefaultOrder(std::vector<std::string> leaders) { default_order_ = std::move(leaders); }
   void clear();
 
   const Policy& For(std::string_view key) const;
+  // Of a field of a hash.
+  const Policy& ForField(std::string_view key, std::string_view field) const;
+  // Of the key's own register (kString) or an element. What stands in an order must have a place in it, so
+  // `siblings` and `merge` mean lww for all but strings and fields.
+  const Policy& ForRegister(std::string_view key, crdt::Type type, std::string_view element) const;
+  // The same of all elements of a type but fields that have a policy of their own.
+  const Policy& ForType(std::string_view key, crdt::Type type) const;
   // The pattern that decided, or empty for the built-in default (lww).
   std::string_view PatternFor(std::string_view key) const;
-  bool empty() const { return by_specificity_.empty(); }
+  bool empty() const { return by_specificity_.empty() && fields_.empty(); }
+  size_t size() const { return by_specificity_.size() + fields_.size(); }
+  bool has_fields() const { return !fields_.empty(); }
   const std::vector<std::string>& default_order() const { return default_order_; }
+
   // (pattern, policy), most specific first.
   const std::vector<std::pair<std::string, Policy>>& entries() const { return by_specificity_; }
+  struct FieldEntry {
+    std::string pattern;
+    std::string field;
+    Policy policy;
+
+    friend bool operator==(const FieldEntry&, const FieldEntry&) = default;
+  };
+  // Most specific first.
+  const std::vector<FieldEntry>& field_entries() const { return fields_; }
+  // Do both say the same, but for the default order?
+  bool SameRules(const PolicyTable& other) const {
+    return by_specificity_ == other.by_specificity_ && fields_ == other.fields_;
+  }
 
  private:
   std::vector<std::pair<std::string, Policy>> by_specificity_;
+  std::vector<FieldEntry> fields_;
   std::vector<std::string> default_order_;
   Policy default_;
 };
@@ -81,10 +126,12 @@ struct View {
     kValue,     // versions[index]
     kConflict,  // several distinct ones and no winner
     kUnion,     // all values together (Unite); versions[index] is what the policy would have shown
+    kMerged,    // `merged`; versions[index] is what lww would have shown
   };
   Kind kind = Kind::kNothing;
   size_t index = 0;     // kValue: which version; kNothing by an absent winner: that one
   size_t distinct = 0;  // how many different values (absent counts as one)
+  std::string merged;   // kMerged
 
   // Is `version` part of what is shown although another one is the winner?
   bool Keeps(const crdt::Version& version) const {
@@ -95,8 +142,10 @@ struct View {
 // HyperLogLogs are united, whatever the policy, since their union loses nothing; a policy decides only
 // between them and a delete.
 //
-// Versions with equal bytes count as one. Under plain lww (without DELETES) an absent never beats a
-// value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the
+// A merge that cannot be (JSON of something else, beyond kMergedBytesMax) shows what lww shows.
+//
+// Versions with equal bytes count as one. Under plain lww (without DELETES), and under `merge`, an absent
+// never beats a value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the
 // higher global origin, then to the higher sequence.
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,

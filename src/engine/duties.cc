@@ -360,6 +360,10 @@ void Engine::ReadConfiguration() {
       std::vector<std::string_view> words = SplitWords(text);
       auto policy = conflict::Policy::Parse(words);
       if (policy.ok()) policies_.Set(*pattern, *policy);
+    } else if (auto place = after(key, conflict::kFieldPolicyPrefix)) {
+      auto policy = conflict::Policy::ParseText(Reserved(key).value_or(""));
+      auto of = conflict::FieldPolicyPlace::Parse(*place);
+      if (policy.ok() && of) policies_.SetField(of->pattern, of->field, *policy);
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -371,12 +375,12 @@ void Engine::ReadConfiguration() {
       if (parsed.ok()) topology = std::move(*parsed);
     }
   }
-  if (before.entries() != policies_.entries() ||
-      before.default_order() != policies_.default_order()) {
-    keyspace_.PoliciesChanged();
+  if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
+    const bool keys_only = PLANTED(kFieldPolicyStale) && before.entries() == policies_.entries();
+    if (!keys_only) keyspace_.PoliciesChanged();
     watches_.NoteAll();
   }
-  if (!before.empty() && before.entries() != policies_.entries()) NoteDecided(before);
+  if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);
   ReadMembers(std::move(admissions));
   replica_.SetTopology(topology);
   replica_.SetPrecedence(policies_.default_order());

@@ -392,11 +392,7 @@ void Engine::VersionsMet(uint8_t db,
   }
   if (fresh == nullptr) return;
   ++conflicts_detected_;
-  static const conflict::Policy kPlain;
-  const conflict::Policy& of_key = policies_.For(key);
-  const conflict::Policy& policy =
-      of_key.kind == conflict::PolicyKind::kSiblings && type != crdt::Type::kString && type != crdt::Type::kHash
-          ? kPlain : of_key;
+  const conflict::Policy& policy = policies_.ForRegister(key, type, element);
   conflict::View view =
       conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
@@ -445,10 +441,11 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
   // A copy: looking at a key may merge it.
   const std::set<std::pair<uint8_t, std::string>> open = keyspace_.open_conflicts();
   for (const auto& [db, key] : open) {
-    if (before.For(key).kind != conflict::PolicyKind::kSiblings) continue;
-    const conflict::Policy& policy = policies_.For(key);
+    if (!before.has_fields() && before.For(key).kind != conflict::PolicyKind::kSiblings) continue;
     const crdt::KeyState state = keyspace_.State(keyspace_.Ref(db, key));
     auto note = [&](crdt::Type type, std::string_view element, const crdt::Register& of) {
+      if (before.ForRegister(key, type, element).kind != conflict::PolicyKind::kSiblings) return;
+      const conflict::Policy& policy = policies_.ForRegister(key, type, element);
       const conflict::View view =
           conflict::Resolve(policy, policies_.default_order(), of.versions, origins_);
       if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) return;

@@ -526,11 +526,7 @@ void Engine::MergedRegister(uint8_t db,
   };
   if (std::all_of(merged.versions.begin(), merged.versions.end(), had)) return;
   ++conflicts_detected_;
-  static const conflict::Policy kPlain;
-  const conflict::Policy& of_key = policies_.For(key);
-  const conflict::Policy& policy =
-      of_key.kind == conflict::PolicyKind::kSiblings && type != crdt::Type::kString && type != crdt::Type::kHash
-          ? kPlain : of_key;
+  const conflict::Policy& policy = policies_.ForRegister(key, type, element);
   const conflict::View view = conflict::Resolve(
       policy, policies_.default_order(), merged.versions, origins_);
   if (view.kind == conflict::View::Kind::kConflict) return;

@@ -236,7 +236,8 @@ void Change::RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view 
                       .element = name,
                       .key_hash = ref.hash};
   if (type == crdt::Type::kHash && !keyspace_.policies().empty() &&
-      keyspace_.policies().For(ref.key).DeleteIsVersion() && keyspace_.HasElement(ref, type, name)) {
+      keyspace_.policies().ForField(ref.key, name).DeleteIsVersion() &&
+      keyspace_.HasElement(ref, type, name)) {
     effect.kind = crdt::EffectKind::kPut;
     effect.flags = crdt::kAbsent;
   }

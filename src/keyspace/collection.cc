@@ -212,7 +212,12 @@ std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t 
 }
 
 Viewer Collection::viewer() const {
-  return {*policy, keyspace->policies_, keyspace->origins_, keyspace->policy_epoch_};
+  return {*policy,
+          keyspace->policies_,
+          keyspace->origins_,
+          keyspace->policy_epoch_,
+          key.has_value(),
+          key.value_or(std::string_view())};
 }
 
 std::optional<ElementView> Collection::Find(std::string_view name) const {
@@ -240,7 +245,7 @@ ShownValue Collection::Show(const ElementView& element) const {
       shown.integer = element.counter().total;
       break;
     case Form::kFat:
-      shown = ShowRegister(element.fat_state(), viewer());
+      shown = ShowRegister(element.fat_state(), viewer(), element.key());
       break;
   }
   return shown;

@@ -139,7 +139,7 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
         rare.Note(v.dot);
     }
     live = state.live();
-    shown = live && ShowRegister(state, viewer).kind != ShownValue::Kind::kNothing;
+    shown = live && ShowRegister(state, viewer, entry->key()).kind != ShownValue::Kind::kNothing;
     if (HasResidue(state)) {
       entry->set(Entry::kResidue, true);
       rare.residue.emplace(entry->key());

@@ -40,6 +40,13 @@ struct Viewer {
   const conflict::PolicyTable& policies;
   const clock::OriginTable& origins;
   uint64_t epoch = 0;  // another number after policies have changed
+  // Fields that have a policy of their own: then `key` names their hash.
+  bool by_field = false;
+  std::string_view key = {};
+
+  const conflict::Policy& PolicyFor(std::string_view element) const {
+    return by_field ? policies.ForField(key, element) : policy;
+  }
 };
 
 // What a register shows.
@@ -50,10 +57,13 @@ struct ShownValue {
   bool saturated = false;   // a sum beyond 64 bits
   int64_t integer = 0;
   std::string_view value;  // of the register, or of `text`
-  std::string text;        // what is computed: a sum, a union
+  std::string text;        // what is computed: a sum, a union, a merge
   size_t versions = 0;     // kConflict: how many distinct ones
 };
-ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer);
+// `element`: its name; of a key's own register none.
+ShownValue ShowRegister(const crdt::Register& state,
+                        const Viewer& viewer,
+                        std::string_view element = {});
 // Cleared counter entries, nothing but absents.
 bool HasResidue(const crdt::Register& state);
 // Several distinct versions that do not unite, or increments hidden by a value that is no number.

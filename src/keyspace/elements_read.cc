@@ -37,10 +37,12 @@ double DecodeScore(std::string_view bytes) {
   return std::isnan(score) ? 0 : score;
 }
 
-ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
+ShownValue ShowRegister(const crdt::Register& state,
+                        const Viewer& viewer,
+                        std::string_view element) {
   ShownValue shown;
-  const conflict::View view = conflict::Resolve(
-      viewer.policy, viewer.policies.default_order(), state.versions, viewer.origins);
+  conflict::View view = conflict::Resolve(
+      viewer.PolicyFor(element), viewer.policies.default_order(), state.versions, viewer.origins);
   if (view.kind == conflict::View::Kind::kConflict) {
     shown.kind = ShownValue::Kind::kConflict;
     shown.versions = view.distinct;
@@ -49,6 +51,11 @@ ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
   const bool has_base = view.kind != conflict::View::Kind::kNothing;
   if (has_base) shown.value = state.versions[view.index].value;
   if (view.kind == conflict::View::Kind::kUnion) shown.text = conflict::Unite(state.versions);
+  const bool merged = view.kind == conflict::View::Kind::kMerged;
+  if (merged) {
+    shown.text = std::move(view.merged);
+    shown.value = {};
+  }
   if (!state.has_live_counter()) {
     if (has_base) shown.kind = ShownValue::Kind::kValue;
     return shown;
@@ -56,7 +63,7 @@ ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
   shown.kind = ShownValue::Kind::kValue;
   crdt::Number base = crdt::Number::Integer(0);
   if (has_base) {
-    auto number = AsNumber(shown.value);
+    auto number = AsNumber(merged ? std::string_view(shown.text) : shown.value);
     if (!number) return shown;  // the increments stay hidden until the next write clears them
     base = *number;
   }
@@ -68,6 +75,7 @@ ShownValue ShowRegister(const crdt::Register& state, const Viewer& viewer) {
     total = crdt::Number::Integer(total.integer > 0 ? INT64_MAX : INT64_MIN);
   }
   shown.value = {};
+  shown.text.clear();
   if (!total.is_real) {
     shown.is_integer = true;
     shown.integer = static_cast<int64_t>(total.integer);

@@ -41,10 +41,7 @@ void Keyspace::CountMemory(const Entry* entry, bool added) {
 const conflict::Policy& Keyspace::PolicyOf(const KeyRef& ref, crdt::Type type) const {
   static const conflict::Policy kPlain;
   if (ref.db == crdt::kReservedDatabase || policies_.empty()) return kPlain;
-  const conflict::Policy& policy = policies_.For(ref.key);
-  // What stands in an order must have a place in it.
-  const bool may_be_open = type == crdt::Type::kString || type == crdt::Type::kHash;
-  return policy.kind == conflict::PolicyKind::kSiblings && !may_be_open ? kPlain : policy;
+  return policies_.ForType(ref.key, type);
 }
 
 Shown Keyspace::ShowState(const KeyRef& ref, const crdt::KeyState& state) {
@@ -134,6 +131,7 @@ Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, const Show
   if (collection.elements == nullptr) return collection;
   collection.status = Collection::Status::kFound;
   collection.policy = &PolicyOf(ref, type);
+  if (HasFieldPolicies(ref, type)) collection.key = (*Lookup(ref))->key();
   collection.keyspace = this;
   collection.expire_ms = shown.expire_ms;
   return collection;

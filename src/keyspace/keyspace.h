@@ -92,6 +92,7 @@ struct Collection {
   Status status = Status::kMissing;
   const Elements* elements = nullptr;  // kFound
   const conflict::Policy* policy = nullptr;
+  std::optional<std::string_view> key;  // if fields have policies of their own
   const Keyspace* keyspace = nullptr;
   int64_t expire_ms = crdt::kNever;
 
@@ -382,8 +383,11 @@ class Keyspace {
   Elements* FindElements(const KeyRef& ref, crdt::Type type);
   Elements& ElementsOf(FatPart& fat, crdt::Type type);
   const conflict::Policy& PolicyOf(const KeyRef& ref, crdt::Type type) const;
+  bool HasFieldPolicies(const KeyRef& ref, crdt::Type type) const {
+    return policies_.has_fields() && type == crdt::Type::kHash && ref.db != crdt::kReservedDatabase;
+  }
   Viewer ViewerOf(const KeyRef& ref, crdt::Type type) const {
-    return {PolicyOf(ref, type), policies_, origins_, policy_epoch_};
+    return {PolicyOf(ref, type), policies_, origins_, policy_epoch_, HasFieldPolicies(ref, type), ref.key};
   }
   // What a fat entry shows as: nothing if nothing.
   std::optional<crdt::Type> ShownType(const KeyRef& ref, const FatPart& fat);
