@@ -37,8 +37,9 @@ std::vector<std::string> Workload::DrawMergePolicy(const std::string& pattern) {
     args.insert(args.end(), {"FIELD", DrawElement()});
   }
   if (args[1] == "DEL") return args;
-  switch (draw.Below(8)) {
+  switch (draw.Below(9)) {
     case 0: return args.push_back("lww"), args;
+    case 8: return args.insert(args.end(), {"lww", "DELETES"}), args;
     case 1: return args.push_back("siblings"), args;
     case 2: return args.insert(args.end(), {"merge", "MIN"}), args;
     case 3: return args.insert(args.end(), {"merge", "MAX"}), args;

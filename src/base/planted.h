@@ -76,7 +76,6 @@ enum class Bug : int {
   kTornTransaction,    // what EXEC runs are changes of their own
   kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
   kMergeByNumbering,   // what is merged has the order of this node's numbering of origins
-  kFieldPolicyStale,   // a field's policy that changes leaves what is shown of fields as it was
   kCount,
 };
 

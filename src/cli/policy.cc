@@ -19,19 +19,23 @@ int RunPolicy(int argc, char** argv) {
   app.add_flag("--json", json, "the reply as JSON");
   std::string pattern;
   std::string key;
+  std::string field;
   std::vector<std::string> policy;
   CLI::App* list =
       app.add_subcommand("list", "every pattern and its policy (also without a subcommand)");
   CLI::App* get = app.add_subcommand("get", "the policy of one key");
   get->add_option("key", key, "a key")->required();
+  get->add_option("--field", field, "of this field of a hash");
   CLI::App* set =
       app.add_subcommand("set", "set the policy of all keys that match a pattern, at every leader");
   set->add_option("pattern", pattern, "a glob, such as 'cart:*'; the most specific one wins")
       ->required();
-  set->add_option("policy", policy, "lww | lww DELETES | priority [LEADER...] | siblings, ...")
+  set->add_option("policy", policy, "[FIELD field] lww | lww DELETES | priority [LEADER...] | siblings | "
+                  "merge MIN|MAX|UNION|CONCAT|JSON")
       ->required();
   CLI::App* del = app.add_subcommand("del", "forget a pattern");
   del->add_option("pattern", pattern, "as it was set")->required();
+  del->add_option("--field", field, "the policy of this field");
   for (CLI::App* sub : {list, get, set, del}) {
     sub->set_help_flag("--help", "print this and end");
     sub->fallthrough();
@@ -49,6 +53,9 @@ int RunPolicy(int argc, char** argv) {
     command.insert(command.end(), {"DEL", pattern});
   } else {
     command.emplace_back("LIST");
+  }
+  if (get->count("--field") + del->count("--field") != 0) {
+    command.insert(command.end(), {"FIELD", field});
   }
   auto reply = (*connection)->Call(command, (*connection)->target().timeout_ms);
   if (!reply.ok()) return Fail(reply.status());

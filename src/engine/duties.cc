@@ -376,8 +376,7 @@ void Engine::ReadConfiguration() {
     }
   }
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
-    const bool keys_only = PLANTED(kFieldPolicyStale) && before.entries() == policies_.entries();
-    if (!keys_only) keyspace_.PoliciesChanged();
+    keyspace_.PoliciesChanged();
     watches_.NoteAll();
   }
   if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);

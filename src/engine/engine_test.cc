@@ -164,6 +164,54 @@ TEST(Engine, ALaterPolicyDecidesIntoTheLedger) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// A field's own policy, through the reserved database, at both leaders and after a restart; what the log says.
+TEST(Engine, FieldsMergeByTheirOwnPolicy) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "h*", "siblings"}), "+OK");
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "h*", "FIELD", "list", "merge", "CONCAT"}), "+OK");
+  EXPECT_EQ(b.Ask({"POLICY", "SET", "*", "FIELD", "best", "merge", "MAX"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Hold(a, b);
+  cluster.Hold(b, a);
+  a.Ask({"HSET", "h", "best", "12", "list", "x", "name", "one"});
+  b.Ask({"HSET", "h", "best", "9", "list", "y", "name", "two"});
+  cluster.Release(a, b);
+  cluster.Release(b, a);
+  ASSERT_TRUE(cluster.Settle());
+  for (int life = 0; life < 2; ++life) {
+    for (TestNode* node : {&a, &b}) {
+      EXPECT_EQ(node->Ask({"POLICY", "GET", "h", "FIELD", "list"}), "\"merge CONCAT\"");
+      EXPECT_EQ(node->Ask({"HMGET", "h", "best", "list"}), "[\"12\", \"x/y\"]");
+      EXPECT_EQ(node->Ask({"HGET", "h", "name"}).substr(0, 10), "-CONFLICT ");
+      const std::string log = node->Ask({"CONFLICT", "LOG"});
+      EXPECT_NE(log.find("\"field\", \"best\", \"policy\", \"merge MAX\", \"shown\", [\"12\""), std::string::npos)
+          << log;
+      EXPECT_NE(log.find("\"field\", \"list\", \"policy\", \"merge CONCAT\""), std::string::npos) << log;
+      EXPECT_EQ(log.find("\"field\", \"name\""), std::string::npos) << "that is open: " << log;
+      node->Kill();
+      ASSERT_TRUE(node->Start().ok());
+    }
+    ASSERT_TRUE(cluster.Settle());
+  }
+  // Without its own policy the field is undecided; under the next one the log has it again.
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "*", "FIELD", "best"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"HGET", "h", "best"}).substr(0, 10), "-CONFLICT ");
+  EXPECT_EQ(b.Ask({"POLICY", "SET", "h*", "FIELD", "name", "merge", "MIN"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b}) {
+    EXPECT_EQ(node->Ask({"HGET", "h", "name"}), "\"one\"");
+    EXPECT_NE(node->Ask({"CONFLICT", "LOG"}).find("\"lost\", [[\"two\""), std::string::npos);
+    EXPECT_EQ(node->Ask({"CONFLICT", "COUNT"}), "1");
+  }
+  EXPECT_EQ(b.Ask({"HSET", "h", "best", "1", "list", "2", "name", "3"}), "0");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"CONFLICT", "COUNT"}), "0");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 TEST(Engine, OvertakingWaitsAtTheGate) {
   Leaders cluster(3);
   TestNode& a = cluster[0];

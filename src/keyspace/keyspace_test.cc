@@ -298,7 +298,8 @@ class Node : public ChangeSink {
     if (key.first == crdt::kReservedDatabase) return kLww;
     const conflict::Policy& policy = policies_.For(key.second);
     const bool open = type == crdt::Type::kString || type == crdt::Type::kHash;
-    return policy.kind == conflict::PolicyKind::kSiblings && !open ? kLww : policy;
+    const bool plain = policy.kind == conflict::PolicyKind::kSiblings || policy.kind == conflict::PolicyKind::kMerge;
+    return plain && !open ? kLww : policy;
   }
 
   // An element's content as text; nothing if it is not shown.
@@ -308,6 +309,7 @@ class Node : public ChangeSink {
     if (view.kind == conflict::View::Kind::kConflict) return "conflict";
     std::optional<std::string> base;
     if (view.kind == conflict::View::Kind::kValue) base = e.versions[view.index].value;
+    if (view.kind == conflict::View::Kind::kMerged) base = view.merged;
     if (!base && !e.has_live_counter()) return std::nullopt;
     const long double sum = crdt::CounterSum(e, origins_).AsReal();
     if (e.type == crdt::Type::kSortedSet)
@@ -398,6 +400,7 @@ class Node : public ChangeSink {
     if (view.kind == conflict::View::Kind::kConflict) return "conflict " + std::to_string(view.distinct);
     std::optional<std::string> base;
     if (view.kind == conflict::View::Kind::kValue) base = state.versions[view.index].value;
+    if (view.kind == conflict::View::Kind::kMerged) base = view.merged;
     if (!state.has_live_counter()) return base ? "value " + *base : "missing";
     if (base && !base::ParseInt64(*base) && !base::ParseLongDouble(*base)) return "value " + *base;
     const crdt::Number sum = crdt::CounterSum(state, origins_);
@@ -708,6 +711,7 @@ std::string TextOf(const crdt::KeyState& state, const clock::OriginTable&) {
 
 TEST(Keyspace, AgainstPlainStates) {
   size_t spilled = 0;
+  static constexpr const char* kDeciding[] = {"priority n1 n0", "merge CONCAT", "merge MAX", "merge UNION"};
   static constexpr uint64_t kNames[] = {90, 0, 0, 400, 0, 0};
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     SCOPED_TRACE(seed);
@@ -717,7 +721,7 @@ TEST(Keyspace, AgainstPlainStates) {
     if (random.Percent(70)) {
       policies.Set("s:*", *conflict::Policy::ParseText("siblings"));
       policies.Set("d:*", *conflict::Policy::ParseText("lww DELETES"));
-      policies.Set("p:*", *conflict::Policy::ParseText("priority n1 n0"));
+      policies.Set("p:*", *conflict::Policy::ParseText(kDeciding[seed % std::size(kDeciding)]));
     }
     std::vector<std::unique_ptr<Node>> nodes;
     for (int i = 0; i < 3; ++i) {

@@ -312,5 +312,61 @@ def expiry(teller, cluster):
     _everywhere(teller, cluster, "otp", None, "meanwhile otp has expired at every leader")
 
 
-STORIES = [write_here_read_there, wiki_title, overtaking, meeting_room, shopping_cart, cleared_counter,
+def merges(teller, cluster):
+    teller.title("Merges: a policy makes one value of several")
+    eu, us, asia = _names(cluster)
+    rules = {"merge:title": "merge CONCAT", "merge:high": "merge MAX", "merge:tags": "merge UNION",
+             "merge:user": "merge JSON"}
+    for key, policy in rules.items():
+        eu.call("POLICY", "SET", key, *policy.split())
+        teller.say(f"eu: POLICY SET {key} {policy}")
+    asia.call("POLICY", "SET", "merge:player:*", "FIELD", "best", "merge", "MAX")
+    teller.say("asia: POLICY SET merge:player:* FIELD best merge MAX")
+    teller.expect_soon("the policies are known to every leader", lambda: all(
+        leader.call("POLICY", "GET", key).decode() == policy
+        for leader in cluster.living() for key, policy in rules.items()) and all(
+        leader.call("POLICY", "GET", "merge:player:1", "FIELD", "best") == b"merge MAX"
+        for leader in cluster.living()))
+    cluster.isolate("eu", "us")
+    eu.call("SET", "merge:title", "B")
+    eu.call("SET", "merge:high", "120")
+    eu.call("SET", "merge:tags", "red,blue")
+    eu.call("SET", "merge:user", '{"name":"Ada","address":{"zip":"01234"}}')
+    eu.call("HSET", "merge:player:1", "best", "12", "name", "Ada")
+    _tick()
+    us.call("SET", "merge:title", "C")
+    us.call("SET", "merge:high", "99")
+    us.call("SET", "merge:tags", "blue,green")
+    us.call("SET", "merge:user", '{"name":"Ada L.","address":{"city":"London"}}')
+    us.call("HSET", "merge:player:1", "best", "9", "name", "Grace")
+    teller.say("cut off from each other, eu and a moment later us write a title, a high score, tags, a user, a player")
+    cluster.heal_all()
+    teller.say("the link is healed")
+    _everywhere(teller, cluster, "merge:title", "B/C")
+    _everywhere(teller, cluster, "merge:high", "120")
+    _everywhere(teller, cluster, "merge:tags", "blue,green,red")
+    _everywhere(teller, cluster, "merge:user", '{"address":{"city":"London","zip":"01234"},"name":"Ada L."}')
+    teller.expect_soon("the player's best is 12, and the name the later one (only the field is merged)", lambda: all(
+        leader.call("HMGET", "merge:player:1", "best", "name") == [b"12", b"Grace"]
+        for leader in cluster.living()))
+    teller.expect_soon("99 is not lost: CONFLICT LOG holds it", lambda: b"99" in _lost(cluster, "merge:high"))
+    asia.call("INCRBY", "merge:high", 5)
+    teller.say("asia: INCRBY merge:high 5")
+    _everywhere(teller, cluster, "merge:high", "125")
+    teller.say("now every leader writes, cut off from the others, while each sets the policy to something else")
+    cluster.isolate("eu", "us", "asia")
+    for i in range(100):
+        for leader, policy in ((eu, "merge CONCAT"), (us, "merge MIN"), (asia, "siblings")):
+            leader.call("SET", f"merge:load:{i % 10}", f"{leader.name}{i}")
+            leader.call("HSET", "merge:hash", f"f{i % 10}", i)
+            if i % 10 == 0:
+                leader.call("POLICY", "SET", "merge:load:*", *policy.split())
+                leader.call("POLICY", "SET", "merge:hash", "FIELD", "f3", *policy.split())
+    cluster.heal_all()
+    cluster.wait_converged()
+    shown = [[leader.ask("GET", f"merge:load:{i}") for i in range(10)] for leader in cluster.living()]
+    teller.expect("POLYARCH DIGEST is equal at all three, and all show the same", shown[0] == shown[1] == shown[2], shown)
+
+
+STORIES = [write_here_read_there, wiki_title, merges, overtaking, meeting_room, shopping_cart, cleared_counter,
            resurrection, bad_clock, dead_node, expiry]

@@ -38,6 +38,10 @@ def test_wiki_title(long):
     _tell(golden.wiki_title, long)
 
 
+def test_merges(long):
+    _tell(golden.merges, long)
+
+
 def test_overtaking(long):
     _tell(golden.overtaking, long)
 

@@ -127,6 +127,10 @@ def test_operator_commands(long):
         polyarch("policy", "set", "wiki:*", "siblings", *port)
         assert json.loads(polyarch("policy", *port, "--json")) == {"wiki:*": "siblings"}
         assert polyarch("policy", "get", "wiki:x", *port) == "siblings\n"
+        polyarch("policy", "set", "wiki:*", "FIELD", "best", "merge", "MAX", *port)
+        assert polyarch("policy", "get", "wiki:x", "--field", "best", *port) == "merge MAX\n"
+        assert polyarch("policy", "del", "wiki:*", "--field", "best", *port) == "removed\n"
+        assert polyarch("policy", "get", "wiki:x", "--field", "best", *port) == "siblings\n"
         assert "unknown policy" in polyarch("policy", "set", "x", "best", *port, code=1)
         assert "see polyarch policy list" in polyarch("policy", "del", "nothing", *port, code=1)
 
