@@ -29,6 +29,7 @@ ELEMENTS = {
     "ZINCRBY": ("ZINCRBY", "zset", "1", "member:__rand_int__"),
     "ZSCORE": ("ZSCORE", "zset", "member:__rand_int__"),
     "ZRANGE": ("ZRANGE", "zset", "0", "9"),
+    "LPUSH": ("LPUSH", "list", "value-of-16-byte"),
     "RPUSH": ("RPUSH", "list", "value-of-16-byte"),
     "LPOP": ("LPOP", "list"),
     "XADD": ("XADD", "stream", "*", "field", "value-of-16-byte"),

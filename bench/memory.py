@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Bytes of resident memory per key of collections, redis-server beside Polyarch.
+"""Bytes of resident memory per key of collections and per entry of a stream, redis-server beside Polyarch.
 
     tools/build release polyarch
     python3 bench/memory.py [--families WORD,...]
 
 A server of each kind is filled with the keys of one family; what its resident memory has grown by, once it
 has settled, is divided by their number. The log's ring is set to 1 MiB: it is of a fixed size, and would
-otherwise be most of what the smaller families show.
+otherwise be most of what the smaller families show. Of a stream what MEMORY USAGE says is shown, too.
 """
 
 import argparse
@@ -41,6 +41,16 @@ FAMILIES = {
     "sorted sets of 100": (20_000, lambda i: sorted_set_of(b"zs:%08d" % i, 100)),
 }
 
+def entry_of(fields):
+    return [b"XADD", b"events", b"*"] + [x for j in range(fields) for x in (b"field%d" % j, VALUE)]
+
+
+# Entries of one stream.
+ENTRIES = {
+    "entries of 1 field": (1_000_000, lambda i: entry_of(1)),
+    "entries of 5 fields": (500_000, lambda i: entry_of(5)),
+}
+
 
 def feed(port, count, command):
     connection = socket.create_connection(("127.0.0.1", port))
@@ -50,8 +60,11 @@ def feed(port, count, command):
         connection.sendall(b"".join(
             b"*%d\r\n" % len(c) + b"".join(b"$%d\r\n%s\r\n" % (len(x), x) for x in c) for c in batch))
         for _ in batch:
-            if not replies.readline().startswith(b":"):
+            line = replies.readline()
+            if not line.startswith((b":", b"$")):
                 sys.exit("a command was refused")
+            if line.startswith(b"$"):
+                replies.readline()
     connection.close()
 
 
@@ -66,12 +79,20 @@ def settled(process):
     return now
 
 
-def bytes_per_key(kind, count, command):
+def memory_usage(port, key):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"MEMORY USAGE %s SAMPLES 0\r\n" % key)
+        return int(connection.makefile("rb").readline()[1:])
+
+
+def bytes_per_key(kind, count, command, told_key=None):
+    """Of resident memory; with `told_key` also what MEMORY USAGE says of that key, per command."""
     server = common.Server(kind, "everysec")
     try:
         before = settled(server.process)
         feed(server.port, count, command)
-        return (settled(server.process) - before) / count
+        resident = (settled(server.process) - before) / count
+        return resident if told_key is None else (resident, memory_usage(server.port, told_key) / count)
     finally:
         server.end()
 
@@ -95,6 +116,12 @@ def main():
             continue
         theirs, ours = (bytes_per_key(kind, count, command) for kind in ("redis", "polyarch"))
         print(f"| {count:,} {name} | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} |", flush=True)
+    for name, (count, command) in ENTRIES.items():
+        if words and not any(w in name for w in words):
+            continue
+        theirs, ours = (bytes_per_key(kind, count, command, b"events") for kind in ("redis", "polyarch"))
+        for i, what in enumerate(("", ", by MEMORY USAGE")):
+            print(f"| {count:,} {name}{what} | {theirs[i]:.1f} | {ours[i]:.1f} | {ours[i] / theirs[i]:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

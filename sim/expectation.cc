@@ -27,7 +27,7 @@ bool AllowedError(std::string_view text) {
         "ERR source and destination objects are the same",
         "ERR value is not an integer", "ERR value is not a valid float", "ERR hash value is not a",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",
-        "ERR decrement would overflow", "ERR no conflict ", "ERR no such field", "ERR wrong tag: ",
+        "ERR decrement would overflow", "ERR no conflict ", "ERR no such field", "ERR members of sets ", "ERR wrong tag: ",
         "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
         "ERR The ID specified in XADD", "ERR The XGROUP subcommand requires", "BUSYGROUP ", "NOGROUP ", "UNBLOCKED ",
         "ERR a leader has no link ", "ERR EXEC without MULTI", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
@@ -192,7 +192,7 @@ std::optional<Type> Expectation::WantedType() const {
     if (name == other) return Type::kSet;
   }
   for (std::string_view other : {"RPUSH", "LPUSH", "RPOP", "LPOP", "LLEN", "LRANGE", "LINDEX", "LSET", "LINSERT", "LREM",
-                                 "LTRIM", "LMOVE", "BLPOP", "BRPOP"}) {
+                                 "LTRIM", "LMOVE", "BLMOVE", "BLPOP", "BRPOP"}) {
     if (name == other) return Type::kList;
   }
   return std::nullopt;
@@ -202,7 +202,7 @@ bool Expectation::IsWrongType() const {
   const std::optional<Type> wanted = WantedType();
   if (!wanted) return false;
   auto other = [&](size_t arg) { return Before(arg).exists && Before(arg).type != *wanted; };
-  if (args_[0] == "SMOVE" || args_[0] == "LMOVE") return Before(1).exists && (other(1) || other(2));
+  if (args_[0] == "SMOVE" || args_[0] == "LMOVE" || args_[0] == "BLMOVE") return Before(1).exists && (other(1) || other(2));
   if (args_[0] == "BLPOP" || args_[0] == "BRPOP") {
     // The first key that is there decides.
     for (size_t i = 1; i + 1 < args_.size(); ++i) {
@@ -253,6 +253,7 @@ Expectation::Verdict Expectation::Judge(const resp::Value& reply) {
   const std::optional<Type> type = WantedType();
   const std::string_view name = args_[0];
   if (StartsWith(name, "S") && name.size() > 5 && name.substr(name.size() - 5) == "STORE") return JudgeStore(reply);
+  if (name == "BLMPOP" || StartsWith(name, "BZ")) return JudgeWaiting(reply);
   if (type == Type::kHash) return JudgeHash(reply);
   if (type == Type::kSet) return JudgeSet(reply);
   if (type == Type::kSortedSet) return JudgeSortedSet(reply);

@@ -72,6 +72,8 @@ class Expectation {
   Verdict JudgeListPop(const resp::Value& reply, std::vector<std::string> values);
   Verdict JudgeBlockingPop(const resp::Value& reply);
   Verdict JudgeListMove(const resp::Value& reply, std::vector<std::string> values);
+  // BLMPOP, BZPOPMIN, BZPOPMAX and BZMPOP: expectation_waiting.cc.
+  Verdict JudgeWaiting(const resp::Value& reply);
   // Streams: expectation_stream.cc.
   Verdict JudgeStream(const resp::Value& reply);
   // The type that the command is about; nothing if any will do.

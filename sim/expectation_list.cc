@@ -131,7 +131,7 @@ Expectation::Verdict Expectation::JudgeList(const resp::Value& reply) {
   if (name == "RPUSH" || name == "LPUSH") return JudgeListPush(reply, std::move(values));
   if (name == "RPOP" || name == "LPOP") return JudgeListPop(reply, std::move(values));
   if (name == "BLPOP" || name == "BRPOP") return JudgeBlockingPop(reply);
-  if (name == "LMOVE") return JudgeListMove(reply, std::move(values));
+  if (name == "LMOVE" || name == "BLMOVE") return JudgeListMove(reply, std::move(values));
   if (name == "LLEN") return IsNumber(reply, values.size());
   if (name == "LRANGE") return AreTexts(reply, Range(values, args_[2], args_[3]));
   if (name == "LTRIM") return AfterList(1, Range(values, args_[2], args_[3]));

@@ -116,6 +116,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "transaction run",
     "watched key had changed",
     "watched key had not changed",
+    "told to wait with others",
     "message came to a subscriber",
 };
 

@@ -121,6 +121,7 @@ enum class Mark : int {
   kTransaction,   // EXEC ran its commands
   kWatchChanged,  // EXEC ran nothing, since what was watched had changed
   kWatchHeld,     // EXEC ran, and what was watched was as it had been read
+  kWaitTogether,  // several clients were told to wait for one key
   kMessageCame,   // a subscriber was told a message
   kCount,
 };

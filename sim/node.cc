@@ -434,31 +434,6 @@ bool Node::ClientBusy(int client) const {
   return process_->suspended.count(id) != 0;
 }
 
-void Node::CheckWaiters() const {
-  if (!up() || process_->engine->merging() || !may_write()) return;
-  keyspace::Keyspace& keys = process_->engine->keys();
-  for (const auto& [id, op] : process_->suspended) {
-    const command::Client& client = *process_->clients[static_cast<size_t>(op.client)];
-    if (client.blocked != command::Client::Blocked::kWaits) continue;
-    for (const Key& key : op.keys) {
-      if (op.args[0] == "XREAD") continue;  // what it waits for depends on what it had seen
-      if (op.args[0] == "XREADGROUP") {
-        const keyspace::Collection opened = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kStream);
-        const keyspace::Stream stream(opened);
-        const auto group = stream.FindGroup(op.args[2]);
-        if (group && opened.expire_ms == crdt::kNever && !stream.Undelivered(op.args[2], *group, 1).empty())
-          throw Violation(label_ + " lets a consumer wait for " + key.second + ", which has entries for it");
-        continue;
-      }
-      const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
-      // What a clock that was set back brings to light again is no news.
-      if (list.size() > 0 && list.expire_ms == crdt::kNever) {
-        throw Violation(label_ + " lets a client wait for " + key.second + ", which has elements");
-      }
-    }
-  }
-}
-
 bool Node::has_commands() const { return up() && !process_->commands.empty(); }
 
 void Node::Run(Op op) {
@@ -483,6 +458,7 @@ void Node::Run(Op op) {
     checkpoint_started_ |= checkpoint;
     const bool waits = client.blocked == command::Client::Blocked::kWaits;
     if (!checkpoint && !waits) SOMETIMES(kWaitedForMerge);
+    if (waits) NoteWaits(op);
     p.suspended.emplace(client.id, std::move(op));
     return;
   }
@@ -540,6 +516,7 @@ void Node::Run(Op op) {
     expectation.Check(op.reply, wrote, label_);
   } else if (!op.reply.is_null() && !op.reply.is_error()) {
     SOMETIMES(kServedWaiter);
+    CheckServedInTurn(op);
   }
   world_.Executed(*this, op);
   p.executed.push_back(std::move(op));

@@ -48,6 +48,11 @@ struct Op {
   int64_t amount = 0;                // of a tracked counter (a key, or a field of one)
   std::function<void(Op&, const resp::Value&)> done;  // when the reply is released
 
+  // Of one that waits: what number it has among those that have begun to wait at this process, and, of XREAD, the
+  // id beyond which it wants entries.
+  uint64_t waits_since = 0;
+  crdt::StreamId waits_beyond;
+
   // As it ran.
   uint32_t origin = 0;               // what it wrote: (first, last] of this origin
   uint64_t first = 0;
@@ -133,8 +138,11 @@ class Node final : public engine::Host,
   std::string process_name() const { return label_ + "." + std::to_string(boots_); }
   uint64_t published() const { return process_->published; }
   const Messages& messages() const { return process_->messages; }
-  // Between ticks: nobody waits for a list that has elements.
+  // waiting.cc. Between ticks: nobody waits for what is there.
   void CheckWaiters() const;
+  void NoteWaits(Op& op);
+  // Of one that was served: nobody waits who came before it.
+  void CheckServedInTurn(const Op& op) const;
   // Commands were submitted that have not run yet.
   bool has_commands() const;
 
@@ -224,6 +232,7 @@ class Node final : public engine::Host,
     std::vector<uint64_t> resumed;
     std::vector<Op> executed;               // in this tick
     std::deque<Op> waiting;                 // for the disk, in order
+    uint64_t waits = 0;                     // commands that have begun to wait for elements
     std::set<Key> written;                  // by commands of this tick
     std::map<Key, log::Position> touched;   // by the frame that ends there
     log::Position touched_any = 0;

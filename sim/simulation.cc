@@ -634,8 +634,12 @@ int64_t Simulation::TransfersUs(size_t receivers) {
   for (auto& node : world_.nodes()) {
     if (node->up()) most = std::max(most, node->engine().keys().memory_bytes());
   }
-  const auto chunks = static_cast<int64_t>(most / limits_.state_chunk_bytes + 1);
-  return static_cast<int64_t>(receivers) * chunks * timer_us_;
+  // A state is compared, read and sent by chunks, merged by slices of keys, and needs checkpoints of both
+  // before it and of the receiver's after it: one chunk or slice a tick.
+  const size_t keys = world_.history().oracle().keys().size();
+  const size_t ticks = 3 * (most / limits_.state_chunk_bytes + 1) + keys / limits_.merge_slice_keys +
+                       3 * keys / limits_.checkpoint_slice_keys;
+  return static_cast<int64_t>(receivers * ticks) * timer_us_;
 }
 
 void Simulation::RouteAround() {

@@ -14,7 +14,6 @@ namespace {
 
 // From here on collections grow into their big form and back.
 constexpr uint64_t kManyElements = 40;
-constexpr int kOtherDbClient = 2;  // of each node: it has selected database 1
 
 bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
@@ -173,7 +172,7 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
   const std::string key = DrawKey();
   auto index = [&] { return std::to_string(draw.Between(-3, 4)); };
   auto end = [&] { return draw.Percent(50) ? "LEFT" : "RIGHT"; };
-  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 12, 10};
+  const unsigned weights[] = {30, 20, 12, 8, 14, 8, 5, 3, 8, 4, 3, 20, 10};
   const size_t which = draw.Weighted(weights);
   switch (which) {
     case 0:
@@ -195,15 +194,7 @@ std::vector<std::string> Workload::DrawListCommand(Node& node, uint8_t db) {
     case 8: return {"LMOVE", key, draw.Percent(30) ? key : DrawKey(), end(), end()};
     case 9: return {"LINDEX", key, index()};
     case 10: return {"LLEN", key};
-    case 11: {
-      // Mostly on a key that is nothing but a list, and mostly empty.
-      const std::string queue = draw.Percent(75) ? "queue" : key;
-      if (draw.Percent(40)) return {"RPUSH", queue, DrawValue()};
-      std::vector<std::string> args = {draw.Percent(50) ? "BLPOP" : "BRPOP", queue};
-      if (draw.Percent(40)) args.push_back(draw.Percent(50) ? "queue" : DrawKey());
-      args.push_back(std::to_string(draw.Between(1, 20) * 0.1));
-      return args;
-    }
+    case 11: return DrawWaiting();
     default: return {"LRANGE", key, "0", "-1"};
   }
 }
@@ -484,7 +475,7 @@ void Workload::Step() {
       std::vector<std::string> args = DrawCommand(*node, 0);
       if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
           args[0] != "LINK" && args[0] != "LEADER" && args[0] != "TOPOLOGY" &&
-          args[0] != "XGROUP" && args[0] != "XREAD" && args[0] != "XREADGROUP" &&
+          args[0] != "BLMPOP" && args[0] != "BZMPOP" && args[0] != "XGROUP" && args[0] != "XREAD" && args[0] != "XREADGROUP" &&
           !StartsWith(args[1], kTrackedPrefix)) {
         args[1] = key;
       }
@@ -492,6 +483,7 @@ void Workload::Step() {
     }
     return;
   }
+  if (profile_.collection_percent != 0 && draw.Percent(5)) return WaitTogether(std::move(writers));
   Node& node = *draw.Pick(writers);
   const int client = static_cast<int>(draw.Below(static_cast<uint64_t>(node.clients())));
   if (node.ClientBusy(client)) return;

@@ -70,6 +70,8 @@ struct WorkloadProfile {
 
 class World;
 
+inline constexpr int kOtherDbClient = 2;  // of each node: it has selected database 1
+
 // Draws commands and gives them to nodes.
 class Workload {
  public:
@@ -92,6 +94,9 @@ class Workload {
   std::vector<std::string> DrawTrackedCommand(Node& node, uint8_t db);
   std::string ValueIn(Node& node, uint8_t db, const std::string& key);
   std::vector<std::string> DrawListCommand(Node& node, uint8_t db);
+  // workload_waiting.cc
+  std::vector<std::string> DrawWaiting();
+  void WaitTogether(std::vector<Node*> writers);
   // Streams: workload_stream.cc.
   std::vector<std::string> DrawStreamCommand(Node& node, uint8_t db);
   std::vector<std::string> DrawTrackedStream(Node& node, uint8_t db);

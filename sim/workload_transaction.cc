@@ -7,7 +7,6 @@ namespace polyarch::sim {
 
 namespace {
 
-constexpr int kOtherDbClient = 2;  // of each node: it has selected database 1
 
 }  // namespace
 

@@ -76,6 +76,9 @@ enum class Bug : int {
   kTornTransaction,    // what EXEC runs are changes of their own
   kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
   kMergeByNumbering,   // what is merged has the order of this node's numbering of origins
+  kWaiterLocalOnly,    // elements that other leaders bring wake nobody
+  kWaiterNewestFirst,  // of those who wait for a key the last one is served first
+  kSketchRegisterLost, // a union of HyperLogLogs takes each eighth register from the first one alone
   kCount,
 };
 

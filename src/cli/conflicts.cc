@@ -25,9 +25,12 @@ std::string Version(const Value& version) {
   if (version.items.size() < 4) return Printable(version.ToString());
   const Value& value = version.items[0];
   constexpr size_t kShownBytes = 200;
-  std::string shown =
-      value.is_null() ? "(deleted)" : Printable(TextOf(&value).substr(0, kShownBytes));
-  if (value.text.size() > kShownBytes) shown += "... (" + HumanBytes(value.text.size()) + ")";
+  // An entry of a stream is an array: its fields and values.
+  std::string text = value.items.empty() ? TextOf(&value) : TextOf(&value.items[0]);
+  for (size_t i = 1; i < value.items.size(); ++i)
+    text += " " + TextOf(&value.items[i]);
+  std::string shown = value.is_null() ? "(deleted)" : Printable(text.substr(0, kShownBytes));
+  if (text.size() > kShownBytes) shown += "... (" + HumanBytes(text.size()) + ")";
   return shown + "   by " + Printable(TextOf(&version.items[1])) + " at " +
          When(NumberOf(&version.items[2])) + "   " + Printable(TextOf(&version.items[3]));
 }
@@ -108,7 +111,7 @@ int RunConflicts(int argc, char** argv) {
   resolve->add_option("token", token, "from show")->required();
   resolve->add_option("value", value, "the value that they become")->required();
   for (CLI::App* sub : {show, resolve})
-    sub->add_option("--field", field, "of this field of a hash");
+    sub->add_option("--field", field, "of this element: field, member, position or id, as log shows it");
   for (CLI::App* sub : {list, log, show, restore, resolve}) {
     sub->set_help_flag("--help", "print this and end");
     sub->fallthrough();

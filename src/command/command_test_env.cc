@@ -94,6 +94,19 @@ std::string TestNode::Ask(std::initializer_list<std::string_view> args) {
 void TestNode::Remote(std::string_view key, std::string_view value) {
   crdt::Effect effect{.kind = crdt::EffectKind::kPut, .flags = crdt::kNeverFlag, .key = key};
   effect.value = value;
+  ApplyRemote(effect);
+}
+
+void TestNode::RemoteElement(std::string_view key,
+                             crdt::Type type,
+                             std::string_view name,
+                             std::string_view value) {
+  crdt::Effect effect{
+      .kind = crdt::EffectKind::kPut, .type = type, .key = key, .element = name, .value = value};
+  ApplyRemote(effect);
+}
+
+void TestNode::ApplyRemote(const crdt::Effect& effect) {
   crdt::Seen seen(nothing_seen_, clock::OriginIndex{1}, {++remote_sequence_, 0});
   keys.Apply(effect, seen, sink.NextHlc(), keyspace::Cause::kRemote);
   cluster.watches().Settle(keys);

@@ -204,6 +204,10 @@ class TestNode : private keyspace::Observer {
 
   // "us" writes `value` without having seen anything.
   void Remote(std::string_view key, std::string_view value);
+  void RemoteElement(std::string_view key,
+                     crdt::Type type,
+                     std::string_view name,
+                     std::string_view value);
   void SetPolicy(std::string_view pattern, std::string_view policy);
   void Advance(int64_t ms);
   int64_t now_ms() const { return now_ms_; }
@@ -223,6 +227,7 @@ class TestNode : private keyspace::Observer {
   bool last_pushed = false;  // pushes came, one or more
 
  private:
+  void ApplyRemote(const crdt::Effect& effect);
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override {
     cluster.watches().NoteModified(ref, cause);
   }

@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "command/families.h"
 #include "command/polyarch.h"
+#include "command/polyarch_element.h"
 #include "command/polyarch_token.h"
 #include "command/support.h"
 
@@ -68,10 +69,18 @@ bool ReadPlace(Context& c, size_t needed, TokenPlace& place) {
   return false;
 }
 
-// That register; null if it is a field that the key does not hold.
-const crdt::Register* RegisterAt(const crdt::KeyState& state, const TokenPlace& place) {
-  if (!place.field) return &state;
-  return state.FindElement(crdt::Type::kHash, *place.field);
+// That register, of `state`, which must outlive it; of an element that the key does not hold: no
+// register, and no name.
+FoundElement RegisterAt(Context& c,
+                        const keyspace::KeyRef& ref,
+                        const crdt::KeyState& state,
+                        const TokenPlace& place) {
+  if (!place.field) return {crdt::Type::kString, {}, &state};
+  const keyspace::Shown shown = c.keys.Read(ref);
+  const bool collection = shown.kind == keyspace::Shown::Kind::kCollection;
+  auto found = FindElementByText(
+      state, collection ? std::optional(shown.type) : std::nullopt, *place.field);
+  return found ? std::move(*found) : FoundElement{};
 }
 
 // ---- open conflicts
@@ -118,13 +127,14 @@ void ConflictCount(Context& c) {
 }
 
 void ReplyVersion(Context& c,
+                  crdt::Type type,
                   bool absent,
                   std::string_view value,
                   const clock::Origin& origin,
                   uint64_t sequence,
                   clock::Hlc hlc) {
   c.reply.Array(4);
-  absent ? c.reply.Null() : c.reply.Bulk(value);
+  absent ? c.reply.Null() : ReplyElementValue(c, type, value);
   c.reply.Bulk(origin.leader);
   c.reply.Integer(static_cast<int64_t>(hlc.ms()));
   c.reply.Bulk(conflict::TagText(origin, sequence));
@@ -140,11 +150,11 @@ std::string SignedText(const crdt::Number& n) {
 void ConflictGet(Context& c) {
   TokenPlace place;
   if (!ReadPlace(c, 3, place)) return;
-  const crdt::KeyState state = c.keys.State(c.Ref(place.key));
-  const crdt::Register* found = RegisterAt(state, place);
-  if (!IsVisible(c, state) || found == nullptr || (place.field && !found->live())) {
-    return c.reply.NullArray();
-  }
+  const keyspace::KeyRef ref = c.Ref(place.key);
+  const crdt::KeyState state = c.keys.State(ref);
+  const FoundElement element = RegisterAt(c, ref, state, place);
+  const crdt::Register* found = element.state;
+  if (!IsVisible(c, state) || found == nullptr) return c.reply.NullArray();
   const clock::OriginTable& origins = c.cluster.origins();
   const Token token = MakeToken(*found, origins);
   c.reply.Array(2);
@@ -152,13 +162,15 @@ void ConflictGet(Context& c) {
   c.reply.Array(token.versions.size() + token.clears.size());
   for (size_t i : conflict::CanonicalOrder(found->versions, origins)) {
     const crdt::Version& v = found->versions[i];
-    ReplyVersion(c, v.absent, v.value, origins.Get(v.dot.origin()), v.dot.sequence(), v.hlc);
+    ReplyVersion(
+        c, element.type, v.absent, v.value, origins.Get(v.dot.origin()), v.dot.sequence(), v.hlc);
   }
   for (const Token::Clear& clear : token.clears) {
     for (const crdt::CounterEntry& e : found->counters) {
       if (origins.Get(e.origin) != clear.origin) continue;
       auto sum = crdt::Subtract(e.total, e.cleared_total).value_or(e.total);
-      ReplyVersion(c, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
+      ReplyVersion(
+          c, crdt::Type::kString, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
     }
   }
 }
@@ -219,21 +231,22 @@ bool Translate(Context& c,
 void ConflictResolve(Context& c) {
   TokenPlace place;
   if (!ReadPlace(c, 5, place)) return;
-  const std::string_view value = c.args[4];
   base::Result<Token> token = DecodeToken(c.args[3], place);
   if (!token.ok()) return c.reply.Error("ERR " + token.status().message());
   const keyspace::KeyRef ref = c.Ref(place.key);
   const crdt::KeyState state = c.keys.State(ref);
   static const crdt::Register kNothing;
-  const crdt::Register* found = RegisterAt(state, place);
-  if (found == nullptr) found = &kNothing;
+  const FoundElement element = RegisterAt(c, ref, state, place);
+  const crdt::Register* found = element.state != nullptr ? element.state : &kNothing;
   Resolution resolution;
   if (!Translate(c, *token, *found, resolution)) return;
   if (!IsVisible(c, state)) return c.reply.Error(kNoSuchKey);
-  if (place.field && c.keys.Open(ref, crdt::Type::kHash).status != keyspace::Collection::Status::kFound) {
+  if (place.field && c.keys.Open(ref, element.type).status != keyspace::Collection::Status::kFound) {
     return c.reply.Error(kWrongType);
   }
-  if (place.field && !found->live()) return c.reply.Error("ERR no such field");
+  if (element.state == nullptr) return c.reply.Error("ERR no such field");
+  const std::optional<std::string> value = ReadElementValue(c, element.type, c.args[4]);
+  if (!value) return;
   const std::set<clock::Dot> named(resolution.seen.begin(), resolution.seen.end());
   size_t kept = 0;
   for (const crdt::Version& v : found->versions)
@@ -245,13 +258,12 @@ void ConflictResolve(Context& c) {
   // Origins, places and totals of what was seen travel with the value.
   constexpr size_t kSeenBytesMax = 64;
   const size_t seen_bytes = kSeenBytesMax * (resolution.seen.size() + resolution.clears.size());
-  const size_t field_bytes = place.field ? place.field->size() : 0;
-  if (!FitsChange(c, place.key.size() + field_bytes + value.size() + seen_bytes)) return;
+  if (!FitsChange(c, place.key.size() + element.name.size() + value->size() + seen_bytes)) return;
   if (place.field) {
     c.change.ResolveElement(
-        ref, crdt::Type::kHash, *place.field, value, resolution.seen, resolution.clears);
+        ref, element.type, element.name, *value, resolution.seen, resolution.clears);
   } else {
-    c.change.Resolve(ref, value, false, resolution.seen, resolution.clears);
+    c.change.Resolve(ref, *value, false, resolution.seen, resolution.clears);
   }
   c.reply.Ok();
 }
@@ -259,17 +271,7 @@ void ConflictResolve(Context& c) {
 // ---- decided conflicts
 
 void ReplyVersion(Context& c, crdt::Type type, const conflict::LedgerVersion& v) {
-  std::string value = v.value;
-  if (type == crdt::Type::kSortedSet && !v.absent) {
-    char digits[resp::kDoubleCharsMax];
-    value.assign(digits, resp::FormatDouble(keyspace::DecodeScore(v.value), digits));
-  }
-  ReplyVersion(c,
-               v.absent,
-               value,
-               v.origin,
-               v.sequence,
-               v.hlc);
+  ReplyVersion(c, type, v.absent, v.value, v.origin, v.sequence, v.hlc);
 }
 
 void ConflictLog(Context& c) {
@@ -290,7 +292,7 @@ void ConflictLog(Context& c) {
     c.reply.Bulk("key");
     c.reply.Bulk(e->key);
     c.reply.Bulk("field");
-    c.reply.Bulk(e->element);
+    c.reply.Bulk(ElementText(e->type, e->element));
     c.reply.Bulk("policy");
     c.reply.Bulk(e->policy);
     c.reply.Bulk("shown");

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "base/planted.h"
+
 namespace polyarch::crdt {
 
 namespace {
@@ -349,7 +351,14 @@ std::optional<std::string> UniteHlls(std::span<const std::string_view> all) {
   HllRegisters registers{};
   bool dense = false;
   for (std::string_view bytes : all) {
-    if (!MaximizeHll(bytes, registers)) return std::nullopt;
+    if (PLANTED(kSketchRegisterLost)) {
+      HllRegisters own;
+      if (!ReadHll(bytes, own)) return std::nullopt;
+      for (size_t i = 0; i < kHllRegisters; ++i)
+        if (i % 8 != 0 || &bytes == &all[0]) registers[i] = std::max(registers[i], own[i]);
+    } else if (!MaximizeHll(bytes, registers)) {
+      return std::nullopt;
+    }
     dense = dense || IsHllDense(bytes);
   }
   // Dense by a rule that holds for a union if it holds for a part of it, so that the order of

@@ -1,5 +1,8 @@
 #include "crdt/position.h"
 
+#include <cstring>
+#include <utility>
+
 #include "base/check.h"
 #include "base/planted.h"
 
@@ -17,14 +20,19 @@ constexpr int64_t kNMin = -(int64_t{1} << 47);
 
 enum class Side : uint8_t { kBehind, kBefore };
 
-void PutBigEndian(std::string& out, uint64_t value, size_t bytes) {
-  for (size_t i = bytes; i-- > 0;)
-    out.push_back(static_cast<char>(value >> (8 * i)));
+void PutBigEndian(char*& out, uint64_t value, size_t bytes) {
+  const uint64_t turned = __builtin_bswap64(value << (8 * (sizeof value - bytes)));
+  std::memcpy(out, &turned, bytes);
+  out += bytes;
 }
 
 // Of a name that nobody makes bytes may be missing: they count as zero.
 uint64_t ReadBigEndian(std::string_view in, size_t at, size_t bytes) {
   uint64_t value = 0;
+  if (at + sizeof value <= in.size()) {
+    std::memcpy(&value, in.data() + at, sizeof value);
+    return __builtin_bswap64(value) >> (8 * (sizeof value - bytes));
+  }
   for (size_t i = at; i < at + bytes; ++i)
     value = value << 8 | (i < in.size() ? static_cast<uint8_t>(in[i]) : 0);
   return value;
@@ -43,15 +51,15 @@ Step ReadStep(std::string_view name, size_t at) {
 
 std::string WithStep(std::string_view prefix, int64_t n, Side side, const PositionMaker& maker) {
   CHECK(maker.at.sequence >> 47 == 0);
-  std::string name;
-  name.reserve(prefix.size() + kPositionStepBytes);
-  name.append(prefix);
-  PutBigEndian(name, static_cast<uint64_t>(n - kNMin), kNBytes);
+  std::string name(prefix.size() + kPositionStepBytes, '\0');
+  if (!prefix.empty()) std::memcpy(name.data(), prefix.data(), prefix.size());
+  char* out = name.data() + prefix.size();
+  PutBigEndian(out, static_cast<uint64_t>(n - kNMin), kNBytes);
   const uint64_t turned = side == Side::kBefore ? UINT64_MAX : 0;
-  if (!PLANTED(kPositionRunLast)) PutBigEndian(name, maker.run, kRunBytes);
-  PutBigEndian(name, (maker.at.sequence | uint64_t{1} << 47) ^ turned, kSequenceBytes);
-  PutBigEndian(name, maker.at.index ^ turned, kIndexBytes);
-  if (PLANTED(kPositionRunLast)) PutBigEndian(name, maker.run, kRunBytes);
+  if (!PLANTED(kPositionRunLast)) PutBigEndian(out, maker.run, kRunBytes);
+  PutBigEndian(out, (maker.at.sequence | uint64_t{1} << 47) ^ turned, kSequenceBytes);
+  PutBigEndian(out, maker.at.index ^ turned, kIndexBytes);
+  if (PLANTED(kPositionRunLast)) PutBigEndian(out, maker.run, kRunBytes);
   return name;
 }
 
@@ -89,7 +97,7 @@ std::string PositionBehind(std::string_view last, const PositionMaker& maker) {
   // In the run of the last step first, where only what has seen `last` can come between.
   for (size_t at : {LastStepOf(last), size_t{0}}) {
     auto own = InOwnRun(last, at, Side::kBehind, maker);
-    if (own && *own > last) return *own;
+    if (own && *own > last) return std::move(*own);
   }
   const Step step = ReadStep(last, 0);
   if (step.n == kNMax) return WithStep(last, 0, Side::kBehind, maker);

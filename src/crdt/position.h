@@ -48,4 +48,11 @@ std::optional<std::string> PositionBetweenLeftwards(std::string_view left,
                                                     std::string_view right,
                                                     const PositionMaker& maker);
 
+// A name for people: its steps, "/" between them, each "n.run:sequence.index" as in tags of versions
+// (run: 16 hexadecimal digits), with a "<" before it if it was put before what there was. A name that
+// nobody makes: "0x" and the digits of its bytes.
+std::string PositionText(std::string_view name);
+// The name again; nothing if that is no such text.
+std::optional<std::string> ReadPositionText(std::string_view text);
+
 }  // namespace polyarch::crdt

@@ -245,5 +245,43 @@ TEST(PositionTest, Bytes) {
   EXPECT_EQ(before, expected_before);
 }
 
+TEST(PositionTest, Text) {
+  const std::string name = PositionBehind({}, {0x0102030405060708, {0x0a0b, 0x0c}});
+  EXPECT_EQ(PositionText(name), "0.0102030405060708:2571.12");
+  const std::string before = *PositionBefore(name, {0xab, {2, 3}});
+  EXPECT_EQ(PositionText(before), "<-1.00000000000000ab:2.3");
+  const std::string between = *PositionBetween(before, name, {5, {4, 0}});
+  EXPECT_EQ(PositionText(between), "<-1.00000000000000ab:2.3/0.0000000000000005:4.0");
+  EXPECT_EQ(PositionText("x\xff"), "0x78ff") << "a name that nobody makes";
+  base::Random random(3);
+  std::vector<std::string> names = {name, before, between, "", "x"};
+  for (size_t bytes : {1, 23, 24, 25, 48, 72}) {
+    for (int round = 0; round < 50; ++round) {
+      std::string& odd = names.emplace_back();
+      for (size_t i = 0; i < bytes; ++i)
+        odd.push_back(static_cast<char>(random.Below(4) == 0 ? 0xff : random.Next()));
+    }
+  }
+  for (const std::string& each : names)
+    EXPECT_EQ(ReadPositionText(PositionText(each)), each) << PositionText(each);
+  for (const char* bad : {"",
+                          "0",
+                          "-0.0102030405060708:1.0",
+                          "00.0102030405060708:1.0",
+                          "+1.0102030405060708:1.0",
+                          "0.010203040506070:1.0",
+                          "0.010203040506070A:1.0",
+                          "0.0102030405060708:1",
+                          "0.0102030405060708:1.4294967296",
+                          "0.0102030405060708:140737488355328.0",
+                          "140737488355328.0102030405060708:1.0",
+                          "0.0102030405060708:1.0/",
+                          "0.0102030405060708:1.0 ",
+                          "0x7",
+                          "0xZZ",
+                          "0x7A"})
+    EXPECT_FALSE(ReadPositionText(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace polyarch::crdt

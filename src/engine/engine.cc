@@ -370,7 +370,7 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
     if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
-  waiters_.NoteChanged(ref.db, ref.key);
+  if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);
   if (cause == keyspace::Cause::kMerged && notifies()) merged_keys_.emplace_back(ref.db, ref.key);
   if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
   // A frame under way is not in the log yet: it will end beyond the present end.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/planted.h"
 
 namespace polyarch::engine {
 
@@ -72,6 +73,7 @@ std::vector<uint64_t> Waiters::WaitingFor(const Key& key) const {
   if (found == by_key_.end()) return clients;
   for (const auto& [number, client] : found->second)
     clients.push_back(client);
+  if (PLANTED(kWaiterNewestFirst)) std::reverse(clients.begin(), clients.end());
   return clients;
 }
 

@@ -34,8 +34,11 @@ void Change::PutAt(const KeyRef& ref, std::string_view name, std::string_view va
 }
 
 bool Change::Push(const KeyRef& ref, bool front, std::string_view value) {
-  CreateIfMissing(ref);
-  const Collection list = keyspace_.OpenAgain(ref, crdt::Type::kList);
+  Collection list = keyspace_.OpenAgain(ref, crdt::Type::kList);
+  if (!list.found()) {
+    CreateIfMissing(ref);
+    list = keyspace_.OpenAgain(ref, crdt::Type::kList);
+  }
   const crdt::PositionMaker maker = NextPosition(list.size());
   std::optional<std::string> name;
   if (front) {

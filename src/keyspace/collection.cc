@@ -9,8 +9,12 @@ namespace polyarch::keyspace {
 
 Elements* Keyspace::FindElements(const KeyRef& ref, crdt::Type type) {
   Entry** slot = Lookup(ref);
-  if (slot == nullptr || (*slot)->form() != Form::kFat) return nullptr;
-  for (const auto& elements : (*slot)->fat().elements) {
+  return slot == nullptr ? nullptr : ElementsIn(**slot, type);
+}
+
+Elements* Keyspace::ElementsIn(Entry& entry, crdt::Type type) {
+  if (entry.form() != Form::kFat) return nullptr;
+  for (const auto& elements : entry.fat().elements) {
     if (elements->type() == type) return elements.get();
   }
   return nullptr;
@@ -237,7 +241,11 @@ ShownValue Collection::Show(const ElementView& element) const {
     case Form::kValue:
     case Form::kValueTtl:
       shown.kind = ShownValue::Kind::kValue;
-      shown.value = element.value();
+      if (element.has_short_score()) {
+        shown.text = LongScore(element.value());
+      } else {
+        shown.value = element.value();
+      }
       break;
     case Form::kCounter:
       shown.kind = ShownValue::Kind::kValue;

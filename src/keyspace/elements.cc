@@ -62,6 +62,7 @@ size_t Elements::memory_bytes() const {
   if (rare_ == nullptr) return bytes;
   bytes += sizeof(Rare) + rare_->few.capacity() * sizeof(Entry*) + rare_->entry_bytes;
   if (rare_->table != nullptr) bytes += rare_->table->memory_bytes();
+  if (rare_->names != nullptr) bytes += rare_->names->memory_bytes();
   if (rare_->order != nullptr) bytes += rare_->order->memory_bytes();
   return bytes;
 }
@@ -80,7 +81,7 @@ Elements::Rare& Elements::NeedRare(const Viewer& viewer) {
 }
 
 void Elements::TrimRare() {
-  if (rare_ != nullptr && rare_->table == nullptr && rare_->few.empty() && rare_->deleted.empty())
+  if (rare_ != nullptr && !spilled() && rare_->few.empty() && rare_->deleted.empty())
     rare_.reset();
 }
 
@@ -88,22 +89,29 @@ void Elements::TrimRare() {
 
 Elements::Place Elements::Locate(std::string_view name) const {
   Place place;
-  if (spilled()) {
+  if (rare_ != nullptr && rare_->names != nullptr) {
+    place.entry = rare_->names->Find(name);
+    return place;
+  }
+  if (rare_ != nullptr && rare_->table != nullptr) {
     place.hash = Hash(name);
     place.slot = rare_->table->Find(place.hash, name);
+    if (place.slot != nullptr) place.entry = *place.slot;
     return place;
   }
   place.at = packed_.Find(name);
   if (place.at != nullptr || rare_ == nullptr) return place;
   for (Entry*& entry : rare_->few) {
-    if (entry->key() == name) place.slot = &entry;
+    if (entry->key() != name) continue;
+    place.entry = entry;
+    place.slot = &entry;
   }
   return place;
 }
 
 std::optional<ElementView> Elements::ViewOf(const Place& place) const {
-  if (place.at != nullptr) return ElementView(packed_, place.at);
-  if (place.slot != nullptr) return ElementView(*place.slot);
+  if (place.at != nullptr) return PackedView(place.at);
+  if (place.entry != nullptr) return ElementView(place.entry);
   return std::nullopt;
 }
 
@@ -129,12 +137,12 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
   bool shown = true;
   if (entry->form() != Form::kValue) {
     ++rare.unplain;
-  } else if (rare.table != nullptr) {
+  } else if (spilled()) {
     rare.Note(entry->value_part().dot);
   }
   if (entry->form() == Form::kFat) {
     const crdt::KeyState& state = entry->fat().state();
-    if (rare.table != nullptr) {
+    if (spilled()) {
       for (const crdt::Version& v : state.versions)
         rare.Note(v.dot);
     }
@@ -195,7 +203,9 @@ void Elements::Sync(const Viewer& viewer) {
     mine->set(Entry::kConflict, false);
     Count(mine, viewer);
   };
-  if (rare.table != nullptr) {
+  if (rare.names != nullptr) {
+    rare.names->Reshow([&](Entry* entry) { count(*entry); });
+  } else if (rare.table != nullptr) {
     rare.table->ForEach(count);
   } else {
     for (Entry* entry : rare.few)
@@ -207,20 +217,28 @@ void Elements::Sync(const Viewer& viewer) {
 
 void Elements::Grow(const Viewer& viewer) {
   Rare& rare = NeedRare(viewer);
-  rare.table = std::make_unique<Table>(
-      [key = hash_key_](std::string_view name) { return base::SipHash13(name, *key); });
-  if (ordered()) rare.order = std::make_unique<OrderTree>();
+  if (by_name()) {
+    rare.names = std::make_unique<NameTree>();
+  } else {
+    rare.table = std::make_unique<Table>(
+        [key = hash_key_](std::string_view name) { return base::SipHash13(name, *key); });
+    if (ordered()) rare.order = std::make_unique<OrderTree>();
+  }
   if (type_ == crdt::Type::kStream) rare.stream = std::make_unique<StreamIndex>();
   rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
   rare.residue.clear();
   auto add = [&](Entry* entry) {
-    Table::MarkDirty(rare.table->Insert(Hash(entry->key()), entry));
     if (entry->has(Entry::kStored) && !has_rows_) rare.inline_names.emplace_back(entry->key());
-    Count(entry, viewer);
+    AddBig(rare.table != nullptr ? Hash(entry->key()) : 0, entry, viewer);
   };
   for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at)) {
     Packed::Plain plain{.value = Packed::ValueOf(at), .dot = {}, .hlc = {}};
     plain.counter = Packed::IsCounter(at);
+    std::string score;
+    if (type_ == crdt::Type::kSortedSet && !plain.counter) {
+      score = LongScore(plain.value);
+      plain.value = score;
+    }
     if (!plain.counter) {
       plain.dot = packed_.VersionOf(at).dot;
       plain.hlc = packed_.VersionOf(at).hlc;
@@ -254,10 +272,12 @@ bool Elements::TakeOut(const Place& place, const Viewer& viewer) {
     packed_.Erase(place.at);
     return stored;
   }
-  Entry* old = *place.slot;
+  Entry* old = place.entry;
   const bool stored = old->has(Entry::kStored);
   Discount(old, viewer);
-  if (rare_->table != nullptr) {
+  if (rare_->names != nullptr) {
+    rare_->names->Erase(old);
+  } else if (rare_->table != nullptr) {
     rare_->table->Erase(place.slot);
   } else {
     Entry::Free(old);
@@ -280,53 +300,71 @@ void Elements::Add(std::string_view name, Entry* entry, const Viewer& viewer) {
       (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax)))
     Grow(viewer);
   Rare& rare = NeedRare(viewer);
-  if (rare.table != nullptr) {
-    Table::MarkDirty(rare.table->Insert(Hash(name), entry));
-  } else {
-    rare.few.push_back(entry);
-  }
+  if (spilled()) return AddBig(rare.table != nullptr ? Hash(name) : 0, entry, viewer);
+  rare.few.push_back(entry);
   Count(entry, viewer);
+}
+
+void Elements::AddBig(uint64_t hash, Entry* entry, const Viewer& viewer) {
+  Count(entry, viewer);
+  if (rare_->names != nullptr) {
+    rare_->names->Insert(entry);
+  } else {
+    Table::MarkDirty(rare_->table->Insert(hash, entry));
+  }
+}
+
+void Elements::MarkDirty(const Place& place) {
+  if (rare_->names != nullptr) {
+    rare_->names->SetDirty(place.entry, true);
+  } else {
+    Table::MarkDirty(place.slot);
+  }
 }
 
 void Elements::SetEntry(std::string_view name,
                         const Place& place,
                         Entry* entry,
                         const Viewer& viewer) {
-  if (place.slot == nullptr) {
+  if (place.entry == nullptr) {
     entry->set(Entry::kStored, place.none() ? TakeDeleted(name) : TakeOut(place, viewer));
     Add(name, entry, viewer);
     return;
   }
-  Entry* old = *place.slot;
+  Entry* old = place.entry;
   entry->set(Entry::kStored, old->has(Entry::kStored));
   Discount(old, viewer);
+  Count(entry, viewer);
+  if (rare_->names != nullptr) return rare_->names->Replace(old, entry);
   *place.slot = entry;
   Entry::Free(old);
   if (rare_->table != nullptr) Table::MarkDirty(place.slot);
-  Count(entry, viewer);
 }
 
 void Elements::SetPlain(std::string_view name,
                         const Place& place,
-                        Packed::Plain plain,
+                        const Packed::Plain& plain,
                         const Viewer& viewer) {
   const bool room = place.at != nullptr || (!spilled() && size() < Packed::kElementsMax);
-  if (!room || !Packed::Fits(name, plain)) {
+  const bool is_score = type_ == crdt::Type::kSortedSet && !plain.counter;
+  if (!room || !Packed::Fits(name, plain) || (is_score && plain.value.size() != sizeof(double))) {
     SetEntry(name, place, NewEntry(name, plain), viewer);
     return;
   }
+  Packed::Plain held = plain;
+  if (is_score) held.value = ShortScore(plain.value);
   // Only in a sorted set the place follows from the content.
   const bool stays = place.at != nullptr && (type_ != crdt::Type::kSortedSet ||
                                              (!plain.counter && !Packed::IsCounter(place.at) &&
-                                              Packed::ValueOf(place.at) == plain.value));
+                                              Packed::ValueOf(place.at) == held.value));
   if (stays) {
-    plain.stored = Packed::IsStored(place.at);
-    if (packed_.Replace(place.at, plain)) return;
+    held.stored = Packed::IsStored(place.at);
+    if (packed_.Replace(place.at, held)) return;
   }
-  plain.stored = place.none() ? TakeDeleted(name) : TakeOut(place, viewer);
-  if (packed_.Insert(PackedPlace(name, plain), name, plain)) return;
+  held.stored = place.none() ? TakeDeleted(name) : TakeOut(place, viewer);
+  if (packed_.Insert(PackedPlace(name, plain), name, held)) return;
   Entry* entry = NewEntry(name, plain);
-  entry->set(Entry::kStored, plain.stored);
+  entry->set(Entry::kStored, held.stored);
   Add(name, entry, viewer);
 }
 
@@ -350,7 +388,7 @@ void Elements::SetStored(std::string_view name) {
   if (place.at != nullptr) {
     packed_.SetStored(place.at);
   } else {
-    (*place.slot)->set(Entry::kStored, true);
+    place.entry->set(Entry::kStored, true);
   }
 }
 
@@ -368,11 +406,11 @@ crdt::ApplyResult Elements::Apply(const crdt::Effect& effect,
     // Most writes: what stands was seen.
     if (effect.kind == EffectKind::kPut && (effect.flags & crdt::kAbsent) == 0) {
       // A stream's index tells whose an entry is.
-      if (place.slot != nullptr && spilled() && type_ != crdt::Type::kStream &&
+      if (place.entry != nullptr && spilled() && type_ != crdt::Type::kStream &&
           old->value() == effect.value) {
-        (*place.slot)->value_part() = {seen.dot(), hlc};
+        place.entry->value_part() = {seen.dot(), hlc};
         rare_->Note(seen.dot());
-        Table::MarkDirty(place.slot);
+        MarkDirty(place);
       } else {
         SetPlain(name, place, {.value = effect.value, .dot = seen.dot(), .hlc = hlc}, viewer);
       }
@@ -466,7 +504,16 @@ bool Elements::Load(std::string_view name,
   }
   // What has just been read need not be written.
   if (!few) {
-    Table::Unmark(Locate(name).slot);
+    const Place loaded = Locate(name);
+    if (rare_->names != nullptr) {
+      rare_->names->SetDirty(loaded.entry, false);
+    } else {
+      Table::Unmark(loaded.slot);
+    }
+    return fresh;
+  }
+  if (rare_->names != nullptr) {
+    rare_->names->ForgetDirty();
     return fresh;
   }
   uint64_t cursor = 0;
@@ -530,8 +577,8 @@ void Elements::VisitInline(RowVisit visit) {
   for (const std::string& name : rare_->inline_names) {
     const Place place = Locate(name);
     if (place.none()) continue;
-    (*place.slot)->set(Entry::kStored, true);
-    visit(name, (*place.slot)->State());
+    place.entry->set(Entry::kStored, true);
+    visit(name, place.entry->State());
   }
   if (!rare_->inline_names.empty()) has_rows_ = true;
   rare_->inline_names.clear();
@@ -546,11 +593,17 @@ bool Elements::VisitDirty(uint64_t& cursor, size_t count, size_t& visited, RowVi
     deleted.erase(deleted.begin());
   }
   if (visited >= count) return false;
-  cursor = rare_->table->TakeDirty(cursor, count - visited, [&](Entry* entry) {
+  auto take = [&](Entry* entry) {
     entry->set(Entry::kStored, true);
     ++visited;
     visit(entry->key(), entry->State());
-  });
+  };
+  if (rare_->names != nullptr) {
+    // Where it goes on the tree knows.
+    cursor = rare_->names->TakeDirty(/*begins=*/cursor == 0, count - visited, take) ? 0 : 1;
+  } else {
+    cursor = rare_->table->TakeDirty(cursor, count - visited, take);
+  }
   return cursor == 0 && deleted.empty();
 }
 
@@ -558,6 +611,8 @@ bool Elements::FreeSome(size_t count) {
   if (rare_ == nullptr) return false;
   if (rare_->order != nullptr && !rare_->order->FreeSome(count)) rare_->order.reset();
   if (rare_->order != nullptr) return true;
+  if (rare_->names != nullptr && !rare_->names->FreeSome(count)) rare_->names.reset();
+  if (rare_->names != nullptr) return true;
   if (rare_->table != nullptr && !rare_->table->FreeSome(count)) rare_->table.reset();
   return rare_->table != nullptr;
 }

@@ -5,11 +5,12 @@
 // Memory. Few elements are packed (packed.h), in the order of their coming, those of a sorted set or list
 // in its order. What cannot be packed is an entry like a key's (entry.h) beside that: a long name or
 // value, anything but one version or one counter. More than Packed::kElementsMax, or kEntriesMax such
-// entries, are entries in a Table, and those of a sorted set or list in an OrderTree as well. What few
-// collections need is allocated when they need it (Rare).
+// entries, are entries in a Table, and those of a sorted set in an OrderTree as well; those of a list or
+// stream, which are asked for in their order, are in a NameTree. What few collections need is allocated
+// when they need it (Rare).
 //
-// On disk, too: few elements are part of their key's row; once they have a table they have a row each, so
-// that a change to one of a million writes one row ("spilled", for as long as the object lives).
+// On disk, too: few elements are part of their key's row; once they are in a table or tree they have a row
+// each, so that a change to one of a million writes one row ("spilled", for as long as the object lives).
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,7 @@
 #include "crdt/effect.h"
 #include "crdt/key_state.h"
 #include "keyspace/entry.h"
+#include "keyspace/name_tree.h"
 #include "keyspace/order_tree.h"
 #include "keyspace/packed.h"
 #include "keyspace/stream_index.h"
@@ -72,26 +74,32 @@ bool IsConflict(const crdt::Register& state);
 // A sorted set's member has its score as eight bytes of value; 0 of what is none.
 std::string EncodeScore(double score);
 double DecodeScore(std::string_view bytes);
+// Packed, a score is without the zero bytes that it begins with: those of most whole numbers are two or
+// three. From and to eight bytes.
+std::string_view ShortScore(std::string_view bytes);
+std::string LongScore(std::string_view short_score);
 
 // One stored element, packed or an entry of its own: a small value to look through. It, and the text and
 // state that it gives, are valid until the next change of its collection; keep names, not views.
 class ElementView {
  public:
   explicit ElementView(const Entry* entry) : entry_(entry) {}
-  ElementView(const Packed& packed, const char* at) : packed_(&packed), at_(at) {}
+  ElementView(const Packed& packed, const char* at, bool sorted_set)
+      : packed_(&packed), at_(at), sorted_set_(sorted_set) {}
 
   std::string_view key() const { return entry_ != nullptr ? entry_->key() : Packed::NameOf(at_); }
   Form form() const {
     if (entry_ != nullptr) return entry_->form();
     return Packed::IsCounter(at_) ? Form::kCounter : Form::kValue;
   }
-  // kValue.
+  // kValue. Of a packed score only what ShortScore gives.
   std::string_view value() const {
     return entry_ != nullptr ? entry_->value() : Packed::ValueOf(at_);
   }
   ValuePart value_part() const {
     return entry_ != nullptr ? entry_->value_part() : packed_->VersionOf(at_);
   }
+  bool has_short_score() const { return sorted_set_ && form() == Form::kValue; }
   // kCounter.
   CounterPart counter() const {
     return entry_ != nullptr ? entry_->counter() : Packed::CounterOf(at_);
@@ -109,6 +117,7 @@ class ElementView {
   const Entry* entry_ = nullptr;
   const Packed* packed_ = nullptr;
   const char* at_ = nullptr;
+  bool sorted_set_ = false;  // and packed
 };
 
 // A sorted set's member with what orders it.
@@ -179,7 +188,9 @@ class Elements {
             const Viewer& viewer);
 
   // ---- rows
-  bool spilled() const { return rare_ != nullptr && rare_->table != nullptr; }
+  bool spilled() const {
+    return rare_ != nullptr && (rare_->table != nullptr || rare_->names != nullptr);
+  }
   // May there be rows of their own in the store?
   bool has_rows() const { return has_rows_; }
   void ForgetRows() {
@@ -208,12 +219,12 @@ class Elements {
   // All of them, sorted by name, behind what is in `out`.
   void AppendTo(std::vector<crdt::Element>& out) const;
   // Visits shown ones from `cursor` on until about `count` were looked at; where to go on, 0 at the end.
-  // An element that stays is visited at least once.
+  // An element that stays is visited at least once. Of a list or stream all are visited at once.
   uint64_t Scan(uint64_t cursor, size_t count, base::FunctionRef<void(const ElementView&)> visit) const;
   // One that is shown, chosen by `random`; nothing if there is none.
   std::optional<ElementView> Random(uint64_t random) const;
 
-  // Of a stream with a table; else null. What it tells follows from the elements: a look may bring it up
+  // Of a big stream; else null. What it tells follows from the elements: a look may bring it up
   // to date.
   StreamIndex* stream_index() const { return rare_ == nullptr ? nullptr : rare_->stream.get(); }
   // Of a stream's entry.
@@ -238,11 +249,12 @@ class Elements {
 
   // What a collection has only if it is big, or has elements that cannot be packed.
   struct Rare {
-    std::vector<Entry*> few;  // without a table: what is not packed
-    std::unique_ptr<Table> table;
-    std::unique_ptr<OrderTree> order;  // of a sorted set, list or stream with a table
-    std::unique_ptr<StreamIndex> stream;  // of a stream with a table
-    // Counts of entries, in `few` or the table.
+    std::vector<Entry*> few;              // of a collection that is not big: what is not packed
+    std::unique_ptr<Table> table;         // of a big one, but for
+    std::unique_ptr<NameTree> names;      // of a big list or stream
+    std::unique_ptr<OrderTree> order;     // of a big sorted set
+    std::unique_ptr<StreamIndex> stream;  // of a big stream
+    // Counts of entries, in `few`, the table or tree.
     size_t live = 0;
     size_t shown = 0;
     size_t unplain = 0;  // anything but one version
@@ -254,16 +266,20 @@ class Elements {
     std::vector<clock::Dot> newest;  // spilled: an origin's newest version ever here, one an origin
     Names residue;
 
-    size_t entries() const { return table != nullptr ? table->size() : few.size(); }
+    size_t entries() const {
+      if (names != nullptr) return names->size();
+      return table != nullptr ? table->size() : few.size();
+    }
     void Note(clock::Dot dot);
   };
   // Where an element stands; neither if it is not there.
   struct Place {
     const char* at = nullptr;  // packed
-    Entry** slot = nullptr;    // in the table or `few`
+    Entry* entry = nullptr;    // in the table, tree or `few`
+    Entry** slot = nullptr;    // of the entry, but in a tree
     uint64_t hash = 0;         // if there is a table
 
-    bool none() const { return at == nullptr && slot == nullptr; }
+    bool none() const { return at == nullptr && entry == nullptr; }
   };
 
   uint64_t Hash(std::string_view name) const { return base::SipHash13(name, *hash_key_); }
@@ -273,7 +289,13 @@ class Elements {
   bool ordered() const {
     return type_ == crdt::Type::kSortedSet || by_name();
   }
-  const OrderTree* order() const { return rare_ == nullptr ? nullptr : rare_->order.get(); }
+  // Of the shown ones of a big sorted set, list or stream; else null.
+  const OrderTree* order() const {
+    if (rare_ == nullptr) return nullptr;
+    return rare_->names != nullptr ? &rare_->names->shown() : rare_->order.get();
+  }
+  // Of an entry of a big collection.
+  void MarkDirty(const Place& place);
   Rare& NeedRare(const Viewer& viewer);
   // Without anything in it, it goes.
   void TrimRare();
@@ -285,7 +307,7 @@ class Elements {
   void Set(std::string_view name, const Place& place, crdt::Register state, const Viewer& viewer);
   void SetPlain(std::string_view name,
                 const Place& place,
-                Packed::Plain plain,
+                const Packed::Plain& plain,
                 const Viewer& viewer);
   // Takes ownership.
   void SetEntry(std::string_view name, const Place& place, Entry* entry, const Viewer& viewer);
@@ -294,14 +316,19 @@ class Elements {
   bool TakeOut(const Place& place, const Viewer& viewer);
   bool TakeDeleted(std::string_view name);
   void Add(std::string_view name, Entry* entry, const Viewer& viewer);
+  // To a big collection.
+  void AddBig(uint64_t hash, Entry* entry, const Viewer& viewer);
   void SetStored(std::string_view name);
   void Count(Entry* entry, const Viewer& viewer);
   void Discount(Entry* entry, const Viewer& viewer);
   void Grow(const Viewer& viewer);
-  // A shown element of a stream with a table comes or goes.
+  // A shown element of a big stream comes or goes.
   void Index(const Entry* entry, bool added, const Viewer& viewer);
   void ForgetGroup(std::string_view name);
 
+  ElementView PackedView(const char* at) const {
+    return {packed_, at, type_ == crdt::Type::kSortedSet};
+  }
   double PackedScore(const char* at) const;
   // Where a packed element with this content belongs.
   const char* PackedPlace(std::string_view name, const Packed::Plain& plain) const;

@@ -1,11 +1,13 @@
 // How elements are looked at: what they show, walks, the order of sorted sets and lists.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "base/number.h"
 #include "base/planted.h"
 #include "keyspace/elements.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 
@@ -35,6 +37,14 @@ double DecodeScore(std::string_view bytes) {
   if (bytes.size() != sizeof score) return 0;
   std::memcpy(&score, bytes.data(), sizeof score);
   return std::isnan(score) ? 0 : score;
+}
+
+std::string_view ShortScore(std::string_view bytes) {
+  return bytes.substr(std::min(bytes.find_first_not_of('\0'), bytes.size()));
+}
+
+std::string LongScore(std::string_view short_score) {
+  return std::string(sizeof(double) - short_score.size(), '\0').append(short_score);
 }
 
 ShownValue ShowRegister(const crdt::Register& state,
@@ -108,7 +118,7 @@ crdt::Register ElementView::State() const {
                               .hlc = part.hlc,
                               .never = false,
                               .absent = false,
-                              .value = std::string(value())});
+                              .value = has_short_score() ? LongScore(value()) : std::string(value())});
   }
   return state;
 }
@@ -117,13 +127,12 @@ crdt::Register ElementView::State() const {
 
 void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const {
   for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
-    if (!visit(ElementView(packed_, at))) return;
+    if (!visit(PackedView(at))) return;
   }
   if (rare_ == nullptr) return;
-  if (rare_->table != nullptr) {
-    rare_->table->Walk([&](const Entry& entry) { return visit(ElementView(&entry)); });
-    return;
-  }
+  auto each = [&](const Entry& entry) { return visit(ElementView(&entry)); };
+  if (rare_->names != nullptr) return rare_->names->Walk(each);
+  if (rare_->table != nullptr) return rare_->table->Walk(each);
   for (const Entry* entry : rare_->few) {
     if (!visit(ElementView(entry))) return;
   }
@@ -146,7 +155,7 @@ void Elements::AppendTo(std::vector<crdt::Element>& out) const {
 uint64_t Elements::Scan(uint64_t cursor,
                         size_t count,
                         base::FunctionRef<void(const ElementView&)> visit) const {
-  if (!spilled()) {
+  if (rare_ == nullptr || rare_->table == nullptr) {
     // A cursor of a time when they were many goes on, so that none is missed.
     ForEach([&](const ElementView& element) {
       if (element.shown()) visit(element);
@@ -161,7 +170,7 @@ uint64_t Elements::Scan(uint64_t cursor,
 
 std::optional<ElementView> Elements::Random(uint64_t random) const {
   if (shown() == 0) return std::nullopt;
-  if (!spilled()) {
+  if (rare_ == nullptr || rare_->table == nullptr) {
     uint64_t skip = random % shown();
     std::optional<ElementView> found;
     ForEach([&](const ElementView& element) {
@@ -192,7 +201,7 @@ double Elements::Score(const ElementView& element, const Viewer& viewer) const {
   switch (element.form()) {
     case Form::kValue:
     case Form::kValueTtl:
-      return DecodeScore(element.value());
+      return DecodeScore(element.has_short_score() ? LongScore(element.value()) : element.value());
     case Form::kCounter:
       return static_cast<double>(element.counter().total);
     case Form::kFat:
@@ -212,7 +221,8 @@ double Elements::Score(const ElementView& element, const Viewer& viewer) const {
 double Elements::PackedScore(const char* at) const {
   if (by_name()) return 0;
   if (Packed::IsCounter(at)) return static_cast<double>(Packed::CounterOf(at).total);
-  return DecodeScore(Packed::ValueOf(at));
+  const double score = std::bit_cast<double>(Packed::LastBytesOf(at));
+  return std::isnan(score) ? 0 : score;
 }
 
 const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& plain) const {
@@ -229,7 +239,7 @@ const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& pl
   } else {
     score = DecodeScore(plain.value);
   }
-  while (at != last && Less({PackedScore(at), ElementView(packed_, at)}, score, name))
+  while (at != last && Less({PackedScore(at), PackedView(at)}, score, name))
     at = Packed::Next(at);
   return at;
 }
@@ -256,7 +266,7 @@ std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const
     const char* at = packed_.begin();
     for (; rank > 0; --rank)
       at = Packed::Next(at);
-    return ElementView(packed_, at);
+    return PackedView(at);
   }
   // The ends, most asked for, need no order.
   if (!by_name() || (rank != 0 && rank != shown() - 1) || PLANTED(kListByArrival))
@@ -270,13 +280,13 @@ std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const
 }
 
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {
-  if (order() != nullptr) return order()->Rank(score, name);
+  if (order() != nullptr) return order()->Rank(by_name() ? NameScore(name) : score, name);
   size_t before = 0;
   if (!has_few()) {
     // Packed ones stand in order.
     for (const char *at = packed_.begin(), *last = packed_.end(); at != last;
          at = Packed::Next(at)) {
-      if (!Less({PackedScore(at), ElementView(packed_, at)}, score, name)) break;
+      if (!Less({PackedScore(at), PackedView(at)}, score, name)) break;
       ++before;
     }
     return before;
@@ -289,6 +299,7 @@ size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer)
 }
 
 size_t Elements::CountBelow(double score, bool inclusive, const Viewer& viewer) const {
+  if (by_name()) return score > 0 || (inclusive && score == 0) ? shown() : 0;
   if (order() != nullptr) return order()->CountBelow(score, inclusive);
   size_t below = 0;
   if (!has_few()) {
@@ -315,7 +326,7 @@ void Elements::Walk(size_t first,
                     const Viewer& viewer) const {
   if (order() != nullptr) {
     order()->Walk(first, reverse, [&](const OrderTree::Item& item) {
-      return visit({item.score, ElementView(item.entry)});
+      return visit({by_name() ? 0 : item.score, ElementView(item.entry)});
     });
     return;
   }
@@ -331,12 +342,12 @@ void Elements::Walk(size_t first,
   size_t count = 0;
   for (const char *at = packed_.begin(), *last = packed_.end(); at != last; at = Packed::Next(at)) {
     if (count >= first && !reverse) {
-      if (!visit({PackedScore(at), ElementView(packed_, at)})) return;
+      if (!visit({PackedScore(at), PackedView(at)})) return;
     }
     places[count++] = at;
   }
   for (size_t i = first; reverse && i < count; --i) {
-    if (!visit({PackedScore(places[i]), ElementView(packed_, places[i])}) || i == 0) return;
+    if (!visit({PackedScore(places[i]), PackedView(places[i])}) || i == 0) return;
   }
 }
 

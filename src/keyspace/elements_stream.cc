@@ -3,6 +3,7 @@
 
 #include "base/planted.h"
 #include "keyspace/elements.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 
@@ -65,7 +66,7 @@ void Elements::WipeRange(const crdt::Effect& effect,
   };
   if (order() != nullptr && shown() == size() && type_ != crdt::Type::kSortedSet) {
     // All stand in the order of their names.
-    order()->Walk(order()->Rank(0, effect.element), false, [&](const OrderTree::Item& item) {
+    order()->Walk(order()->Rank(NameScore(effect.element), effect.element), false, [&](const OrderTree::Item& item) {
       note(ElementView(item.entry));
       return item.entry->key() < effect.value;
     });

@@ -112,22 +112,24 @@ Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart& fat) {
 }
 
 Collection Keyspace::Open(const KeyRef& ref, crdt::Type type) {
-  const Shown shown = Read(ref);
-  if (shown.exists() && (shown.kind != Shown::Kind::kCollection || shown.type != type)) {
-    Collection other;
-    other.status = Collection::Status::kOtherType;
-    return other;
-  }
-  return OpenElements(ref, type, shown);
+  return OpenElements(ref, type, /*again=*/false);
 }
 
 Collection Keyspace::OpenAgain(const KeyRef& ref, crdt::Type type) {
-  return OpenElements(ref, type, Read(ref));
+  return OpenElements(ref, type, /*again=*/true);
 }
 
-Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, const Shown& shown) {
+Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, bool again) {
   Collection collection;
-  if (shown.exists()) collection.elements = FindElements(ref, type);
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr) return collection;
+  const Shown shown = ShowEntry(ref, **slot);
+  if (!shown.exists()) return collection;
+  if (!again && (shown.kind != Shown::Kind::kCollection || shown.type != type)) {
+    collection.status = Collection::Status::kOtherType;
+    return collection;
+  }
+  collection.elements = ElementsIn(**slot, type);
   if (collection.elements == nullptr) return collection;
   collection.status = Collection::Status::kFound;
   collection.policy = &PolicyOf(ref, type);
@@ -139,8 +141,10 @@ Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, const Show
 
 Shown Keyspace::Read(const KeyRef& ref) {
   Entry** slot = Lookup(ref);
-  if (slot == nullptr) return {};
-  const Entry& entry = **slot;
+  return slot == nullptr ? Shown{} : ShowEntry(ref, **slot);
+}
+
+Shown Keyspace::ShowEntry(const KeyRef& ref, const Entry& entry) {
   Shown shown;
   switch (entry.form()) {
     case Form::kValueTtl:

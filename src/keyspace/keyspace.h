@@ -379,8 +379,9 @@ class Keyspace {
   void Settle(const KeyRef& ref, Entry** slot);
   // The entry for a whole state; nullptr for an empty one.
   Entry* Build(const KeyRef& ref, crdt::KeyState state);
-  Collection OpenElements(const KeyRef& ref, crdt::Type type, const Shown& shown);
+  Collection OpenElements(const KeyRef& ref, crdt::Type type, bool again);
   Elements* FindElements(const KeyRef& ref, crdt::Type type);
+  static Elements* ElementsIn(Entry& entry, crdt::Type type);
   Elements& ElementsOf(FatPart& fat, crdt::Type type);
   const conflict::Policy& PolicyOf(const KeyRef& ref, crdt::Type type) const;
   bool HasFieldPolicies(const KeyRef& ref, crdt::Type type) const {
@@ -415,6 +416,7 @@ class Keyspace {
   }
   Shown ShowState(const KeyRef& ref, const crdt::KeyState& state);
   Shown ShowFat(const KeyRef& ref, const FatPart& fat);
+  Shown ShowEntry(const KeyRef& ref, const Entry& entry);
   void CountMemory(const Entry* entry, bool added);
 
   clock::OriginTable& origins_;

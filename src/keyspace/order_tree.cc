@@ -4,14 +4,25 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
+
+namespace {
+
+// The lowest `n` of up to 32 bits.
+uint32_t LowBits(size_t n) {
+  return static_cast<uint32_t>((uint64_t{1} << n) - 1);
+}
+
+}  // namespace
 
 // A leaf holds items and is no more than this; an inner node (Inner) holds the least item under each
 // child. Arrays are used up to `size`.
 struct OrderTree::Node {
   bool leaf = true;
   uint16_t size = 0;
+  uint32_t dirty = 0;  // a bit an item; of an inner node: which children have one
   Item items[kWidth];
 
   Inner& inner();
@@ -22,23 +33,35 @@ struct OrderTree::Node {
   void Close(size_t i);
   // Appends the items [from, from + n) of `other`.
   void Take(const Node& other, size_t from, size_t n);
+  void Mark(size_t i, bool on) { dirty = on ? dirty | 1U << i : dirty & ~(1U << i); }
+  void MarkChild(size_t i);
   // Of the child under which (score, name) belongs.
   size_t ChildOf(double score, std::string_view name) const {
+    // Lists and streams grow at their ends.
+    if (!Before(score, name, items[size - 1])) return size - 1;
+    if (size == 1 || Before(score, name, items[1])) return 0;
     size_t low = 0;
     size_t high = size;
     while (high - low > 1) {
       const size_t middle = (low + high) / 2;
-      const Item& item = items[middle];
-      const bool after = score < item.score || (score == item.score && name < item.entry->key());
-      (after ? high : low) = middle;
+      (Before(score, name, items[middle]) ? high : low) = middle;
     }
     return low;
   }
   size_t LowerBound(double score, std::string_view name) const {
+    if (size == 0 || Less(items[size - 1], score, name)) return size;
+    if (!Less(items[0], score, name)) return 0;
     return static_cast<size_t>(
         std::partition_point(
-            items, items + size, [&](const Item& item) { return Less(item, score, name); }) -
+            items,
+               items + size,
+               [&](const Item& item) { return Less(item, score, name); }) -
         items);
+  }
+
+ private:
+  static bool Before(double score, std::string_view name, const Item& item) {
+    return score < item.score || (score == item.score && name < item.entry->key());
   }
 };
 
@@ -61,7 +84,12 @@ size_t OrderTree::Node::Count() const {
   return std::accumulate(inner().counts, inner().counts + size, size_t{0});
 }
 
+void OrderTree::Node::MarkChild(size_t i) {
+  Mark(i, inner().children[i]->dirty != 0);
+}
+
 void OrderTree::Node::Open(size_t i) {
+  dirty = (dirty & LowBits(i)) | (dirty & ~LowBits(i)) << 1;
   std::copy_backward(items + i, items + size, items + size + 1);
   if (!leaf) {
     Inner& in = inner();
@@ -72,6 +100,7 @@ void OrderTree::Node::Open(size_t i) {
 }
 
 void OrderTree::Node::Close(size_t i) {
+  dirty = (dirty & LowBits(i)) | (dirty >> 1 & ~LowBits(i));
   std::copy(items + i + 1, items + size, items + i);
   if (!leaf) {
     Inner& in = inner();
@@ -89,6 +118,7 @@ void OrderTree::Node::Take(const Node& other, size_t from, size_t n) {
     std::copy(theirs.children + from, theirs.children + from + n, in.children + size);
     std::copy(theirs.counts + from, theirs.counts + from + n, in.counts + size);
   }
+  if (n > 0) dirty |= (other.dirty >> from & LowBits(n)) << size;
   size = static_cast<uint16_t>(size + n);
 }
 
@@ -126,7 +156,7 @@ void OrderTree::Free(Node* node) {
   Delete(node);
 }
 
-bool OrderTree::FreeSome(size_t count) {
+bool OrderTree::FreeSome(size_t count, base::FunctionRef<void(Entry*)> drop) {
   for (size_t freed = 0; root_ != nullptr && freed < count;) {
     // The last leaf goes with its parents that become empty.
     Node** place = &root_;
@@ -136,6 +166,8 @@ bool OrderTree::FreeSome(size_t count) {
       place = &parent->inner().children[parent->size - 1];
     }
     freed += std::max<size_t>((*place)->size, 1);
+    for (size_t i = 0; i < (*place)->size; ++i)
+      drop((*place)->items[i].entry);
     Delete(*place);
     *place = nullptr;
     if (parent != nullptr) --parent->size;
@@ -163,17 +195,18 @@ void OrderTree::TrimEmptyTail() {
   }
 }
 
-void OrderTree::Insert(double score, Entry* entry) {
+void OrderTree::Insert(double score, Entry* entry, bool dirty) {
   if (root_ == nullptr) {
     root_ = New(true);
   }
-  Node* beside = InsertInto(root_, {score, entry});
+  Node* beside = InsertInto(root_, {score, entry}, dirty);
   if (beside != nullptr) {
     Node* top = New(false);
     for (Node* child : {root_, beside}) {
       top->items[top->size] = child->items[0];
       top->inner().children[top->size] = child;
       top->inner().counts[top->size] = child->Count();
+      top->MarkChild(top->size);
       ++top->size;
     }
     root_ = top;
@@ -182,15 +215,16 @@ void OrderTree::Insert(double score, Entry* entry) {
 }
 
 // Returns the right half if the node had to be split.
-OrderTree::Node* OrderTree::InsertInto(Node* node, const Item& item) {
+OrderTree::Node* OrderTree::InsertInto(Node* node, const Item& item, bool dirty) {
   size_t place = 0;
   Node* child_beside = nullptr;
   if (node->leaf) {
     place = node->LowerBound(item.score, item.entry->key());
   } else {
     const size_t i = node->ChildOf(item.score, item.entry->key());
-    child_beside = InsertInto(node->inner().children[i], item);
+    child_beside = InsertInto(node->inner().children[i], item, dirty);
     node->items[i] = node->inner().children[i]->items[0];
+    node->MarkChild(i);
     if (child_beside == nullptr) {
       ++node->inner().counts[i];
       return nullptr;
@@ -206,6 +240,7 @@ OrderTree::Node* OrderTree::InsertInto(Node* node, const Item& item) {
     const size_t kept = place == kWidth ? kWidth - 1 : kWidth / 2;
     beside->Take(*node, kept, kWidth - kept);
     node->size = static_cast<uint16_t>(kept);
+    node->dirty &= LowBits(kept);
     if (place > kept) {
       target = beside;
       place -= kept;
@@ -214,10 +249,12 @@ OrderTree::Node* OrderTree::InsertInto(Node* node, const Item& item) {
   target->Open(place);
   if (node->leaf) {
     target->items[place] = item;
+    target->Mark(place, dirty);
   } else {
     target->items[place] = child_beside->items[0];
     target->inner().children[place] = child_beside;
     target->inner().counts[place] = child_beside->Count();
+    target->MarkChild(place);
   }
   return beside;
 }
@@ -251,6 +288,7 @@ bool OrderTree::EraseFrom(Node* node, double score, std::string_view name) {
     node->Close(i);
   } else {
     node->items[i] = child->items[0];
+    node->MarkChild(i);
     if (child->size < kWidth / 4) Join(node, i);
   }
   return true;
@@ -267,9 +305,10 @@ void OrderTree::Join(Node* parent, size_t i) {
   parent->inner().counts[left] += parent->inner().counts[left + 1];
   Delete(b);
   parent->Close(left + 1);
+  parent->MarkChild(left);
 }
 
-void OrderTree::Replace(double score, Entry* old_entry, Entry* new_entry) {
+void OrderTree::Replace(double score, Entry* old_entry, Entry* new_entry, bool dirty) {
   const std::string_view name = new_entry->key();
   Node* node = root_;
   while (node != nullptr) {
@@ -277,13 +316,62 @@ void OrderTree::Replace(double score, Entry* old_entry, Entry* new_entry) {
       const size_t i = node->LowerBound(score, name);
       CHECK(i < node->size && node->items[i].entry == old_entry);
       node->items[i].entry = new_entry;
+      if (dirty) node->Mark(i, true);
       return;
     }
     const size_t i = node->ChildOf(score, name);
     if (node->items[i].entry == old_entry) node->items[i].entry = new_entry;
+    if (dirty) node->Mark(i, true);
     node = node->inner().children[i];
   }
   CHECK(false);
+}
+
+Entry* OrderTree::Find(double score, std::string_view name) const {
+  const Node* node = root_;
+  if (node == nullptr) return nullptr;
+  while (!node->leaf)
+    node = node->inner().children[node->ChildOf(score, name)];
+  const size_t i = node->LowerBound(score, name);
+  const bool found =
+      i < node->size && node->items[i].score == score && node->items[i].entry->key() == name;
+  return found ? node->items[i].entry : nullptr;
+}
+
+void OrderTree::SetDirty(double score, std::string_view name, bool dirty) {
+  CHECK(root_ != nullptr);
+  SetDirtyIn(root_, score, name, dirty);
+}
+
+void OrderTree::SetDirtyIn(Node* node, double score, std::string_view name, bool dirty) {
+  if (node->leaf) {
+    const size_t i = node->LowerBound(score, name);
+    CHECK(i < node->size && node->items[i].entry->key() == name);
+    return node->Mark(i, dirty);
+  }
+  const size_t i = node->ChildOf(score, name);
+  SetDirtyIn(node->inner().children[i], score, name, dirty);
+  node->MarkChild(i);
+}
+
+Entry* OrderTree::LastDirty(const std::string* before) const {
+  return root_ == nullptr ? nullptr : LastDirtyIn(root_, before);
+}
+
+Entry* OrderTree::LastDirtyIn(const Node* node, const std::string* before) {
+  size_t end = node->size;
+  if (before != nullptr)
+    end = node->leaf ? node->LowerBound(NameScore(*before), *before)
+                     : node->ChildOf(NameScore(*before), *before) + 1;
+  // Only in the last of the children the name matters; if nothing is there, those before it follow.
+  for (uint32_t marks = node->dirty & LowBits(end); marks != 0;) {
+    const auto i = static_cast<size_t>(31 - __builtin_clz(marks));
+    if (node->leaf) return node->items[i].entry;
+    Entry* found = LastDirtyIn(node->inner().children[i], i + 1 == end ? before : nullptr);
+    if (found != nullptr) return found;
+    marks &= ~(1U << i);
+  }
+  return nullptr;
 }
 
 size_t OrderTree::Rank(double score, std::string_view name) const {

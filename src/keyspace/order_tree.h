@@ -1,11 +1,15 @@
-// The order of a sorted set: a counted B+tree (each inner node knows how many items each child holds)
-// of (score, name), so that an item's rank, the item of a rank, and the first item of a score or name
-// are each found in O(log n). Items point to entries that somebody else owns.
+// The order of a sorted set, list or Redis stream: a counted B+tree (each inner node knows how many items
+// each child holds) of (score, name), so that an item's rank, the item of a rank, and the first item of a
+// score or name are each found in O(log n). Items point to entries that somebody else owns.
 //
 // Scores are numbers, never NaN; items of equal score are in the order of their names' bytes.
+//
+// Items can be marked as dirty: a bit each in their leaf, and a bit for each child that has one below it,
+// so that few dirty ones are found quickly among many.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/function_ref.h"
@@ -28,15 +32,23 @@ class OrderTree {
   size_t size() const { return size_; }
   size_t memory_bytes() const { return memory_bytes_; }
   void clear();
-  // Frees about `count` items of a tree that nobody uses any more; false when none is left.
-  bool FreeSome(size_t count);
+  // Frees about `count` items of a tree that nobody uses any more; false when none is left. `drop` is told
+  // of each of their entries.
+  bool FreeSome(size_t count, base::FunctionRef<void(Entry*)> drop = [](Entry*) {});
 
   // No item of this score and name may be there.
-  void Insert(double score, Entry* entry);
+  void Insert(double score, Entry* entry, bool dirty = false);
   // True if it was there.
   bool Erase(double score, std::string_view name);
-  // Another entry of the same name and score takes this one's place.
-  void Replace(double score, Entry* old_entry, Entry* new_entry);
+  // Another entry of the same name and score takes this one's place. Dirty it becomes, or stays as it was.
+  void Replace(double score, Entry* old_entry, Entry* new_entry, bool dirty = false);
+
+  // Null if it is not there.
+  Entry* Find(double score, std::string_view name) const;
+  // Of one that is there.
+  void SetDirty(double score, std::string_view name, bool dirty);
+  // The last dirty one, of those whose name is less than `before` if there is one. Scores must be NameScore.
+  Entry* LastDirty(const std::string* before) const;
 
   // How many items stand before (score, name).
   size_t Rank(double score, std::string_view name) const;
@@ -57,11 +69,13 @@ class OrderTree {
   }
   Node* New(bool leaf);
   void Delete(Node* node);
-  Node* InsertInto(Node* node, const Item& item);
+  Node* InsertInto(Node* node, const Item& item, bool dirty);
   bool EraseFrom(Node* node, double score, std::string_view name);
   void Free(Node* node);
   void TrimEmptyTail();
   void Join(Node* parent, size_t i);
+  static void SetDirtyIn(Node* node, double score, std::string_view name, bool dirty);
+  static Entry* LastDirtyIn(const Node* node, const std::string* before);
   static bool WalkNode(const Node* node,
                        size_t skip,
                        bool reverse,

@@ -59,6 +59,16 @@ class Packed {
   static std::string_view ValueOf(const char* at) {
     return {at + kHeadBytes + NameBytes(at), ValueBytes(at)};
   }
+  // The last eight bytes of a value, or all of a shorter one, as the upper bytes of a number.
+  static uint64_t LastBytesOf(const char* at) {
+    const size_t bytes = ValueBytes(at);
+    if (bytes == 0) return 0;
+    // Before the value there is more than eight bytes of this object: the header.
+    uint64_t number = 0;
+    std::memcpy(&number, at + kHeadBytes + NameBytes(at) + bytes - sizeof number, sizeof number);
+    const size_t others = bytes < sizeof number ? 8 * (sizeof number - bytes) : 0;
+    return number >> others << others;
+  }
   static bool IsStored(const char* at) { return (Byte(at, 1) & kFlag) != 0; }
   static bool IsCounter(const char* at) { return (Byte(at, 2) & 0xfU) == kCounter; }
   static CounterPart CounterOf(const char* at) {

@@ -2,6 +2,7 @@
 #include "keyspace/packed.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -264,7 +265,11 @@ class ElementsTest : public testing::Test {
     std::string name = "e" + std::to_string(random_.Below(names));
     if (!plain && name.back() == '3') name.resize(70, '3');
     std::string value = RandomText(random_, plain ? 20 : 70);
-    if (elements.type() == crdt::Type::kSortedSet) value = EncodeScore(static_cast<double>(random_.Below(9)) - 3);
+    if (elements.type() == crdt::Type::kSortedSet && !random_.Percent(2)) {
+      constexpr double kOdd[] = {-0.0, 0.1, 1e300, -5e-324, INFINITY, -INFINITY, 123'456'789, NAN};
+      value = EncodeScore(random_.Percent(80) ? static_cast<double>(random_.Below(9)) - 3
+                                              : kOdd[random_.Below(std::size(kOdd))]);
+    }
     if (elements.type() == crdt::Type::kSet) value.clear();
     crdt::Effect effect{.kind = crdt::EffectKind::kPut, .type = elements.type(), .element = name, .value = value};
     crdt::Register& state = model_[name];

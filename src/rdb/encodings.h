@@ -25,6 +25,8 @@ enum class Encoding : uint8_t {
   kSortedSetListpack = 17,
   kListQuicklist2 = 18,
   kStream2 = 19,
+  kSetListpack = 20,  // from here on Redis 7.2
+  kStream3 = 21,
 };
 
 }  // namespace polyarch::rdb

@@ -1,7 +1,9 @@
 #include <cmath>
+#include <map>
 
 #include <gtest/gtest.h>
 
+#include "base/codec.h"
 #include "base/random.h"
 #include "rdb/crc64.h"
 #include "rdb/encodings.h"
@@ -84,6 +86,32 @@ TEST(Rdb, ReadsWhatRedisDumps) {
   }
 }
 
+// Of Redis 7.2: small sets as listpacks, streams that tell when a consumer was active last.
+TEST(Rdb, ReadsNewerEncodings) {
+  std::map<std::string_view, std::string> dumps;
+  for (const auto& [what, hex] : kDumps)
+    dumps[what] = Bytes(hex);
+  std::map<std::string_view, std::string> newer;
+  for (const auto& [what, hex] : kDumps72)
+    newer[what] = Bytes(hex);
+  const Value set = ReadOk(newer["set listpack"]);
+  EXPECT_EQ(set.type, crdt::Type::kSet);
+  EXPECT_EQ(set.items, (std::vector<std::string>{"a", "12"}));
+  EXPECT_EQ(ReadOk(newer["stream 3"]), ReadOk(dumps["stream"])) << "the same in form 2";
+  EXPECT_EQ(ReadOk(newer["raw"]).text, "hello");
+  // Of whatever comes later nothing is known.
+  std::string later = newer["raw"].substr(0, newer["raw"].size() - 10);
+  later.append("\x0c\0", 2);
+  base::PutFixed64(later, Crc64(later));
+  Value value;
+  EXPECT_EQ(ReadDump(later, kLimit, value), ReadStatus::kBadSum);
+  // Cut off anywhere, and with a member twice.
+  const std::string& stream = newer["stream 3"];
+  for (size_t size = 0; size < stream.size() - 10; ++size)
+    EXPECT_EQ(ReadBody(stream.substr(0, size), kLimit, value), ReadStatus::kMalformed) << size;
+  EXPECT_EQ(ReadBody(Bytes("140d0d0000000200816102816102ff"), kLimit, value), ReadStatus::kMalformed);
+}
+
 TEST(Rdb, ReadsOlderEncodings) {
   // A ziplist of "ab", 3, -200, 70000, and a hash and a sorted set made of two.
   const std::string ziplist = Bytes("1b000000") + Bytes("13000000") + Bytes("0400") +
@@ -140,6 +168,8 @@ TEST(Rdb, RefusesWhatIsWrong) {
   EXPECT_EQ(body(""), ReadStatus::kMalformed);
   EXPECT_EQ(body("08"), ReadStatus::kMalformed) << "no such encoding";
   EXPECT_EQ(body("14"), ReadStatus::kMalformed);
+  EXPECT_EQ(body("15"), ReadStatus::kMalformed);
+  EXPECT_EQ(body("16"), ReadStatus::kMalformed) << "no encoding that is known here";
   EXPECT_EQ(body("0005616263"), ReadStatus::kMalformed) << "cut off";
   EXPECT_EQ(body("00c4"), ReadStatus::kMalformed) << "no such string";
   EXPECT_EQ(body("0200"), ReadStatus::kMalformed) << "an empty set";

@@ -199,7 +199,8 @@ class BodyReader {
     return id;
   }
 
-  bool Stream(bool second, StreamValue& stream) {
+  // Form 2 counts entries that are gone; form 3 tells when a consumer was active last.
+  bool Stream(int form, StreamValue& stream) {
     uint64_t nodes = 0;
     if (!Length(nodes)) return false;
     for (; nodes > 0; --nodes) {
@@ -213,13 +214,13 @@ class BodyReader {
     crdt::StreamId first;
     if (!Length(length) || length != stream.entries.size() || !Id(stream.last)) return false;
     stream.added = length;
-    if (second && (!Id(first) || !Id(stream.deleted) || !Length(stream.added))) return false;
+    if (form >= 2 && (!Id(first) || !Id(stream.deleted) || !Length(stream.added))) return false;
     if (stream.added < length) return false;
     if (!stream.entries.empty() && stream.entries.back().id > stream.last) return false;
     uint64_t groups = 0;
     if (!Length(groups)) return false;
     for (; groups > 0; --groups) {
-      if (!Charge(kElementBytes) || !StreamGroup(second, stream.groups.emplace_back()))
+      if (!Charge(kElementBytes) || !StreamGroup(form, stream.groups.emplace_back()))
         return false;
     }
     std::set<std::string_view> names;
@@ -228,13 +229,13 @@ class BodyReader {
     });
   }
 
-  bool StreamGroup(bool second, StreamValue::Group& group) {
+  bool StreamGroup(int form, StreamValue::Group& group) {
     uint64_t read = 0;
     uint64_t pending = 0;
-    if (!String(group.name) || !Id(group.last) || (second && !Length(read)) || !Length(pending))
+    if (!String(group.name) || !Id(group.last) || (form >= 2 && !Length(read)) || !Length(pending))
       return false;
     // -1 is written as the highest number of 64 bits.
-    if (second) group.entries_read = static_cast<int64_t>(read);
+    if (form >= 2) group.entries_read = static_cast<int64_t>(read);
     if (group.entries_read < -1) return false;
     for (; pending > 0; --pending) {
       StreamValue::Pending entry;
@@ -250,6 +251,8 @@ class BodyReader {
       StreamValue::Consumer& consumer = group.consumers.emplace_back();
       if (!Charge(kElementBytes) || !String(consumer.name)) return false;
       consumer.seen_ms = static_cast<int64_t>(in_.Fixed64());
+      // When it was last given something is not kept here.
+      if (form >= 3) in_.Fixed64();
       if (!in_.ok() || !Length(pending)) return false;
       for (; pending > 0; --pending) {
         crdt::StreamId id;
@@ -297,6 +300,9 @@ class BodyReader {
       case Encoding::kSetIntset:
         value.type = crdt::Type::kSet;
         return Packed(ReadIntset, value.items) && Unique(value.items);
+      case Encoding::kSetListpack:
+        value.type = crdt::Type::kSet;
+        return Packed(ReadListpack, value.items) && Unique(value.items);
       case Encoding::kHash:
         value.type = crdt::Type::kHash;
         return Count(count) && count <= UINT64_MAX / 2 && Strings(2 * count, all) &&
@@ -329,8 +335,11 @@ class BodyReader {
                Scored(std::move(all), value) && UniqueNames(value.members);
       case Encoding::kStream:
       case Encoding::kStream2:
+      case Encoding::kStream3: {
         value.type = crdt::Type::kStream;
-        return Stream(encoding == Encoding::kStream2, value.stream);
+        const int form = encoding == Encoding::kStream ? 1 : encoding == Encoding::kStream2 ? 2 : 3;
+        return Stream(form, value.stream);
+      }
       case Encoding::kModule:
       case Encoding::kModule2:
         unsupported_ = in_.ok();

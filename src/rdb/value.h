@@ -1,6 +1,6 @@
 // Values in Redis's dump format (RDB version 10), as DUMP gives and RESTORE takes them: one byte
 // for the encoding, the value, two bytes for the version, eight for a checksum. Reading takes all
-// that Redis up to 7.0 writes for strings, lists, sets, sorted sets, hashes and streams; writing uses the
+// that Redis up to 7.2 writes for strings, lists, sets, sorted sets, hashes and streams; writing uses the
 // plain encodings, which every Redis reads, and for streams the one of Redis 7.0. Pure functions of bytes.
 #pragma once
 

@@ -90,7 +90,8 @@ std::string Encode(const StateOffer& m) {
   base::PutFixed64(out, m.stamp);
   PutNames(out, m.names);
   base::PutBytes(out, m.checkpoint);
-  base::PutVarint(out, m.ledger.size());
+  // Behind what the first format had: a sender without a ledger writes just that.
+  if (!m.ledger.empty()) base::PutVarint(out, m.ledger.size());
   for (const auto& [bucket, digest] : m.ledger) {
     base::PutVarint(out, bucket);
     base::PutFixed64(out, digest);
@@ -108,8 +109,9 @@ bool Decode(std::string_view payload, StateOffer& m) {
   ReadNames(in, m.names);
   m.checkpoint = in.Bytes();
   m.ledger.clear();
-  const uint64_t buckets = in.Varint();
-  if (buckets > kBucketBitsBytes * 8) return false;
+  const bool any = in.ok() && !in.empty();
+  const uint64_t buckets = any ? in.Varint() : 0;
+  if (buckets > kBucketBitsBytes * 8 || (any && buckets == 0)) return false;
   for (uint64_t i = 0; i < buckets; ++i) {
     const uint64_t bucket = in.Varint();
     if (!in.ok() || bucket >= kBucketBitsBytes * 8) return false;

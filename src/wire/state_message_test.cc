@@ -76,6 +76,37 @@ TEST(StateMessage, Golden) {
   Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
 }
 
+TEST(StateMessage, AnOfferTellsOfTheLedger) {
+  StateOffer offer{.id = 0x1111, .epoch = 0x2222, .base = 1000, .stamp = 0x3333};
+  offer.names = {{"eu", 7}};
+  offer.checkpoint = "checkpoint";
+  const std::string none = Encode(offer);
+  offer.ledger = {{3, 0x4444}, {1023, 0x5555}};
+  const std::string some =
+      base::CheckGolden("peer_1_state_offer_ledger", "an offer with digests of the ledger", Encode(offer));
+  EXPECT_EQ(some.substr(0, none.size()), none);
+  StateOffer read;
+  ASSERT_TRUE(Decode(Payload(some), read));
+  EXPECT_EQ(read.ledger, offer.ledger);
+  ASSERT_TRUE(Decode(Payload(none), read));
+  EXPECT_TRUE(read.ledger.empty());
+  for (size_t size = none.size() + 1; size < some.size(); ++size) {
+    EXPECT_FALSE(Decode(Payload(some.substr(0, size)), read)) << size;
+  }
+  offer.ledger = {{1024, 1}};
+  EXPECT_FALSE(Decode(Payload(Encode(offer)), read)) << "there is no such bucket";
+}
+
+TEST(StateMessage, ALedgerPullNamesBuckets) {
+  StatePull pull{1, 1, StatePart::kLedger, "", 0, 1, 17};
+  pull.skip.assign(kBucketBitsBytes, '\5');
+  StatePull read;
+  ASSERT_TRUE(Decode(Payload(Encode(pull)), read));
+  EXPECT_EQ(read.skip, pull.skip);
+  pull.skip.assign(kSlotBitsBytes, '\5');
+  EXPECT_FALSE(Decode(Payload(Encode(pull)), read)) << "those are slots";
+}
+
 TEST(StateMessage, APullNamesSlots) {
   StatePull pull{1, 1, StatePart::kRows, "", 0, 1, 17};
   const std::string none = Encode(pull);
