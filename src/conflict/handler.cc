@@ -9,12 +9,13 @@ namespace polyarch::conflict {
 
 namespace {
 
-constexpr char kNoMerge[] = "it defines no function merge(key, versions)";
+constexpr char kNoMerge[] = "it defines no function merge(key, versions, field)";
 
 void PushText(lua_State* lua, std::string_view text) { lua_pushlstring(lua, text.data(), text.size()); }
 
 struct Arguments {
   std::string_view key;
+  std::optional<std::string_view> field;
   std::span<const HandlerVersion> versions;
 };
 
@@ -24,6 +25,10 @@ int PushArguments(lua_State* lua) {
   const auto& arguments = *static_cast<const Arguments*>(lua_touserdata(lua, 1));
   PushText(lua, arguments.key);
   lua_setglobal(lua, "\x01key");
+  if (arguments.field) {
+    PushText(lua, *arguments.field);
+    lua_setglobal(lua, "\x01" "field");
+  }
   lua_createtable(lua, static_cast<int>(arguments.versions.size()), 0);
   int place = 0;
   for (const HandlerVersion& version : arguments.versions) {
@@ -61,6 +66,7 @@ base::Status Begin(LuaState& lua, std::string_view source) {
 
 base::Result<HandlerView> RunHandler(std::string_view source,
                                      std::string_view key,
+                                     std::optional<std::string_view> field,
                                      std::span<const HandlerVersion> versions,
                                      const HandlerLimits& limits) {
   size_t bytes = 0;
@@ -70,12 +76,13 @@ base::Result<HandlerView> RunHandler(std::string_view source,
   }
   LuaState lua(limits.steps_max, limits.memory_bytes_max);
   if (auto s = Begin(lua, source); !s.ok()) return s;
-  Arguments arguments{key, versions};
+  Arguments arguments{key, field, versions};
   lua_State* state = lua.get();
   if (lua_cpcall(state, &PushArguments, &arguments) != 0) return base::Invalid("the versions take too much memory");
   lua_getglobal(state, "\x01key");
   lua_getglobal(state, "\x01versions");
-  if (auto s = lua.Call(2, 1); !s.ok()) return s;
+  lua_getglobal(state, "\x01" "field");
+  if (auto s = lua.Call(3, 1); !s.ok()) return s;
   HandlerView view;
   view.steps = limits.steps_max - lua.meter().left();
   const int type = lua_type(state, -1);

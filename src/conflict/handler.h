@@ -1,4 +1,4 @@
-// Handlers: the user's own merge functions, `function merge(key, versions)` in Lua 5.1, in a sandbox
+// Handlers: the user's own merge functions, `function merge(key, versions, field)` in Lua 5.1, in a sandbox
 // (docs/design/0020-handlers.md). What one makes of the versions is a view: a function of the handler's
 // source, the key and the set of versions, so every leader shows the same and nothing is written.
 //
@@ -41,11 +41,12 @@ struct HandlerView {
   uint64_t steps = 0;                // that it took
 };
 
-// Runs `source`, then its function merge with the key and the versions, which come in canonical order. A
-// number that it returns counts as its text. kInvalid with a line for the user: the source is no Lua or
+// Runs `source`, then its function merge with the key, the versions, which come in canonical order, and the
+// field, which is nil unless the versions are those of a field of a hash. A number that it returns counts as its text. kInvalid with a line for the user: the source is no Lua or
 // defines no merge, an error, a limit, a result of another type.
 base::Result<HandlerView> RunHandler(std::string_view source,
                                      std::string_view key,
+                                     std::optional<std::string_view> field,
                                      std::span<const HandlerVersion> versions,
                                      const HandlerLimits& limits = {});
 

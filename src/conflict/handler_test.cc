@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "conflict/lua_pattern.h"
+#include "conflict/loaded_handler.h"
 
 namespace polyarch::conflict {
 namespace {
@@ -16,7 +16,7 @@ const std::vector<HandlerVersion> kTwo = {{"apples,pears", "eu", 1000}, {"pears,
 // What the handler with this body returns, or "!" and why not.
 std::string Source(const std::string& source, const std::vector<HandlerVersion>& versions = kTwo,
                 const HandlerLimits& limits = {}) {
-  auto view = RunHandler(source, "cart:1", versions, limits);
+  auto view = RunHandler(source, "cart:1", {}, versions, limits);
   if (!view.ok()) return "!" + view.status().message();
   return view->value ? *view->value : "nil";
 }
@@ -61,7 +61,7 @@ TEST(Handler, ErrorsSayWhere) {
   EXPECT_EQ(Body("error('no')"), "!handler:2: no");
   EXPECT_EQ(Body("error({})"), "!an error that is no text");
   EXPECT_TRUE(Contains(Source("function merge("), "handler:1:"));
-  EXPECT_EQ(Source("x = 1"), "!it defines no function merge(key, versions)");
+  EXPECT_EQ(Source("x = 1"), "!it defines no function merge(key, versions, field)");
   EXPECT_EQ(Source("\x1bLuaQ"), "!it is compiled, not source");
   EXPECT_FALSE(CheckHandler("merge = 1").ok());
   EXPECT_TRUE(CheckHandler("function merge() end").ok());
@@ -140,8 +140,8 @@ TEST(Handler, EndsSoon) {
 
 TEST(Handler, StepsAreCountedAlike) {
   const char* source = "function merge(k, v) local n = 0 for i = 1, 1000 do n = n + i end return n end";
-  auto first = RunHandler(source, "k", kTwo);
-  auto second = RunHandler(source, "k", kTwo);
+  auto first = RunHandler(source, "k", {}, kTwo);
+  auto second = RunHandler(source, "k", {}, kTwo);
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_EQ(first->steps, second->steps);
   EXPECT_GT(first->steps, 1000U);
@@ -196,6 +196,37 @@ TEST(Handler, PatternsAreThoseOfLua) {
   for (const char* bad : {"[a", "%", "(a", "a)", "%1", "(a%1)", "%b", "%fa", "[%"}) {
     EXPECT_EQ(Body(std::string("return ('a'):find('") + bad + "')")[0], '!') << bad;
   }
+}
+
+TEST(Handler, ATrialWarnsOfWhatItDependsOn) {
+  auto warnings = [](const std::string& body, std::initializer_list<std::string_view> values) {
+    const std::vector<std::string_view> all(values);
+    const HandlerTrial trial = TryHandler("function merge(key, versions)\n" + body + "\nend", all);
+    std::string text = trial.view.ok() ? trial.view->value.value_or("nil") : "!" + trial.view.status().message();
+    for (const std::string& warning : trial.warnings) text += "|" + warning;
+    return text;
+  };
+  const std::string maximum =
+      "local m for _, v in ipairs(versions) do local n = tonumber(v.value) if not m or n > m then m = n end end return m";
+  EXPECT_EQ(warnings(maximum, {"3", "12", "7"}), "12");
+  EXPECT_EQ(warnings("local n = 0 for _, v in ipairs(versions) do n = n + v.value end return n", {"1", "2", "3"}),
+            "6|a value that two leaders have written counts twice");
+  EXPECT_EQ(warnings("return versions[1].value", {"a", "b"}), "a|the view depends on which leader wrote which value");
+  EXPECT_EQ(warnings("return #versions", {"a", "b", "c"}),
+            "3|to merge some of the values first and the others later gives another view|a value that two leaders have "
+            "written counts twice");
+  EXPECT_EQ(warnings("error('no')", {"a", "b"}), "!handler:2: no");
+  EXPECT_EQ(warnings("if #versions > 2 then error('many') end return versions[1].value == versions[2].value and 'e' or 'd'",
+                     {"a", "b"}),
+            "d|it fails with some orders or groups of these values: handler:2: many");
+}
+
+TEST(Handler, NamesAreWords) {
+  EXPECT_TRUE(IsHandlerName("cart-2"));
+  EXPECT_FALSE(IsHandlerName(""));
+  EXPECT_FALSE(IsHandlerName("two words"));
+  EXPECT_FALSE(IsHandlerName(std::string(kHandlerNameBytesMax + 1, 'x')));
+  EXPECT_FALSE(IsHandlerName("caf\xc3\xa9"));
 }
 
 }  // namespace

@@ -363,6 +363,7 @@ class Engine final : public command::ClusterHost,
   void PutNewOrigins(storage::Batch& batch);
   void CutOver();
   void JoinStaged(log::Position end);
+  void ReportHandlers();
   void WritePresent();
   // ---- state transfer, sending (transfer_out.cc)
   void SendStates();
@@ -650,6 +651,8 @@ class Engine final : public command::ClusterHost,
   std::vector<std::pair<uint8_t, std::string>> merged_keys_;  // that a merge has changed, not told yet
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
   int64_t last_present_us_ = -1;
+  int64_t handlers_reported_us_ = -1;
+  std::map<std::string, uint64_t> handler_fallbacks_told_;  // by name and version
   // States on their way out.
   struct Session {
     uint64_t id = 0;
