@@ -642,6 +642,15 @@ int64_t Simulation::TransfersUs(size_t receivers) {
   return static_cast<int64_t>(receivers * ticks) * timer_us_;
 }
 
+// What a node says of the others, for people.
+std::string Simulation::LeadersOf(Node& node) {
+  std::string text = "\n    " + node.name() + (node.may_write() ? "" : " (may not write)") + ":";
+  for (const auto& info : node.engine().Leaders()) {
+    text += " " + info.id + "=" + info.state + (info.link_cut ? "/cut" : "");
+  }
+  return text;
+}
+
 void Simulation::RouteAround() {
   Network& network = world_.network();
   for (auto& node : world_.nodes()) {
@@ -690,6 +699,7 @@ void Simulation::RouteAround() {
   std::string why;
   const int64_t patience_us = kRouteAroundUs + TransfersUs(alive.size());
   const bool done = world_.RunUntil(patience_us, 200 * kMs, [&] {
+    EndDrills();  // a command that was on its way may have cut a link
     // Whoever learns now that it was retired is refused: no neighbour any more.
     for (size_t i = 0; i < alive.size(); ++i) {
       ended |= !alive[i]->may_write() || alive[i]->boots() != boots[i];
@@ -708,6 +718,7 @@ void Simulation::RouteAround() {
     return true;
   });
   if (!done) {
+    for (Node* node : alive) why += LeadersOf(*node);
     throw Violation("the living do not converge around the dead within " +
                     std::to_string(patience_us / kSecond) + " s: " + why);
   }
@@ -843,10 +854,7 @@ void Simulation::Liveness() {
   if (!converged) {
     for (auto& node : world_.nodes()) {
       if (!node->up()) continue;
-      why += "\n    " + node->name() + (node->may_write() ? "" : " (may not write)") + ":";
-      for (const auto& info : node->engine().Leaders()) {
-        why += " " + info.id + "=" + info.state + (info.link_cut ? "/cut" : "");
-      }
+      why += LeadersOf(*node);
     }
   }
   if (!converged) throw Violation("not converged within " + std::to_string(bound_us / kSecond) + " s: " + why);

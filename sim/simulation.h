@@ -86,6 +86,7 @@ class Simulation {
   void Liveness();
   void LeadEstrangedTogether();
   // Some nodes dead for good and some pairs cut, everything else well: the others converge.
+  static std::string LeadersOf(Node& node);
   void RouteAround();
   // In a settled cluster each frame is sent once to each other node, and nothing else happens.
   void CountTransfers();

@@ -23,6 +23,7 @@ constexpr size_t kFreedMax = 5'000;  // elements of collections that are gone, a
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
 constexpr int64_t kHandlersReportUs = 60'000'000;
+constexpr int64_t kKeepAddressUs = 10'000'000;  // between two corrections
 constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
 constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
@@ -57,6 +58,7 @@ void Engine::RunDuties() {
     if (!merging) {
       FoldEnded();
       BeginPurgeRound();
+      KeepAddress();
     }
     const bool level = staged_ == nullptr && replica_.behind() <= kLevelChanges;
     if (level && (last_present_us_ < 0 || now_.mono_us - last_present_us_ > kPresentUs)) {
@@ -69,6 +71,23 @@ void Engine::RunDuties() {
   const bool old = keyspace_.dirty_count() > 0 &&
                    now_.mono_us - last_checkpoint_us_ >= options_.checkpoint_interval_ms * 1000;
   if (!pass_ && !keyspace_.merging() && (much || old)) BeginCheckpoint();
+}
+
+// A copy of this leader's directory that ran under its name at another address, until the two met, has
+// left its own address with the name: nobody would find this one any more. (Two that have not met yet both
+// write, now and then.)
+void Engine::KeepAddress() {
+  if (rename_wanted_ || forget_wanted_ || replica_.members().count(options_.leader_id) == 0 ||
+      PLANTED(kAddressOfCopy)) {
+    return;
+  }
+  if (address_kept_us_ >= 0 && now_.mono_us - address_kept_us_ < kKeepAddressUs) return;
+  const std::string key = "address/" + options_.leader_id;
+  if (Reserved(key).value_or("") == options_.advertise) return;
+  address_kept_us_ = now_.mono_us;
+  PutReserved(key, options_.advertise);
+  FinishFrame();
+  Report(1, "the address of this leader was another one: it is " + options_.advertise + " again");
 }
 
 void Engine::UpdateTime() {

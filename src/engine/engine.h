@@ -365,6 +365,7 @@ class Engine final : public command::ClusterHost,
   void JoinStaged(log::Position end);
   void ReportHandlers();
   void WritePresent();
+  void KeepAddress();
   // ---- state transfer, sending (transfer_out.cc)
   void SendStates();
   void HandleStateRequest(LinkId link, const wire::StateRequest& request);
@@ -653,6 +654,7 @@ class Engine final : public command::ClusterHost,
   int64_t last_present_us_ = -1;
   int64_t handlers_reported_us_ = -1;
   std::map<std::string, uint64_t> handler_fallbacks_told_;  // by name and version
+  int64_t address_kept_us_ = -1;
   // States on their way out.
   struct Session {
     uint64_t id = 0;

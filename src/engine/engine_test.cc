@@ -629,6 +629,15 @@ TEST(Engine, CloneTakesAnotherName) {
   EXPECT_EQ(a.Ask({"MGET", "k", "from", "to"}), "[\"clone\", \"clone\", \"original\"]");
   EXPECT_EQ(a.Info("leaders"), "3");
   EXPECT_EQ(a.Info("forks_detected"), "0");
+  // The copy has written its address under the name of the original, which must be found all the same.
+  auto address_of_b = [&] {
+    for (const command::LeaderInfo& leader : a.engine().Leaders()) {
+      if (leader.id == "b") return leader.address;
+    }
+    return std::string();
+  };
+  ASSERT_NE(b.options().advertise, clone.options().advertise);
+  EXPECT_TRUE(cluster.RunUntil([&] { return address_of_b() == b.options().advertise; }, 20'000)) << address_of_b();
   // Its name survives a restart.
   const std::string name = clone.engine().leader_id();
   clone.Kill();

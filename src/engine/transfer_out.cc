@@ -224,7 +224,7 @@ void Engine::SendStates() {
         bytes += key.size() + row.size();
       }
       session.done = slice.at_end;
-      if (slice.rows.empty() && !slice.at_end && session.part != wire::StatePart::kDigests) continue;
+      if (slice.rows.empty() && !slice.at_end && session.part == wire::StatePart::kRows) continue;
     }
     chunk.first_name = session.names_sent;
     for (; session.names_sent < origins_.size(); ++session.names_sent) {
