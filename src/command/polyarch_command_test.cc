@@ -129,7 +129,7 @@ TEST(PolicyCommand, Refuses) {
             "-ERR policy 'merge' knows no function 'SUM'; one of MIN, MAX, UNION, CONCAT, JSON");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f"}),
-            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge");
+            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", std::string(1025, 'f'), "lww"}),
             "-LIMIT field longer than 1024 bytes; it can have no policy of its own");
   EXPECT_EQ(node.Ask({"POLICY", "GET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
