@@ -326,6 +326,7 @@ void AddClusterRows(std::vector<Row>& rows) {
 
 void AddPolyarchFamily(std::vector<Row>& rows) {
   AddPolicyRows(rows);
+  AddHandlerRows(rows);
   AddConflictRows(rows);
   AddClusterRows(rows);
 }

@@ -117,16 +117,19 @@ TEST(PolicyCommand, Shows) {
 TEST(PolicyCommand, Refuses) {
   TestNode node;
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "best"}),
-            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge");
-  EXPECT_EQ(
-      node.Ask({"POLICY", "SET", "k", "handler", "h"}),
-      "-ERR policy 'handler' is not available in this version; one of lww, lww DELETES, priority, "
-      "siblings, merge");
+            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge, handler");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "sync"}),
+            "-ERR policy 'sync' is not available in this version; one of lww, lww DELETES, priority, "
+            "siblings, merge, handler");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "handler"}),
+            "-ERR policy 'handler' takes the name of one handler (HANDLER LIST)");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "handler", "h"}),
+            "-ERR there is no handler 'h'; load it first with HANDLER LOAD");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "merge", "SUM"}),
             "-ERR policy 'merge' knows no function 'SUM'; one of MIN, MAX, UNION, CONCAT, JSON");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f"}),
-            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge");
+            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", std::string(1025, 'f'), "lww"}),
             "-LIMIT field longer than 1024 bytes; it can have no policy of its own");
   EXPECT_EQ(node.Ask({"POLICY", "GET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");

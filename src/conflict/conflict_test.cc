@@ -23,7 +23,7 @@ std::string ParseError(std::string_view text) {
 }
 
 TEST(Policy, TextComesBack) {
-  for (const char* text : {"lww", "lww DELETES", "priority", "priority eu us asia", "siblings"}) {
+  for (const char* text : {"lww", "lww DELETES", "priority", "priority eu us asia", "siblings", "handler cart"}) {
     EXPECT_EQ(Parsed(text).ToString(), text);
   }
   EXPECT_EQ(Parsed("LWW deletes").ToString(), "lww DELETES");
@@ -32,15 +32,16 @@ TEST(Policy, TextComesBack) {
   EXPECT_TRUE(Parsed("lww DELETES").DeleteIsVersion());
   EXPECT_TRUE(Parsed("siblings").DeleteIsVersion());
   EXPECT_TRUE(Parsed("priority a").DeleteIsVersion());
+  EXPECT_TRUE(Parsed("handler h").DeleteIsVersion());
 }
 
 TEST(Policy, ErrorsAreOneClearLine) {
-  EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings, merge");
-  EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings, merge");
+  EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings, merge, handler");
+  EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler");
   EXPECT_EQ(ParseError("sync"),
             "policy 'sync' is not available in this version; one of lww, lww DELETES, priority, "
-            "siblings, merge");
-  for (const char* later : {"handler h", "SYNC", "pop-owner"}) {
+            "siblings, merge, handler");
+  for (const char* later : {"SYNC", "pop-owner"}) {
     EXPECT_NE(ParseError(later).find("is not available in this version"), std::string::npos);
   }
   EXPECT_EQ(ParseError("lww KEEP"), "policy 'lww' knows no option 'KEEP'; only DELETES");

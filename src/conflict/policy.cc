@@ -11,9 +11,9 @@ namespace polyarch::conflict {
 
 namespace {
 
-constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge";
+constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge, handler";
 // Policies of the design that this version does not have yet.
-constexpr std::array<std::string_view, 3> kLaterNames = {"handler", "sync", "pop-owner"};
+constexpr std::array<std::string_view, 2> kLaterNames = {"sync", "pop-owner"};
 
 constexpr std::string_view kFunctions = "MIN, MAX, UNION, CONCAT, JSON";
 // By MergeFunction, in the words of POLICY SET.
@@ -125,6 +125,8 @@ std::string Policy::ToString() const {
       return "siblings";
     case PolicyKind::kMerge:
       return MergeText(*this);
+    case PolicyKind::kHandler:
+      return "handler " + handler;
     case PolicyKind::kPriority:
       break;
   }
@@ -169,6 +171,13 @@ base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
     return policy;
   }
   if (SameWord(name, "merge")) return ParseMerge(arguments);
+  if (SameWord(name, "handler")) {
+    if (arguments.size() != 1) return base::Invalid("policy 'handler' takes the name of one handler (HANDLER LIST)");
+    if (!IsHandlerName(arguments[0])) return base::Invalid(Quoted(arguments[0]) + " is no name of a handler");
+    policy.kind = PolicyKind::kHandler;
+    policy.handler = arguments[0];
+    return policy;
+  }
   for (std::string_view later : kLaterNames) {
     if (!SameWord(name, later)) continue;
     return base::Invalid("policy '" + std::string(later) +
@@ -274,15 +283,22 @@ std::optional<std::string> Merge(const Policy& policy, std::span<const MergeValu
 
 }  // namespace
 
+Subject SubjectOf(std::string_view key, crdt::Type type, std::string_view element) {
+  if (type != crdt::Type::kHash) return {key, std::nullopt};
+  return {key, element};
+}
+
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,
              std::span<const crdt::Version> versions,
-             const clock::OriginTable& origins) {
+             const clock::OriginTable& origins,
+             const Subject& subject) {
   View view;
   if (versions.empty()) return view;
   view.distinct = CountDistinct(versions);
   const std::vector<std::string>& order = policy.leaders.empty() ? default_order : policy.leaders;
-  const bool values_first = !policy.DeleteIsVersion();
+  const bool handles = policy.kind == PolicyKind::kHandler;
+  const bool values_first = !policy.DeleteIsVersion() || handles;
   const bool merges = policy.kind == PolicyKind::kMerge;
   const bool extreme = merges && (policy.function == MergeFunction::kMin ||
                                   policy.function == MergeFunction::kMax);
@@ -312,6 +328,12 @@ View Resolve(const Policy& policy,
     if (auto merged = Merge(policy, *values)) {
       view.kind = View::Kind::kMerged;
       view.merged = std::move(*merged);
+    }
+  }
+  if (handles && policy.loaded != nullptr && view.kind == View::Kind::kValue && view.distinct > 1) {
+    if (auto value = policy.loaded->View(subject.key, subject.field, versions, origins)) {
+      view.kind = View::Kind::kMerged;
+      view.merged = std::move(*value);
     }
   }
   return view;

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +15,7 @@
 
 #include "base/status.h"
 #include "clock/origin.h"
+#include "conflict/loaded_handler.h"
 #include "conflict/merge.h"
 #include "crdt/key_state.h"
 
@@ -31,6 +34,7 @@ enum class PolicyKind : uint8_t {
   kLww,       // the highest (HLC, origin)
   kPriority,  // the leader that stands first in the list, then by HLC
   kSiblings,  // no winner: several distinct versions are shown by CONFLICT GET only
+  kHandler,   // what the user's function makes of all versions (loaded_handler.h)
   kMerge,     // what a function makes of all values (merge.h); of a delete and a value, the value
 };
 
@@ -40,11 +44,14 @@ struct Policy {
   std::vector<std::string> leaders;  // kPriority, first wins; those not named come last
   MergeFunction function = MergeFunction::kMax;  // kMerge
   std::string separator;                         // kMerge with kUnion or kConcat
+  std::string handler;                           // kHandler: its name
+  std::shared_ptr<const LoadedHandler> loaded;   // kHandler, in a PolicyTable: nothing if there is none
 
   // Does deleting a register write the version "absent" (so that delete against edit is a
   // conflict)?
   bool DeleteIsVersion() const {
-    return kind == PolicyKind::kPriority || kind == PolicyKind::kSiblings || deletes;
+    return kind == PolicyKind::kPriority || kind == PolicyKind::kSiblings ||
+           kind == PolicyKind::kHandler || deletes;
   }
 
   // "lww", "lww DELETES", "priority eu us", "siblings", "merge CONCAT", "merge UNION SPACE": as POLICY SET
@@ -78,6 +85,10 @@ class PolicyTable {
   void Set(std::string pattern, Policy policy);
   bool Erase(std::string_view pattern);
   void SetField(std::string pattern, std::string field, Policy policy);
+  // Handlers by name: those of the policies that name them, from BindHandlers on.
+  using Handlers = std::map<std::string, std::shared_ptr<const LoadedHandler>, std::less<>>;
+  void BindHandlers(Handlers handlers);
+  const Handlers& handlers() const { return handlers_; }
   void SetDefaultOrder(std::vector<std::string> leaders) { default_order_ = std::move(leaders); }
   void clear();
 
@@ -94,6 +105,8 @@ class PolicyTable {
   bool empty() const { return by_specificity_.empty() && fields_.empty(); }
   size_t size() const { return by_specificity_.size() + fields_.size(); }
   bool has_fields() const { return !fields_.empty(); }
+  // Does what a field shows depend on its name? If it may have a policy of its own, or a handler is given it.
+  bool tells_fields() const { return has_fields() || !handlers_.empty(); }
   const std::vector<std::string>& default_order() const { return default_order_; }
 
   // (pattern, policy), most specific first.
@@ -109,12 +122,14 @@ class PolicyTable {
   const std::vector<FieldEntry>& field_entries() const { return fields_; }
   // Do both say the same, but for the default order?
   bool SameRules(const PolicyTable& other) const {
-    return by_specificity_ == other.by_specificity_ && fields_ == other.fields_;
+    return by_specificity_ == other.by_specificity_ && fields_ == other.fields_ &&
+           handlers_ == other.handlers_;
   }
 
  private:
   std::vector<std::pair<std::string, Policy>> by_specificity_;
   std::vector<FieldEntry> fields_;
+  Handlers handlers_;
   std::vector<std::string> default_order_;
   Policy default_;
 };
@@ -142,15 +157,24 @@ struct View {
 // HyperLogLogs are united, whatever the policy, since their union loses nothing; a policy decides only
 // between them and a delete.
 //
+// A handler is asked with `subject`; where it says nothing, the view is that of plain lww.
+//
 // A merge that cannot be (JSON of something else, beyond kMergedBytesMax) shows what lww shows.
 //
 // Versions with equal bytes count as one. Under plain lww (without DELETES), and under `merge`, an absent
 // never beats a value. `default_order` serves a kPriority policy without names. Ties of the stamp go to the
 // higher global origin, then to the higher sequence.
+struct Subject {
+  std::string_view key;
+  std::optional<std::string_view> field;  // of a hash
+};
+// Of the key's own register (kString) or an element: its name.
+Subject SubjectOf(std::string_view key, crdt::Type type, std::string_view element);
 View Resolve(const Policy& policy,
              const std::vector<std::string>& default_order,
              std::span<const crdt::Version> versions,
-             const clock::OriginTable& origins);
+             const clock::OriginTable& origins,
+             const Subject& subject = {});
 
 // Indices of the versions in canonical order (by global origin, then sequence), the order of
 // CONFLICT GET.

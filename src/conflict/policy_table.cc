@@ -64,7 +64,18 @@ void PolicyTable::SetField(std::string pattern, std::string field, Policy policy
 void PolicyTable::clear() {
   by_specificity_.clear();
   fields_.clear();
+  handlers_.clear();
   default_order_.clear();
+}
+
+void PolicyTable::BindHandlers(Handlers handlers) {
+  handlers_ = std::move(handlers);
+  auto bind = [&](Policy& policy) {
+    const auto it = handlers_.find(policy.handler);
+    policy.loaded = policy.kind == PolicyKind::kHandler && it != handlers_.end() ? it->second : nullptr;
+  };
+  for (auto& [pattern, policy] : by_specificity_) bind(policy);
+  for (FieldEntry& e : fields_) bind(e.policy);
 }
 
 const Policy& PolicyTable::For(std::string_view key) const {
@@ -84,7 +95,8 @@ const Policy& PolicyTable::ForField(std::string_view key, std::string_view field
 const Policy& PolicyTable::ForType(std::string_view key, crdt::Type type) const {
   const Policy& policy = For(key);
   const bool in_an_order = type != crdt::Type::kString && type != crdt::Type::kHash;
-  const bool needs_none = policy.kind == PolicyKind::kSiblings || policy.kind == PolicyKind::kMerge;
+  const bool needs_none = policy.kind == PolicyKind::kSiblings ||
+                          policy.kind == PolicyKind::kMerge || policy.kind == PolicyKind::kHandler;
   return in_an_order && needs_none ? default_ : policy;
 }
 

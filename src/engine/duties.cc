@@ -24,6 +24,7 @@ constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
 constexpr int64_t kKeepAddressUs = 10'000'000;  // between the first two corrections; later ones take longer
 constexpr int64_t kKeepAddressMaxUs = 3'600'000'000;
+constexpr int64_t kHandlersReportUs = 60'000'000;
 constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
 constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
@@ -51,6 +52,7 @@ void Engine::RunDuties() {
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
   WatchClaims();
+  ReportHandlers();
   SettleRetirements();
   SettleFolds();
   if (may_write) {
@@ -331,6 +333,20 @@ void Engine::PutReserved(std::string_view key, std::string_view value) {
   change.Put(keyspace_.Ref(crdt::kReservedDatabase, key), value, keyspace::Change::Ttl::kNone);
 }
 
+// A handler that fails shows what lww shows: somebody should know. At most a line in a minute.
+void Engine::ReportHandlers() {
+  if (handlers_reported_us_ >= 0 && now_.mono_us - handlers_reported_us_ < kHandlersReportUs) return;
+  for (const auto& [name, handler] : policies_.handlers()) {
+    uint64_t& told = handler_fallbacks_told_[name + " " + handler->version()];
+    const auto& stats = handler->stats();
+    if (stats.fallbacks == told) continue;
+    Report(1, "handler " + name + " left it to lww for " + std::to_string(stats.fallbacks - told) + " of the views of late: " +
+                  (stats.last_error.empty() ? "it returned nil" : stats.last_error));
+    told = stats.fallbacks;
+    handlers_reported_us_ = now_.mono_us;
+  }
+}
+
 void Engine::ReadConfiguration() {
   configuration_changed_ = false;
   ReadEnded();
@@ -346,6 +362,7 @@ void Engine::ReadConfiguration() {
   std::map<std::string, Admissions> admissions;
   const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
+  conflict::PolicyTable::Handlers handlers;
   replication::Topology topology;
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
     if (key.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
@@ -385,6 +402,15 @@ void Engine::ReadConfiguration() {
       auto policy = conflict::Policy::ParseText(Reserved(key).value_or(""));
       auto of = conflict::FieldPolicyPlace::Parse(*place);
       if (policy.ok() && of) policies_.SetField(of->pattern, of->field, *policy);
+    } else if (auto handler = after(key, conflict::kHandlerPrefix)) {
+      std::string source = Reserved(key).value_or("");
+      if (source.empty()) continue;
+      auto same = before.handlers().find(*handler);
+      if (same != before.handlers().end() && same->second->source() == source) {
+        handlers.insert(*same);
+      } else {
+        handlers.emplace(*handler, std::make_shared<conflict::LoadedHandler>(*handler, std::move(source)));
+      }
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -396,6 +422,7 @@ void Engine::ReadConfiguration() {
       if (parsed.ok()) topology = std::move(*parsed);
     }
   }
+  policies_.BindHandlers(std::move(handlers));
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();
     watches_.NoteAll();

@@ -394,7 +394,7 @@ void Engine::VersionsMet(uint8_t db,
   ++conflicts_detected_;
   const conflict::Policy& policy = policies_.ForRegister(key, type, element);
   conflict::View view =
-      conflict::Resolve(policy, policies_.default_order(), state.versions, origins_);
+      conflict::Resolve(policy, policies_.default_order(), state.versions, origins_, conflict::SubjectOf(key, type, element));
   if (view.kind == conflict::View::Kind::kConflict) return;  // nothing has lost: it is open
   const crdt::Version& winner = state.versions[view.index];
   if (winner.dot == added) {
@@ -447,7 +447,7 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
       if (before.ForRegister(key, type, element).kind != conflict::PolicyKind::kSiblings) return;
       const conflict::Policy& policy = policies_.ForRegister(key, type, element);
       const conflict::View view =
-          conflict::Resolve(policy, policies_.default_order(), of.versions, origins_);
+          conflict::Resolve(policy, policies_.default_order(), of.versions, origins_, conflict::SubjectOf(key, type, element));
       if (view.distinct < 2 || view.kind == conflict::View::Kind::kConflict) return;
       for (const crdt::Version& v : of.versions) {
         if (!view.Keeps(v)) NoteLost(db, key, type, element, policy, of.versions[view.index], v);

@@ -363,6 +363,7 @@ class Engine final : public command::ClusterHost,
   void PutNewOrigins(storage::Batch& batch);
   void CutOver();
   void JoinStaged(log::Position end);
+  void ReportHandlers();
   void WritePresent();
   void KeepAddress();
   // ---- state transfer, sending (transfer_out.cc)
@@ -653,6 +654,8 @@ class Engine final : public command::ClusterHost,
   int64_t last_present_us_ = -1;
   int64_t next_address_us_ = 0;   // its record is not corrected before
   int64_t address_pause_us_ = 0;  // after the last correction
+  int64_t handlers_reported_us_ = -1;
+  std::map<std::string, uint64_t> handler_fallbacks_told_;  // by name and version
   // States on their way out.
   struct Session {
     uint64_t id = 0;

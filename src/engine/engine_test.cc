@@ -164,6 +164,91 @@ TEST(Engine, ALaterPolicyDecidesIntoTheLedger) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// A handler is configuration: loaded at one leader, it decides what all show; another source changes what is
+// shown and nothing that is stored.
+TEST(Engine, AHandlerDecidesEverywhere) {
+  Leaders cluster(3);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  const std::string join = R"(
+    function merge(key, versions, field)
+      local out = field and (field .. ':') or ''
+      for i, version in ipairs(versions) do
+        if version.value == 'bad' then error('bad value') end
+        out = out .. (i > 1 and '+' or '') .. (version.value or 'gone') .. '@' .. version.leader
+      end
+      return out
+    end)";
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "cart:*", "handler", "join"}),
+            "-ERR there is no handler 'join'; load it first with HANDLER LOAD");
+  EXPECT_EQ(a.Ask({"HANDLER", "LOAD", "join", "function merg() end"}),
+            "-ERR handler 'join' is not loaded: it defines no function merge(key, versions, field)");
+  EXPECT_EQ(a.Ask({"HANDLER", "LOAD", "join", join}), "+OK");
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "cart:*", "handler", "join"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  auto concurrently = [&](const std::function<void()>& write) {
+    cluster.Cut(a, b);
+    cluster.Cut(b, c);
+    cluster.Cut(a, c);
+    write();
+    cluster.Heal(a, b);
+    cluster.Heal(b, c);
+    cluster.Heal(a, c);
+    ASSERT_TRUE(cluster.Settle());
+  };
+  concurrently([&] {
+    a.Ask({"SET", "cart:1", "x"});
+    b.Ask({"SET", "cart:1", "y"});
+    c.Ask({"SET", "cart:1", "z"});
+    a.Ask({"HSET", "cart:2", "f", "1"});
+    b.Ask({"HSET", "cart:2", "f", "2"});
+    a.Ask({"SET", "cart:3", "bad"});
+    b.Ask({"SET", "cart:3", "later"});
+  });
+  for (int life = 0; life < 2; ++life) {
+    for (TestNode* node : {&a, &b, &c}) {
+      EXPECT_EQ(node->Ask({"GET", "cart:1"}), "\"x@a+y@b+z@c\"");
+      EXPECT_EQ(node->Ask({"HGET", "cart:2", "f"}), "\"f:1@a+2@b\"");
+      EXPECT_EQ(node->Ask({"GET", "cart:3"}), "\"later\"") << "as lww: the handler failed";
+      const std::string list = node->Ask({"HANDLER", "LIST"});
+      EXPECT_NE(list.find("bad value"), std::string::npos) << list;
+      EXPECT_NE(list.find("[\"cart:*\"]"), std::string::npos) << list;
+      EXPECT_EQ(node->Ask({"HANDLER", "DEL", "join"}).substr(0, 4), "-ERR") << "a policy names it";
+      node->Kill();
+      ASSERT_TRUE(node->Start().ok());
+    }
+    ASSERT_TRUE(cluster.Settle());
+  }
+  // A delete is a version, and a write takes what is shown for its base.
+  EXPECT_EQ(b.Ask({"APPEND", "cart:1", "!"}), "12");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"GET", "cart:1"}), "\"x@a+y@b+z@c!\"");
+  concurrently([&] {
+    a.Ask({"DEL", "cart:1"});
+    b.Ask({"SET", "cart:1", "w"});
+  });
+  for (TestNode* node : {&a, &b, &c}) EXPECT_EQ(node->Ask({"GET", "cart:1"}), "\"gone@a+w@b\"");
+  // Another source, and another view of the same versions, at leaders that have heard of it.
+  cluster.Cut(a, b);
+  cluster.Cut(b, c);
+  EXPECT_EQ(c.Ask({"HANDLER", "LOAD", "join", "function merge(key, versions) return #versions end"}), "+OK");
+  cluster.Run(1000);
+  EXPECT_EQ(a.Ask({"GET", "cart:2"}).substr(0, 10), "-WRONGTYPE");
+  EXPECT_EQ(a.Ask({"HGET", "cart:2", "f"}), "\"2\"");
+  EXPECT_EQ(b.Ask({"HGET", "cart:2", "f"}), "\"f:1@a+2@b\"");
+  cluster.Heal(a, b);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  for (TestNode* node : {&a, &b, &c}) EXPECT_EQ(node->Ask({"HGET", "cart:2", "f"}), "\"2\"");
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "cart:*"}), "1");
+  EXPECT_EQ(a.Ask({"HANDLER", "DEL", "join"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"HANDLER", "LIST"}), "[]");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 // A field's own policy, through the reserved database, at both leaders and after a restart; what the log says.
 TEST(Engine, FieldsMergeByTheirOwnPolicy) {
   Leaders cluster(2);

@@ -528,7 +528,7 @@ void Engine::MergedRegister(uint8_t db,
   ++conflicts_detected_;
   const conflict::Policy& policy = policies_.ForRegister(key, type, element);
   const conflict::View view = conflict::Resolve(
-      policy, policies_.default_order(), merged.versions, origins_);
+      policy, policies_.default_order(), merged.versions, origins_, conflict::SubjectOf(key, type, element));
   if (view.kind == conflict::View::Kind::kConflict) return;
   const crdt::Version& winner = merged.versions[view.index];
   for (const crdt::Version& v : merged.versions) {

@@ -42,12 +42,16 @@ struct Viewer {
   const conflict::PolicyTable& policies;
   const clock::OriginTable& origins;
   uint64_t epoch = 0;  // another number after policies have changed
-  // Fields that have a policy of their own: then `key` names their hash.
+  // Of a hash whose fields are told apart by a policy: each has one of its own, or a handler is given its
+  // name. `key` is known then, and for a key's own register.
   bool by_field = false;
   std::string_view key = {};
 
   const conflict::Policy& PolicyFor(std::string_view element) const {
     return by_field ? policies.ForField(key, element) : policy;
+  }
+  conflict::Subject SubjectOf(std::string_view element) const {
+    return {key, by_field ? std::optional(element) : std::nullopt};
   }
 };
 

@@ -52,7 +52,8 @@ ShownValue ShowRegister(const crdt::Register& state,
                         std::string_view element) {
   ShownValue shown;
   conflict::View view = conflict::Resolve(
-      viewer.PolicyFor(element), viewer.policies.default_order(), state.versions, viewer.origins);
+      viewer.PolicyFor(element), viewer.policies.default_order(), state.versions, viewer.origins,
+      viewer.SubjectOf(element));
   if (view.kind == conflict::View::Kind::kConflict) {
     shown.kind = ShownValue::Kind::kConflict;
     shown.versions = view.distinct;

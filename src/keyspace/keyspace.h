@@ -385,7 +385,7 @@ class Keyspace {
   Elements& ElementsOf(FatPart& fat, crdt::Type type);
   const conflict::Policy& PolicyOf(const KeyRef& ref, crdt::Type type) const;
   bool HasFieldPolicies(const KeyRef& ref, crdt::Type type) const {
-    return policies_.has_fields() && type == crdt::Type::kHash && ref.db != crdt::kReservedDatabase;
+    return policies_.tells_fields() && type == crdt::Type::kHash && ref.db != crdt::kReservedDatabase;
   }
   Viewer ViewerOf(const KeyRef& ref, crdt::Type type) const {
     return {PolicyOf(ref, type), policies_, origins_, policy_epoch_, HasFieldPolicies(ref, type), ref.key};
