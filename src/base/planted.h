@@ -75,7 +75,6 @@ enum class Bug : int {
   kStreamTrimUnseen,   // a trim removes entries that it had not seen
   kTornTransaction,    // what EXEC runs are changes of their own
   kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
-  kAddressOfCopy,      // the address that a copy of its directory wrote under its name stays a leader's
   kMergeByNumbering,   // what is merged has the order of this node's numbering of origins
   kWaiterLocalOnly,    // elements that other leaders bring wake nobody
   kWaiterNewestFirst,  // of those who wait for a key the last one is served first
