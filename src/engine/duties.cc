@@ -336,6 +336,7 @@ void Engine::ReportHandlers() {
   for (const auto& [name, handler] : policies_.handlers()) {
     uint64_t& told = handler_fallbacks_told_[name + " " + handler->version()];
     const auto& stats = handler->stats();
+    told = std::min(told, stats.fallbacks);  // an earlier source that is loaded again counts anew
     if (stats.fallbacks == told) continue;
     Report(1, "handler " + name + " left it to lww for " + std::to_string(stats.fallbacks - told) + " of the views of late: " +
                   (stats.last_error.empty() ? "it returned nil" : stats.last_error));
