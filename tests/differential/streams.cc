@@ -58,6 +58,8 @@ Words Generator::StreamGroups() {
   if (Percent(50)) read += {"COUNT", Percent(95) ? std::to_string(1 + Below(4)) : Count()};
   if (Percent(10)) read += {"NOACK"};
   const Words ids = Many(1, 3, &Generator::StreamId);
+  std::string after = StreamId();
+  if (after.starts_with("18446744073709551615-")) after = "7";
   // Idle times are those that were set here: hours, or none to speak of.
   const std::string idle = Of({"0", "0", "3600000", "-1", "x"});
   Words options;
@@ -70,7 +72,7 @@ Words Generator::StreamGroups() {
                 {"XGROUP", "CREATE", key, group, "0", "MKSTREAM"}, Words{"XGROUP", "SETID", key, group, from} + OneOf({{}, {"ENTRIESREAD", Count()}}),
                 {Percent(30) ? "XGROUP" : "XINFO", Percent(50) ? "DESTROY" : "GROUPS", key, group}, {"XGROUP", "CREATECONSUMER", key, group, consumer},
                 {"XGROUP", "DELCONSUMER", key, group, consumer}, read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, ">"},
-                read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, StreamKey(), ">", ">"}, read + Words{"STREAMS", key, Percent(70) ? "0" : StreamId()},
+                read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, StreamKey(), ">", ">"}, read + Words{"STREAMS", key, Percent(70) ? "0" : after},
                 read + Words{"STREAMS", key, Of({"$", "+"})},
                 Percent(30) ? read + Words{"BLOCK", Of({"1", "1", "x", "-1"}), "STREAMS", key, ">"} : Words{"XPENDING", key, group},
                 {"XPENDING", key, group, "IDLE", idle, RangeEnd(), RangeEnd(), Count(), consumer},
