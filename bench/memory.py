@@ -40,6 +40,8 @@ FAMILIES = {
     "hashes of 100": (20_000, lambda i: hash_of(b"big:%08d" % i, 100)),
     "lists of 5": (300_000, lambda i: [b"RPUSH", b"queue:%08d" % i] + [VALUE] * 5),
     "lists of 100": (20_000, lambda i: [b"RPUSH", b"long:%08d" % i] + [VALUE] * 100),
+    "lists of 5, of 100 bytes": (100_000, lambda i: [b"RPUSH", b"jobs:%08d" % i] + [b"x" * 100] * 5),
+    "lists of 10, of 300 bytes": (50_000, lambda i: [b"RPUSH", b"work:%08d" % i] + [b"x" * 300] * 10),
     "sorted sets of 5": (300_000, lambda i: sorted_set_of(b"top:%08d" % i, 5)),
     "sorted sets of 100": (20_000, lambda i: sorted_set_of(b"zs:%08d" % i, 100)),
 }

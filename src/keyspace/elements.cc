@@ -409,7 +409,7 @@ void Elements::SetPlain(std::string_view name,
   if (blocks() != nullptr) return SetListed(name, place, plain, viewer);
   const bool room = place.at != nullptr || (!spilled() && size() < Packed::kElementsMax);
   const bool is_score = type_ == crdt::Type::kSortedSet && !plain.counter;
-  if (!room || !Packed::Fits(name, plain) || (is_score && plain.value.size() != sizeof(double))) {
+  if (!room || !Packed::Fits(name, plain, type_ == crdt::Type::kList) || (is_score && plain.value.size() != sizeof(double))) {
     SetEntry(name, place, NewEntry(name, plain), viewer);
     return;
   }

@@ -127,11 +127,12 @@ TEST_F(PackedTest, AgainstAVector) {
 TEST_F(PackedTest, HoldsTheLongestAndRefusesWhatIsLonger) {
   const std::string longest(Packed::kTextBytesMax, 'x');
   EXPECT_FALSE(packed_.Insert(packed_.end(), longest + "x", {}));
-  EXPECT_FALSE(packed_.Insert(packed_.end(), "n", {.value = std::string_view(longest + "x")}));
+  const std::string value(Packed::kLongValueBytesMax, 'y');
+  EXPECT_FALSE(packed_.Insert(packed_.end(), "n", {.value = std::string_view(value + "x")}));
   for (size_t i = 0; i < Packed::kElementsMax; ++i) {
     std::string name = longest;
     name[0] = static_cast<char>(i);
-    const Held held{name, longest, clock::Dot(Index(i % 16), 1 + 7 * i), {1ULL << 40 | i << 35}, false, false};
+    const Held held{name, value, clock::Dot(Index(i % 16), 1 + 7 * i), {1ULL << 40 | i << 35}, false, false};
     ASSERT_TRUE(packed_.Insert(packed_.end(), name, PlainOf(held)));
     held_.push_back(held);
   }
@@ -265,7 +266,7 @@ class ElementsTest : public testing::Test {
     std::string name = "e" + std::to_string(random_.Below(names));
     if (!plain && name.back() == '3') name.resize(70, '3');
     if (elements.type() == crdt::Type::kList && !random_.Percent(2)) name = Position(names, plain);
-    std::string value = RandomText(random_, plain ? 20 : 70);
+    std::string value = RandomText(random_, plain ? 20 : elements.type() == crdt::Type::kList ? 170 : 70);
     if (elements.type() == crdt::Type::kSortedSet && !random_.Percent(2)) {
       constexpr double kOdd[] = {-0.0, 0.1, 1e300, -5e-324, INFINITY, -INFINITY, 123'456'789, NAN};
       value = EncodeScore(random_.Percent(80) ? static_cast<double>(random_.Below(9)) - 3
