@@ -44,7 +44,7 @@ Words Generator::Streams() {
                 Words{"XREAD"} + (Percent(30) ? Words{"COUNT", Count()} : Words{}) + Words{"STREAMS", key, StreamId()},
                 {"XREAD", "STREAMS", key, StreamKey(), StreamId(), StreamId()}, {"XREAD", "STREAMS", key, "$"}, {"XREAD", "STREAMS", key},
                 Percent(30) ? Words{"XREAD", "BLOCK", Of({"1", "1", "x", "-1"}), "COUNT", "2", "STREAMS", key, Of({"$", "0", "5"})} : Words{"XLEN", key},
-                {"XSETID", key, next}, {"XSETID", key, next, "ENTRIESADDED", Count(), "MAXDELETEDID", StreamId()}, {"XSETID", key, Of({"x", "-", "0-0"})},
+                {"XSETID", key, next}, {"XSETID", key, next, "ENTRIESADDED", Count(), "MAXDELETEDID", StreamId()}, {"XSETID", key, Of({"x", "-"})},
                 {"XINFO", "STREAM", key}, Words{"XINFO", "STREAM", key, "FULL"} + OneOf({{}, {"COUNT", Count()}, {"COUNT"}, {"X", "1"}}), {"XINFO", "STREAM", key, "FULL"},
                 {"XINFO", "GROUPS", key}, {"XINFO", "CONSUMERS", key, Group()}, {Percent(20) ? "DEL" : "XLEN", key}});
 }
