@@ -173,6 +173,7 @@ uint64_t Elements::Scan(uint64_t cursor,
 
 std::optional<ElementView> Elements::Random(uint64_t random) const {
   if (shown() == 0) return std::nullopt;
+  if (order() != nullptr) return ElementView(order()->At(random % shown()).entry);
   if (rare_ == nullptr || rare_->table == nullptr) {
     uint64_t skip = random % shown();
     std::optional<ElementView> found;
@@ -182,7 +183,10 @@ std::optional<ElementView> Elements::Random(uint64_t random) const {
     });
     return found;
   }
-  // From a random place on, one of the next few: not each with quite the same probability.
+  const Entry* sampled =
+      rare_->table->Sample(random, [](Entry* entry) { return entry->has(Entry::kShown); });
+  if (sampled != nullptr) return ElementView(sampled);
+  // Few are left of many. From a random place on, one of the next few.
   constexpr size_t kLookedAt = 24;
   std::vector<const Entry*> found;
   uint64_t cursor = random >> Table::kCursorShift;

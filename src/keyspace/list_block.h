@@ -49,7 +49,7 @@ struct ListItem {
 class ListBlock {
  public:
   // Of the elements together, where the list begins another block.
-  static constexpr size_t kBytesMax = 3072;
+  static constexpr size_t kBytesMax = 2048;
   // Of a name, and of a value.
   static constexpr size_t kTextBytesMax = 512;
 

@@ -113,7 +113,7 @@ Words Generator::GeoSearch() {
   }
   if (Percent(3)) with += {"X"};
   return OneOf({Words{"GEOSEARCH", key} + from + by + options + with, Words{"GEOSEARCHSTORE", GeoKey(), key} + from + by + options,
-                Words{"GEOSEARCHSTORE", Percent(70) ? "distances" : GeoKey(), key} + from + by + options + Words{"STOREDIST"} + with, {"ZCARD", "distances"},
+                Words{"GEOSEARCHSTORE", "distances", key} + from + by + options + Words{"STOREDIST"} + with, {"ZCARD", "distances"},
                 Words{"GEORADIUS_RO", key, "13.361389", "38.115556", radius, unit} + options + with,
                 Words{"GEORADIUS", key, "13.361389", "38.115556", radius, unit} + options + Words{Of({"STORE", "STOREDIST"}), "distances"} + with,
                 Words{"GEORADIUS", key, "13.361389", "38.115556", radius, unit} + options + with,
