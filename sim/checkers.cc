@@ -659,8 +659,11 @@ void Checkers::ThrowResidue(Node& node, const Key& key, const Place& place, cons
 
 void Checkers::CheckFolded() {
   std::set<clock::Origin> living;
+  std::set<std::string> names;
   for (auto& node : world_.nodes()) {
     if (!node->up()) throw Violation(node->name() + " is down");
+    const std::string& name = node->engine().leader_id();
+    if (!names.insert(name).second) throw Violation("two processes, " + node->name() + " is one, are leader " + name);
     if (auto own = node->engine().replica().own()) living.insert(node->engine().origins().Get(*own));
   }
   const std::string vector = world_.nodes()[0]->engine().VersionVectorText();
