@@ -56,6 +56,7 @@ class Checkers {
   // Equal vectors and equal digests at all nodes that are up.
   bool Converged(std::string* why = nullptr);
 
+  std::string OthersAt(const Node& node, const Key& key);
   const OracleState::Version* Winner(Node& node,
                                      const Key& key,
                                      const Place& place,
