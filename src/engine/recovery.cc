@@ -66,9 +66,9 @@ void Engine::MendAdmission() {
     PutReserved("cluster", clock::Origin{"", cluster_id_}.ToString().substr(1));
   auto self = admissions_.find(options_.leader_id);
   const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
-  if (self != admissions_.end() && (self->second.retired.count(nonce) != 0 || !self->second.all_retired())) return;
-  if (self == admissions_.end() || self->second.nonces.count(nonce) == 0)
-    PutReserved("member/" + options_.leader_id, nonce + " " + VersionVectorText());
+  const bool told =
+      self != admissions_.end() && (self->second.nonces.count(nonce) != 0 || self->second.retired.count(nonce) != 0);
+  if (!told) PutReserved("member/" + options_.leader_id, nonce + " " + VersionVectorText());
 }
 
 base::Status Engine::LoadRows() {
