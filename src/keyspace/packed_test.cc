@@ -449,7 +449,7 @@ TEST_F(ElementsTest, PackedOnesThatBecomeManyGetRows) {
 // next row: between two slices of a checkpoint no row held it, and a crash there lost what the log held no more.)
 TEST_F(ElementsTest, TheOneThatMakesThemManyGetsARowWithTheOthers) {
   for (const bool counter : {false, true}) {
-    Elements elements(crdt::Type::kHash, kKey);
+    Elements elements(crdt::Type::kHash, kKey, origins_);
     const clock::VersionVector deps;
     auto change = [&](size_t i, size_t origin, std::string_view value) {
       const std::string name = "e" + std::to_string(i);
