@@ -195,6 +195,10 @@ constexpr Known kKnown[] = {
      "counter",
      "Increments that did not fit into a counter."},
     {"ticks", "ticks_total", "counter", "Rounds of the event loop."},
+    {"longest_tick_us",
+     "longest_tick_us",
+     "gauge",
+     "The longest round of the event loop since the start, or since CONFIG RESETSTAT, in microseconds."},
 };
 
 // Numbers in the lines of a leader: "link_<leader>" and "claim_<leader>".
