@@ -297,8 +297,11 @@ void Elements::Remove(std::string_view name, const Place& place, const Viewer& v
 
 void Elements::Add(std::string_view name, Entry* entry, const Viewer& viewer) {
   if (!spilled() &&
-      (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax)))
+      (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax))) {
     Grow(viewer);
+    // One that was packed has been taken out for this: Grow has not met it.
+    if (entry->has(Entry::kStored) && !has_rows_) rare_->inline_names.emplace_back(name);
+  }
   Rare& rare = NeedRare(viewer);
   if (spilled()) return AddBig(rare.table != nullptr ? Hash(name) : 0, entry, viewer);
   rare.few.push_back(entry);

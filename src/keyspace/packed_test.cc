@@ -427,5 +427,37 @@ TEST_F(ElementsTest, PackedOnesThatBecomeManyGetRows) {
   EXPECT_EQ(rows.size(), Packed::kElementsMax + 1);
 }
 
+// The one whose change makes them many is held by the key's row like the others. (It was not written with the key's
+// next row: between two slices of a checkpoint no row held it, and a crash there lost what the log held no more.)
+TEST_F(ElementsTest, TheOneThatMakesThemManyGetsARowWithTheOthers) {
+  for (const bool counter : {false, true}) {
+    Elements elements(crdt::Type::kHash, kKey);
+    const clock::VersionVector deps;
+    auto change = [&](size_t i, size_t origin, std::string_view value) {
+      const std::string name = "e" + std::to_string(i);
+      crdt::Effect effect{.kind = crdt::EffectKind::kPut, .type = crdt::Type::kHash, .element = name, .value = value};
+      if (counter) {
+        effect.kind = crdt::EffectKind::kIncrement;
+        effect.value = {};
+        effect.total = crdt::Number::Integer(7);
+        effect.life = {sequence_ + 1, 0};
+      }
+      elements.Apply(effect, crdt::Seen(deps, Index(origin), {++sequence_, 0}), {sequence_}, ViewNow());
+    };
+    for (size_t i = 0; i < 50; ++i) change(i, 0, "v");
+    ASSERT_FALSE(elements.spilled());
+    elements.NoteInline();
+    // Too large to be packed; or of two leaders.
+    const std::string large(500, 'x');
+    size_t changed = 0;
+    while (!elements.spilled() && changed < 50) change(changed++, 1, large);
+    ASSERT_TRUE(elements.spilled());
+    std::set<std::string> with_key;
+    elements.VisitInline([&](std::string_view name, const crdt::Register&) { with_key.emplace(name); });
+    EXPECT_EQ(with_key.size(), 50U);
+    EXPECT_EQ(with_key.count("e" + std::to_string(changed - 1)), 1U);
+  }
+}
+
 }  // namespace
 }  // namespace polyarch::keyspace
