@@ -41,12 +41,16 @@ constexpr std::array<std::pair<const char*, const char*>, 6> kKinds = {{
 std::string DrawHandlerSource(Draw& draw, uint64_t number) {
   const unsigned weights[] = {30, 15, 15, 15, 5, 3};
   const auto& [kind, body] = kKinds[draw.Weighted(weights)];
-  std::string source = "-- " + std::string(kind) + " " + std::to_string(number) + "\nfunction merge(key, versions, field)";
-  for (const char c : std::string(body)) c == 'N' ? source += std::to_string(number) : source += c;
+  std::string source = "-- " + std::string(kind) + " " + std::to_string(number) +
+                       "\nfunction merge(key, versions, field)";
+  for (const char c : std::string(body))
+    c == 'N' ? source += std::to_string(number) : source += c;
   return source + "\nend";
 }
 
-bool IsDrawnHandler(const std::string& source) { return source.starts_with("-- "); }
+bool IsDrawnHandler(const std::string& source) {
+  return source.starts_with("-- ");
+}
 
 std::optional<std::string> ExpectedHandler(const std::string& source,
                                            const std::string& key,
@@ -62,16 +66,21 @@ std::optional<std::string> ExpectedHandler(const std::string& source,
   }
   if (kind == "join") {
     std::string out = number + "|" + key + "|" + field.value_or("-");
-    for (const HandledVersion& v : versions) out += "|" + v.leader + "=" + v.value.value_or("gone");
+    for (const HandledVersion& v : versions)
+      out += "|" + v.leader + "=" + v.value.value_or("gone");
     return out;
   }
   if (kind == "latest") {
-    const auto by_time = [](const auto& a, const auto& b) { return a.time_ms < b.time_ms; };
+    const auto by_time = [](const auto& a, const auto& b) {
+      return a.time_ms < b.time_ms;
+    };
     return number + ":" + *std::max_element(there.begin(), there.end(), by_time)->value;
   }
   if (kind == "count") return std::to_string(versions.size() + std::stoull(number));
   if (kind == "least") {
-    return std::min_element(there.begin(), there.end(), [](const auto& a, const auto& b) { return *a.value < *b.value; })
+    return std::min_element(there.begin(),
+                            there.end(),
+                            [](const auto& a, const auto& b) { return *a.value < *b.value; })
         ->value;
   }
   if (kind == "nothing" || kind == "fails") return std::nullopt;

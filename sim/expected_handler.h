@@ -1,4 +1,5 @@
-// Handlers of the workload, and what each must show, worked out apart from the product: no Lua is run for it.
+// Handlers of the workload, and what each must show, worked out apart from the product: no Lua is
+// run for it.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ struct HandledVersion {
   uint64_t time_ms = 0;
 };
 
-// What the handler with this source makes of versions in canonical order. Nothing where it leaves it to lww.
+// What the handler with this source makes of versions in canonical order. Nothing where it leaves
+// it to lww.
 std::optional<std::string> ExpectedHandler(const std::string& source,
                                            const std::string& key,
                                            const std::optional<std::string>& field,

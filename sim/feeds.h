@@ -1,5 +1,5 @@
-// What is known of conflict feeds from outside: which versions were acknowledged, for whom. So it can be told
-// what must still be given.
+// What is known of conflict feeds from outside: which versions were acknowledged, for whom. So it
+// can be told what must still be given.
 #pragma once
 
 #include <map>
@@ -23,8 +23,8 @@ class FeedWatch {
   std::vector<std::string> NoteRead(const std::string& group, const resp::Value& reply);
   // An acknowledgement is asked for: from here on it may count.
   void NoteAck(const std::string& group, const std::string& id);
-  // In the settled cluster: whoever delivers gives all open conflicts that nobody has acknowledged, and
-  // nothing else; no acknowledgement has outlived its item.
+  // In the settled cluster: whoever delivers gives all open conflicts that nobody has acknowledged,
+  // and nothing else; no acknowledgement has outlived its item.
   void Check();
 
  private:
@@ -39,7 +39,8 @@ class FeedWatch {
   void CheckFeed(Node& node, const std::string& group);
 
   World& world_;
-  std::map<std::pair<std::string, std::string>, Seen> seen_;  // by feed and id: as it was given last
+  std::map<std::pair<std::string, std::string>, Seen>
+      seen_;  // by feed and id: as it was given last
   std::map<Place, std::vector<Tags>> acknowledged_;
 };
 

@@ -15,7 +15,12 @@ void Workload::UseFeed(Node& node, int client) {
   op.id = world_.NextOp();
   op.client = client;
   if (what < 15) {
-    op.args = {"CONFLICT", "FEED", "CREATE", group, draw.Percent(60) ? "*" : DrawKey().substr(0, 1) + "*", "LEADERS"};
+    op.args = {"CONFLICT",
+               "FEED",
+               "CREATE",
+               group,
+               draw.Percent(60) ? "*" : DrawKey().substr(0, 1) + "*",
+               "LEADERS"};
     const size_t first = draw.Below(world_.nodes().size());
     for (size_t i = 0; i < world_.nodes().size() && i < 3; ++i) {
       const std::string name = world_.leader_name((first + i) % world_.nodes().size());
@@ -24,8 +29,15 @@ void Workload::UseFeed(Node& node, int client) {
   } else if (what < 18) {
     op.args = {"CONFLICT", "FEED", "DEL", group};
   } else if (what < 60 || feed_ids_.empty()) {
-    op.args = {"CONFLICT", "FEED", "READ", group, "c" + std::to_string(draw.Below(3)), "COUNT",
-               std::to_string(draw.Between(1, 5)), "AGAIN", std::to_string(draw.Scale(1, 20'000))};
+    op.args = {"CONFLICT",
+               "FEED",
+               "READ",
+               group,
+               "c" + std::to_string(draw.Below(3)),
+               "COUNT",
+               std::to_string(draw.Between(1, 5)),
+               "AGAIN",
+               std::to_string(draw.Scale(1, 20'000))};
     op.done = [this, group](Op&, const resp::Value& reply) {
       for (std::string& id : world_.feeds().NoteRead(group, reply)) {
         if (feed_ids_.size() < 50) feed_ids_.emplace_back(group, std::move(id));
