@@ -341,6 +341,7 @@ std::vector<wire::SyncKey> Elector::Collectable(int64_t wall_ms, int64_t age_ms,
 }
 
 bool Elector::TakeDirty(size_t max, Dirty& dirty) {
+  dirty = Dirty{};
   dirty.all_gone = all_gone_;
   all_gone_ = false;
   while (!dirty_.empty() && dirty.rows.size() < max) {

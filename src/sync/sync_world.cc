@@ -183,15 +183,19 @@ struct World::Node final : Host {
     world.At(world.now_us_ + static_cast<int64_t>(world.random_.Below(20)) * kMs,
              [this, start, of = life] {
                if (!up || life != of) return;
-               auto dirty = std::make_shared<Elector::Dirty>();
                std::vector<std::pair<std::string, std::string>> rows;
                bool gone = false;
-               while (agreement->elector().TakeDirty(3, *dirty)) {
+               std::string meta;
+               Elector::Dirty dirty;
+               for (bool more = true; more;) {
+                 more = agreement->elector().TakeDirty(1, dirty);
+                 if (dirty.all_gone) rows.clear();
+                 gone = gone || dirty.all_gone;
+                 if (!dirty.meta.empty()) meta = dirty.meta;
+                 rows.insert(rows.end(), dirty.rows.begin(), dirty.rows.end());
                }
-               gone = dirty->all_gone;
-               rows = dirty->rows;
                const uint64_t position = disk.log.size();
-               WhenDurable(position, of, [this, start, rows, gone, meta = dirty->meta] {
+               WhenDurable(position, of, [this, start, rows, gone, meta] {
                  if (gone) disk.rows.clear();
                  for (const auto& [key, row] : rows) {
                    if (row.empty()) {
