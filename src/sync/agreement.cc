@@ -34,6 +34,12 @@ void Agreement::Start(int64_t now_us, int64_t wall_ms, bool found) {
   Drain();
 }
 
+void Agreement::SetLeader(const std::string& leader) {
+  options_.leader = leader;
+  proposer_.Rename(leader);
+  elector_.SetLeader(leader);
+}
+
 void Agreement::Rename(const std::string& leader) {
   options_.leader = leader;
   proposer_.Rename(leader);
@@ -100,8 +106,8 @@ void Agreement::Submit(const wire::SyncKey& key, Op op) {
   Drain();
 }
 
-void Agreement::Forget(const wire::SyncKey& key, OpId op) {
-  proposer_.Forget(key, op);
+bool Agreement::Forget(const wire::SyncKey& key, OpId op) {
+  return proposer_.Forget(key, op);
 }
 
 void Agreement::Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) {
@@ -128,7 +134,12 @@ void Agreement::ElectorateKnown(const wire::Electorate& electorate) {
 void Agreement::Tick() {
   if (elector_.electorate().epoch > electorate().epoch) proposer_.Learn(elector_.electorate());
   elector_.Tick(now_us_, wall_ms_);
-  for (const wire::SyncKey& key : elector_.Undecided(now_us_)) {
+  std::vector<wire::SyncKey> undecided;
+  if (now_us_ >= next_undecided_us_) {
+    next_undecided_us_ = now_us_ + options_.undecided_us / 20;
+    undecided = elector_.Undecided(now_us_);
+  }
+  for (const wire::SyncKey& key : undecided) {
     // Whoever proposed it may be dead: what was accepted is brought to an end.
     Op op{.kind = OpKind::kSettle, .deadline_us = now_us_ + options_.settle_us};
     op.done = [](const Result&) {

@@ -54,6 +54,7 @@ class Agreement final : private Host {
   Elector& elector() { return elector_; }
   // `found`: nobody else is there: this leader's seat is the electorate.
   void Start(int64_t now_us, int64_t wall_ms, bool found = false);
+  void SetLeader(const std::string& leader);
   void Rename(const std::string& leader);
 
   // ---- life
@@ -64,7 +65,7 @@ class Agreement final : private Host {
   void Tick();
 
   void Submit(const wire::SyncKey& key, Op op);
-  void Forget(const wire::SyncKey& key, OpId op);
+  bool Forget(const wire::SyncKey& key, OpId op);
   // A decided version has been applied here, by whomever it was logged.
   void OnDecided(const wire::SyncKey& key, const clock::Ballot& version);
   // An electorate that was decided, from elsewhere.
@@ -117,6 +118,12 @@ class Agreement final : private Host {
   }
   void Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) override;
   clock::Ballot Shown(const wire::SyncKey& key) const override { return host_.Shown(key); }
+  bool Released(const wire::SyncKey& key, const clock::Ballot& version) const override {
+    return host_.Released(key, version);
+  }
+  bool InForce(const wire::SyncKey& key, const wire::Electorate& electorate) const override {
+    return host_.InForce(key, electorate);
+  }
   void Done(OpId op, const Result& result) override { host_.Done(op, result); }
   void ElectorateKnown(const wire::Electorate& electorate) override;
 
@@ -150,6 +157,7 @@ class Agreement final : private Host {
   int64_t wall_ms_ = 0;
   std::deque<std::string> to_self_;
   bool draining_ = false;
+  int64_t next_undecided_us_ = 0;
   size_t malformed_ = 0;
 };
 

@@ -171,6 +171,8 @@ void Agreement::Sweep() {
   while (!change_.keys.empty() && change_.in_flight < options_.sweep_window) {
     const wire::SyncKey key = *change_.keys.begin();
     change_.keys.erase(change_.keys.begin());
+    // What nobody agrees on any more begins anew when they do again.
+    if (!host_.InForce(key, change_.at)) continue;
     ++change_.in_flight;
     Op op{.kind = OpKind::kSettle, .deadline_us = now_us_ + options_.list_us};
     op.done = [this, number = change_.number](const Result& result) {

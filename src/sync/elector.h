@@ -35,6 +35,8 @@ class Elector {
   bool Replay(std::string_view record);
   // After recovery. Takes a seat if there is none.
   void Start();
+  // Before Start: the name under which this leader goes on.
+  void SetLeader(const std::string& leader) { leader_ = leader; }
   // Under another name (a copied directory): no votes come with it.
   void Rename(const std::string& leader);
 

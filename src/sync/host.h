@@ -73,6 +73,11 @@ class Host {
   virtual void Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) = 0;
   // The newest decided version that this leader has applied; none: there is none.
   virtual clock::Ballot Shown(const wire::SyncKey& key) const = 0;
+  // An ordinary write has taken the place of this decided version, while leaders did not agree on the key: the value is
+  // FirstBase again.
+  virtual bool Released(const wire::SyncKey& /*key*/, const clock::Ballot& /*version*/) const { return false; }
+  // Is the key one on which leaders agree, by the rules of this electorate? Operations on another one are given up.
+  virtual bool InForce(const wire::SyncKey& /*key*/, const wire::Electorate& /*electorate*/) const { return true; }
   virtual void Done(OpId op, const Result& result) = 0;
 
   // A newer electorate is known; to be told to all members.

@@ -20,25 +20,6 @@ namespace {
 
 constexpr int64_t kPauseTripsMax = 8;
 
-// The higher of each.
-wire::Dependencies Join(const wire::Dependencies& a, const wire::Dependencies& b) {
-  wire::Dependencies out;
-  auto i = a.begin();
-  auto j = b.begin();
-  while (i != a.end() || j != b.end()) {
-    if (j == b.end() || (i != a.end() && i->origin < j->origin)) {
-      out.push_back(*i++);
-    } else if (i == a.end() || j->origin < i->origin) {
-      out.push_back(*j++);
-    } else {
-      out.push_back({i->origin, std::max(i->sequence, j->sequence)});
-      ++i;
-      ++j;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 // ---- operations
@@ -49,10 +30,10 @@ void Proposer::Submit(SyncKey key, Op op) {
   if (round.phase == Phase::kIdle) Begin(key, round);
 }
 
-void Proposer::Forget(const SyncKey& key, OpId op) {
+bool Proposer::Forget(const SyncKey& key, OpId op) {
   auto it = rounds_.find(key);
-  if (it == rounds_.end()) return;
-  std::erase_if(it->second.waiting, [&](const Op& o) { return o.id == op; });
+  if (it == rounds_.end()) return false;
+  return std::erase_if(it->second.waiting, [&](const Op& o) { return o.id == op; }) != 0;
 }
 
 // The next batch: writes in a row together, everything else by itself.
@@ -70,8 +51,7 @@ void Proposer::Begin(const SyncKey& key, Round& round) {
   if (round.batch.empty()) return;
   round.refusals = 0;
   round.peeked = false;
-  FailUnreachable(key, round);
-  if (!round.batch.empty()) Attempt(key, round, true);
+  if (!FailUnreachable(key, round)) Attempt(key, round, true);
 }
 
 void Proposer::Tell(const Op& op, const Result& result) {
@@ -118,19 +98,23 @@ bool Proposer::QuorumInReach(bool back) const {
 }
 
 // At once, and all who wait, instead of letting them wait for nothing.
-void Proposer::FailUnreachable(const SyncKey& key, Round& round) {
-  if (round.offered || round.batch.empty() || QuorumInReach(round.batch.front().back)) return;
+bool Proposer::FailUnreachable(const SyncKey& key, Round& round) {
+  if (round.offered || QuorumInReach(round.batch.front().back)) return false;
   if (key.db != wire::kElectorateDb) {
     for (Op& op : round.waiting)
       round.batch.push_back(std::move(op));
     round.waiting.clear();
   }
   Finish(key, round, Verdict::kNoQuorum, nullptr);
+  return true;
 }
 
 // ---- a round
 
 void Proposer::Attempt(const SyncKey& key, Round& round, bool first) {
+  if (key.db != wire::kElectorateDb && !host_.InForce(key, *electorate_)) {
+    return Finish(key, round, round.offered ? Verdict::kInDoubt : Verdict::kNoQuorum, nullptr);
+  }
   round.electorate = electorate_;
   round.answers.clear();
   round.fast = false;
@@ -222,6 +206,21 @@ int64_t Proposer::LowerMedianClock(const Round& round) const {
   return clocks[(clocks.size() - 1) / 2];
 }
 
+bool Proposer::WaitsForClocks(const Round& round) const {
+  if (round.phase == Phase::kAccept || round.answers.size() >= AllSeats(*round.electorate).size())
+    return false;
+  if (now_us_ >= round.sent_us + std::max(options_.resend_us_least, 8 * trip_us_)) return false;
+  const SyncReply* newest = nullptr;
+  int64_t first = INT64_MAX;
+  int64_t last = INT64_MIN;
+  for (const auto& [seat, reply] : round.answers) {
+    if (newest == nullptr || reply.accepted > newest->accepted) newest = &reply;
+    first = std::min(first, reply.clock_ms);
+    last = std::max(last, reply.clock_ms);
+  }
+  return first <= newest->tuple.expires_ms && newest->tuple.expires_ms < last;
+}
+
 void Proposer::Handle(const SyncReply& reply) {
   if (reply.proposer.incarnation != self_.incarnation) return;
   if (auto asked = asked_.find(reply.round); asked != asked_.end()) {
@@ -245,7 +244,7 @@ void Proposer::Handle(const SyncReply& reply) {
   Heard(reply.floor);
   Heard(reply.tuple.version);
   round.answers[reply.seat] = reply;
-  if (!Reached(round)) return;
+  if (!Reached(round) || WaitsForClocks(round)) return;
   trip_us_ = std::clamp<int64_t>((7 * trip_us_ + (now_us_ - round.sent_us)) / 8, 200, 500'000);
   if (round.phase == Phase::kAccept) {
     Accepted(key, round);
@@ -273,6 +272,7 @@ void Proposer::TakeBase(const SyncKey& key, Round& round) {
     // A quorum that has accepted one ballot has chosen it; one without any row shows that nothing
     // is chosen.
     if (!same && !PLANTED(kSyncReadAny)) return Prepare(key, round);
+    if (!round.base.none() && host_.Released(key, round.base.version)) return Prepare(key, round);
     ++counters_.quick_reads;
     round.read_only = true;
     by_number_.erase(round.number);
@@ -303,14 +303,17 @@ void Proposer::TryPropose(const SyncKey& key, Round& round) {
 
 // ---- what is proposed
 
-wire::Dependencies Proposer::JoinedDeps(const Tuple& base) {
-  return Join(base.deps, host_.Applied());
+bool Proposer::IsFresh(const SyncKey& key, const Round& round) const {
+  return round.base.none() || host_.Released(key, round.base.version);
 }
 
-// Nothing has been decided on this key, or its absence was and has been forgotten.
+// Nothing has been decided on this key, or its absence was and has been forgotten, or an ordinary
+// write has come since.
 Tuple Proposer::FirstTuple(const SyncKey& key, Round& round) {
   Tuple tuple;
-  tuple.since = round.floor;
+  tuple.version = round.ballot;
+  tuple.chain = round.base.chain;
+  tuple.since = round.base.since;
   if (key.db == wire::kElectorateDb) return tuple;
   RunResult first = host_.FirstBase(key);
   tuple.deps = host_.Applied();
@@ -349,19 +352,19 @@ bool Proposer::ComposeWrite(const SyncKey& key, Round& round) {
   std::vector<OpId> ops;
   for (const Op& op : round.batch)
     ops.push_back(op.id);
-  const Tuple first = base.none() ? FirstTuple(key, round) : Tuple{};
-  const Tuple& from = base.none() ? first : base;
+  const bool fresh = IsFresh(key, round);
+  const Tuple first = fresh ? FirstTuple(key, round) : Tuple{};
+  const Tuple& from = fresh ? first : base;
   round.attempt = round.ballot;
   RunResult result = host_.Run(key, ops, from, round.base_now_ms, round.attempt);
   round.proposal = from;
-  if (base.none()) round.proposal.version = round.ballot;
   if (!result.changed) return true;
   Tuple& tuple = round.proposal;
   if (round.name.none()) round.name = Draw();
   if (PLANTED(kSyncNameByBallot)) round.name = round.ballot;
   Append(round, tuple);
   tuple.version = round.ballot;
-  tuple.deps = JoinedDeps(from);
+  tuple.deps = host_.Applied();  // which covers the base's
   tuple.hlc = result.hlc;
   tuple.absent = result.absent;
   tuple.expires_ms = result.expires_ms;
@@ -417,11 +420,7 @@ bool Proposer::Compose(const SyncKey& key, Round& round) {
   const Op& op = round.batch.front();
   if (key.db == wire::kElectorateDb) return ComposeChange(round);
   if (op.kind == OpKind::kWrite) return ComposeWrite(key, round);
-  round.proposal = round.base;
-  if (round.base.none()) {
-    round.proposal = FirstTuple(key, round);
-    round.proposal.version = round.ballot;
-  }
+  round.proposal = IsFresh(key, round) ? FirstTuple(key, round) : round.base;
   if (op.kind == OpKind::kOutcome) {
     const Tuple& tuple = round.proposal;
     const bool there = std::any_of(tuple.chain.begin(),
@@ -585,9 +584,12 @@ void Proposer::TickRound(const SyncKey& key, Round& round) {
     case Phase::kPeek:
     case Phase::kPrepare:
     case Phase::kAccept:
-      if (!round.offered && !QuorumInReach(round.batch.front().back)) {
-        FailUnreachable(key, round);
-      } else if (round.resend_us <= now_us_) {
+      if (round.phase != Phase::kAccept && Reached(round) && !WaitsForClocks(round)) {
+        TakeBase(key, round);
+        break;
+      }
+      if (FailUnreachable(key, round)) break;
+      if (round.resend_us <= now_us_) {
         round.resend_us =
             now_us_ + 2 * std::max(options_.resend_us_least, round.resend_us - round.sent_us);
         Cast(round, false);

@@ -74,8 +74,8 @@ class Proposer {
   }
   void Rename(const std::string& leader) { self_.leader = leader; }
   void Submit(wire::SyncKey key, Op op);
-  // Nobody waits for it any more. A write whose accept has been sent goes on.
-  void Forget(const wire::SyncKey& key, OpId op);
+  // Nobody waits for it any more. True: it is gone. False: it is in a round, which goes on.
+  bool Forget(const wire::SyncKey& key, OpId op);
   void Handle(const wire::SyncReply& reply);
   void Tick();
   void Learn(const wire::Electorate& electorate);
@@ -150,12 +150,16 @@ class Proposer {
   void Cast(Round& round, bool all);
   void Finish(const wire::SyncKey& key, Round& round, Verdict verdict, const wire::Tuple* tuple);
   void Tell(const Op& op, const Result& result);
-  void FailUnreachable(const wire::SyncKey& key, Round& round);
+  // True: the batch is gone.
+  bool FailUnreachable(const wire::SyncKey& key, Round& round);
   bool Expire(const wire::SyncKey& key, Round& round);
   void TickRound(const wire::SyncKey& key, Round& round);
   bool Reached(const Round& round) const;
   int64_t LowerMedianClock(const Round& round) const;
-  wire::Dependencies JoinedDeps(const wire::Tuple& base);
+  // Do the clocks of those who answered differ on whether the value's time is over, and may another one still say?
+  bool WaitsForClocks(const Round& round) const;
+  // Is there no decided value to begin with?
+  bool IsFresh(const wire::SyncKey& key, const Round& round) const;
 
   Host& host_;
   clock::Origin self_;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/planted.h"
+#include "sync/electorate.h"
 #include "sync/sync_world.h"
 
 namespace polyarch::sync {
@@ -80,9 +81,18 @@ TEST(Sync, IsLinearizableWhateverHappens) {
 
 // A restart between two ballots is rare in time: it is made here. Two records, two lives of an
 // elector, one disk.
-class Restarting : public Host {
+class Directed : public Host {
  public:
-  bool PromiseIsForgotten() {
+  // What is wrong; empty: nothing.
+  std::string Find(base::Bug bug) {
+    if (bug == base::Bug::kSyncVolatilePromise) return PromiseIsForgotten();
+    if (bug == base::Bug::kSyncSeatReturns) return SeatComesBack();
+    if (bug == base::Bug::kSyncBackByNext) return NewOnesGoBack();
+    return "";
+  }
+
+ private:
+  std::string PromiseIsForgotten() {
     base::Random random(1);
     Elector first(*this, "eu", random);
     first.Start();
@@ -101,7 +111,30 @@ class Restarting : public Host {
     request.ask = wire::SyncAsk::kAccept;
     request.ballot = request.tuple.version = {6, {"asia", 1}};
     second.Handle(request, 0, 0);
-    return second.Find({0, "k"})->accepted == request.ballot;
+    return second.Find({0, "k"})->accepted == request.ballot ? "a promise is forgotten" : "";
+  }
+  std::string SeatComesBack() {
+    base::Random random(1);
+    Elector elector(*this, "eu", random);
+    elector.Start();
+    const uint64_t seat = elector.seat();
+    wire::Electorate electorate;
+    electorate.epoch = 1;
+    electorate.now = {{"eu", seat}, {"us", 2}};
+    elector.Adopt(electorate);
+    electorate.epoch = 3;
+    electorate.now = {{"us", 2}};
+    elector.Adopt(electorate);
+    return elector.seat() == seat ? "a seat outlives its electorate" : "";
+  }
+  std::string NewOnesGoBack() {
+    wire::Electorate joint;
+    joint.epoch = 2;
+    joint.now = {{"eu", 1}, {"us", 2}, {"asia", 3}};
+    joint.next = {{"asia", 3}, {"oz", 4}};
+    return IsQuorum(joint, {{"asia", 3}, {"oz", 4}}, /*back=*/true)
+               ? "new electors alone end a change"
+               : "";
   }
 
   uint64_t Append(std::string_view record) override {
@@ -125,7 +158,6 @@ class Restarting : public Host {
   void Done(OpId, const Result&) override {}
   void ElectorateKnown(const wire::Electorate&) override {}
 
- private:
   std::vector<std::string> log_;
 };
 
@@ -140,9 +172,9 @@ TEST(Sync, FindsWhatIsPlanted) {
     if (only != nullptr && std::string(only) != base::NameOf(bug)) continue;
     base::g_planted_bug = bug;
     const auto begin = std::chrono::steady_clock::now();
-    Totals totals = RunSeeds(1, bug == base::Bug::kSyncVolatilePromise ? 0 : seeds);
-    if (totals.failure.empty() && Restarting().PromiseIsForgotten())
-      totals.failure = "an elector that restarts has forgotten a promise";
+    Totals totals;
+    totals.failure = Directed().Find(bug);
+    if (totals.failure.empty()) totals = RunSeeds(1, seeds);
     base::g_planted_bug = base::Bug::kNone;
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                         std::chrono::steady_clock::now() - begin)

@@ -594,9 +594,17 @@ void World::Nemesis() {
     }
   } else if (draw < 70) {
     cut_.clear();
-  } else if (draw < 90) {
+  } else if (draw < 95) {
     if (node.up) Change(node);
-  } else if (node.up) {
+  }
+  At(now_us_ + static_cast<int64_t>(20 + random_.Below(130)) * kMs, [this] { Nemesis(); });
+}
+
+// Rows of absent values go.
+void World::Collector() {
+  if (now_us_ > end_us_) return;
+  Node& node = *nodes_[random_.Below(nodes_.size())];
+  if (node.up) {
     Op op{.kind = OpKind::kCollect, .deadline_us = now_us_ + 150 * kMs};
     if (!node.agreement->electorate().next.empty()) op.kind = OpKind::kSettle;
     op.done = [this](const Result& result) {
@@ -605,7 +613,7 @@ void World::Nemesis() {
     node.agreement->SetTime(now_us_, now_us_ / kMs);
     node.agreement->Submit({0, random_.Percent(50) ? "k0" : "k1"}, std::move(op));
   }
-  At(now_us_ + static_cast<int64_t>(20 + random_.Below(130)) * kMs, [this] { Nemesis(); });
+  At(now_us_ + static_cast<int64_t>(20 + random_.Below(120)) * kMs, [this] { Collector(); });
 }
 
 // ---- a run
@@ -617,6 +625,7 @@ std::string World::Run(int64_t span_us) {
       At(static_cast<int64_t>(random_.Below(50)) * kMs, [this, &node] { Client(*node); });
   }
   At(100 * kMs, [this] { Nemesis(); });
+  At(120 * kMs, [this] { Collector(); });
   At(5 * kMs, [this] { Gossip(); });
   Drain(span_us + 700 * kMs);
   faults_ = false;

@@ -82,6 +82,7 @@ class World {
   void Ended(Call& call);
   void AskOutcome(Call& call);
   void Nemesis();
+  void Collector();
   bool MayLose(const Node& node) const;
   void Change(Node& node);
   void Fail(const std::string& what);

@@ -140,7 +140,9 @@ void PutSyncKey(std::string& out, const SyncKey& key) {
 SyncKey ReadSyncKey(base::Reader& in) {
   SyncKey key;
   key.db = in.Fixed8();
-  key.key = in.Bytes();
+  const std::string_view name = in.Bytes();
+  if (name.size() > kSyncKeyBytesMax) in.Fail();
+  key.key = name;
   return key;
 }
 

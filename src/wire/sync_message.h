@@ -23,6 +23,8 @@ inline constexpr uint8_t kSyncFormat = 1;
 inline constexpr size_t kChainMax = 32;          // writes that a tuple remembers by name
 inline constexpr size_t kSyncListMax = 1 << 16;  // entries of any list
 inline constexpr size_t kElectorsMax = 32;
+inline constexpr size_t kSyncKeyBytesMax =
+    60'000;  // what is decided is kept under a name with something before it
 inline constexpr int64_t kSyncNever = INT64_MAX;
 
 // One register. Database kElectorateDb holds nothing but the electorate itself.
