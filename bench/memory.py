@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bytes of resident memory per key of collections and per entry of a stream, redis-server beside Polyarch.
+"""Bytes of resident memory per key of small collections and per element of big ones, redis-server beside Polyarch.
 
     tools/build release polyarch
     python3 bench/memory.py [--families WORD,...]
@@ -38,8 +38,24 @@ FAMILIES = {
     "hashes of 5": (300_000, lambda i: hash_of(b"user:%08d" % i, 5)),
     "sets of 5": (300_000, lambda i: set_of(b"tags:%08d" % i, 5, i * 7)),
     "hashes of 100": (20_000, lambda i: hash_of(b"big:%08d" % i, 100)),
+    "lists of 5": (300_000, lambda i: [b"RPUSH", b"queue:%08d" % i] + [VALUE] * 5),
+    "lists of 100": (20_000, lambda i: [b"RPUSH", b"long:%08d" % i] + [VALUE] * 100),
+    "lists of 5, of 100 bytes": (100_000, lambda i: [b"RPUSH", b"jobs:%08d" % i] + [b"x" * 100] * 5),
+    "lists of 10, of 300 bytes": (50_000, lambda i: [b"RPUSH", b"work:%08d" % i] + [b"x" * 300] * 10),
+    "sorted sets of 5": (300_000, lambda i: sorted_set_of(b"top:%08d" % i, 5)),
     "sorted sets of 100": (20_000, lambda i: sorted_set_of(b"zs:%08d" % i, 100)),
 }
+
+
+# Elements of one key, a command each.
+MILLION = {
+    "members of one set": lambda i: [b"SADD", b"big", b"member:%07d" % i],
+    "fields of one hash": lambda i: [b"HSET", b"big", b"field:%08d" % i, VALUE],
+    "members of one sorted set": lambda i: [b"ZADD", b"big", b"%d" % i, b"member:%07d" % i],
+    "elements of one list, of 16 bytes": lambda i: [b"RPUSH", b"big", VALUE],
+    "elements of one list, of 64 bytes": lambda i: [b"LPUSH", b"big", VALUE * 4],
+}
+
 
 def entry_of(fields):
     return [b"XADD", b"events", b"*"] + [x for j in range(fields) for x in (b"field%d" % j, VALUE)]
@@ -111,11 +127,12 @@ def main():
     words = [w for w in parser.parse_args().families.split(",") if w]
     common.Process = small_ring(common.Process)
     print("| keys | redis | Polyarch | ratio |\n|---|---|---|---|")
-    for name, (count, command) in FAMILIES.items():
+    million = {name: (1_000_000, command) for name, command in MILLION.items()}
+    for name, (count, command) in {**FAMILIES, **million}.items():
         if words and not any(w in name for w in words):
             continue
         theirs, ours = (bytes_per_key(kind, count, command) for kind in ("redis", "polyarch"))
-        print(f"| {count:,} {name} | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} |", flush=True)
+        print(f"| {count:,} {name} | {theirs:.1f} | {ours:.1f} | {ours / theirs:.2f} |", flush=True)
     for name, (count, command) in ENTRIES.items():
         if words and not any(w in name for w in words):
             continue

@@ -211,7 +211,7 @@ void Checkers::CheckState(Node& node) {
     std::string difference = Difference(expected, it == found.end() ? kNothing : it->second);
     if (!difference.empty()) {
       throw Violation(node.name() + " differs from the oracle at " + NameOf(key) + ", having applied " +
-                      history.Text(vector) + difference);
+                      history.Text(vector) + difference + OthersAt(node, key));
     }
     // Reading would merge, and so end what is to be tested.
     if (key.first < crdt::kDatabases && !engine.merging()) CheckView(node, key, expected);
@@ -223,6 +223,20 @@ void Checkers::CheckState(Node& node) {
     throw Violation("equal vectors, different digests: " + node.name() + " and " + it->second.second + " at " +
                     history.Text(vector));
   }
+}
+
+// What the others hold: where it went wrong first.
+std::string Checkers::OthersAt(const Node& node, const Key& key) {
+  std::string text;
+  for (auto& other : world_.nodes()) {
+    if (other.get() == &node || !other->up()) continue;
+    engine::Engine& engine = other->engine();
+    const OracleState here = other->StateOf(engine.keys().State(engine.keys().Ref(key.first, key.second)));
+    const std::string difference = Difference(world_.history().oracle().StateOf(key, other->applied()), here);
+    text += "\n  " + other->name() + (engine.merging() ? " (merging)" : "") +
+            (difference.empty() ? " is right" : " is wrong, too:" + difference);
+  }
+  return text;
 }
 
 const OracleState::Version* Checkers::Winner(Node& node,
@@ -659,8 +673,11 @@ void Checkers::ThrowResidue(Node& node, const Key& key, const Place& place, cons
 
 void Checkers::CheckFolded() {
   std::set<clock::Origin> living;
+  std::set<std::string> names;
   for (auto& node : world_.nodes()) {
     if (!node->up()) throw Violation(node->name() + " is down");
+    const std::string& name = node->engine().leader_id();
+    if (!names.insert(name).second) throw Violation("two processes, " + node->name() + " is one, are leader " + name);
     if (auto own = node->engine().replica().own()) living.insert(node->engine().origins().Get(*own));
   }
   const std::string vector = world_.nodes()[0]->engine().VersionVectorText();

@@ -47,7 +47,8 @@ class Checkers {
   void CheckResidue();
   // Nobody who is here counts as away.
   void CheckPresent();
-  // Every origin without a process is folded, everywhere alike, and no vector lists it.
+  // Every process has a name of its own; every origin without a process is folded, everywhere alike, and no
+  // vector lists it.
   void CheckFolded();
   void CheckLedger(Node& node);
   // With one writer there is no conflict.
@@ -55,6 +56,7 @@ class Checkers {
   // Equal vectors and equal digests at all nodes that are up.
   bool Converged(std::string* why = nullptr);
 
+  std::string OthersAt(const Node& node, const Key& key);
   const OracleState::Version* Winner(Node& node,
                                      const Key& key,
                                      const Place& place,

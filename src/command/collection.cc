@@ -43,8 +43,9 @@ std::string_view EncodingOf(const Collection& collection) {
   bool small = true;
   collection.ForEach([&](const ElementView& entry) {
     integers = integers && base::ParseInt64(entry.key()).has_value();
-    small = small && entry.key().size() <= kListpackValueMax &&
-            (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= kListpackValueMax);
+    small =
+        small && entry.key().size() <= kListpackValueMax &&
+        (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= kListpackValueMax);
     return integers || small;
   });
   const size_t size = collection.size();
@@ -120,8 +121,8 @@ bool FitsElements(Context& c, std::string_view key, size_t bytes, size_t element
 }
 
 std::vector<ElementView> DistinctRandom(const Collection& collection,
-                                         size_t count,
-                                         uint64_t random) {
+                                        size_t count,
+                                        uint64_t random) {
   std::vector<ElementView> all;
   if (count == 0) return all;
   base::Random generator(random);
@@ -136,14 +137,18 @@ std::vector<ElementView> DistinctRandom(const Collection& collection,
     if (all.size() == count) return all;
     all.clear();
   }
+  // One pass: each is taken with the chance that those still wanted have among those that are left.
+  size_t wanted = std::min(count, size);
+  size_t left = size;
   collection.ForEach([&](const ElementView& entry) {
-    all.push_back(entry);
-    return true;
+    if (generator.Below(left--) < wanted) {
+      all.push_back(entry);
+      --wanted;
+    }
+    return wanted > 0;
   });
-  const size_t taken = std::min(count, all.size());
-  for (size_t i = 0; i < taken; ++i)
+  for (size_t i = 0; i + 1 < all.size(); ++i)
     std::swap(all[i], all[i + generator.Below(all.size() - i)]);
-  all.erase(all.begin() + static_cast<ptrdiff_t>(taken), all.end());
   return all;
 }
 

@@ -155,24 +155,33 @@ void Ltrim(Context& c) {
     c.change.Delete(ref);
     return c.reply.Ok();
   }
-  const auto first = static_cast<size_t>(kept.first);
   const size_t behind = list->size() - 1 - static_cast<size_t>(kept.last);
+  // Each end that goes: few elements one by one, many as a range of names.
+  constexpr size_t kFew = 8;
   std::vector<ListElement> gone;
-  auto take = [&](size_t from, bool reverse, size_t count) {
-    if (count == 0) return;
-    list->elements->Walk(
-        from,
-        reverse,
-        [&](const Item& item) {
-          gone.push_back({std::string(item.element.key()), {}});
-          return --count > 0;
-        },
-        list->viewer());
+  std::vector<std::pair<std::string, std::string>> ranges;
+  auto name_at = [&](size_t rank) {
+    const auto element = list->elements->At(rank, list->viewer());
+    return std::string(element->key());
   };
-  take(0, false, first);
-  take(list->size() - 1, true, behind);
+  auto take = [&](size_t from, size_t count) {
+    if (count > kFew) {
+      // Up to what stands there, and no further.
+      ranges.emplace_back(name_at(from), name_at(from + count - 1) + '\0');
+      return;
+    }
+    for (size_t i = 0; i < count; ++i)
+      gone.push_back({name_at(from + i), {}});
+  };
+  take(0, static_cast<size_t>(kept.first));
+  take(list->size() - behind, behind);
+  for (const auto& [from, to] : ranges)
+    gone.push_back({from + to, {}});
   if (!FitsRemoval(c, c.args[1], gone)) return;
+  gone.resize(gone.size() - ranges.size());
   RemoveElements(c, ref, gone);
+  for (const auto& [from, to] : ranges)
+    c.change.RemoveRange(ref, kList, from, to);
   c.reply.Ok();
 }
 

@@ -1,7 +1,6 @@
 // What is pending in a group: XPENDING, and giving it to another consumer: XCLAIM, XAUTOCLAIM.
 #include <algorithm>
 #include <limits>
-#include <map>
 
 #include "base/number.h"
 #include "command/stream.h"
@@ -48,16 +47,16 @@ bool ReadPendingRange(Context& c, PendingRange& range) {
 }
 
 void ReplyPendingSummary(Context& c, const Stream& stream, std::string_view group) {
-  std::map<std::string, int64_t> consumers;
+  auto consumers = stream.Consumers(group);
+  std::erase_if(consumers, [](const Stream::Consumer& consumer) { return consumer.pending == 0; });
   StreamId first;
-  StreamId last;
-  int64_t total = 0;
   stream.WalkPending(group, {}, [&](const PendingEntry& entry) {
-    if (total++ == 0) first = entry.id;
-    last = entry.id;
-    ++consumers[entry.consumer];
-    return true;
+    first = entry.id;
+    return false;
   });
+  int64_t total = 0;
+  for (const Stream::Consumer& consumer : consumers)
+    total += static_cast<int64_t>(consumer.pending);
   c.reply.Array(4);
   c.reply.Integer(total);
   if (total == 0) {
@@ -66,12 +65,12 @@ void ReplyPendingSummary(Context& c, const Stream& stream, std::string_view grou
     return c.reply.NullArray();
   }
   ReplyStreamId(c, first);
-  ReplyStreamId(c, last);
+  ReplyStreamId(c, stream.LastPending(group));
   c.reply.Array(consumers.size());
-  for (const auto& [name, count] : consumers) {
+  for (const Stream::Consumer& consumer : consumers) {
     c.reply.Array(2);
-    c.reply.Bulk(name);
-    c.reply.BulkInteger(count);
+    c.reply.Bulk(consumer.name);
+    c.reply.BulkInteger(static_cast<int64_t>(consumer.pending));
   }
 }
 
@@ -83,12 +82,15 @@ void Xpending(Context& c) {
   if (!group) return;
   if (c.count() == 3) return ReplyPendingSummary(c, group->stream, c.args[2]);
   std::vector<PendingEntry> found;
-  if (range.count > 0) {
+  size_t left = range.consumer ? group->stream.PendingAtMost(c.args[2], *range.consumer) : SIZE_MAX;
+  if (range.count > 0 && left > 0) {
     group->stream.WalkPending(c.args[2], range.from, [&](const PendingEntry& entry) {
       if (entry.id > range.to) return false;
       const bool idle = range.idle_ms == 0 || c.now_ms - entry.delivered_ms >= range.idle_ms;
-      if (idle && (!range.consumer || entry.consumer == *range.consumer)) found.push_back(entry);
-      return found.size() < range.count;
+      const bool wanted = !range.consumer || entry.consumer == *range.consumer;
+      if (wanted) --left;
+      if (idle && wanted) found.push_back(entry);
+      return left > 0 && found.size() < range.count;
     });
   }
   c.reply.Array(found.size());
@@ -132,7 +134,10 @@ std::optional<PendingEntry> Claimed(const Context& c,
   return now;
 }
 
-void ReplyClaimed(Context& c, const Claim& claim, const Stream& stream, const std::vector<PendingEntry>& claimed) {
+void ReplyClaimed(Context& c,
+                  const Claim& claim,
+                  const Stream& stream,
+                  const std::vector<PendingEntry>& claimed) {
   c.reply.Array(claimed.size());
   for (const PendingEntry& entry : claimed) {
     if (claim.only_ids) {
@@ -295,8 +300,7 @@ void Xautoclaim(Context& c) {
   c.reply.Array(gone.size());
   for (StreamId id : gone)
     ReplyStreamId(c, id);
-  if (!claimed.empty() || !gone.empty())
-    WriteClaimed(c, ref, claim, group->state, claimed, gone);
+  if (!claimed.empty() || !gone.empty()) WriteClaimed(c, ref, claim, group->state, claimed, gone);
 }
 
 }  // namespace
@@ -314,7 +318,8 @@ void AddStreamClaimRows(std::vector<Row>& rows) {
        .since = "5.0.0",
        .group = "stream",
        .complexity = "O(N) where N is the number of entries looked at; the summary looks at all",
-       .syntax = "key:key group filters:{IDLE min-idle-time:integer?@6.2.0 start end count:integer consumer?}?",
+       .syntax = "key:key group filters:{IDLE min-idle-time:integer?@6.2.0 start end count:integer "
+                 "consumer?}?",
        .key_access = "RO access",
        .tips = "nondeterministic_output"},
       {.name = "xclaim",
@@ -327,8 +332,9 @@ void AddStreamClaimRows(std::vector<Row>& rows) {
        .since = "5.0.0",
        .group = "stream",
        .complexity = "O(log(N)) for each entry",
-       .syntax = "key:key group consumer min-idle-time id* IDLE ms:integer? TIME "
-                 "unix-time-milliseconds:unix-time? RETRYCOUNT count:integer? FORCE? JUSTID? LASTID id?",
+       .syntax =
+           "key:key group consumer min-idle-time id* IDLE ms:integer? TIME "
+           "unix-time-milliseconds:unix-time? RETRYCOUNT count:integer? FORCE? JUSTID? LASTID id?",
        .key_access = "RW update",
        .tips = "nondeterministic_output"},
       {.name = "xautoclaim",

@@ -60,9 +60,11 @@ std::optional<Stream> OpenForGroup(Context& c, bool make_stream, bool needs_grou
   return stream;
 }
 
-// "$" or an id.
-std::optional<StreamId> ReadGroupId(Context& c, const Stream& stream) {
+// "$" or an id; `ends`: or "-" or "+".
+std::optional<StreamId> ReadGroupId(Context& c, const Stream& stream, bool ends) {
   if (c.args[4] == "$") return stream.exists() ? stream.last_id() : StreamId{};
+  if (ends && c.args[4] == "-") return StreamId{};
+  if (ends && c.args[4] == "+") return StreamId{UINT64_MAX, UINT64_MAX};
   return ReadStreamId(c, c.args[4]);
 }
 
@@ -71,7 +73,7 @@ void GroupCreate(Context& c) {
   if (!ReadGroupOptions(c, true, options)) return;
   const auto stream = OpenForGroup(c, options.make_stream, false);
   if (!stream) return;
-  const auto id = ReadGroupId(c, *stream);
+  const auto id = ReadGroupId(c, *stream, false);
   if (!id || !CheckStreamNames(c, c.args[3])) return;
   if (stream->FindGroup(c.args[3]))
     return c.reply.Error("BUSYGROUP Consumer Group name already exists");
@@ -87,7 +89,7 @@ void GroupSetid(Context& c) {
   if (!ReadGroupOptions(c, false, options)) return;
   const auto stream = OpenForGroup(c, false, true);
   if (!stream) return;
-  const auto id = ReadGroupId(c, *stream);
+  const auto id = ReadGroupId(c, *stream, true);
   if (!id) return;
   crdt::StreamGroup state = GroupAt(*stream, *id, options.entries_read);
   state.generation = stream->FindGroup(c.args[3])->generation + 1;
@@ -122,10 +124,12 @@ void GroupDelConsumer(Context& c) {
   if (!stream) return;
   const std::string_view group = c.args[3];
   std::vector<StreamId> pending;
-  stream->WalkPending(group, {}, [&](const keyspace::PendingEntry& entry) {
-    if (entry.consumer == c.args[4]) pending.push_back(entry.id);
-    return true;
-  });
+  if (const size_t most = stream->PendingAtMost(group, c.args[4]); most > 0) {
+    stream->WalkPending(group, {}, [&](const keyspace::PendingEntry& entry) {
+      if (entry.consumer == c.args[4]) pending.push_back(entry.id);
+      return pending.size() < most;
+    });
+  }
   if (!FitsPending(c, c.args[2], group, {}, pending.size())) return;
   const KeyRef ref = c.Ref(c.args[2]);
   if (stream->FindConsumer(group, c.args[4]))

@@ -94,7 +94,7 @@ void ReplyWholeGroup(Context& c, const Stream& stream, std::string_view group, s
   Field(c, "last-delivered-id", state.last);
   ReplyProgress(c, stream, group, state);
   Field(c, "pel-count", static_cast<int64_t>(stream.CountPending(group)));
-  c.reply.Bulk("pel");
+  c.reply.Bulk("pending");
   ReplyPendingDetails(c, first, true);
   c.reply.Bulk("consumers");
   c.reply.Array(consumers.size());
@@ -104,7 +104,7 @@ void ReplyWholeGroup(Context& c, const Stream& stream, std::string_view group, s
     c.reply.Bulk(consumer.name);
     Field(c, "seen-time", consumer.seen_ms);
     Field(c, "pel-count", static_cast<int64_t>(consumer.pending));
-    c.reply.Bulk("pel");
+    c.reply.Bulk("pending");
     ReplyPendingDetails(c, own, false);
   }
 }
@@ -216,7 +216,7 @@ void AddStreamInfoRows(std::vector<Row>& rows) {
        .summary = "Lists the groups of a stream",
        .since = "5.0.0",
        .group = "stream",
-       .complexity = "O(N) where N is what is pending in the groups",
+       .complexity = "O(N) where N is the number of groups and their consumers",
        .syntax = "key:key",
        .key_access = "RO access"},
       {.name = "xinfo|consumers",
@@ -228,7 +228,7 @@ void AddStreamInfoRows(std::vector<Row>& rows) {
        .summary = "Lists the consumers of a group",
        .since = "5.0.0",
        .group = "stream",
-       .complexity = "O(N) where N is what is pending in the group",
+       .complexity = "O(N) where N is the number of the group's consumers",
        .syntax = "key:key groupname",
        .key_access = "RO access",
        .tips = "nondeterministic_output"},

@@ -181,11 +181,12 @@ void Xread(Context& c) {
 void ReplyHistory(Context& c, const ReadRequest& request, size_t i) {
   const KeyRef ref = c.Ref(request.Key(c, i));
   const Stream stream = StreamAgain(c, ref);
-  const size_t count =
-      std::min(request.count, PendingMax(ref.key, request.group, request.consumer));
+  const size_t count = std::min({request.count,
+                                 PendingMax(ref.key, request.group, request.consumer),
+                                 stream.PendingAtMost(request.group, request.consumer)});
   std::vector<keyspace::PendingEntry> pending;
   const auto from = crdt::After(*request.after[i]);
-  if (from) {
+  if (from && count > 0) {
     stream.WalkPending(request.group, *from, [&](const keyspace::PendingEntry& entry) {
       if (entry.consumer == request.consumer) pending.push_back(entry);
       return pending.size() < count;
@@ -278,7 +279,8 @@ void Xreadgroup(Context& c) {
     }
     auto items = stream->Undelivered(
         request.group, *stream->FindGroup(request.group), most + std::min(given, SIZE_MAX - most));
-    items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(std::min(given, items.size())));
+    items.erase(items.begin(),
+                items.begin() + static_cast<std::ptrdiff_t>(std::min(given, items.size())));
     if (!items.empty()) found.push_back({i, std::move(items)});
   }
   if (found.empty()) return WaitForEntries(c, request, true);

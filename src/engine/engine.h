@@ -408,6 +408,7 @@ class Engine final : public command::ClusterHost,
   void SettleRetirements();
   void Rejoin();
   void AdmitSelf();
+  void MendAdmission();
   bool MustAdmitSelf();
 
   // ---- clients that wait for elements (blocking.cc)

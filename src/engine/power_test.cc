@@ -140,5 +140,31 @@ TEST(PowerCut, AFounderKeepsItsClusterToItself) {
   }
 }
 
+// What says that a leader is admitted is in its log before the record of it, by which the others know.
+TEST(PowerCut, AnAdmissionThatLostItsRecordIsWrittenAgain) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  TestNode& b = cluster.Add("b");
+  ASSERT_TRUE(a.Start().ok());
+  const uint64_t founded = a.engine().cluster_id();
+  a.Kill();
+  log::MemoryLogDisk& disk = *a.disk().log;
+  auto frame = std::find_if(disk.records.begin(), disk.records.end(), [](const auto& record) {
+    return record.type == log::RecordType::kFrame;
+  });
+  ASSERT_NE(frame, disk.records.end());
+  disk.end = disk.durable = frame->position;
+  disk.records.erase(frame, disk.records.end());
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_EQ(a.engine().cluster_id(), founded) << "who it is has been read";
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  for (TestNode* node : {&a, &b}) {
+    EXPECT_EQ(node->engine().replica().members().count("a"), 1U);
+    EXPECT_EQ(node->engine().replica().members().count("b"), 1U);
+  }
+}
+
 }  // namespace
 }  // namespace polyarch::engine

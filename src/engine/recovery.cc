@@ -37,6 +37,7 @@ base::Status Engine::Start(const Clocks& now) {
   last_checkpoint_us_ = now.mono_us;
   last_checkpoint_ms_ = now.wall_ms;
   last_claim_us_ = now.mono_us;
+  if (identity_known_ && admitted_) MendAdmission();
   if (!identity_known_) Found();
   agreed_.Start(/*found=*/false, options_.new_seat);
   if (admitted_) {
@@ -56,6 +57,19 @@ base::Status Engine::Start(const Clocks& now) {
   status = log_.Commit();
   log_.RequestSync();
   return status;
+}
+
+// What says that this leader is admitted comes before the record of it in the log (Found, AdmitSelf, another name), so
+// that nobody else's record is ever taken for its own: a power cut may have left the one and taken the other. Without
+// the record it would serve and write, and be nobody's member.
+void Engine::MendAdmission() {
+  if (Reserved("cluster").value_or("").empty() && cluster_id_ != 0 && admissions_.empty())
+    PutReserved("cluster", clock::Origin{"", cluster_id_}.ToString().substr(1));
+  auto self = admissions_.find(options_.leader_id);
+  const std::string nonce = clock::Origin{"", join_nonce_}.ToString().substr(1);
+  const bool told =
+      self != admissions_.end() && (self->second.nonces.count(nonce) != 0 || self->second.retired.count(nonce) != 0);
+  if (!told) PutReserved("member/" + options_.leader_id, nonce + " " + VersionVectorText());
 }
 
 base::Status Engine::LoadRows() {

@@ -6,9 +6,13 @@ namespace polyarch::keyspace {
 
 namespace {
 
-std::string_view NameAt(const Collection& list, size_t rank) {
-  if (!list.found()) return {};
-  const std::optional<ElementView> element = list.elements->At(rank, list.viewer());
+std::optional<ElementView> ElementAt(const Collection& list, size_t rank) {
+  if (!list.found()) return std::nullopt;
+  return list.elements->At(rank, list.viewer());
+}
+
+// Valid as long as the element's view.
+std::string_view NameOf(const std::optional<ElementView>& element) {
   return element ? element->key() : std::string_view();
 }
 
@@ -41,11 +45,12 @@ bool Change::Push(const KeyRef& ref, bool front, std::string_view value) {
   }
   const crdt::PositionMaker maker = NextPosition(list.size());
   std::optional<std::string> name;
+  const size_t end = front || list.size() == 0 ? 0 : list.size() - 1;
+  const std::optional<ElementView> beside = ElementAt(list, end);
   if (front) {
-    name = crdt::PositionBefore(NameAt(list, 0), maker);
+    name = crdt::PositionBefore(NameOf(beside), maker);
   } else {
-    name = crdt::PositionBehind(
-        list.size() == 0 ? std::string_view() : NameAt(list, list.size() - 1), maker);
+    name = crdt::PositionBehind(NameOf(beside), maker);
   }
   if (!name || name->size() > crdt::kElementBytesMax) return GiveUp();
   PutAt(ref, *name, value);
@@ -60,9 +65,10 @@ bool Change::Insert(const KeyRef& ref,
   const size_t rank = list.elements->Rank(0, pivot, list.viewer());
   if (before ? rank == 0 : rank + 1 == list.size()) return Push(ref, before, value);
   const crdt::PositionMaker maker = NextPosition(list.size());
+  const std::optional<ElementView> beside = ElementAt(list, before ? rank - 1 : rank + 1);
   const std::optional<std::string> name =
-      before ? crdt::PositionBetweenLeftwards(NameAt(list, rank - 1), pivot, maker)
-             : crdt::PositionBetween(pivot, NameAt(list, rank + 1), maker);
+      before ? crdt::PositionBetweenLeftwards(NameOf(beside), pivot, maker)
+             : crdt::PositionBetween(pivot, NameOf(beside), maker);
   if (!name || name->size() > crdt::kElementBytesMax) return GiveUp();
   PutAt(ref, *name, value);
   return true;

@@ -24,7 +24,7 @@ Elements& Keyspace::ElementsOf(FatPart& fat, crdt::Type type) {
   for (const auto& elements : fat.elements) {
     if (elements->type() == type) return *elements;
   }
-  auto added = std::make_unique<Elements>(type, hash_key_);
+  auto added = std::make_unique<Elements>(type, hash_key_, origins_);
   Elements& elements = *added;
   fat.elements.Add(std::move(added));
   return elements;

@@ -34,6 +34,13 @@ Packed::Plain PlainOf(const Entry& entry) {
   return {.value = entry.value(), .dot = entry.value_part().dot, .hlc = entry.value_part().hlc};
 }
 
+ListItem ListItemOf(Entry* entry) {
+  ListItem item{};
+  item.entry = entry;
+  item.dirty = true;
+  return item;
+}
+
 bool Continues(const CounterPart& counter, const crdt::Effect& effect, const crdt::Seen& seen) {
   return !PLANTED(kCountTwice) && effect.kind == crdt::EffectKind::kIncrement &&
          effect.clears.empty() && effect.total.FitsInt64() &&
@@ -63,6 +70,7 @@ size_t Elements::memory_bytes() const {
   bytes += sizeof(Rare) + rare_->few.capacity() * sizeof(Entry*) + rare_->entry_bytes;
   if (rare_->table != nullptr) bytes += rare_->table->memory_bytes();
   if (rare_->names != nullptr) bytes += rare_->names->memory_bytes();
+  if (rare_->blocks != nullptr) bytes += rare_->blocks->memory_bytes();
   if (rare_->order != nullptr) bytes += rare_->order->memory_bytes();
   return bytes;
 }
@@ -93,13 +101,19 @@ Elements::Place Elements::Locate(std::string_view name) const {
     place.entry = rare_->names->Find(name);
     return place;
   }
+  if (blocks() != nullptr) {
+    place.looked_in_blocks = true;
+    place.in_blocks = rare_->blocks->Find(name, place.listed);
+    if (place.in_blocks) place.entry = place.listed.item().entry;
+    return place;
+  }
   if (rare_ != nullptr && rare_->table != nullptr) {
     place.hash = Hash(name);
     place.slot = rare_->table->Find(place.hash, name);
     if (place.slot != nullptr) place.entry = *place.slot;
     return place;
   }
-  place.at = packed_.Find(name);
+  place.at = type_ == crdt::Type::kList ? FindInOrder(name) : packed_.Find(name);
   if (place.at != nullptr || rare_ == nullptr) return place;
   for (Entry*& entry : rare_->few) {
     if (entry->key() != name) continue;
@@ -112,6 +126,7 @@ Elements::Place Elements::Locate(std::string_view name) const {
 std::optional<ElementView> Elements::ViewOf(const Place& place) const {
   if (place.at != nullptr) return PackedView(place.at);
   if (place.entry != nullptr) return ElementView(place.entry);
+  if (place.in_blocks) return ElementView(place.listed.item());
   return std::nullopt;
 }
 
@@ -205,6 +220,8 @@ void Elements::Sync(const Viewer& viewer) {
   };
   if (rare.names != nullptr) {
     rare.names->Reshow([&](Entry* entry) { count(*entry); });
+  } else if (rare.blocks != nullptr) {
+    rare.blocks->Reshow([&](Entry* entry) { count(*entry); });
   } else if (rare.table != nullptr) {
     rare.table->ForEach(count);
   } else {
@@ -217,7 +234,9 @@ void Elements::Sync(const Viewer& viewer) {
 
 void Elements::Grow(const Viewer& viewer) {
   Rare& rare = NeedRare(viewer);
-  if (by_name()) {
+  if (type_ == crdt::Type::kList) {
+    rare.blocks = std::make_unique<BlockList>();
+  } else if (by_name()) {
     rare.names = std::make_unique<NameTree>();
   } else {
     rare.table = std::make_unique<Table>(
@@ -232,6 +251,7 @@ void Elements::Grow(const Viewer& viewer) {
     AddBig(rare.table != nullptr ? Hash(entry->key()) : 0, entry, viewer);
   };
   for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at)) {
+    const ElementView view = PackedView(at);
     Packed::Plain plain{.value = Packed::ValueOf(at), .dot = {}, .hlc = {}};
     plain.counter = Packed::IsCounter(at);
     std::string score;
@@ -243,7 +263,14 @@ void Elements::Grow(const Viewer& viewer) {
       plain.dot = packed_.VersionOf(at).dot;
       plain.hlc = packed_.VersionOf(at).hlc;
     }
-    Entry* entry = NewEntry(Packed::NameOf(at), plain);
+    if (rare.blocks != nullptr && !plain.counter) {
+      plain.stored = Packed::IsStored(at);
+      if (plain.stored && !has_rows_) rare.inline_names.emplace_back(view.key());
+      Place nowhere;
+      SetListed(view.key(), nowhere, plain, viewer);
+      continue;
+    }
+    Entry* entry = NewEntry(view.key(), plain);
     entry->set(Entry::kStored, Packed::IsStored(at));
     add(entry);
   }
@@ -266,16 +293,18 @@ bool Elements::TakeDeleted(std::string_view name) {
   return true;
 }
 
-bool Elements::TakeOut(const Place& place, const Viewer& viewer) {
+bool Elements::TakeOut(Place& place, const Viewer& viewer) {
   if (place.at != nullptr) {
     const bool stored = Packed::IsStored(place.at);
     packed_.Erase(place.at);
     return stored;
   }
   Entry* old = place.entry;
-  const bool stored = old->has(Entry::kStored);
-  Discount(old, viewer);
-  if (rare_->names != nullptr) {
+  const bool stored = old != nullptr ? old->has(Entry::kStored) : place.listed.item().stored;
+  if (old != nullptr) Discount(old, viewer);
+  if (place.in_blocks) {
+    rare_->blocks->Erase(place.listed);
+  } else if (rare_->names != nullptr) {
     rare_->names->Erase(old);
   } else if (rare_->table != nullptr) {
     rare_->table->Erase(place.slot);
@@ -287,18 +316,24 @@ bool Elements::TakeOut(const Place& place, const Viewer& viewer) {
   return stored;
 }
 
-void Elements::Remove(std::string_view name, const Place& place, const Viewer& viewer) {
+void Elements::Remove(std::string_view name, Place& place, const Viewer& viewer) {
   if (place.none()) return;
   if (rare_ != nullptr && rare_->stream != nullptr) ForgetGroup(name);
   // Until the key's row holds them, few that were loaded have rows of their own, and they may
   // become many again before.
-  if (TakeOut(place, viewer) && (spilled() || has_rows_)) NeedRare(viewer).deleted.emplace(name);
+  if (TakeOut(place, viewer) && (spilled() || has_rows_)) {
+    Names& deleted = NeedRare(viewer).deleted;
+    deleted.emplace_hint(deleted.end(), name);  // a trim takes them in their order
+  }
 }
 
 void Elements::Add(std::string_view name, Entry* entry, const Viewer& viewer) {
   if (!spilled() &&
-      (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax)))
+      (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax))) {
     Grow(viewer);
+    // One that was packed has been taken out for this: Grow has not met it.
+    if (entry->has(Entry::kStored) && !has_rows_) rare_->inline_names.emplace_back(name);
+  }
   Rare& rare = NeedRare(viewer);
   if (spilled()) return AddBig(rare.table != nullptr ? Hash(name) : 0, entry, viewer);
   rare.few.push_back(entry);
@@ -309,13 +344,17 @@ void Elements::AddBig(uint64_t hash, Entry* entry, const Viewer& viewer) {
   Count(entry, viewer);
   if (rare_->names != nullptr) {
     rare_->names->Insert(entry);
+  } else if (rare_->blocks != nullptr) {
+    rare_->blocks->Insert(ListItemOf(entry));
   } else {
     Table::MarkDirty(rare_->table->Insert(hash, entry));
   }
 }
 
-void Elements::MarkDirty(const Place& place) {
-  if (rare_->names != nullptr) {
+void Elements::MarkDirty(Place& place) {
+  if (place.in_blocks) {
+    rare_->blocks->SetDirty(place.listed, true);
+  } else if (rare_->names != nullptr) {
     rare_->names->SetDirty(place.entry, true);
   } else {
     Table::MarkDirty(place.slot);
@@ -323,7 +362,7 @@ void Elements::MarkDirty(const Place& place) {
 }
 
 void Elements::SetEntry(std::string_view name,
-                        const Place& place,
+                        Place& place,
                         Entry* entry,
                         const Viewer& viewer) {
   if (place.entry == nullptr) {
@@ -335,47 +374,83 @@ void Elements::SetEntry(std::string_view name,
   entry->set(Entry::kStored, old->has(Entry::kStored));
   Discount(old, viewer);
   Count(entry, viewer);
+  if (place.in_blocks) return rare_->blocks->Replace(place.listed, ListItemOf(entry));
   if (rare_->names != nullptr) return rare_->names->Replace(old, entry);
   *place.slot = entry;
   Entry::Free(old);
   if (rare_->table != nullptr) Table::MarkDirty(place.slot);
 }
 
+void Elements::SetListed(std::string_view name,
+                         Place& place,
+                         const Packed::Plain& plain,
+                         const Viewer& viewer) {
+  if (plain.counter || !BlockList::Fits(name, plain.value))
+    return SetEntry(name, place, NewEntry(name, plain), viewer);
+  ListItem item{};
+  item.SetName(name);
+  item.value_text = plain.value.data();
+  item.value_bytes = static_cast<uint32_t>(plain.value.size());
+  item.dot = plain.dot;
+  item.hlc = plain.hlc;
+  item.dirty = true;
+  rare_->Note(plain.dot);
+  if (place.none()) {
+    item.stored = plain.stored || TakeDeleted(name);
+    rare_->blocks->Insert(item, place.looked_in_blocks ? &place.listed : nullptr);
+    return;
+  }
+  item.stored = place.entry != nullptr ? place.entry->has(Entry::kStored) : place.listed.item().stored;
+  if (place.entry != nullptr) Discount(place.entry, viewer);
+  rare_->blocks->Replace(place.listed, item);
+}
+
 void Elements::SetPlain(std::string_view name,
-                        const Place& place,
+                        Place& place,
                         const Packed::Plain& plain,
                         const Viewer& viewer) {
+  if (blocks() != nullptr) return SetListed(name, place, plain, viewer);
   const bool room = place.at != nullptr || (!spilled() && size() < Packed::kElementsMax);
   const bool is_score = type_ == crdt::Type::kSortedSet && !plain.counter;
-  if (!room || !Packed::Fits(name, plain) || (is_score && plain.value.size() != sizeof(double))) {
+  if (!room || !Packed::Fits(name, plain, type_ == crdt::Type::kList) || (is_score && plain.value.size() != sizeof(double))) {
     SetEntry(name, place, NewEntry(name, plain), viewer);
     return;
   }
   Packed::Plain held = plain;
   if (is_score) held.value = ShortScore(plain.value);
-  // Only in a sorted set the place follows from the content.
+  std::string_view held_name = name;
+  char short_name[list_step::kShortBytesMax];
+  if (type_ == crdt::Type::kList) {
+    const size_t bytes =
+        plain.counter ? 0 : list_step::Shorten(short_name, name, plain.dot, *origins_);
+    // (Names that nobody makes: what is packed and so short is a name made short.)
+    if (bytes == 0 && name.size() <= list_step::kShortBytesMax)
+      return SetEntry(name, place, NewEntry(name, plain), viewer);
+    if (bytes > 0) held_name = {short_name, bytes};
+  }
+  // Only in a sorted set the place follows from the content; in a list the name as it is held.
   const bool stays = place.at != nullptr && (type_ != crdt::Type::kSortedSet ||
                                              (!plain.counter && !Packed::IsCounter(place.at) &&
                                               Packed::ValueOf(place.at) == held.value));
-  if (stays) {
+  if (stays && (type_ != crdt::Type::kList || Packed::NameOf(place.at) == held_name)) {
     held.stored = Packed::IsStored(place.at);
     if (packed_.Replace(place.at, held)) return;
   }
   held.stored = place.none() ? TakeDeleted(name) : TakeOut(place, viewer);
-  if (packed_.Insert(PackedPlace(name, plain), name, held)) return;
+  if (packed_.Insert(PackedPlace(name, plain), held_name, held)) return;
   Entry* entry = NewEntry(name, plain);
   entry->set(Entry::kStored, held.stored);
   Add(name, entry, viewer);
 }
 
 void Elements::Set(std::string_view name,
-                   const Place& place,
+                   Place& place,
                    crdt::Register state,
                    const Viewer& viewer) {
   Entry* entry = MakeEntry(0, name, AsKey(std::move(state)));
   if (entry == nullptr) {
     Remove(name, place, viewer);
-  } else if (spilled() || !IsPlain(*entry)) {
+  } else if ((spilled() && blocks() == nullptr) || !IsPlain(*entry)) {
     SetEntry(name, place, entry, viewer);
   } else {
     SetPlain(name, place, PlainOf(*entry), viewer);
@@ -384,9 +459,11 @@ void Elements::Set(std::string_view name,
 }
 
 void Elements::SetStored(std::string_view name) {
-  const Place place = Locate(name);
+  Place place = Locate(name);
   if (place.at != nullptr) {
     packed_.SetStored(place.at);
+  } else if (place.in_blocks) {
+    rare_->blocks->SetStored(place.listed);
   } else {
     place.entry->set(Entry::kStored, true);
   }
@@ -399,7 +476,7 @@ crdt::ApplyResult Elements::Apply(const crdt::Effect& effect,
   using crdt::EffectKind;
   Sync(viewer);
   const std::string_view name = effect.element;
-  const Place place = Locate(name);
+  Place place = Locate(name);
   const std::optional<ElementView> old = ViewOf(place);
   const bool plain = !old || (old->form() == Form::kValue && seen.Covers(old->value_part().dot));
   if (plain && effect.clears.empty()) {
@@ -462,7 +539,7 @@ void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps) {
     return true;
   });
   for (const std::string& name : names) {
-    const Place place = Locate(name);
+    Place place = Locate(name);
     crdt::Register state = ViewOf(place)->State();
     crdt::ApplyToElement(state, wipe, seen, {});
     Set(name, place, std::move(state), viewer);
@@ -473,7 +550,7 @@ void Elements::PurgeCounter(std::string_view name,
                             clock::OriginIndex origin,
                             const Viewer& viewer) {
   Sync(viewer);
-  const Place place = Locate(name);
+  Place place = Locate(name);
   const std::optional<ElementView> element = ViewOf(place);
   if (!element || element->form() != Form::kFat) return;
   crdt::Register state = element->State();
@@ -488,7 +565,7 @@ bool Elements::Load(std::string_view name,
                     bool replaces,
                     const Viewer& viewer) {
   Sync(viewer);
-  const Place place = Locate(name);
+  Place place = Locate(name);
   const bool fresh = place.none();
   if (!fresh && !replaces) return false;
   if (state.empty()) return fresh;
@@ -504,8 +581,10 @@ bool Elements::Load(std::string_view name,
   }
   // What has just been read need not be written.
   if (!few) {
-    const Place loaded = Locate(name);
-    if (rare_->names != nullptr) {
+    Place loaded = Locate(name);
+    if (loaded.in_blocks) {
+      rare_->blocks->SetDirty(loaded.listed, false);
+    } else if (rare_->names != nullptr) {
       rare_->names->SetDirty(loaded.entry, false);
     } else {
       Table::Unmark(loaded.slot);
@@ -514,6 +593,10 @@ bool Elements::Load(std::string_view name,
   }
   if (rare_->names != nullptr) {
     rare_->names->ForgetDirty();
+    return fresh;
+  }
+  if (rare_->blocks != nullptr) {
+    rare_->blocks->ForgetDirty();
     return fresh;
   }
   uint64_t cursor = 0;
@@ -551,7 +634,7 @@ bool Elements::MergeWith(const Elements* theirs,
   }
   bool changed = false;
   for (const std::string& name : names) {
-    const Place place = Locate(name);
+    Place place = Locate(name);
     const auto other = theirs == nullptr ? std::nullopt : theirs->Find(name);
     const crdt::Register mine = place.none() ? crdt::Register{} : ViewOf(place)->State();
     crdt::Register merged = crdt::MergeElement(
@@ -575,10 +658,11 @@ void Elements::NoteInline() {
 
 void Elements::VisitInline(RowVisit visit) {
   for (const std::string& name : rare_->inline_names) {
-    const Place place = Locate(name);
+    Place place = Locate(name);
     if (place.none()) continue;
-    place.entry->set(Entry::kStored, true);
-    visit(name, place.entry->State());
+    const crdt::Register state = ViewOf(place)->State();
+    SetStored(name);
+    visit(name, state);
   }
   if (!rare_->inline_names.empty()) has_rows_ = true;
   rare_->inline_names.clear();
@@ -598,9 +682,16 @@ bool Elements::VisitDirty(uint64_t& cursor, size_t count, size_t& visited, RowVi
     ++visited;
     visit(entry->key(), entry->State());
   };
+  // Where it goes on tree and blocks know.
   if (rare_->names != nullptr) {
-    // Where it goes on the tree knows.
     cursor = rare_->names->TakeDirty(/*begins=*/cursor == 0, count - visited, take) ? 0 : 1;
+  } else if (rare_->blocks != nullptr) {
+    auto take_item = [&](const ListItem& item) {
+      ++visited;
+      const ElementView view(item);
+      visit(view.key(), view.State());
+    };
+    cursor = rare_->blocks->TakeDirty(/*begins=*/cursor == 0, count - visited, take_item) ? 0 : 1;
   } else {
     cursor = rare_->table->TakeDirty(cursor, count - visited, take);
   }
@@ -613,6 +704,8 @@ bool Elements::FreeSome(size_t count) {
   if (rare_->order != nullptr) return true;
   if (rare_->names != nullptr && !rare_->names->FreeSome(count)) rare_->names.reset();
   if (rare_->names != nullptr) return true;
+  if (rare_->blocks != nullptr && !rare_->blocks->FreeSome(count)) rare_->blocks.reset();
+  if (rare_->blocks != nullptr) return true;
   if (rare_->table != nullptr && !rare_->table->FreeSome(count)) rare_->table.reset();
   return rare_->table != nullptr;
 }

@@ -1,16 +1,17 @@
-// The elements of one type that one key holds, in memory: a set's members, a hash's fields, a sorted
-// set's members with their order. What is stored follows from crdt/key_state; what is shown of an
-// element whose versions are several follows from the key's policy, too (Viewer).
+// The elements of one type that one key holds, in memory: a set's members, a hash's fields, a
+// sorted set's members with their order. What is stored follows from crdt/key_state; what is shown
+// of an element whose versions are several follows from the key's policy, too (Viewer).
 //
-// Memory. Few elements are packed (packed.h), in the order of their coming, those of a sorted set or list
-// in its order. What cannot be packed is an entry like a key's (entry.h) beside that: a long name or
-// value, anything but one version or one counter. More than Packed::kElementsMax, or kEntriesMax such
-// entries, are entries in a Table, and those of a sorted set in an OrderTree as well; those of a list or
-// stream, which are asked for in their order, are in a NameTree. What few collections need is allocated
-// when they need it (Rare).
+// Memory. Few elements are packed (packed.h), in the order of their coming, those of a sorted set
+// or list in its order. What cannot be packed is an entry like a key's (entry.h) beside that: a
+// long name or value, anything but one version or one counter. More than Packed::kElementsMax, or
+// kEntriesMax such entries, are entries in a Table, and those of a sorted set in an OrderTree as
+// well; those of a stream, which are asked for in their order, are in a NameTree; those of a list
+// in a BlockList, packed again. What few collections need is allocated when they need it (Rare).
 //
-// On disk, too: few elements are part of their key's row; once they are in a table or tree they have a row
-// each, so that a change to one of a million writes one row ("spilled", for as long as the object lives).
+// On disk, too: few elements are part of their key's row; once they are in a table or tree they
+// have a row each, so that a change to one of a million writes one row ("spilled", for as long as
+// the object lives).
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,9 @@
 #include "conflict/policy.h"
 #include "crdt/effect.h"
 #include "crdt/key_state.h"
+#include "keyspace/block_list.h"
 #include "keyspace/entry.h"
+#include "keyspace/list_step.h"
 #include "keyspace/name_tree.h"
 #include "keyspace/order_tree.h"
 #include "keyspace/packed.h"
@@ -42,8 +45,8 @@ struct Viewer {
   const conflict::PolicyTable& policies;
   const clock::OriginTable& origins;
   uint64_t epoch = 0;  // another number after policies have changed
-  // Of a hash whose fields are told apart by a policy: each has one of its own, or a handler is given its
-  // name. `key` is known then, and for a key's own register.
+  // Of a hash whose fields are told apart by a policy: each has one of its own, or a handler is
+  // given its name. `key` is known then, and for a key's own register.
   bool by_field = false;
   std::string_view key = {};
 
@@ -78,30 +81,46 @@ bool IsConflict(const crdt::Register& state);
 // A sorted set's member has its score as eight bytes of value; 0 of what is none.
 std::string EncodeScore(double score);
 double DecodeScore(std::string_view bytes);
-// Packed, a score is without the zero bytes that it begins with: those of most whole numbers are two or
-// three. From and to eight bytes.
+// Packed, a score is without the zero bytes that it begins with: those of most whole numbers are
+// two or three. From and to eight bytes.
 std::string_view ShortScore(std::string_view bytes);
 std::string LongScore(std::string_view short_score);
 
-// One stored element, packed or an entry of its own: a small value to look through. It, and the text and
-// state that it gives, are valid until the next change of its collection; keep names, not views.
+// One stored element, packed, in a list's block, or an entry of its own: a small value to look
+// through. It, and the text and state that it gives, are valid until the next change of its
+// collection; keep names, not views.
 class ElementView {
  public:
   explicit ElementView(const Entry* entry) : entry_(entry) {}
   ElementView(const Packed& packed, const char* at, bool sorted_set)
       : packed_(&packed), at_(at), sorted_set_(sorted_set) {}
+  // Packed, with a short name (list_step.h).
+  ElementView(const Packed& packed, const char* at, const clock::OriginTable& origins)
+      : packed_(&packed), at_(at), short_name_(true) {
+    list_step::Lengthen(listed_.step, Packed::NameOf(at), packed.VersionOf(at).dot, origins);
+    listed_.text = nullptr;
+    listed_.entry = nullptr;
+  }
+  explicit ElementView(const ListItem& item)
+      : entry_(item.entry), at_(item.value_text), listed_(item) {}
 
-  std::string_view key() const { return entry_ != nullptr ? entry_->key() : Packed::NameOf(at_); }
+  // Valid as long as this view is, too.
+  std::string_view key() const {
+    if (entry_ != nullptr) return entry_->key();
+    return packed_ != nullptr && !short_name_ ? Packed::NameOf(at_) : listed_.name();
+  }
   Form form() const {
     if (entry_ != nullptr) return entry_->form();
-    return Packed::IsCounter(at_) ? Form::kCounter : Form::kValue;
+    return packed_ != nullptr && Packed::IsCounter(at_) ? Form::kCounter : Form::kValue;
   }
   // kValue. Of a packed score only what ShortScore gives.
   std::string_view value() const {
-    return entry_ != nullptr ? entry_->value() : Packed::ValueOf(at_);
+    if (entry_ != nullptr) return entry_->value();
+    return packed_ != nullptr ? Packed::ValueOf(at_) : listed_.value();
   }
   ValuePart value_part() const {
-    return entry_ != nullptr ? entry_->value_part() : packed_->VersionOf(at_);
+    if (entry_ != nullptr) return entry_->value_part();
+    return packed_ != nullptr ? packed_->VersionOf(at_) : ValuePart{listed_.dot, listed_.hlc};
   }
   bool has_short_score() const { return sorted_set_ && form() == Form::kValue; }
   // kCounter.
@@ -112,6 +131,8 @@ class ElementView {
   const crdt::Register& fat_state() const { return entry_->fat().state(); }
   // Of any form. A copy.
   crdt::Register State() const;
+  // Null if it is in no entry of its own.
+  const Entry* entry() const { return entry_; }
   // Is it one that a client sees?
   bool shown() const { return entry_ == nullptr || entry_->has(Entry::kShown); }
   // The same for the same element, until the next change.
@@ -122,6 +143,8 @@ class ElementView {
   const Packed* packed_ = nullptr;
   const char* at_ = nullptr;
   bool sorted_set_ = false;  // and packed
+  bool short_name_ = false;  // packed: `listed_` has the name
+  ListItem listed_;          // if there is neither an entry nor a packed place
 };
 
 // A sorted set's member with what orders it.
@@ -132,9 +155,10 @@ struct RankedElement {
 
 class Elements {
  public:
-  // `hash_key` must outlive it.
-  Elements(crdt::Type type, const base::SipKey& hash_key) : hash_key_(&hash_key), type_(type) {}
-  Elements(crdt::Type type, base::SipKey&& hash_key) = delete;
+  // `hash_key` and `origins` must outlive it.
+  Elements(crdt::Type type, const base::SipKey& hash_key, const clock::OriginTable& origins)
+      : hash_key_(&hash_key), origins_(&origins), type_(type) {}
+  Elements(crdt::Type type, base::SipKey&& hash_key, const clock::OriginTable& origins) = delete;
   ~Elements();
   Elements(const Elements&) = delete;
   Elements& operator=(const Elements&) = delete;
@@ -145,8 +169,12 @@ class Elements {
   bool empty() const { return size() == 0; }
   // Those that hold something live; those that a client sees under the viewer of the last change or
   // Sync.
-  size_t live() const { return packed_.count() + (rare_ == nullptr ? 0 : rare_->live); }
-  size_t shown() const { return packed_.count() + (rare_ == nullptr ? 0 : rare_->shown); }
+  size_t live() const {
+    return packed_.count() + (rare_ == nullptr ? 0 : rare_->live + rare_->plain());
+  }
+  size_t shown() const {
+    return packed_.count() + (rare_ == nullptr ? 0 : rare_->shown + rare_->plain());
+  }
   size_t conflicts() const { return rare_ == nullptr ? 0 : rare_->conflicts; }
   bool MayHaveCounters() const { return unplain() != 0; }
   using Names = std::set<std::string, std::less<>>;
@@ -165,8 +193,9 @@ class Elements {
                           const crdt::Seen& seen,
                           clock::Hlc hlc,
                           const Viewer& viewer);
-  // Merges with another leader's elements of the same key and type (or with none): of each, what the
-  // frozen vectors leave. Elements for which `keeps` says so stay as they are. True if anything changed.
+  // Merges with another leader's elements of the same key and type (or with none): of each, what
+  // the frozen vectors leave. Elements for which `keeps` says so stay as they are. True if anything
+  // changed.
   using Keeps = base::FunctionRef<bool(std::string_view name)>;
   bool MergeWith(const Elements* theirs,
                  const clock::VersionVector& mine_vector,
@@ -183,8 +212,8 @@ class Elements {
                  const Viewer& viewer,
                  Keeps keeps);
   void PurgeCounter(std::string_view name, clock::OriginIndex origin, const Viewer& viewer);
-  // From the key's row (`own_row` false) or a row of its own. False if the element is there: it stays, or,
-  // if `replaces`, gives way.
+  // From the key's row (`own_row` false) or a row of its own. False if the element is there: it
+  // stays, or, if `replaces`, gives way.
   bool Load(std::string_view name,
             crdt::Register state,
             bool own_row,
@@ -193,7 +222,8 @@ class Elements {
 
   // ---- rows
   bool spilled() const {
-    return rare_ != nullptr && (rare_->table != nullptr || rare_->names != nullptr);
+    return rare_ != nullptr &&
+           (rare_->table != nullptr || rare_->names != nullptr || rare_->blocks != nullptr);
   }
   // May there be rows of their own in the store?
   bool has_rows() const { return has_rows_; }
@@ -205,26 +235,29 @@ class Elements {
   void NoteInline();
   // An empty register: the row is to be deleted.
   using RowVisit = base::FunctionRef<void(std::string_view name, const crdt::Register&)>;
-  // Of spilled ones: those that the key's row has held until now. They must be written together with the
-  // key's next row.
+  // Of spilled ones: those that the key's row has held until now. They must be written together
+  // with the key's next row.
   void VisitInline(RowVisit visit);
-  // Of spilled ones: about `count` that have changed, from `cursor` on, which is moved; `visited` counts
-  // them. True when the end was reached.
+  // Of spilled ones: about `count` that have changed, from `cursor` on, which is moved; `visited`
+  // counts them. True when the end was reached.
   bool VisitDirty(uint64_t& cursor, size_t count, size_t& visited, RowVisit visit);
 
-  // Frees about `count` elements of a collection that nobody uses any more; false when none is left.
+  // Frees about `count` elements of a collection that nobody uses any more; false when none is
+  // left.
   bool FreeSome(size_t count);
 
   // ---- looking
-  // Every stored element, in no particular order (packed ones: that of their coming, or the sorted set's),
-  // until false.
-  // Do not change anything meanwhile.
+  // Every stored element, in no particular order (packed ones: that of their coming, or the sorted
+  // set's), until false. Do not change anything meanwhile.
   void ForEach(base::FunctionRef<bool(const ElementView&)> visit) const;
   // All of them, sorted by name, behind what is in `out`.
   void AppendTo(std::vector<crdt::Element>& out) const;
-  // Visits shown ones from `cursor` on until about `count` were looked at; where to go on, 0 at the end.
-  // An element that stays is visited at least once. Of a list or stream all are visited at once.
-  uint64_t Scan(uint64_t cursor, size_t count, base::FunctionRef<void(const ElementView&)> visit) const;
+  // Visits shown ones from `cursor` on until about `count` were looked at; where to go on, 0 at the
+  // end. An element that stays is visited at least once. Of a list or stream all are visited at
+  // once.
+  uint64_t Scan(uint64_t cursor,
+                size_t count,
+                base::FunctionRef<void(const ElementView&)> visit) const;
   // One that is shown, chosen by `random`; nothing if there is none.
   std::optional<ElementView> Random(uint64_t random) const;
 
@@ -234,10 +267,11 @@ class Elements {
   // Of a stream's entry.
   static uint64_t LaneOf(const ElementView& element, const Viewer& viewer);
 
-  // ---- sorted sets: shown members by (score, name). Lists and streams: shown elements by name, as if all
-  // scores were 0.
+  // ---- sorted sets: shown members by (score, name). Lists and streams: shown elements by name, as
+  // if all scores were 0.
   double Score(const ElementView& element, const Viewer& viewer) const;
-  // How many stand before (score, name); how many have a lower score (or an equal one, if `inclusive`).
+  // How many stand before (score, name); how many have a lower score (or an equal one, if
+  // `inclusive`).
   size_t Rank(double score, std::string_view name, const Viewer& viewer) const;
   size_t CountBelow(double score, bool inclusive, const Viewer& viewer) const;
   // The shown one of a rank; nothing beyond the last.
@@ -255,10 +289,11 @@ class Elements {
   struct Rare {
     std::vector<Entry*> few;              // of a collection that is not big: what is not packed
     std::unique_ptr<Table> table;         // of a big one, but for
-    std::unique_ptr<NameTree> names;      // of a big list or stream
+    std::unique_ptr<NameTree> names;      // of a big stream
+    std::unique_ptr<BlockList> blocks;    // of a big list
     std::unique_ptr<OrderTree> order;     // of a big sorted set
     std::unique_ptr<StreamIndex> stream;  // of a big stream
-    // Counts of entries, in `few`, the table or tree.
+    // Counts of entries, in `few`, the table, tree or blocks.
     size_t live = 0;
     size_t shown = 0;
     size_t unplain = 0;  // anything but one version
@@ -270,8 +305,11 @@ class Elements {
     std::vector<clock::Dot> newest;  // spilled: an origin's newest version ever here, one an origin
     Names residue;
 
+    // Of the blocks, what is no entry.
+    size_t plain() const { return blocks == nullptr ? 0 : blocks->plain(); }
     size_t entries() const {
       if (names != nullptr) return names->size();
+      if (blocks != nullptr) return blocks->size();
       return table != nullptr ? table->size() : few.size();
     }
     void Note(clock::Dot dot);
@@ -279,45 +317,52 @@ class Elements {
   // Where an element stands; neither if it is not there.
   struct Place {
     const char* at = nullptr;  // packed
-    Entry* entry = nullptr;    // in the table, tree or `few`
-    Entry** slot = nullptr;    // of the entry, but in a tree
+    Entry* entry = nullptr;    // in the table, tree, blocks or `few`
+    Entry** slot = nullptr;    // of the entry, but in a tree or blocks
     uint64_t hash = 0;         // if there is a table
+    bool in_blocks = false;
+    bool looked_in_blocks = false;  // then:
+    BlockList::Place listed;
 
-    bool none() const { return at == nullptr && entry == nullptr; }
+    bool none() const { return at == nullptr && entry == nullptr && !in_blocks; }
   };
 
   uint64_t Hash(std::string_view name) const { return base::SipHash13(name, *hash_key_); }
   size_t unplain() const { return packed_.counters() + (rare_ == nullptr ? 0 : rare_->unplain); }
+  const BlockList* blocks() const { return rare_ == nullptr ? nullptr : rare_->blocks.get(); }
   bool has_few() const { return rare_ != nullptr && !rare_->few.empty(); }
   bool by_name() const { return type_ == crdt::Type::kList || type_ == crdt::Type::kStream; }
-  bool ordered() const {
-    return type_ == crdt::Type::kSortedSet || by_name();
-  }
-  // Of the shown ones of a big sorted set, list or stream; else null.
+  bool ordered() const { return type_ == crdt::Type::kSortedSet || by_name(); }
+  // Of the shown ones of a big sorted set or stream; else null.
   const OrderTree* order() const {
     if (rare_ == nullptr) return nullptr;
     return rare_->names != nullptr ? &rare_->names->shown() : rare_->order.get();
   }
   // Of an entry of a big collection.
-  void MarkDirty(const Place& place);
+  void MarkDirty(Place& place);
   Rare& NeedRare(const Viewer& viewer);
   // Without anything in it, it goes.
   void TrimRare();
 
   Place Locate(std::string_view name) const;
   std::optional<ElementView> ViewOf(const Place& place) const;
-  // Makes the element at `place` (where `name` stands, or nowhere) hold this, with all counts. Nothing of
-  // it may be part of the element itself.
-  void Set(std::string_view name, const Place& place, crdt::Register state, const Viewer& viewer);
+  // Makes the element at `place` (where `name` stands, or nowhere) hold this, with all counts.
+  // Nothing of it may be part of the element itself.
+  void Set(std::string_view name, Place& place, crdt::Register state, const Viewer& viewer);
   void SetPlain(std::string_view name,
-                const Place& place,
+                Place& place,
                 const Packed::Plain& plain,
                 const Viewer& viewer);
   // Takes ownership.
-  void SetEntry(std::string_view name, const Place& place, Entry* entry, const Viewer& viewer);
-  void Remove(std::string_view name, const Place& place, const Viewer& viewer);
+  void SetEntry(std::string_view name, Place& place, Entry* entry, const Viewer& viewer);
+  // In blocks.
+  void SetListed(std::string_view name,
+                 Place& place,
+                 const Packed::Plain& plain,
+                 const Viewer& viewer);
+  void Remove(std::string_view name, Place& place, const Viewer& viewer);
   // Frees it; may a row of it be stored?
-  bool TakeOut(const Place& place, const Viewer& viewer);
+  bool TakeOut(Place& place, const Viewer& viewer);
   bool TakeDeleted(std::string_view name);
   void Add(std::string_view name, Entry* entry, const Viewer& viewer);
   // To a big collection.
@@ -328,11 +373,28 @@ class Elements {
   void Grow(const Viewer& viewer);
   // A shown element of a big stream comes or goes.
   void Index(const Entry* entry, bool added, const Viewer& viewer);
+  // Of a big list or stream of which all is shown: `wipe` is called for what is no plain entry.
+  void WipeInOrder(std::string_view from,
+                   std::string_view to,
+                   const Viewer& viewer,
+                   base::FunctionRef<bool(const ElementView&)> goes,
+                   base::FunctionRef<void(std::string_view)> wipe);
+  // Of a big stream.
+  void RemoveEntry(Entry* entry, const Viewer& viewer);
+  void IndexPending(const Entry* entry, std::string_view group, bool added, const Viewer& viewer);
   void ForgetGroup(std::string_view name);
 
   ElementView PackedView(const char* at) const {
+    if (type_ == crdt::Type::kList && HasShortName(at)) return {packed_, at, *origins_};
     return {packed_, at, type_ == crdt::Type::kSortedSet};
   }
+  // Of a list. Other names are in full, and longer.
+  static bool HasShortName(const char* at) {
+    return Packed::NameOf(at).size() <= list_step::kShortBytesMax;
+  }
+  // Of a list: null if it is not there.
+  const char* FindInOrder(std::string_view name) const;
+  const char* LastPacked() const;
   double PackedScore(const char* at) const;
   // Where a packed element with this content belongs.
   const char* PackedPlace(std::string_view name, const Packed::Plain& plain) const;
@@ -342,9 +404,10 @@ class Elements {
   Packed packed_;
   std::unique_ptr<Rare> rare_;
   const base::SipKey* hash_key_;
+  const clock::OriginTable* origins_;
   crdt::Type type_;
   bool has_rows_ = false;
 };
-static_assert(sizeof(Elements) == 32);
+static_assert(sizeof(Elements) == 40);  // the allocator gives no less for fewer
 
 }  // namespace polyarch::keyspace

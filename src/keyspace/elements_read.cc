@@ -133,6 +133,8 @@ void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const 
   if (rare_ == nullptr) return;
   auto each = [&](const Entry& entry) { return visit(ElementView(&entry)); };
   if (rare_->names != nullptr) return rare_->names->Walk(each);
+  if (rare_->blocks != nullptr)
+    return rare_->blocks->WalkAll([&](const ListItem& item) { return visit(ElementView(item)); });
   if (rare_->table != nullptr) return rare_->table->Walk(each);
   for (const Entry* entry : rare_->few) {
     if (!visit(ElementView(entry))) return;
@@ -171,6 +173,7 @@ uint64_t Elements::Scan(uint64_t cursor,
 
 std::optional<ElementView> Elements::Random(uint64_t random) const {
   if (shown() == 0) return std::nullopt;
+  if (order() != nullptr) return ElementView(order()->At(random % shown()).entry);
   if (rare_ == nullptr || rare_->table == nullptr) {
     uint64_t skip = random % shown();
     std::optional<ElementView> found;
@@ -180,7 +183,10 @@ std::optional<ElementView> Elements::Random(uint64_t random) const {
     });
     return found;
   }
-  // From a random place on, one of the next few: not each with quite the same probability.
+  const Entry* sampled =
+      rare_->table->Sample(random, [](Entry* entry) { return entry->has(Entry::kShown); });
+  if (sampled != nullptr) return ElementView(sampled);
+  // Few are left of many. From a random place on, one of the next few.
   constexpr size_t kLookedAt = 24;
   std::vector<const Entry*> found;
   uint64_t cursor = random >> Table::kCursorShift;
@@ -240,9 +246,31 @@ const char* Elements::PackedPlace(std::string_view name, const Packed::Plain& pl
   } else {
     score = DecodeScore(plain.value);
   }
+  // Most of what comes into a list comes at its ends.
+  if (type_ == crdt::Type::kList && at != last && PackedView(LastPacked()).key() < name) return last;
   while (at != last && Less({PackedScore(at), PackedView(at)}, score, name))
     at = Packed::Next(at);
   return at;
+}
+
+const char* Elements::LastPacked() const {
+  const char* at = packed_.begin();
+  for (const char* next = at; next != packed_.end(); next = Packed::Next(next))
+    at = next;
+  return at;
+}
+
+const char* Elements::FindInOrder(std::string_view name) const {
+  if (packed_.count() == 0) return nullptr;
+  const char* end = LastPacked();
+  int order = PackedView(end).key().compare(name);
+  if (order <= 0 && !PLANTED(kListByArrival)) return order == 0 ? end : nullptr;
+  for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at)) {
+    order = PackedView(at).key().compare(name);
+    if (order == 0) return at;
+    if (order > 0 && !PLANTED(kListByArrival)) return nullptr;
+  }
+  return nullptr;
 }
 
 std::vector<RankedElement> Elements::SortedFew(const Viewer& viewer) const {
@@ -262,6 +290,7 @@ std::vector<RankedElement> Elements::SortedFew(const Viewer& viewer) const {
 std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const {
   if (rank >= shown()) return std::nullopt;
   if (order() != nullptr) return ElementView(order()->At(rank).entry);
+  if (blocks() != nullptr) return ElementView(blocks()->At(rank));
   if (!has_few()) {
     // Packed ones stand in order.
     const char* at = packed_.begin();
@@ -282,6 +311,7 @@ std::optional<ElementView> Elements::At(size_t rank, const Viewer& viewer) const
 
 size_t Elements::Rank(double score, std::string_view name, const Viewer& viewer) const {
   if (order() != nullptr) return order()->Rank(by_name() ? NameScore(name) : score, name);
+  if (blocks() != nullptr) return blocks()->Rank(name);
   size_t before = 0;
   if (!has_few()) {
     // Packed ones stand in order.
@@ -328,6 +358,12 @@ void Elements::Walk(size_t first,
   if (order() != nullptr) {
     order()->Walk(first, reverse, [&](const OrderTree::Item& item) {
       return visit({by_name() ? 0 : item.score, ElementView(item.entry)});
+    });
+    return;
+  }
+  if (blocks() != nullptr) {
+    blocks()->Walk(first, reverse, [&](const ListItem& item) {
+      return visit({0, ElementView(item)});
     });
     return;
   }

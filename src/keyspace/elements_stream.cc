@@ -3,7 +3,6 @@
 
 #include "base/planted.h"
 #include "keyspace/elements.h"
-#include "keyspace/name_score.h"
 
 namespace polyarch::keyspace {
 
@@ -37,12 +36,34 @@ uint64_t Elements::LaneOf(const ElementView& element, const Viewer& viewer) {
 
 void Elements::Index(const Entry* entry, bool added, const Viewer& viewer) {
   const crdt::StreamName name = crdt::ReadStreamName(entry->key());
+  if (name.part == crdt::StreamName::Part::kPending)
+    return IndexPending(entry, name.group, added, viewer);
   if (name.part != crdt::StreamName::Part::kEntry) return;
   const uint64_t lane = LaneOf(ElementView(entry), viewer);
   if (added) {
     rare_->stream->Add(name.id, lane);
   } else {
     rare_->stream->Remove(name.id, lane);
+  }
+}
+
+void Elements::IndexPending(const Entry* entry,
+                            std::string_view group,
+                            bool added,
+                            const Viewer& viewer) {
+  std::string_view value;
+  if (entry->form() == Form::kValue) {
+    value = entry->value();
+  } else if (entry->form() == Form::kFat) {
+    const crdt::Version* version = ShownVersion(entry->fat().state(), viewer);
+    if (version != nullptr) value = version->value;
+  }
+  const auto pending = crdt::DecodeStreamPending(value);
+  if (!pending) return;  // foreign
+  if (added) {
+    rare_->stream->AddPending(group, *pending);
+  } else {
+    rare_->stream->RemovePending(group, *pending);
   }
 }
 
@@ -56,37 +77,86 @@ void Elements::WipeRange(const crdt::Effect& effect,
                          const Viewer& viewer,
                          Keeps keeps) {
   Sync(viewer);
-  std::vector<std::string> names;
-  auto note = [&](const ElementView& element) {
-    if (!crdt::IsInRange(effect, element.key())) return;
+  auto goes = [&](const ElementView& element) {
     const bool untouched = element.form() == Form::kCounter ||
                            (element.form() == Form::kValue && !PLANTED(kStreamTrimUnseen) &&
                             !seen.Covers(element.value_part().dot));
-    if (!untouched && !keeps(element.key())) names.emplace_back(element.key());
+    return !untouched && !keeps(element.key());
   };
-  if (order() != nullptr && shown() == size() && type_ != crdt::Type::kSortedSet) {
-    // All stand in the order of their names.
-    order()->Walk(order()->Rank(NameScore(effect.element), effect.element), false, [&](const OrderTree::Item& item) {
-      note(ElementView(item.entry));
-      return item.entry->key() < effect.value;
-    });
-  } else {
-    ForEach([&](const ElementView& element) {
-      note(element);
-      return true;
-    });
-  }
-  for (const std::string& name : names) {
-    const Place place = Locate(name);
+  auto wipe = [&](std::string_view name) {
+    Place place = Locate(name);
     const std::optional<ElementView> element = ViewOf(place);
-    if (element->form() == Form::kValue) {
-      Remove(name, place, viewer);
-      continue;
-    }
+    if (element->form() == Form::kValue) return Remove(name, place, viewer);
     crdt::Register state = element->State();
     crdt::ApplyToElement(state, effect, seen, {});
     Set(name, place, std::move(state), viewer);
+  };
+  if (by_name() && spilled() && shown() == size())
+    return WipeInOrder(effect.element, effect.value, viewer, goes, wipe);
+  std::vector<std::string> names;
+  ForEach([&](const ElementView& element) {
+    if (crdt::IsInRange(effect, element.key()) && goes(element)) names.emplace_back(element.key());
+    return true;
+  });
+  for (const std::string& name : names)
+    wipe(name);
+}
+
+void Elements::WipeInOrder(std::string_view from,
+                           std::string_view to,
+                           const Viewer& viewer,
+                           base::FunctionRef<bool(const ElementView&)> goes,
+                           base::FunctionRef<void(std::string_view)> wipe) {
+  if (rare_->blocks != nullptr) {
+    Names& deleted = rare_->deleted;
+    rare_->blocks->EraseBlocks(
+        from,
+        to,
+        [&](const ListItem& item) { return goes(ElementView(item)); },
+        [&](std::string_view name) { deleted.emplace_hint(deleted.end(), name); });
   }
+  // Found first, since places move; not all at once, since a trim may take millions.
+  constexpr size_t kAtOnce = 256;
+  std::vector<std::string> names;
+  std::vector<Entry*> entries;  // of a stream: they stay where they are when others go
+  for (std::string next(from); next < to;) {
+    names.clear();
+    entries.clear();
+    std::optional<std::string> further;
+    Walk(
+        Rank(0, next, viewer),
+        false,
+        [&](const RankedElement& item) {
+          const std::string_view name = item.element.key();
+          if (name >= to) return false;
+          if (names.size() + entries.size() == kAtOnce) {
+            further = name;
+            return false;
+          }
+          if (!goes(item.element)) return true;
+          if (rare_->names != nullptr && item.element.form() == Form::kValue) {
+            entries.push_back(const_cast<Entry*>(item.element.entry()));
+          } else {
+            names.emplace_back(name);
+          }
+          return true;
+        },
+        viewer);
+    for (const std::string& name : names)
+      wipe(name);
+    for (Entry* entry : entries)
+      RemoveEntry(entry, viewer);
+    if (!further) return;
+    next = std::move(*further);
+  }
+}
+
+void Elements::RemoveEntry(Entry* entry, const Viewer& viewer) {
+  Place place;
+  place.entry = entry;
+  if (!entry->has(Entry::kStored)) return Remove(entry->key(), place, viewer);
+  const std::string name(entry->key());  // which goes with it
+  Remove(name, place, viewer);
 }
 
 }  // namespace polyarch::keyspace

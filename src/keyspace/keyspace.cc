@@ -257,6 +257,11 @@ std::optional<std::string> Keyspace::RandomKey(uint8_t db, uint64_t random) {
     }
   }
   if (live_[db] == 0) return std::nullopt;
+  if (merge_ == nullptr) {
+    const Entry* entry = tables_[db].Sample(
+        random, [&](Entry* drawn) { return Read(Ref(db, drawn->key())).exists(); });
+    if (entry != nullptr) return std::string(entry->key());
+  }
   // From a random place on, the first visible key; a second look at another place evens out runs of
   // hidden ones. Falls back to a walk from the start.
   uint64_t cursor = random >> Table::kCursorShift;

@@ -127,7 +127,7 @@ void Packed::Write(char* at, size_t name_bytes, const Plain& plain, const Stamp&
 }
 
 bool Packed::Insert(const char* at, std::string_view name, const Plain& plain) {
-  if (!Fits(name, plain)) return false;
+  if (!Fits(name, plain, /*in_list=*/true)) return false;
   CHECK(count() < kElementsMax);
   const size_t behind = static_cast<size_t>(at - begin());  // a new base moves the elements
   Stamp stamp;
@@ -144,7 +144,7 @@ bool Packed::Insert(const char* at, std::string_view name, const Plain& plain) {
 }
 
 bool Packed::Replace(const char* at, const Plain& plain) {
-  if (plain.value.size() > kTextBytesMax) return false;
+  if (plain.value.size() > kLongValueBytesMax) return false;
   const size_t behind = static_cast<size_t>(at - begin());
   Stamp stamp;
   if (!MakeStamp(plain, stamp)) return false;

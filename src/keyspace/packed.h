@@ -26,7 +26,8 @@ namespace polyarch::keyspace {
 class Packed {
  public:
   static constexpr size_t kElementsMax = 128;
-  static constexpr size_t kTextBytesMax = 64;  // of a name, and of a value
+  static constexpr size_t kTextBytesMax = 64;        // of a name, and of a value,
+  static constexpr size_t kLongValueBytesMax = 160;  // but in a list
 
   // What an element holds apart from its name.
   struct Plain {
@@ -81,8 +82,9 @@ class Packed {
 
   // ---- changing. False, and nothing done, if it cannot be held: it is too long, of one origin too
   // many, or too far from its base. There must be fewer than kElementsMax.
-  static bool Fits(std::string_view name, const Plain& plain) {
-    return name.size() <= kTextBytesMax && plain.value.size() <= kTextBytesMax;
+  static bool Fits(std::string_view name, const Plain& plain, bool in_list) {
+    return name.size() <= kTextBytesMax &&
+           plain.value.size() <= (in_list ? kLongValueBytesMax : kTextBytesMax);
   }
   // A new one before the place `at` (or end()). `name` and `plain` must not be part of this object.
   bool Insert(const char* at, std::string_view name, const Plain& plain);
@@ -114,9 +116,10 @@ class Packed {
   static constexpr size_t kOriginsMax = 16;
   static constexpr size_t kStampBytesMax = 14;
   static constexpr uint8_t kCounter = 15;  // in the place of the size of the differences
-  static_assert(kHeadBytes + 2 * kTextBytesMax + kStampBytesMax <= UINT8_MAX);
-  static_assert(kElementsMax * (kHeadBytes + 2 * kTextBytesMax + kStampBytesMax) +
-                    kOriginsMax * sizeof(Base) + sizeof(Header) <
+  static constexpr size_t kElementBytesMax =
+      kHeadBytes + kTextBytesMax + kLongValueBytesMax + kStampBytesMax;
+  static_assert(kElementBytesMax <= UINT8_MAX);
+  static_assert(kElementsMax * kElementBytesMax + kOriginsMax * sizeof(Base) + sizeof(Header) <
                 (1 << 15));
   static_assert(sizeof(CounterPart) <= kTextBytesMax);
 

@@ -127,11 +127,12 @@ TEST_F(PackedTest, AgainstAVector) {
 TEST_F(PackedTest, HoldsTheLongestAndRefusesWhatIsLonger) {
   const std::string longest(Packed::kTextBytesMax, 'x');
   EXPECT_FALSE(packed_.Insert(packed_.end(), longest + "x", {}));
-  EXPECT_FALSE(packed_.Insert(packed_.end(), "n", {.value = std::string_view(longest + "x")}));
+  const std::string value(Packed::kLongValueBytesMax, 'y');
+  EXPECT_FALSE(packed_.Insert(packed_.end(), "n", {.value = std::string_view(value + "x")}));
   for (size_t i = 0; i < Packed::kElementsMax; ++i) {
     std::string name = longest;
     name[0] = static_cast<char>(i);
-    const Held held{name, longest, clock::Dot(Index(i % 16), 1 + 7 * i), {1ULL << 40 | i << 35}, false, false};
+    const Held held{name, value, clock::Dot(Index(i % 16), 1 + 7 * i), {1ULL << 40 | i << 35}, false, false};
     ASSERT_TRUE(packed_.Insert(packed_.end(), name, PlainOf(held)));
     held_.push_back(held);
   }
@@ -264,7 +265,8 @@ class ElementsTest : public testing::Test {
     const crdt::Seen seen(deps, author, {++sequence_, 0});
     std::string name = "e" + std::to_string(random_.Below(names));
     if (!plain && name.back() == '3') name.resize(70, '3');
-    std::string value = RandomText(random_, plain ? 20 : 70);
+    if (elements.type() == crdt::Type::kList && !random_.Percent(2)) name = Position(names, plain);
+    std::string value = RandomText(random_, plain ? 20 : elements.type() == crdt::Type::kList ? 170 : 70);
     if (elements.type() == crdt::Type::kSortedSet && !random_.Percent(2)) {
       constexpr double kOdd[] = {-0.0, 0.1, 1e300, -5e-324, INFINITY, -INFINITY, 123'456'789, NAN};
       value = EncodeScore(random_.Percent(80) ? static_cast<double>(random_.Below(9)) - 3
@@ -299,6 +301,20 @@ class ElementsTest : public testing::Test {
     if (state.empty()) model_.erase(name);
   }
 
+  // A new name of a list's element, or one that was given.
+  std::string Position(uint64_t names, bool plain) {
+    if (positions_.size() < names ? random_.Percent(70) : random_.Percent(10)) {
+      const crdt::PositionMaker maker{random_.Percent(90) ? 1U : 2U, {sequence_, static_cast<uint32_t>(random_.Below(300))}};
+      const std::string beside = positions_.empty() || random_.Percent(50) ? "" : positions_[random_.Below(positions_.size())];
+      std::string name = random_.Percent(50) ? crdt::PositionBehind(beside, maker) : *crdt::PositionBefore(beside, maker);
+      if (!plain && random_.Percent(10)) name += name;
+      positions_.push_back(std::move(name));
+      if (positions_.size() > names) positions_.erase(positions_.begin());
+      return positions_.back();
+    }
+    return positions_[random_.Below(positions_.size())];
+  }
+
   clock::VersionVector Deps(bool all) {
     clock::VersionVector deps;
     if (!all && random_.Percent(15)) return deps;
@@ -328,6 +344,7 @@ class ElementsTest : public testing::Test {
   uint64_t sequence_ = 0;
   uint64_t clock_ = clock::Hlc::FromMs(1'700'000'000'000).bits;
   std::map<std::string, crdt::Register> model_;
+  std::vector<std::string> positions_;
 };
 
 TEST_F(ElementsTest, AgainstAMap) {
@@ -340,8 +357,9 @@ TEST_F(ElementsTest, AgainstAMap) {
     const crdt::Type type = std::array{crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet, crdt::Type::kList}[seed % 4];
     const uint64_t names = std::array<uint64_t, 4>{8, 40, 140, 400}[random_.Below(4)];
     const bool plain = random_.Percent(30);
-    Elements elements(type, kKey);
+    Elements elements(type, kKey, origins_);
     model_.clear();
+    positions_.clear();
     const uint64_t checked = 1 + names / 8;
     for (uint64_t step = 0; step < 600 + 4 * names; ++step) {
       ChangeOne(elements, names, plain);
@@ -361,19 +379,19 @@ TEST_F(ElementsTest, AgainstAMap) {
     ++epoch_;
     if (elements.spilled()) ++many;
     // The same from rows: of the key, or, of many, their own.
-    Elements loaded(type, kKey);
+    Elements loaded(type, kKey, origins_);
     for (const auto& [name, state] : model_)
       ASSERT_TRUE(loaded.Load(name, state, elements.spilled(), false, ViewNow()));
     Check(loaded);
     // Merging with what holds the same, and with nothing, whose holder had seen all.
     const clock::VersionVector all = Deps(true);
     EXPECT_FALSE(loaded.MergeWith(&elements, all, all, ViewNow(), [](std::string_view) { return false; }));
-    Elements into(type, kKey);
+    Elements into(type, kKey, origins_);
     EXPECT_EQ(into.MergeWith(&elements, clock::VersionVector(), all, ViewNow(), [](std::string_view) { return false; }), !model_.empty());
     Check(into);
     if (HasFatalFailure()) return;
     // What goes is not counted any more.
-    const size_t nothing = Elements(type, kKey).memory_bytes();
+    const size_t nothing = Elements(type, kKey, origins_).memory_bytes();
     EXPECT_TRUE(model_.empty() || elements.memory_bytes() > nothing);
     if (elements.spilled()) continue;
     std::vector<std::string> left;
@@ -395,7 +413,7 @@ TEST_F(ElementsTest, AgainstAMap) {
 
 // Rows: what becomes many is written with the key's next row, element by element.
 TEST_F(ElementsTest, PackedOnesThatBecomeManyGetRows) {
-  Elements elements(crdt::Type::kHash, kKey);
+  Elements elements(crdt::Type::kHash, kKey, origins_);
   const clock::VersionVector deps;
   auto put = [&](const std::string& name) {
     crdt::Effect effect{.kind = crdt::EffectKind::kPut, .type = crdt::Type::kHash, .element = name, .value = "v"};
@@ -425,6 +443,38 @@ TEST_F(ElementsTest, PackedOnesThatBecomeManyGetRows) {
   })) {
   }
   EXPECT_EQ(rows.size(), Packed::kElementsMax + 1);
+}
+
+// The one whose change makes them many is held by the key's row like the others. (It was not written with the key's
+// next row: between two slices of a checkpoint no row held it, and a crash there lost what the log held no more.)
+TEST_F(ElementsTest, TheOneThatMakesThemManyGetsARowWithTheOthers) {
+  for (const bool counter : {false, true}) {
+    Elements elements(crdt::Type::kHash, kKey, origins_);
+    const clock::VersionVector deps;
+    auto change = [&](size_t i, size_t origin, std::string_view value) {
+      const std::string name = "e" + std::to_string(i);
+      crdt::Effect effect{.kind = crdt::EffectKind::kPut, .type = crdt::Type::kHash, .element = name, .value = value};
+      if (counter) {
+        effect.kind = crdt::EffectKind::kIncrement;
+        effect.value = {};
+        effect.total = crdt::Number::Integer(7);
+        effect.life = {sequence_ + 1, 0};
+      }
+      elements.Apply(effect, crdt::Seen(deps, Index(origin), {++sequence_, 0}), {sequence_}, ViewNow());
+    };
+    for (size_t i = 0; i < 50; ++i) change(i, 0, "v");
+    ASSERT_FALSE(elements.spilled());
+    elements.NoteInline();
+    // Too large to be packed; or of two leaders.
+    const std::string large(500, 'x');
+    size_t changed = 0;
+    while (!elements.spilled() && changed < 50) change(changed++, 1, large);
+    ASSERT_TRUE(elements.spilled());
+    std::set<std::string> with_key;
+    elements.VisitInline([&](std::string_view name, const crdt::Register&) { with_key.emplace(name); });
+    EXPECT_EQ(with_key.size(), 50U);
+    EXPECT_EQ(with_key.count("e" + std::to_string(changed - 1)), 1U);
+  }
 }
 
 }  // namespace

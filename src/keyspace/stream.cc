@@ -173,12 +173,20 @@ std::vector<Stream::Consumer> Stream::Consumers(std::string_view group) const {
     consumers[std::string(name.consumer)].seen_ms = crdt::UniteStreamSeen(Views(ValuesOf(element)));
     return true;
   });
-  WalkPending(group, {}, [&](const PendingEntry& pending) {
-    Consumer& consumer = consumers[pending.consumer];
-    ++consumer.pending;
-    consumer.seen_ms = std::max(consumer.seen_ms, pending.delivered_ms);
-    return true;
-  });
+  if (const StreamIndex* index = exists() ? collection_.elements->stream_index() : nullptr) {
+    for (const auto& [name, pending] : index->PendingOf(group)) {
+      Consumer& consumer = consumers[name];
+      consumer.pending = pending.count;
+      consumer.seen_ms = std::max(consumer.seen_ms, pending.delivered_ms);
+    }
+  } else {
+    WalkPending(group, {}, [&](const PendingEntry& pending) {
+      Consumer& consumer = consumers[pending.consumer];
+      ++consumer.pending;
+      consumer.seen_ms = std::max(consumer.seen_ms, pending.delivered_ms);
+      return true;
+    });
+  }
   std::vector<Consumer> sorted;
   for (auto& [name, consumer] : consumers) {
     consumer.name = name;
@@ -197,6 +205,28 @@ std::optional<PendingEntry> Stream::FindPending(std::string_view group, StreamId
 
 size_t Stream::CountPending(std::string_view group) const {
   return RankOf(crdt::StreamGroupEnd(group)) - RankOf(crdt::StreamPendingsName(group));
+}
+
+StreamId Stream::LastPending(std::string_view group) const {
+  StreamId last;
+  const size_t end = RankOf(crdt::StreamGroupEnd(group));
+  if (end == 0) return last;
+  WalkNames(end - 1, true, [&](const ElementView& element) {
+    const StreamName name = crdt::ReadStreamName(element.key());
+    const bool pending = name.part == StreamName::Part::kPending && name.group == group;
+    if (pending) last = name.id;
+    return name.part == StreamName::Part::kForeign;
+  });
+  return last;
+}
+
+size_t Stream::PendingAtMost(std::string_view group, std::string_view consumer) const {
+  if (!exists()) return 0;
+  const StreamIndex* index = collection_.elements->stream_index();
+  if (index == nullptr) return SIZE_MAX;
+  const auto& pending = index->PendingOf(group);
+  const auto of = pending.find(consumer);
+  return of == pending.end() ? 0 : of->second.count;
 }
 
 void Stream::WalkPending(std::string_view group,

@@ -66,6 +66,11 @@ class Stream {
   };
   std::vector<Consumer> Consumers(std::string_view group) const;
   std::optional<PendingEntry> FindPending(std::string_view group, crdt::StreamId id) const;
+  // The id of the last pending entry; 0-0 if there is none.
+  crdt::StreamId LastPending(std::string_view group) const;
+  // A bound for how much is pending for one consumer, exact in a big stream: whoever has found so many
+  // need not look further.
+  size_t PendingAtMost(std::string_view group, std::string_view consumer) const;
   size_t CountPending(std::string_view group) const;
   // From `from` on, until false.
   void WalkPending(std::string_view group,

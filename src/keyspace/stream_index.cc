@@ -33,11 +33,35 @@ void StreamIndex::Remove(StreamId id, uint64_t lane) {
   }
 }
 
+void StreamIndex::AddPending(std::string_view group, const crdt::StreamPending& pending) {
+  auto of = pending_.find(group);
+  if (of == pending_.end()) of = pending_.emplace(group, PendingByConsumer{}).first;
+  auto found = of->second.find(pending.consumer);
+  if (found == of->second.end()) found = of->second.emplace(pending.consumer, Pending{}).first;
+  ++found->second.count;
+  found->second.delivered_ms = std::max(found->second.delivered_ms, pending.delivered_ms);
+}
+
+void StreamIndex::RemovePending(std::string_view group, const crdt::StreamPending& pending) {
+  auto of = pending_.find(group);
+  auto found = of->second.find(pending.consumer);
+  if (--found->second.count > 0) return;
+  of->second.erase(found);
+  if (of->second.empty()) pending_.erase(of);
+}
+
+const StreamIndex::PendingByConsumer& StreamIndex::PendingOf(std::string_view group) const {
+  static const PendingByConsumer kNone;
+  const auto of = pending_.find(group);
+  return of == pending_.end() ? kNone : of->second;
+}
+
 void StreamIndex::Clear() {
   length_ = 0;
   top_.reset();
   lanes_.clear();
   groups_.clear();
+  pending_.clear();
 }
 
 void StreamIndex::NoteLate(Group& group, StreamId from, Walk walk) {

@@ -1,7 +1,7 @@
-// What a big stream remembers of its entries to be asked quickly: how many there are, the last one,
-// the lanes (crdt/stream.h), and, of each group that is read here, which entries came late: behind
-// an id that the group has reached, without having been delivered. All of it follows from the
-// elements; it is kept up as they come and go and built anew after a start.
+// What a big stream remembers to be asked quickly: how many entries there are, the last one, the lanes
+// (crdt/stream.h), how much is pending for each consumer, and, of each group that is read here, which
+// entries came late: behind an id that the group has reached, without having been delivered. All of it
+// follows from the elements; it is kept up as they come and go and built anew after a start.
 //
 // A stream without a table (elements.h) has none: who asks looks at all of its few elements.
 #pragma once
@@ -36,7 +36,17 @@ class StreamIndex {
 
   void Add(crdt::StreamId id, uint64_t lane);
   void Remove(crdt::StreamId id, uint64_t lane);
+  void AddPending(std::string_view group, const crdt::StreamPending& pending);
+  void RemovePending(std::string_view group, const crdt::StreamPending& pending);
   void Clear();
+
+  struct Pending {
+    size_t count = 0;
+    int64_t delivered_ms = 0;  // the latest delivery while something was pending
+  };
+  using PendingByConsumer = std::map<std::string, Pending, std::less<>>;
+  // Consumers for whom something is pending.
+  const PendingByConsumer& PendingOf(std::string_view group) const;
 
   size_t length() const { return length_; }
   // The last entry's id, if it is known.
@@ -66,6 +76,7 @@ class StreamIndex {
   std::optional<crdt::StreamId> top_;
   std::vector<Lane> lanes_;  // few: processes that have entries here
   std::map<std::string, Group, std::less<>> groups_;
+  std::map<std::string, PendingByConsumer, std::less<>> pending_;
 };
 
 }  // namespace polyarch::keyspace

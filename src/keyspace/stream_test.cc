@@ -50,6 +50,8 @@ class Rig {
       const std::string end = crdt::StreamEntryName(kept->first);
       Apply(author, {.kind = crdt::EffectKind::kWipeRange, .element = crdt::StreamEntryName({}), .value = end});
       entries_.erase(entries_.begin(), kept);
+    } else if (kind < 80) {
+      Settle(author, random_.Percent(70) ? "g" : "other");
     } else {
       Deliver(author, random_.Percent(70) ? "g" : "other");
     }
@@ -82,6 +84,8 @@ class Rig {
       ASSERT_EQ(down.front(), middle);
     }
     for (const std::string group : {"g", "other"}) {
+      CheckPending(stream, group);
+      if (testing::Test::HasFatalFailure()) return;
       const auto state = stream.FindGroup(group);
       if (!state) continue;
       std::vector<StreamId> wanted;
@@ -133,10 +137,51 @@ class Rig {
         if (item.id < state.Reach()) ++late_;
         state.Raise(item.lane, item.id);
         EXPECT_TRUE(delivered_[group].insert(item.id).second);
+        if (random_.Percent(60)) Pend(author, group, item.id);
       }
     }
     if (random_.Percent(50)) stream.Tidy(state);
     Put(author, crdt::StreamGroupName(group), crdt::EncodeStreamGroup(state));
+  }
+
+  void Pend(size_t author, const std::string& group, StreamId id) {
+    const std::string consumer = "c" + std::to_string(random_.Below(4));
+    const auto now = static_cast<int64_t>(hlc_);
+    Put(author, crdt::StreamPendingName(group, id), crdt::EncodeStreamPending({consumer, now, 1}));
+    pending_[group][id] = consumer;
+  }
+
+  // Acknowledged, or given to somebody else.
+  void Settle(size_t author, const std::string& group) {
+    auto& pending = pending_[group];
+    if (pending.empty()) return;
+    const auto one = std::next(pending.begin(), static_cast<ptrdiff_t>(random_.Below(pending.size())));
+    const StreamId id = one->first;
+    if (random_.Percent(30)) return Pend(author, group, id);
+    Apply(author, {.kind = crdt::EffectKind::kWipe, .element = crdt::StreamPendingName(group, id)});
+    pending.erase(id);
+  }
+
+  void CheckPending(const Stream& stream, const std::string& group) {
+    const auto& pending = pending_[group];
+    ASSERT_EQ(stream.CountPending(group), pending.size());
+    ASSERT_EQ(stream.LastPending(group), pending.empty() ? StreamId{} : pending.rbegin()->first);
+    std::map<std::string, size_t> counts;
+    for (const auto& [id, consumer] : pending)
+      ++counts[consumer];
+    std::map<std::string, size_t> found;
+    for (const Stream::Consumer& consumer : stream.Consumers(group)) {
+      found[consumer.name] = consumer.pending;
+      ASSERT_GT(consumer.seen_ms, 0);
+    }
+    ASSERT_EQ(found, counts);
+    for (int i = 0; i < 4; ++i) {
+      const std::string consumer = "c" + std::to_string(i);
+      ASSERT_GE(stream.PendingAtMost(group, consumer), counts[consumer]);
+      if (entries_.size() + pending.size() > 2 * Packed::kElementsMax) {
+        ASSERT_EQ(stream.PendingAtMost(group, consumer), counts[consumer]);
+      }
+    }
   }
 
   base::Random random_;
@@ -150,6 +195,7 @@ class Rig {
   uint64_t hlc_ = 1;
   std::map<StreamId, uint64_t> entries_;  // with the lane
   std::map<std::string, std::set<StreamId>> delivered_;
+  std::map<std::string, std::map<StreamId, std::string>> pending_;  // with the consumer
   size_t late_ = 0;
 };
 

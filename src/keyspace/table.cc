@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace polyarch::keyspace {
 
@@ -214,6 +215,22 @@ uint64_t Table::Scan(uint64_t cursor,
     cursor = end >> kCursorShift;
     if (visited >= count) return cursor;
   }
+}
+
+Entry* Table::Sample(uint64_t random, base::FunctionRef<bool(Entry*)> wanted) const {
+  constexpr int kTries = 100;  // three of four slots are taken in a table that has grown
+  if (size_ == 0) return nullptr;
+  base::Random draw(random);
+  for (int i = 0; i < kTries; ++i) {
+    // Segments with few entries cover as little of the hashes.
+    const Segment& segment = *SegmentOf(draw.Next());
+    const uint64_t slot = draw.Below(kBuckets * kSlots);
+    const Bucket& bucket = segment.buckets[slot / kSlots];
+    if (bucket.tags[slot % kSlots] == 0) continue;
+    Entry* entry = bucket.entries[slot % kSlots];
+    if (wanted(entry)) return entry;
+  }
+  return nullptr;
 }
 
 void Table::ForEachSlot(const std::function<void(Entry**)>& visit) {

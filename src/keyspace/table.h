@@ -54,6 +54,10 @@ class Table {
   uint64_t Scan(uint64_t cursor, size_t count, const std::function<void(Entry*)>& visit) const;
   static constexpr int kCursorShift = 16;
 
+  // An entry that is `wanted`, drawn by `random`: nearly each with the same probability. Null if so
+  // few are there, or wanted, that it is better to look at all.
+  Entry* Sample(uint64_t random, base::FunctionRef<bool(Entry*)> wanted) const;
+
   // Visits every slot; the visitor may Erase or replace the entry of the slot that it is given.
   void ForEachSlot(const std::function<void(Entry**)>& visit);
   void ForEach(const std::function<void(const Entry&)>& visit) const;

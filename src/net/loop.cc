@@ -173,6 +173,7 @@ void Loop::Tick(int ready) {
   links_.Flush();
   clients_.Flush(service.hold_position(), service.durable_position());
   context_.now.busy_us = NowUs(CLOCK_MONOTONIC) - context_.now.mono_us;
+  context_.stats.longest_tick_us = std::max(context_.stats.longest_tick_us, context_.now.busy_us);
 }
 
 void Loop::ReadClocks() {

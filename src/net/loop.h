@@ -61,6 +61,9 @@ class Loop final : public Control {
   // May be less than asked for, if the process may not open so many files.
   size_t maxclients() const { return context_.options.maxclients; }
   const LoopStats& stats() const { return context_.stats; }
+  void ForgetLongestTick() { context_.stats.longest_tick_us = 0; }
+  // The longest that an idle loop sleeps.
+  int timer_ms() const { return context_.options.timer_ms; }
 
   void SendToLink(LinkId link, std::string_view message) override { links_.Send(link, message); }
   size_t LinkBacklog(LinkId link) const override { return links_.Backlog(link); }

@@ -71,6 +71,7 @@ struct LoopOptions {
 // Written on the loop's thread; read there, or after Run has returned.
 struct LoopStats {
   uint64_t ticks = 0;
+  int64_t longest_tick_us = 0;  // since the start, or since it was asked to forget
   uint64_t commands = 0;
   uint64_t clients_received = 0;
   uint64_t clients_rejected = 0;  // beyond maxclients

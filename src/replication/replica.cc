@@ -559,6 +559,8 @@ void Replica::Tick() {
   SayLinks();
   UpdateGraph();
   if (due || links_changed_) UpdateNeighbours();
+  // Again until it has ended: the host may have been unable to act on it (it was not admitted yet).
+  if (due && rival_ != 0) CheckClash();
   if (due) DialMembers();
   if (routes_changed_) Route();
   FlushFloods();

@@ -144,6 +144,7 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
 void Server::ConfigResetStat() {
   commands_base_ = commands_;
   connections_base_ = loop_->stats().clients_received;
+  loop_->ForgetLongestTick();
 }
 
 void Server::InfoSection(std::string_view section, std::string& out) {
@@ -199,6 +200,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("link_errors", std::to_string(stats.link_errors));
     line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
     line("ticks", std::to_string(stats.ticks));
+    line("longest_tick_us", std::to_string(stats.longest_tick_us));
   } else if (section == "persistence") {
     backups_->Info(out);
   } else if (section == "cpu") {

@@ -21,6 +21,8 @@ namespace polyarch::server {
 
 namespace {
 
+constexpr int64_t kLongTurnUs = 1'000'000;
+
 uint64_t RandomSeed() {
   uint64_t seed = 0;
   CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
@@ -216,14 +218,34 @@ void Server::RequestStop() {
 
 // ---- ticks
 
+// A client that waits for seconds wants to know why; so does who reads the log afterwards.
+void Server::WatchTurns(const net::Clocks& now) {
+  if (loop_->stats().ticks < 2) return;
+  if (now.busy_us >= kLongTurnUs) {
+    Report(1,
+           "one turn of the event loop took " + std::to_string(now.busy_us / 1000) + " ms, of it " +
+               std::to_string(end_of_turn_us_ / 1000) +
+               " ms in writing the log and in duties: clients waited (a long command, a slow disk or a busy machine)");
+  }
+  const int64_t missed_us = now.mono_us - now_.mono_us - now.busy_us - 1000LL * loop_->timer_ms();
+  if (missed_us >= kLongTurnUs) {
+    Report(1,
+           "this process did not run for " + std::to_string(missed_us / 1000) +
+               " ms: clients waited (it was stopped, or the machine is too busy)");
+  }
+}
+
 void Server::TickBegin(const net::Clocks& now) {
+  WatchTurns(now);
   now_ = {now.wall_ms + config_.clock_offset_ms, now.mono_us, now.busy_us};
   engine_->BeginTick(now_);
 }
 
 void Server::TickEnd() {
+  const int64_t begun_us = NowMicros(CLOCK_MONOTONIC);
   engine_->EndTick();
   backups_->AfterTick(now_.wall_ms);
+  end_of_turn_us_ = NowMicros(CLOCK_MONOTONIC) - begun_us;
   WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;

@@ -99,6 +99,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   uint64_t SpaceReserve() const { return config_.log_segment_bytes * 3; }
   // pages.cc
   void WatchSyncs();
+  void WatchTurns(const net::Clocks& now);
   std::string HealthFailure() const;
   std::string ReadyFailure();
   std::string MetricsPage();
@@ -114,6 +115,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   bool failed_ = false;
   bool low_space_ = false;
   int64_t next_space_check_us_ = 0;
+  int64_t end_of_turn_us_ = 0;        // how long TickEnd took last
   uint64_t watched_durable_ = 0;      // as of the last tick
   int64_t sync_waits_since_us_ = 0;   // since when that has not grown although it should
   int64_t started_ms_ = 0;

@@ -57,10 +57,14 @@ void Sort(Reply& reply, Order order) {
   }
 }
 
-// What is not compared of a stream: how long something has been idle, how Redis stores it, and a group's lag, which
-// is counted here, where Redis guesses it from what ENTRIESREAD has said.
+// What is not compared of a stream: how long something has been idle and when it was seen or delivered (of this
+// century), how Redis stores it, and a group's lag, which is counted here, where Redis guesses it from what ENTRIESREAD
+// has said.
 void BlankStream(Reply& reply) {
-  static const std::set<std::string> kFields = {"idle", "lag", "radix-tree-keys", "radix-tree-nodes"};
+  static const std::set<std::string> kFields = {"idle", "lag", "seen-time", "radix-tree-keys", "radix-tree-nodes"};
+  for (Reply& item : reply.items) {
+    if (item.type == ':' && std::atoll(item.text.c_str()) > 1'000'000'000'000) item.text = "?";
+  }
   for (size_t i = 0; i + 1 < reply.items.size(); ++i) {
     if (reply.items[i].type == '$' && kFields.count(reply.items[i].text) != 0) reply.items[i + 1] = Reply{'?', {}, {}};
   }

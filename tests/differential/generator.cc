@@ -30,7 +30,11 @@ Generator::Generator(uint64_t seed) : draw_(seed) {
 }
 
 Words Generator::Next() {
-  if (next_.empty()) next_.push_back((this->*makers_[draw_.Weighted(weights_)].second)());
+  if (next_.empty()) {
+    // Before what it wants to come next.
+    Words first = (this->*makers_[draw_.Weighted(weights_)].second)();
+    next_.push_front(std::move(first));
+  }
   Words words = std::move(next_.front());
   next_.pop_front();
   if (Percent(10)) words[0] = Case(words[0]);

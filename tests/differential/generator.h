@@ -6,6 +6,7 @@
 // - Ranges by name are asked of sorted sets whose scores are all 0, as Redis's documentation asks.
 // - HyperLogLogs are written by their own commands only: of a broken one Redis decodes what is not there.
 // - XSETID goes forward only, and XCLAIM has no LASTID: a group here is given entries whose ids it has passed, if it was not given them.
+// - XREADGROUP behind the greatest id: Redis goes on from the least one.
 // - PFCOUNT of one key writes in Redis, and so changes what GET shows.
 #pragma once
 

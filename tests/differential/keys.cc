@@ -31,7 +31,8 @@ Words Generator::Keys() {
                 {"SCAN", "0", "TYPE", Of({"string", "list", "hash", "set", "zset", "stream", "nosuch"}), "COUNT", "100000"}, {"SCAN", "x"},
                 {"SCAN", "0", "COUNT", "0"}, {"SCAN", "0", "COUNT", "x"}, {"SCAN", "0", "BOGUS"}, {"DBSIZE"}, {"DBSIZE"},
                 {"OBJECT", "ENCODING", AnyKey()}, {"OBJECT", "ENCODING", Key()}, {"OBJECT", "REFCOUNT", "no such"},
-                {"TYPE", AnyKey()}, {"EXISTS", AnyKey(), AnyKey()}});
+                {"TYPE", AnyKey()}, {"EXISTS", AnyKey(), AnyKey()}, {"RANDOMKEY"},
+                {"OBJECT", Of({"FREQ", "X"}), AnyKey()}, {"SCAN", "0", "TYPE", "list", "MATCH", "l*", "COUNT", "100000"}});
 }
 
 Words Generator::Renames() {

@@ -5,7 +5,7 @@ namespace polyarch::differential {
 
 Words Generator::Lists() {
   const std::string key = ListKey();
-  const Words values = Many(1, Percent(80) ? 2 : Percent(80) ? 8 : 60, &Generator::Member);
+  const Words values = Many(1, Percent(80) ? 2 : Percent(80) ? 8 : 200, &Generator::Member);
   const std::string value = Member();
   return OneOf({Words{"RPUSH", key} + values, Words{"LPUSH", key} + values, Words{"RPUSH", key} + values,
                 Words{Of({"RPUSHX", "LPUSHX"}), key} + values, {Of({"LPOP", "RPOP"}), key}, {Of({"LPOP", "RPOP"}), key, Count()},
@@ -15,7 +15,8 @@ Words Generator::Lists() {
                 {"LTRIM", key, std::to_string(Below(4)), std::to_string(-1 - Between(0, 3))}, {"LTRIM", key, Index(), Index()},
                 Words{"LPOS", key, value} + OneOf({{}, {"RANK", Index()}, {"COUNT", std::to_string(Between(-1, 5))},
                                                    {"COUNT", "0", "RANK", std::to_string(Between(-3, 3))},
-                                                   {"MAXLEN", std::to_string(Between(-1, 9))}, {"X"}}),
+                                                   {"MAXLEN", std::to_string(Between(-1, 9))}, {"X"},
+                                                   {"RANK", std::to_string(Between(-3, 3)), "COUNT", std::to_string(Between(0, 3)), "MAXLEN", std::to_string(Between(0, 9))}}),
                 {"DEL", key}, {"OBJECT", "ENCODING", "l1"}});
 }
 

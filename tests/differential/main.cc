@@ -105,6 +105,13 @@ std::string Shown(const Words& words) {
   return out.substr(1);
 }
 
+// Of two replies, a part of the first that begins a little before they differ.
+std::string FromDifference(const std::string& text, const std::string& other) {
+  constexpr size_t kBefore = 150;
+  const auto at = static_cast<size_t>(std::mismatch(text.begin(), text.end(), other.begin(), other.end()).first - text.begin());
+  return at <= kBefore ? Shown(text, 400) : "..." + Shown(std::string_view(text).substr(at - kBefore), 400);
+}
+
 // What was asked, to tell how a difference came about.
 class History {
  public:
@@ -168,8 +175,8 @@ class Round {
       history_.Note(words, theirs);
       if (Equal(words, ours, theirs)) continue;
       throw std::runtime_error("command " + std::to_string(history_.count()) + " of seed " + std::to_string(seed_) + " in RESP" +
-                               std::to_string(protocol_) + ": " + Shown(words) + "\n  redis:    " + Shown(theirs.Text(), 400) +
-                               "\n  polyarch: " + Shown(ours.Text(), 400) + "\n  what touched its keys before (with redis's replies):\n" +
+                               std::to_string(protocol_) + ": " + Shown(words) + "\n  redis:    " + FromDifference(theirs.Text(), ours.Text()) +
+                               "\n  polyarch: " + FromDifference(ours.Text(), theirs.Text()) + "\n  what touched its keys before (with redis's replies):\n" +
                                history_.Story(words));
     }
   }
@@ -180,7 +187,12 @@ class Round {
     for (Connection* from : {&ours_, &theirs_}) {
       const Reply dump = from->Ask({"DUMP", key});
       if (dump.type != '$' || dump.text == "-1") continue;
-      Both({{"RESTORE", key, "0", dump.text, "REPLACE"}, {"RESTORE", key, "0", dump.text}, {"TYPE", key}});
+      Both({{"RESTORE", key, "0", dump.text, "REPLACE"}, {"RESTORE", key, "0", dump.text}, {"TYPE", key},
+            {"RESTORE", key, "4000000000000", dump.text, "REPLACE", "ABSTTL"}, {"EXPIRETIME", key},
+            {"RESTORE", key, "5000000", dump.text, "replace", "IDLETIME", "100"}, {"PTTL", key},
+            {"RESTORE", key, "-1", dump.text, "REPLACE"}, {"RESTORE", key, "0", dump.text, "REPLACE", "FREQ", "256"},
+            {"RESTORE", key, "0", dump.text, "REPLACE", "X"}, {"RESTORE", key, "0", dump.text + "x", "REPLACE"},
+            {"RESTORE", key, "0", dump.text, "FREQ", "5", "REPLACE"}});
     }
   }
 

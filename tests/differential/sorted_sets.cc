@@ -86,6 +86,7 @@ Words Generator::Geo() {
   for (uint64_t n = Below(4); n > 0; --n) places += place();
   const std::string key = GeoKey();
   return OneOf({Words{"GEOADD", key} + places, Words{"GEOADD", key} + places, Words{"GEOADD", key, Of({"NX", "XX", "CH", "X"})} + places,
+                Words{"GEOADD", key, Of({"NX", "XX", "CH"}), Of({"CH", "ch", "XX"})} + places,
                 Words{"GEOPOS", key} + Many(1, 3, &Generator::Member), Words{"GEOHASH", key} + Many(1, 3, &Generator::Member),
                 Words{"GEODIST", key, Member(), Member()} + OneOf({{}, {"km"}, {"mi"}, {"ft"}, {"m"}, {"x"}}), {"ZREM", key, Member()},
                 {"ZSCORE", key, Member()}, {"ZRANGE", key, "0", "-1", "WITHSCORES"}});
@@ -99,13 +100,22 @@ Words Generator::GeoSearch() {
   const Words by = Percent(60) ? Words{"BYRADIUS", radius, unit} : Words{"BYBOX", radius, std::to_string(1 + Below(5000)), unit};
   Words options;
   if (Percent(40)) options += {Of({"ASC", "DESC"})};
-  if (Percent(30)) options += {"COUNT", Percent(95) ? std::to_string(1 + Below(9)) : Count()};
+  if (Percent(30)) {
+    options += {"COUNT", Percent(95) ? std::to_string(1 + Below(9)) : Count()};
+    // (Which ones are found first is nobody's promise: so many that it does not matter.)
+    if (Percent(20)) options = Words{"COUNT", "100000", "ANY"};
+  } else if (Percent(3)) {
+    options += {"ANY"};
+  }
   Words with;
   for (const char* what : {"WITHCOORD", "WITHDIST", "WITHHASH"}) {
     if (Percent(25)) with += {what};
   }
   if (Percent(3)) with += {"X"};
   return OneOf({Words{"GEOSEARCH", key} + from + by + options + with, Words{"GEOSEARCHSTORE", GeoKey(), key} + from + by + options,
+                Words{"GEOSEARCHSTORE", "distances", key} + from + by + options + Words{"STOREDIST"} + with, {"ZCARD", "distances"},
+                Words{"GEORADIUS_RO", key, "13.361389", "38.115556", radius, unit} + options + with,
+                Words{"GEORADIUS", key, "13.361389", "38.115556", radius, unit} + options + Words{Of({"STORE", "STOREDIST"}), "distances"} + with,
                 Words{"GEORADIUS", key, "13.361389", "38.115556", radius, unit} + options + with,
                 Words{"GEORADIUSBYMEMBER_RO", key, Member(), radius, unit} + options + with,
                 Words{"GEORADIUSBYMEMBER", key, Member(), radius, unit} + options + Words{"STORE", GeoKey()}});

@@ -27,6 +27,12 @@ Words Generator::Streams() {
   const std::string id = Percent(60) ? next : StreamId();
   Words pairs;
   for (int64_t n = Between(1, Percent(90) ? 2 : 30); n > 0; --n) pairs += {Member(), Value()};
+  if (Percent(1)) {
+    // So many that it is kept as a big one.
+    for (int i = 0; i < 150; ++i, ++next_id_)
+      next_.push_back({"XADD", key, std::to_string(next_id_ / 4) + "-" + std::to_string(next_id_ % 4), "f", "v"});
+    return {"XLEN", key};
+  }
   const Words count = OneOf({{}, {}, {"COUNT", Count()}, {"COUNT", "0"}, {"X"}});
   Words add = {"XADD", key};
   if (Percent(10)) add += {"NOMKSTREAM"};
@@ -37,8 +43,9 @@ Words Generator::Streams() {
                 Words{"XDEL", key} + Many(1, 3, &Generator::StreamId), Words{"XTRIM", key} + Trim(),
                 Words{"XREAD"} + (Percent(30) ? Words{"COUNT", Count()} : Words{}) + Words{"STREAMS", key, StreamId()},
                 {"XREAD", "STREAMS", key, StreamKey(), StreamId(), StreamId()}, {"XREAD", "STREAMS", key, "$"}, {"XREAD", "STREAMS", key},
-                {"XSETID", key, next}, {"XSETID", key, next, "ENTRIESADDED", Count(), "MAXDELETEDID", StreamId()}, {"XSETID", key, Of({"x", "-", "0-0"})},
-                {"XINFO", "STREAM", key},
+                Percent(30) ? Words{"XREAD", "BLOCK", Of({"1", "1", "x", "-1"}), "COUNT", "2", "STREAMS", key, Of({"$", "0", "5"})} : Words{"XLEN", key},
+                {"XSETID", key, next}, {"XSETID", key, next, "ENTRIESADDED", Count(), "MAXDELETEDID", StreamId()}, {"XSETID", key, Of({"x", "-"})},
+                {"XINFO", "STREAM", key}, Words{"XINFO", "STREAM", key, "FULL"} + OneOf({{}, {"COUNT", Count()}, {"COUNT"}, {"X", "1"}}), {"XINFO", "STREAM", key, "FULL"},
                 {"XINFO", "GROUPS", key}, {"XINFO", "CONSUMERS", key, Group()}, {Percent(20) ? "DEL" : "XLEN", key}});
 }
 
@@ -51,6 +58,8 @@ Words Generator::StreamGroups() {
   if (Percent(50)) read += {"COUNT", Percent(95) ? std::to_string(1 + Below(4)) : Count()};
   if (Percent(10)) read += {"NOACK"};
   const Words ids = Many(1, 3, &Generator::StreamId);
+  std::string after = StreamId();
+  if (after.starts_with("18446744073709551615-")) after = "7";
   // Idle times are those that were set here: hours, or none to speak of.
   const std::string idle = Of({"0", "0", "3600000", "-1", "x"});
   Words options;
@@ -63,8 +72,11 @@ Words Generator::StreamGroups() {
                 {"XGROUP", "CREATE", key, group, "0", "MKSTREAM"}, Words{"XGROUP", "SETID", key, group, from} + OneOf({{}, {"ENTRIESREAD", Count()}}),
                 {Percent(30) ? "XGROUP" : "XINFO", Percent(50) ? "DESTROY" : "GROUPS", key, group}, {"XGROUP", "CREATECONSUMER", key, group, consumer},
                 {"XGROUP", "DELCONSUMER", key, group, consumer}, read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, ">"},
-                read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, StreamKey(), ">", ">"}, read + Words{"STREAMS", key, Percent(70) ? "0" : StreamId()},
-                read + Words{"STREAMS", key, Of({"$", "+"})}, Words{"XACK", key, group} + ids, Words{"XACK", key, group} + ids, {"XPENDING", key, group},
+                read + Words{"STREAMS", key, ">"}, read + Words{"STREAMS", key, StreamKey(), ">", ">"}, read + Words{"STREAMS", key, Percent(70) ? "0" : after},
+                read + Words{"STREAMS", key, Of({"$", "+"})},
+                Percent(30) ? read + Words{"BLOCK", Of({"1", "1", "x", "-1"}), "STREAMS", key, ">"} : Words{"XPENDING", key, group},
+                {"XPENDING", key, group, "IDLE", idle, RangeEnd(), RangeEnd(), Count(), consumer},
+ Words{"XACK", key, group} + ids, Words{"XACK", key, group} + ids, {"XPENDING", key, group},
                 {"XPENDING", key, group, "-", "+", Count()}, {"XPENDING", key, group, RangeEnd(), RangeEnd(), "10", consumer},
                 {"XPENDING", key, group, "IDLE", idle, "-", "+", "10"}, Words{"XCLAIM", key, group, consumer, idle} + ids + options,
                 Words{"XCLAIM", key, group, consumer, "0"} + ids + options, Words{"XAUTOCLAIM", key, group, consumer, idle, Percent(70) ? "0" : RangeEnd()} +

@@ -91,7 +91,7 @@ Words Generator::Sketches() {
   return OneOf({Words{"PFADD", key} + elements, Words{"PFADD", key} + elements, {"PFCOUNT", key, SketchKey()},
                 {"PFCOUNT", key, SketchKey(), SketchKey()}, {"PFMERGE", key, SketchKey()}, {"PFMERGE", key, SketchKey(), SketchKey()},
                 {"GET", key}, {Percent(20) ? "DEL" : "STRLEN", key},
-                {"PFDEBUG", Percent(10) ? "TODENSE" : Of({"ENCODING", "DECODE"}), key}});
+                {"PFDEBUG", Percent(10) ? Of({"TODENSE", "GETREG"}) : Of({"ENCODING", "DECODE"}), key}});
 }
 
 }  // namespace polyarch::differential

@@ -290,3 +290,16 @@ def test_top_in_a_terminal(long):
         terminal.ended(0)
         terminal.restored()
         terminal.close()
+
+
+def test_long_turns(long):
+    """What makes clients wait for a second and more is in the leader's log, with its kind."""
+    with Cluster(["eu"]) as cluster:
+        eu = cluster.eu
+        eu.call("DEBUG", "SLEEP", "1.1")
+        until("the long command is logged", lambda: "one turn of the event loop took 1" in eu.process.log_tail())
+        eu.freeze()
+        frozen = time.monotonic()
+        until("it has been stopped for a while", lambda: time.monotonic() - frozen > 1.5)
+        eu.thaw()
+        until("the pause is logged", lambda: "this process did not run for 1" in eu.process.log_tail())

@@ -156,7 +156,7 @@ def _run(kind, worker, push, count, seed, kills):
         # A BRPOP whose reply a kill took is gone for good, as with Redis: its job cannot be told from one that is done.
         lost_replies = WORKERS * killed if worker is _Popper else 0
         until(lambda: f"{kind}: {len(missing())} jobs are not done, {sorted(missing())[:5]}",
-              lambda: len(missing()) <= lost_replies, 60)
+              lambda: len(missing()) <= lost_replies, 60 + count // 100)  # many, and each at the pace of the disk
         stop.set()
         for each in workers:
             each.join(30)
