@@ -71,7 +71,7 @@ void Node::Start() {
   engine_options.seed = world_.draw().Next();
   p.engine = std::make_unique<engine::Engine>(engine_options, *this, *p.log, *p.store);
   p.engine->SetProbe(this);
-  for (int i = 0; i < options_.clients; ++i) {
+  for (int i = 0; i <= options_.clients; ++i) {  // and the operator
     auto client = std::make_unique<command::Client>();
     client->id = serial_ * 100 + static_cast<uint64_t>(i) + 1;
     client->authenticated = true;

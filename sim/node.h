@@ -131,6 +131,8 @@ class Node final : public engine::Host,
   // Runs at the next tick, if the process lives until then.
   void Submit(Op op);
   int clients() const { return options_.clients; }
+  // One more, whom the workload leaves alone: it never waits, so what it is given is done.
+  int operator_client() const { return options_.clients; }
   bool ClientBusy(int client) const;
   // Publishes the next message of this process at its next tick.
   void PublishNews(int client);
