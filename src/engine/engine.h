@@ -343,6 +343,7 @@ class Engine final : public command::ClusterHost,
   std::string EncodeCheckpointMeta(log::Position start) const;
   bool DecodeCheckpointMeta(std::string_view bytes);
   void AppendIdentity();
+  Identity OwnIdentity() const;  // as it is kept: after a start, who this is
   base::Status LoadStaged();
   base::Status ReplayCutOver(const CutOverRecord& record, log::Position end);
 
@@ -398,6 +399,8 @@ class Engine final : public command::ClusterHost,
   void ReadMembers(std::map<std::string, Admissions> admissions);
   void SettleRetirements();
   void Rejoin();
+  void BeginRename();
+  void EndRename();
   void AdmitSelf();
   void MendAdmission();
   bool MustAdmitSelf();
@@ -509,6 +512,13 @@ class Engine final : public command::ClusterHost,
   log::Position founded_at_ = 0;  // until durable there, a founder keeps its cluster to itself
   std::string rename_after_;  // the address of the process whose name we share
   bool rename_wanted_ = false;
+  // The name that this process is about to take: on disk once the log is durable up to `at`.
+  struct Renaming {
+    std::string leader;
+    uint64_t nonce = 0;  // of its admission
+    log::Position at = 0;
+  };
+  std::optional<Renaming> renaming_;
   bool forget_wanted_ = false;
   struct JoinRequest {
     std::string leader;
