@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "clock/session_token.h"
 #include "command/client.h"
 #include "command/subscriptions.h"
 #include "command/watches.h"
@@ -49,6 +50,19 @@ struct TopologyInfo {
   std::vector<std::string> bypasses;    // live ones that are not configured
   std::vector<Route> routes;            // to each leader in reach
   std::vector<std::pair<std::string, std::string>> sources;  // origin, neighbour it is pulled from
+};
+
+// What SESSION TOKEN tells, and up to where the log must be durable before it does.
+struct SessionMark {
+  std::string token;
+  uint64_t position = 0;
+};
+
+// What is not here of that which a session has seen.
+struct SessionLack {
+  bool foreign = false;      // the token is of another cluster
+  std::string missing;       // "eu.3f2a9c0d11223344:91..100 ..."; empty: nothing
+  std::string lost;          // of origins that have ended, and nobody that counts has it
 };
 
 class ClusterHost {
@@ -103,6 +117,16 @@ class ClusterHost {
   virtual void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) = 0;
 
   virtual Watches& watches() = 0;
+
+  // ---- WAIT and SESSION
+  // How many other members hold this change (its bits; 0: all do) durably, as far as they have told; and
+  // they are asked to tell.
+  virtual size_t Holders(uint64_t dot) = 0;
+  // Of all that is applied. Not within a change.
+  virtual SessionMark MarkSession() = 0;
+  // Is the log durable up to there? If not, it soon will be.
+  virtual bool IsDurable(uint64_t position) = 0;
+  virtual SessionLack LackOf(const clock::SessionToken& token) = 0;
   // What the commands take that are queued between MULTI and EXEC, of all clients.
   virtual const std::shared_ptr<size_t>& queued_bytes() = 0;
 };

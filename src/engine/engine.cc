@@ -144,8 +144,9 @@ Outcome Engine::Execute(command::Client& client,
     ServeWaiters(change);
   }
   change.Finish();
+  if (change.wrote()) client.wrote = newest_own_.bits();
   if (watches_.unsettled()) [[unlikely]] watches_.Settle(keyspace_);
-  if (context.suspended && !context.wait.keys.empty()) {
+  if (context.suspended && (!context.wait.keys.empty() || context.wait.poll)) {
     AddWaiter(context);
     return Outcome::kSuspended;
   }
@@ -248,7 +249,8 @@ void Engine::Close() {
   body_.push_back(wire::kChangeEnd);
   ++frame_.count;
   change_open_ = false;
-  replica_.RaiseApplied(*replica_.own(), frame_.first + frame_.count - 1);
+  newest_own_ = {*replica_.own(), frame_.first + frame_.count - 1};
+  replica_.RaiseApplied(newest_own_.origin(), newest_own_.sequence());
   if (change_effects_ > 0) {
     nonempty_.Raise(*replica_.own(), frame_.first + frame_.count - 1);
     owes_claim_ = true;

@@ -255,6 +255,10 @@ class Engine final : public command::ClusterHost,
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size(); }
   command::Watches& watches() override { return watches_; }
+  size_t Holders(uint64_t dot) override;
+  command::SessionMark MarkSession() override;
+  bool IsDurable(uint64_t position) override;
+  command::SessionLack LackOf(const clock::SessionToken& token) override;
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override;
@@ -310,6 +314,7 @@ class Engine final : public command::ClusterHost,
   void ClusterKnown(uint64_t cluster_id) override;
   void RefusedAsRetired(const std::string& by) override;
   bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
+  void SyncWanted() override { sync_wanted_ = true; }
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
@@ -409,8 +414,10 @@ class Engine final : public command::ClusterHost,
   void AddWaiter(command::Context& context);
   Outcome TakeAnswer(command::Client& client, resp::Buffer& out);
   // Whoever can be served, in this change; the other one: by a change of its own, and whose time is over.
+  bool IsLost(clock::OriginIndex origin, uint64_t sequence) const;  // sessions.cc
   void ServeWaiters(keyspace::Change& change);
   void ServeWaiters();
+  bool Poll(uint64_t id, bool over);  // true: it was answered
   void ServeWaiter(uint64_t id,
                    const Waiters::Waiter& waiter,
                    const Waiters::Key& key,
@@ -709,6 +716,7 @@ class Engine final : public command::ClusterHost,
   uint64_t ledger_entries_ = 0;   // noted for it
   bool low_space_ = false;
   bool sync_wanted_ = false;
+  clock::Dot newest_own_;  // the last change of this process, and of this frame
 };
 
 }  // namespace polyarch::engine

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -29,6 +30,7 @@ class Waiters {
     bool when_gone = false;  // serve it, too, if a key shows nothing or another type
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
+    std::function<bool(resp::Writer&, bool over)> poll;  // as command::Wait says; or none
   };
 
   size_t size() const { return waiters_.size(); }
@@ -54,6 +56,8 @@ class Waiters {
   // Who waits for a key, the longest first.
   std::vector<uint64_t> WaitingFor(const Key& key) const;
   std::vector<uint64_t> All() const;
+  // Who is asked at the end of each tick.
+  const std::set<uint64_t>& Polled() const { return polled_; }
   // Whose time is over.
   std::vector<uint64_t> Expired(int64_t now_us) const;
 
@@ -65,6 +69,7 @@ class Waiters {
   std::map<Key, std::map<uint64_t, uint64_t>> by_key_;       // clients by number
   std::set<std::pair<int64_t, uint64_t>> deadlines_;
   std::map<uint64_t, std::string> answers_;
+  std::set<uint64_t> polled_;
   std::vector<Key> ready_;
   uint64_t next_number_ = 1;
 };
