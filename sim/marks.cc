@@ -118,6 +118,10 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "watched key had not changed",
     "told to wait with others",
     "message came to a subscriber",
+    "session carried to another leader",
+    "session waited for",
+    "session has seen what is lost",
+    "write held by other leaders",
 };
 
 }  // namespace

@@ -79,6 +79,7 @@ void Node::Start() {
     p.clients.push_back(std::move(client));
   }
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  Join(ever_durable_, durable_);
   p.applied = durable_;
   p.network_id = world_.network().Join(options_.place, options_.address, this);
   checkpoint_started_ = false;
@@ -191,6 +192,7 @@ void Node::End(EndOfProcess how) {
   }
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  Join(ever_durable_, durable_);
   if (!Includes(durable_, before)) SOMETIMES(kLostUnacknowledged);
   // What was torn meets again, or never did; the rest is in the ledger, or noted again by the replay
   // (under the policies of then, as of the end of a frame: with changing ones it may come out otherwise).
@@ -206,6 +208,7 @@ void Node::ReplaceDisk(Disk disk) {
   disk_ = std::move(disk);
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  Join(ever_durable_, durable_);
   lost_data_ = true;
   stamp_durable_ = 0;
   met_.clear();
@@ -387,6 +390,7 @@ void Node::NoteDurable() {
   Process& p = *process_;
   while (!p.undurable.empty() && std::get<0>(p.undurable.front()) <= disk_.log->durable) {
     Raise(durable_, std::get<1>(p.undurable.front()), std::get<2>(p.undurable.front()));
+    Raise(ever_durable_, std::get<1>(p.undurable.front()), std::get<2>(p.undurable.front()));
     p.undurable.pop_front();
   }
   while (!p.stamps.empty() && p.stamps.front().first <= disk_.log->durable) {

@@ -162,6 +162,11 @@ class Node final : public engine::Host,
   bool lost_data() const { return lost_data_; }
   void SetLostData() { lost_data_ = true; }
   Vector DurableNow();
+  // What was ever durable on its disk, and on those it had before.
+  const Vector& EverDurable() {
+    Join(ever_durable_, DurableNow());
+    return ever_durable_;
+  }
   OracleState StateOf(const crdt::KeyState& state);
   OracleRegister RegisterOf(const crdt::Register& state);
   uint32_t OrdinalOf(clock::OriginIndex index);
@@ -291,6 +296,7 @@ class Node final : public engine::Host,
   int64_t wall_ms_max_ = 0;
   uint64_t stamp_durable_ = 0;  // the highest own stamp that is on disk
   Vector durable_;
+  Vector ever_durable_;
   bool lost_data_ = false;
   bool faulty_ = false;
   bool checkpoint_started_ = false;

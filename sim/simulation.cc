@@ -150,6 +150,7 @@ WorkloadProfile Simulation::DrawWorkload() {
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
   if (d.Percent(50)) p.publish = static_cast<unsigned>(d.Between(2, 15));
+  if (d.Percent(40)) p.travel = static_cast<unsigned>(d.Between(3, 25));
   if (d.Percent(60)) p.transaction = static_cast<unsigned>(d.Between(3, 25));
   if (d.Percent(75)) p.collection_percent = static_cast<unsigned>(d.Between(10, 80));
   // Packed ones, and collections in their big form.

@@ -20,6 +20,7 @@
 #include "sim/network.h"
 #include "sim/node.h"
 #include "sim/scheduler.h"
+#include "sim/travellers.h"
 #include "sim/workload.h"
 
 namespace polyarch::sim {
@@ -59,6 +60,7 @@ class World {
   Network& network() { return network_; }
   History& history() { return history_; }
   Checkers& checkers() { return checkers_; }
+  Travellers& travellers() { return travellers_; }
   int64_t now_us() const { return scheduler_.now_us(); }
   template <typename Text>
   void Log(Text&& text) {
@@ -113,6 +115,7 @@ class World {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
+  Travellers travellers_{*this};
   uint64_t next_op_ = 1;
   bool policies_change_ = true;
   bool clones_ = false;
