@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "clock/session_token.h"
 #include "sim/checkers.h"
 #include "sim/marks.h"
 #include "sim/world.h"
@@ -29,10 +30,17 @@ void Travellers::Take(Node& node, int client) {
   op.id = world_.NextOp();
   op.client = client;
   op.args = {"SESSION", "TOKEN"};
-  op.done = [this, from = node.name(), seen = world_.checkers().Session(node)](Op&, const resp::Value& reply) {
+  op.done = [this, &node, from = node.name(), seen = world_.checkers().Session(node)](Op&, const resp::Value& reply) {
     if (reply.is_error()) {
       if (reply.text.find("transaction") != std::string::npos) return;
       throw Violation(from + " gives no token: " + reply.ToString());
+    }
+    const auto token = clock::ParseSessionToken(reply.text);
+    if (!token) throw Violation(from + " gives a token that is none: " + reply.text);
+    for (const auto& [origin, sequence] : token->entries) {
+      if (At(node.DurableNow(), world_.history().Ordinal(origin)) >= sequence) continue;
+      throw Violation(from + " gives a token of " + origin.ToString() + ":" + std::to_string(sequence) +
+                      ", which is not on its disk");
     }
     if (tokens_.size() >= kTokensMax) tokens_.erase(tokens_.begin());
     tokens_.push_back({reply.text, seen, from});

@@ -22,7 +22,8 @@ const char* NameOf(Bug bug) {
       "kPositionReused", "kPositionRunLast", "kListByArrival",
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
       "kTornTransaction", "kWatchLocalOnly", "kMergeByNumbering",
-      "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost"};
+      "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost",
+      "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

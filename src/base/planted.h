@@ -79,6 +79,9 @@ enum class Bug : int {
   kWaiterLocalOnly,    // elements that other leaders bring wake nobody
   kWaiterNewestFirst,  // of those who wait for a key the last one is served first
   kSketchRegisterLost, // a union of HyperLogLogs takes each eighth register from the first one alone
+  kReceiptApplied,     // a receipt tells of what is applied and not durable yet
+  kTokenUndurable,     // SESSION TOKEN does not wait for the disk
+  kSessionOneOrigin,   // SESSION WAIT looks at the first origin of a token only
   kCount,
 };
 

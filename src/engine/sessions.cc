@@ -1,6 +1,7 @@
 // What is carried from leader to leader by clients (SESSION), and who holds what they wrote (WAIT).
 #include <algorithm>
 
+#include "base/planted.h"
 #include "clock/session_token.h"
 #include "engine/engine.h"
 
@@ -25,7 +26,7 @@ command::SessionMark Engine::MarkSession() {
 }
 
 bool Engine::IsDurable(uint64_t position) {
-  if (log_.durable() >= position) return true;
+  if (log_.durable() >= position || PLANTED(kTokenUndurable)) return true;
   sync_wanted_ = true;
   return false;
 }
@@ -62,6 +63,7 @@ command::SessionLack Engine::LackOf(const clock::SessionToken& token) {
     const auto index = origins_.Find(origin);
     const uint64_t applied = index ? replica_.applied().Get(*index) : 0;
     if (applied >= sequence) continue;
+    if (PLANTED(kSessionOneOrigin) && &origin != &token.entries.front().first) continue;
     const std::string text =
         origin.ToString() + ":" + std::to_string(applied + 1) + ".." + std::to_string(sequence);
     if (index && IsLost(*index, sequence)) {

@@ -5,6 +5,7 @@
 // A receipt is no claim: it tells of a disk as it was, obliges nobody, and nothing is purged by it.
 #include <algorithm>
 
+#include "base/planted.h"
 #include "replication/replica.h"
 
 namespace polyarch::replication {
@@ -81,7 +82,7 @@ void Replica::TickReceipts() {
       it = wishes_.erase(it);
       continue;
     }
-    const uint64_t durable = durable_.Get(index);
+    const uint64_t durable = PLANTED(kReceiptApplied) ? applied_.Get(index) : durable_.Get(index);
     if (!joining_ && durable > wish.told) {
       // What comes after the wish is told, too, while it lasts: the next wish has its answer then.
       wish.told = durable;
