@@ -22,7 +22,10 @@ void Travellers::Step(Node& node, int client) {
 }
 
 void Travellers::Executed(Node& node, const Op& op) {
-  if (op.last > op.first) wrote_[{node.process_name(), op.client}] = {op.origin, op.last};
+  const std::pair client(node.process_name(), op.client);
+  if (op.last > op.first) wrote_[client] = {op.origin, op.last};
+  auto wrote = wrote_.find(client);
+  if (op.args[0] == "WAIT" && wrote != wrote_.end()) waited_for_[op.id] = wrote->second;
 }
 
 void Travellers::Take(Node& node, int client) {
@@ -78,9 +81,10 @@ void Travellers::Wait(Node& node, int client) {
   op.args = {"WAIT", std::to_string(world_.draw().Between(1, static_cast<int64_t>(world_.nodes().size()))),
              std::to_string(world_.draw().Between(1, 3000))};
   op.done = [this, &node](Op& done, const resp::Value& reply) {
-    auto wrote = wrote_.find({node.process_name(), done.client});
-    if (reply.is_error() || wrote == wrote_.end()) return;
+    auto wrote = waited_for_.find(done.id);
+    if (reply.is_error() || wrote == waited_for_.end()) return;
     const Dot dot = wrote->second;
+    waited_for_.erase(wrote);
     int64_t holders = 0;
     for (auto& other : world_.nodes()) {
       if (other.get() != &node && At(other->EverDurable(), dot.origin) >= dot.sequence) ++holders;

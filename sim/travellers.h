@@ -41,6 +41,7 @@ class Travellers {
   std::vector<Token> tokens_;
   // What a client of a process wrote last.
   std::map<std::pair<std::string, int>, Dot> wrote_;
+  std::map<uint64_t, Dot> waited_for_;  // by the command's number
 };
 
 }  // namespace polyarch::sim

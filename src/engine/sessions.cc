@@ -51,7 +51,8 @@ bool Engine::IsLost(clock::OriginIndex origin, uint64_t sequence) const {
 
 command::SessionLack Engine::LackOf(const clock::SessionToken& token) {
   command::SessionLack lack;
-  lack.foreign = cluster_id_ != 0 && token.cluster != cluster_id_;
+  // Whoever belonged to no cluster yet had seen nothing.
+  lack.foreign = cluster_id_ != 0 && token.cluster != 0 && token.cluster != cluster_id_;
   size_t missing = 0;
   size_t lost = 0;
   auto name = [](std::string& out, size_t& count, const std::string& text) {

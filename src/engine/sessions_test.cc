@@ -107,7 +107,7 @@ TEST_F(SessionsTest, WaitInATransactionDoesNotWait) {
   leaders[0].AskAs(client, {"MULTI"});
   leaders[0].AskAs(client, {"SET", "k", "v"});
   leaders[0].AskAs(client, {"WAIT", "1", "0"});
-  EXPECT_EQ(leaders[0].AskAs(client, {"EXEC"}), "[+OK 1]") << "for what was written before it: nothing";
+  EXPECT_EQ(leaders[0].AskAs(client, {"EXEC"}), "[+OK, 1]") << "for what was written before it: nothing";
   EXPECT_EQ(Await(leaders, leaders[0], client, {"WAIT", "1", "0"}), "1");
 }
 
@@ -135,7 +135,7 @@ TEST_F(SessionsTest, ATokenCarriesWhatWasWritten) {
   leaders[0].AskAs(here, {"SET", "k", "v"});
   const std::string token = Text(Await(leaders, leaders[0], here, {"SESSION", "TOKEN"}));
   leaders.Run(200);
-  EXPECT_EQ(leaders[1].Ask({"GET", "k"}), "(null)");
+  EXPECT_EQ(leaders[1].Ask({"GET", "k"}), "null");
   EXPECT_TRUE(Await(leaders, leaders[1], there, {"SESSION", "WAIT", token, "500"}).starts_with("-TIMEOUT not here yet: a."));
   EXPECT_EQ(Await(leaders, leaders[1], there, {"SESSION", "WAIT", token, "0"}, 500), "(waits)");
   leaders.Release(leaders[0], leaders[1]);

@@ -20,6 +20,19 @@ void Replica::WantReceipts(uint64_t sequence) {
   receipts_until_us_ = now_us_ + kSayAgainUs;
 }
 
+// (What its admission covers, which counts as its first claim elsewhere, it need not have yet.)
+bool Replica::HasOnDisk(const std::string& member, clock::Dot dot) const {
+  for (const auto& [id, link] : links_) {
+    if (link.greeted && link.peer.leader == member && link.have_durable.Covers(dot)) return true;
+  }
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].has_claim && rows_[i].claim.Covers(dot) &&
+        origins_.Get(static_cast<clock::OriginIndex>(i)).leader == member)
+      return true;
+  }
+  return false;
+}
+
 size_t Replica::Holders(clock::Dot dot) const {
   size_t count = 0;
   for (const auto& [name, member] : members_) {
@@ -27,7 +40,7 @@ size_t Replica::Holders(clock::Dot dot) const {
     auto receipt = receipts_.find(name);
     const bool own = own_ && *own_ == dot.origin();
     const uint64_t told = own && receipt != receipts_.end() ? receipt->second : 0;
-    if (told >= dot.sequence() || Holds(name).Covers(dot)) ++count;
+    if (told >= dot.sequence() || HasOnDisk(name, dot)) ++count;
   }
   return count;
 }

@@ -512,6 +512,7 @@ class Replica {
   void HandleWantReceipt(Link& link, const wire::WantReceipt& wish);
   void HandleReceipt(Link& link, const wire::Receipt& receipt);
   void TickReceipts();
+  bool HasOnDisk(const std::string& member, clock::Dot dot) const;
 
   // ---- routing.cc: where each origin comes from
   void FindTargets();
