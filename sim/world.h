@@ -94,6 +94,7 @@ class World {
   }
   // Copies of disks run: only then may a node find its name taken.
   void SetClones() { clones_ = true; }
+  bool clones() const { return clones_; }
   bool policies_change() const { return policies_change_; }
   void SetPoliciesChange(bool change) { policies_change_ = change; }
   // How often a node is checked after a tick, one in so many.
