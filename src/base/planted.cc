@@ -22,7 +22,9 @@ const char* NameOf(Bug bug) {
       "kPositionReused", "kPositionRunLast", "kListByArrival",
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
       "kTornTransaction", "kWatchLocalOnly", "kMergeByNumbering",
-      "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost"};
+      "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost",
+      "kHandlerByNumbering", "kHandlerStale", "kHandlerViewByWriters",
+      "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -79,6 +79,13 @@ enum class Bug : int {
   kWaiterLocalOnly,    // elements that other leaders bring wake nobody
   kWaiterNewestFirst,  // of those who wait for a key the last one is served first
   kSketchRegisterLost, // a union of HyperLogLogs takes each eighth register from the first one alone
+  kHandlerByNumbering, // a handler is given versions in the order of this node's numbering of origins
+  kHandlerStale,       // another source of a handler does not replace the one that is loaded
+  kHandlerViewByWriters,  // a handler's view is remembered by who wrote, not by what
+  kFeedOnce,           // what was given to a consumer of a feed is never given again
+  kFeedAckByKey,       // an acknowledgement counts for what its key holds later, too
+  kFeedAckStays,       // acknowledgements outlive their items
+  kFeedLocalOnly,      // a feed sees what this leader's clients write only
   kCount,
 };
 

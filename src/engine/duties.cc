@@ -53,6 +53,7 @@ void Engine::RunDuties() {
   next_second_us_ = now_.mono_us + kSecondUs;
   WatchClaims();
   ReportHandlers();
+  TendFeeds();
   SettleRetirements();
   SettleFolds();
   if (may_write) {
@@ -352,7 +353,7 @@ void Engine::ReadConfiguration() {
   uint64_t cursor = 0;
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
-      // Those that tell of ended origins are many: ReadEnded.
+      // Those that tell of ended origins are many: ReadEnded. Acknowledgements are looked up.
       if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix)) keys.emplace_back(key);
     });
   } while (cursor != 0);
@@ -361,6 +362,7 @@ void Engine::ReadConfiguration() {
   const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
   conflict::PolicyTable::Handlers handlers;
+  std::vector<conflict::FeedGroup> feeds;
   replication::Topology topology;
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
     if (key.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
@@ -404,11 +406,14 @@ void Engine::ReadConfiguration() {
       std::string source = Reserved(key).value_or("");
       if (source.empty()) continue;
       auto same = before.handlers().find(*handler);
-      if (same != before.handlers().end() && same->second->source() == source) {
+      if (same != before.handlers().end() && (same->second->source() == source || PLANTED(kHandlerStale))) {
         handlers.insert(*same);
       } else {
         handlers.emplace(*handler, std::make_shared<conflict::LoadedHandler>(*handler, std::move(source)));
       }
+    } else if (auto feed = after(key, conflict::kFeedPrefix)) {
+      auto group = conflict::FeedGroup::ParseText(*feed, Reserved(key).value_or(""));
+      if (group && feeds.size() < conflict::kFeedsMax) feeds.push_back(std::move(*group));
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -420,6 +425,7 @@ void Engine::ReadConfiguration() {
       if (parsed.ok()) topology = std::move(*parsed);
     }
   }
+  feeds_.SetGroups(std::move(feeds));
   policies_.BindHandlers(std::move(handlers));
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();

@@ -81,6 +81,7 @@ void Engine::EndTick() {
   if (configuration_changed_) ReadConfiguration();
   AnswerRequests();
   RunDuties();
+  FollowConflicts();
   ServeWaiters();
   DeliverArrived();
   FinishFrame();
@@ -324,6 +325,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
     }
     if (tells) TellTouched(touched);
   }
+  if (PLANTED(kFeedLocalOnly)) keyspace_.TakeConflictChanges();
   if (reader.unknown() > 0) {
     Report(2,
            "changes by " + frame.origin.leader +
@@ -367,7 +369,8 @@ void Engine::ApplyFrame(const wire::Frame& frame,
 void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (ref.db == crdt::kReservedDatabase) {
     if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
-    if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
+    const bool of_many = ref.key.starts_with(kFoldedPrefix) || ref.key.starts_with(conflict::kFeedAcksPrefix);
+    if (!of_many) configuration_changed_ = true;
   }
   if (replaying_) return;
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);
