@@ -81,7 +81,7 @@ def main():
                                  socket_timeout=10) as client:
                     consume(client, options)
             except redis.ResponseError as error:
-                if not str(error).startswith(("ELSEWHERE ", "NOGROUP ", "HISTORY ", "LOADING ")):
+                if not str(error).startswith(("ELSEWHERE ", "NOGROUP ", "HISTORY ", "LOADING ", "DISKFULL ")):
                     raise
             except (redis.ConnectionError, redis.TimeoutError):
                 pass

@@ -62,6 +62,17 @@ void FeedWatch::Check() {
   for (auto& node : world_.nodes()) {
     if (!node->up() || !node->may_write()) continue;
     std::vector<std::string> names;
+    engine::Engine& engine = node->engine();
+    engine.keys().ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+      if (db != crdt::kReservedDatabase || !key.starts_with(conflict::kFeedAcksPrefix)) return;
+      const conflict::FeedGroup* of =
+          engine.feeds().Find(conflict::FeedGroup::NameInAcksKey(key));
+      const bool any = std::any_of(state.elements.begin(),
+                                   state.elements.end(),
+                                   [](const crdt::Element& ack) { return ack.live(); });
+      if (any && (of == nullptr || of->AcksKey() != key))
+        throw Violation(node->name() + " keeps acknowledgements of no feed: " + std::string(key));
+    });
     for (const conflict::FeedGroup* group : node->engine().feeds().All()) {
       if (group->db == 0 && node->engine().DelivererOf(*group) == node->engine().leader_id())
         names.push_back(group->name);
@@ -127,7 +138,7 @@ void FeedWatch::CheckFeed(Node& node, const std::string& group) {
   });
   if (matched != given.size())
     throw Violation(node.name() + " gives to feed " + group + " what is no open conflict");
-  const std::string acks = std::string(conflict::kFeedAcksPrefix) + group;
+  const std::string acks = feed.AcksKey();
   engine.keys()
       .Open(engine.keys().Ref(crdt::kReservedDatabase, acks), crdt::Type::kSet)
       .ForEach([&](const auto& ack) {

@@ -25,9 +25,6 @@ constexpr int64_t kMillisMax = 1LL << 40;
 std::string FeedKey(std::string_view group) {
   return std::string(conflict::kFeedPrefix).append(group);
 }
-std::string AcksKey(std::string_view group) {
-  return std::string(conflict::kFeedAcksPrefix).append(group);
-}
 
 keyspace::KeyRef Reserved(Context& c, std::string_view key) {
   return c.keys.Ref(crdt::kReservedDatabase, key);
@@ -57,7 +54,11 @@ std::optional<int64_t> ReadNumber(
 }
 
 void FeedCreate(Context& c) {
-  conflict::FeedGroup group{std::string(c.args[3]), c.client.db, std::string(c.args[4]), {}};
+  conflict::FeedGroup group{.name = std::string(c.args[3]),
+                            .db = c.client.db,
+                            .pattern = std::string(c.args[4]),
+                            .leaders = {},
+                            .made = c.random};
   const bool is_name = !group.name.empty() && group.name.size() <= conflict::kFeedNameBytesMax &&
                        std::all_of(group.name.begin(), group.name.end(), [](char ch) {
                          return ch > ' ' && ch < 127;
@@ -103,9 +104,9 @@ void FeedCreate(Context& c) {
 }
 
 void FeedDel(Context& c) {
-  const std::string name(c.args[3]);
-  if (c.cluster.feeds().Find(name) == nullptr) return c.reply.Integer(0);
-  for (const std::string& key : {FeedKey(name), AcksKey(name)}) {
+  const conflict::FeedGroup* group = c.cluster.feeds().Find(c.args[3]);
+  if (group == nullptr) return c.reply.Integer(0);
+  for (const std::string& key : {FeedKey(group->name), group->AcksKey()}) {
     if (c.keys.Exists(Reserved(c, key))) c.change.Delete(Reserved(c, key));
   }
   c.reply.Integer(1);
@@ -137,7 +138,7 @@ void FeedList(Context& c) {
     c.reply.Bulk("given");
     c.reply.Integer(static_cast<int64_t>(given));
     c.reply.Bulk("acknowledged");
-    c.reply.Integer(static_cast<int64_t>(AcksOf(c, AcksKey(group->name)).size()));
+    c.reply.Integer(static_cast<int64_t>(AcksOf(c, group->AcksKey()).size()));
   }
 }
 
@@ -179,8 +180,11 @@ void ReplyElsewhere(Context& c, const conflict::FeedGroup& group, const std::str
                 "'; read there (LEADER LIST tells where it is)");
 }
 
-void ReplyItem(Context& c, const conflict::FeedItem& item, uint32_t times) {
-  const crdt::KeyState state = c.keys.State(c.Ref(item.key));
+// `state`: of the item's key.
+void ReplyItem(Context& c,
+               const conflict::FeedItem& item,
+               const crdt::KeyState& state,
+               uint32_t times) {
   const crdt::Register* found = &state;
   if (item.type != crdt::Type::kString) {
     const auto element =
@@ -216,7 +220,7 @@ void FeedRead(Context& c) {
     feeds.ForgetGiven(group->name);
     return ReplyElsewhere(c, *group, deliverer);
   }
-  const std::string acks_key = AcksKey(group->name);
+  const std::string acks_key = group->AcksKey();
   auto items = feeds.Take(
       group->name,
       c.args[4],
@@ -235,15 +239,21 @@ void FeedRead(Context& c) {
   }
   if (items.empty() && options.block_ms) return c.reply.NullArray();
   c.reply.Array(items.size());
-  for (const conflict::FeedItem* item : items)
-    ReplyItem(c, *item, feeds.Given(group->name, item->id)->times);
+  // A key's items mostly come one behind the other, and its state may be large.
+  const std::string* key = nullptr;
+  crdt::KeyState state;
+  for (const conflict::FeedItem* item : items) {
+    if (key == nullptr || *key != item->key) state = c.keys.State(c.Ref(item->key));
+    key = &item->key;
+    ReplyItem(c, *item, state, feeds.Given(group->name, item->id)->times);
+  }
 }
 
 void FeedAck(Context& c) {
   const conflict::FeedGroup* group = NamedGroup(c);
   if (group == nullptr) return;
-  const conflict::Feeds& feeds = c.cluster.feeds();
-  const std::string key = AcksKey(group->name);
+  conflict::Feeds& feeds = c.cluster.feeds();
+  const std::string key = group->AcksKey();
   const keyspace::KeyRef ref = Reserved(c, key);
   int64_t acknowledged = 0;
   for (std::string_view id : c.args.subspan(4)) {
@@ -253,6 +263,7 @@ void FeedAck(Context& c) {
     if (item == nullptr || !group->Matches(item->db, item->key) || AcksOf(c, key).Contains(id))
       continue;
     c.change.PutElement(ref, crdt::Type::kSet, id, {});
+    feeds.Drop(group->name, id);
     ++acknowledged;
   }
   c.reply.Integer(acknowledged);
@@ -268,7 +279,7 @@ void FeedPending(Context& c) {
     if (!number) return;
     count = *number;
   }
-  const std::string acks_key = AcksKey(group->name);
+  const std::string acks_key = group->AcksKey();
   struct Pending {
     const conflict::FeedItem* item;
     const conflict::Feeds::Delivery* delivery;

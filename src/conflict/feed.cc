@@ -1,6 +1,7 @@
 #include "conflict/feed.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/codec.h"
 #include "base/glob.h"
@@ -14,6 +15,22 @@ namespace polyarch::conflict {
 namespace {
 
 constexpr std::string_view kTextFormat = "1";
+constexpr size_t kMadeDigits = 16;
+
+std::string MadeText(uint64_t made) {
+  std::string text(kMadeDigits, '0');
+  for (size_t i = kMadeDigits; i-- > 0; made >>= 4)
+    text[i] = "0123456789abcdef"[made & 15];
+  return text;
+}
+
+std::optional<uint64_t> ParseMade(std::string_view text) {
+  uint64_t made = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), made, 16);
+  if (error != std::errc() || end != text.data() + text.size() || MadeText(made) != text)
+    return std::nullopt;
+  return made;
+}
 
 // The next word, and the space behind it.
 std::string_view TakeWord(std::string_view& text) {
@@ -27,6 +44,7 @@ std::string_view TakeWord(std::string_view& text) {
 
 std::string FeedGroup::ToText() const {
   std::string text(kTextFormat);
+  text.append(" ").append(MadeText(made));
   text.append(" ").append(std::to_string(db));
   text.append(" ").append(std::to_string(pattern.size())).append(" ").append(pattern);
   for (const std::string& leader : leaders)
@@ -36,13 +54,17 @@ std::string FeedGroup::ToText() const {
 
 std::optional<FeedGroup> FeedGroup::ParseText(std::string_view name, std::string_view text) {
   if (TakeWord(text) != kTextFormat) return std::nullopt;
+  const auto made = ParseMade(TakeWord(text));
   const auto db = base::ParseInt64(TakeWord(text));
   const auto size = base::ParseInt64(TakeWord(text));
-  if (!db || *db < 0 || *db >= crdt::kReservedDatabase || !size || *size < 0) return std::nullopt;
+  if (!made || !db || *db < 0 || *db >= crdt::kReservedDatabase || !size || *size < 0) return std::nullopt;
   const auto pattern_size = static_cast<uint64_t>(*size);
   if (pattern_size >= text.size() || text[pattern_size] != ' ') return std::nullopt;
-  FeedGroup group{
-      std::string(name), static_cast<uint8_t>(*db), std::string(text.substr(0, pattern_size)), {}};
+  FeedGroup group{.name = std::string(name),
+                  .db = static_cast<uint8_t>(*db),
+                  .pattern = std::string(text.substr(0, pattern_size)),
+                  .leaders = {},
+                  .made = *made};
   text.remove_prefix(pattern_size + 1);
   while (!text.empty())
     group.leaders.emplace_back(TakeWord(text));
@@ -52,6 +74,17 @@ std::optional<FeedGroup> FeedGroup::ParseText(std::string_view name, std::string
 
 bool FeedGroup::Matches(uint8_t of_db, std::string_view key) const {
   return of_db == db && base::GlobMatch(pattern, key);
+}
+
+std::string FeedGroup::AcksKey() const {
+  return std::string(kFeedAcksPrefix).append(MadeText(made)).append("/").append(name);
+}
+
+std::string_view FeedGroup::NameInAcksKey(std::string_view key) {
+  if (!key.starts_with(kFeedAcksPrefix)) return {};
+  key.remove_prefix(kFeedAcksPrefix.size());
+  if (key.size() <= kMadeDigits || key[kMadeDigits] != '/') return {};
+  return key.substr(kMadeDigits + 1);
 }
 
 std::string FeedItemId(uint8_t db,
@@ -139,8 +172,10 @@ size_t Feeds::SetItems(uint8_t db, const std::string& key, std::vector<FeedItem>
   if (at != by_key_.end()) by_key_.erase(at);
   std::vector<std::string> ids;
   size_t fresh = 0;
-  for (FeedItem& item : items) {
+  for (FeedItem& item : items)
     ids.push_back(item.id);
+  std::sort(ids.begin(), ids.end());
+  for (FeedItem& item : items) {
     auto [place, added] = by_id_.try_emplace(item.id, std::move(item));
     if (!added) continue;
     ++fresh;
@@ -148,7 +183,7 @@ size_t Feeds::SetItems(uint8_t db, const std::string& key, std::vector<FeedItem>
       AddTo(group, place->second);
   }
   for (const std::string& id : before) {
-    if (std::find(ids.begin(), ids.end(), id) != ids.end()) continue;
+    if (std::binary_search(ids.begin(), ids.end(), id)) continue;
     for (auto& [name, group] : groups_)
       DropFrom(group, id);
     by_id_.erase(id);
@@ -215,13 +250,6 @@ std::vector<const FeedItem*> Feeds::Take(std::string_view group,
     ++delivery.times;
   }
   return taken;
-}
-
-bool Feeds::AnyDue(std::string_view group, int64_t now_us, int64_t again_us) const {
-  auto it = groups_.find(group);
-  if (it == groups_.end() || it->second.queue.empty()) return false;
-  const int64_t given_us = std::get<0>(*it->second.queue.begin());
-  return given_us < 0 || given_us <= now_us - again_us;
 }
 
 const Feeds::Delivery* Feeds::Given(std::string_view group, std::string_view id) const {

@@ -32,7 +32,7 @@ inline constexpr size_t kFeedNameBytesMax = 64;
 inline constexpr size_t kFeedLeadersMax = 64;
 
 // Where feeds and acknowledgements are kept in the reserved database: behind these, by the feed's
-// name.
+// name. Before the name of acknowledgements stands which feed of that name they are of.
 inline constexpr std::string_view kFeedPrefix = "feed/";
 inline constexpr std::string_view kFeedAcksPrefix = "feed-acks/";
 
@@ -42,11 +42,16 @@ struct FeedGroup {
   uint8_t db = 0;
   std::string pattern;
   std::vector<std::string> leaders;  // the first one in reach delivers
+  uint64_t made = 0;  // drawn for each: another feed of the same name has other acknowledgements
 
-  // What is stored: "1 <db> <bytes of the pattern> <pattern> <leader> <leader> ...".
+  // What is stored: "1 <made> <db> <bytes of the pattern> <pattern> <leader> <leader> ...".
   std::string ToText() const;
   static std::optional<FeedGroup> ParseText(std::string_view name, std::string_view text);
   bool Matches(uint8_t of_db, std::string_view key) const;
+  // The set of its acknowledgements: "feed-acks/<made, 16 hexadecimal digits>/<name>".
+  std::string AcksKey() const;
+  // The feed's name in such a key; empty if it is none.
+  static std::string_view NameInAcksKey(std::string_view key);
 
   friend bool operator==(const FeedGroup&, const FeedGroup&) = default;
 };
@@ -104,8 +109,6 @@ class Feeds {
                                     int64_t again_us,
                                     base::FunctionRef<bool(const FeedItem&)> skip,
                                     base::FunctionRef<bool(const FeedItem&)> hide);
-  // Is there any that Take might give?
-  bool AnyDue(std::string_view group, int64_t now_us, int64_t again_us) const;
   // Null if it was not given to anybody.
   const Delivery* Given(std::string_view group, std::string_view id) const;
   // What was given and is not acknowledged, as far as is known here: the longest ago first.

@@ -21,21 +21,30 @@ crdt::Version VersionOf(clock::Dot dot, const std::string& value) {
 }
 
 TEST(FeedGroup, TextComesBack) {
-  for (const FeedGroup& group : {FeedGroup{"bookings", 0, "room:*", {"eu", "us"}},
-                                 FeedGroup{"g", 15, "with space 3 \n", {"asia"}}}) {
+  for (const FeedGroup& group : {FeedGroup{"bookings", 0, "room:*", {"eu", "us"}, 0},
+                                 FeedGroup{"g", 15, "with space 3 \n", {"asia"}, UINT64_MAX}}) {
     EXPECT_EQ(FeedGroup::ParseText(group.name, group.ToText()), group);
+    EXPECT_EQ(FeedGroup::NameInAcksKey(group.AcksKey()), group.name);
   }
-  const std::string text = FeedGroup{"g", 3, "a*", {"eu"}}.ToText();
-  EXPECT_EQ(text, "1 3 2 a* eu");
+  const FeedGroup group{"g", 3, "a*", {"eu"}, 0x5f};
+  EXPECT_EQ(group.AcksKey(), "feed-acks/000000000000005f/g");
+  EXPECT_EQ(FeedGroup::NameInAcksKey("feed-acks/5f/g"), "");
+  EXPECT_EQ(FeedGroup::NameInAcksKey("feed/g"), "");
+  const std::string text = group.ToText();
+  EXPECT_EQ(text, "1 000000000000005f 3 2 a* eu");
   for (size_t size = 0; size < text.size() - 1; ++size) {
     EXPECT_FALSE(FeedGroup::ParseText("g", text.substr(0, size))) << size;
   }
-  for (const char* bad : {"2 3 2 a* eu",
-                          "1 16 2 a* eu",
-                          "1 -1 2 a* eu",
-                          "1 3 3 a* eu",
-                          "1 3 9999 a* eu",
-                          "1 x 2 a* eu"}) {
+  const std::string made = "0000000000000007 ";
+  ASSERT_TRUE(FeedGroup::ParseText("g", "1 " + made + "3 2 a* eu"));
+  for (const std::string& bad : {"2 " + made + "3 2 a* eu",
+                                 "1 " + made + "16 2 a* eu",
+                                 "1 " + made + "-1 2 a* eu",
+                                 "1 " + made + "3 3 a* eu",
+                                 "1 " + made + "3 9999 a* eu",
+                                 "1 " + made + "x 2 a* eu",
+                                 std::string("1 7 3 2 a* eu"),
+                                 std::string("1 3 2 a* eu")}) {
     EXPECT_FALSE(FeedGroup::ParseText("g", bad)) << bad;
   }
 }
@@ -89,7 +98,7 @@ TEST(FeedItem, IncrementsThatAddUpMakeNoOtherItem) {
 
 class FeedsTest : public ::testing::Test {
  protected:
-  FeedsTest() { feeds_.SetGroups({{"g", 0, "a*", {"eu"}}, {"h", 0, "*", {"eu"}}}); }
+  FeedsTest() { feeds_.SetGroups({{"g", 0, "a*", {"eu"}, 1}, {"h", 0, "*", {"eu"}, 2}}); }
 
   void Set(const std::string& key, const std::vector<std::string>& ids) {
     std::vector<FeedItem> items;
@@ -141,8 +150,6 @@ TEST_F(FeedsTest, WhatIsNotAcknowledgedIsGivenAgain) {
   EXPECT_EQ(Take("g", "x", 2, 0), "12");
   acknowledged_.insert("1");
   EXPECT_EQ(Take("g", "y", 9, 99), "3");
-  EXPECT_FALSE(feeds_.AnyDue("g", 99, 100));
-  EXPECT_TRUE(feeds_.AnyDue("g", 100, 100));
   EXPECT_EQ(Take("g", "y", 9, 100), "2") << "1 is acknowledged, 3 was given a moment ago";
   EXPECT_EQ(feeds_.Given("g", "2")->times, 2U);
   EXPECT_EQ(feeds_.Given("g", "2")->consumer, "y");
@@ -182,12 +189,14 @@ TEST_F(FeedsTest, WhoTakesOverBeginsAnew) {
 TEST_F(FeedsTest, GroupsThatStayKeepTheirConsumers) {
   Set("a1", {"1"});
   EXPECT_EQ(Take("g", "x", 9, 0), "1");
-  feeds_.SetGroups({{"g", 0, "a*", {"eu"}}, {"new", 0, "a*", {"us"}}});
+  feeds_.SetGroups({{"g", 0, "a*", {"eu"}, 1}, {"new", 0, "a*", {"us"}, 3}});
   EXPECT_EQ(feeds_.Find("h"), nullptr);
   EXPECT_EQ(Take("g", "x", 9, 1), "");
   EXPECT_EQ(Take("new", "x", 9, 1), "1");
-  feeds_.SetGroups({{"g", 0, "a*", {"eu", "us"}}});
+  feeds_.SetGroups({{"g", 0, "a*", {"eu", "us"}, 1}});
   EXPECT_EQ(Take("g", "x", 9, 1), "1") << "it is another one";
+  feeds_.SetGroups({{"g", 0, "a*", {"eu", "us"}, 4}});
+  EXPECT_EQ(Take("g", "x", 9, 1), "1") << "deleted, and made once more in the same words";
 }
 
 // Against a plain list, with random items, consumers, acknowledgements and times.

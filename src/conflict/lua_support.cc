@@ -1,9 +1,14 @@
 #include "conflict/lua_support.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace polyarch::conflict {
+
+namespace {
+
+constexpr size_t kTextBytesAStep = 64;  // of keys that are compared
+
+}  // namespace
 
 bool TableKey::operator<(const TableKey& other) const {
   if (type != other.type) return type < other.type;
@@ -25,7 +30,7 @@ bool ReadTableKey(lua_State* lua, int index, TableKey& key) {
   } else if (key.type == LUA_TSTRING) {
     size_t size = 0;
     const char* text = lua_tolstring(lua, index, &size);
-    key.text.assign(text, size);
+    key.text = {text, size};
   } else if (key.type == LUA_TBOOLEAN) {
     key.truth = lua_toboolean(lua, index) != 0;
   } else {
@@ -38,10 +43,10 @@ bool SortedTableKeys(lua_State* lua, int index, std::vector<TableKey>& keys) {
   lua_pushnil(lua);
   while (lua_next(lua, index) != 0) {
     lua_pop(lua, 1);
-    MeterOf(lua).Charge(4);
     TableKey key;
     if (!ReadTableKey(lua, -1, key)) return false;
-    keys.push_back(std::move(key));
+    MeterOf(lua).Charge(4 + key.text.size() / kTextBytesAStep);
+    keys.push_back(key);
   }
   std::sort(keys.begin(), keys.end());
   return true;

@@ -45,11 +45,13 @@ inline std::string_view LuaText(lua_State* lua, int argument) {
   return {text, size};
 }
 
-// A key that has an order which does not depend on addresses: numbers, texts, truth values.
+// A key that has an order which does not depend on addresses: numbers, texts, truth values. A text
+// is Lua's own: it lives while it stands in the table, or on the stack. (A copy would be memory
+// that nobody counts: a table may hold itself, and be walked through at each depth.)
 struct TableKey {
   int type = LUA_TNUMBER;
   lua_Number number = 0;
-  std::string text;
+  std::string_view text;
   bool truth = false;
 
   bool operator<(const TableKey& other) const;

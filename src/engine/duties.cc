@@ -353,7 +353,7 @@ void Engine::ReadConfiguration() {
   uint64_t cursor = 0;
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
-      // Those that tell of ended origins are many: ReadEnded. Acknowledgements are looked up.
+      // Those that tell of ended origins are many: ReadEnded.
       if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix)) keys.emplace_back(key);
     });
   } while (cursor != 0);
@@ -363,6 +363,7 @@ void Engine::ReadConfiguration() {
   policies_.clear();
   conflict::PolicyTable::Handlers handlers;
   std::vector<conflict::FeedGroup> feeds;
+  feed_acks_.clear();
   replication::Topology topology;
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
     if (key.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
@@ -414,6 +415,8 @@ void Engine::ReadConfiguration() {
     } else if (auto feed = after(key, conflict::kFeedPrefix)) {
       auto group = conflict::FeedGroup::ParseText(*feed, Reserved(key).value_or(""));
       if (group && feeds.size() < conflict::kFeedsMax) feeds.push_back(std::move(*group));
+    } else if (key.starts_with(conflict::kFeedAcksPrefix)) {
+      feed_acks_.insert(key);
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -425,6 +428,8 @@ void Engine::ReadConfiguration() {
       if (parsed.ok()) topology = std::move(*parsed);
     }
   }
+  // Who waits for items of one that is gone must hear of it.
+  for (const conflict::FeedGroup* group : feeds_.All()) waiters_.NoteChanged(group->db, group->name);
   feeds_.SetGroups(std::move(feeds));
   policies_.BindHandlers(std::move(handlers));
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {

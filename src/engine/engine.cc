@@ -369,8 +369,9 @@ void Engine::ApplyFrame(const wire::Frame& frame,
 void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (ref.db == crdt::kReservedDatabase) {
     if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
-    const bool of_many = ref.key.starts_with(kFoldedPrefix) || ref.key.starts_with(conflict::kFeedAcksPrefix);
-    if (!of_many) configuration_changed_ = true;
+    const bool acknowledges = ref.key.starts_with(conflict::kFeedAcksPrefix);
+    if (acknowledges) feed_acks_.emplace(ref.key);
+    if (!acknowledges && !ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);

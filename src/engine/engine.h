@@ -372,6 +372,8 @@ class Engine final : public command::ClusterHost,
   void RefreshItems(uint8_t db, const std::string& key, bool tell);
   // Once a second: what is due again, and acknowledgements of what has ceased.
   void TendFeeds();
+  // Of a feed that has been deleted, or replaced by another one of that name.
+  bool AreOfNoFeed(std::string_view acks_key);
   void WritePresent();
   void KeepAddress();
   // ---- state transfer, sending (transfer_out.cc)
@@ -497,6 +499,7 @@ class Engine final : public command::ClusterHost,
   conflict::PolicyTable policies_;
   conflict::Ledger ledger_;
   conflict::Feeds feeds_;
+  std::set<std::string, std::less<>> feed_acks_;  // sets of acknowledgements that may be there
   int64_t next_feed_sweep_us_ = 0;
   keyspace::Keyspace keyspace_;
   clock::HlcClock hlc_;

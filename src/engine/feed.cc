@@ -77,22 +77,29 @@ void Engine::RefreshItems(uint8_t db, const std::string& key, bool tell) {
   }
 }
 
+bool Engine::AreOfNoFeed(std::string_view acks_key) {
+  const std::string_view name = conflict::FeedGroup::NameInAcksKey(acks_key);
+  if (name.empty()) return false;
+  const auto text = Reserved(std::string(conflict::kFeedPrefix).append(name));
+  if (!text) return true;
+  const auto group = conflict::FeedGroup::ParseText(name, *text);
+  return group && group->AcksKey() != acks_key;  // one of a later format is not known
+}
+
 void Engine::TendFeeds() {
-  if (feeds_.empty()) return;
-  const bool sweeps =
-      may_write() && status_.ok() && !keyspace_.merging() && now_.mono_us >= next_feed_sweep_us_;
-  size_t looked_at = 0;
-  FollowConflicts();
-  keyspace::Change change(*this, keyspace_);
   for (const conflict::FeedGroup* group : feeds_.All()) {
     // Whoever waits here may be due something again, or must go elsewhere.
     waiters_.NoteChanged(group->db, group->name);
-    if (DelivererOf(*group) != options_.leader_id) {
-      feeds_.ForgetGiven(group->name);
-      continue;
-    }
-    if (!sweeps || PLANTED(kFeedAckStays)) continue;
-    const std::string key = std::string(conflict::kFeedAcksPrefix) + group->name;
+    if (DelivererOf(*group) != options_.leader_id) feeds_.ForgetGiven(group->name);
+  }
+  if (PLANTED(kFeedAckStays) || feed_acks_.empty() || now_.mono_us < next_feed_sweep_us_) return;
+  if (!may_write() || !status_.ok() || keyspace_.merging()) return;
+  FollowConflicts();
+  size_t looked_at = 0;
+  keyspace::Change change(*this, keyspace_);
+  for (const conflict::FeedGroup* group : feeds_.All()) {
+    if (DelivererOf(*group) != options_.leader_id) continue;
+    const std::string key = group->AcksKey();
     const keyspace::KeyRef ref = keyspace_.Ref(crdt::kReservedDatabase, key);
     // An acknowledgement was given where its item was. So whoever has it, and not the item, has
     // what ended that; and so has whoever is told that it goes.
@@ -105,9 +112,18 @@ void Engine::TendFeeds() {
     for (const std::string& id : ceased)
       change.RemoveElement(ref, crdt::Type::kSet, id);
   }
+  // Given while the feed was deleted elsewhere. They name the feed that was made then: whoever has
+  // them has had it, and any other one of its name has acknowledgements of its own.
+  for (const std::string& key : std::vector<std::string>(feed_acks_.begin(), feed_acks_.end())) {
+    const keyspace::KeyRef ref = keyspace_.Ref(crdt::kReservedDatabase, key);
+    if (!keyspace_.Exists(ref)) {
+      feed_acks_.erase(key);
+    } else if (AreOfNoFeed(key)) {
+      change.Delete(ref);
+    }
+  }
   change.Finish();
-  if (sweeps)
-    next_feed_sweep_us_ = now_.mono_us + kSweepUs + static_cast<int64_t>(looked_at) * kSweepUsEach;
+  next_feed_sweep_us_ = now_.mono_us + kSweepUs + static_cast<int64_t>(looked_at) * kSweepUsEach;
 }
 
 }  // namespace polyarch::engine
