@@ -239,6 +239,10 @@ TEST(HandlerJson, IsMetered) {
             steps);
   EXPECT_EQ(Made("local t = {1} for i = 1, 30 do t = {t, t} end return json.encode(t)"), steps);
   EXPECT_EQ(Made("local s = '\"' .. ('x'):rep(3e6) .. '\"' return #json.decode(s)"), steps);
+  // A table that holds itself, with a long key: its keys are looked at in each depth.
+  EXPECT_EQ(Made("local s = 'x' for i = 1, 21 do s = s .. s end local t = {[s] = 1} t.a = t return "
+                 "#json.encode(t)"),
+            steps);
   const std::string digits(1'000'000, '7');
   EXPECT_EQ(Made("return #tostring(json.decode(text))", digits), "1000000");
 }

@@ -211,6 +211,61 @@ TEST_F(ConflictFeed, GoesWithItsAcknowledgements) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// Deleted at one leader while another one acknowledges: nothing of that is left, and nothing of it counts
+// for a feed that is made again in the same words.
+TEST_F(ConflictFeed, AnotherFeedOfTheNameHasNothingAcknowledged) {
+  Conflict("room:1");
+  EXPECT_EQ(Keys(a, "x"), Strings{"room:1"});
+  const std::string id = Named(last_, "id").at(0);
+  const std::string acks = a.engine().feeds().Find("bookings")->AcksKey();
+  auto kept = [&](TestNode& node) {
+    keyspace::Keyspace& keys = node.engine().keys();
+    return keys.Exists(keys.Ref(crdt::kReservedDatabase, acks));
+  };
+  Apart([&] {
+    EXPECT_EQ(a.Ask({"CONFLICT", "FEED", "ACK", "bookings", id}), "1");
+    EXPECT_EQ(c.Ask({"CONFLICT", "FEED", "DEL", "bookings"}), "1");
+    cluster.Run(100);
+    EXPECT_EQ(
+        c.Ask({"CONFLICT", "FEED", "CREATE", "bookings", "room:*", "LEADERS", "a", "b"}), "+OK");
+    EXPECT_TRUE(kept(a));
+  });
+  EXPECT_EQ(Keys(a, "x"), Strings{"room:1"});
+  EXPECT_EQ(Named(last_, "id").at(0), id);
+  ASSERT_TRUE(cluster.RunUntil([&] { return !kept(a) && !kept(b) && !kept(c); }));
+  ASSERT_TRUE(cluster.Settle());
+  // Without another one, also after a restart.
+  const std::string others = a.engine().feeds().Find("bookings")->AcksKey();
+  EXPECT_NE(others, acks);
+  Apart([&] {
+    EXPECT_EQ(a.Ask({"CONFLICT", "FEED", "ACK", "bookings", id}), "1");
+    EXPECT_EQ(c.Ask({"CONFLICT", "FEED", "DEL", "bookings"}), "1");
+    cluster.Run(100);
+    a.Kill();
+    ASSERT_TRUE(a.Start().ok());
+  });
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    keyspace::Keyspace& keys = b.engine().keys();
+    return !keys.Exists(keys.Ref(crdt::kReservedDatabase, others));
+  }));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(ConflictFeed, WhoWaitsHearsThatItIsGone) {
+  command::Client client;
+  client.id = 6;
+  client.authenticated = true;
+  const std::vector<std::string_view> read = {
+      "CONFLICT", "FEED", "READ", "bookings", "x", "BLOCK", "0"};
+  a.AskAs(client, read);
+  ASSERT_EQ(a.last_outcome, Outcome::kSuspended);
+  EXPECT_EQ(c.Ask({"CONFLICT", "FEED", "DEL", "bookings"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  ASSERT_EQ(std::erase(a.resumed, 6U), 1U);
+  EXPECT_EQ(a.AskAs(client, read).substr(0, 9), "-NOGROUP ");
+}
+
 TEST_F(ConflictFeed, RefusesWhatMakesNoSense) {
   auto error = [&](std::initializer_list<std::string_view> words) {
     std::vector<std::string_view> args = {"CONFLICT", "FEED"};
