@@ -65,8 +65,7 @@ void FeedWatch::Check() {
     engine::Engine& engine = node->engine();
     engine.keys().ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
       if (db != crdt::kReservedDatabase || !key.starts_with(conflict::kFeedAcksPrefix)) return;
-      const conflict::FeedGroup* of =
-          engine.feeds().Find(conflict::FeedGroup::NameInAcksKey(key));
+      const conflict::FeedGroup* of = engine.feeds().Find(conflict::FeedGroup::NameInAcksKey(key));
       const bool any = std::any_of(state.elements.begin(),
                                    state.elements.end(),
                                    [](const crdt::Element& ack) { return ack.live(); });

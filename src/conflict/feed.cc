@@ -57,7 +57,8 @@ std::optional<FeedGroup> FeedGroup::ParseText(std::string_view name, std::string
   const auto made = ParseMade(TakeWord(text));
   const auto db = base::ParseInt64(TakeWord(text));
   const auto size = base::ParseInt64(TakeWord(text));
-  if (!made || !db || *db < 0 || *db >= crdt::kReservedDatabase || !size || *size < 0) return std::nullopt;
+  if (!made || !db || *db < 0 || *db >= crdt::kReservedDatabase || !size || *size < 0)
+    return std::nullopt;
   const auto pattern_size = static_cast<uint64_t>(*size);
   if (pattern_size >= text.size() || text[pattern_size] != ' ') return std::nullopt;
   FeedGroup group{.name = std::string(name),

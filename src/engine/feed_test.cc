@@ -211,8 +211,8 @@ TEST_F(ConflictFeed, GoesWithItsAcknowledgements) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
-// Deleted at one leader while another one acknowledges: nothing of that is left, and nothing of it counts
-// for a feed that is made again in the same words.
+// Deleted at one leader while another one acknowledges: nothing of that is left, and nothing of it
+// counts for a feed that is made again in the same words.
 TEST_F(ConflictFeed, AnotherFeedOfTheNameHasNothingAcknowledged) {
   Conflict("room:1");
   EXPECT_EQ(Keys(a, "x"), Strings{"room:1"});
@@ -226,8 +226,8 @@ TEST_F(ConflictFeed, AnotherFeedOfTheNameHasNothingAcknowledged) {
     EXPECT_EQ(a.Ask({"CONFLICT", "FEED", "ACK", "bookings", id}), "1");
     EXPECT_EQ(c.Ask({"CONFLICT", "FEED", "DEL", "bookings"}), "1");
     cluster.Run(100);
-    EXPECT_EQ(
-        c.Ask({"CONFLICT", "FEED", "CREATE", "bookings", "room:*", "LEADERS", "a", "b"}), "+OK");
+    EXPECT_EQ(c.Ask({"CONFLICT", "FEED", "CREATE", "bookings", "room:*", "LEADERS", "a", "b"}),
+              "+OK");
     EXPECT_TRUE(kept(a));
   });
   EXPECT_EQ(Keys(a, "x"), Strings{"room:1"});
