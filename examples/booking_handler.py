@@ -59,7 +59,7 @@ def consume(client, options):
         items = client.execute_command("CONFLICT FEED READ", options.feed, options.consumer, "COUNT", options.count,
                                        "AGAIN", options.again, "BLOCK", 1000)
         for item in map(pairs, items or []):
-            say("given", item["id"], item["key"])
+            say("given", item["id"], item["key"], item["times"])
             if resolve(client, item):
                 client.execute_command("CONFLICT FEED ACK", options.feed, item["id"])
 
