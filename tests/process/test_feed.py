@@ -15,6 +15,7 @@ from resp import ReplyError
 
 HANDLER = os.path.join(ROOT, "examples", "booking_handler.py")
 BATCH = 500
+AGAIN_MS = 5000  # far more than a consumer needs for what it has at hand, on a busy machine, too
 
 
 def _needs_redis_py():
@@ -97,7 +98,7 @@ def test_feed_consumers_killed(long):
         _begin(cluster)
         _book(cluster, count)
         feeders = [cluster.eu, cluster.us]
-        everybody = [Consumer(f"c{i}", feeders, 2000) for i in range(3)]
+        everybody = [Consumer(f"c{i}", feeders, AGAIN_MS) for i in range(3)]
         running = list(everybody)
         killed = 0
         deadline = time.monotonic() + (900 if long else 120)
@@ -113,7 +114,7 @@ def test_feed_consumers_killed(long):
                 running.remove(victim)
                 victim.kill()
                 killed += 1
-                running.append(Consumer(f"k{killed}", feeders, 2000))
+                running.append(Consumer(f"k{killed}", feeders, AGAIN_MS))
                 everybody.append(running[-1])
         for consumer in running:
             consumer.kill()
