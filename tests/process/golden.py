@@ -430,8 +430,11 @@ def siblings_by_application(teller, cluster):
         items = eu.call("CONFLICT", "FEED", "READ", "tour", "clerk", "AGAIN", "0")
         return {item["key"]: item for item in (dict(zip(map(bytes.decode, item[::2]), item[1::2])) for item in items)}
     teller.expect_soon("eu, the feed's first leader, gives both to the application", lambda: len(given()) == 2)
-    refused = us.ask("CONFLICT", "FEED", "READ", "tour", "clerk")
-    teller.expect("us says who delivers", isinstance(refused, ReplyError) and "leader eu delivers" in refused.text)
+
+    def refused_at_us():
+        refused = us.ask("CONFLICT", "FEED", "READ", "tour", "clerk")
+        return isinstance(refused, ReplyError) and "leader eu delivers" in refused.text
+    teller.expect_soon("us says who delivers", refused_at_us)
     for item in given().values():
         earliest = min(item["versions"], key=lambda version: version[2])
         place = ["FIELD", item["field"]] if item["field"] else []
