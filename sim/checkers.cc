@@ -8,6 +8,7 @@
 #include "crdt/hyperloglog.h"
 #include "keyspace/elements.h"
 #include "sim/expectation.h"
+#include "sim/expected_handler.h"
 #include "sim/expected_merge.h"
 #include "sim/marks.h"
 #include "sim/node.h"
@@ -263,6 +264,7 @@ const OracleState::Version* Checkers::Winner(Node& node,
     // Under plain lww an absent never beats a value.
     const bool lww = policy.kind == conflict::PolicyKind::kLww && !policy.deletes;
     const bool plain = lww || policy.kind == conflict::PolicyKind::kMerge ||
+                       policy.kind == conflict::PolicyKind::kHandler ||
                        (policy.kind == conflict::PolicyKind::kSiblings && !MayBeOpen(place));
     return std::tuple(!(v.absent && plain), -static_cast<int64_t>(named), v.hlc, origin, v.dot.sequence);
   };
@@ -305,6 +307,37 @@ std::optional<std::string> Checkers::MergeOf(Node& node,
   return ExpectedMerge(policy, std::move(values));
 }
 
+std::optional<std::string> Checkers::HandledOf(Node& node,
+                                               const Key& key,
+                                               const Place& place,
+                                               const OracleRegister& state) {
+  const conflict::Policy& policy = PolicyAt(node.engine().policies(), key, place);
+  if (policy.kind != conflict::PolicyKind::kHandler || !MayBeOpen(place)) return std::nullopt;
+  std::map<std::pair<clock::Origin, uint64_t>, HandledVersion> canonical;
+  std::set<std::optional<std::string>> distinct;
+  for (const auto& v : state.versions) {
+    const clock::Origin& origin = world_.history().OriginOf(v.dot.origin);
+    HandledVersion& version = canonical[{origin, v.dot.sequence}];
+    if (!v.absent) version.value = v.value;
+    version.leader = origin.leader;
+    version.time_ms = static_cast<uint64_t>(clock::Hlc{v.hlc}.ms());
+    distinct.insert(version.value);
+  }
+  if (distinct.size() < 2) return std::nullopt;
+  if (policy.loaded == nullptr) {
+    SOMETIMES(kHandlerGone);
+    return std::nullopt;
+  }
+  std::vector<HandledVersion> versions;
+  for (auto& [order, version] : canonical) versions.push_back(std::move(version));
+  const auto field = IsElement(place) ? std::optional(place.second) : std::nullopt;
+  auto handled = ExpectedHandler(policy.loaded->source(), key.second, field, versions);
+  if (!handled) SOMETIMES(kHandlerFailed);
+  if (handled) SOMETIMES(kHandled);
+  if (handled && field) SOMETIMES(kFieldHandled);
+  return handled;
+}
+
 Checkers::View Checkers::ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state) {
   View view;
   if (AreSketches(state.versions)) {
@@ -321,9 +354,21 @@ Checkers::View Checkers::ViewOf(Node& node, const Key& key, const Place& place, 
   }
   const bool has_base = winner != nullptr && !winner->absent;
   if (has_base && place.first != crdt::Type::kSortedSet) {
-    if (auto merged = MergeOf(node, key, place, state)) {
+    std::optional<std::string> merged = MergeOf(node, key, place, state);
+    if (merged) {
       SOMETIMES(kMerged);
       if (IsElement(place)) SOMETIMES(kFieldMerged);
+    } else {
+      const conflict::Policy& policy = PolicyAt(node.engine().policies(), key, place);
+      if (policy.loaded != nullptr && !IsDrawnHandler(policy.loaded->source())) {
+        // A story's own: the story tells what it shows.
+        view.kind = View::Kind::kText;
+        view.exact = false;
+        return view;
+      }
+      merged = HandledOf(node, key, place, state);
+    }
+    if (merged) {
       OracleRegister as_merged = state;
       as_merged.versions = {*winner};
       as_merged.versions[0].value = std::move(*merged);

@@ -75,6 +75,8 @@ class Checkers {
   };
   // What a policy `merge` makes of several values; nothing if it is one of them.
   std::optional<std::string> MergeOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
+  // What a handler makes of them.
+  std::optional<std::string> HandledOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   View ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   void CheckView(Node& node, const Key& key, const OracleState& state);
   void CheckElements(Node& node,

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <string_view>
 
 namespace polyarch::sim {
 
@@ -54,7 +55,10 @@ bool ReadObject(const std::string& text, size_t& at, const std::string& path, Le
       } else if (text[at] == '"') {
         at = std::min(text.find('"', at + 1), text.size() - 1) + 1;
       } else {
-        at = std::min(text.find_first_not_of("0123456789.-", at), text.size());
+        for (const std::string_view word : {"null", "true", "false"}) {
+          if (text.compare(begin, word.size(), word) == 0) at = begin + word.size();
+        }
+        if (at == begin) at = std::min(text.find_first_not_of("0123456789.-", at), text.size());
       }
       if (at == begin) return false;
       leaves[key] = text.substr(begin, at - begin);

@@ -112,6 +112,12 @@ enum class Mark : int {
   kUnited,             // versions of a HyperLogLog were shown as their union
   kMerged,             // a policy `merge` showed what it made of several values
   kFieldMerged,        // ... of a field
+  kHandled,            // a handler showed what it made of several versions
+  kFieldHandled,       // ... of a field
+  kHandlerFailed,      // ... or failed, and lww showed
+  kFeedGiven,          // an item of a conflict feed was given
+  kFeedAcknowledged,   // an open conflict is not given, being acknowledged
+  kHandlerGone,        // a policy named a handler that was not there
   kResidueGivenUp,     // residue went that away members might have needed
   kCopiedAgain,  // a state was taken over while a backup was made
   kLateEntry,          // a group was given an entry behind one that it had been given

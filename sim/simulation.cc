@@ -198,7 +198,9 @@ WorkloadProfile Simulation::DrawWorkload() {
   }
   // By the seed alone, so that the others draw what they drew before there were merges.
   p.merges = p.policy != 0 && seed_ % 7 == 3;
-  if (p.merges) p.policy = std::max(p.policy, 3U);
+  if (p.policy != 0 && seed_ % 5 == 2) p.feed = 12;
+  p.handlers = p.policy != 0 && seed_ % 7 == 5;
+  if (p.merges || p.handlers) p.policy = std::max(p.policy, 3U);
   ttl_ = p.set_ttl + p.expire > 0;
   return p;
 }
@@ -948,6 +950,7 @@ void Simulation::FallSilent() {
   world_.checkers().CheckResidue();
   world_.checkers().CheckPresent();
   world_.checkers().CheckFolded();
+  world_.feeds().Check();
 }
 
 void Simulation::ReturnOfADisk() {

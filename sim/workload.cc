@@ -293,6 +293,7 @@ std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
       std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
       // What is known exactly does not depend on any policy.
       if (!p.tracked.empty() && draw.Percent(15)) pattern = std::string(kTrackedPrefix) + "*";
+      if (p.handlers && draw.Percent(80)) return DrawHandlerCommand(pattern);
       if (p.merges && draw.Percent(70)) return DrawMergePolicy(pattern);
       switch (draw.Below(5)) {
         case 0: return {"POLICY", "SET", pattern, "lww"};
@@ -473,7 +474,7 @@ void Workload::Step() {
     for (Node* node : writers) {
       if (draw.Percent(20)) continue;
       std::vector<std::string> args = DrawCommand(*node, 0);
-      if (args.size() > 1 && args[0] != "POLICY" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
+      if (args.size() > 1 && args[0] != "POLICY" && args[0] != "HANDLER" && args[0] != "POLYARCH" && args[0] != "KEYS" &&
           args[0] != "LINK" && args[0] != "LEADER" && args[0] != "TOPOLOGY" &&
           args[0] != "BLMPOP" && args[0] != "BZMPOP" && args[0] != "XGROUP" && args[0] != "XREAD" && args[0] != "XREADGROUP" &&
           !StartsWith(args[1], kTrackedPrefix)) {
@@ -488,7 +489,9 @@ void Workload::Step() {
   const int client = static_cast<int>(draw.Below(static_cast<uint64_t>(node.clients())));
   if (node.ClientBusy(client)) return;
   for (int64_t n = draw.OneIn(5) ? draw.Between(2, 12) : 1; n > 0; --n) {
-    if (profile_.conflict != 0 && draw.Percent(profile_.conflict)) {
+    if (profile_.feed != 0 && draw.Percent(profile_.feed)) {
+      UseFeed(node, client);
+    } else if (profile_.conflict != 0 && draw.Percent(profile_.conflict)) {
       Resolve(node, client);
     } else if (profile_.transaction != 0 && draw.Percent(profile_.transaction)) {
       Transact(node, client);

@@ -59,6 +59,8 @@ struct WorkloadProfile {
   // Of commands on single keys, how many are of collections; on how many different elements.
   unsigned collection_percent = 0;
   uint64_t elements = 4;
+  unsigned feed = 0;                     // CONFLICT FEED
+  bool handlers = false;                 // HANDLER, policies that name them
   bool merges = false;                   // policies `merge`, also of fields; values for them
   unsigned precedence = 0;               // LEADER PRIORITY
   unsigned publish = 0;                  // PUBLISH
@@ -110,6 +112,10 @@ class Workload {
   void GiveTransaction(Node& node, int client, const std::vector<std::vector<std::string>>& commands);
   std::string DrawKey();
   std::string DrawValue();
+  // workload_feed.cc
+  void UseFeed(Node& node, int client);
+  // workload_handler.cc
+  std::vector<std::string> DrawHandlerCommand(const std::string& pattern);
   // workload_merge.cc
   std::string DrawMergeable();
   std::vector<std::string> DrawMergePolicy(const std::string& pattern);
@@ -124,6 +130,7 @@ class Workload {
     std::string token;
   };
   std::vector<Token> tokens_;
+  std::vector<std::pair<std::string, std::string>> feed_ids_;  // feed, id: to be acknowledged
   std::map<std::pair<const Node*, int>, std::string> watched_;  // by clients, if they still live
 };
 

@@ -23,7 +23,8 @@ std::string Workload::DrawMergeable() {
     if (draw.Percent(30)) {
       object.append("{\"").append(draw.Percent(50) ? "x" : "y").append("\":").append(number).append("}");
     } else {
-      object.append(draw.Percent(20) ? "[" + number + "]" : number);
+      const std::string leaf = next_value_ % 7 == 0 ? "null" : next_value_ % 11 == 0 ? "true" : number;
+      object.append(draw.Percent(20) ? "[" + number + "]" : leaf);
     }
   }
   return object + "}";

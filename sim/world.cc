@@ -30,7 +30,7 @@ std::string Trace::Tail() const {
 }
 
 World::World(uint64_t seed, Trace& trace)
-    : trace_(trace), draw_(seed), network_(scheduler_, draw_), checkers_(*this) {}
+    : trace_(trace), draw_(seed), network_(scheduler_, draw_), checkers_(*this), feeds_(*this) {}
 
 World::~World() = default;
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sim/checkers.h"
+#include "sim/feeds.h"
 #include "sim/draw.h"
 #include "sim/history.h"
 #include "sim/network.h"
@@ -61,6 +62,7 @@ class World {
   History& history() { return history_; }
   Checkers& checkers() { return checkers_; }
   Travellers& travellers() { return travellers_; }
+  FeedWatch& feeds() { return feeds_; }
   int64_t now_us() const { return scheduler_.now_us(); }
   template <typename Text>
   void Log(Text&& text) {
@@ -117,6 +119,7 @@ class World {
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
   Travellers travellers_{*this};
+  FeedWatch feeds_;
   uint64_t next_op_ = 1;
   bool policies_change_ = true;
   bool clones_ = false;

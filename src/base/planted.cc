@@ -23,7 +23,9 @@ const char* NameOf(Bug bug) {
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
       "kTornTransaction", "kWatchLocalOnly", "kMergeByNumbering",
       "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost",
-      "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin"};
+      "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin",
+      "kHandlerByNumbering", "kHandlerStale", "kHandlerViewByWriters",
+      "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

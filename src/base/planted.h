@@ -82,6 +82,13 @@ enum class Bug : int {
   kReceiptApplied,     // a receipt tells of what is applied and not durable yet
   kTokenUndurable,     // SESSION TOKEN does not wait for the disk
   kSessionOneOrigin,   // SESSION WAIT looks at the first origin of a token only
+  kHandlerByNumbering, // a handler is given versions in the order of this node's numbering of origins
+  kHandlerStale,       // another source of a handler does not replace the one that is loaded
+  kHandlerViewByWriters,  // a handler's view is remembered by who wrote, not by what
+  kFeedOnce,           // what was given to a consumer of a feed is never given again
+  kFeedAckByKey,       // an acknowledgement counts for what its key holds later, too
+  kFeedAckStays,       // acknowledgements outlive their items
+  kFeedLocalOnly,      // a feed sees what this leader's clients write only
   kCount,
 };
 

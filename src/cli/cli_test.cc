@@ -11,6 +11,7 @@
 
 #include "cli/connection.h"
 #include "cli/screen.h"
+#include "cli/side_by_side.h"
 #include "cli/snapshot.h"
 #include "cli/status.h"
 #include "cli/text.h"
@@ -81,6 +82,40 @@ TEST(Text, TablesLineUp) {
   table.Add({"\xc3\xbc", "5"});
   table.Add({"longer", "1,000"});
   EXPECT_EQ(Joined(table.Lines()), "NAME        N\n\xc3\xbc           5\nlonger  1,000\n");
+}
+
+TEST(SideBySide, ColumnsAndMarks) {
+  const std::vector<Column> columns = {{{"eu  12:00", "eu.1:7"}, "title: B\nplace: R1\n"},
+                                       {{"us  12:01"}, "title: C\nplace: R1\nnote: \x1b[2J"}};
+  EXPECT_EQ(Joined(SideBySide(columns, 61)),
+            "  eu  12:00                    | us  12:01\n"
+            "  eu.1:7                       |\n"
+            "  ---------------------------- | ----------------------------\n"
+            "* title: B                     | title: C\n"
+            "  place: R1                    | place: R1\n"
+            "*                              | note: \\x1b[2J\n");
+  EXPECT_TRUE(SideBySide({}, 80).empty());
+}
+
+TEST(SideBySide, LongLinesAreBrokenAndNarrowTerminalsStack) {
+  const std::string umlauts = "\xc3\xa4\xc3\xb6\xc3\xbc";
+  std::string text;
+  for (int i = 0; i < 12; ++i)
+    text += umlauts;
+  std::vector<Column> columns = {{{"eu"}, text}, {{"us"}, "x"}};
+  for (size_t width : {20U, 61U, 100U}) {
+    std::string all;
+    for (const std::string& line : SideBySide(columns, width)) {
+      EXPECT_LE(WidthOf(line), std::max<size_t>(width, 26)) << line;
+      all += line;
+    }
+    EXPECT_EQ(static_cast<size_t>(std::count(all.begin(), all.end(), '\xa4')), 12U)
+        << "no character is cut";
+  }
+  EXPECT_EQ(Joined(SideBySide({{{"eu"}, "1"}, {{"us"}, "2"}, {{"asia"}, "3"}}, 40)),
+            "  eu\n    1\n  us\n    2\n  asia\n    3\n");
+  const std::string many(100, '\n');
+  EXPECT_TRUE(AnyLine(SideBySide({{{"eu"}, many}, {{"us"}, "x"}}, 80, 5), "... (100 B)"));
 }
 
 TEST(Text, CutOffAtCharacters) {

@@ -1,6 +1,8 @@
-#include <ctime>
+#include "cli/conflicts.h"
+
 #include <utility>
 
+#include "base/number.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/text.h"
@@ -11,44 +13,22 @@ namespace {
 
 using Value = resp::Value;
 
-std::string When(int64_t ms) {
-  const auto seconds = static_cast<time_t>(ms / 1000);
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &parts);
-  return text;
-}
-
-// A version as [value, leader, unix-ms, tag]; a value that is null was deleted.
-std::string Version(const Value& version) {
-  if (version.items.size() < 4) return Printable(version.ToString());
-  const Value& value = version.items[0];
-  constexpr size_t kShownBytes = 200;
-  // An entry of a stream is an array: its fields and values.
-  std::string text = value.items.empty() ? TextOf(&value) : TextOf(&value.items[0]);
-  for (size_t i = 1; i < value.items.size(); ++i)
-    text += " " + TextOf(&value.items[i]);
-  std::string shown = value.is_null() ? "(deleted)" : Printable(text.substr(0, kShownBytes));
-  if (text.size() > kShownBytes) shown += "... (" + HumanBytes(text.size()) + ")";
-  return shown + "   by " + Printable(TextOf(&version.items[1])) + " at " +
-         When(NumberOf(&version.items[2])) + "   " + Printable(TextOf(&version.items[3]));
-}
-
 int PrintList(const Value& reply) {
-  if (reply.items.empty()) return Print("no open conflicts");
+  const std::vector<ConflictPlace> places = PlacesOf(reply);
+  if (places.empty()) return Print("no open conflicts");
   std::vector<std::string> lines;
-  for (const Value& key : reply.items)
-    lines.push_back(Printable(TextOf(&key)));
+  for (const ConflictPlace& place : places)
+    lines.push_back(PlaceText(place) + (place.type.empty() ? " (several types)" : ""));
   return Print(lines);
 }
 
 int PrintShow(const Value& reply, const std::string& key) {
-  if (reply.items.size() < 2)
+  const ShownConflict conflict = ConflictOf(reply);
+  if (conflict.token.empty())
     return Fail(base::NotFound("there is no key '" + Printable(key) + "', or no such field of it"));
-  std::vector<std::string> lines = {"token  " + Printable(TextOf(&reply.items[0]))};
-  for (const Value& version : reply.items[1].items)
-    lines.push_back("  " + Version(version));
+  std::vector<std::string> lines = {"token  " + Printable(conflict.token)};
+  for (std::string& line : ConflictLines(conflict.versions, false))
+    lines.push_back(std::move(line));
   return Print(lines);
 }
 
@@ -61,13 +41,40 @@ int PrintLog(const Value& reply) {
                     Printable(TextOf(Find(entry, "key"))) +
                     (field.empty() ? "" : " field " + Printable(field)) + "  by " +
                     Printable(TextOf(Find(entry, "policy"))));
-    if (const Value* shown = Find(entry, "shown")) lines.push_back("  shown  " + Version(*shown));
+    if (const Value* shown = Find(entry, "shown"))
+      lines.push_back("  shown  " + VersionLine(VersionOf(*shown)));
     if (const Value* lost = Find(entry, "lost")) {
       for (const Value& version : lost->items)
-        lines.push_back("  lost   " + Version(version));
+        lines.push_back("  lost   " + VersionLine(VersionOf(version)));
     }
   }
   return Print(lines);
+}
+
+// The glob that this key alone matches.
+std::string GlobOf(const std::string& key) {
+  std::string glob;
+  for (char c : key) {
+    if (std::string_view("*?[]\\^").find(c) != std::string_view::npos) glob += '\\';
+    glob += c;
+  }
+  return glob;
+}
+
+// The tag of what lost in an entry of the log.
+base::Result<std::string> LostTag(Connection& connection, const std::string& id) {
+  const auto number = base::ParseInt64(id);
+  if (!number || *number < 1)
+    return base::Invalid("'" + Printable(id) + "' is no id; see polyarch conflicts log");
+  const std::string before = std::to_string(*number - 1);
+  auto reply = connection.Call({"CONFLICT", "LOG", "AFTER", before, "COUNT", "1"});
+  if (!reply.ok()) return reply.status();
+  if (reply->items.empty() || TextOf(Find(reply->items[0], "id")) != id) {
+    return base::NotFound("there is no entry " + id +
+                          " in the log of this leader; see polyarch conflicts log");
+  }
+  const Value* lost = Find(reply->items[0], "lost");
+  return lost == nullptr || lost->items.empty() ? std::string() : VersionOf(lost->items[0]).tag;
 }
 
 }  // namespace
@@ -83,6 +90,10 @@ int RunConflicts(int argc, char** argv) {
   app.add_flag("--json", json, "the reply as JSON");
   std::string match;
   std::string after;
+  std::string policy;
+  std::string leader;
+  std::string since;
+  std::string until;
   std::string key;
   std::string field;
   std::string token;
@@ -90,28 +101,39 @@ int RunConflicts(int argc, char** argv) {
   std::string id;
   std::string tag;
   int64_t count = 100;
-  CLI::App* list = app.add_subcommand(
-      "list", "keys with concurrent versions that nobody has resolved (also without a subcommand)");
+  CLI::App* list = app.add_subcommand("list",
+                                      "keys, and fields, with concurrent versions that nobody has "
+                                      "resolved (also without a subcommand)");
   CLI::App* log =
       app.add_subcommand("log", "what policies decided, oldest first: shown and lost values");
-  for (CLI::App* sub : {list, log}) {
+  CLI::App* show = app.add_subcommand(
+      "show", "all versions of a key beside each other, and the token for resolve");
+  CLI::App* restore = app.add_subcommand("restore", "write a lost value of the log back");
+  CLI::App* resolve =
+      app.add_subcommand("resolve",
+                         "with a token: replace exactly the versions in it by a value. Without: "
+                         "ask what a key, or each key, is to become");
+  for (CLI::App* sub : {list, log, resolve}) {
     sub->add_option("--match", match, "only keys that match this glob");
     sub->add_option("--count", count, "at most so many (default: 100)")
         ->check(CLI::Range(INT64_C(1), INT64_C(1000000)));
   }
   log->add_option("--after", after, "only what comes after this id");
-  CLI::App* show = app.add_subcommand("show", "all versions of a key, and the token for resolve");
+  log->add_option(
+      "--policy", policy, "only what a policy decided that matches this glob (\"merge*\")");
+  log->add_option("--leader", leader, "only where the value of this leader lost");
+  log->add_option("--since", since, "only what was noted from this time on, in ms since 1970");
+  log->add_option("--until", until, "only what was noted up to this time, in ms since 1970");
   show->add_option("key", key, "a key")->required();
-  CLI::App* restore = app.add_subcommand("restore", "write a lost value of the log back");
   restore->add_option("id", id, "of the entry, from log")->required();
-  restore->add_option("tag", tag, "of the lost version, from log")->required();
-  CLI::App* resolve =
-      app.add_subcommand("resolve", "replace exactly the versions in the token by a value");
-  resolve->add_option("key", key, "a key")->required();
-  resolve->add_option("token", token, "from show")->required();
-  resolve->add_option("value", value, "the value that they become")->required();
+  restore->add_option("tag", tag, "of one of its versions (default: of the one that lost)");
+  resolve->add_option("key", key, "a key (default: all that are open)");
+  auto* token_option = resolve->add_option("token", token, "from show");
+  auto* value_option = resolve->add_option("value", value, "the value that they become");
+  token_option->needs(value_option);
   for (CLI::App* sub : {show, resolve})
-    sub->add_option("--field", field, "of this element: field, member, position or id, as log shows it");
+    sub->add_option(
+        "--field", field, "of this element: field, member, position or id, as list shows it");
   for (CLI::App* sub : {list, log, show, restore, resolve}) {
     sub->set_help_flag("--help", "print this and end");
     sub->fallthrough();
@@ -120,23 +142,53 @@ int RunConflicts(int argc, char** argv) {
   auto connection = target.Connect();
   if (!connection.ok()) return Fail(connection.status());
   const std::string number = std::to_string(count);
+  const int64_t timeout_ms = (*connection)->target().timeout_ms;
+  const bool by_hand = resolve->parsed() && value_option->count() == 0;
   std::vector<std::string_view> command = {"CONFLICT"};
+  auto add = [&](std::string_view word, const std::string& argument) {
+    if (!argument.empty()) command.insert(command.end(), {word, argument});
+  };
+  if (restore->parsed() && tag.empty()) {
+    auto lost = LostTag(**connection, id);
+    if (!lost.ok()) return Fail(lost.status());
+    tag = *lost;
+  }
   if (show->parsed()) {
     command.insert(command.end(), {"GET", key});
   } else if (restore->parsed()) {
     command.insert(command.end(), {"RESTORE", id, tag});
-  } else if (resolve->parsed()) {
+  } else if (resolve->parsed() && !by_hand) {
     command.insert(command.end(), {"RESOLVE", key, token, value});
+  } else if (log->parsed()) {
+    command.insert(command.end(), {"LOG", "COUNT", number});
+    add("MATCH", match);
+    add("AFTER", after);
+    add("POLICY", policy);
+    add("LEADER", leader);
+    add("SINCE", since);
+    add("UNTIL", until);
   } else {
-    command.insert(command.end(), {log->parsed() ? "LOG" : "LIST", "COUNT", number});
-    if (!match.empty()) command.insert(command.end(), {"MATCH", match});
-    if (!after.empty()) command.insert(command.end(), {"AFTER", after});
+    command.insert(command.end(), {"LIST", "COUNT", number});
+    if (!json) command.push_back("FIELDS");
+    if (by_hand && !key.empty()) match = GlobOf(key);
+    add("MATCH", match);
   }
-  if (show->count("--field") + resolve->count("--field") > 0) {
+  if (!by_hand && show->count("--field") + resolve->count("--field") > 0) {
     command.insert(command.end(), {"FIELD", field});
   }
-  auto reply = (*connection)->Call(command, (*connection)->target().timeout_ms);
+  auto reply = (*connection)->Call(command, timeout_ms);
   if (!reply.ok()) return Fail(reply.status());
+  if (by_hand) {
+    std::vector<ConflictPlace> places = PlacesOf(*reply);
+    if (!key.empty()) {
+      std::erase_if(places, [&](const ConflictPlace& place) {
+        return place.key != key || (resolve->count("--field") > 0 && place.field != field);
+      });
+    }
+    std::erase_if(places, [](const ConflictPlace& place) { return place.type.empty(); });
+    if (places.empty()) return Print("no open conflicts");
+    return ResolveByHand(**connection, places);
+  }
   if (json) return Print(Json(*reply));
   if (show->parsed()) return PrintShow(*reply, key);
   if (log->parsed()) return PrintLog(*reply);

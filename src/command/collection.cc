@@ -93,7 +93,7 @@ bool RefuseFieldConflict(Context& c,
   std::string text = "CONFLICT ";
   text.append(base::FormatInt64(static_cast<int64_t>(shown.versions)));
   text.append(" concurrent versions of field '").append(field).append("' of '").append(key);
-  text.append("'; see CONFLICT GET ... FIELD");
+  text.append("'; see CONFLICT GET '").append(key).append("' FIELD '").append(field).append("'");
   c.reply.Error(text);
   return true;
 }

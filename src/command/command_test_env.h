@@ -91,6 +91,9 @@ class FakeCluster : public ClusterHost {
   conflict::Ledger& ledger() override { return ledger_; }
   const clock::OriginTable& origins() const override { return origins_; }
   const clock::VersionVector& applied() const override { return sink_.applied(); }
+  conflict::Feeds& feeds() override { return feeds_; }
+  std::string DelivererOf(const conflict::FeedGroup& group) override { return group.leaders.front(); }
+  int64_t mono_us() const override { return 0; }
   std::string VersionVectorText() override { return applied().ToString(origins_); }
   std::string DigestText() override { return std::string(32, '0'); }
   uint64_t StartCheckpoint() override { return 7; }
@@ -153,6 +156,7 @@ class FakeCluster : public ClusterHost {
   const clock::OriginTable& origins_;
   FakeSink& sink_;
   conflict::Ledger ledger_{conflict::Ledger::Limits{}};
+  conflict::Feeds feeds_;
   Watches watches_;
   Subscriptions subscriptions_;
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);

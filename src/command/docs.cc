@@ -238,10 +238,15 @@ void ReplyDocs(resp::Writer& reply, const Row& row) {
 }
 
 void ContainerHelp(Context& c) {
-  std::string container = ToLower(c.args[0]);
+  // All words but the last one, HELP.
+  std::string container;
+  for (size_t i = 0; i + 1 < c.count(); ++i)
+    container += (i > 0 ? "|" : "") + ToLower(c.args[i]);
+  std::string title = ToUpper(container);
+  std::replace(title.begin(), title.end(), '|', ' ');
   std::vector<const Row*> subcommands = Table::Instance().Subcommands(container);
   c.reply.Array(1 + 2 * subcommands.size());
-  c.reply.Simple(ToUpper(container) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+  c.reply.Simple(title + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
   for (const Row* sub : subcommands) {
     std::string usage = ToUpper(sub->name.substr(container.size() + 1));
     if (!sub->syntax.empty()) usage += ' ' + Usage(sub->syntax);

@@ -17,6 +17,7 @@
 #include "command/client.h"
 #include "command/subscriptions.h"
 #include "command/watches.h"
+#include "conflict/feed.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 
@@ -87,6 +88,13 @@ class ClusterHost {
   virtual conflict::Ledger& ledger() = 0;
   virtual const clock::OriginTable& origins() const = 0;
   virtual const clock::VersionVector& applied() const = 0;
+
+  // Conflict feeds, with all items that there are now.
+  virtual conflict::Feeds& feeds() = 0;
+  // The first of a feed's leaders that is in reach, this one included; empty: none is.
+  virtual std::string DelivererOf(const conflict::FeedGroup& group) = 0;
+  // Of this process; never goes back.
+  virtual int64_t mono_us() const = 0;
 
   virtual std::string VersionVectorText() = 0;
   virtual std::string DigestText() = 0;            // 32 hexadecimal digits

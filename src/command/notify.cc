@@ -20,7 +20,7 @@ constexpr Letter kClasses[] = {
     {'h', kNoticeHash},    {'z', kNoticeSortedSet}, {'x', kNoticeExpired}, {'e', kNoticeEvicted},
     {'t', kNoticeStream},  {'d', kNoticeModule},  {'n', kNoticeNew}};
 constexpr Letter kOthers[] = {
-    {'K', kNoticeKeyspace}, {'E', kNoticeKeyevent}, {'m', kNoticeMissed}};
+    {'K', kNoticeKeyspace}, {'E', kNoticeKeyevent}, {'m', kNoticeMissed}, {'C', kNoticeConflict}};
 
 constexpr Event kDel{kNoticeGeneric, "del"};
 constexpr Event kExpire{kNoticeGeneric, "expire"};

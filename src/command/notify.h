@@ -29,6 +29,7 @@ enum Notice : uint32_t {
   kNoticeModule = 1 << 11,    // d: there are no modules
   kNoticeNew = 1 << 12,       // n
   kNoticeMissed = 1 << 13,    // m
+  kNoticeConflict = 1 << 14,  // C: an open conflict has begun or ended. Not Redis's; not in A
 };
 inline constexpr uint32_t kNoticeAll = kNoticeGeneric | kNoticeString | kNoticeList | kNoticeSet |
                                        kNoticeHash | kNoticeSortedSet | kNoticeExpired |

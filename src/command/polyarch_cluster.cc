@@ -328,6 +328,7 @@ void AddPolyarchFamily(std::vector<Row>& rows) {
   AddPolicyRows(rows);
   AddHandlerRows(rows);
   AddConflictRows(rows);
+  AddFeedRows(rows);
   AddClusterRows(rows);
 }
 

@@ -438,6 +438,62 @@ TEST(ConflictCommand, LogAndRestore) {
   EXPECT_EQ(node.Ask({"EXISTS", "c"}), "0");
 }
 
+TEST(ConflictCommand, TheLogIsFiltered) {
+  TestNode node;
+  conflict::LedgerEntry entry = Decided("a", "C", "B");  // eu's value lost, at 1700000000000
+  node.cluster.ledger().Note(entry);
+  entry.key = "b";
+  entry.policy = "merge MAX";
+  entry.noted_ms += 500;
+  std::swap(entry.shown, entry.lost);
+  node.cluster.ledger().Note(entry);
+  auto ids = [&](auto... filter) {
+    const std::string reply = node.Ask({"CONFLICT", "LOG", filter...});
+    if (reply[0] == '-') return reply;
+    std::string found;
+    for (size_t at = 0; (at = reply.find("[\"id\", ", at)) != std::string::npos; at += 7) found += reply[at + 7];
+    return found;
+  };
+  EXPECT_EQ(ids(), "12");
+  EXPECT_EQ(ids("POLICY", "merge*"), "2");
+  EXPECT_EQ(ids("POLICY", "lww"), "1");
+  EXPECT_EQ(ids("LEADER", "eu"), "1");
+  EXPECT_EQ(ids("LEADER", "us"), "2");
+  EXPECT_EQ(ids("LEADER", "asia"), "");
+  EXPECT_EQ(ids("SINCE", "1700000000001"), "2");
+  EXPECT_EQ(ids("UNTIL", "1700000000000"), "1");
+  EXPECT_EQ(ids("SINCE", "1700000000000", "UNTIL", "1700000000500", "MATCH", "b", "COUNT", "5"), "2");
+  EXPECT_EQ(ids("SINCE", "x"), "-ERR value is not an integer or out of range");
+  EXPECT_EQ(ids("SINCE", "-1"), "-ERR a time is given in milliseconds since 1970");
+  EXPECT_EQ(ids("POLICY"), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "LEADER", "eu"}), "-ERR syntax error") << "of LOG only";
+}
+
+TEST(ConflictCommand, ListsRegisterByRegister) {
+  TestNode node;
+  node.SetPolicy("*", "siblings");
+  node.Ask({"SET", "k", "mine"});
+  node.Remote("k", "theirs");
+  node.Ask({"SET", "plain", "x"});
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "FIELDS"}), "[[\"k\", \"\", \"string\", 2]]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "3", "FIELDS", "MATCH", "z*"}), "[]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"k\"]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "FIELDS", "COUNT"}), "-ERR syntax error");
+}
+
+TEST(ConflictCommand, GetIsAMapInResp3) {
+  TestNode node;
+  node.SetPolicy("*", "siblings");
+  node.Ask({"SET", "k", "mine"});
+  node.Remote("k", "theirs");
+  node.Ask({"HELLO", "3"});
+  const std::string reply = node.Ask({"CONFLICT", "GET", "k"});
+  EXPECT_TRUE(reply.starts_with("{\"token\": \"")) << reply;
+  EXPECT_NE(reply.find("\"versions\": [{\"value\": \"mine\", \"leader\": \"eu\", \"time\": "), std::string::npos) << reply;
+  EXPECT_NE(reply.find("\"tag\": \"us.0000000000000002:1\"}]}"), std::string::npos) << reply;
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "none"}), "null");
+}
+
 // ---- LEADER, LINK, TOPOLOGY, POLYARCH
 
 TEST(LeaderCommand, List) {

@@ -7,8 +7,10 @@
 
 #include "base/glob.h"
 #include "base/number.h"
+#include "command/collection.h"
 #include "command/families.h"
 #include "command/polyarch.h"
+#include "command/polyarch_conflict.h"
 #include "command/polyarch_element.h"
 #include "command/polyarch_token.h"
 #include "command/support.h"
@@ -23,36 +25,79 @@ constexpr uint64_t kLogCountDefault = 100;
 struct ListOptions {
   std::string_view pattern = "*";
   uint64_t count = std::numeric_limits<uint64_t>::max();
+  bool fields = false;  // of LIST
+  // Of LOG.
   uint64_t after = 0;
+  std::string_view policy = "*";
+  std::string_view leader = {};  // whose value lost; empty: anybody's
+  int64_t since_ms = 0;
+  int64_t until_ms = std::numeric_limits<int64_t>::max();
 
   bool Matches(std::string_view key) const {
     return pattern == "*" || base::GlobMatch(pattern, key);
   }
+  bool Matches(const conflict::LedgerEntry& e) const {
+    return Matches(e.key) && e.noted_ms >= since_ms && e.noted_ms <= until_ms &&
+           (leader.empty() || e.lost.origin.leader == leader) &&
+           (policy == "*" || base::GlobMatch(policy, e.policy));
+  }
 };
+
+// A number of at least `least`, else an error.
+bool ReadOption(Context& c, std::string_view text, int64_t least, std::string_view error, int64_t& value) {
+  const std::optional<int64_t> number = ReadInteger(c, text);
+  if (!number) return false;
+  value = *number;
+  if (*number >= least) return true;
+  c.reply.Error(error);
+  return false;
+}
+
+// One option, at args[i]; false, with the error given. LOG has more of them than LIST.
+bool ReadListOption(Context& c, size_t i, bool log, ListOptions& options) {
+  const std::string_view name = c.args[i];
+  const std::string_view value = c.args[i + 1];
+  int64_t number = 0;
+  if (EqualsIgnoreCase(name, "match")) {
+    options.pattern = value;
+    return CheckPatternSize(c, value);
+  }
+  if (EqualsIgnoreCase(name, "count")) {
+    if (!ReadOption(c, value, 1, "ERR COUNT must be at least 1", number)) return false;
+    options.count = static_cast<uint64_t>(number);
+    return true;
+  }
+  if (log && EqualsIgnoreCase(name, "after")) {
+    if (!ReadOption(c, value, 0, "ERR AFTER must be an id of CONFLICT LOG", number)) return false;
+    options.after = static_cast<uint64_t>(number);
+    return true;
+  }
+  constexpr std::string_view kNoTime = "ERR a time is given in milliseconds since 1970";
+  if (log && EqualsIgnoreCase(name, "since")) return ReadOption(c, value, 0, kNoTime, options.since_ms);
+  if (log && EqualsIgnoreCase(name, "until")) return ReadOption(c, value, 0, kNoTime, options.until_ms);
+  if (log && EqualsIgnoreCase(name, "policy")) {
+    options.policy = value;
+    return CheckPatternSize(c, value);
+  }
+  if (log && EqualsIgnoreCase(name, "leader")) {
+    options.leader = value;
+    return true;
+  }
+  ReplySyntaxError(c);
+  return false;
+}
 
 bool ReadListOptions(Context& c, bool log, ListOptions& options) {
   for (size_t i = 2; i < c.count(); i += 2) {
-    const bool has_value = i + 1 < c.count();
-    const bool match = EqualsIgnoreCase(c.args[i], "match");
-    const bool count = EqualsIgnoreCase(c.args[i], "count");
-    const bool after = log && EqualsIgnoreCase(c.args[i], "after");
-    if (!has_value || !(match || count || after)) {
+    if (!log && EqualsIgnoreCase(c.args[i], "fields")) {
+      options.fields = true;
+      --i;  // it has no value
+    } else if (i + 1 == c.count()) {
       ReplySyntaxError(c);
       return false;
-    }
-    if (match) {
-      options.pattern = c.args[i + 1];
-      if (!CheckPatternSize(c, options.pattern)) return false;
-      continue;
-    }
-    std::optional<int64_t> number = ReadInteger(c, c.args[i + 1]);
-    if (!number) return false;
-    if (*number < (count ? 1 : 0)) {
-      c.reply.Error(count ? "ERR COUNT must be at least 1"
-                          : "ERR AFTER must be an id of CONFLICT LOG");
+    } else if (!ReadListOption(c, i, log, options)) {
       return false;
     }
-    (count ? options.count : options.after) = static_cast<uint64_t>(*number);
   }
   return true;
 }
@@ -85,8 +130,6 @@ FoundElement RegisterAt(Context& c,
 
 // ---- open conflicts
 
-// Is there something that is not past its time? (Under a policy that lets a delete win, a key with
-// an open conflict may show nothing; it can be read and resolved here all the same.)
 bool IsVisible(Context& c, const crdt::KeyState& state) {
   return state.live() && state.ExpiryTime() >= c.keys.time_ms();
 }
@@ -98,15 +141,45 @@ void ForEachOpen(Context& c, Visit visit) {
   for (auto it = open.lower_bound({c.client.db, std::string()});
        it != open.end() && it->first == c.client.db;
        ++it) {
-    const keyspace::KeyRef ref = c.Ref(it->second);
-    const bool visible = c.keys.Exists(ref) || IsVisible(c, c.keys.State(ref));
-    if (visible && !visit(it->second)) return;
+    if (command::IsVisible(c, std::string_view(it->second)) && !visit(it->second)) return;
+  }
+}
+
+// What is in conflict, register by register: [key, field, type, versions]; of a key that has several types
+// and no such register: versions 0.
+void ListFields(Context& c, const ListOptions& options) {
+  struct Found {
+    std::string key;
+    std::string field;
+    std::string_view type;
+    size_t versions;
+  };
+  std::vector<Found> found;
+  ForEachOpen(c, [&](const std::string& key) {
+    if (!options.Matches(key)) return true;
+    const size_t before = found.size();
+    keyspace::Keyspace::VisitOpenConflicts(
+        c.keys.State(c.Ref(key)), [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
+          found.push_back({key, ElementText(type, name), TypeName(type), conflict::CountDistinct(state.versions)});
+        });
+    if (found.size() == before) found.push_back({key, "", "", 0});
+    return found.size() < options.count;
+  });
+  if (found.size() > options.count) found.resize(options.count);
+  c.reply.Array(found.size());
+  for (const Found& f : found) {
+    c.reply.Array(4);
+    c.reply.Bulk(f.key);
+    c.reply.Bulk(f.field);
+    c.reply.Bulk(f.type);
+    c.reply.Integer(static_cast<int64_t>(f.versions));
   }
 }
 
 void ConflictList(Context& c) {
   ListOptions options;
   if (!ReadListOptions(c, false, options)) return;
+  if (options.fields) return ListFields(c, options);
   std::vector<std::string_view> found;
   ForEachOpen(c, [&](const std::string& key) {
     if (options.Matches(key)) found.push_back(key);
@@ -126,17 +199,26 @@ void ConflictCount(Context& c) {
   c.reply.Integer(count);
 }
 
+// [value, leader, unix-ms, tag], or a map of them.
 void ReplyVersion(Context& c,
+                  bool as_map,
                   crdt::Type type,
                   bool absent,
                   std::string_view value,
                   const clock::Origin& origin,
                   uint64_t sequence,
                   clock::Hlc hlc) {
-  c.reply.Array(4);
+  auto name = [&](std::string_view field) {
+    if (as_map) c.reply.Bulk(field);
+  };
+  as_map ? c.reply.Map(4) : c.reply.Array(4);
+  name("value");
   absent ? c.reply.Null() : ReplyElementValue(c, type, value);
+  name("leader");
   c.reply.Bulk(origin.leader);
+  name("time");
   c.reply.Integer(static_cast<int64_t>(hlc.ms()));
+  name("tag");
   c.reply.Bulk(conflict::TagText(origin, sequence));
 }
 
@@ -146,33 +228,16 @@ std::string SignedText(const crdt::Number& n) {
   return text.starts_with('-') ? text : "+" + text;
 }
 
-// The versions of the register, then what each origin's increments add to it ("+3").
 void ConflictGet(Context& c) {
   TokenPlace place;
   if (!ReadPlace(c, 3, place)) return;
   const keyspace::KeyRef ref = c.Ref(place.key);
   const crdt::KeyState state = c.keys.State(ref);
   const FoundElement element = RegisterAt(c, ref, state, place);
-  const crdt::Register* found = element.state;
-  if (!IsVisible(c, state) || found == nullptr) return c.reply.NullArray();
-  const clock::OriginTable& origins = c.cluster.origins();
-  const Token token = MakeToken(*found, origins);
-  c.reply.Array(2);
-  c.reply.Bulk(EncodeToken(token, place));
-  c.reply.Array(token.versions.size() + token.clears.size());
-  for (size_t i : conflict::CanonicalOrder(found->versions, origins)) {
-    const crdt::Version& v = found->versions[i];
-    ReplyVersion(
-        c, element.type, v.absent, v.value, origins.Get(v.dot.origin()), v.dot.sequence(), v.hlc);
-  }
-  for (const Token::Clear& clear : token.clears) {
-    for (const crdt::CounterEntry& e : found->counters) {
-      if (origins.Get(e.origin) != clear.origin) continue;
-      auto sum = crdt::Subtract(e.total, e.cleared_total).value_or(e.total);
-      ReplyVersion(
-          c, crdt::Type::kString, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
-    }
-  }
+  if (!IsVisible(c, state) || element.state == nullptr) return c.reply.NullArray();
+  const bool as_map = c.client.protocol >= 3;
+  as_map ? c.reply.Map(2) : c.reply.Array(2);
+  ReplyTokenAndVersions(c, as_map, element.type, *element.state, place);
 }
 
 // A token in this node's terms.
@@ -271,7 +336,7 @@ void ConflictResolve(Context& c) {
 // ---- decided conflicts
 
 void ReplyVersion(Context& c, crdt::Type type, const conflict::LedgerVersion& v) {
-  ReplyVersion(c, type, v.absent, v.value, v.origin, v.sequence, v.hlc);
+  ReplyVersion(c, false, type, v.absent, v.value, v.origin, v.sequence, v.hlc);
 }
 
 void ConflictLog(Context& c) {
@@ -279,7 +344,7 @@ void ConflictLog(Context& c) {
   if (!ReadListOptions(c, true, options)) return;
   std::vector<const conflict::LedgerEntry*> found;
   c.cluster.ledger().Visit(options.after, [&](const conflict::LedgerEntry& e) {
-    if (e.db == c.client.db && options.Matches(e.key)) found.push_back(&e);
+    if (e.db == c.client.db && options.Matches(e)) found.push_back(&e);
     return found.size() < options.count;
   });
   c.reply.Array(found.size());
@@ -344,6 +409,37 @@ void ConflictRestore(Context& c) {
 
 }  // namespace
 
+bool IsVisible(Context& c, std::string_view key) {
+  const keyspace::KeyRef ref = c.Ref(key);
+  return c.keys.Exists(ref) || IsVisible(c, c.keys.State(ref));
+}
+
+void ReplyTokenAndVersions(Context& c,
+                           bool named,
+                           crdt::Type type,
+                           const crdt::Register& state,
+                           const TokenPlace& place) {
+  const bool as_map = c.client.protocol >= 3;
+  const clock::OriginTable& origins = c.cluster.origins();
+  const Token token = MakeToken(state, origins);
+  if (named) c.reply.Bulk("token");
+  c.reply.Bulk(EncodeToken(token, place));
+  if (named) c.reply.Bulk("versions");
+  c.reply.Array(token.versions.size() + token.clears.size());
+  for (size_t i : conflict::CanonicalOrder(state.versions, origins)) {
+    const crdt::Version& v = state.versions[i];
+    const clock::Origin& origin = origins.Get(v.dot.origin());
+    ReplyVersion(c, as_map, type, v.absent, v.value, origin, v.dot.sequence(), v.hlc);
+  }
+  for (const Token::Clear& clear : token.clears) {
+    for (const crdt::CounterEntry& e : state.counters) {
+      if (origins.Get(e.origin) != clear.origin) continue;
+      auto sum = crdt::Subtract(e.total, e.cleared_total).value_or(e.total);
+      ReplyVersion(c, as_map, crdt::Type::kString, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
+    }
+  }
+}
+
 void AddConflictRows(std::vector<Row>& rows) {
   static constexpr Row kRows[] = {
       {.name = "conflict", .arity = -2, .categories = "@slow",
@@ -354,7 +450,7 @@ void AddConflictRows(std::vector<Row>& rows) {
        .summary = "Returns the keys that hold concurrent versions nobody has resolved",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of such keys",
-       .syntax = "MATCH pattern:pattern? COUNT count:integer?"},
+       .syntax = "MATCH pattern:pattern? COUNT count:integer? FIELDS?"},
       {.name = "conflict|count", .arity = 2, .flags = kReadonly | kWholeKeyspace,
        .categories = "@read @slow", .handler = ConflictCount,
        .summary = "Returns how many keys hold concurrent versions nobody has resolved",
@@ -377,7 +473,8 @@ void AddConflictRows(std::vector<Row>& rows) {
        .summary = "Returns conflicts that a rule decided here, oldest first, with what lost",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of entries in the log",
-       .syntax = "MATCH pattern:pattern? COUNT count:integer? AFTER id:integer?"},
+       .syntax = "MATCH pattern:pattern? COUNT count:integer? AFTER id:integer? POLICY policy:pattern? LEADER leader? "
+                 "SINCE unix-time-milliseconds:unix-time? UNTIL unix-time-milliseconds:unix-time?"},
       {.name = "conflict|restore", .arity = 4, .flags = kWrite | kDenyOom,
        .categories = "@write @slow", .handler = ConflictRestore,
        .summary = "Writes a value that lost back to its key", .since = "polyarch 0.1.0",

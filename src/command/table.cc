@@ -1,5 +1,6 @@
 #include "command/table.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -120,22 +121,25 @@ Table::Table() {
   AddPubsubFamily(rows_);
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)
-    CHECK(row.handler != nullptr || row.arity == -2);  // a container
+    CHECK(row.handler != nullptr || row.arity <= -2);  // a container
   slots_.resize(std::bit_ceil(4 * rows_.size()));
   mask_ = slots_.size() - 1;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    if (rows_[i].name.find('|') == std::string_view::npos) {
-      Insert(rows_[i].name, kNone, static_cast<uint16_t>(i));
+  // Containers before what they contain.
+  for (std::ptrdiff_t depth = 0; depth <= kDepthMax; ++depth) {
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      const std::string_view name = rows_[i].name;
+      if (std::count(name.begin(), name.end(), '|') != depth) continue;
+      if (depth == 0) {
+        Insert(name, kNone, static_cast<uint16_t>(i));
+        continue;
+      }
+      const size_t bar = name.rfind('|');
+      const Slot* found = FindNamed(name.substr(0, bar));
+      CHECK(found != nullptr);
+      Slot& container = slots_[static_cast<size_t>(found - slots_.data())];
+      container.container = true;
+      Insert(name.substr(bar + 1), container.row, static_cast<uint16_t>(i));
     }
-  }
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    size_t bar = rows_[i].name.find('|');
-    if (bar == std::string_view::npos) continue;
-    const Slot* found = FindSlot(rows_[i].name.substr(0, bar), kNone);
-    CHECK(found != nullptr);
-    Slot& container = slots_[static_cast<size_t>(found - slots_.data())];
-    container.container = true;
-    Insert(rows_[i].name.substr(bar + 1), container.row, static_cast<uint16_t>(i));
   }
 }
 
@@ -152,17 +156,25 @@ const Row* Table::Find(Arguments args, bool* container) const {
   if (container != nullptr) *container = true;
   if (args.size() < 2) return &rows_[slot->row];
   const Slot* sub = FindSlot(args[1], slot->row);
+  if (sub != nullptr && sub->container && args.size() > 2) sub = FindSlot(args[2], sub->row);
   return sub == nullptr ? nullptr : &rows_[sub->row];
 }
 
-const Row* Table::FindName(std::string_view name) const {
-  size_t bar = name.find('|');
-  const Slot* slot = FindSlot(name.substr(0, bar), kNone);
-  if (slot == nullptr || bar == std::string_view::npos) {
-    return slot == nullptr ? nullptr : &rows_[slot->row];
+const Table::Slot* Table::FindNamed(std::string_view name) const {
+  const Slot* slot = nullptr;
+  uint16_t parent = kNone;
+  for (;;) {
+    const size_t bar = name.find('|');
+    slot = FindSlot(name.substr(0, bar), parent);
+    if (slot == nullptr || bar == std::string_view::npos) return slot;
+    parent = slot->row;
+    name.remove_prefix(bar + 1);
   }
-  const Slot* sub = FindSlot(name.substr(bar + 1), slot->row);
-  return sub == nullptr ? nullptr : &rows_[sub->row];
+}
+
+const Row* Table::FindName(std::string_view name) const {
+  const Slot* slot = FindNamed(name);
+  return slot == nullptr ? nullptr : &rows_[slot->row];
 }
 
 std::vector<const Row*> Table::Commands() const {
@@ -176,7 +188,7 @@ std::vector<const Row*> Table::Commands() const {
 std::vector<const Row*> Table::Subcommands(std::string_view container) const {
   std::vector<const Row*> found;
   for (const Row& row : rows_) {
-    size_t bar = row.name.find('|');
+    size_t bar = row.name.rfind('|');
     if (bar != std::string_view::npos && row.name.substr(0, bar) == container) {
       found.push_back(&row);
     }
@@ -235,10 +247,18 @@ void ReplyUnknownCommand(Context& c) {
 }
 
 void ReplyUnknownSubcommand(Context& c) {
+  // CONFLICT FEED is a container within a container.
+  const Row* within = Table::Instance().Find(c.args.first(2));
+  const size_t at = within != nullptr && within->handler == nullptr && c.count() > 2 ? 2 : 1;
   std::string text = "ERR unknown subcommand '";
-  text.append(c.args[1].substr(0, 128)).append("'. Try ");
+  text.append(c.args[at].substr(0, 128)).append("'. Try ");
   for (char ch : c.args[0])
     text.push_back(ToUpper(ch));
+  if (at == 2) {
+    text.push_back(' ');
+    for (char ch : c.args[1])
+      text.push_back(ToUpper(ch));
+  }
   text.append(" HELP.");
   c.reply.Error(text);
 }

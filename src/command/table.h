@@ -107,7 +107,10 @@ class Table {
   static Name Pack(std::string_view name, uint16_t parent);
   size_t Home(const Name& name) const;
   const Slot* FindSlot(std::string_view name, uint16_t parent) const;
+  const Slot* FindNamed(std::string_view name) const;  // "conflict|feed|read"
   void Insert(std::string_view name, uint16_t parent, uint16_t row);
+
+  static constexpr std::ptrdiff_t kDepthMax = 2;  // bars in a name: containers within containers
 
   std::vector<Row> rows_;
   std::vector<Slot> slots_;  // open addressing, a power of two, at most a quarter full

@@ -1,30 +1,34 @@
 #include "conflict/loaded_handler.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/codec.h"
 #include "base/hash.h"
+#include "base/planted.h"
 #include "conflict/policy.h"
 
 namespace polyarch::conflict {
 
 namespace {
 
+// Names all that the function is given.
 std::string ViewKey(std::string_view key,
                     std::optional<std::string_view> field,
-                    std::span<const size_t> order,
-                    std::span<const crdt::Version> versions,
-                    const clock::OriginTable& origins) {
+                    std::span<const HandlerVersion> versions) {
   std::string text;
   base::PutBytes(text, key);
   base::PutFixed8(text, field ? 1 : 0);
   base::PutBytes(text, field.value_or(std::string_view()));
-  for (size_t i : order) {
-    const clock::Origin& origin = origins.Get(versions[i].dot.origin());
-    base::PutBytes(text, origin.leader);
-    base::PutFixed64(text, origin.incarnation);
-    base::PutVarint(text, versions[i].dot.sequence());
+  for (const HandlerVersion& v : versions) {
+    base::PutBytes(text, v.leader);
+    base::PutFixed64(text, v.time_ms);
+    base::PutFixed8(text, v.value ? 1 : 0);
+    if (PLANTED(kHandlerViewByWriters)) continue;
+    const base::Digest128 digest = base::ContentHash128(v.value.value_or(std::string_view()));
+    base::PutFixed64(text, digest.low);
+    base::PutFixed64(text, digest.high);
   }
   return base::HexDigest(base::ContentHash128(text));
 }
@@ -67,9 +71,8 @@ std::optional<std::string> LoadedHandler::View(std::string_view key,
                                                std::optional<std::string_view> field,
                                                std::span<const crdt::Version> versions,
                                                const clock::OriginTable& origins) const {
-  const std::vector<size_t> order = CanonicalOrder(versions, origins);
-  std::string view_key = ViewKey(key, field, order, versions, origins);
-  if (auto seen = views_.find(view_key); seen != views_.end()) return seen->second;
+  std::vector<size_t> order = CanonicalOrder(versions, origins);
+  if (PLANTED(kHandlerByNumbering)) std::iota(order.begin(), order.end(), size_t{0});
   std::vector<HandlerVersion> given;
   given.reserve(order.size());
   for (size_t i : order) {
@@ -79,6 +82,8 @@ std::optional<std::string> LoadedHandler::View(std::string_view key,
     version.leader = origins.Get(v.dot.origin()).leader;
     version.time_ms = static_cast<uint64_t>(v.hlc.ms());
   }
+  std::string view_key = ViewKey(key, field, given);
+  if (auto seen = views_.find(view_key); seen != views_.end()) return seen->second;
   auto view = RunHandler(source_, key, field, given);
   ++stats_.runs;
   std::optional<std::string> value;

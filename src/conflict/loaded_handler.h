@@ -55,7 +55,7 @@ class LoadedHandler {
   const std::string source_;
   const std::string version_;
   mutable Stats stats_;
-  // By the digest of key, field and tags: versions never change.
+  // By the digest of all that the function is given.
   mutable std::unordered_map<std::string, std::optional<std::string>> views_;
   mutable size_t view_bytes_ = 0;
 };

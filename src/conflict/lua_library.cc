@@ -7,34 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "conflict/lua_json.h"
 #include "conflict/lua_pattern.h"
 #include "conflict/lua_state.h"
+#include "conflict/lua_support.h"
 
 namespace polyarch::conflict {
 
 namespace {
-
-using Function = int (*)(lua_State*);
-
-// Of what gsub makes, in memory that Lua does not count.
-constexpr size_t kTextBytesMax = 8ULL << 20;
-constexpr char kTextTooLong[] = "it makes a text that is too long";
-
-Meter& MeterOf(lua_State* lua) { return LuaState::Of(lua).meter(); }
-
-// A limit becomes an error of Lua's: through Lua no other exception may go.
-template <Function kFunction>
-int Guarded(lua_State* lua) {
-  std::string why;
-  try {
-    return kFunction(lua);
-  } catch (const LimitExceeded& e) {
-    why = e.what();
-  }
-  lua_pushlstring(lua, why.data(), why.size());
-  why = std::string();
-  return lua_error(lua);
-}
 
 // Charges for what the original does in one go, then calls it: it is the first upvalue.
 int CallOriginal(lua_State* lua) {
@@ -58,63 +38,7 @@ int Sort(lua_State* lua) {
   return CallOriginal(lua);
 }
 
-std::string_view Text(lua_State* lua, int argument) {
-  size_t size = 0;
-  const char* text = luaL_checklstring(lua, argument, &size);
-  return {text, size};
-}
-
 // ---- tables in the order of their keys
-
-struct TableKey {
-  int type = LUA_TNUMBER;
-  lua_Number number = 0;
-  std::string text;
-  bool truth = false;
-
-  bool operator<(const TableKey& other) const {
-    if (type != other.type) return type < other.type;
-    if (type == LUA_TNUMBER) return number < other.number;
-    if (type == LUA_TSTRING) return text < other.text;
-    return truth < other.truth;
-  }
-  void Push(lua_State* lua) const {
-    if (type == LUA_TNUMBER) lua_pushnumber(lua, number);
-    if (type == LUA_TSTRING) lua_pushlstring(lua, text.data(), text.size());
-    if (type == LUA_TBOOLEAN) lua_pushboolean(lua, truth ? 1 : 0);
-  }
-};
-
-bool ReadKey(lua_State* lua, int index, TableKey& key) {
-  key.type = lua_type(lua, index);
-  if (key.type == LUA_TNUMBER) {
-    key.number = lua_tonumber(lua, index);
-  } else if (key.type == LUA_TSTRING) {
-    size_t size = 0;
-    const char* text = lua_tolstring(lua, index, &size);
-    key.text.assign(text, size);
-  } else if (key.type == LUA_TBOOLEAN) {
-    key.truth = lua_toboolean(lua, index) != 0;
-  } else {
-    return false;
-  }
-  return true;
-}
-
-// The keys of the table `index`, sorted: numbers, texts, truth values. False if there are others, which
-// have an order by their addresses only.
-bool SortedKeys(lua_State* lua, int index, std::vector<TableKey>& keys) {
-  lua_pushnil(lua);
-  while (lua_next(lua, index) != 0) {
-    lua_pop(lua, 1);
-    MeterOf(lua).Charge(4);
-    TableKey key;
-    if (!ReadKey(lua, -1, key)) return false;
-    keys.push_back(std::move(key));
-  }
-  std::sort(keys.begin(), keys.end());
-  return true;
-}
 
 constexpr char kOddKeys[] = "only tables whose keys are numbers, texts or truth values can be walked through";
 
@@ -141,7 +65,7 @@ int Pairs(lua_State* lua) {
   bool fine = true;
   {
     std::vector<TableKey> keys;
-    fine = SortedKeys(lua, 1, keys);
+    fine = SortedTableKeys(lua, 1, keys);
     lua_settop(lua, 1);
     lua_pushvalue(lua, 1);
     lua_createtable(lua, fine ? static_cast<int>(keys.size()) : 0, 0);
@@ -162,12 +86,12 @@ int Next(lua_State* lua) {
   bool fine = true;
   {
     std::vector<TableKey> keys;
-    fine = SortedKeys(lua, 1, keys);
+    fine = SortedTableKeys(lua, 1, keys);
     lua_settop(lua, 2);
     TableKey key;
     auto next = keys.begin();
     if (fine && !lua_isnil(lua, 2)) {
-      fine = ReadKey(lua, 2, key);
+      fine = ReadTableKey(lua, 2, key);
       next = std::upper_bound(keys.begin(), keys.end(), key);
     }
     if (fine && next == keys.end()) {
@@ -199,7 +123,7 @@ int ToString(lua_State* lua) {
 // ---- texts
 
 int Repeat(lua_State* lua) {
-  const std::string_view text = Text(lua, 1);
+  const std::string_view text = LuaText(lua, 1);
   const lua_Integer times = luaL_checkinteger(lua, 2);
   if (times <= 0 || text.empty()) {
     lua_pushliteral(lua, "");
@@ -247,8 +171,8 @@ int PushCaptures(lua_State* lua, std::string_view subject, const LuaPattern::Mat
 }
 
 int FindOrMatch(lua_State* lua, bool find) {
-  const std::string_view subject = Text(lua, 1);
-  const std::string_view pattern = Text(lua, 2);
+  const std::string_view subject = LuaText(lua, 1);
+  const std::string_view pattern = LuaText(lua, 2);
   const size_t from = Start(lua, 3, subject.size());
   if (find && lua_toboolean(lua, 4) != 0) {
     MeterOf(lua).Charge((subject.size() - from) * (1 + pattern.size() / 64) / 8);
@@ -293,8 +217,8 @@ int NextMatch(lua_State* lua) {
 }
 
 int EachMatch(lua_State* lua) {
-  (void)Text(lua, 1);
-  (void)PatternOf(lua, Text(lua, 2), false);
+  (void)LuaText(lua, 1);
+  (void)PatternOf(lua, LuaText(lua, 2), false);
   lua_settop(lua, 2);
   lua_pushinteger(lua, 0);
   lua_pushcclosure(lua, &Guarded<&NextMatch>, 3);
@@ -317,7 +241,7 @@ bool Replacement(lua_State* lua, std::string_view subject, const LuaPattern::Mat
       break;
     }
     default: {
-      const std::string_view text = Text(lua, 3);
+      const std::string_view text = LuaText(lua, 3);
       MeterOf(lua).Charge(text.size() / 8);
       std::string out;
       for (size_t i = 0; i < text.size(); ++i) {
@@ -342,7 +266,7 @@ bool Replacement(lua_State* lua, std::string_view subject, const LuaPattern::Mat
           out += subject.substr(match.captures[which].begin, match.captures[which].size);
         }
         MeterOf(lua).Charge(1);
-        if (out.size() > kTextBytesMax) throw LimitExceeded(kTextTooLong);
+        if (out.size() > kLuaTextBytesMax) throw LimitExceeded(kLuaTextTooLong);
       }
       lua_pushlstring(lua, out.data(), out.size());
       return true;
@@ -354,14 +278,14 @@ bool Replacement(lua_State* lua, std::string_view subject, const LuaPattern::Mat
 }
 
 int ReplaceAll(lua_State* lua) {
-  const std::string_view subject = Text(lua, 1);
+  const std::string_view subject = LuaText(lua, 1);
   const int kind = lua_type(lua, 3);
   if (kind != LUA_TNUMBER && kind != LUA_TSTRING && kind != LUA_TFUNCTION && kind != LUA_TTABLE) {
     return luaL_argerror(lua, 3, "string/function/table expected");
   }
   const auto most = static_cast<size_t>(
       std::max<lua_Integer>(0, luaL_optinteger(lua, 4, static_cast<lua_Integer>(subject.size()) + 1)));
-  const LuaPattern pattern = PatternOf(lua, Text(lua, 2), true);
+  const LuaPattern pattern = PatternOf(lua, LuaText(lua, 2), true);
   lua_settop(lua, 4);
   std::string out;
   size_t count = 0;
@@ -371,13 +295,13 @@ int ReplaceAll(lua_State* lua) {
     if (match) {
       ++count;
       if (Replacement(lua, subject, *match)) {
-        out += Text(lua, lua_gettop(lua));
+        out += LuaText(lua, lua_gettop(lua));
       } else {
         out += subject.substr(at, match->end - at);
       }
       lua_settop(lua, 4);
       MeterOf(lua).Charge(1);
-      if (out.size() > kTextBytesMax) throw LimitExceeded(kTextTooLong);
+      if (out.size() > kLuaTextBytesMax) throw LimitExceeded(kLuaTextTooLong);
     }
     if (match && match->end > at) {
       at = match->end;
@@ -412,13 +336,13 @@ void Take(lua_State* lua, const char* const (&names)[kCount]) {
 }
 
 // A function into the table on top.
-void Put(lua_State* lua, const char* name, Function function) {
+void Put(lua_State* lua, const char* name, LuaFunction function) {
   lua_pushcfunction(lua, function);
   lua_setfield(lua, -2, name);
 }
 
 // The same with the function of that name of the table below as the original to be called.
-void Wrap(lua_State* lua, const char* name, Function function) {
+void Wrap(lua_State* lua, const char* name, LuaFunction function) {
   lua_getfield(lua, -2, name);
   lua_pushcclosure(lua, function, 1);
   lua_setfield(lua, -2, name);
@@ -468,6 +392,9 @@ int Open(lua_State* lua) {
   Take(lua, kMath);
   lua_setfield(lua, -3, LUA_MATHLIBNAME);
   lua_pop(lua, 1);
+
+  PushLuaJson(lua);
+  lua_setfield(lua, -2, "json");
 
   lua_pushvalue(lua, -1);
   lua_setfield(lua, -2, "_G");

@@ -13,14 +13,14 @@
 #include <string>
 #include <string_view>
 
+#include "conflict/json_token.h"
+
 namespace polyarch::conflict {
 
 enum class MergeFunction : uint8_t { kMin, kMax, kUnion, kConcat, kJson };
 
 // Each read merges anew: what is merged must not take long. Of all values together.
 inline constexpr size_t kMergedBytesMax = 4ULL << 20;
-// Objects and arrays within each other; deeper ones are not taken for JSON.
-inline constexpr size_t kJsonDepthMax = 128;
 inline constexpr size_t kSeparatorBytesMax = 16;
 
 // One of several different values, which come in canonical order of their versions. `age` orders them as

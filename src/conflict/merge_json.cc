@@ -28,43 +28,26 @@ struct Member {
 
 class JsonReader {
  public:
-  explicit JsonReader(std::string_view text) : rest_(text) {}
+  explicit JsonReader(std::string_view text) : cursor_(text) {}
 
   // The whole text as one object; false if it is none.
   bool ReadDocument(Node& node) {
-    Skip();
-    if (Peek() != '{' || !ReadValue(node, 1)) return false;
-    Skip();
-    return rest_.empty();
+    cursor_.Skip();
+    if (cursor_.Peek() != '{' || !ReadValue(node, 1)) return false;
+    cursor_.Skip();
+    return cursor_.empty();
   }
 
  private:
-  char Peek() const { return rest_.empty() ? '\0' : rest_.front(); }
-  void Skip() {
-    const size_t end = rest_.find_first_not_of(" \t\r\n");
-    rest_.remove_prefix(std::min(end, rest_.size()));
-  }
-  bool Take(char c) {
-    if (Peek() != c || rest_.empty()) return false;
-    rest_.remove_prefix(1);
-    return true;
-  }
-  bool TakeWord(std::string_view word, std::string& out) {
-    if (!rest_.starts_with(word)) return false;
-    rest_.remove_prefix(word.size());
-    out += word;
-    return true;
-  }
-
   // Objects become members; anything else is appended to `node.text`.
   bool ReadValue(Node& node, size_t depth) {
-    Skip();
-    if (Peek() != '{') return AppendValue(node.text, depth);
+    cursor_.Skip();
+    if (cursor_.Peek() != '{') return AppendValue(node.text, depth);
     if (depth > kJsonDepthMax) return false;
     node.is_object = true;
     return ReadMembers(depth, [&](std::string key_text) {
       Member& member = node.members.emplace_back();
-      member.key = Unescape(key_text);
+      member.key = UnescapeJson(key_text);
       member.key_text = std::move(key_text);
       return ReadValue(member.value, depth + 1);
     });
@@ -73,24 +56,24 @@ class JsonReader {
   // `{`, keys, `:` before each call of `read`, and `}`.
   template <typename Read>
   bool ReadMembers(size_t depth, Read read) {
-    if (depth > kJsonDepthMax || !Take('{')) return false;
-    Skip();
-    if (Take('}')) return true;
+    if (depth > kJsonDepthMax || !cursor_.Take('{')) return false;
+    cursor_.Skip();
+    if (cursor_.Take('}')) return true;
     do {
-      Skip();
+      cursor_.Skip();
       std::string key_text;
       if (!AppendString(key_text)) return false;
-      Skip();
-      if (!Take(':') || !read(std::move(key_text))) return false;
-      Skip();
-    } while (Take(','));
-    return Take('}');
+      cursor_.Skip();
+      if (!cursor_.Take(':') || !read(std::move(key_text))) return false;
+      cursor_.Skip();
+    } while (cursor_.Take(','));
+    return cursor_.Take('}');
   }
 
   // Any value, as text.
   bool AppendValue(std::string& out, size_t depth) {
-    Skip();
-    switch (Peek()) {
+    cursor_.Skip();
+    switch (cursor_.Peek()) {
       case '{': {
         out += '{';
         bool first = true;
@@ -105,136 +88,47 @@ class JsonReader {
       }
       case '[': return AppendArray(out, depth);
       case '"': return AppendString(out);
-      case 't': return TakeWord("true", out);
-      case 'f': return TakeWord("false", out);
-      case 'n': return TakeWord("null", out);
+      case 't': return AppendWord(out, "true");
+      case 'f': return AppendWord(out, "false");
+      case 'n': return AppendWord(out, "null");
       default: return AppendNumber(out);
     }
   }
 
   bool AppendArray(std::string& out, size_t depth) {
-    if (depth > kJsonDepthMax || !Take('[')) return false;
+    if (depth > kJsonDepthMax || !cursor_.Take('[')) return false;
     out += '[';
-    Skip();
-    if (!Take(']')) {
+    cursor_.Skip();
+    if (!cursor_.Take(']')) {
       bool first = true;
       do {
         if (!first) out += ',';
         first = false;
         if (!AppendValue(out, depth + 1)) return false;
-        Skip();
-      } while (Take(','));
-      if (!Take(']')) return false;
+        cursor_.Skip();
+      } while (cursor_.Take(','));
+      if (!cursor_.Take(']')) return false;
     }
     out += ']';
     return true;
   }
 
-  // With its quotes, as it stands.
   bool AppendString(std::string& out) {
-    if (Peek() != '"') return false;
-    size_t i = 1;
-    for (; i < rest_.size() && rest_[i] != '"'; ++i) {
-      if (static_cast<unsigned char>(rest_[i]) < 0x20) return false;
-      if (rest_[i] != '\\') continue;
-      if (++i >= rest_.size()) return false;
-      if (rest_[i] == 'u') {
-        if (rest_.size() - i < 5 || !IsHex(rest_.substr(i + 1, 4))) return false;
-        i += 4;
-      } else if (std::string_view("\"\\/bfnrt").find(rest_[i]) == std::string_view::npos) {
-        return false;
-      }
-    }
-    if (i >= rest_.size()) return false;
-    out += rest_.substr(0, i + 1);
-    rest_.remove_prefix(i + 1);
-    return true;
+    const auto text = cursor_.TakeString();
+    if (text) out += *text;
+    return text.has_value();
   }
-
   bool AppendNumber(std::string& out) {
-    size_t i = 0;
-    auto digits = [&] {
-      const size_t first = i;
-      while (i < rest_.size() && rest_[i] >= '0' && rest_[i] <= '9') ++i;
-      return i - first;
-    };
-    auto is = [&](char c) { return i < rest_.size() && rest_[i] == c; };
-    if (is('-')) ++i;
-    const bool zero = is('0');
-    const size_t whole = digits();
-    if (whole == 0 || (zero && whole > 1)) return false;
-    if (is('.')) {
-      ++i;
-      if (digits() == 0) return false;
-    }
-    if (is('e') || is('E')) {
-      ++i;
-      if (is('+') || is('-')) ++i;
-      if (digits() == 0) return false;
-    }
-    out += rest_.substr(0, i);
-    rest_.remove_prefix(i);
-    return true;
+    const auto text = cursor_.TakeNumber();
+    if (text) out += *text;
+    return text.has_value();
+  }
+  bool AppendWord(std::string& out, std::string_view word) {
+    out += word;
+    return cursor_.TakeWord(word);
   }
 
-  static bool IsHex(std::string_view digits) {
-    return digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
-  }
-
-  static uint32_t CodeUnit(std::string_view hex) {
-    uint32_t unit = 0;
-    for (char c : hex.substr(0, 4)) {
-      unit = unit * 16 + static_cast<uint32_t>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-    }
-    return unit;
-  }
-
-  static void PutUtf8(std::string& out, uint32_t code) {
-    auto put = [&](uint32_t byte) { out += static_cast<char>(byte); };
-    if (code < 0x80) return put(code);
-    if (code < 0x800) return put(0xc0 | code >> 6), put(0x80 | (code & 0x3f));
-    if (code < 0x10000) {
-      put(0xe0 | code >> 12);
-    } else {
-      put(0xf0 | code >> 18);
-      put(0x80 | (code >> 12 & 0x3f));
-    }
-    put(0x80 | (code >> 6 & 0x3f));
-    put(0x80 | (code & 0x3f));
-  }
-
-  // The bytes that a string of AppendString stands for. Half a surrogate pair becomes three bytes, as if it
-  // were a character: it is compared, not shown.
-  static std::string Unescape(std::string_view quoted) {
-    std::string bytes;
-    for (size_t i = 1; i + 1 < quoted.size(); ++i) {
-      if (quoted[i] != '\\') {
-        bytes += quoted[i];
-        continue;
-      }
-      const char c = quoted[++i];
-      if (c != 'u') {
-        constexpr std::string_view kNames = "bfnrt";
-        constexpr std::string_view kBytes = "\b\f\n\r\t";
-        const size_t at = kNames.find(c);
-        bytes += at == std::string_view::npos ? c : kBytes[at];
-        continue;
-      }
-      uint32_t code = CodeUnit(quoted.substr(i + 1));
-      i += 4;
-      if (code >= 0xd800 && code < 0xdc00 && quoted.substr(i + 1, 2) == "\\u") {
-        const uint32_t low = CodeUnit(quoted.substr(i + 3));
-        if (low >= 0xdc00 && low < 0xe000) {
-          code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-          i += 6;
-        }
-      }
-      PutUtf8(bytes, code);
-    }
-    return bytes;
-  }
-
-  std::string_view rest_;
+  JsonCursor cursor_;
 };
 
 // `nodes`: what several versions have in one place, the latest last.

@@ -53,6 +53,7 @@ void Engine::RunDuties() {
   next_second_us_ = now_.mono_us + kSecondUs;
   WatchClaims();
   ReportHandlers();
+  TendFeeds();
   SettleRetirements();
   SettleFolds();
   if (may_write) {
@@ -361,6 +362,8 @@ void Engine::ReadConfiguration() {
   const conflict::PolicyTable before = std::move(policies_);
   policies_.clear();
   conflict::PolicyTable::Handlers handlers;
+  std::vector<conflict::FeedGroup> feeds;
+  feed_acks_.clear();
   replication::Topology topology;
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
     if (key.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
@@ -404,11 +407,16 @@ void Engine::ReadConfiguration() {
       std::string source = Reserved(key).value_or("");
       if (source.empty()) continue;
       auto same = before.handlers().find(*handler);
-      if (same != before.handlers().end() && same->second->source() == source) {
+      if (same != before.handlers().end() && (same->second->source() == source || PLANTED(kHandlerStale))) {
         handlers.insert(*same);
       } else {
         handlers.emplace(*handler, std::make_shared<conflict::LoadedHandler>(*handler, std::move(source)));
       }
+    } else if (auto feed = after(key, conflict::kFeedPrefix)) {
+      auto group = conflict::FeedGroup::ParseText(*feed, Reserved(key).value_or(""));
+      if (group && feeds.size() < conflict::kFeedsMax) feeds.push_back(std::move(*group));
+    } else if (key.starts_with(conflict::kFeedAcksPrefix)) {
+      feed_acks_.insert(key);
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");
       std::vector<std::string> order;
@@ -420,6 +428,9 @@ void Engine::ReadConfiguration() {
       if (parsed.ok()) topology = std::move(*parsed);
     }
   }
+  // Who waits for items of one that is gone must hear of it.
+  for (const conflict::FeedGroup* group : feeds_.All()) waiters_.NoteChanged(group->db, group->name);
+  feeds_.SetGroups(std::move(feeds));
   policies_.BindHandlers(std::move(handlers));
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();

@@ -81,6 +81,7 @@ void Engine::EndTick() {
   if (configuration_changed_) ReadConfiguration();
   AnswerRequests();
   RunDuties();
+  FollowConflicts();
   ServeWaiters();
   DeliverArrived();
   FinishFrame();
@@ -326,6 +327,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
     }
     if (tells) TellTouched(touched);
   }
+  if (PLANTED(kFeedLocalOnly)) keyspace_.TakeConflictChanges();
   if (reader.unknown() > 0) {
     Report(2,
            "changes by " + frame.origin.leader +
@@ -369,7 +371,9 @@ void Engine::ApplyFrame(const wire::Frame& frame,
 void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (ref.db == crdt::kReservedDatabase) {
     if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
-    if (!ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
+    const bool acknowledges = ref.key.starts_with(conflict::kFeedAcksPrefix);
+    if (acknowledges) feed_acks_.emplace(ref.key);
+    if (!acknowledges && !ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);

@@ -243,6 +243,9 @@ class Engine final : public command::ClusterHost,
   conflict::Ledger& ledger() override { return ledger_; }
   const clock::OriginTable& origins() const override { return origins_; }
   const clock::VersionVector& applied() const override { return replica_.applied(); }
+  conflict::Feeds& feeds() override;
+  std::string DelivererOf(const conflict::FeedGroup& group) override;
+  int64_t mono_us() const override { return now_.mono_us; }
   std::string VersionVectorText() override;
   std::string DigestText() override;
   uint64_t StartCheckpoint() override;
@@ -370,6 +373,13 @@ class Engine final : public command::ClusterHost,
   void CutOver();
   void JoinStaged(log::Position end);
   void ReportHandlers();
+  // ---- open conflicts, for feeds and for who listens (feed.cc)
+  void FollowConflicts();
+  void RefreshItems(uint8_t db, const std::string& key, bool tell);
+  // Once a second: what is due again, and acknowledgements of what has ceased.
+  void TendFeeds();
+  // Of a feed that has been deleted, or replaced by another one of that name.
+  bool AreOfNoFeed(std::string_view acks_key);
   void WritePresent();
   void KeepAddress();
   // ---- state transfer, sending (transfer_out.cc)
@@ -498,6 +508,9 @@ class Engine final : public command::ClusterHost,
   clock::OriginTable origins_;
   conflict::PolicyTable policies_;
   conflict::Ledger ledger_;
+  conflict::Feeds feeds_;
+  std::set<std::string, std::less<>> feed_acks_;  // sets of acknowledgements that may be there
+  int64_t next_feed_sweep_us_ = 0;
   keyspace::Keyspace keyspace_;
   clock::HlcClock hlc_;
   replication::Replica replica_;

@@ -172,21 +172,36 @@ crdt::KeyState Keyspace::State(const KeyRef& ref) const {
   return slot == nullptr ? crdt::KeyState{} : (*slot)->State();
 }
 
-bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable&) {
-  if (IsConflict(state)) return true;
-  std::optional<crdt::Type> live;
-  if (state.Register::live()) live = crdt::Type::kString;
+void Keyspace::VisitOpenConflicts(
+    const crdt::KeyState& state,
+    base::FunctionRef<void(crdt::Type, std::string_view name, const crdt::Register&)> visit) {
+  if (IsConflict(state)) visit(crdt::Type::kString, {}, state);
   for (const crdt::Element& e : state.elements) {
     if (!e.live()) continue;
-    if (live && *live != e.type) return true;
-    live = e.type;
     const bool ordered = e.type == crdt::Type::kSortedSet || e.type == crdt::Type::kList ||
                          e.type == crdt::Type::kStream;
     if (crdt::MayConflict(e.type, e.name) &&
         (ordered ? conflict::CountDistinct(e.versions) > 1 : IsConflict(e)))
-      return true;
+      visit(e.type, e.name, e);
   }
-  return false;
+}
+
+bool Keyspace::IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable&) {
+  bool open = false;
+  VisitOpenConflicts(state, [&](crdt::Type, std::string_view, const crdt::Register&) { open = true; });
+  std::optional<crdt::Type> live;
+  if (state.Register::live()) live = crdt::Type::kString;
+  for (const crdt::Element& e : state.elements) {
+    if (!e.live()) continue;
+    open = open || (live && *live != e.type);
+    live = e.type;
+  }
+  return open;
+}
+
+void Keyspace::WatchConflicts(bool on) {
+  watches_conflicts_ = on;
+  conflict_changes_.clear();
 }
 
 size_t Keyspace::Size(uint8_t db) const {
@@ -296,9 +311,9 @@ void Keyspace::Reindex(Entry* entry) {
     if (elements->live() > 0) ++types;
   }
   sync(residue_, Entry::kResidue, residue);
-  sync(conflicts_,
-       Entry::kConflict,
-       db != crdt::kReservedDatabase && (conflict || types > 1));
+  const bool open = db != crdt::kReservedDatabase && (conflict || types > 1);
+  if (watches_conflicts_ && (open || entry->has(Entry::kConflict))) conflict_changes_.emplace(db, entry->key());
+  sync(conflicts_, Entry::kConflict, open);
 }
 
 bool Keyspace::IsLive(const FatPart& fat) {
@@ -320,7 +335,10 @@ void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
     }
     Unindex(old);
     if (old->has(Entry::kResidue)) residue_.erase({ref.db, std::string(ref.key)});
-    if (old->has(Entry::kConflict)) conflicts_.erase({ref.db, std::string(ref.key)});
+    if (old->has(Entry::kConflict)) {
+      conflicts_.erase({ref.db, std::string(ref.key)});
+      if (watches_conflicts_) conflict_changes_.emplace(ref.db, ref.key);
+    }
     if (entry == nullptr) {
       if (stored) deleted_.emplace(ref.db, ref.key);
       if (Table::IsDirty(slot)) --dirty_count_;

@@ -257,6 +257,19 @@ class Keyspace {
 
   // ---- conflicts
   const std::set<std::pair<uint8_t, std::string>>& open_conflicts() const { return conflicts_; }
+  // From here on it is noted which keys' open conflicts may have begun, changed or ended, until they are
+  // taken; or no more.
+  void WatchConflicts(bool on);
+  bool watches_conflicts() const { return watches_conflicts_; }
+  bool conflicts_changed() const { return !conflict_changes_.empty(); }
+  std::set<std::pair<uint8_t, std::string>> TakeConflictChanges() {
+    return std::exchange(conflict_changes_, {});
+  }
+  // The registers of a key that hold an open conflict: its own (kString), and elements. (Several types in
+  // one key are one of the key as a whole.)
+  static void VisitOpenConflicts(
+      const crdt::KeyState& state,
+      base::FunctionRef<void(crdt::Type, std::string_view name, const crdt::Register&)> visit);
 
   // ---- checkpoint and recovery
   // Sets the whole state of a key (from its row). Not dirty afterwards.
@@ -429,6 +442,8 @@ class Keyspace {
   std::set<std::pair<int64_t, Entry*>> expiry_index_;  // live keys only
   KeySet residue_;
   KeySet conflicts_;
+  bool watches_conflicts_ = false;
+  KeySet conflict_changes_;
   KeySet deleted_;  // keys gone since their row was written
   std::set<std::tuple<uint8_t, std::string, crdt::Type>> dropped_;  // elements' rows to be deleted
   // Keys whose row was visited and whose spilled elements are not all, with the place to go on from.

@@ -5,9 +5,10 @@ A story is a function (teller, cluster) on three leaders eu, us and asia. It say
 for with a deadline. A story uses its own keys and leaves the cluster whole: healed, all alive.
 """
 
+import os
 import time
 
-from cluster import until
+from cluster import ROOT, until
 from resp import ReplyError
 
 DEADLINE_S = 20.0
@@ -368,5 +369,88 @@ def merges(teller, cluster):
     teller.expect("POLYARCH DIGEST is equal at all three, and all show the same", shown[0] == shown[1] == shown[2], shown)
 
 
-STORIES = [write_here_read_there, wiki_title, merges, overtaking, meeting_room, shopping_cart, cleared_counter,
+def handlers(teller, cluster):
+    teller.title("Handlers: a function of your own makes one value of several")
+    eu, us, asia = _names(cluster)
+    for key, name in (("hand:cart", "shopping_cart"), ("hand:entry", "calendar_entry")):
+        with open(os.path.join(ROOT, "examples", "handlers", name + ".lua"), encoding="utf-8") as file:
+            us.call("HANDLER", "LOAD", name, file.read())
+        us.call("POLICY", "SET", key, "handler", name)
+        teller.say(f'us: HANDLER LOAD {name} "$(cat examples/handlers/{name}.lua)"; POLICY SET {key} handler {name}')
+    teller.expect_soon("the policies are known to every leader", lambda: all(
+        leader.call("POLICY", "GET", "hand:entry") == b"handler calendar_entry" for leader in cluster.living()))
+    eu.call("SET", "hand:entry", '{"title":"A","people":["Ada"]}')
+    _everywhere(teller, cluster, "hand:entry", '{"title":"A","people":["Ada"]}')
+    cluster.isolate("eu", "us", "asia")
+    eu.call("SET", "hand:cart", '{"apples":2}')
+    us.call("SET", "hand:cart", '{"apples":1,"pears":3}')
+    eu.call("DEL", "hand:entry")
+    _tick()
+    us.call("SET", "hand:entry", '{"title":"B","people":["Grace"]}')
+    asia.call("SET", "hand:entry", '{"title":"A","people":["Ada","Mary"],"place":"R1"}')
+    teller.say("cut off from each other: eu and us fill the cart; eu deletes the entry, us and asia edit it")
+    cluster.heal_all()
+    teller.say("the links are healed")
+    _everywhere(teller, cluster, "hand:cart", '{"apples":2,"pears":3}')
+    _everywhere(teller, cluster, "hand:entry",
+                '{"deleted_at":"eu","people":["Ada","Grace","Mary"],"place":"R1","title":"A"}')
+    us.call("HANDLER", "LOAD", "shopping_cart", "function merge() while true do end end")
+    teller.say("us loads another version of the cart's handler: one that never ends")
+    _everywhere(teller, cluster, "hand:cart", '{"apples":1,"pears":3}',
+                "every leader shows the later version, as lww, and goes on")
+    teller.expect_soon("HANDLER LIST says why", lambda: all(
+        b"it takes more than 1000000 steps" in b" ".join(word for handler in leader.call("HANDLER", "LIST")
+                                                          for word in handler if isinstance(word, bytes))
+        for leader in cluster.living()))
+    us.call("POLICY", "DEL", "hand:cart")
+    us.call("HANDLER", "DEL", "shopping_cart")
+    us.call("DEL", "hand:cart", "hand:entry")
+    cluster.wait_converged()
+
+
+def siblings_by_application(teller, cluster):
+    teller.title("Siblings: an application is told of each conflict and resolves it")
+    eu, us, asia = _names(cluster)
+    eu.call("POLICY", "SET", "room:*", "siblings")
+    eu.call("CONFLICT", "FEED", "CREATE", "tour", "room:*", "LEADERS", "eu", "us")
+    teller.say("eu: POLICY SET room:* siblings; CONFLICT FEED CREATE tour room:* LEADERS eu us")
+    teller.expect_soon("the feed is known to every leader", lambda: all(
+        leader.call("CONFLICT", "FEED", "LIST") for leader in cluster.living()))
+    cluster.isolate("eu", "us")
+    eu.call("SET", "room:1", "Ada")
+    _tick()
+    us.call("SET", "room:1", "Grace")
+    us.call("HSET", "room:2", "monday", "Grace")
+    _tick()
+    eu.call("HSET", "room:2", "monday", "Ada")
+    teller.say("cut off from each other, Ada and Grace book room 1, and room 2 for Monday")
+    cluster.heal_all()
+
+    def given():
+        items = eu.call("CONFLICT", "FEED", "READ", "tour", "clerk", "AGAIN", "0")
+        return {item["key"]: item for item in (dict(zip(map(bytes.decode, item[::2]), item[1::2])) for item in items)}
+    teller.expect_soon("eu, the feed's first leader, gives both to the application", lambda: len(given()) == 2)
+
+    def refused_at_us():
+        refused = us.ask("CONFLICT", "FEED", "READ", "tour", "clerk")
+        return isinstance(refused, ReplyError) and "leader eu delivers" in refused.text
+    teller.expect_soon("us says who delivers", refused_at_us)
+    for item in given().values():
+        earliest = min(item["versions"], key=lambda version: version[2])
+        place = ["FIELD", item["field"]] if item["field"] else []
+        eu.call("CONFLICT", "RESOLVE", item["key"], item["token"], earliest[0], *place)
+        eu.call("CONFLICT", "FEED", "ACK", "tour", item["id"])
+    teller.say("the application resolves each by the earlier booking, and acknowledges it")
+    _everywhere(teller, cluster, "room:1", "Ada")
+    teller.expect_soon("Monday is Grace's", lambda: all(
+        leader.ask("HGET", "room:2", "monday") == b"Grace" for leader in cluster.living()))
+    teller.expect_soon("no conflict is open in the rooms", lambda: all(
+        not leader.call("CONFLICT", "LIST", "MATCH", "room:*") for leader in cluster.living()))
+    teller.expect("the feed has nothing more to give", not given())
+    eu.call("CONFLICT", "FEED", "DEL", "tour")
+    eu.call("DEL", "room:1", "room:2")
+    cluster.wait_converged()
+
+
+STORIES = [write_here_read_there, wiki_title, merges, handlers, siblings_by_application, overtaking, meeting_room, shopping_cart, cleared_counter,
            resurrection, bad_clock, dead_node, expiry]

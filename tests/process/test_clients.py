@@ -190,8 +190,9 @@ const Redis = require('ioredis');
 """
 
 
-def test_ioredis(long):
-    """Installs ioredis by npm below build/, once; skipped where there is no npm or no way to its registry."""
+def _ioredis():
+    """The directory below build/ where npm has installed ioredis, once; skips where there is no npm or no way to its
+    registry."""
     if not shutil.which("npm") or not shutil.which("node"):
         raise Skip("npm and node are not installed")
     home = os.path.join(ROOT, "build", "ioredis")
@@ -204,8 +205,35 @@ def test_ioredis(long):
             code, err = 1, "timeout"
         if code:
             raise Skip("npm cannot install ioredis: " + err.strip().splitlines()[-1][:80])
+    return home
+
+
+def test_ioredis(long):
+    home = _ioredis()
     with Cluster(["eu"]) as cluster, tempfile.NamedTemporaryFile("w", suffix=".js", dir=home) as script:
         script.write(IOREDIS)
         script.flush()
         code, out, err = _run(["node", script.name, str(cluster.eu.port)], timeout=60)
         assert code == 0 and not err, out + err
+
+
+def test_ioredis_resolves(long):
+    """examples/compare_and_resolve.js, as it is."""
+    modules = os.path.join(_ioredis(), "node_modules")
+    with Cluster(["eu", "us"]) as cluster:
+        cluster.eu.call("POLICY", "SET", "*", "siblings")
+        cluster.wait_converged()
+        cluster.cut("eu", "us")
+        for leader in cluster.living():
+            leader.call("SET", "wiki:home", leader.name)
+            leader.call("HSET", "page:1", "title", leader.name)
+        cluster.heal_all()
+        cluster.wait_converged()
+        for place in (["wiki:home"], ["page:1", "title"]):
+            done = subprocess.run(
+                ["node", os.path.join(ROOT, "examples", "compare_and_resolve.js"), str(cluster.us.port), *place], text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False,
+                env={**os.environ, "NODE_PATH": modules})
+            assert done.returncode == 0 and done.stdout == "eu | us\n", done.stdout
+        cluster.wait_converged()
+        assert cluster.eu.call("CONFLICT", "COUNT") == 0

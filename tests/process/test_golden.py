@@ -42,6 +42,14 @@ def test_merges(long):
     _tell(golden.merges, long)
 
 
+def test_handlers(long):
+    _tell(golden.handlers, long)
+
+
+def test_siblings_by_application(long):
+    _tell(golden.siblings_by_application, long)
+
+
 def test_overtaking(long):
     _tell(golden.overtaking, long)
 

@@ -109,6 +109,49 @@ def test_http(long):
         assert "ATTENTION" in polyarch("status", "-p", late.port)
 
 
+def _resolve_by_hand(cluster):
+    """What `conflicts resolve` asks, and what it makes of the answers."""
+    eu, us = cluster.eu, cluster.us
+
+    def answer(text, *arguments):
+        done = subprocess.run([BINARY, "conflicts", "resolve", "-p", str(eu.port), *arguments], input=text, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+    cluster.isolate("eu")
+    for leader in (eu, us):
+        for key in ("wiki:a", "wiki:b", "wiki:c*", "wiki:d"):
+            leader.call("SET", key, f"{leader.name}'s {key}")
+        leader.call("HSET", "wiki:h", "title", leader.name, "same", "x")
+    us.call("DEL", "wiki:d")
+    cluster.heal_all()
+    cluster.wait_converged()
+    assert polyarch("conflicts", "list", "-p", eu.port) == "wiki:a\nwiki:b\nwiki:c*\nwiki:d\nwiki:h field title\n"
+    told = answer("7\n2\n", "wiki:a")
+    assert "[1] eu" in told and "[2] us" in told and "none of these" in told and "1 resolved, 0 left" in told, told
+    assert "3 left (1 skipped)" in answer("e\nboth's\ns\nq\n"), told
+    assert "1 resolved, 0 left" in answer("2\n", "wiki:d")
+    assert "1 resolved, 0 left" in answer("d\n", "wiki:h", "--field", "title")
+    assert "1 resolved, 0 left" in answer("1\n", "wiki:c*")
+    assert "no open conflicts" in answer("", "--match", "wiki:*")
+    for key, value in (("wiki:a", "us's wiki:a"), ("wiki:b", "both's"), ("wiki:c*", "eu's wiki:c*"), ("wiki:d", None)):
+        cluster.wait_get(key, value)
+    assert us.call("HGETALL", "wiki:h") == [b"same", b"x"]
+    # A lost value is written back without naming its tag.
+    cluster.isolate("eu")
+    eu.call("SET", "back", "first")
+    us.call("SET", "back", "second")
+    cluster.heal_all()
+    cluster.wait_converged()
+    log = json.loads(polyarch("conflicts", "log", "--match", "back", "--leader", "eu", "-p", eu.port, "--json"))
+    assert polyarch("conflicts", "log", "--match", "back", "--leader", "us", "-p", eu.port).startswith("nothing was")
+    assert polyarch("conflicts", "restore", log[0]["id"], "-p", eu.port) == "OK\n"
+    cluster.wait_get("back", "first")
+    assert "there is no entry 3" in polyarch("conflicts", "restore", "3", "-p", eu.port, code=1)
+    us.call("DEL", "back", "wiki:a", "wiki:b", "wiki:c*", "wiki:h")
+    cluster.wait_converged()
+
+
 def test_operator_commands(long):
     with Cluster() as cluster:
         eu, us = cluster.eu, cluster.us
@@ -147,6 +190,7 @@ def test_operator_commands(long):
         assert polyarch("conflicts", "list", "--match", "wiki:*", *port) == "wiki:home\n"
         shown = polyarch("conflicts", "show", "wiki:home", *port)
         assert "\\x1b[2J" in shown and "\x1b" not in shown, shown
+        assert re.search(r"^\* eu's +\| us's", shown, re.M), shown
         token = re.search(r"token  (\S+)", shown).group(1)
         assert polyarch("conflicts", "resolve", "wiki:home", token, "both", *port) == "OK\n"
         assert polyarch("conflicts", "list", *port) == "plain\n"
@@ -158,6 +202,7 @@ def test_operator_commands(long):
         cluster.wait_get("plain", lost[0])
         assert polyarch("conflicts", "list", *port) == "no open conflicts\n"
         assert "no key" in polyarch("conflicts", "show", "nothing", *port, code=1)
+        _resolve_by_hand(cluster)
 
         # Each explains its options; wrong usage is one line and 2.
         for words in (["status"], ["top"], ["topology"], ["policy"], ["conflicts"], ["backup"], ["restore"],
