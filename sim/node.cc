@@ -69,6 +69,7 @@ void Node::Start() {
   engine_options.advertise = options_.address;
   engine_options.join = options_.join;
   engine_options.seed = world_.draw().Next();
+  engine_options.new_seat = seat_place_ != disk_.log;
   p.engine = std::make_unique<engine::Engine>(engine_options, *this, *p.log, *p.store);
   p.engine->SetProbe(this);
   for (int i = 0; i < options_.clients; ++i) {
@@ -85,6 +86,7 @@ void Node::Start() {
   wall_ms_max_ = std::max(wall_ms_max_, WallMs());
   world_.Log([&] { return "start " + label_ + " with " + world_.history().Text(durable_); });
   base::Status status = p.engine->Start(Clocks());
+  seat_claimed_ = disk_.log->end;
   ThrowNoted();
   if (!status.ok()) throw Violation(label_ + " does not start: " + status.ToString());
   CheckStarted();
@@ -184,6 +186,7 @@ void Node::End(EndOfProcess how) {
   frame_.reset();
   dictionary_ = nullptr;
 
+  if (how != EndOfProcess::kPower || disk_.log->durable >= seat_claimed_) seat_place_ = disk_.log;
   if (how == EndOfProcess::kPower) {
     const size_t records = disk_.log->records.size();
     disk_.log->Crash(world_.draw().random());

@@ -278,6 +278,9 @@ class Node final : public engine::Host,
   World& world_;
   Options options_;
   Disk disk_;
+  // Where this disk was when the votes on it were known to be its own (server/seat.h): a copy is elsewhere.
+  std::shared_ptr<const void> seat_place_;
+  log::Position seat_claimed_ = 0;  // once durable up to there, it is
   std::string label_;
   std::unique_ptr<Process> process_;
   uint64_t serial_ = 0;  // of the process: events of an earlier one are void

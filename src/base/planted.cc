@@ -22,7 +22,28 @@ const char* NameOf(Bug bug) {
       "kPositionReused", "kPositionRunLast", "kListByArrival",
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
       "kTornTransaction", "kWatchLocalOnly", "kMergeByNumbering",
-      "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost"};
+      "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost",
+      "kSyncVolatilePromise",
+      "kSyncAnswerEarly",
+      "kSyncEpochUnchecked",
+      "kSyncSeatReturns",
+      "kSyncDropNewer",
+      "kSyncNoFloor",
+      "kSyncCollectMajority",
+      "kSyncNoSweep",
+      "kSyncMajorityOfNext",
+      "kSyncBackByNext",
+      "kSyncNoPromise",
+      "kSyncNextReused",
+      "kSyncReadAny",
+      "kSyncReapply",
+      "kSyncRetryAfterTimeout",
+      "kSyncNoQuorumLies",
+      "kSyncNameByBallot",
+      "kSyncLastResult",
+      "kSyncShortChain",
+      "kSyncIgnoreDeps",
+      "kSyncKeepVotes"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "clock/ballot.h"
 #include "command/client.h"
 #include "command/subscriptions.h"
 #include "command/watches.h"
@@ -49,6 +50,21 @@ struct TopologyInfo {
   std::vector<std::string> bypasses;    // live ones that are not configured
   std::vector<Route> routes;            // to each leader in reach
   std::vector<std::pair<std::string, std::string>> sources;  // origin, neighbour it is pulled from
+};
+
+struct Context;
+struct Row;
+
+// Keys whose writes are agreed on among leaders (policy `sync`).
+class AgreedHost {
+ public:
+  virtual ~AgreedHost() = default;
+  // The command is to write keys. True: it is answered (an error), or suspended until it has been agreed on. False: it
+  // runs as any other.
+  virtual bool Takes(Context& context, const Row& row) = 0;
+  // SYNC READ, SYNC OUTCOME: answered, or suspended.
+  virtual void AskRead(Context& context, std::string_view key) = 0;
+  virtual void AskOutcome(Context& context, std::string_view key, const clock::Ballot& name) = 0;
 };
 
 class ClusterHost {
@@ -103,6 +119,10 @@ class ClusterHost {
   virtual void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) = 0;
 
   virtual Watches& watches() = 0;
+  // Null where nothing is ever agreed on.
+  virtual AgreedHost* agreed() { return nullptr; }
+  // May a policy `sync` be set? Else a line for the client.
+  virtual base::Status MayAgree() const { return base::Invalid("this leader agrees with nobody"); }
   // What the commands take that are queued between MULTI and EXEC, of all clients.
   virtual const std::shared_ptr<size_t>& queued_bytes() = 0;
 };

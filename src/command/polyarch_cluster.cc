@@ -327,6 +327,7 @@ void AddClusterRows(std::vector<Row>& rows) {
 void AddPolyarchFamily(std::vector<Row>& rows) {
   AddPolicyRows(rows);
   AddHandlerRows(rows);
+  AddSyncRows(rows);
   AddConflictRows(rows);
   AddClusterRows(rows);
 }

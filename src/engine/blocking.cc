@@ -106,7 +106,9 @@ void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply) {
 }
 
 bool Engine::Unblock(uint64_t client, bool with_error) {
-  if (waiters_.Find(client) == nullptr) return false;
+  const Waiters::Waiter* waiter = waiters_.Find(client);
+  // What is being agreed on cannot be called back.
+  if (waiter == nullptr || waiter->for_others) return false;
   Answer(client, [&](resp::Writer& writer) {
     if (with_error) return writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     writer.NullArray();

@@ -284,7 +284,18 @@ void Engine::CheckpointSlice() {
       batch.Put(storage::Family::kLedger, std::move(key), std::move(row));
     for (auto& key : dirty.deleted)
       batch.Delete(storage::Family::kLedger, std::move(key));
-    if (!more) {
+    sync::Elector::Dirty votes;
+    const bool more_votes = agreed_.agreement().elector().TakeDirty(rows, votes);
+    if (votes.all_gone) batch.ClearPrefix(storage::Family::kMeta, kVoteRowPrefix);
+    for (auto& [key, row] : votes.rows) {
+      if (row.empty()) {
+        batch.Delete(storage::Family::kMeta, kVoteRowPrefix + key);
+      } else {
+        batch.Put(storage::Family::kMeta, kVoteRowPrefix + key, std::move(row));
+      }
+    }
+    if (!votes.meta.empty()) batch.Put(storage::Family::kMeta, kVotesRowKey, std::move(votes.meta));
+    if (!more && !more_votes) {
       pass_->walked = true;
       if (PLANTED(kCheckpointVector)) pass_->meta = EncodeCheckpointMeta(log_.end());
       batch.Put(storage::Family::kMeta, kCheckpointRowKey, pass_->meta);
@@ -352,8 +363,9 @@ void Engine::ReadConfiguration() {
   uint64_t cursor = 0;
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
-      // Those that tell of ended origins are many: ReadEnded.
-      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix)) keys.emplace_back(key);
+      // Those that tell of ended origins are many (ReadEnded), and so is what was decided (agreed.h).
+      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) && !key.starts_with(kDecidedPrefix))
+        keys.emplace_back(key);
     });
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());
@@ -415,6 +427,8 @@ void Engine::ReadConfiguration() {
       for (std::string_view word : SplitWords(text))
         order.emplace_back(word);
       policies_.SetDefaultOrder(std::move(order));
+    } else if (key == kElectorateKey) {
+      agreed_.ReadElectorate();
     } else if (key == "topology") {
       auto parsed = replication::Topology::ParseStored(Reserved(key).value_or(""));
       if (parsed.ok()) topology = std::move(*parsed);
@@ -426,6 +440,7 @@ void Engine::ReadConfiguration() {
     watches_.NoteAll();
   }
   if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);
+  agreed_.PoliciesChanged();
   ReadMembers(std::move(admissions));
   replica_.SetTopology(topology);
   replica_.SetPrecedence(policies_.default_order());

@@ -48,6 +48,7 @@
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/agreed.h"
 #include "engine/pacer.h"
 #include "engine/slot_digest.h"
 #include "engine/staged.h"
@@ -75,6 +76,8 @@ struct Options {
   bool rejoin = false;
   Durability durability = Durability::kAlways;
   int64_t clock_skew_ms_max = 5000;
+  // The directory is a copy, or was put back: the votes in it are not to be gone on with.
+  bool new_seat = false;
   uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
   size_t frame_bytes_max = 1 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
@@ -166,6 +169,7 @@ class Engine final : public command::ClusterHost,
   // The connection is gone, and with it the command in which it waits. Inside a tick.
   void ForgetClient(uint64_t client) {
     waiters_.Forget(client);
+    agreed_.Forget(client);
     watches_.Forget(client);
     subscriptions_.Forget(client);
   }
@@ -254,6 +258,9 @@ class Engine final : public command::ClusterHost,
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size(); }
+  command::AgreedHost* agreed() override { return &agreed_; }
+  base::Status MayAgree() const override { return agreed_.MayBegin(); }
+  AgreedKeys& agreed_keys() { return agreed_; }
   command::Watches& watches() override { return watches_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
@@ -265,6 +272,7 @@ class Engine final : public command::ClusterHost,
 
  private:
   struct Session;
+  friend class AgreedKeys;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -313,6 +321,7 @@ class Engine final : public command::ClusterHost,
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
+  void RoutedHere(std::string_view message) override { agreed_.Arrived(message); }
   // ---- messages between clients (publish.cc)
   void DeliverArrived();
   bool notifies() const { return notices_ != 0 && !subscriptions_.empty(); }
@@ -491,6 +500,7 @@ class Engine final : public command::ClusterHost,
   keyspace::Keyspace keyspace_;
   clock::HlcClock hlc_;
   replication::Replica replica_;
+  AgreedKeys agreed_;
 
   Clocks now_;
   bool in_tick_ = false;

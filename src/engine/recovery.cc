@@ -39,6 +39,7 @@ base::Status Engine::Start(const Clocks& now) {
   last_claim_us_ = now.mono_us;
   if (identity_known_ && admitted_) MendAdmission();
   if (!identity_known_) Found();
+  agreed_.Start(/*found=*/false, options_.new_seat);
   if (admitted_) {
     replica_.SetJoining(false, join_nonce_);
     // The address may have changed since the last start.
@@ -89,6 +90,12 @@ base::Status Engine::LoadRows() {
   base::Status status =
       store_.Scan(storage::Family::kMeta, [&](std::string_view key, std::string_view row) {
         if (key == kCheckpointRowKey) checkpoint = row;
+        const std::string_view votes(kVoteRowPrefix);
+        if (key.starts_with(votes) ? !agreed_.LoadRow(key.substr(votes.size()), row)
+                                   : key == kVotesRowKey && !agreed_.LoadMeta(row)) {
+          bad = BadRow("vote");
+          return false;
+        }
         if (key.substr(0, sizeof(kOriginRowPrefix) - 1) != kOriginRowPrefix) return true;
         clock::Origin origin;
         if (!DecodeOriginRow(row, origin) || OriginRowKey(origins_.size()) != key) {
@@ -296,6 +303,12 @@ base::Status Engine::ReplayLocal(const log::Record& record) {
     case LocalRecord::kStart:
       epochs_.emplace_back(record.position, local.nonce);
       break;
+    case LocalRecord::kVote:
+      if (!agreed_.Replay(local.vote)) {
+        return base::Corrupt(
+            "unreadable vote in the log: restore the directory from a backup, or empty it and start with --join");
+      }
+      break;
   }
   return {};
 }
@@ -328,6 +341,7 @@ void Engine::Found() {
   cluster_id_ = random_.Next() | 1;
   admitted_ = true;
   AppendIdentity();
+  agreed_.Start(/*found=*/true, options_.new_seat);
   PutReserved("cluster", clock::Origin{"", cluster_id_}.ToString().substr(1));
   PutReserved("member/" + options_.leader_id, clock::Origin{"", join_nonce_}.ToString().substr(1));
   PutReserved("address/" + options_.leader_id, options_.advertise);

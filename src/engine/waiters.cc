@@ -79,8 +79,9 @@ std::vector<uint64_t> Waiters::WaitingFor(const Key& key) const {
 
 std::vector<uint64_t> Waiters::All() const {
   std::vector<uint64_t> clients;
-  for (const auto& [client, waiter] : waiters_)
-    clients.push_back(client);
+  for (const auto& [client, waiter] : waiters_) {
+    if (!waiter.second.for_others) clients.push_back(client);
+  }
   return clients;
 }
 

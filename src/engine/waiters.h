@@ -27,6 +27,7 @@ class Waiters {
     std::vector<std::string> arguments;
     crdt::Type type = crdt::Type::kString;
     bool when_gone = false;  // serve it, too, if a key shows nothing or another type
+    bool for_others = false; // waits for what leaders agree on: not in All()
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
   };
@@ -53,6 +54,7 @@ class Waiters {
   std::vector<Key> TakeReady();
   // Who waits for a key, the longest first.
   std::vector<uint64_t> WaitingFor(const Key& key) const;
+  // Who waits for elements.
   std::vector<uint64_t> All() const;
   // Whose time is over.
   std::vector<uint64_t> Expired(int64_t now_us) const;

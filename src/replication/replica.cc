@@ -305,6 +305,8 @@ void Replica::Handle(Link& link, std::string_view message) {
     if (well_formed) HandleLinkWant(link, want);
   } else if (type == wire::MessageType::kPublish) {
     well_formed = HandlePublish(link, message);
+  } else if (type == wire::MessageType::kRouted) {
+    well_formed = HandleRouted(message);
   } else if (type == wire::MessageType::kFork) {
     wire::Fork fork;
     well_formed = wire::Decode(payload, fork);

@@ -81,6 +81,8 @@ class ReplicaHost {
   virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
   // A client of another leader has published this; the views are for the call only.
   virtual void Published(bool /*shard*/, std::string_view /*channel*/, std::string_view /*message*/) {}
+  // A message for this process (SendRouted); the view is for the call only.
+  virtual void RoutedHere(std::string_view /*message*/) {}
 };
 
 struct Member {
@@ -153,6 +155,10 @@ class Replica {
     uint64_t publishes_again = 0;
     uint64_t publishes_out = 0;
     uint64_t publishes_dropped = 0;
+    // Messages from process to process: for this one, passed on for others, and lost here.
+    uint64_t routed_in = 0;
+    uint64_t routed_on = 0;
+    uint64_t routed_lost = 0;
   };
 
   Replica(Options options,
@@ -191,6 +197,14 @@ class Replica {
   void Publish(bool shard, std::string_view channel, std::string_view message);
   // Passes on what has come since the last call. Behind Tick, so that frames go first.
   void ForwardPublished();
+
+  // ---- messages from process to process (routed.cc)
+  // To the nearest process of that leader. False: it is out of reach, or what is on its way there already is
+  // too much. It may be lost all the same.
+  bool SendRouted(const std::string& leader, std::string_view message);
+  bool InReach(std::string_view leader) const { return graph_.Reaches(leader); }
+  // Rises with every change of who is in reach, and over which way.
+  uint64_t graph_version() const { return graph_.version(); }
 
   // ---- this node's frames
   // The origin of this process; minted (registered) at the first call.
@@ -492,6 +506,10 @@ class Replica {
   // ---- publish.cc
   bool HandlePublish(Link& link, std::string_view message);
   void SendOn(uint64_t source, std::string_view message, const Link* from);
+
+  // ---- routed.cc
+  bool HandleRouted(std::string_view message);
+  bool PassOn(uint64_t to, std::string_view message);
 
   // ---- routing.cc: where each origin comes from
   void FindTargets();

@@ -122,6 +122,7 @@ class CheckingHost : public ReplicaHost {
   }
   void ClusterKnown(uint64_t id) override { cluster = id; }
   void RefusedAsRetired(const std::string&) override { ++refusals; }
+  void RoutedHere(std::string_view message) override { routed.emplace_back(message); }
 
   const clock::VersionVector& applied() const { return applied_; }
   // An own frame: it counts as applied, too.
@@ -132,6 +133,7 @@ class CheckingHost : public ReplicaHost {
   std::vector<LinkId> closed;
   std::vector<std::string> dialed;
   std::map<int, int> reports;
+  std::vector<std::string> routed;
   std::vector<clock::Origin> forks;
   std::vector<std::string> joins;
   int clashes = 0;

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "log/faulty_io.h"
 #include "server/logging.h"
+#include "server/seat.h"
 
 namespace polyarch::server {
 
@@ -104,6 +105,15 @@ base::Status Server::Start() {
         (v6 ? "[" + host + "]" : host) + ":" + std::to_string(config_.peer_port);
   }
 
+  // An empty directory holds nobody's votes: it is claimed at once. A founder whose seat was lost between its first votes and
+  // the claim could not be replaced by anybody.
+  bool own_seat = IsOwnSeat(config_.dir);
+  std::error_code no_log;
+  if (!own_seat && std::filesystem::is_empty(config_.dir + "/log", no_log) && !no_log) {
+    status = ClaimSeat(config_.dir);
+    if (!status.ok()) return status;
+    own_seat = true;
+  }
   auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
   if (!store.ok()) return store.status();
   store_ = std::move(*store);
@@ -142,10 +152,14 @@ base::Status Server::Start() {
   engine_options.state_timeout_us = config_.state_timeout_ms * 1000;
   engine_options.ledger = {
       config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
+  engine_options.new_seat = !own_seat;
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   status = engine_->Start(ReadClocks());
   if (!status.ok()) return status;
   status = log_->Sync();
+  if (!status.ok()) return status;
+  // The votes of another place are given up, and that is durable.
+  if (!own_seat) status = ClaimSeat(config_.dir);
   if (!status.ok()) return status;
   backups_ = std::make_unique<Backups>(
       Backups::Options{.data_dir = config_.dir,

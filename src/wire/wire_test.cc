@@ -463,7 +463,7 @@ clock::Origin RandomOrigin(base::Random& random) { return {RandomText(random, 25
 
 // One message of each type, by turns, encoded.
 std::string RandomMessage(base::Random& random) {
-  switch (random.Below(12)) {
+  switch (random.Below(14)) {
     case 0: {
       Hello m;
       m.cluster = random.Next();
@@ -543,6 +543,10 @@ std::string RandomMessage(base::Random& random) {
                             .channel = channel,
                             .message = message});
     }
+    case 12: {
+      const std::string payload = std::string(random.Below(200), 'p');
+      return Encode(Routed{.to = random.Next(), .hops = static_cast<uint8_t>(random.Below(65)), .payload = payload});
+    }
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -567,6 +571,7 @@ std::optional<std::string> Again(std::string_view message) {
     case MessageType::kLinkWant: return again(LinkWant{});
     case MessageType::kRefused: return again(Refused{});
     case MessageType::kPublish: return again(Publish{});
+    case MessageType::kRouted: return again(Routed{});
     case MessageType::kFrame: break;
   }
   return std::nullopt;
@@ -772,6 +777,8 @@ TEST(Golden, PeerMessages) {
       {"peer_1_link_want", "LinkWant", Encode(LinkWant{{0x1111, 0x2222}})},
       {"peer_1_publish", "Publish: message 300 of a process, to the shard channel news",
        Encode(Publish{.source = 0x1122334455667788, .number = 300, .shard = true, .channel = "news", .message = "hello"})},
+      {"peer_1_routed", "Routed: to a process, 64 hops at most",
+       Encode(Routed{.to = 0x1122334455667788, .payload = "payload"})},
       {"peer_1_refused", "Refused: retired", Encode(Refused{Refused::Reason::kRetired, 0x1122334455667788})},
   };
   for (const auto& [name, what, bytes] : cases) {

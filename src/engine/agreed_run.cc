@@ -1,0 +1,106 @@
+#include "engine/agreed_run.h"
+
+#include "keyspace/change.h"
+#include "resp/writer.h"
+
+namespace polyarch::engine {
+
+// A leader that has only this key, and only this leader.
+struct AgreedRun::Space final : keyspace::ChangeSink {
+  Space() : keys(origins, policies, {1, 2}) {
+    before = origins.Intern({"before", 1});
+    own = origins.Intern({"own", 1});
+    seen.Set(before, 1);
+  }
+
+  Stamp Open() override { return {own, ++sequence, clock::Hlc{++stamp}}; }
+  const clock::VersionVector& applied() const override { return seen; }
+  void Add(const crdt::Effect&) override {}
+  void Close() override { seen.Raise(own, sequence); }
+  void Abandon() override { --sequence; }
+  size_t open_bytes() const override { return 0; }
+
+  clock::OriginTable origins;
+  conflict::PolicyTable policies;
+  keyspace::Keyspace keys;
+  clock::OriginIndex before{};
+  clock::OriginIndex own{};
+  clock::VersionVector seen;
+  uint64_t sequence = 0;
+  uint64_t stamp = 1;
+};
+
+AgreedRun::AgreedRun(uint8_t db,
+                     std::string_view key,
+                     const std::optional<keyspace::PlainValue>& value,
+                     int64_t expire_ms,
+                     int64_t now_ms)
+    : db_(db), key_(key), now_ms_(now_ms), value_(value), expire_ms_(expire_ms) {
+  if (expire_ms_ < now_ms_) {  // it is over, whoever removes it
+    value_.reset();
+    expire_ms_ = crdt::kNever;
+    expired_ = true;
+  }
+  space_ = NewSpace();
+}
+
+AgreedRun::~AgreedRun() = default;
+
+std::unique_ptr<AgreedRun::Space> AgreedRun::NewSpace() const {
+  auto space = std::make_unique<Space>();
+  space->keys.SetTime(now_ms_);
+  if (value_) {
+    space->keys.Restore(space->keys.Ref(db_, key_),
+                        keyspace::StateOf(*value_, expire_ms_, {space->before, 1}, clock::Hlc{1}));
+  }
+  return space;
+}
+
+std::string AgreedRun::Run(const Asked& asked) {
+  command::Client client;
+  client.db = db_;
+  client.protocol = asked.protocol;
+  client.authenticated = true;
+  resp::Buffer out;
+  resp::Writer writer(out, asked.protocol);
+  const std::vector<std::string_view> arguments(asked.arguments->begin(), asked.arguments->end());
+  bool wrote = false;
+  {
+    keyspace::Change change(*space_, space_->keys);
+    command::Context context{.client = client,
+                             .args = arguments,
+                             .reply = writer,
+                             .keys = space_->keys,
+                             .change = change,
+                             .cluster = *asked.cluster,
+                             .server = *asked.server,
+                             .now_ms = now_ms_,
+                             .random = asked.random,
+                             .may_wait = false};
+    command::Dispatch(context);
+    wrote = change.wrote();
+  }
+  if (!wrote) return std::string(out.view());
+  const keyspace::PlainShown shown = keyspace::ReadPlain(space_->keys, space_->keys.Ref(db_, key_));
+  std::string refused;
+  if (shown.kind == keyspace::PlainShown::Kind::kOther) {
+    refused = "WRONGTYPE keys under policy 'sync' hold strings, counters and hashes only";
+  } else if (shown.kind == keyspace::PlainShown::Kind::kValue &&
+             keyspace::Encode(shown.value).size() > kSyncValueBytesMax) {
+    refused = "LIMIT the value would come to more than " + std::to_string(kSyncValueBytesMax) +
+              " bytes, which is the most of a key under policy 'sync'";
+  }
+  if (!refused.empty()) {
+    space_ = NewSpace();
+    resp::Buffer error;
+    resp::Writer(error, asked.protocol).Error(refused);
+    return std::string(error.view());
+  }
+  changed_ = true;
+  value_.reset();
+  if (shown.kind == keyspace::PlainShown::Kind::kValue) value_ = shown.value;
+  expire_ms_ = value_ ? shown.expire_ms : crdt::kNever;
+  return std::string(out.view());
+}
+
+}  // namespace polyarch::engine

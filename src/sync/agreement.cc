@@ -1,0 +1,154 @@
+#include "sync/agreement.h"
+
+#include <utility>
+
+#include "sync/electorate.h"
+
+namespace polyarch::sync {
+
+namespace {
+
+clock::Origin ProposerOf(const std::string& leader, base::Random& random) {
+  return {leader, random.Next()};
+}
+
+}  // namespace
+
+Agreement::Agreement(Options options, Host& host)
+    : options_(std::move(options)),
+      host_(host),
+      random_(options_.seed),
+      elector_(*this, options_.leader, random_, options_.undecided_us),
+      proposer_(*this, ProposerOf(options_.leader, random_), random_, options_.proposer) {}
+
+void Agreement::Start(int64_t now_us, int64_t wall_ms, bool found) {
+  SetTime(now_us, wall_ms);
+  elector_.Start();
+  if (found && elector_.electorate().epoch == 0) {
+    wire::Electorate first;
+    first.epoch = 1;
+    first.now = {{options_.leader, elector_.seat()}};
+    elector_.Adopt(first);
+  }
+  proposer_.Learn(elector_.electorate());
+  Drain();
+}
+
+void Agreement::SetLeader(const std::string& leader) {
+  options_.leader = leader;
+  proposer_.Rename(leader);
+  elector_.SetLeader(leader);
+}
+
+void Agreement::Rename(const std::string& leader) {
+  options_.leader = leader;
+  proposer_.Rename(leader);
+  elector_.Rename(leader);
+}
+
+void Agreement::SetTime(int64_t now_us, int64_t wall_ms) {
+  now_us_ = now_us;
+  wall_ms_ = wall_ms;
+  proposer_.SetTime(now_us, wall_ms);
+}
+
+// ---- messages
+
+void Agreement::Send(const std::string& leader, std::string message) {
+  if (leader == options_.leader) {
+    to_self_.push_back(std::move(message));
+  } else {
+    host_.Send(leader, std::move(message));
+  }
+}
+
+void Agreement::Drain() {
+  if (draining_) return;
+  draining_ = true;
+  while (!to_self_.empty()) {
+    const std::string message = std::move(to_self_.front());
+    to_self_.pop_front();
+    Receive(message);
+  }
+  draining_ = false;
+}
+
+void Agreement::Receive(std::string_view message) {
+  const auto request = wire::IsSyncRequest(message);
+  if (request && *request) {
+    wire::SyncRequest asked;
+    if (wire::Decode(message, asked)) {
+      proposer_.Heard(asked.ballot);
+      proposer_.Heard(asked.next);
+      return elector_.Handle(asked, now_us_, wall_ms_);
+    }
+  } else if (request) {
+    wire::SyncReply said;
+    if (wire::Decode(message, said)) return proposer_.Handle(said);
+  }
+  ++malformed_;
+}
+
+void Agreement::OnMessage(std::string_view message) {
+  Receive(message);
+  Drain();
+}
+
+void Agreement::OnDurable(uint64_t position) {
+  elector_.OnDurable(position);
+  Drain();
+}
+
+// ---- operations
+
+void Agreement::Submit(const wire::SyncKey& key, Op op) {
+  proposer_.Submit(key, std::move(op));
+  Drain();
+}
+
+bool Agreement::Forget(const wire::SyncKey& key, OpId op) {
+  return proposer_.Forget(key, op);
+}
+
+void Agreement::Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) {
+  host_.Chosen(key, tuple);
+  OnDecided(key, tuple.version);
+}
+
+void Agreement::OnDecided(const wire::SyncKey& key, const clock::Ballot& version) {
+  proposer_.Heard(version);
+  proposer_.OnDecided(key, version);
+  elector_.OnDecided(key, version);
+}
+
+void Agreement::Learn(const wire::Electorate& electorate) {
+  proposer_.Learn(electorate);
+  Drain();
+}
+
+void Agreement::ElectorateKnown(const wire::Electorate& electorate) {
+  elector_.Adopt(electorate);
+  host_.ElectorateKnown(electorate);
+}
+
+void Agreement::Tick() {
+  if (elector_.electorate().epoch > electorate().epoch) proposer_.Learn(elector_.electorate());
+  elector_.Tick(now_us_, wall_ms_);
+  std::vector<wire::SyncKey> undecided;
+  if (now_us_ >= next_undecided_us_) {
+    next_undecided_us_ = now_us_ + options_.undecided_us / 20;
+    undecided = elector_.Undecided(now_us_);
+  }
+  for (const wire::SyncKey& key : undecided) {
+    // Whoever proposed it may be dead: what was accepted is brought to an end.
+    Op op{.kind = OpKind::kSettle, .deadline_us = now_us_ + options_.settle_us};
+    op.done = [](const Result&) {
+    };
+    proposer_.Submit(key, std::move(op));
+  }
+  proposer_.Tick();
+  TickChange();
+  Drain();
+}
+
+}  // namespace polyarch::sync
