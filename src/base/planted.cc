@@ -43,6 +43,7 @@ const char* NameOf(Bug bug) {
       "kSyncLastResult",
       "kSyncShortChain",
       "kSyncIgnoreDeps",
+      "kSyncVotesUnchecked",
       "kSyncKeepVotes"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];

@@ -99,6 +99,7 @@ enum class Bug : int {
   kSyncLastResult, // the reply is that of the last try, not of the one that took effect
   kSyncShortChain, // names are cut off the chain without a trace
   kSyncIgnoreDeps, // a value is accepted and shown before what it depends on
+  kSyncVotesUnchecked, // an elector does not ask whether others know of votes that its disk has lost
   kSyncKeepVotes, // a restored disk keeps its seat
   kCount,
 };

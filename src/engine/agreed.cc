@@ -81,6 +81,7 @@ std::string Encode(const DecidedRecord& record) {
   tuple.value = record.value;
   base::PutFixed8(out, record.released ? 1 : 0);
   wire::PutTuple(out, tuple);
+  wire::PutVoteNumbers(out, record.votes);
   return out;
 }
 
@@ -95,6 +96,7 @@ bool Decode(std::string_view bytes, DecidedRecord& record) {
   record.absent = tuple.absent;
   record.expires_ms = tuple.expires_ms;
   record.value = std::move(tuple.value);
+  record.votes = wire::ReadVoteNumbers(in);
   return in.ok() && in.empty() && !record.version.none();
 }
 
@@ -152,6 +154,7 @@ std::optional<DecidedRecord> AgreedKeys::Newest(const Key& key) {
   for (const crdt::Version& v : state.versions) {
     DecidedRecord record;
     if (v.absent || !Decode(v.value, record)) continue;
+    agreement_.Heard(record.votes);
     if (!best || record.Beats(*best)) best = std::move(record);
   }
   return best;
@@ -275,6 +278,17 @@ void AgreedKeys::WriteElectorate() {
 // Duties tells the others.
 void AgreedKeys::ElectorateKnown(const wire::Electorate&) {}
 
+bool AgreedKeys::HasRival() const {
+  return engine_.replica_.has_rival();
+}
+
+void AgreedKeys::VotesLost(uint64_t known, uint64_t number) {
+  engine_.Report(2,
+                 "this directory is an old one: others know of " + std::to_string(known) +
+                     " votes on keys under policy 'sync', and it holds " + std::to_string(number) +
+                     "; its seat is given up, and the other electors admit a new one");
+}
+
 // ---- commands
 
 std::string AgreedKeys::Unsuitable(uint8_t db, const std::string& key) {
@@ -295,17 +309,73 @@ std::string AgreedKeys::Unsuitable(uint8_t db, const std::string& key) {
   return "";
 }
 
-bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
+// A flush deletes what others have not agreed to delete: it is refused if it would meet such a key.
+bool AgreedKeys::FlushMeets(std::optional<uint8_t> db) {
+  bool met = false;
+  view_.ForEach([&](uint8_t of, std::string_view key, bool present) {
+    if (present && (!db || of == *db)) met = met || StandingOf(key) != Standing::kOrdinary;
+  });
+  if (met || (!policies_sync_ && rules_text_.empty())) return met;
+  for (uint8_t of = db.value_or(0); of < (db ? *db + 1 : crdt::kDatabases) && !met; ++of) {
+    uint64_t cursor = 0;
+    do {
+      cursor = engine_.keyspace_.Scan(of, cursor, 1000, [&](std::string_view key) {
+        met = met || StandingOf(key) != Standing::kOrdinary;
+      });
+    } while (cursor != 0 && !met);
+  }
+  return met;
+}
+
+void AgreedKeys::ReleaseAll(std::optional<uint8_t> db) {
+  std::vector<Key> keys;
+  for (const auto& [key, known] : known_) {
+    if (known.live && (!db || key.first == *db)) keys.push_back(key);
+  }
+  for (const Key& key : keys)
+    Release(key);
+}
+
+// What a command, or what is queued between MULTI and EXEC, does to which keys.
+struct AgreedKeys::Plan {
+  std::vector<std::string> written;
+  std::set<std::string> named;  // these, and those that are read
+  bool others = false;          // there is a command that names no key
+  bool unfit = false;           // there is a write that cannot be agreed on
+  bool flushes_one = false;     // this database
+  bool flushes_all = false;
+  std::string name;  // of the write
+};
+
+AgreedKeys::Plan AgreedKeys::PlanOf(const command::Context& c,
+                                    const command::Row& row,
+                                    std::vector<std::vector<std::string>>& steps) const {
+  Plan plan;
   std::vector<size_t> indices;
-  std::vector<std::string> keys;
   auto note = [&](const command::Row& of, command::Arguments args) {
     command::KeyIndices(of, args, indices);
     for (size_t i : indices)
-      keys.emplace_back(args[i]);
+      plan.named.emplace(args[i]);
+    plan.others = plan.others || indices.empty();
+    if ((of.flags & command::kWrite) == 0) return;
+    for (size_t i : indices)
+      plan.written.emplace_back(args[i]);
+    plan.unfit = plan.unfit || !MayBeAgreed(of);
+    plan.name = Upper(of.name);
+    if ((of.flags & command::kWholeKeyspace) != 0)
+      (of.name == "flushdb" ? plan.flushes_one : plan.flushes_all) = true;
+    if (of.name == "conflict|restore" && args.size() > 2) {
+      // Its key is in the log of conflicts.
+      int64_t id = 0;
+      const bool number = base::ParseInt64(args[2], id);
+      const conflict::LedgerEntry* entry =
+          number && id > 0 ? engine_.ledger_.Find(static_cast<uint64_t>(id)) : nullptr;
+      if (entry != nullptr && entry->db == c.client.db) plan.written.push_back(entry->key);
+    }
   };
-  const bool exec = row.handler == command::Exec && c.client.transaction != nullptr;
-  bool flush = (row.flags & command::kWholeKeyspace) != 0;
-  if (exec) {
+  if (row.handler != command::Exec) {
+    note(row, c.args);
+  } else {
     const command::Transaction& transaction = *c.client.transaction;
     const char* word = transaction.words.data();
     size_t next = 0;
@@ -316,26 +386,37 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
         args.emplace_back(word, transaction.sizes[next]);
         word += transaction.sizes[next++];
       }
-      if ((queued.row->flags & command::kWrite) == 0) continue;
-      flush = flush || (queued.row->flags & command::kWholeKeyspace) != 0;
       note(*queued.row, args);
+      steps.emplace_back(args.begin(), args.end());
     }
-  } else {
-    note(row, c.args);
   }
+  std::sort(plan.written.begin(), plan.written.end());
+  plan.written.erase(std::unique(plan.written.begin(), plan.written.end()), plan.written.end());
+  return plan;
+}
+
+bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
+  const bool exec = row.handler == command::Exec;
+  if (exec && (c.client.transaction == nullptr || c.client.transaction->aborted ||
+               !c.client.transaction->writes))
+    return false;
+  std::vector<std::vector<std::string>> steps;
+  const Plan plan = PlanOf(c, row, steps);
   auto refuse = [&](const std::string& text) {
     if (exec) command::EndTransaction(c);
     c.reply.Error(text);
     return true;
   };
-  if (flush) {
-    return refuse("CROSSSYNC keys under policy 'sync' are deleted one by one, not by " +
-                  Upper(row.name) + "; nothing was deleted");
+  if (plan.flushes_one || plan.flushes_all) {
+    const auto db = plan.flushes_all ? std::nullopt : std::optional(c.client.db);
+    if (FlushMeets(db)) {
+      return refuse("CROSSSYNC keys under policy 'sync' are deleted one by one, not by " +
+                    plan.name + "; nothing was deleted");
+    }
+    ReleaseAll(db);
   }
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   bool agreed = false;
-  for (const std::string& key : keys) {
+  for (const std::string& key : plan.written) {
     const Standing standing = StandingOf(key);
     if (standing == Standing::kChanging) {
       return refuse("TRYAGAIN policy 'sync' of '" + key +
@@ -343,28 +424,42 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
     }
     agreed = agreed || standing == Standing::kAgreed;
   }
+  // A change of what was watched ends a transaction before it begins.
+  if (exec && engine_.watches_.Changed(c.client.id, engine_.keyspace_)) return false;
   if (!agreed) {
-    for (const std::string& key : keys) {
+    for (const std::string& key : plan.written) {
       auto known = known_.find({c.client.db, key});
       if (known != known_.end() && known->second.live) Release({c.client.db, key});
     }
     return false;
   }
-  if (exec) {
+  if (exec && (plan.named.size() != 1 || plan.others)) {
     return refuse(
-        "CROSSSYNC a transaction cannot write keys under policy 'sync'; nothing was written");
+        "CROSSSYNC a transaction that writes a key under policy 'sync' holds commands of that one "
+        "key and no others; nothing was written");
   }
-  if (keys.size() != 1) {
+  if (plan.named.size() != 1) {
     return refuse(
         "CROSSSYNC a key under policy 'sync' is written alone, not with others; nothing was "
         "written");
   }
-  if (!MayBeAgreed(row)) {
-    return refuse("CROSSSYNC " + Upper(row.name) +
+  if (plan.unfit) {
+    return refuse("CROSSSYNC " + plan.name +
                   " does not work on keys under policy 'sync'; nothing was written");
   }
-  if (const std::string why = Unsuitable(c.client.db, keys[0]); !why.empty()) return refuse(why);
-  Begin(c, Call::Kind::kCommand, keys[0]);
+  const std::string key = plan.written[0];
+  if (const std::string why = Unsuitable(c.client.db, key); !why.empty()) return refuse(why);
+  if (!exec) {
+    Begin(c, Call::Kind::kCommand, key);
+    return true;
+  }
+  const bool watched = engine_.watches_.IsWatching(c.client.id, {c.client.db, key});
+  const clock::Ballot version = Shown({c.client.db, key});
+  command::EndTransaction(c);
+  Begin(c, Call::Kind::kCommand, key);
+  Call& call = calls_[by_client_[c.client.id]];
+  call.steps = std::move(steps);
+  if (watched) call.watched = version;
   return true;
 }
 
@@ -488,8 +583,10 @@ void AgreedKeys::Done(sync::OpId op, const sync::Result& result) {
     case sync::Verdict::kDone:
       if (call.kind == Call::Kind::kRead) {
         reply = ReadReply(call, result.tuple);
-      } else if (auto found = call.replies.find(result.attempt); found != call.replies.end()) {
-        reply = std::move(found->second);
+      } else if (auto found = call.told.find(result.attempt); found != call.told.end()) {
+        reply = std::move(found->second.reply);
+        for (const command::Publication& event : found->second.events)
+          engine_.Notify(event.notice, event.channel, event.db, event.message);
       } else {
         reply = Error(call, "ERR the reply of an agreed command is lost; ask SYNC READ");
       }
@@ -595,6 +692,41 @@ sync::RunResult AgreedKeys::FirstBase(const wire::SyncKey& key) {
   return result;
 }
 
+void AgreedKeys::RunCall(Call& call,
+                         AgreedRun& run,
+                         const wire::Tuple& base,
+                         const clock::Ballot& attempt,
+                         const wire::SyncKey& key) {
+  Call::Told& told = call.told[attempt];
+  told = {};
+  auto step = [&](const std::vector<std::string>& arguments) {
+    return run.Run({.arguments = &arguments,
+                    .protocol = call.protocol,
+                    .cluster = &engine_,
+                    .server = call.server,
+                    .random = random_.Next(),
+                    .events = engine_.notifies() ? &told.events : nullptr});
+  };
+  if (call.steps.empty()) {
+    told.reply = step(call.arguments);
+    return;
+  }
+  resp::Buffer out;
+  resp::Writer writer(out, call.protocol);
+  // What was watched is the version that this leader showed. A base that is proposed for the first
+  // time (its version is this attempt) is what this leader shows now.
+  const clock::Ballot version = base.version == attempt ? Shown(key) : base.version;
+  if (call.watched && (*call.watched != version || run.changed())) {
+    writer.NullArray();
+    told.reply = out.view();
+    return;
+  }
+  writer.Array(call.steps.size());
+  told.reply = out.view();
+  for (const std::vector<std::string>& arguments : call.steps)
+    told.reply += step(arguments);
+}
+
 sync::RunResult AgreedKeys::Run(const wire::SyncKey& key,
                                 std::span<const sync::OpId> ops,
                                 const wire::Tuple& base,
@@ -611,11 +743,7 @@ sync::RunResult AgreedKeys::Run(const wire::SyncKey& key,
       run.RemoveExpired();
       continue;
     }
-    call->second.replies[attempt] = run.Run({.arguments = &call->second.arguments,
-                                             .protocol = call->second.protocol,
-                                             .cluster = &engine_,
-                                             .server = call->second.server,
-                                             .random = random_.Next()});
+    RunCall(call->second, run, base, attempt, key);
   }
   sync::RunResult result;
   result.changed = run.changed();
@@ -646,7 +774,9 @@ bool AgreedKeys::AllSeen(const wire::Dependencies& deps, const crdt::KeyState& s
          });
 }
 
-void AgreedKeys::Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) {
+void AgreedKeys::Chosen(const wire::SyncKey& key,
+                        const wire::Tuple& tuple,
+                        const wire::VoteNumbers& votes) {
   if (key.db >= crdt::kDatabases || !engine_.may_write()) return;
   CHECK(key.key.size() <= wire::kSyncKeyBytesMax);
   DecidedRecord record;
@@ -656,6 +786,7 @@ void AgreedKeys::Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) {
   record.absent = tuple.absent;
   record.expires_ms = tuple.expires_ms;
   record.value = tuple.value;
+  record.votes = votes;
   const Key name(key.db, key.key);
   keyspace::Keyspace& keys = engine_.keyspace_;
   {

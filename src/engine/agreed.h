@@ -28,6 +28,7 @@
 
 namespace polyarch::engine {
 
+class AgreedRun;
 class Engine;
 
 inline constexpr std::string_view kDecidedPrefix = "decided/";
@@ -42,6 +43,7 @@ struct DecidedRecord {
   bool absent = true;
   int64_t expires_ms = crdt::kNever;
   std::string value;  // keyspace::PlainValue, encoded
+  wire::VoteNumbers votes;  // by which it was decided
   // Of two of one register: does this one count?
   bool Beats(const DecidedRecord& other) const {
     return version != other.version ? version > other.version : released && !other.released;
@@ -101,13 +103,30 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
     Key key;
     std::vector<std::string> arguments;
     command::ServerHost* server = nullptr;
-    std::map<clock::Ballot, std::string> replies;  // by attempt
+    std::vector<std::vector<std::string>> steps;  // of a transaction
+    std::optional<clock::Ballot> watched;         // it runs on this version only
+    struct Told {
+      std::string reply;
+      std::vector<command::Publication> events;
+    };
+    std::map<clock::Ballot, Told> told;  // by attempt
   };
 
   Standing StandingOf(std::string_view key) const;
   // Why the key cannot be agreed on; empty: it can.
   std::string Unsuitable(uint8_t db, const std::string& key);
   static wire::SyncKey SyncKeyOf(const Key& key) { return {key.first, key.second}; }
+  struct Plan;
+  Plan PlanOf(const command::Context& c,
+              const command::Row& row,
+              std::vector<std::vector<std::string>>& steps) const;
+  bool FlushMeets(std::optional<uint8_t> db);
+  void ReleaseAll(std::optional<uint8_t> db);
+  void RunCall(Call& call,
+               AgreedRun& run,
+               const wire::Tuple& base,
+               const clock::Ballot& attempt,
+               const wire::SyncKey& key);
   void Begin(command::Context& c, Call::Kind kind, const std::string& key, clock::Ballot name = {});
   void Reply(Call& call, std::string reply);
   std::string Error(const Call& call, const std::string& text) const;
@@ -136,12 +155,16 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
                       const wire::Tuple& base,
                       int64_t now_ms,
                       const clock::Ballot& attempt) override;
-  void Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) override;
+  void Chosen(const wire::SyncKey& key,
+              const wire::Tuple& tuple,
+              const wire::VoteNumbers& votes) override;
   clock::Ballot Shown(const wire::SyncKey& key) const override;
   bool Released(const wire::SyncKey& key, const clock::Ballot& version) const override;
   bool InForce(const wire::SyncKey& key, const wire::Electorate& electorate) const override;
   void Done(sync::OpId op, const sync::Result& result) override;
   void ElectorateKnown(const wire::Electorate& electorate) override;
+  bool HasRival() const override;
+  void VotesLost(uint64_t known, uint64_t number) override;
 
   Engine& engine_;
   sync::Agreement agreement_;

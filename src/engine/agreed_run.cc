@@ -64,6 +64,7 @@ std::string AgreedRun::Run(const Asked& asked) {
   resp::Buffer out;
   resp::Writer writer(out, asked.protocol);
   const std::vector<std::string_view> arguments(asked.arguments->begin(), asked.arguments->end());
+  const size_t events_before = asked.events == nullptr ? 0 : asked.events->size();
   bool wrote = false;
   {
     keyspace::Change change(*space_, space_->keys);
@@ -76,7 +77,9 @@ std::string AgreedRun::Run(const Asked& asked) {
                              .server = *asked.server,
                              .now_ms = now_ms_,
                              .random = asked.random,
-                             .may_wait = false};
+                             .may_wait = false,
+                             .publications = asked.events,
+                             .notify = asked.events != nullptr};
     command::Dispatch(context);
     wrote = change.wrote();
   }
@@ -92,6 +95,7 @@ std::string AgreedRun::Run(const Asked& asked) {
   }
   if (!refused.empty()) {
     space_ = NewSpace();
+    if (asked.events != nullptr) asked.events->resize(events_before);
     resp::Buffer error;
     resp::Writer(error, asked.protocol).Error(refused);
     return std::string(error.view());

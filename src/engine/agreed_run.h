@@ -35,6 +35,7 @@ class AgreedRun {
     command::ClusterHost* cluster = nullptr;
     command::ServerHost* server = nullptr;
     uint64_t random = 0;
+    std::vector<command::Publication>* events = nullptr;  // where what happens to the key is told
   };
   // The reply. What would become something else than a string or a hash, or too big, is refused,
   // and changes nothing.

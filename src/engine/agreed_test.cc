@@ -24,6 +24,7 @@ TEST(DecidedRecord, GoldenBytesAreReadForEver) {
   value.type = crdt::Type::kHash;
   value.fields = {{"a", "1"}, {"b", "2"}};
   record.value = keyspace::Encode(value);
+  record.votes = {{11, 3}, {12, 400}};
   const std::string golden =
       base::CheckGolden("decided_1", "a decided hash with an expiry", Encode(record));
   DecidedRecord back;
@@ -33,6 +34,7 @@ TEST(DecidedRecord, GoldenBytesAreReadForEver) {
   EXPECT_EQ(back.deps, record.deps);
   EXPECT_EQ(back.absent, record.absent);
   EXPECT_EQ(back.expires_ms, record.expires_ms);
+  EXPECT_EQ(back.votes, record.votes);
   keyspace::PlainValue value_back;
   ASSERT_TRUE(keyspace::Decode(back.value, value_back));
   EXPECT_EQ(value_back, value);

@@ -203,6 +203,8 @@ class Replica {
   // too much. It may be lost all the same.
   bool SendRouted(const std::string& leader, std::string_view message);
   bool InReach(std::string_view leader) const { return graph_.Reaches(leader); }
+  // Is another process of this leader's name in reach (CheckClash)?
+  bool has_rival() const { return rival_ != 0; }
   // Rises with every change of who is in reach, and over which way.
   uint64_t graph_version() const { return graph_.version(); }
 

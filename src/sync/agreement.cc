@@ -84,7 +84,10 @@ void Agreement::Receive(std::string_view message) {
     }
   } else if (request) {
     wire::SyncReply said;
-    if (wire::Decode(message, said)) return proposer_.Handle(said);
+    if (wire::Decode(message, said)) {
+      elector_.Heard({{said.seat.id, said.vote}});
+      return proposer_.Handle(said);
+    }
   }
   ++malformed_;
 }
@@ -110,8 +113,10 @@ bool Agreement::Forget(const wire::SyncKey& key, OpId op) {
   return proposer_.Forget(key, op);
 }
 
-void Agreement::Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) {
-  host_.Chosen(key, tuple);
+void Agreement::Chosen(const wire::SyncKey& key,
+                       const wire::Tuple& tuple,
+                       const wire::VoteNumbers& votes) {
+  host_.Chosen(key, tuple, votes);
   OnDecided(key, tuple.version);
 }
 
@@ -131,9 +136,46 @@ void Agreement::ElectorateKnown(const wire::Electorate& electorate) {
   host_.ElectorateKnown(electorate);
 }
 
+// All electors in reach are asked, a majority at least; each one's answer is what it has been told
+// by this seat, or of it. Who answers need not have been proven itself.
+void Agreement::Prove() {
+  const wire::Electorate& electorate = elector_.electorate();
+  const wire::Seat own{options_.leader, elector_.seat()};
+  if (elector_.proven()) {
+    if (proof_.asked != 0) proposer_.StopAsking(proof_.asked);
+    proof_ = Proof{};
+    return;
+  }
+  if (electorate.epoch == 0 || !HasSeat(electorate, own)) return;
+  std::set<wire::Seat> who = proof_.answered;
+  who.insert(own);
+  if (proof_.quorum_us < 0 && IsQuorum(electorate, who)) proof_.quorum_us = now_us_;
+  const bool done =
+      IsQuorum(electorate, who) &&
+      (IsAll(electorate, who) || now_us_ - proof_.quorum_us >= options_.prove_us);
+  if (done && !host_.HasRival()) return elector_.SetProven();
+  if (proof_.resend_us > now_us_) return;
+  proof_.resend_us = now_us_ + options_.again_us;
+  if (proof_.asked == 0) {
+    proof_.asked = proposer_.Ask([this, seat = own.id](const wire::SyncReply& reply) {
+      if (reply.said != wire::SyncSaid::kVotes) return;
+      elector_.Heard({{seat, reply.known}});
+      proof_.answered.insert(reply.seat);
+      if (reply.electorate.epoch > elector_.electorate().epoch) proposer_.Learn(reply.electorate);
+    });
+  }
+  wire::SyncRequest request = proposer_.Request(wire::SyncAsk::kVotes, proof_.asked);
+  request.electorate = electorate;
+  request.seat = own.id;
+  for (const wire::Seat& seat : AllSeats(electorate)) {
+    if (who.count(seat) == 0) Send(seat.leader, wire::Encode(request));
+  }
+}
+
 void Agreement::Tick() {
   if (elector_.electorate().epoch > electorate().epoch) proposer_.Learn(elector_.electorate());
   elector_.Tick(now_us_, wall_ms_);
+  Prove();
   std::vector<wire::SyncKey> undecided;
   if (now_us_ >= next_undecided_us_) {
     next_undecided_us_ = now_us_ + options_.undecided_us / 20;

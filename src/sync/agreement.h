@@ -39,6 +39,9 @@ class Agreement final : private Host {
     Proposer::Options proposer;
     int64_t undecided_us = Elector::kUndecidedUs;
     int64_t settle_us = 2'000'000;  // how long an elector tries to finish what another one left
+    // How long an elector that has begun anew waits for others' word on its votes when a quorum has
+    // given it.
+    int64_t prove_us = 1'000'000;
     // Of a change: for the seats, for each decision, for the list of rows, and for the round on
     // each row.
     int64_t seats_us = 2'000'000;
@@ -70,6 +73,8 @@ class Agreement final : private Host {
   void OnDecided(const wire::SyncKey& key, const clock::Ballot& version);
   // An electorate that was decided, from elsewhere.
   void Learn(const wire::Electorate& electorate);
+  // The numbers of votes by which something was decided (Host::Chosen).
+  void Heard(const wire::VoteNumbers& numbers) { elector_.Heard(numbers); }
 
   // ---- who votes
   const wire::Electorate& electorate() const { return proposer_.electorate(); }
@@ -116,7 +121,9 @@ class Agreement final : private Host {
                 const clock::Ballot& attempt) override {
     return host_.Run(key, ops, base, now_ms, attempt);
   }
-  void Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) override;
+  void Chosen(const wire::SyncKey& key,
+              const wire::Tuple& tuple,
+              const wire::VoteNumbers& votes) override;
   clock::Ballot Shown(const wire::SyncKey& key) const override { return host_.Shown(key); }
   bool Released(const wire::SyncKey& key, const clock::Ballot& version) const override {
     return host_.Released(key, version);
@@ -125,11 +132,18 @@ class Agreement final : private Host {
     return host_.InForce(key, electorate);
   }
   void Done(OpId op, const Result& result) override { host_.Done(op, result); }
+  bool HasRival() const override { return host_.HasRival(); }
+  void VotesLost(uint64_t known, uint64_t number) override { host_.VotesLost(known, number); }
+  wire::VoteNumbers KnownVotes(const wire::Electorate& electorate) const override {
+    return elector_.KnownVotes(electorate);
+  }
   void ElectorateKnown(const wire::Electorate& electorate) override;
 
   void Receive(std::string_view message);
   // Messages to oneself.
   void Drain();
+  // Do the others know of votes that are not on this disk?
+  void Prove();
   // ---- change.cc
   void EndChange();
   void AskSeats();
@@ -152,6 +166,13 @@ class Agreement final : private Host {
   Elector elector_;
   Proposer proposer_;
   Change change_;
+  struct Proof {
+    uint64_t asked = 0;
+    std::set<wire::Seat> answered;
+    int64_t quorum_us = -1;  // since when a quorum has answered
+    int64_t resend_us = 0;
+  };
+  Proof proof_;
   uint64_t changes_ = 0;
   int64_t now_us_ = 0;
   int64_t wall_ms_ = 0;

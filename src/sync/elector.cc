@@ -106,10 +106,59 @@ void Elector::NewSeat() {
   while (seat == 0)
     seat = random_.Next();
   Record({.kind = VoteRecord::kSeat, .seat = seat});
+  proven_ = true;
   seat_told_ = false;
   told_epoch_ = 0;
   waiting_.clear();
   held_.clear();
+}
+
+// ---- the numbers of votes
+
+void Elector::Heard(const wire::VoteNumbers& numbers) {
+  for (const wire::VoteNumber& n : numbers) {
+    auto [it, fresh] = heard_.try_emplace(n.seat, n.number);
+    if (!fresh) it->second = std::max(it->second, n.number);
+  }
+  if (heard_.size() <= kHeardMax) return;
+  std::erase_if(heard_, [this](const auto& entry) {
+    const std::set<wire::Seat> seats = AllSeats(electorate_);
+    return entry.first != seat_ && std::none_of(seats.begin(), seats.end(), [&](const auto& seat) {
+             return seat.id == entry.first;
+           });
+  });
+}
+
+wire::VoteNumbers Elector::KnownVotes(const wire::Electorate& electorate) const {
+  wire::VoteNumbers numbers;
+  for (const wire::Seat& seat : AllSeats(electorate)) {
+    if (auto it = heard_.find(seat.id); it != heard_.end()) numbers.push_back({it->first, it->second});
+  }
+  return numbers;
+}
+
+void Elector::SetProven() {
+  if (!GiveUpIfLost()) proven_ = true;
+}
+
+// True: the seat is a new one.
+bool Elector::GiveUpIfLost() {
+  auto it = heard_.find(seat_);
+  if (it == heard_.end() || it->second <= number_) return false;
+  // It is the second line of defence behind the other two.
+  if (PLANTED(kSyncVotesUnchecked) || PLANTED(kSyncKeepVotes) || PLANTED(kSyncAnswerEarly)) return false;
+  host_.VotesLost(it->second, number_);
+  NewSeat();
+  return true;
+}
+
+void Elector::AnswerVotes(const SyncRequest& request) {
+  Adopt(request.electorate);
+  SyncReply reply;
+  reply.said = SyncSaid::kVotes;
+  reply.electorate = electorate_;
+  if (auto it = heard_.find(request.seat); it != heard_.end()) reply.known = it->second;
+  Answer(request, std::move(reply));
 }
 
 void Elector::Adopt(const wire::Electorate& electorate) {
@@ -157,6 +206,9 @@ void Elector::OfferSeat(const SyncRequest& request) {
 
 void Elector::Handle(const SyncRequest& request, int64_t now_us, int64_t wall_ms) {
   wall_ms_ = wall_ms;
+  Heard(request.known);
+  GiveUpIfLost();
+  if (request.ask == SyncAsk::kVotes) return AnswerVotes(request);
   const bool to_seat = request.ask != SyncAsk::kSeat;
   // Votes are asked of seats: who sits here now may lack what the one who is meant has said.
   if (to_seat && (request.seat != seat_ || !HasSeat(request.electorate, {leader_, seat_}))) return;
@@ -165,7 +217,7 @@ void Elector::Handle(const SyncRequest& request, int64_t now_us, int64_t wall_ms
     return;
   }
   Adopt(request.electorate);
-  if (to_seat && request.seat != seat_) return;
+  if (to_seat && (request.seat != seat_ || !(proven_ || PLANTED(kSyncVotesUnchecked)))) return;
   switch (request.ask) {
     case SyncAsk::kSeat:
       OfferSeat(request);
@@ -184,6 +236,8 @@ void Elector::Handle(const SyncRequest& request, int64_t now_us, int64_t wall_ms
       break;
     case SyncAsk::kList:
       List(request);
+      break;
+    case SyncAsk::kVotes:
       break;
   }
 }
@@ -286,6 +340,7 @@ void Elector::OnDurable(uint64_t position) {
 
 void Elector::Tick(int64_t now_us, int64_t wall_ms) {
   wall_ms_ = wall_ms;
+  GiveUpIfLost();
   if (waiting_.empty()) return;
   std::vector<Waiting> waiting = std::move(waiting_);
   waiting_.clear();

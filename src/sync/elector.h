@@ -8,6 +8,10 @@
 // A vote belongs to a seat (leader, id). A seat's rows and floor live and die with it: whoever may
 // have lost rows takes a new seat (NewSeat), and is no elector until the others have admitted it.
 //
+// Each vote is numbered, and who is told of one keeps its number (Heard). An elector that has begun
+// anew votes only when it has been found out that nobody knows of more votes of its seat than its
+// disk holds (SetProven; Agreement asks); else that disk is an old one, and the seat is given up.
+//
 // A key without a row has promised the floor, and accepted nothing.
 #pragma once
 
@@ -52,6 +56,13 @@ class Elector {
   void OnDecided(const wire::SyncKey& key, const clock::Ballot& version);
   // Gives up the present seat and all that goes with it.
   void NewSeat();
+  // Somebody has been told of votes of these numbers. If there is one of the own seat that is not on
+  // the disk, the seat is given up before anything else is said.
+  void Heard(const wire::VoteNumbers& numbers);
+  wire::VoteNumbers KnownVotes(const wire::Electorate& electorate) const;
+  // May it vote? A new seat may; one found on the disk may when this has been called.
+  bool proven() const { return proven_; }
+  void SetProven();
 
   uint64_t seat() const { return seat_; }
   const wire::Electorate& electorate() const { return electorate_; }
@@ -78,6 +89,7 @@ class Elector {
   static constexpr size_t kWaitingMax = 1024;
   static constexpr int64_t kWaitingUs = 5'000'000;
   static constexpr size_t kListKeysMax = 1000;
+  static constexpr size_t kHeardMax = 256;
   static constexpr size_t kListBytesMax = 256 << 10;
 
  private:
@@ -100,6 +112,8 @@ class Elector {
   void Drop(const wire::SyncRequest& request);
   void List(const wire::SyncRequest& request);
   void AnswerRow(const wire::SyncRequest& request);
+  void AnswerVotes(const wire::SyncRequest& request);
+  bool GiveUpIfLost();
   void Apply(const Vote& vote);
   bool Decided(const wire::SyncKey& key, const wire::Tuple& tuple) const;
 
@@ -113,6 +127,8 @@ class Elector {
   wire::Electorate electorate_;
   std::map<wire::SyncKey, VoteRow> rows_;
 
+  bool proven_ = false;
+  std::map<uint64_t, uint64_t> heard_;  // by seat: the highest number of a vote
   // A seat that is in no electorate is told in one epoch only: in a later one it may have been in
   // and out.
   bool seat_told_ = true;

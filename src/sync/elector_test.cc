@@ -50,7 +50,7 @@ struct FakeHost : Host {
                 const clock::Ballot&) override {
     return {};
   }
-  void Chosen(const wire::SyncKey&, const wire::Tuple&) override {}
+  void Chosen(const wire::SyncKey&, const wire::Tuple&, const wire::VoteNumbers&) override {}
   clock::Ballot Shown(const wire::SyncKey&) const override { return shown; }
   void Done(OpId, const Result&) override {}
   void ElectorateKnown(const wire::Electorate&) override {}

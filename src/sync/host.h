@@ -70,7 +70,11 @@ class Host {
                         const clock::Ballot& attempt) = 0;
   // This tuple is the value; what this leader has applied covers its deps. Shown(key) is at least
   // its version afterwards.
-  virtual void Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) = 0;
+  // `votes`: the numbers of the votes by which it was chosen, to be kept with it and told to every
+  // elector that learns of it (Elector::Heard): so a disk that has lost one of them is found out.
+  virtual void Chosen(const wire::SyncKey& key,
+                      const wire::Tuple& tuple,
+                      const wire::VoteNumbers& votes) = 0;
   // The newest decided version that this leader has applied; none: there is none.
   virtual clock::Ballot Shown(const wire::SyncKey& key) const = 0;
   // An ordinary write has taken the place of this decided version, while leaders did not agree on the key: the value is
@@ -79,6 +83,14 @@ class Host {
   // Is the key one on which leaders agree, by the rules of this electorate? Operations on another one are given up.
   virtual bool InForce(const wire::SyncKey& /*key*/, const wire::Electorate& /*electorate*/) const { return true; }
   virtual void Done(OpId op, const Result& result) = 0;
+
+  // Is there another live process of this leader's name, as far as is known? It may hold the same
+  // seat (a copy of a whole machine).
+  virtual bool HasRival() const { return false; }
+  // The seat was given up: others have had `known` votes of it, of which `number` are here.
+  virtual void VotesLost(uint64_t /*known*/, uint64_t /*number*/) {}
+  // What to tell with each request; answered by Agreement.
+  virtual wire::VoteNumbers KnownVotes(const wire::Electorate& /*electorate*/) const { return {}; }
 
   // A newer electorate is known; to be told to all members.
   virtual void ElectorateKnown(const wire::Electorate& electorate) = 0;

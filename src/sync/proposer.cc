@@ -146,11 +146,13 @@ SyncRequest Proposer::Request(SyncAsk ask, uint64_t round) const {
   request.proposer = self_;
   request.round = round;
   request.electorate = *electorate_;
+  request.known = host_.KnownVotes(*electorate_);
   return request;
 }
 
 // Sends the phase's request to all who have not answered it.
 void Proposer::Cast(Round& round, bool all) {
+  round.request.known = host_.KnownVotes(*round.electorate);
   for (const wire::Seat& seat : AllSeats(*round.electorate)) {
     if (!all && round.answers.count(seat) != 0) continue;
     round.request.seat = seat.id;
@@ -289,7 +291,7 @@ void Proposer::TryPropose(const SyncKey& key, Round& round) {
     return;
   }
   if (round.read_only) {
-    if (!round.base.none() && host_.Shown(key) < round.base.version) host_.Chosen(key, round.base);
+    if (!round.base.none()) Chosen(key, round, round.base);
     const Tuple tuple = std::move(round.base);
     Finish(key, round, Verdict::kDone, tuple.none() ? nullptr : &tuple);
     return;
@@ -455,6 +457,14 @@ void Proposer::SendAccept(const SyncKey& key, Round& round) {
   Cast(round, true);
 }
 
+void Proposer::Chosen(const SyncKey& key, const Round& round, const Tuple& tuple) {
+  if (host_.Shown(key) >= tuple.version) return;
+  wire::VoteNumbers votes;
+  for (const auto& [seat, reply] : round.answers)
+    votes.push_back({seat.id, reply.vote});
+  host_.Chosen(key, tuple, votes);
+}
+
 void Proposer::Accepted(const SyncKey& key, Round& round) {
   ++counters_.rounds;
   if (round.fast) ++counters_.fast;
@@ -468,8 +478,8 @@ void Proposer::Accepted(const SyncKey& key, Round& round) {
   if (key.db == wire::kElectorateDb) {
     base::Reader in(tuple.value);
     Learn(wire::ReadElectorate(in));
-  } else if (host_.Shown(key) < tuple.version) {
-    host_.Chosen(key, tuple);
+  } else {
+    Chosen(key, round, tuple);
   }
   if (kind == OpKind::kCollect && tuple.absent) {
     SyncRequest drop = Request(SyncAsk::kDrop, NextNumber());

@@ -108,6 +108,7 @@ class Directed : public Host {
     for (const std::string& record : log_)
       second.Replay(record);
     second.Start();
+    second.SetProven();
     request.ask = wire::SyncAsk::kAccept;
     request.ballot = request.tuple.version = {6, {"asia", 1}};
     second.Handle(request, 0, 0);
@@ -153,7 +154,7 @@ class Directed : public Host {
                 const clock::Ballot&) override {
     return {};
   }
-  void Chosen(const wire::SyncKey&, const wire::Tuple&) override {}
+  void Chosen(const wire::SyncKey&, const wire::Tuple&, const wire::VoteNumbers&) override {}
   clock::Ballot Shown(const wire::SyncKey&) const override { return {}; }
   void Done(OpId, const Result&) override {}
   void ElectorateKnown(const wire::Electorate&) override {}

@@ -126,7 +126,15 @@ struct World::Node final : Host {
   std::optional<Disk> kept;  // an old copy
   bool lost_votes = false;
   std::vector<uint64_t> applied;
-  std::map<std::string, std::pair<clock::Ballot, std::optional<std::string>>> shown;
+  struct Decided {
+    clock::Ballot version;
+    std::optional<std::string> value;
+    wire::VoteNumbers votes;
+    bool Same(const Decided& other) const {
+      return version == other.version && value == other.value;
+    }
+  };
+  std::map<std::string, Decided> shown;
   std::map<OpId, std::map<clock::Ballot, std::optional<std::string>>> replies;
 
   Node(World& w, size_t i) : world(w), index(i), name("n" + std::to_string(i)) {}
@@ -145,6 +153,7 @@ struct World::Node final : Host {
     options.decide_us = 200 * kMs;
     options.list_us = 120 * kMs;
     options.again_us = 30 * kMs;
+    options.prove_us = 60 * kMs;
     agreement = std::make_unique<Agreement>(options, *this);
     agreement->SetTime(world.now_us_, world.now_us_ / kMs);
     Elector& elector = agreement->elector();
@@ -158,6 +167,8 @@ struct World::Node final : Host {
     if (lost_votes && !PLANTED(kSyncKeepVotes)) elector.NewSeat();
     lost_votes = false;
     agreement->Start(world.now_us_, world.now_us_ / kMs, found);
+    for (const auto& [key, what] : shown)
+      agreement->Heard(what.votes);
     Ticks(life);
   }
 
@@ -284,26 +295,30 @@ struct World::Node final : Host {
     result.hlc = clock::Hlc::FromMs(static_cast<uint64_t>(world.now_us_ / kMs));
     return result;
   }
-  void Chosen(const wire::SyncKey& key, const wire::Tuple& tuple) override {
+  void Chosen(const wire::SyncKey& key,
+              const wire::Tuple& tuple,
+              const wire::VoteNumbers& votes) override {
     if (!Covers(tuple.deps)) world.Fail("a value was decided where what it depends on is missing");
     size_t there = 0;
     for (const auto& node : world.nodes_)
       there += node->Covers(tuple.deps) ? 1 : 0;
     if (2 * there <= std::min<size_t>(world.nodes_.size(), agreement->electorate().now.size()))
       world.Fail("a decided value depends on what a majority has not got");
-    world.streams_[index].push_back({applied, {{key, tuple}}});
+    world.streams_[index].push_back({applied, {{key, tuple}}, votes});
     ++applied[index];
-    Show(key, tuple);
+    Show(key, tuple, votes);
   }
-  void Show(const wire::SyncKey& key, const wire::Tuple& tuple) {
-    auto& [version, value] = shown[key.key];
-    if (version >= tuple.version) return;
-    version = tuple.version;
-    value = tuple.absent ? std::nullopt : std::optional(tuple.value);
+  void Show(const wire::SyncKey& key, const wire::Tuple& tuple, const wire::VoteNumbers& votes) {
+    if (agreement) agreement->Heard(votes);
+    Decided& decided = shown[key.key];
+    if (decided.version >= tuple.version) return;
+    decided.version = tuple.version;
+    decided.value = tuple.absent ? std::nullopt : std::optional(tuple.value);
+    decided.votes = votes;
   }
   clock::Ballot Shown(const wire::SyncKey& key) const override {
     auto it = shown.find(key.key);
-    return it == shown.end() ? clock::Ballot{} : it->second.first;
+    return it == shown.end() ? clock::Ballot{} : it->second.version;
   }
   void Done(OpId op, const Result& result) override {
     Call& call = *world.by_op_.at(op);
@@ -432,7 +447,7 @@ void World::Gossip() {
           ++b->applied[o];
           more = true;
           if (!entry.decided) continue;
-          b->Show(entry.decided->first, entry.decided->second);
+          b->Show(entry.decided->first, entry.decided->second, entry.votes);
           b->agreement->SetTime(now_us_, now_us_ / kMs);
           b->agreement->OnDecided(entry.decided->first, entry.decided->second.version);
         }
@@ -441,7 +456,7 @@ void World::Gossip() {
   }
   for (auto& node : nodes_) {
     if (node->up && random_.Percent(20)) {  // an ordinary write
-      streams_[node->index].push_back({node->applied, std::nullopt});
+      streams_[node->index].push_back({node->applied, std::nullopt, {}});
       ++node->applied[node->index];
     }
     if (node->up && random_.Percent(3)) node->Checkpoint();
@@ -553,11 +568,46 @@ void World::Change(Node& node) {
   Count("change");
 }
 
+// A disk that is an earlier one, and nobody says so: only the numbers of its votes can tell. What is
+// promised for that holds if those who have been told of them can be asked; so nothing else fails
+// meanwhile, and what is on its way has arrived.
+bool World::RollBack(Node& node) {
+  if (!node.up || !node.kept || !MayLose(node) || now_us_ - last_loss_us_ < 500 * kMs) return false;
+  for (const auto& n : nodes_) {
+    if (!n->up || !n->agreement->elector().proven()) return false;
+  }
+  const uint64_t votes = node.agreement->elector().votes();
+  cut_.clear();
+  node.Crash();
+  node.disk = *node.kept;
+  node.kept.reset();
+  rolled_back_ = &node;
+  Count("rollback");
+  At(now_us_ + 500 * kMs, [this, &node, votes] {
+    node.Start();
+    if (node.agreement->elector().votes() < votes) Count("votes rolled back");
+  });
+  return true;
+}
+
 void World::Nemesis() {
   if (now_us_ > end_us_) return;
   Node& node = *nodes_[random_.Below(nodes_.size())];
+  if (rolled_back_ != nullptr) {
+    const Elector* elector = rolled_back_->up ? &rolled_back_->agreement->elector() : nullptr;
+    if (elector != nullptr && (elector->proven() || PLANTED(kSyncVotesUnchecked) ||
+                               !HasSeat(elector->electorate(), {rolled_back_->name, elector->seat()})))
+      rolled_back_ = nullptr;
+    At(now_us_ + 20 * kMs, [this] { Nemesis(); });
+    return;
+  }
   const uint64_t draw = random_.Below(100);
+  if (draw >= 95 && RollBack(node)) {
+    At(now_us_ + 20 * kMs, [this] { Nemesis(); });
+    return;
+  }
   if (draw < 25 && node.up) {
+    last_loss_us_ = now_us_;
     const bool lose = random_.Percent(30) && node.kept && MayLose(node);
     node.Crash();
     Count("crash");
@@ -677,7 +727,7 @@ std::string World::CheckHistories() {
     }
     if (!stats_.live) continue;
     for (const auto& node : nodes_) {
-      if (node->shown[key] != nodes_[0]->shown[key])
+      if (!node->shown[key].Same(nodes_[0]->shown[key]))
         return std::string("leaders show different values of ") + key;
     }
   }

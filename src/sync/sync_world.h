@@ -69,6 +69,7 @@ class World {
   struct Entry {
     std::vector<uint64_t> deps;  // by node
     std::optional<std::pair<wire::SyncKey, wire::Tuple>> decided;
+    wire::VoteNumbers votes;
   };
   void At(int64_t time_us, std::function<void()> what);
   void Drain(int64_t until_us);
@@ -82,6 +83,7 @@ class World {
   void Ended(Call& call);
   void AskOutcome(Call& call);
   void Nemesis();
+  bool RollBack(Node& node);
   void Collector();
   bool MayLose(const Node& node) const;
   void Change(Node& node);
@@ -97,6 +99,8 @@ class World {
   unsigned loss_ = 0;
   unsigned doubled_ = 0;
   bool reach_known_ = false;
+  int64_t last_loss_us_ = 0;  // when a node crashed last
+  Node* rolled_back_ = nullptr;
   struct Event {
     int64_t time_us;
     uint64_t sequence;

@@ -146,6 +146,27 @@ SyncKey ReadSyncKey(base::Reader& in) {
   return key;
 }
 
+void PutVoteNumbers(std::string& out, const VoteNumbers& numbers) {
+  base::PutVarint(out, numbers.size());
+  for (const VoteNumber& n : numbers) {
+    base::PutFixed64(out, n.seat);
+    base::PutVarint(out, n.number);
+  }
+}
+
+VoteNumbers ReadVoteNumbers(base::Reader& in) {
+  VoteNumbers numbers;
+  uint64_t n = in.Varint();
+  if (n > kElectorsMax) in.Fail();
+  for (; n > 0 && in.ok(); --n) {
+    VoteNumber number;
+    number.seat = in.Fixed64();
+    number.number = in.Varint();
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
 void PutTuple(std::string& out, const Tuple& tuple) {
   Origins origins;
   std::string body;
@@ -209,6 +230,7 @@ std::string Encode(const SyncRequest& m) {
   PutElectorate(out, m.electorate);
   PutSyncKey(out, m.key);
   PutBallot(out, m.ballot);
+  PutVoteNumbers(out, m.known);
   if (m.ask == SyncAsk::kAccept) {
     PutBallot(out, m.next);
     PutTuple(out, m.tuple);
@@ -220,7 +242,7 @@ bool Decode(std::string_view message, SyncRequest& m) {
   base::Reader in(message);
   if (!ReadBegin(in, kRequestType)) return false;
   const uint8_t ask = in.Fixed8();
-  if (ask < static_cast<uint8_t>(SyncAsk::kPrepare) || ask > static_cast<uint8_t>(SyncAsk::kSeat))
+  if (ask < static_cast<uint8_t>(SyncAsk::kPrepare) || ask > static_cast<uint8_t>(SyncAsk::kVotes))
     return false;
   m.ask = static_cast<SyncAsk>(ask);
   m.proposer = ReadOrigin(in);
@@ -229,6 +251,7 @@ bool Decode(std::string_view message, SyncRequest& m) {
   m.electorate = ReadElectorate(in);
   m.key = ReadSyncKey(in);
   m.ballot = ReadBallot(in);
+  m.known = ReadVoteNumbers(in);
   if (m.ask == SyncAsk::kAccept) {
     m.next = ReadBallot(in);
     m.tuple = ReadTuple(in);
@@ -266,6 +289,10 @@ std::string Encode(const SyncReply& m) {
       for (const SyncKey& key : m.keys)
         PutSyncKey(out, key);
       break;
+    case SyncSaid::kVotes:
+      PutElectorate(out, m.electorate);
+      base::PutVarint(out, m.known);
+      break;
     case SyncSaid::kAccepted:
     case SyncSaid::kSeat:
     case SyncSaid::kDropped:
@@ -279,7 +306,7 @@ bool Decode(std::string_view message, SyncReply& m) {
   if (!ReadBegin(in, kReplyType)) return false;
   const uint8_t said = in.Fixed8();
   if (said < static_cast<uint8_t>(SyncSaid::kRow) ||
-      said > static_cast<uint8_t>(SyncSaid::kDropped))
+      said > static_cast<uint8_t>(SyncSaid::kVotes))
     return false;
   m.said = static_cast<SyncSaid>(said);
   m.proposer = ReadOrigin(in);
@@ -309,6 +336,10 @@ bool Decode(std::string_view message, SyncReply& m) {
         m.keys.push_back(ReadSyncKey(in));
       break;
     }
+    case SyncSaid::kVotes:
+      m.electorate = ReadElectorate(in);
+      m.known = in.Varint();
+      break;
     case SyncSaid::kAccepted:
     case SyncSaid::kSeat:
     case SyncSaid::kDropped:

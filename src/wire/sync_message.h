@@ -60,6 +60,14 @@ struct Dependency {
 };
 using Dependencies = std::vector<Dependency>;
 
+// How many votes are known of seats: the highest number that anybody has been told of each.
+struct VoteNumber {
+  uint64_t seat = 0;
+  uint64_t number = 0;
+  friend auto operator<=>(const VoteNumber&, const VoteNumber&) = default;
+};
+using VoteNumbers = std::vector<VoteNumber>;
+
 // The value of a register.
 struct Named {
   clock::Ballot name;     // of a write: the same in all its tries
@@ -87,6 +95,7 @@ enum class SyncAsk : uint8_t {
   kDrop = 4,  // the row of an absent value that all electors have accepted under this ballot
   kList = 5,  // the keys from `key` on
   kSeat = 6,  // which seat would vote, if it were in the electorate
+  kVotes = 7,  // how many votes are known of the asker's own seat, `seat`
 };
 
 struct SyncRequest {
@@ -97,6 +106,7 @@ struct SyncRequest {
   Electorate electorate;
   SyncKey key;
   clock::Ballot ballot;
+  VoteNumbers known;    // to the proposer, of the electorate's seats
   clock::Ballot next;  // kAccept: promised with it; none: nothing
   Tuple tuple;         // kAccept
 };
@@ -107,7 +117,8 @@ enum class SyncSaid : uint8_t {
   kRefused = 3,
   kKeys = 4,
   kSeat = 5,
-  kDropped = 6
+  kDropped = 6,
+  kVotes = 7,
 };
 
 struct SyncReply {
@@ -117,13 +128,15 @@ struct SyncReply {
   Seat seat;          // who answers
   uint64_t vote = 0;  // the number of its last vote
   int64_t clock_ms = 0;
-  Electorate electorate;   // kRefused: the newer one that it knows; epoch 0: that is not the reason
+  // kRefused: the newer one that it knows; epoch 0: that is not the reason. kVotes: its own.
+  Electorate electorate;
   clock::Ballot promised;  // kRefused
   clock::Ballot accepted;  // kRow
   clock::Ballot floor;     // kRow, kKeys
   Tuple tuple;             // kRow
   std::vector<SyncKey> keys;  // kKeys
   bool more = false;          // kKeys: there are further ones
+  uint64_t known = 0;         // kVotes: the highest number of that seat; 0: none
 };
 
 std::string Encode(const SyncRequest& m);
@@ -141,6 +154,8 @@ void PutElectorate(std::string& out, const Electorate& electorate);
 Electorate ReadElectorate(base::Reader& in);
 void PutTuple(std::string& out, const Tuple& tuple);
 Tuple ReadTuple(base::Reader& in);
+void PutVoteNumbers(std::string& out, const VoteNumbers& numbers);
+VoteNumbers ReadVoteNumbers(base::Reader& in);
 void PutSyncKey(std::string& out, const SyncKey& key);
 SyncKey ReadSyncKey(base::Reader& in);
 

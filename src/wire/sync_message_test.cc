@@ -44,6 +44,7 @@ SyncRequest RequestOf(SyncAsk ask) {
   r.electorate = ElectorateOf();
   r.key = {3, "key"};
   r.ballot = BallotOf(17, "eu");
+  r.known = {{1, 99}, {2, 300}};
   if (ask == SyncAsk::kAccept) {
     r.next = BallotOf(18, "eu");
     r.tuple = TupleOf();
@@ -73,6 +74,10 @@ SyncReply ReplyOf(SyncSaid said) {
     r.more = true;
     r.keys = {{0, ""}, {0, "a"}, {15, std::string("\0b", 2)}};
   }
+  if (said == SyncSaid::kVotes) {
+    r.electorate = ElectorateOf();
+    r.known = 301;
+  }
   return r;
 }
 
@@ -81,13 +86,15 @@ constexpr SyncAsk kAsks[] = {SyncAsk::kPrepare,
                              SyncAsk::kPeek,
                              SyncAsk::kDrop,
                              SyncAsk::kList,
-                             SyncAsk::kSeat};
+                             SyncAsk::kSeat,
+                             SyncAsk::kVotes};
 constexpr SyncSaid kSaids[] = {SyncSaid::kRow,
                                SyncSaid::kAccepted,
                                SyncSaid::kRefused,
                                SyncSaid::kKeys,
                                SyncSaid::kSeat,
-                               SyncSaid::kDropped};
+                               SyncSaid::kDropped,
+                               SyncSaid::kVotes};
 
 std::string AllBytes() {
   std::string bytes;
@@ -115,6 +122,7 @@ TEST(SyncMessage, GoldenBytesAreReadForEver) {
     EXPECT_EQ(back.electorate, wanted.electorate);
     EXPECT_EQ(back.key, wanted.key);
     EXPECT_EQ(back.ballot, wanted.ballot);
+    EXPECT_EQ(back.known, wanted.known);
     EXPECT_EQ(back.next, wanted.next);
     EXPECT_EQ(back.tuple, wanted.tuple);
   }
@@ -135,6 +143,7 @@ TEST(SyncMessage, GoldenBytesAreReadForEver) {
     EXPECT_EQ(back.tuple, wanted.tuple);
     EXPECT_EQ(back.keys, wanted.keys);
     EXPECT_EQ(back.more, wanted.more);
+    EXPECT_EQ(back.known, wanted.known);
   }
   EXPECT_TRUE(in.ok() && in.empty());
 }
