@@ -121,6 +121,10 @@ class ClusterHost {
   virtual Watches& watches() = 0;
   // Null where nothing is ever agreed on.
   virtual AgreedHost* agreed() { return nullptr; }
+  // Replaces the electors without their agreement.
+  virtual base::Status ForceElectors(std::vector<std::string> /*leaders*/) {
+    return base::Invalid("this leader agrees with nobody");
+  }
   // May a policy `sync` be set? Else a line for the client.
   virtual base::Status MayAgree() const { return base::Invalid("this leader agrees with nobody"); }
   // What the commands take that are queued between MULTI and EXEC, of all clients.

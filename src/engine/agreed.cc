@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/number.h"
+#include "command/notify.h"
 #include "command/transaction.h"
 #include "engine/agreed_run.h"
 #include "engine/engine.h"
@@ -162,6 +164,7 @@ std::optional<DecidedRecord> AgreedKeys::Newest(const Key& key) {
 
 void AgreedKeys::RefreshOne(const Key& key) {
   const std::optional<DecidedRecord> record = Newest(key);
+  const clock::Ballot before = Shown(SyncKeyOf(key));
   bool shows = record && !record->released;
   if (shows && StandingOf(key.second) == Standing::kOrdinary) {
     // `sync` has ended, and this decision came to light too late to be seen by a write behind the
@@ -188,6 +191,10 @@ void AgreedKeys::RefreshOne(const Key& key) {
   }
   if (!started_) return;
   if (record) agreement_.OnDecided(SyncKeyOf(key), record->version);
+  // What this process's clients do is told when they are answered.
+  if (shows && record->version > before && engine_.notifies() &&
+      record->version.proposer.incarnation != agreement_.proposer().self().incarnation)
+    engine_.merged_keys_.emplace_back(key);
   telling_ = true;
   engine_.KeyModified(engine_.keyspace_.Ref(key.first, key.second), keyspace::Cause::kRemote);
   telling_ = false;
@@ -231,11 +238,42 @@ AgreedKeys::Standing AgreedKeys::StandingOf(std::string_view key) const {
 }
 
 base::Status AgreedKeys::MayBegin() const {
-  if (agreement_.electorate().epoch != 0) return {};
+  if (agreement_.electorate().epoch != 0) {
+    if (agreement_.QuorumInReach()) return {};
+    return base::Invalid("no majority of the electors (" + ElectorNames() +
+                         ") is in reach: bring them back, or, if they are gone for good, LEADER "
+                         "ELECTORS FORCE");
+  }
   return base::Invalid(
       "policy 'sync' needs electors, and this cluster was founded by a version that knew none; "
       "begin a new "
       "cluster with this version");
+}
+
+base::Status AgreedKeys::ForceElectors(std::vector<std::string> leaders) {
+  if (agreement_.electorate().epoch == 0) return MayBegin();
+  for (const std::string& leader : leaders) {
+    if (leader != engine_.options_.leader_id && !InReach(leader))
+      return base::Invalid("leader '" + leader + "' is not in reach: all who are named must be");
+  }
+  agreement_.ForceElectors(std::move(leaders));
+  return {};
+}
+
+base::Status AgreedKeys::MayRetire(std::string_view leader) const {
+  if (!in_use()) return {};
+  const wire::Electorate& electorate = agreement_.electorate();
+  for (const auto* seats : {&electorate.now, &electorate.next}) {
+    const auto votes = static_cast<size_t>(
+        std::count_if(seats->begin(), seats->end(), [&](const wire::Seat& seat) {
+          return seat.leader == leader;
+        }));
+    if (votes == 0 || 2 * (seats->size() - votes) > seats->size()) continue;
+    return base::Invalid("leader '" + std::string(leader) +
+                         "' votes on keys under policy 'sync', and the others are no majority "
+                         "without it: name other electors first (LEADER ELECTORS)");
+  }
+  return {};
 }
 
 void AgreedKeys::PoliciesChanged() {
@@ -366,10 +404,9 @@ AgreedKeys::Plan AgreedKeys::PlanOf(const command::Context& c,
       (of.name == "flushdb" ? plan.flushes_one : plan.flushes_all) = true;
     if (of.name == "conflict|restore" && args.size() > 2) {
       // Its key is in the log of conflicts.
-      int64_t id = 0;
-      const bool number = base::ParseInt64(args[2], id);
+      const std::optional<int64_t> id = base::ParseInt64(args[2]);
       const conflict::LedgerEntry* entry =
-          number && id > 0 ? engine_.ledger_.Find(static_cast<uint64_t>(id)) : nullptr;
+          id && *id > 0 ? engine_.ledger_.Find(static_cast<uint64_t>(*id)) : nullptr;
       if (entry != nullptr && entry->db == c.client.db) plan.written.push_back(entry->key);
     }
   };
@@ -438,14 +475,14 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
         "CROSSSYNC a transaction that writes a key under policy 'sync' holds commands of that one "
         "key and no others; nothing was written");
   }
+  if (plan.unfit) {
+    return refuse("CROSSSYNC " + plan.name +
+                  " does not work on keys under policy 'sync'; nothing was written");
+  }
   if (plan.named.size() != 1) {
     return refuse(
         "CROSSSYNC a key under policy 'sync' is written alone, not with others; nothing was "
         "written");
-  }
-  if (plan.unfit) {
-    return refuse("CROSSSYNC " + plan.name +
-                  " does not work on keys under policy 'sync'; nothing was written");
   }
   const std::string key = plan.written[0];
   if (const std::string why = Unsuitable(c.client.db, key); !why.empty()) return refuse(why);
@@ -576,6 +613,13 @@ void AgreedKeys::Done(sync::OpId op, const sync::Result& result) {
   Call call = std::move(it->second);
   calls_.erase(it);
   if (call.kind == Call::Kind::kExpire) expiring_.erase(call.key);
+  if (result.verdict == sync::Verdict::kDone) {
+    // Told once, of the try that counts.
+    if (auto found = call.told.find(result.attempt); found != call.told.end()) {
+      for (const command::Publication& event : found->second.events)
+        engine_.Notify(event.notice, event.channel, event.db, event.message);
+    }
+  }
   if (call.client == 0) return;
   by_client_.erase(call.client);
   std::string reply;
@@ -585,8 +629,6 @@ void AgreedKeys::Done(sync::OpId op, const sync::Result& result) {
         reply = ReadReply(call, result.tuple);
       } else if (auto found = call.told.find(result.attempt); found != call.told.end()) {
         reply = std::move(found->second.reply);
-        for (const command::Publication& event : found->second.events)
-          engine_.Notify(event.notice, event.channel, event.db, event.message);
       } else {
         reply = Error(call, "ERR the reply of an agreed command is lost; ask SYNC READ");
       }
@@ -741,6 +783,12 @@ sync::RunResult AgreedKeys::Run(const wire::SyncKey& key,
     if (call == calls_.end()) continue;
     if (call->second.kind == Call::Kind::kExpire) {
       run.RemoveExpired();
+      if (run.expired()) {
+        call->second.told[attempt].events = {{.channel = "expired",
+                                              .message = key.key,
+                                              .notice = command::kNoticeExpired,
+                                              .db = key.db}};
+      }
       continue;
     }
     RunCall(call->second, run, base, attempt, key);
@@ -914,7 +962,16 @@ void AgreedKeys::Duties() {
     wanted.push_back(seat.leader);
     lost = lost || (seat.leader == self && seat.id != agreement_.elector().seat());
   }
+  if (!chosen_.empty()) {
+    wanted.clear();
+    for (const std::string& name : chosen_) {
+      if (members.count(name) != 0) wanted.push_back(name);
+    }
+    if (wanted.empty()) return;
+    lost = lost && std::find(wanted.begin(), wanted.end(), self) != wanted.end();
+  }
   for (const auto& [name, member] : members) {
+    if (!chosen_.empty()) break;
     const bool in = std::find(wanted.begin(), wanted.end(), name) != wanted.end();
     if (!in && wanted.size() < 5 && !member.away && (name == self || InReach(name)))
       wanted.push_back(name);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "command/context.h"
+#include "command/pubsub.h"
 #include "command/table.h"
 #include "conflict/policy.h"
 #include "keyspace/decided.h"
@@ -33,6 +34,7 @@ class Engine;
 
 inline constexpr std::string_view kDecidedPrefix = "decided/";
 inline constexpr std::string_view kElectorateKey = "electorate";
+inline constexpr std::string_view kElectorsKey = "electors";
 
 // One version of such a register. docs/FORMATS.md, "decided 1".
 struct DecidedRecord {
@@ -86,6 +88,11 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   sync::Agreement& agreement() { return agreement_; }
   bool started() const { return started_; }
   base::Status MayBegin() const;
+  base::Status ForceElectors(std::vector<std::string> leaders);
+  // May this leader be taken out? Not if those who are left could not even replace its vote.
+  base::Status MayRetire(std::string_view leader) const;
+  // Who is to vote (LEADER ELECTORS); nobody named: the first five.
+  void SetChosen(std::vector<std::string> leaders) { chosen_ = std::move(leaders); }
   void Info(std::string& out) const;
 
   // ---- command::AgreedHost
@@ -196,6 +203,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   int64_t next_change_us_ = 0;
   int64_t next_collect_us_ = 0;
   std::set<Key> expiring_;
+  std::vector<std::string> chosen_;
 };
 
 }  // namespace polyarch::engine

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "command/context.h"
+#include "command/pubsub.h"
 #include "command/table.h"
 #include "keyspace/decided.h"
 
@@ -43,6 +44,9 @@ class AgreedRun {
 
   // The removal of a value whose time is over.
   void RemoveExpired() { changed_ = changed_ || expired_; }
+
+  // Was there such a value?
+  bool expired() const { return expired_; }
 
   bool changed() const { return changed_; }
   // Of the value as it is now; nothing: the key is absent.

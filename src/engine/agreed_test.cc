@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/golden_test_util.h"
+#include "command/notify.h"
 #include "engine/agreed_run.h"
 #include "engine/engine_test_util.h"
 #include "keyspace/decided.h"
@@ -119,6 +120,31 @@ class Agreed : public testing::Test {
     held = asking.held();
     return asking.reply();
   }
+  // The same as the node's own client, which may be in a transaction.
+  std::string StartAs(TestNode& node, std::vector<std::string_view> words) {
+    words_[&node] = std::vector<std::string>(words.begin(), words.end());
+    return node.AskList(words);
+  }
+  bool AnswerAs(TestNode& node, std::string& reply) {
+    if (std::erase(node.resumed, node.client_id()) == 0) return !reply.empty();
+    const std::vector<std::string>& kept = words_[&node];
+    reply = node.AskList(std::vector<std::string_view>(kept.begin(), kept.end()));
+    return true;
+  }
+  std::string DoAs(TestNode& node, std::vector<std::string_view> words) {
+    std::string reply = StartAs(node, std::move(words));
+    if (node.last_outcome != Outcome::kSuspended) return reply;
+    reply.clear();
+    if (!cluster.RunUntil([&] { return AnswerAs(node, reply); }, 5000)) return "(no reply)";
+    return reply;
+  }
+  static size_t Count(const std::string& text, const std::string& part) {
+    size_t n = 0;
+    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+      ++n;
+    return n;
+  }
+  std::map<TestNode*, std::vector<std::string>> words_;
   Leaders cluster{3};
   TestNode& a = cluster[0];
   TestNode& b = cluster[1];
@@ -187,10 +213,15 @@ TEST_F(Agreed, AKeyIsWrittenAlone) {
   EXPECT_EQ(a.Ask({"RENAME", "s:1", "o"}).substr(0, 11), "-CROSSSYNC ");
   EXPECT_EQ(a.Ask({"COPY", "s:1", "o"}).substr(0, 11), "-CROSSSYNC ");
   EXPECT_EQ(a.Ask({"MOVE", "s:1", "3"}).substr(0, 11), "-CROSSSYNC ");
-  EXPECT_EQ(a.Ask({"FLUSHALL"}).substr(0, 11), "-CROSSSYNC ");
-  EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
-  EXPECT_EQ(a.Ask({"SET", "s:1", "z"}), "+QUEUED");
-  EXPECT_EQ(a.Ask({"EXEC"}).substr(0, 11), "-CROSSSYNC ");
+  EXPECT_EQ(a.Ask({"SORT", "o", "STORE", "s:1"}).substr(0, 11), "-CROSSSYNC ");
+  for (const auto& words : std::vector<std::vector<std::string_view>>{
+           {"SET", "o", "z"}, {"GET", "o"}, {"PING"}, {"PUBLISH", "o", "z"}, {"RPUSH", "s:1", "z"}}) {
+    EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
+    EXPECT_EQ(a.Ask({"SET", "s:1", "z"}), "+QUEUED");
+    EXPECT_EQ(a.AskList(words), "+QUEUED");
+    EXPECT_EQ(a.Ask({"EXEC"}).substr(0, 11), "-CROSSSYNC ") << words[0];
+  }
+  EXPECT_EQ(a.Ask({"EXISTS", "o"}), "0");
   EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK") << "the transaction has ended";
   EXPECT_EQ(a.Ask({"GET", "s:1"}), "\"x\"");
   EXPECT_EQ(a.Ask({"EXISTS", "s:2"}), "0");
@@ -313,6 +344,201 @@ TEST_F(Agreed, ACopiedDiskVotesUnderANewSeat) {
   }));
   b.Kill();
   EXPECT_EQ(Do(a, {"GETSET", "s:k", "3"}), "\"2\"") << "a and the new c are a majority";
+}
+
+TEST_F(Agreed, ADiskThatWasPutBackIsFoundOut) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  TestNode::Disk old = c.disk().Copy();
+  EXPECT_EQ(Do(c, {"SET", "s:k", "2"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  const uint64_t seat = c.engine().agreed_keys().agreement().elector().seat();
+  // Those who were told of its votes have forgotten: what was decided tells them again.
+  c.Kill();
+  for (TestNode* node : {&a, &b}) {
+    node->Kill();
+    ASSERT_TRUE(node->Start().ok());
+  }
+  c.SetDisk(old.Copy());
+  ASSERT_TRUE(c.Start().ok());  // and nobody says so (Options::new_seat)
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    return c.engine().agreed_keys().agreement().elector().seat() != seat;
+  }));
+  EXPECT_TRUE(c.Reported("this directory is an old one"));
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    for (const wire::Seat& s : a.engine().agreed_keys().agreement().electorate().now) {
+      if (s.leader == "c" && s.id == c.engine().agreed_keys().agreement().elector().seat())
+        return true;
+    }
+    return false;
+  })) << "it is admitted again";
+  b.Kill();
+  EXPECT_EQ(Do(a, {"GETSET", "s:k", "3"}), "\"2\"");
+}
+
+TEST_F(Agreed, AnOrdinaryRestartKeepsItsSeat) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  for (TestNode* node : {&a, &b, &c}) {
+    const uint64_t seat = node->engine().agreed_keys().agreement().elector().seat();
+    node->PowerCut();
+    ASSERT_TRUE(node->Start().ok());
+    ASSERT_TRUE(cluster.RunUntil(
+        [&] { return node->engine().agreed_keys().agreement().elector().proven(); }, 5000));
+    EXPECT_EQ(node->engine().agreed_keys().agreement().elector().seat(), seat);
+    EXPECT_EQ(Do(*node, {"GET", "s:k"}), "\"1\"");
+  }
+}
+
+TEST_F(Agreed, ATransactionOnOneKeyIsOneRound) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:n", "5"}), "+OK");
+  EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(a.Ask({"GET", "s:n"}), "+QUEUED");
+  EXPECT_EQ(a.Ask({"INCR", "s:n"}), "+QUEUED");
+  EXPECT_EQ(a.Ask({"HSET", "s:n", "f", "v"}), "+QUEUED");
+  EXPECT_EQ(a.Ask({"GET", "s:n"}), "+QUEUED");
+  const std::string reply = DoAs(a, {"EXEC"});
+  EXPECT_EQ(reply.substr(0, 18), "[\"5\", 6, -WRONGTY") << reply;
+  EXPECT_TRUE(reply.ends_with("\"6\"]")) << reply;
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"GET", "s:n"}), "\"6\"");
+  EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK") << "the transaction has ended";
+}
+
+TEST_F(Agreed, OfTwoThatWatchOneWins) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "mine"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  // Both have seen the same version; neither has seen the other's when it asks.
+  std::string replies[2];
+  std::unique_ptr<Asking> asking[2];
+  TestNode* nodes[2] = {&a, &b};
+  for (int i = 0; i < 2; ++i) {
+    TestNode& node = *nodes[i];
+    EXPECT_EQ(node.Ask({"WATCH", "s:k"}), "+OK");
+    EXPECT_EQ(node.Ask({"MULTI"}), "+OK");
+    EXPECT_EQ(node.Ask({"DEL", "s:k"}), "+QUEUED");
+  }
+  const std::string one = StartAs(a, {"EXEC"});
+  const std::string two = StartAs(b, {"EXEC"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return AnswerAs(a, replies[0]) && AnswerAs(b, replies[1]); }));
+  EXPECT_NE(replies[0] == "[1]", replies[1] == "[1]") << one << two << replies[0] << replies[1];
+  EXPECT_NE(replies[0] == "null", replies[1] == "null") << replies[0] << replies[1];
+  // What has come since, and is here, is enough.
+  EXPECT_EQ(Do(b, {"SET", "s:k", "2"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"WATCH", "s:k"}), "+OK");
+  EXPECT_EQ(Do(b, {"SET", "s:k", "3"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(a.Ask({"SET", "s:k", "a"}), "+QUEUED");
+  EXPECT_EQ(a.Ask({"EXEC"}), "null");
+  EXPECT_EQ(a.Ask({"GET", "s:k"}), "\"3\"");
+}
+
+TEST_F(Agreed, AFlushThatWouldMeetSuchAKeyDeletesNothing) {
+  Begin();
+  EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"FLUSHALL"}), "+OK") << "there is none";
+  EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK");
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"FLUSHALL"}).substr(0, 11), "-CROSSSYNC ");
+  EXPECT_EQ(a.Ask({"FLUSHDB"}).substr(0, 11), "-CROSSSYNC ");
+  EXPECT_EQ(a.Ask({"GET", "o"}), "\"1\"");
+  EXPECT_EQ(a.Ask({"SELECT", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"FLUSHDB"}), "+OK") << "another database";
+  EXPECT_EQ(a.Ask({"SELECT", "0"}), "+OK");
+  EXPECT_EQ(Do(a, {"DEL", "s:k"}), "1");
+  EXPECT_EQ(a.Ask({"FLUSHALL"}), "+OK");
+  EXPECT_EQ(a.Ask({"DBSIZE"}), "0");
+}
+
+TEST_F(Agreed, WhatWasThereBeforeIsNotFlushedEither) {
+  EXPECT_EQ(a.Ask({"SET", "s:k", "before"}), "+OK");
+  Begin();
+  EXPECT_EQ(a.Ask({"FLUSHALL"}).substr(0, 11), "-CROSSSYNC ");
+  EXPECT_EQ(Do(a, {"DEL", "s:k"}), "1");
+  EXPECT_EQ(a.Ask({"FLUSHALL"}), "+OK");
+}
+
+TEST_F(Agreed, AFlushAfterTheEndDeletesWhatWasAgreedOn) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "x"}), "+OK");
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "s:*"}), "1");
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    for (TestNode* node : {&a, &b, &c}) {
+      if (!node->engine().policies().empty() || node->Info("sync_in_force") != "1") return false;
+    }
+    return true;
+  }));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"FLUSHALL"}), "+OK");
+  EXPECT_EQ(a.Ask({"DBSIZE"}), "0");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"GET", "s:k"}), "null");
+  EXPECT_EQ(b.Ask({"DBSIZE"}), "0");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(Agreed, ElectorsCanBeNamed) {
+  Begin();
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "a", "nobody"}).substr(0, 5), "-ERR ");
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "a", "a"}).substr(0, 5), "-ERR ");
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "a", "b"}), "+OK");
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b"); })) << a.Info("electors");
+  EXPECT_EQ(Do(c, {"SET", "s:k", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "b"}).substr(0, 5), "-ERR ") << "a alone is no majority";
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "AUTO"}), "+OK");
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b,c"); })) << a.Info("electors");
+  EXPECT_EQ(Do(b, {"GETSET", "s:k", "2"}), "\"1\"");
+}
+
+TEST_F(Agreed, ElectorsThatAreGoneAreReplacedByForce) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  b.Kill();
+  c.Kill();
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    return !a.engine().agreed_keys().agreement().QuorumInReach();
+  }));
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "FORCE", "a", "b"}).substr(0, 5), "-ERR ") << "b is away";
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "FORCE", "a"})[0], '"');
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    return a.engine().agreed_keys().agreement().electorate().now.size() == 1;
+  }));
+  EXPECT_EQ(Do(a, {"GETSET", "s:k", "2"}), "\"1\"");
+  // Who comes back learns of it, and does not go on as before.
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b,c"); })) << a.Info("electors");
+  EXPECT_EQ(Do(b, {"GETSET", "s:k", "3"}), "\"2\"");
+}
+
+TEST_F(Agreed, EventsAreToldOnceAtEachLeader) {
+  Begin();
+  command::Client listener[2];
+  TestNode* nodes[2] = {&a, &b};
+  for (int i = 0; i < 2; ++i) {
+    listener[i].id = 500;
+    listener[i].authenticated = true;
+    nodes[i]->engine().SetNotices(*command::ParseNotices("KEA"));
+    nodes[i]->AskAs(listener[i], {"PSUBSCRIBE", "__keyevent@0__:*"});
+  }
+  EXPECT_EQ(Do(a, {"INCR", "s:n"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(Count(a.pushed[500], "__keyevent@0__:incrby"), 1U) << a.pushed[500];
+  EXPECT_EQ(Count(b.pushed[500], "__keyevent@0__:set"), 1U) << b.pushed[500];
+  EXPECT_EQ(Do(a, {"SET", "s:n", "x", "PX", "500"}), "+OK");
+  cluster.Run(5000);
+  EXPECT_EQ(Count(a.pushed[500], "__keyevent@0__:expired") +
+                Count(b.pushed[500], "__keyevent@0__:expired"),
+            1U);
+  for (int i = 0; i < 2; ++i)
+    nodes[i]->engine().ForgetClient(500);
 }
 
 TEST_F(Agreed, AfterItsEndTheValueIsLikeAnyOther) {

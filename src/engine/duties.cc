@@ -429,6 +429,12 @@ void Engine::ReadConfiguration() {
       policies_.SetDefaultOrder(std::move(order));
     } else if (key == kElectorateKey) {
       agreed_.ReadElectorate();
+    } else if (key == kElectorsKey) {
+      const std::string text = Reserved(key).value_or("");
+      std::vector<std::string> chosen;
+      for (std::string_view word : SplitWords(text))
+        chosen.emplace_back(word);
+      agreed_.SetChosen(std::move(chosen));
     } else if (key == "topology") {
       auto parsed = replication::Topology::ParseStored(Reserved(key).value_or(""));
       if (parsed.ok()) topology = std::move(*parsed);

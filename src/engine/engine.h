@@ -260,6 +260,9 @@ class Engine final : public command::ClusterHost,
   size_t blocked_clients() const override { return waiters_.size(); }
   command::AgreedHost* agreed() override { return &agreed_; }
   base::Status MayAgree() const override { return agreed_.MayBegin(); }
+  base::Status ForceElectors(std::vector<std::string> leaders) override {
+    return agreed_.ForceElectors(std::move(leaders));
+  }
   AgreedKeys& agreed_keys() { return agreed_; }
   command::Watches& watches() override { return watches_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }

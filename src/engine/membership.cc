@@ -136,6 +136,7 @@ base::Result<std::string> Engine::RetireRecord(std::string_view leader) {
   if (it->second.all_retired()) {
     return base::Invalid("leader '" + std::string(leader) + "' is retired already");
   }
+  if (const base::Status may = agreed_.MayRetire(leader); !may.ok()) return may;
   std::set<std::string> nonces = it->second.retired;
   nonces.insert(it->second.nonces.begin(), it->second.nonces.end());
   std::string record;

@@ -31,6 +31,13 @@ std::string TextOf(int fd) {
          " filesystem " + std::to_string(id[0]) + "." + std::to_string(id[1]) + "\n";
 }
 
+bool SyncFolder(const std::string& dir) {
+  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = folder >= 0 && ::fsync(folder) == 0;
+  if (folder >= 0) ::close(folder);
+  return synced;
+}
+
 base::Status Failure(const std::string& path) {
   return base::IoError("cannot write " + path + " (" + std::strerror(errno) +
                        "): give the user the right to it");
@@ -58,10 +65,12 @@ base::Status ClaimSeat(const std::string& dir) {
                        ::fsync(fd) == 0;
   ::close(fd);
   if (!written || ::rename(path.c_str(), (dir + kName).c_str()) != 0) return Failure(path);
-  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = folder >= 0 && ::fsync(folder) == 0;
-  if (folder >= 0) ::close(folder);
-  return synced ? base::Status() : Failure(dir);
+  return SyncFolder(dir) ? base::Status() : Failure(dir);
+}
+
+base::Status AbandonSeat(const std::string& dir) {
+  if (::unlink((dir + kName).c_str()) != 0 && errno != ENOENT) return Failure(dir + kName);
+  return SyncFolder(dir) ? base::Status() : Failure(dir);
 }
 
 }  // namespace polyarch::server

@@ -16,5 +16,8 @@ namespace polyarch::server {
 bool IsOwnSeat(const std::string& dir);
 // Writes one. On disk when it returns.
 base::Status ClaimSeat(const std::string& dir);
+// After a sync that failed: what the disk holds of the votes cannot be known any more, whatever it
+// says later. The next start takes a new seat.
+base::Status AbandonSeat(const std::string& dir);
 
 }  // namespace polyarch::server

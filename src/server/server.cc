@@ -108,8 +108,12 @@ base::Status Server::Start() {
   // An empty directory holds nobody's votes: it is claimed at once. A founder whose seat was lost between its first votes and
   // the claim could not be replaced by anybody.
   bool own_seat = IsOwnSeat(config_.dir);
-  std::error_code no_log;
-  if (!own_seat && std::filesystem::is_empty(config_.dir + "/log", no_log) && !no_log) {
+  auto empty = [this](const char* part) {
+    std::error_code none;
+    return std::filesystem::is_empty(config_.dir + part, none) ||
+           none == std::errc::no_such_file_or_directory;
+  };
+  if (!own_seat && empty("/log") && empty("/store")) {
     status = ClaimSeat(config_.dir);
     if (!status.ok()) return status;
     own_seat = true;
@@ -249,6 +253,7 @@ void Server::TickEnd() {
   WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
+    if (log_->sync_failed()) (void)AbandonSeat(config_.dir);
     // With `everysec` replies do not wait for the disk, but they promise that the log has taken the
     // write: those of this tick must not leave.
     loop_->Abort();

@@ -82,6 +82,10 @@ class Agreement final : private Host {
   // Makes these leaders the electors, each with the seat that it has now; or finishes a change that
   // was begun and left. Nothing happens while one is under way here, or if it is so already.
   void ChangeElectors(std::vector<std::string> leaders);
+  // Makes them electors by somebody's word alone, when a majority of the present seats is gone for
+  // good: what only those had accepted is lost, and who has not heard of it goes on under the old
+  // electorate. All of `leaders` must answer; nothing happens otherwise.
+  void ForceElectors(std::vector<std::string> leaders);
   // Agrees on what the electorate's rules are, from the next epoch on. Not while electors change.
   void ChangeRules(std::string rules);
   bool changing() const { return change_.step != Change::Step::kIdle; }
@@ -94,6 +98,7 @@ class Agreement final : private Host {
     enum class Step : uint8_t { kIdle, kSeats, kDeciding, kListing, kSweeping, kSettling };
     Step step = Step::kIdle;
     uint64_t number = 0;  // of the attempt: callbacks of others are passed over
+    bool force = false;
     std::vector<std::string> want;
     wire::Electorate at;  // the electorate that is changed
     uint64_t asked = 0;
@@ -148,6 +153,7 @@ class Agreement final : private Host {
   void EndChange();
   void AskSeats();
   void DecideNext();
+  void Impose();
   void ListRows();
   void AskPages();
   void TookSeat(const wire::SyncReply& reply);

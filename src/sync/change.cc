@@ -54,6 +54,33 @@ void Agreement::ChangeElectors(std::vector<std::string> leaders) {
   Drain();
 }
 
+void Agreement::ForceElectors(std::vector<std::string> leaders) {
+  EndChange();
+  change_.number = ++changes_;
+  change_.force = true;
+  change_.want = std::move(leaders);
+  change_.at = electorate();
+  AskSeats();
+  Drain();
+}
+
+void Agreement::Impose() {
+  wire::Electorate imposed;
+  // So far on that neither a decision of the old electors nor another imposition has this epoch.
+  imposed.epoch = change_.at.epoch + 1000 + random_.Below(1'000'000);
+  for (const std::string& leader : change_.want) {
+    auto told = change_.seats.find(leader);
+    if (told == change_.seats.end()) return EndChange();
+    imposed.now.push_back({leader, told->second});
+  }
+  std::sort(imposed.now.begin(), imposed.now.end());
+  imposed.rules = change_.at.rules;
+  // What is not known any more was decided below it.
+  imposed.floor = proposer_.DrawFloor();
+  EndChange();
+  proposer_.Learn(imposed);
+}
+
 // ---- {e+1: now, next}
 
 void Agreement::AskSeats() {
@@ -75,6 +102,7 @@ void Agreement::TookSeat(const wire::SyncReply& reply) {
 }
 
 void Agreement::DecideNext() {
+  if (change_.force) return Impose();
   std::vector<wire::Seat> next;
   for (const std::string& leader : change_.want) {
     auto told = change_.seats.find(leader);

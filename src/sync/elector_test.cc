@@ -227,6 +227,75 @@ TEST_F(ElectorTest, ASeatOutsideIsToldInOneEpochOnly) {
   EXPECT_NE(other.seat(), first);
 }
 
+TEST_F(ElectorTest, FoundOnADiskItVotesWhenItIsProven) {
+  EXPECT_EQ(Said(Ask(SyncAsk::kAccept, 5)), SyncSaid::kAccepted);
+  base::Random again_random{3};
+  Elector again(host, "eu", again_random);
+  for (const std::string& record : host.log)
+    ASSERT_TRUE(again.Replay(record));
+  again.Start();
+  again.OnDurable(host.log.size());
+  EXPECT_EQ(again.seat(), elector.seat());
+  EXPECT_FALSE(again.proven());
+  host.sent.clear();
+  for (SyncAsk ask :
+       {SyncAsk::kPrepare, SyncAsk::kAccept, SyncAsk::kPeek, SyncAsk::kDrop, SyncAsk::kList})
+    again.Handle(Ask(ask, 9), 0, 0);
+  EXPECT_TRUE(host.sent.empty()) << "it says nothing before";
+  again.Heard({{again.seat(), again.votes()}});
+  again.SetProven();
+  EXPECT_TRUE(again.proven());
+  EXPECT_EQ(again.seat(), elector.seat()) << "nobody knows of more votes than it has";
+  again.Handle(Ask(SyncAsk::kPrepare, 9), 0, 0);
+  again.OnDurable(host.log.size());
+  ASSERT_EQ(host.sent.size(), 1U);
+  EXPECT_EQ(host.sent[0].accepted, BallotOf(5));
+}
+
+TEST_F(ElectorTest, AnOldDiskIsFoundOutByTheNumbersOfItsVotes) {
+  const std::vector<std::string> old = host.log;
+  EXPECT_EQ(Said(Ask(SyncAsk::kAccept, 5)), SyncSaid::kAccepted);
+  const uint64_t votes = host.sent.back().vote;
+  for (int way = 0; way < 3; ++way) {
+    SCOPED_TRACE(way);
+    base::Random again_random{4};
+    Elector again(host, "eu", again_random);
+    for (const std::string& record : old)
+      ASSERT_TRUE(again.Replay(record));
+    again.Start();
+    const uint64_t seat = again.seat();
+    ASSERT_EQ(seat, elector.seat());
+    if (way == 0) {  // asked for before it votes
+      again.Heard({{seat, votes}});
+      again.SetProven();
+    } else if (way == 1) {  // told with a request, after it was thought to be proven
+      again.SetProven();
+      SyncRequest accept = Ask(SyncAsk::kAccept, 4);
+      accept.known = {{seat, votes}};
+      again.Handle(accept, 0, 0);
+    } else {  // told with what was decided
+      again.SetProven();
+      again.Heard({{seat, votes}});
+      again.Tick(0, 0);
+    }
+    EXPECT_NE(again.seat(), seat);
+    EXPECT_EQ(again.Find({0, "k"}), nullptr);
+    EXPECT_TRUE(again.proven()) << "a new seat has no votes to lose";
+  }
+}
+
+TEST_F(ElectorTest, ItTellsHowManyVotesItKnowsOf) {
+  SyncRequest ask = Ask(SyncAsk::kVotes, 0);
+  ask.seat = 77;
+  auto answer = Answer(ask);
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->said, SyncSaid::kVotes);
+  EXPECT_EQ(answer->known, 0U);
+  elector.Heard({{77, 5}});
+  elector.Heard({{77, 3}});
+  EXPECT_EQ(Answer(ask)->known, 5U);
+}
+
 TEST_F(ElectorTest, WhoLeavesTheElectorateGivesUpItsSeat) {
   EXPECT_EQ(Said(Ask(SyncAsk::kAccept, 5)), SyncSaid::kAccepted);
   const uint64_t seat = elector.seat();

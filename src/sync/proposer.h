@@ -84,6 +84,9 @@ class Proposer {
   // Ballots drawn from here on are above it.
   void Heard(const clock::Ballot& ballot) { counter_ = std::max(counter_, ballot.counter); }
 
+  // A ballot above all that this process has heard of; never used for a value.
+  clock::Ballot DrawFloor() { return Draw(); }
+
   const wire::Electorate& electorate() const { return *electorate_; }
   // Could a quorum be reached, as far as is known?
   bool QuorumInReach(bool back = false) const;

@@ -64,6 +64,7 @@ TEST(Sync, IsLinearizableWhateverHappens) {
                            "never",
                            "crash",
                            "restore",
+                           "votes rolled back",
                            "change",
                            "collected",
                            "fast",
@@ -88,6 +89,7 @@ class Directed : public Host {
     if (bug == base::Bug::kSyncVolatilePromise) return PromiseIsForgotten();
     if (bug == base::Bug::kSyncSeatReturns) return SeatComesBack();
     if (bug == base::Bug::kSyncBackByNext) return NewOnesGoBack();
+    if (bug == base::Bug::kSyncVotesUnchecked) return OldDiskVotes();
     return "";
   }
 
@@ -127,6 +129,18 @@ class Directed : public Host {
     electorate.now = {{"us", 2}};
     elector.Adopt(electorate);
     return elector.seat() == seat ? "a seat outlives its electorate" : "";
+  }
+  std::string OldDiskVotes() {
+    base::Random random(1);
+    Elector first(*this, "eu", random);
+    first.Start();
+    const uint64_t seat = first.seat();
+    Elector second(*this, "eu", random);
+    second.Replay(log_.front());
+    second.Start();
+    second.Heard({{seat, first.votes() + 1}});
+    second.SetProven();
+    return second.seat() == seat ? "a seat outlives the votes that its disk has lost" : "";
   }
   std::string NewOnesGoBack() {
     wire::Electorate joint;
