@@ -118,6 +118,11 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "watched key had not changed",
     "told to wait with others",
     "message came to a subscriber",
+    "agreed",
+    "agreed: no quorum",
+    "agreed: in doubt",
+    "agreed: settled",
+    "agreed: compared in vain",
 };
 
 }  // namespace

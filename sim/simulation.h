@@ -116,6 +116,7 @@ class Simulation {
   Profile profile_ = Profile::kMixed;
   size_t anchor_ = 0;         // a node whose disk is never taken away
   bool one_writer_ = false;
+  bool agreed_ = false;       // some keys are under policy `sync`
   bool ttl_ = false;
   int64_t safety_us_ = 0;
   int64_t op_every_us_ = 0;

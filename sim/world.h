@@ -59,6 +59,7 @@ class World {
   Network& network() { return network_; }
   History& history() { return history_; }
   Checkers& checkers() { return checkers_; }
+  AgreedHistory& agreed() { return agreed_; }
   int64_t now_us() const { return scheduler_.now_us(); }
   template <typename Text>
   void Log(Text&& text) {
@@ -113,6 +114,7 @@ class World {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
+  AgreedHistory agreed_{*this};
   uint64_t next_op_ = 1;
   bool policies_change_ = true;
   bool clones_ = false;

@@ -87,6 +87,8 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   bool in_use() const { return policies_sync_ || !rules_text_.empty() || view_.size() != 0; }
   sync::Agreement& agreement() { return agreement_; }
   bool started() const { return started_; }
+  // Are writes of this key agreed on here and now?
+  bool IsAgreed(std::string_view key) const { return StandingOf(key) == Standing::kAgreed; }
   base::Status MayBegin() const;
   base::Status ForceElectors(std::vector<std::string> leaders);
   // May this leader be taken out? Not if those who are left could not even replace its vote.
