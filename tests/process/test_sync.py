@@ -195,3 +195,122 @@ def test_sync_copied_directory(long):
               cluster.eu.info()["electors_changing"] == "0", 60)
         cluster.us.kill()
         until("eu and the new seat are a majority", lambda: cluster.eu.ask("GETSET", "s:k", "3") == b"2", 30)
+
+
+def test_sync_put_back(long):
+    """Log and store put back in place, the seat file left where it is, and all others restarted: the numbers of the
+    votes by which things were decided tell that votes are missing."""
+    import os
+    import shutil
+    with Cluster() as cluster:
+        _in_force(cluster)
+        cluster.eu.call("SET", "s:k", "1")
+        cluster.wait_converged()
+        cluster.asia.terminate()
+        copy = cluster.asia.directory + ".copy"
+        shutil.copytree(cluster.asia.directory, copy)
+        cluster.asia.start()
+        until("written again", lambda: cluster.asia.ask("SET", "s:k", "2") == b"OK")
+        cluster.wait_converged()
+        before = int(cluster.eu.info()["electorate_epoch"])
+        for leader in _all(cluster):
+            leader.kill()
+        for part in ("log", "store"):
+            shutil.rmtree(os.path.join(cluster.asia.directory, part))
+            shutil.copytree(os.path.join(copy, part), os.path.join(cluster.asia.directory, part))
+        for leader in _all(cluster):
+            leader.start()
+        until(lambda: "the seat has been replaced: " + str([leader.info() for leader in _all(cluster)]), lambda:
+              int(cluster.eu.info()["electorate_epoch"]) >= before + 2 and cluster.eu.info()["electors_changing"] == "0", 60)
+        with open(cluster.asia.log_path, encoding="utf-8") as log:
+            assert "this directory is an old one" in log.read()
+        cluster.us.kill()
+        until("eu and the new seat are a majority", lambda: cluster.eu.ask("GETSET", "s:k", "3") == b"2", 30)
+
+
+def test_sync_restart(long):
+    """All killed at once and started again: served within 5 s, under the same seats."""
+    with Cluster() as cluster:
+        _in_force(cluster)
+        cluster.eu.call("SET", "s:k", "0")
+        for i in range(5 if long else 2):
+            epoch = cluster.eu.info()["electorate_epoch"]
+            for leader in _all(cluster):
+                leader.kill()
+            for leader in _all(cluster):
+                leader.start()
+            begin = time.monotonic()
+            until("an agreed write", lambda: cluster.us.ask("GETSET", "s:k", str(i + 1)) == str(i).encode(), 10)
+            assert time.monotonic() - begin < 5, time.monotonic() - begin
+            assert cluster.eu.info()["electorate_epoch"] == epoch
+
+
+def test_sync_compare_and_set(long):
+    """WATCH, GET, MULTI, SET, EXEC at all leaders on one counter: each EXEC that ran counts once."""
+    seconds = 20 if long else 6
+    with Cluster() as cluster:
+        _in_force(cluster)
+        cluster.eu.call("SET", "s:n", "0")
+        cluster.wait_converged()
+        stop = time.monotonic() + seconds
+        done = []
+        vain = [0]
+        doubts = []
+        errors = []
+
+        def work(leader):
+            try:
+                with Connection(leader.port) as connection:
+                    while time.monotonic() < stop:
+                        connection.ask("WATCH", "s:n")
+                        seen = int(connection.ask("GET", "s:n"))
+                        connection.ask("MULTI")
+                        connection.ask("SET", "s:n", str(seen + 1))
+                        reply = connection.ask("EXEC")
+                        if reply is None:
+                            vain[0] += 1
+                        elif isinstance(reply, ReplyError) and str(reply).startswith("TIMEOUT"):
+                            doubts.append(str(reply).split()[3])
+                        elif isinstance(reply, ReplyError):
+                            assert str(reply).startswith("NOQUORUM"), reply
+                        else:
+                            assert reply == [b"OK"], reply
+                            done.append(seen + 1)
+            except Exception as error:
+                errors.append(error)
+        threads = [threading.Thread(target=work, args=(leader,), daemon=True)
+                   for leader in _all(cluster) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors, errors
+        value = int(cluster.us.call("SYNC", "READ", "s:n")[0])
+        assert len(done) == len(set(done)), "two set the same value"
+        assert len(done) <= value <= len(done) + len(doubts), (len(done), value, len(doubts))
+        assert len(done) > 5
+        print(f"{len(done)} set, {vain[0]} in vain, {len(doubts)} in doubt")
+
+
+def test_sync_refusals(long):
+    """What cannot be agreed on is refused before anything is written."""
+    with Cluster() as cluster:
+        eu = cluster.eu
+        _in_force(cluster)
+        eu.call("SET", "s:1", "x")
+        eu.call("SET", "o", "x")
+        for command in (["MSET", "s:1", "y", "o", "y"], ["RENAME", "s:1", "o"], ["RENAME", "o", "s:1"], ["COPY", "o", "s:2"],
+                        ["DEL", "s:1", "o"], ["LPUSH", "s:l", "1"], ["SADD", "s:s", "1"], ["FLUSHALL"], ["FLUSHDB"],
+                        ["SUNIONSTORE", "s:1", "a"], ["BITOP", "NOT", "s:1", "o"], ["MOVE", "s:1", "3"]):
+            reply = eu.ask(*command)
+            assert isinstance(reply, ReplyError) and str(reply).startswith("CROSSSYNC"), (command, reply)
+        for other in (["SET", "o", "y"], ["GET", "o"], ["PUBLISH", "c", "m"]):
+            eu.call("MULTI")
+            eu.call("SET", "s:1", "y")
+            eu.call(*other)
+            reply = eu.ask("EXEC")
+            assert isinstance(reply, ReplyError) and str(reply).startswith("CROSSSYNC"), (other, reply)
+        assert eu.get("s:1") == b"x" and eu.get("o") == b"x"
+        assert sorted(eu.call("KEYS", "*")) == [b"o", b"s:1"]
+        assert isinstance(eu.ask("SYNC", "READ", "o"), ReplyError)
+        assert isinstance(eu.ask("SYNC", "OUTCOME", "s:1", "nonsense"), ReplyError)
