@@ -239,7 +239,7 @@ AgreedKeys::Standing AgreedKeys::StandingOf(std::string_view key) const {
 
 base::Status AgreedKeys::MayBegin() const {
   if (agreement_.electorate().epoch != 0) {
-    if (agreement_.QuorumInReach()) return {};
+    if (agreement_.QuorumInReach() && !OwnVoteIsLost()) return {};
     return base::Invalid("no majority of the electors (" + ElectorNames() +
                          ") is in reach: bring them back, or, if they are gone for good, LEADER "
                          "ELECTORS FORCE");
@@ -248,6 +248,14 @@ base::Status AgreedKeys::MayBegin() const {
       "policy 'sync' needs electors, and this cluster was founded by a version that knew none; "
       "begin a new "
       "cluster with this version");
+}
+
+// This leader alone was to vote, and the seat under which it was is gone (its directory was copied,
+// restored or emptied): no majority will ever be.
+bool AgreedKeys::OwnVoteIsLost() const {
+  const wire::Electorate& electorate = agreement_.electorate();
+  return electorate.now.size() == 1 && electorate.now[0].leader == engine_.options_.leader_id &&
+         electorate.now[0].id != agreement_.elector().seat();
 }
 
 base::Status AgreedKeys::ForceElectors(std::vector<std::string> leaders) {
@@ -954,6 +962,13 @@ void AgreedKeys::Duties() {
   if (first && now >= next_collect_us_) {
     next_collect_us_ = now + kCollectUs;
     CollectRows();
+  }
+  if (OwnVoteIsLost() && !lost_told_) {
+    lost_told_ = true;
+    engine_.Report(2,
+                   "the only elector's votes on keys under policy 'sync' are lost with the directory "
+                   "in which they were: nothing can be agreed on until LEADER ELECTORS FORCE names "
+                   "electors");
   }
   std::vector<std::string> wanted;
   bool lost = false;  // our seat: asks for admission by itself

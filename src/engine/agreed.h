@@ -86,6 +86,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   // Is there anything of it: a policy, a decided key?
   bool in_use() const { return policies_sync_ || !rules_text_.empty() || view_.size() != 0; }
   sync::Agreement& agreement() { return agreement_; }
+  const sync::Agreement& agreement() const { return agreement_; }
   bool started() const { return started_; }
   // Are writes of this key agreed on here and now?
   bool IsAgreed(std::string_view key) const { return StandingOf(key) == Standing::kAgreed; }
@@ -125,6 +126,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   // Why the key cannot be agreed on; empty: it can.
   std::string Unsuitable(uint8_t db, const std::string& key);
   static wire::SyncKey SyncKeyOf(const Key& key) { return {key.first, key.second}; }
+  bool OwnVoteIsLost() const;
   struct Plan;
   Plan PlanOf(const command::Context& c,
               const command::Row& row,
@@ -206,6 +208,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   int64_t next_collect_us_ = 0;
   std::set<Key> expiring_;
   std::vector<std::string> chosen_;
+  bool lost_told_ = false;
 };
 
 }  // namespace polyarch::engine

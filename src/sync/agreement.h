@@ -55,6 +55,7 @@ class Agreement final : private Host {
 
   // ---- recovery (see Elector), then Start once.
   Elector& elector() { return elector_; }
+  const Elector& elector() const { return elector_; }
   // `found`: nobody else is there: this leader's seat is the electorate.
   void Start(int64_t now_us, int64_t wall_ms, bool found = false);
   void SetLeader(const std::string& leader);
