@@ -98,6 +98,39 @@ class Asking {
   bool left_ = false;
 };
 
+// A client that says one thing after another.
+class Session {
+ public:
+  explicit Session(TestNode& node) : node_(node) {
+    static uint64_t next = 1'000'000;
+    client_.id = next++;
+    client_.authenticated = true;
+  }
+  ~Session() { node_.engine().ForgetClient(client_.id); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  std::string Ask(std::vector<std::string_view> words) {
+    words_.assign(words.begin(), words.end());
+    reply_ = node_.AskAs(client_, words);
+    suspended_ = node_.last_outcome == Outcome::kSuspended;
+    return reply_;
+  }
+  bool done() {
+    if (!suspended_ || std::erase(node_.resumed, client_.id) == 0) return !suspended_;
+    Ask(std::vector<std::string_view>(words_.begin(), words_.end()));
+    return !suspended_;
+  }
+  const std::string& reply() const { return reply_; }
+
+ private:
+  TestNode& node_;
+  command::Client client_;
+  std::vector<std::string> words_;
+  std::string reply_;
+  bool suspended_ = false;
+};
+
 class Agreed : public testing::Test {
  protected:
   void Begin(const std::string& pattern = "s:*") {
@@ -120,31 +153,12 @@ class Agreed : public testing::Test {
     held = asking.held();
     return asking.reply();
   }
-  // The same as the node's own client, which may be in a transaction.
-  std::string StartAs(TestNode& node, std::vector<std::string_view> words) {
-    words_[&node] = std::vector<std::string>(words.begin(), words.end());
-    return node.AskList(words);
-  }
-  bool AnswerAs(TestNode& node, std::string& reply) {
-    if (std::erase(node.resumed, node.client_id()) == 0) return !reply.empty();
-    const std::vector<std::string>& kept = words_[&node];
-    reply = node.AskList(std::vector<std::string_view>(kept.begin(), kept.end()));
-    return true;
-  }
-  std::string DoAs(TestNode& node, std::vector<std::string_view> words) {
-    std::string reply = StartAs(node, std::move(words));
-    if (node.last_outcome != Outcome::kSuspended) return reply;
-    reply.clear();
-    if (!cluster.RunUntil([&] { return AnswerAs(node, reply); }, 5000)) return "(no reply)";
-    return reply;
-  }
   static size_t Count(const std::string& text, const std::string& part) {
     size_t n = 0;
     for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
       ++n;
     return n;
   }
-  std::map<TestNode*, std::vector<std::string>> words_;
   Leaders cluster{3};
   TestNode& a = cluster[0];
   TestNode& b = cluster[1];
@@ -394,17 +408,19 @@ TEST_F(Agreed, AnOrdinaryRestartKeepsItsSeat) {
 TEST_F(Agreed, ATransactionOnOneKeyIsOneRound) {
   Begin();
   EXPECT_EQ(Do(a, {"SET", "s:n", "5"}), "+OK");
-  EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
-  EXPECT_EQ(a.Ask({"GET", "s:n"}), "+QUEUED");
-  EXPECT_EQ(a.Ask({"INCR", "s:n"}), "+QUEUED");
-  EXPECT_EQ(a.Ask({"HSET", "s:n", "f", "v"}), "+QUEUED");
-  EXPECT_EQ(a.Ask({"GET", "s:n"}), "+QUEUED");
-  const std::string reply = DoAs(a, {"EXEC"});
-  EXPECT_EQ(reply.substr(0, 18), "[\"5\", 6, -WRONGTY") << reply;
-  EXPECT_TRUE(reply.ends_with("\"6\"]")) << reply;
+  Session client(a);
+  EXPECT_EQ(client.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(client.Ask({"GET", "s:n"}), "+QUEUED");
+  EXPECT_EQ(client.Ask({"INCR", "s:n"}), "+QUEUED");
+  EXPECT_EQ(client.Ask({"HSET", "s:n", "f", "v"}), "+QUEUED");
+  EXPECT_EQ(client.Ask({"GET", "s:n"}), "+QUEUED");
+  client.Ask({"EXEC"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return client.done(); }, 5000));
+  EXPECT_EQ(client.reply().substr(0, 18), "[\"5\", 6, -WRONGTY") << client.reply();
+  EXPECT_TRUE(client.reply().ends_with("\"6\"]")) << client.reply();
   ASSERT_TRUE(cluster.Settle());
   EXPECT_EQ(c.Ask({"GET", "s:n"}), "\"6\"");
-  EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK") << "the transaction has ended";
+  EXPECT_EQ(client.Ask({"SET", "o", "1"}), "+OK") << "the transaction has ended";
 }
 
 TEST_F(Agreed, OfTwoThatWatchOneWins) {
@@ -412,30 +428,41 @@ TEST_F(Agreed, OfTwoThatWatchOneWins) {
   EXPECT_EQ(Do(a, {"SET", "s:k", "mine"}), "+OK");
   ASSERT_TRUE(cluster.Settle());
   // Both have seen the same version; neither has seen the other's when it asks.
-  std::string replies[2];
-  std::unique_ptr<Asking> asking[2];
-  TestNode* nodes[2] = {&a, &b};
-  for (int i = 0; i < 2; ++i) {
-    TestNode& node = *nodes[i];
-    EXPECT_EQ(node.Ask({"WATCH", "s:k"}), "+OK");
-    EXPECT_EQ(node.Ask({"MULTI"}), "+OK");
-    EXPECT_EQ(node.Ask({"DEL", "s:k"}), "+QUEUED");
+  Session one(a);
+  Session two(b);
+  for (Session* client : {&one, &two}) {
+    EXPECT_EQ(client->Ask({"WATCH", "s:k"}), "+OK");
+    EXPECT_EQ(client->Ask({"MULTI"}), "+OK");
+    EXPECT_EQ(client->Ask({"DEL", "s:k"}), "+QUEUED");
   }
-  const std::string one = StartAs(a, {"EXEC"});
-  const std::string two = StartAs(b, {"EXEC"});
-  ASSERT_TRUE(cluster.RunUntil([&] { return AnswerAs(a, replies[0]) && AnswerAs(b, replies[1]); }));
-  EXPECT_NE(replies[0] == "[1]", replies[1] == "[1]") << one << two << replies[0] << replies[1];
-  EXPECT_NE(replies[0] == "null", replies[1] == "null") << replies[0] << replies[1];
+  one.Ask({"EXEC"});
+  two.Ask({"EXEC"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return one.done() && two.done(); }, 5000));
+  EXPECT_NE(one.reply() == "[1]", two.reply() == "[1]") << one.reply() << two.reply();
+  EXPECT_NE(one.reply() == "null", two.reply() == "null") << one.reply() << two.reply();
   // What has come since, and is here, is enough.
   EXPECT_EQ(Do(b, {"SET", "s:k", "2"}), "+OK");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(a.Ask({"WATCH", "s:k"}), "+OK");
+  EXPECT_EQ(one.Ask({"WATCH", "s:k"}), "+OK");
   EXPECT_EQ(Do(b, {"SET", "s:k", "3"}), "+OK");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
-  EXPECT_EQ(a.Ask({"SET", "s:k", "a"}), "+QUEUED");
-  EXPECT_EQ(a.Ask({"EXEC"}), "null");
+  EXPECT_EQ(one.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(one.Ask({"SET", "s:k", "a"}), "+QUEUED");
+  EXPECT_EQ(one.Ask({"EXEC"}), "null");
   EXPECT_EQ(a.Ask({"GET", "s:k"}), "\"3\"");
+  // Two in one batch: the first one's write is seen by the second.
+  Session three(a);
+  for (Session* client : {&one, &three}) {
+    EXPECT_EQ(client->Ask({"WATCH", "s:k"}), "+OK");
+    EXPECT_EQ(client->Ask({"MULTI"}), "+OK");
+    EXPECT_EQ(client->Ask({"APPEND", "s:k", "+"}), "+QUEUED");
+  }
+  one.Ask({"EXEC"});
+  three.Ask({"EXEC"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return one.done() && three.done(); }, 5000));
+  EXPECT_NE(one.reply() == "null", three.reply() == "null") << one.reply() << three.reply();
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"GET", "s:k"}), "\"3+\"");
 }
 
 TEST_F(Agreed, AFlushThatWouldMeetSuchAKeyDeletesNothing) {

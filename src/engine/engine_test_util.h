@@ -84,7 +84,6 @@ class TestNode final : public Host {
   std::string AskList(const std::vector<std::string_view>& args) { return AskAs(client_, args); }
   // The same by another client.
   std::string AskAs(command::Client& client, const std::vector<std::string_view>& args);
-  uint64_t client_id() const { return client_.id; }
   std::vector<uint64_t> resumed;
   std::map<uint64_t, std::string> pushed;  // to subscribers
   Outcome last_outcome = Outcome::kReplied;
