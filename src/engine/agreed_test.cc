@@ -465,6 +465,81 @@ TEST_F(Agreed, OfTwoThatWatchOneWins) {
   EXPECT_EQ(c.Ask({"GET", "s:k"}), "\"3+\"");
 }
 
+TEST_F(Agreed, WhatIsWrittenBesideItIsHiddenAndInTheLogOfConflicts) {
+  EXPECT_EQ(a.Ask({"SET", "s:k", "before"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  cluster.Run(5000);
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "s:*", "sync"}), "+OK");
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] { return a.Info("sync_in_force") == "1" && b.Info("electors") == "a,b"; }));
+  EXPECT_EQ(Do(a, {"SET", "s:k", "agreed"}), "+OK");
+  EXPECT_EQ(c.Ask({"SET", "s:k", "stray"}), "+OK") << "it has not heard of the policy";
+  cluster.Heal(a, c);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b,c"); }));
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b, &c})
+    EXPECT_EQ(node->Ask({"GET", "s:k"}), "\"agreed\"");
+  EXPECT_EQ(Do(c, {"GETSET", "s:k", "again"}), "\"agreed\"");
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b, &c})
+    EXPECT_EQ(node->Ask({"GET", "s:k"}), "\"again\"");
+  EXPECT_NE(c.Ask({"CONFLICT", "LOG"}).find("stray"), std::string::npos);
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(Agreed, EndedAndBegunAgainItGoesOnWithWhatIsShown) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  EXPECT_EQ(Do(a, {"SET", "s:untouched", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "s:*"}), "1");
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    for (TestNode* node : {&a, &b, &c}) {
+      if (!node->engine().policies().empty() || node->Info("sync_in_force") != "1") return false;
+    }
+    return true;
+  }));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"SET", "s:k", "2"}), "+OK");
+  EXPECT_EQ(b.Ask({"LPUSH", "s:list", "x"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  for (size_t n = 0; n < 3; ++n) {
+    cluster[n].PowerCut();
+    ASSERT_TRUE(cluster[n].Start().ok());
+  }
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"GET", "s:k"}), "\"2\"");
+  EXPECT_EQ(c.Ask({"GET", "s:untouched"}), "\"1\"");
+  Begin();
+  EXPECT_EQ(Do(c, {"GETSET", "s:k", "3"}), "\"2\"");
+  EXPECT_EQ(Do(c, {"GETSET", "s:untouched", "3"}), "\"1\"");
+  EXPECT_EQ(Do(c, {"SET", "s:list", "3"}).substr(0, 11), "-WRONGTYPE ");
+  EXPECT_EQ(c.Ask({"LRANGE", "s:list", "0", "-1"}), "[\"x\"]");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"GET", "s:k"}), "\"3\"");
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(Agreed, TimesToLiveAreAgreedOn) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  EXPECT_EQ(Do(b, {"PEXPIRE", "s:k", "100000"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_GT(std::stoi(c.Ask({"PTTL", "s:k"})), 50'000);
+  EXPECT_EQ(Do(c, {"PERSIST", "s:k"}), "1");
+  EXPECT_EQ(Do(c, {"PERSIST", "s:k"}), "0");
+  EXPECT_EQ(Do(c, {"GETEX", "s:k", "PX", "1000"}), "\"1\"");
+  EXPECT_EQ(Do(a, {"EXPIRE", "s:none", "10"}), "0");
+  cluster.Run(3000);
+  for (TestNode* node : {&a, &b, &c}) {
+    EXPECT_EQ(node->Ask({"GET", "s:k"}), "null");
+    EXPECT_EQ(node->Ask({"DBSIZE"}), "0") << "it was removed, not only hidden";
+  }
+  EXPECT_EQ(Do(b, {"SYNC", "READ", "s:k"}).substr(0, 6), "[null,");
+}
+
 TEST_F(Agreed, AFlushThatWouldMeetSuchAKeyDeletesNothing) {
   Begin();
   EXPECT_EQ(a.Ask({"SET", "o", "1"}), "+OK");
