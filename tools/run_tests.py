@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "release")
 SIMULATOR = os.path.join(BUILD, "polyarch-sim")
 PLANTED = os.path.join(ROOT, "build", "planted", "polyarch-sim")
-PLANTED_SYNC = os.path.join(ROOT, "build", "planted", "src", "sync", "sync_test")
+PLANTED_SYNC = os.path.join(ROOT, "build", "planted", "sync_test")
 PROCESS = os.path.join(ROOT, "tests", "process", "run.py")
 # ctest has a smoke run of the first seeds; here are others.
 SEEDS_FROM = 1001

@@ -495,26 +495,24 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
   const std::string key = plan.written[0];
   if (const std::string why = Unsuitable(c.client.db, key); !why.empty()) return refuse(why);
   if (!exec) {
-    Begin(c, Call::Kind::kCommand, key);
+    Begin(c, Call{}, key);
     return true;
   }
   const bool watched = engine_.watches_.IsWatching(c.client.id, {c.client.db, key});
   const clock::Ballot version = Shown({c.client.db, key});
   command::EndTransaction(c);
-  Begin(c, Call::Kind::kCommand, key);
-  Call& call = calls_[by_client_[c.client.id]];
+  Call call;
   call.steps = std::move(steps);
   if (watched) call.watched = version;
+  Begin(c, std::move(call), key);
   return true;
 }
 
-void AgreedKeys::Begin(command::Context& c,
-                       Call::Kind kind,
-                       const std::string& key,
-                       clock::Ballot name) {
+// A round may run the call before this returns: it is whole when it is given.
+void AgreedKeys::Begin(command::Context& c, Call given, const std::string& key, clock::Ballot name) {
   const sync::OpId id = next_op_++;
-  Call& call = calls_[id];
-  call.kind = kind;
+  Call& call = calls_[id] = std::move(given);
+  const Call::Kind kind = call.kind;
   call.client = c.client.id;
   call.protocol = c.client.protocol;
   call.key = {c.client.db, key};
@@ -545,7 +543,7 @@ void AgreedKeys::AskRead(command::Context& c, std::string_view key) {
   }
   if (const std::string why = Unsuitable(c.client.db, std::string(key)); !why.empty())
     return c.reply.Error(why);
-  Begin(c, Call::Kind::kRead, std::string(key));
+  Begin(c, Call{.kind = Call::Kind::kRead}, std::string(key));
 }
 
 void AgreedKeys::AskOutcome(command::Context& c, std::string_view key, const clock::Ballot& name) {
@@ -554,7 +552,7 @@ void AgreedKeys::AskOutcome(command::Context& c, std::string_view key, const clo
   }
   if (const std::string why = Unsuitable(c.client.db, std::string(key)); !why.empty())
     return c.reply.Error(why);
-  Begin(c, Call::Kind::kOutcome, std::string(key), name);
+  Begin(c, Call{.kind = Call::Kind::kOutcome}, std::string(key), name);
 }
 
 void AgreedKeys::Forget(uint64_t client) {

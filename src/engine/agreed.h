@@ -138,7 +138,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
                const wire::Tuple& base,
                const clock::Ballot& attempt,
                const wire::SyncKey& key);
-  void Begin(command::Context& c, Call::Kind kind, const std::string& key, clock::Ballot name = {});
+  void Begin(command::Context& c, Call given, const std::string& key, clock::Ballot name = {});
   void Reply(Call& call, std::string reply);
   std::string Error(const Call& call, const std::string& text) const;
   std::string ReadReply(const Call& call, const wire::Tuple* tuple);

@@ -38,7 +38,8 @@ TEST_F(RoutedTest, GoesTheShortestWay) {
   ASSERT_EQ(Sent(a).size(), 1U);
   ASSERT_EQ(Sent(b).size(), 1U);
   wire::Routed routed;
-  ASSERT_TRUE(wire::Decode(std::string_view(Sent(a)[0]).substr(1), routed));
+  const std::string sent = Sent(a)[0];
+  ASSERT_TRUE(wire::Decode(std::string_view(sent).substr(1), routed));
   EXPECT_EQ(routed.to, 300U);
   EXPECT_EQ(routed.payload, "hello");
   EXPECT_TRUE(replica.InReach("far"));
