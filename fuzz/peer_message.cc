@@ -37,6 +37,8 @@ void Run(std::string_view bytes) {
   RunAs<wire::LinkSummary>(payload);
   RunAs<wire::LinkWant>(payload);
   RunAs<wire::Refused>(payload);
+  RunAs<wire::WantReceipt>(payload);
+  RunAs<wire::Receipt>(payload);
   RunAs<wire::Gap>(payload);
   RunAs<wire::StateRequest>(payload);
   RunAs<wire::StateOffer>(payload);
@@ -55,7 +57,7 @@ std::string Sample(base::Random& random) {
   auto process = [&] {
     return wire::ProcessInfo{text(), random.Next(), static_cast<int64_t>(random.Next()), text(), random.Next()};
   };
-  switch (random.Below(18)) {
+  switch (random.Below(20)) {
     case 0: {
       wire::Hello m;
       m.cluster = random.Next();
@@ -77,6 +79,8 @@ std::string Sample(base::Random& random) {
       m.number = random.Below(1000);
       return wire::Encode(m);
     }
+    case 18: return wire::Encode(wire::WantReceipt{{text(), 1}, random.Below(1000)});
+    case 19: return wire::Encode(wire::Receipt{{text(), 1}, text(), random.Below(1000)});
     case 2: return wire::Encode(wire::Subscribe{{text(), 1}, 1 + random.Below(1000), random.Next(), 5, 6});
     case 3: return wire::Encode(wire::Unsubscribe{{text(), 1}, random.Next()});
     case 5: {

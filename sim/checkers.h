@@ -61,6 +61,8 @@ class Checkers {
                                      const Key& key,
                                      const Place& place,
                                      const std::vector<OracleState::Version>& versions);
+  // What clients of this node have been shown there.
+  const Vector& Session(const Node& node) { return sessions_[&node]; }
   uint64_t acknowledged() const { return acknowledged_count_; }
 
  private:

@@ -30,6 +30,7 @@ bool AllowedError(std::string_view text) {
         "ERR decrement would overflow", "ERR no conflict ", "ERR no such field", "ERR members of sets ", "ERR wrong tag: ",
         "ERR no leader ", "RETIRED ", "ERR a leader cannot retire itself", "ERR leader ", "ERR no such leader ",
         "ERR The ID specified in XADD", "ERR The XGROUP subcommand requires", "BUSYGROUP ", "NOGROUP ", "UNBLOCKED ",
+        "LOST ", "TIMEOUT ", "ERR this is no token",
         "ERR a leader has no link ", "ERR EXEC without MULTI", "ERR unknown topology ", "ERR a ring names ", "ERR a star names ", "ERR link "}) {
     if (StartsWith(text, prefix)) return true;
   }

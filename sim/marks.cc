@@ -123,6 +123,10 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "agreed: in doubt",
     "agreed: settled",
     "agreed: compared in vain",
+    "session carried to another leader",
+    "session waited for",
+    "session has seen what is lost",
+    "write held by other leaders",
 };
 
 }  // namespace

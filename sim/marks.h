@@ -128,6 +128,10 @@ enum class Mark : int {
   kAgreedInDoubt,        // ... in doubt
   kAgreedSettled,        // SYNC OUTCOME told how one ended
   kAgreedComparedInVain, // EXEC behind a WATCH of such a key ran nothing
+  kSessionCarried,  // SESSION WAIT let a client of another leader in
+  kSessionWaited,   // after it had waited
+  kSessionLost,     // what it had seen is nowhere any more
+  kHeldElsewhere,   // WAIT counted somebody
   kCount,
 };
 

@@ -74,7 +74,7 @@ void Node::Start() {
   engine_options.new_seat = seat_place_ != disk_.log;
   p.engine = std::make_unique<engine::Engine>(engine_options, *this, *p.log, *p.store);
   p.engine->SetProbe(this);
-  for (int i = 0; i < options_.clients; ++i) {
+  for (int i = 0; i <= options_.clients; ++i) {  // and the operator
     auto client = std::make_unique<command::Client>();
     client->id = serial_ * 100 + static_cast<uint64_t>(i) + 1;
     client->authenticated = true;
@@ -82,6 +82,7 @@ void Node::Start() {
     p.clients.push_back(std::move(client));
   }
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  Join(ever_durable_, durable_);
   p.applied = durable_;
   p.network_id = world_.network().Join(options_.place, options_.address, this);
   checkpoint_started_ = false;
@@ -203,6 +204,7 @@ void Node::End(EndOfProcess how) {
   }
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  Join(ever_durable_, durable_);
   if (!Includes(durable_, before)) SOMETIMES(kLostUnacknowledged);
   // What was torn meets again, or never did; the rest is in the ledger, or noted again by the replay
   // (under the policies of then, as of the end of a frame: with changing ones it may come out otherwise).
@@ -218,6 +220,7 @@ void Node::ReplaceDisk(Disk disk) {
   disk_ = std::move(disk);
   disk_.store->Crash(world_.draw().random());
   durable_ = world_.history().DiskVector(*disk_.log, disk_.log->end);
+  Join(ever_durable_, durable_);
   lost_data_ = true;
   stamp_durable_ = 0;
   met_.clear();
@@ -415,6 +418,7 @@ void Node::NoteDurable() {
   Process& p = *process_;
   while (!p.undurable.empty() && std::get<0>(p.undurable.front()) <= disk_.log->durable) {
     Raise(durable_, std::get<1>(p.undurable.front()), std::get<2>(p.undurable.front()));
+    Raise(ever_durable_, std::get<1>(p.undurable.front()), std::get<2>(p.undurable.front()));
     p.undurable.pop_front();
   }
   while (!p.stamps.empty() && p.stamps.front().first <= disk_.log->durable) {

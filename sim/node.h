@@ -132,6 +132,8 @@ class Node final : public engine::Host,
   // Runs at the next tick, if the process lives until then.
   void Submit(Op op);
   int clients() const { return options_.clients; }
+  // One more, whom the workload leaves alone: it never waits, so what it is given is done.
+  int operator_client() const { return options_.clients; }
   bool ClientBusy(int client) const;
   // Publishes the next message of this process at its next tick.
   void PublishNews(int client);
@@ -164,6 +166,11 @@ class Node final : public engine::Host,
   bool lost_data() const { return lost_data_; }
   void SetLostData() { lost_data_ = true; }
   Vector DurableNow();
+  // What was ever durable on its disk, and on those it had before.
+  const Vector& EverDurable() {
+    Join(ever_durable_, DurableNow());
+    return ever_durable_;
+  }
   OracleState StateOf(const crdt::KeyState& state);
   OracleRegister RegisterOf(const crdt::Register& state);
   uint32_t OrdinalOf(clock::OriginIndex index);
@@ -301,6 +308,7 @@ class Node final : public engine::Host,
   int64_t wall_ms_max_ = 0;
   uint64_t stamp_durable_ = 0;  // the highest own stamp that is on disk
   Vector durable_;
+  Vector ever_durable_;
   bool lost_data_ = false;
   bool faulty_ = false;
   bool checkpoint_started_ = false;

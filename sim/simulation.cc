@@ -150,6 +150,7 @@ WorkloadProfile Simulation::DrawWorkload() {
   p.ttl_max_ms = d.Scale(100, 10'000);
   p.burst_percent = d.Percent(50) ? 10 : 0;
   if (d.Percent(50)) p.publish = static_cast<unsigned>(d.Between(2, 15));
+  if (d.Percent(40)) p.travel = static_cast<unsigned>(d.Between(3, 25));
   if (d.Percent(60)) p.transaction = static_cast<unsigned>(d.Between(3, 25));
   if (d.Percent(75)) p.collection_percent = static_cast<unsigned>(d.Between(10, 80));
   // Packed ones, and collections in their big form.
@@ -591,7 +592,7 @@ void Simulation::Safety() {
   }
   if (draw_.Percent(75)) {
     std::vector<Node*> writers = world_.Writers();
-    if (!writers.empty()) workload_->Give(*draw_.Pick(writers), 0, workload_->DrawTopology());
+    if (!writers.empty()) Operate(*draw_.Pick(writers), workload_->DrawTopology());
   }
   if (long_absence_) {
     // Nobody starts it again before its time: with its process goes the word of all who would.
@@ -697,7 +698,7 @@ void Simulation::RouteAround() {
     return out;
   }();
   const uint64_t from = draw_.Below(alive.size());
-  workload_->Give(*alive[from], 0, {"SET", "around", std::to_string(draw_.Next())});
+  Operate(*alive[from], {"SET", "around", std::to_string(draw_.Next())});
   bool ended = false;
   std::string why;
   const int64_t patience_us = kRouteAroundUs + TransfersUs(alive.size());
@@ -747,7 +748,7 @@ void Simulation::CountTransfers() {
     });
   };
   // An Unsubscribe that was lost in bad weather is said again with the first frame that comes in vain.
-  for (Node* node : writers) workload_->Give(*node, 0, {"SET", "transfer", "first"});
+  for (Node* node : writers) Operate(*node, {"SET", "transfer", "first"});
   world_.RunFor(100 * kMs);
   if (!quiet()) throw Violation("no convergence in a settled cluster: " + why);
   const uint64_t sent = sum(&Counters::frames_out);
@@ -756,7 +757,7 @@ void Simulation::CountTransfers() {
   const uint64_t link_states = sum(&Counters::link_states_out);
   const uint64_t made = world_.history().frames();
   for (int64_t n = draw_.Between(3, 12); n > 0; --n) {
-    workload_->Give(*draw_.Pick(writers), 0, {"SET", "transfer", std::to_string(draw_.Next())});
+    Operate(*draw_.Pick(writers), {"SET", "transfer", std::to_string(draw_.Next())});
     world_.RunFor(draw_.Between(5, 400) * kMs);
   }
   if (!quiet()) throw Violation("no convergence in a settled cluster: " + why);
@@ -903,7 +904,7 @@ void Simulation::CountMessages() {
   const size_t nodes = world_.nodes().size();
   uint64_t made = 0;
   for (auto& node : world_.nodes()) {
-    for (int64_t n = draw_.Between(1, 3); n > 0; --n, ++made) node->PublishNews(0);
+    for (int64_t n = draw_.Between(1, 3); n > 0; --n, ++made) node->PublishNews(node->operator_client());
   }
   auto all_came = [&] {
     for (auto& from : world_.nodes()) {
@@ -970,9 +971,9 @@ void Simulation::ReturnOfADisk() {
   auto write = [&](Node& at) {
     const std::string key = draw_.Pick(workload_->profile().keys);
     switch (draw_.Below(4)) {
-      case 0: workload_->Give(at, 0, {"SET", key, std::to_string(draw_.Below(1000))}); break;
-      case 1: workload_->Give(at, 0, {"DEL", key}); break;
-      default: workload_->Give(at, 0, {"INCRBY", key, "1"}); break;
+      case 0: Operate(at, {"SET", key, std::to_string(draw_.Below(1000))}); break;
+      case 1: Operate(at, {"DEL", key}); break;
+      default: Operate(at, {"INCRBY", key, "1"}); break;
     }
     world_.RunFor(draw_.Between(50, 1500) * kMs);
   };
@@ -1006,6 +1007,10 @@ void Simulation::ReturnOfADisk() {
   FallSilent();
 }
 
+void Simulation::Operate(Node& node, std::vector<std::string> args) {
+  workload_->Give(node, node.operator_client(), std::move(args));
+}
+
 // Members without a process (copies that took another name and whose disk was replaced) would hold purging back for
 // ever: the operator retires them.
 void Simulation::RetireTheDead() {
@@ -1018,7 +1023,7 @@ void Simulation::RetireTheDead() {
   }
   for (const std::string& name : dead) {
     SOMETIMES(kRetired);
-    workload_->Give(node, 0, {"LEADER", "RETIRE", name});
+    Operate(node, {"LEADER", "RETIRE", name});
   }
 }
 

@@ -92,6 +92,8 @@ class Simulation {
   void CountTransfers();
   void CountMessages();
   void RetireTheDead();
+  // A command of the operator's, whatever the workload's clients wait for.
+  void Operate(Node& node, std::vector<std::string> args);
   // Until nobody has anything to write any more, and nothing is left that should have gone.
   void FallSilent();
   // A node's disk with changes that nobody has seen comes back as a copy when all others have folded

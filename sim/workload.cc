@@ -492,6 +492,8 @@ void Workload::Step() {
       Resolve(node, client);
     } else if (profile_.transaction != 0 && draw.Percent(profile_.transaction)) {
       Transact(node, client);
+    } else if (profile_.travel != 0 && draw.Percent(profile_.travel)) {
+      world_.travellers().Step(node, client);
     } else if (profile_.publish != 0 && draw.Percent(profile_.publish)) {
       node.PublishNews(client);
     } else {

@@ -62,6 +62,7 @@ struct WorkloadProfile {
   bool merges = false;                   // policies `merge`, also of fields; values for them
   unsigned precedence = 0;               // LEADER PRIORITY
   unsigned publish = 0;                  // PUBLISH
+  unsigned travel = 0;                   // SESSION TOKEN and WAIT, WAIT
   unsigned transaction = 0;              // MULTI and EXEC, also behind a WATCH
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies

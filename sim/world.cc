@@ -97,7 +97,10 @@ void World::TickDone(Node& node) {
   if (nodes_.size() < 12) checkers_.CheckLinkStates(node);
 }
 
-void World::Executed(Node& node, Op& op) { checkers_.Executed(node, op); }
+void World::Executed(Node& node, Op& op) {
+  checkers_.Executed(node, op);
+  travellers_.Executed(node, op);
+}
 
 void World::Released(Node& node, Op& op) {
   checkers_.Released(node, op);

@@ -20,6 +20,7 @@
 #include "sim/network.h"
 #include "sim/node.h"
 #include "sim/scheduler.h"
+#include "sim/travellers.h"
 #include "sim/workload.h"
 
 namespace polyarch::sim {
@@ -60,6 +61,7 @@ class World {
   History& history() { return history_; }
   Checkers& checkers() { return checkers_; }
   AgreedHistory& agreed() { return agreed_; }
+  Travellers& travellers() { return travellers_; }
   int64_t now_us() const { return scheduler_.now_us(); }
   template <typename Text>
   void Log(Text&& text) {
@@ -93,6 +95,7 @@ class World {
   }
   // Copies of disks run: only then may a node find its name taken.
   void SetClones() { clones_ = true; }
+  bool clones() const { return clones_; }
   bool policies_change() const { return policies_change_; }
   void SetPoliciesChange(bool change) { policies_change_ = change; }
   // How often a node is checked after a tick, one in so many.
@@ -115,6 +118,7 @@ class World {
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
   AgreedHistory agreed_{*this};
+  Travellers travellers_{*this};
   uint64_t next_op_ = 1;
   bool policies_change_ = true;
   bool clones_ = false;

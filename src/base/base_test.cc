@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/base64.h"
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/glob.h"
@@ -42,6 +43,26 @@ TEST(Codec, LengthBeyondInputFails) {
 
 TEST(Crc32c, KnownValue) {
   EXPECT_EQ(Crc32c("123456789"), 0xe3069283U);
+}
+
+TEST(Base64, KnownValues) {
+  EXPECT_EQ(Base64(""), "");
+  EXPECT_EQ(Base64("f"), "Zg==");
+  EXPECT_EQ(Base64("fo"), "Zm8=");
+  EXPECT_EQ(Base64("foobar"), "Zm9vYmFy");
+  EXPECT_EQ(Base64("\xff\xfe"), "//4=");
+  EXPECT_EQ(Base64Url("\xff\xfe"), "__4");
+}
+
+TEST(Base64, ComesBackAndNothingElseDoes) {
+  std::string bytes;
+  for (int i = 0; i < 300; ++i) {
+    EXPECT_EQ(ParseBase64Url(Base64Url(bytes)), bytes);
+    bytes.push_back(static_cast<char>(i * 131));
+  }
+  for (const char* bad : {"A", "AB", "AAB", "Zg==", "//4=", "Zg ", "AAAAA"})
+    EXPECT_FALSE(ParseBase64Url(bad)) << bad;
+  EXPECT_EQ(ParseBase64Url("AAA"), std::string(2, '\0'));
 }
 
 TEST(Hash, InPartsAsAtOnce) {

@@ -44,7 +44,8 @@ const char* NameOf(Bug bug) {
       "kSyncShortChain",
       "kSyncIgnoreDeps",
       "kSyncVotesUnchecked",
-      "kSyncKeepVotes"};
+      "kSyncKeepVotes",
+      "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

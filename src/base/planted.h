@@ -101,6 +101,9 @@ enum class Bug : int {
   kSyncIgnoreDeps, // a value is accepted and shown before what it depends on
   kSyncVotesUnchecked, // an elector does not ask whether others know of votes that its disk has lost
   kSyncKeepVotes, // a restored disk keeps its seat
+  kReceiptApplied,     // a receipt tells of what is applied and not durable yet
+  kTokenUndurable,     // SESSION TOKEN does not wait for the disk
+  kSessionOneOrigin,   // SESSION WAIT looks at the first origin of a token only
   kCount,
 };
 

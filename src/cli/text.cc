@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/base64.h"
+
 namespace polyarch::cli {
 
 namespace {
@@ -62,23 +64,9 @@ void AppendQuoted(std::string& out, std::string_view text) {
   out.push_back('"');
 }
 
-std::string Base64(std::string_view bytes) {
-  static constexpr char kDigits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j)
-      group = (group << 8) | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    for (size_t j = 0; j < 4; ++j)
-      out.push_back(i + j <= bytes.size() ? kDigits[(group >> (18 - 6 * j)) & 63] : '=');
-  }
-  return out;
-}
-
 void AppendText(std::string& out, std::string_view text) {
   if (IsUtf8(text)) return AppendQuoted(out, text);
-  out += "{\"base64\":\"" + Base64(text) + "\"}";
+  out += "{\"base64\":\"" + base::Base64(text) + "\"}";
 }
 
 void AppendJson(std::string& out, const resp::Value& value) {

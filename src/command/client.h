@@ -54,6 +54,7 @@ struct Client {
   // In a command that waits for elements; kAnswered: its reply is there, to be taken by running it
   // again.
   enum class Blocked : uint8_t { kNot, kWaits, kAnswered } blocked = Blocked::kNot;
+  uint64_t wrote = 0;  // the dot of its last change; 0: it has written nothing
   std::unique_ptr<Transaction> transaction;  // after MULTI, before EXEC
   size_t subscribed = 0;  // to so many channels, patterns and shard channels
 };

@@ -117,6 +117,14 @@ class FakeCluster : public ClusterHost {
     });
   }
   const std::shared_ptr<size_t>& queued_bytes() override { return queued_bytes_; }
+  size_t Holders(uint64_t) override { return holders; }
+  SessionMark MarkSession() override { return {"token", 1}; }
+  bool IsDurable(uint64_t position) override { return position <= durable; }
+  SessionLack LackOf(const clock::SessionToken&) override { return lack; }
+
+  size_t holders = 0;
+  uint64_t durable = 0;
+  SessionLack lack;
 
   std::vector<std::pair<uint64_t, bool>> unblocked;
   std::vector<std::pair<std::string, std::string>> published;  // to all leaders

@@ -33,6 +33,7 @@ void AddIntrospectionFamily(std::vector<Row>& rows);  // introspection.cc: COMMA
 void AddPolyarchFamily(std::vector<Row>& rows);       // policy, conflict, leader, link, polyarch
 
 void AddPubsubFamily(std::vector<Row>& rows);         // pubsub.cc
+void AddSessionFamily(std::vector<Row>& rows);        // session.cc: WAIT, SESSION
 void AddTransactionFamily(std::vector<Row>& rows);    // transaction.cc: MULTI, EXEC, WATCH, ...
 
 }  // namespace polyarch::command

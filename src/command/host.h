@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "clock/ballot.h"
+#include "clock/session_token.h"
 #include "command/client.h"
 #include "command/subscriptions.h"
 #include "command/watches.h"
@@ -65,6 +66,17 @@ class AgreedHost {
   // SYNC READ, SYNC OUTCOME: answered, or suspended.
   virtual void AskRead(Context& context, std::string_view key) = 0;
   virtual void AskOutcome(Context& context, std::string_view key, const clock::Ballot& name) = 0;
+// What SESSION TOKEN tells, and up to where the log must be durable before it does.
+struct SessionMark {
+  std::string token;
+  uint64_t position = 0;
+};
+
+// What is not here of that which a session has seen.
+struct SessionLack {
+  bool foreign = false;      // the token is of another cluster
+  std::string missing;       // "eu.3f2a9c0d11223344:91..100 ..."; empty: nothing
+  std::string lost;          // of origins that have ended, and nobody that counts has it
 };
 
 class ClusterHost {
@@ -127,6 +139,16 @@ class ClusterHost {
   }
   // May a policy `sync` be set? Else a line for the client.
   virtual base::Status MayAgree() const { return base::Invalid("this leader agrees with nobody"); }
+
+  // ---- WAIT and SESSION
+  // How many other members hold this change (its bits; 0: all do) durably, as far as they have told; and
+  // they are asked to tell.
+  virtual size_t Holders(uint64_t dot) = 0;
+  // Of all that is applied. Not within a change.
+  virtual SessionMark MarkSession() = 0;
+  // Is the log durable up to there? If not, it soon will be.
+  virtual bool IsDurable(uint64_t position) = 0;
+  virtual SessionLack LackOf(const clock::SessionToken& token) = 0;
   // What the commands take that are queued between MULTI and EXEC, of all clients.
   virtual const std::shared_ptr<size_t>& queued_bytes() = 0;
 };

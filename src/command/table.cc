@@ -116,6 +116,7 @@ Table::Table() {
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
   AddTransactionFamily(rows_);
+  AddSessionFamily(rows_);
   AddPubsubFamily(rows_);
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)

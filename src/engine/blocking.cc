@@ -3,6 +3,7 @@
 // when the frame is applied that did. Who waited runs its own command then, on that key only.
 #include <algorithm>
 
+#include "base/check.h"
 #include "engine/engine.h"
 
 namespace polyarch::engine {
@@ -25,6 +26,7 @@ void Engine::AddWaiter(command::Context& context) {
   if (waiter.arguments.empty())
     waiter.arguments.assign(context.args.begin(), context.args.end());
   waiter.when_gone = context.wait.when_gone;
+  waiter.poll = std::move(context.wait.poll);
   waiter.type = context.wait.type;
   for (std::string_view key : context.wait.keys)
     waiter.keys.emplace(context.client.db, key);
@@ -35,6 +37,7 @@ void Engine::AddWaiter(command::Context& context) {
 Outcome Engine::TakeAnswer(command::Client& client, resp::Buffer& out) {
   if (client.blocked == command::Client::Blocked::kWaits) return Outcome::kSuspended;
   out.Append(waiters_.TakeAnswer(client));
+  client.wrote = newest_own_.bits();  // or it wrote nothing: then more than is needed
   // It tells of a write, or that there was nothing, which a write may have brought about.
   return options_.durability == Durability::kAlways ? Outcome::kHeld : Outcome::kReplied;
 }
@@ -83,15 +86,32 @@ void Engine::ServeWaiter(uint64_t id,
 void Engine::ServeWaiters() {
   if (waiters_.size() == 0) return;
   if (const base::Status allowed = WriteAllowed(); !allowed.ok()) {
-    for (uint64_t id : waiters_.All())
-      Answer(id, [&](resp::Writer& writer) { writer.Error(allowed.message()); });
+    for (uint64_t id : waiters_.All()) {
+      if (!waiters_.Find(id)->poll)
+        Answer(id, [&](resp::Writer& writer) { writer.Error(allowed.message()); });
+    }
   }
   if (waiters_.any_ready()) {
     keyspace::Change change(*this, keyspace_);
     ServeWaiters(change);
   }
+  FinishFrame();
+  for (uint64_t id : std::vector(waiters_.Polled().begin(), waiters_.Polled().end()))
+    Poll(id, now_.mono_us >= waiters_.Find(id)->deadline_us);
   for (uint64_t id : waiters_.Expired(now_.mono_us))
     Answer(id, [](resp::Writer& writer) { writer.NullArray(); });
+}
+
+bool Engine::Poll(uint64_t id, bool over) {
+  const Waiters::Waiter& waiter = *waiters_.Find(id);
+  resp::Buffer out;
+  resp::Writer writer(out, waiter.client->protocol);
+  if (!waiter.poll(writer, over)) {
+    CHECK(!over);
+    return false;
+  }
+  Answer(id, [&](resp::Writer& reply) { reply.out().Append(out.view()); });
+  return true;
 }
 
 void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply) {
@@ -109,6 +129,7 @@ bool Engine::Unblock(uint64_t client, bool with_error) {
   const Waiters::Waiter* waiter = waiters_.Find(client);
   // What is being agreed on cannot be called back.
   if (waiter == nullptr || waiter->for_others) return false;
+  if (!with_error && waiter->poll) return Poll(client, /*over=*/true);
   Answer(client, [&](resp::Writer& writer) {
     if (with_error) return writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     writer.NullArray();

@@ -78,7 +78,7 @@ void Engine::RunDuties() {
 // left its own address with the name: nobody would find this one any more. Two that go on under one name
 // correct each other, ever more seldom.
 void Engine::KeepAddress() {
-  if (rename_wanted_ || forget_wanted_ || replica_.members().count(options_.leader_id) == 0) return;
+  if (rename_wanted_ || renaming_ || forget_wanted_ || replica_.members().count(options_.leader_id) == 0) return;
   if (now_.mono_us < next_address_us_) return;
   const std::string key = "address/" + options_.leader_id;
   if (Reserved(key).value_or("") == options_.advertise) return;

@@ -150,8 +150,9 @@ Outcome Engine::Execute(command::Client& client,
     ServeWaiters(change);
   }
   change.Finish();
+  if (change.wrote()) client.wrote = newest_own_.bits();
   if (watches_.unsettled()) [[unlikely]] watches_.Settle(keyspace_);
-  if (context.suspended && !context.wait.keys.empty()) {
+  if (context.suspended && (!context.wait.keys.empty() || context.wait.poll)) {
     AddWaiter(context);
     return Outcome::kSuspended;
   }
@@ -254,7 +255,8 @@ void Engine::Close() {
   body_.push_back(wire::kChangeEnd);
   ++frame_.count;
   change_open_ = false;
-  replica_.RaiseApplied(*replica_.own(), frame_.first + frame_.count - 1);
+  newest_own_ = {*replica_.own(), frame_.first + frame_.count - 1};
+  replica_.RaiseApplied(newest_own_.origin(), newest_own_.sequence());
   if (change_effects_ > 0) {
     nonempty_.Raise(*replica_.own(), frame_.first + frame_.count - 1);
     owes_claim_ = true;
@@ -501,31 +503,14 @@ void Engine::AnswerRequests() {
   if (!may_write()) {
     join_requests_.clear();
     rename_wanted_ = false;
+    if (renaming_) {
+      renaming_.reset();
+      AppendIdentity();
+    }
     return;
   }
-  if (rename_wanted_) {
-    rename_wanted_ = false;
-    std::string old = options_.leader_id;
-    std::string hex = clock::Origin{"", random_.Next()}.ToString().substr(1, 6);
-    options_.leader_id = old.substr(0, old.find('~')) + "~" + hex;
-    Report(2,
-           "another process at " + rename_after_ + " is leader " + old +
-               " (a copied directory?): this one goes on as " + options_.leader_id +
-               "; give it an --id of its own or retire it");
-    replica_.Rename(options_.leader_id);
-    agreed_.Rename(options_.leader_id);
-    replica_.ForgetOwn();
-    records_due_ = true;
-    // Under a nonce of its own: it must notice when it is retired.
-    join_nonce_ = random_.Next();
-    replica_.SetJoining(false, join_nonce_);
-    AppendIdentity();
-    PutReserved("member/" + options_.leader_id,
-                clock::Origin{"", join_nonce_}.ToString().substr(1) + " " + VersionVectorText());
-    PutReserved("address/" + options_.leader_id, options_.advertise);
-    FinishFrame();
-    ReadConfiguration();
-  }
+  if (rename_wanted_ && !renaming_) BeginRename();
+  if (renaming_ && log_.durable() >= renaming_->at) EndRename();
   for (const JoinRequest& request : join_requests_) {
     const std::string nonce = clock::Origin{"", request.nonce}.ToString().substr(1);
     crdt::KeyState state =

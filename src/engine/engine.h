@@ -265,6 +265,10 @@ class Engine final : public command::ClusterHost,
   }
   AgreedKeys& agreed_keys() { return agreed_; }
   command::Watches& watches() override { return watches_; }
+  size_t Holders(uint64_t dot) override;
+  command::SessionMark MarkSession() override;
+  bool IsDurable(uint64_t position) override;
+  command::SessionLack LackOf(const clock::SessionToken& token) override;
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override;
@@ -321,6 +325,7 @@ class Engine final : public command::ClusterHost,
   void ClusterKnown(uint64_t cluster_id) override;
   void RefusedAsRetired(const std::string& by) override;
   bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
+  void SyncWanted() override { sync_wanted_ = true; }
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
@@ -355,6 +360,7 @@ class Engine final : public command::ClusterHost,
   std::string EncodeCheckpointMeta(log::Position start) const;
   bool DecodeCheckpointMeta(std::string_view bytes);
   void AppendIdentity();
+  Identity OwnIdentity() const;  // as it is kept: after a start, who this is
   base::Status LoadStaged();
   base::Status ReplayCutOver(const CutOverRecord& record, log::Position end);
 
@@ -410,6 +416,8 @@ class Engine final : public command::ClusterHost,
   void ReadMembers(std::map<std::string, Admissions> admissions);
   void SettleRetirements();
   void Rejoin();
+  void BeginRename();
+  void EndRename();
   void AdmitSelf();
   void MendAdmission();
   bool MustAdmitSelf();
@@ -418,8 +426,10 @@ class Engine final : public command::ClusterHost,
   void AddWaiter(command::Context& context);
   Outcome TakeAnswer(command::Client& client, resp::Buffer& out);
   // Whoever can be served, in this change; the other one: by a change of its own, and whose time is over.
+  bool IsLost(clock::OriginIndex origin, uint64_t sequence) const;  // sessions.cc
   void ServeWaiters(keyspace::Change& change);
   void ServeWaiters();
+  bool Poll(uint64_t id, bool over);  // true: it was answered
   void ServeWaiter(uint64_t id,
                    const Waiters::Waiter& waiter,
                    const Waiters::Key& key,
@@ -522,6 +532,13 @@ class Engine final : public command::ClusterHost,
   log::Position founded_at_ = 0;  // until durable there, a founder keeps its cluster to itself
   std::string rename_after_;  // the address of the process whose name we share
   bool rename_wanted_ = false;
+  // The name that this process is about to take: on disk once the log is durable up to `at`.
+  struct Renaming {
+    std::string leader;
+    uint64_t nonce = 0;  // of its admission
+    log::Position at = 0;
+  };
+  std::optional<Renaming> renaming_;
   bool forget_wanted_ = false;
   struct JoinRequest {
     std::string leader;
@@ -712,6 +729,7 @@ class Engine final : public command::ClusterHost,
   uint64_t ledger_entries_ = 0;   // noted for it
   bool low_space_ = false;
   bool sync_wanted_ = false;
+  clock::Dot newest_own_;  // the last change of this process, and of this frame
 };
 
 }  // namespace polyarch::engine

@@ -158,6 +158,38 @@ void Engine::RefusedAsRetired(const std::string& by) {
              "--rejoin to join again as a new member");
 }
 
+// The new name is on disk before anybody is told of it: a power cut could take it from this process, which would take
+// another one, and the first would be a member without a process. Until then it goes on under the old one.
+void Engine::BeginRename() {
+  rename_wanted_ = false;
+  const std::string& old = options_.leader_id;
+  const std::string hex = clock::Origin{"", random_.Next()}.ToString().substr(1, 6);
+  // Under a nonce of its own: it must notice when it is retired.
+  renaming_ = Renaming{.leader = old.substr(0, old.find('~')) + "~" + hex, .nonce = random_.Next(), .at = 0};
+  AppendIdentity();
+  renaming_->at = log_.end();
+}
+
+void Engine::EndRename() {
+  Report(2,
+         "another process at " + rename_after_ + " is leader " + options_.leader_id +
+             " (a copied directory?): this one goes on as " + renaming_->leader +
+             "; give it an --id of its own or retire it");
+  options_.leader_id = renaming_->leader;
+  join_nonce_ = renaming_->nonce;
+  renaming_.reset();
+  rename_wanted_ = false;  // it was about the old name
+  replica_.Rename(options_.leader_id);
+  agreed_.Rename(options_.leader_id);
+  replica_.ForgetOwn();
+  records_due_ = true;
+  replica_.SetJoining(false, join_nonce_);
+  PutReserved("member/" + options_.leader_id, NonceText(join_nonce_) + " " + VersionVectorText());
+  PutReserved("address/" + options_.leader_id, options_.advertise);
+  FinishFrame();
+  ReadConfiguration();
+}
+
 void Engine::Rejoin() {
   rejoin_wanted_ = false;
   join_nonce_ = random_.Next();

@@ -357,14 +357,18 @@ void Engine::PrepareStop() {
 
 void Engine::AppendIdentity() {
   sync_wanted_ = true;
-  log_.Append(log::RecordType::kLocal,
-              EncodeIdentity({cluster_id_, options_.leader_id, admitted_, join_nonce_}));
+  log_.Append(log::RecordType::kLocal, EncodeIdentity(OwnIdentity()));
+}
+
+Identity Engine::OwnIdentity() const {
+  if (renaming_) return {cluster_id_, renaming_->leader, admitted_, renaming_->nonce};
+  return {cluster_id_, options_.leader_id, admitted_, join_nonce_};
 }
 
 std::string Engine::EncodeCheckpointMeta(log::Position start) const {
   CheckpointRow row;
   row.start = start;
-  row.identity = {cluster_id_, options_.leader_id, admitted_, join_nonce_};
+  row.identity = OwnIdentity();
   row.lease_ms = hlc_.lease();
   row.nonce = replica_.nonce();
   row.barrier = barrier_;

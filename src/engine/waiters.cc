@@ -16,6 +16,7 @@ void Waiters::Add(Waiter waiter) {
   for (const Key& key : waiter.keys)
     by_key_[key].emplace(number, id);
   deadlines_.emplace(waiter.deadline_us, id);
+  if (waiter.poll) polled_.insert(id);
   CHECK(waiters_.emplace(id, std::pair(number, std::move(waiter))).second);
 }
 
@@ -34,6 +35,7 @@ void Waiters::Remove(uint64_t client) {
     if (place->second.empty()) by_key_.erase(place);
   }
   deadlines_.erase({waiter.deadline_us, client});
+  polled_.erase(client);
   waiters_.erase(found);
 }
 

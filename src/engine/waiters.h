@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -30,6 +31,7 @@ class Waiters {
     bool for_others = false; // waits for what leaders agree on: not in All()
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
+    std::function<bool(resp::Writer&, bool over)> poll;  // as command::Wait says; or none
   };
 
   size_t size() const { return waiters_.size(); }
@@ -56,6 +58,8 @@ class Waiters {
   std::vector<uint64_t> WaitingFor(const Key& key) const;
   // Who waits for elements.
   std::vector<uint64_t> All() const;
+  // Who is asked at the end of each tick.
+  const std::set<uint64_t>& Polled() const { return polled_; }
   // Whose time is over.
   std::vector<uint64_t> Expired(int64_t now_us) const;
 
@@ -67,6 +71,7 @@ class Waiters {
   std::map<Key, std::map<uint64_t, uint64_t>> by_key_;       // clients by number
   std::set<std::pair<int64_t, uint64_t>> deadlines_;
   std::map<uint64_t, std::string> answers_;
+  std::set<uint64_t> polled_;
   std::vector<Key> ready_;
   uint64_t next_number_ = 1;
 };

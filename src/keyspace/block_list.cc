@@ -651,11 +651,6 @@ bool BlockList::TakeDirty(bool begins,
   return false;
 }
 
-void BlockList::ForgetDirty() {
-  while (!TakeDirty(true, SIZE_MAX, [](const ListItem&) {})) {
-  }
-}
-
 bool BlockList::FreeSome(size_t count) {
   root_ = last_ = nullptr;
   ForgetMarks();

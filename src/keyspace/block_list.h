@@ -92,7 +92,6 @@ class BlockList {
   // has come to its end. A call with `begins` begins a new one, and so does one when there is none
   // under way.
   bool TakeDirty(bool begins, size_t count, base::FunctionRef<void(const ListItem&)> visit);
-  void ForgetDirty();
 
   // Frees about `count` elements of a list that nobody uses any more; false when none is left.
   bool FreeSome(size_t count);

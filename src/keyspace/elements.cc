@@ -247,7 +247,7 @@ void Elements::Grow(const Viewer& viewer) {
   rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
   rare.residue.clear();
   auto add = [&](Entry* entry) {
-    if (entry->has(Entry::kStored) && !has_rows_) rare.inline_names.emplace_back(entry->key());
+    if (entry->has(Entry::kStored)) rare.inline_names.emplace_back(entry->key());
     AddBig(rare.table != nullptr ? Hash(entry->key()) : 0, entry, viewer);
   };
   for (const char* at = packed_.begin(); at != packed_.end(); at = Packed::Next(at)) {
@@ -265,7 +265,7 @@ void Elements::Grow(const Viewer& viewer) {
     }
     if (rare.blocks != nullptr && !plain.counter) {
       plain.stored = Packed::IsStored(at);
-      if (plain.stored && !has_rows_) rare.inline_names.emplace_back(view.key());
+      if (plain.stored) rare.inline_names.emplace_back(view.key());
       Place nowhere;
       SetListed(view.key(), nowhere, plain, viewer);
       continue;
@@ -319,9 +319,7 @@ bool Elements::TakeOut(Place& place, const Viewer& viewer) {
 void Elements::Remove(std::string_view name, Place& place, const Viewer& viewer) {
   if (place.none()) return;
   if (rare_ != nullptr && rare_->stream != nullptr) ForgetGroup(name);
-  // Until the key's row holds them, few that were loaded have rows of their own, and they may
-  // become many again before.
-  if (TakeOut(place, viewer) && (spilled() || has_rows_)) {
+  if (TakeOut(place, viewer) && spilled()) {
     Names& deleted = NeedRare(viewer).deleted;
     deleted.emplace_hint(deleted.end(), name);  // a trim takes them in their order
   }
@@ -332,7 +330,7 @@ void Elements::Add(std::string_view name, Entry* entry, const Viewer& viewer) {
       (size() >= Packed::kElementsMax || (has_few() && rare_->few.size() >= kEntriesMax))) {
     Grow(viewer);
     // One that was packed has been taken out for this: Grow has not met it.
-    if (entry->has(Entry::kStored) && !has_rows_) rare_->inline_names.emplace_back(name);
+    if (entry->has(Entry::kStored)) rare_->inline_names.emplace_back(name);
   }
   Rare& rare = NeedRare(viewer);
   if (spilled()) return AddBig(rare.table != nullptr ? Hash(name) : 0, entry, viewer);
@@ -565,12 +563,14 @@ bool Elements::Load(std::string_view name,
                     bool replaces,
                     const Viewer& viewer) {
   Sync(viewer);
+  // Not few again, until they are gone: what moves from rows of their own into the key's row, while somebody
+  // reads the store row by row (a state transfer), could be in none that he meets.
+  if (own_row) MakeBig(viewer);
   Place place = Locate(name);
   const bool fresh = place.none();
   if (!fresh && !replaces) return false;
   if (state.empty()) return fresh;
   has_rows_ = has_rows_ || own_row;
-  const bool few = !spilled();
   Set(name, place, std::move(state), viewer);
   SetStored(name);
   if (!spilled()) return fresh;
@@ -580,30 +580,20 @@ bool Elements::Load(std::string_view name,
     return fresh;
   }
   // What has just been read need not be written.
-  if (!few) {
-    Place loaded = Locate(name);
-    if (loaded.in_blocks) {
-      rare_->blocks->SetDirty(loaded.listed, false);
-    } else if (rare_->names != nullptr) {
-      rare_->names->SetDirty(loaded.entry, false);
-    } else {
-      Table::Unmark(loaded.slot);
-    }
-    return fresh;
+  Place loaded = Locate(name);
+  if (loaded.in_blocks) {
+    rare_->blocks->SetDirty(loaded.listed, false);
+  } else if (rare_->names != nullptr) {
+    rare_->names->SetDirty(loaded.entry, false);
+  } else {
+    Table::Unmark(loaded.slot);
   }
-  if (rare_->names != nullptr) {
-    rare_->names->ForgetDirty();
-    return fresh;
-  }
-  if (rare_->blocks != nullptr) {
-    rare_->blocks->ForgetDirty();
-    return fresh;
-  }
-  uint64_t cursor = 0;
-  do {
-    cursor = rare_->table->TakeDirty(cursor, SIZE_MAX, [](Entry*) {});
-  } while (cursor != 0);
   return fresh;
+}
+
+void Elements::MakeBig(const Viewer& viewer) {
+  Sync(viewer);
+  if (!spilled()) Grow(viewer);
 }
 
 bool Elements::MergeWith(const Elements* theirs,

@@ -11,7 +11,7 @@
 //
 // On disk, too: few elements are part of their key's row; once they are in a table or tree they
 // have a row each, so that a change to one of a million writes one row ("spilled", for as long as
-// the object lives).
+// there are any, after a start, too).
 #pragma once
 
 #include <cstdint>
@@ -225,12 +225,10 @@ class Elements {
     return rare_ != nullptr &&
            (rare_->table != nullptr || rare_->names != nullptr || rare_->blocks != nullptr);
   }
-  // May there be rows of their own in the store?
+  // May there be rows of their own in the store? Then they are spilled.
   bool has_rows() const { return has_rows_; }
-  void ForgetRows() {
-    has_rows_ = false;
-    if (rare_ != nullptr) rare_->deleted.clear();
-  }
+  // As if there were many of them: spilled from now on.
+  void MakeBig(const Viewer& viewer);
   // All of them are about to be written with the key's row.
   void NoteInline();
   // An empty register: the row is to be deleted.

@@ -578,6 +578,18 @@ void Keyspace::Apply(const crdt::Effect& effect,
 
 void Keyspace::Restore(const KeyRef& ref, crdt::KeyState state) {
   Place(ref, Lookup(ref), state.empty() ? nullptr : Build(ref, std::move(state)));
+  // Those that had rows of their own have them again, together with the dropping of the old ones: whoever reads
+  // the store row by row finds each of them somewhere.
+  Entry** slot = dropped_.empty() ? nullptr : Lookup(ref);
+  if (slot != nullptr && (*slot)->form() == Form::kFat) {
+    CountMemory(*slot, false);
+    for (auto& elements : (*slot)->fat().elements) {
+      if (dropped_.count({ref.db, std::string(ref.key), elements->type()}) != 0)
+        elements->MakeBig(ViewerOf(ref, elements->type()));
+    }
+    CountMemory(*slot, true);
+    Reindex(*slot);
+  }
   if (observer_ != nullptr) observer_->KeyModified(ref, Cause::kReverted);
 }
 

@@ -446,6 +446,7 @@ class Keyspace {
   struct Pending {
     uint8_t db;
     std::string key;
+    uint8_t types = 0;  // that were spilled when the key's row was visited: a bit each
     uint8_t type = 1;
     uint64_t cursor = 0;
   };

@@ -278,6 +278,12 @@ class Node : public ChangeSink {
     for (const Key& key : all) apply(key);
   }
 
+  // After a restart of `other`, under another origin.
+  void GoOnFrom(const Node& other) {
+    applied_ = other.applied_;
+    stamp_ = other.stamp_;
+  }
+
   // ---- checking
   static bool HasResidue(const crdt::KeyState& state) {
     if (!state.versions.empty() && !state.has_live_version()) return true;
@@ -820,6 +826,97 @@ TEST(Keyspace, AgainstPlainStates) {
   EXPECT_GT(spilled, 1000U) << "collections with rows of their own were met";
 }
 
+// A change of several keys that is taken back.
+void RevertedChange(Node& node, base::Random& random, uint64_t names) {
+  static constexpr crdt::Type kTypes[] = {crdt::Type::kHash, crdt::Type::kSet, crdt::Type::kSortedSet};
+  Change change(node, node.keys);
+  change.BeginTransaction(/*keep=*/true);
+  for (uint64_t n = 1 + random.Below(8); n > 0; --n) {
+    static constexpr const char* kKeys[] = {"a", "b", "s:c", "d:d", "p:e", "f"};
+    const KeyRef ref = node.keys.Ref(static_cast<uint8_t>(random.Below(2)), kKeys[random.Below(6)]);
+    const std::string name = "m" + std::to_string(random.Below(std::max<uint64_t>(names, 6)));
+    const crdt::Type type = kTypes[random.Below(3)];
+    switch (random.Below(4)) {
+      case 0: change.Delete(ref); break;
+      case 1: change.RemoveElement(ref, type, name); break;
+      case 2: change.Put(ref, "taken back", Change::Ttl::kNone); break;
+      default:
+        for (uint64_t more = random.Below(names + 2); more > 0; --more)
+          change.PutElement(ref, type, name + std::to_string(more), EncodeScore(1));
+    }
+  }
+  change.Revert();
+}
+
+// Between two slices, of one pass or of two, a crash, a backup or a state transfer finds the rows as they are: what the
+// last whole pass held, and the log behind its beginning says nothing of, must be there, and in one place.
+TEST(Keyspace, EverySliceHoldsWhatThePassBeforeHeld) {
+  using ElementName = std::tuple<Key, crdt::Type, std::string>;
+  using Held = std::map<ElementName, crdt::Register>;
+  size_t looked_at = 0;
+  size_t restarts = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    base::Random random(seed);
+    clock::OriginTable origins;
+    conflict::PolicyTable policies;
+    static constexpr uint64_t kNames[] = {6, 60, 150, 300};
+    const uint64_t names = kNames[seed % std::size(kNames)];
+    uint64_t processes = 0;
+    auto node = std::make_unique<Node>(origins, policies, origins.Intern({"n", ++processes}));
+    node->keys.SetTime(1000);
+    Rows rows;
+    auto now = [&] {
+      Held held;
+      node->keys.ForEach([&](uint8_t db, std::string_view key, const crdt::KeyState& state) {
+        for (const crdt::Element& e : state.elements) held.emplace(ElementName{{db, std::string(key)}, e.type, e.name}, e);
+      });
+      return held;
+    };
+    Held begun;  // as the pass under way began
+    Held held;   // as the last whole one did
+    bool under_way = false;
+    for (int step = 0; step < 120; ++step) {
+      RandomChange(*node, random, names);
+      if (random.Percent(12)) RevertedChange(*node, random, names);
+      if (random.Percent(50)) continue;
+      if (!under_way) begun = now();
+      under_way = node->keys.VisitDirty(1 + random.Below(random.Percent(50) ? 3 : 60),
+                                        [&](const Keyspace::Row& row) { rows.Take(row); });
+      if (!under_way) held = std::move(begun);
+      const Held present = now();
+      const std::map<Key, crdt::KeyState> stored = rows.States();
+      for (const auto& [name, state] : held) {
+        const auto here = present.find(name);
+        if (here == present.end() || here->second != state) continue;
+        const auto key = stored.find(std::get<0>(name));
+        const crdt::Element* row =
+            key == stored.end() ? nullptr : key->second.FindElement(std::get<1>(name), std::get<2>(name));
+        ASSERT_NE(row, nullptr) << step << ": no row has " << std::get<0>(name).second << " " << std::get<2>(name);
+        // (What is only residue may have been something else in between, and be as it was again.)
+        if (state.versions.empty()) continue;
+        ASSERT_EQ(static_cast<const crdt::Register&>(*row), state);
+        ++looked_at;
+      }
+      Keyspace loaded(origins, policies, base::SipKey{77, 1});
+      rows.LoadInto(loaded);
+      if (HasFatalFailure()) return;
+      if (under_way || !random.Percent(15)) continue;
+      // A restart: what follows is written by a process that has only read the rows.
+      TakeRows(node->keys, rows, 7);
+      auto next = std::make_unique<Node>(origins, policies, origins.Intern({"n", ++processes}));
+      rows.LoadInto(next->keys);
+      next->keys.SetTime(1000);
+      next->GoOnFrom(*node);
+      node = std::move(next);
+      held = now();
+      ++restarts;
+    }
+  }
+  EXPECT_GT(looked_at, 30'000U);
+  EXPECT_GT(restarts, 30U);
+}
+
 // Memory is counted back to nothing.
 TEST(Keyspace, MemoryOfWhatIsGoneIsNotCounted) {
   clock::OriginTable origins;
@@ -921,6 +1018,95 @@ class ChangeTest : public ::testing::Test {
   conflict::PolicyTable policies;
   Node node{origins, policies, origins.Intern({"n", 1})};
 };
+
+// (The rows of a collection were dropped by a slice, and written again by a later one: a crash between them lost what
+// the log did not hold any more, and a state transfer told another leader to remove it.)
+TEST_F(ChangeTest, WhatIsTakenBackHasItsRowsInEverySlice) {
+  for (const int left : {200, 20}) {
+    for (const bool deleted : {false, true}) {
+      SCOPED_TRACE(std::to_string(left) + (deleted ? " deleted" : ""));
+      const std::string key = "k" + std::to_string(left) + (deleted ? "d" : "");
+      for (int i = 0; i < 200; ++i)
+        Change(node, node.keys).PutElement(Ref(key), crdt::Type::kSet, "e" + std::to_string(i), "");
+      for (int i = left; i < 200; ++i)
+        Change(node, node.keys).RemoveElement(Ref(key), crdt::Type::kSet, "e" + std::to_string(i));
+      Rows rows;
+      TakeRows(node.keys, rows, 1000);
+      {
+        Change change(node, node.keys);
+        change.BeginTransaction(/*keep=*/true);
+        if (deleted) {
+          change.Delete(Ref(key));
+        } else {
+          change.PutElement(Ref(key), crdt::Type::kSet, "x", "");
+        }
+        change.Revert();
+      }
+      ASSERT_EQ(State(key).elements.size(), static_cast<size_t>(left));
+      for (bool more = true; more;) {
+        more = node.keys.VisitDirty(1, [&](const Keyspace::Row& row) { rows.Take(row); });
+        ASSERT_EQ(rows.States()[Key(0, key)].elements.size(), static_cast<size_t>(left));
+      }
+      EXPECT_EQ(rows.elements.size(), static_cast<size_t>(left)) << "rows of their own, as before";
+    }
+  }
+}
+
+// (After a start few elements moved from rows of their own into the key's row: behind the cursor of a state transfer
+// that stood among them.)
+TEST_F(ChangeTest, FewThatHaveRowsOfTheirOwnKeepThem) {
+  for (int i = 0; i < 200; ++i)
+    Change(node, node.keys).PutElement(Ref("k"), crdt::Type::kHash, "e" + std::to_string(i), "v");
+  Rows rows;
+  TakeRows(node.keys, rows, 1000);
+  for (int i = 30; i < 200; ++i)
+    Change(node, node.keys).RemoveElement(Ref("k"), crdt::Type::kHash, "e" + std::to_string(i));
+  TakeRows(node.keys, rows, 1000);
+  ASSERT_EQ(rows.elements.size(), 30U);
+  Node next(origins, policies, origins.Intern({"n", 2}));
+  next.GoOnFrom(node);
+  rows.LoadInto(next.keys);
+  EXPECT_EQ(next.keys.dirty_count(), 0U);
+  Change(next, next.keys).PutElement(next.keys.Ref(0, "k"), crdt::Type::kHash, "e7", "new");
+  size_t written = 0;
+  while (next.keys.VisitDirty(10, [&](const Keyspace::Row& row) {
+    ++written;
+    rows.Take(row);
+  })) {
+  }
+  EXPECT_EQ(rows.elements.size(), 30U);
+  EXPECT_EQ(written, 2U) << "the key's row and the one that changed";
+  // Until they are gone: then it begins anew.
+  for (int i = 0; i < 30; ++i)
+    Change(next, next.keys).RemoveElement(next.keys.Ref(0, "k"), crdt::Type::kHash, "e" + std::to_string(i));
+  Change(next, next.keys).PutElement(next.keys.Ref(0, "k"), crdt::Type::kHash, "one", "v");
+  TakeRows(next.keys, rows, 10);
+  EXPECT_TRUE(rows.elements.empty());
+  EXPECT_EQ(rows.States()[Key(0, "k")].elements.size(), 1U);
+}
+
+// (They got rows of their own while the key's row held them, too: the next start refused the directory.)
+TEST_F(ChangeTest, WhatBecomesManyAmidAPassIsLeftToTheNext) {
+  for (int i = 0; i < 300; ++i)
+    Change(node, node.keys).PutElement(Ref("k"), crdt::Type::kHash, "f" + std::to_string(i), "v");
+  for (int i = 0; i < 50; ++i)
+    Change(node, node.keys).PutElement(Ref("k"), crdt::Type::kSet, "m" + std::to_string(i), "");
+  Rows rows;
+  auto take = [&](const Keyspace::Row& row) { rows.Take(row); };
+  ASSERT_TRUE(node.keys.VisitDirty(10, take));
+  for (int i = 50; i < 150; ++i)
+    Change(node, node.keys).PutElement(Ref("k"), crdt::Type::kSet, "m" + std::to_string(i), "");
+  while (node.keys.VisitDirty(100, take)) {
+    Keyspace loaded(origins, policies, base::SipKey{77, 1});
+    rows.LoadInto(loaded);
+    if (HasFatalFailure()) return;
+  }
+  TakeRows(node.keys, rows, 100);
+  Keyspace loaded(origins, policies, base::SipKey{77, 1});
+  rows.LoadInto(loaded);
+  EXPECT_EQ(loaded.Digest(), node.keys.Digest());
+  EXPECT_EQ(rows.elements.size(), 450U);
+}
 
 TEST_F(ChangeTest, PutKeepsOrDropsTheExpiry) {
   Put("k", "v", Change::Ttl::kAt, 5000);

@@ -97,11 +97,6 @@ bool NameTree::TakeDirty(bool begins, size_t count, base::FunctionRef<void(Entry
   return false;
 }
 
-void NameTree::ForgetDirty() {
-  while (!TakeDirty(true, SIZE_MAX, [](Entry*) {})) {
-  }
-}
-
 bool NameTree::FreeSome(size_t count) {
   auto drop = [](Entry* entry) { Entry::Free(entry); };
   return shown_.FreeSome(count, drop) || hidden_.FreeSome(count, drop);

@@ -49,7 +49,6 @@ class NameTree {
   // Visits up to `count` dirty entries of a pass, and makes them clean; true if it has come to its end.
   // A call with `begins` begins a new one, and so does one when there is none under way.
   bool TakeDirty(bool begins, size_t count, base::FunctionRef<void(Entry*)> visit);
-  void ForgetDirty();
 
   // Frees about `count` entries of a tree that nobody uses any more; false when none is left.
   bool FreeSome(size_t count);

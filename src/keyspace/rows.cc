@@ -70,17 +70,12 @@ void Keyspace::VisitKey(Entry* entry, const std::function<void(const Row&)>& vis
       });
       continue;
     }
-    if (elements->has_rows()) {
-      other.kind = Row::Kind::kDropElements;
-      visit(other);
-      elements->ForgetRows();
-    }
     elements->NoteInline();
     elements->AppendTo(state.elements);
   }
   row.state = &state;
   visit(row);
-  if (more) pending_.push_back({.db = row.db, .key = std::string(row.key)});
+  if (more) pending_.push_back({.db = row.db, .key = std::string(row.key), .types = row.spilled});
 }
 
 bool Keyspace::VisitPending(size_t count,
@@ -93,7 +88,10 @@ bool Keyspace::VisitPending(size_t count,
     if (slot != nullptr && (*slot)->form() == Form::kFat) {
       for (; p.type <= crdt::kTypeMax; ++p.type, p.cursor = 0) {
         for (auto& elements : (*slot)->fat().elements) {
-          if (elements->type() != static_cast<crdt::Type>(p.type) || !elements->spilled()) continue;
+          // Of those that have become many since, the key's row holds them as few: the next pass.
+          if (elements->type() != static_cast<crdt::Type>(p.type) || !elements->spilled() ||
+              (p.types & (1 << p.type)) == 0)
+            continue;
           const bool done = elements->VisitDirty(
               p.cursor, count, visited, [&](std::string_view name, const crdt::Register& of) {
                 visit(Row{.kind = Row::Kind::kElement,
@@ -114,11 +112,21 @@ bool Keyspace::VisitPending(size_t count,
 
 bool Keyspace::VisitDirty(size_t count, const std::function<void(const Row&)>& visit) {
   size_t visited = 0;
-  // First of all: what is written for a key again comes behind it.
-  for (; !dropped_.empty() && visited < count; ++visited) {
-    const auto& [db, key, type] = *dropped_.begin();
-    visit(Row{.kind = Row::Kind::kDropElements, .db = db, .key = key, .type = type});
-    dropped_.erase(dropped_.begin());
+  // First of all: what is written for a key again comes behind it, and, if the key is there, together
+  // with it. The log may say nothing of the elements (Restore): no row may be without the other.
+  while (!dropped_.empty() && visited < count) {
+    const auto [db, key] = std::pair(std::get<0>(*dropped_.begin()), std::get<1>(*dropped_.begin()));
+    for (; !dropped_.empty(); ++visited) {
+      const auto& [of_db, of_key, type] = *dropped_.begin();
+      if (of_db != db || of_key != key) break;
+      visit(Row{.kind = Row::Kind::kDropElements, .db = db, .key = key, .type = type});
+      dropped_.erase(dropped_.begin());
+    }
+    Entry** slot = tables_[db].Find(Ref(db, key).hash, key);
+    if (slot == nullptr || !Table::IsDirty(slot)) continue;
+    Table::Unmark(slot);
+    --dirty_count_;
+    VisitKey(*slot, visit);
   }
   static const crdt::KeyState kNothing;
   for (; !deleted_.empty() && visited < count; ++visited) {

@@ -88,6 +88,8 @@ clock::OriginIndex Replica::InternForeign(const clock::Origin& origin) {
 
 void Replica::ForgetOwn() {
   own_.reset();
+  receipts_.clear();
+  wanted_receipts_ = said_receipts_ = 0;
   incarnation_ = random_.Next() | 1;
   Regreet();
 }
@@ -303,6 +305,14 @@ void Replica::Handle(Link& link, std::string_view message) {
     wire::LinkWant want;
     well_formed = wire::Decode(payload, want);
     if (well_formed) HandleLinkWant(link, want);
+  } else if (type == wire::MessageType::kWantReceipt) {
+    wire::WantReceipt wish;
+    well_formed = wire::Decode(payload, wish);
+    if (well_formed) HandleWantReceipt(link, wish);
+  } else if (type == wire::MessageType::kReceipt) {
+    wire::Receipt receipt;
+    well_formed = wire::Decode(payload, receipt);
+    if (well_formed) HandleReceipt(link, receipt);
   } else if (type == wire::MessageType::kPublish) {
     well_formed = HandlePublish(link, message);
   } else if (type == wire::MessageType::kRouted) {
@@ -567,6 +577,7 @@ void Replica::Tick() {
   for (auto& [id, link] : links_) {
     if (link.greeted) Pump(link);
   }
+  TickReceipts();  // behind the frames
   if (samples_.empty() || now_us_ - samples_.back().first >= kSampleUs) {
     samples_.emplace_back(now_us_, applied_);
     if (samples_.size() > kSamplesMax) samples_.pop_front();

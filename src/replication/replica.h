@@ -79,6 +79,8 @@ class ReplicaHost {
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
   // closed then.
   virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
+  // Somebody waits for what is in the log to be durable.
+  virtual void SyncWanted() {}
   // A client of another leader has published this; the views are for the call only.
   virtual void Published(bool /*shard*/, std::string_view /*channel*/, std::string_view /*message*/) {}
   // A message for this process (SendRouted); the view is for the call only.
@@ -207,6 +209,11 @@ class Replica {
   bool has_rival() const { return rival_ != 0; }
   // Rises with every change of who is in reach, and over which way.
   uint64_t graph_version() const { return graph_.version(); }
+  // ---- receipts (receipts.cc)
+  // For a little while from now on others are asked who holds this process's changes up to `sequence`.
+  void WantReceipts(uint64_t sequence);
+  // How many other members, away ones too, hold the change durably, as far as they have told.
+  size_t Holders(clock::Dot dot) const;
 
   // ---- this node's frames
   // The origin of this process; minted (registered) at the first call.
@@ -512,6 +519,18 @@ class Replica {
   // ---- routed.cc
   bool HandleRouted(std::string_view message);
   bool PassOn(uint64_t to, std::string_view message);
+  // ---- receipts.cc
+  struct Wish {  // another process's, for receipts
+    uint64_t sequence = 0;
+    uint64_t told = 0;
+    int64_t until_us = 0;
+    LinkId from = 0;
+  };
+  void SayWish(const clock::Origin& origin, clock::OriginIndex index, uint64_t sequence, LinkId except);
+  void HandleWantReceipt(Link& link, const wire::WantReceipt& wish);
+  void HandleReceipt(Link& link, const wire::Receipt& receipt);
+  void TickReceipts();
+  bool HasOnDisk(const std::string& member, clock::Dot dot) const;
 
   // ---- routing.cc: where each origin comes from
   void FindTargets();
@@ -612,6 +631,13 @@ class Replica {
   std::map<uint64_t, Tree> trees_;
   uint64_t trees_version_ = 0;
   uint64_t published_ = 0;
+  std::map<clock::OriginIndex, Wish> wishes_;
+  // For the own origin: by leader; how far they are wanted, until when, and how far that was said, when.
+  std::map<std::string, uint64_t> receipts_;
+  uint64_t wanted_receipts_ = 0;
+  int64_t receipts_until_us_ = INT64_MIN;
+  uint64_t said_receipts_ = 0;
+  int64_t said_receipts_us_ = INT64_MIN / 2;
   std::vector<std::tuple<uint64_t, LinkId, std::string>> forwards_;  // source, whence, message
   Counters counters_;
 };

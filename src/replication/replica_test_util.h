@@ -123,6 +123,7 @@ class CheckingHost : public ReplicaHost {
   void ClusterKnown(uint64_t id) override { cluster = id; }
   void RefusedAsRetired(const std::string&) override { ++refusals; }
   void RoutedHere(std::string_view message) override { routed.emplace_back(message); }
+  void SyncWanted() override { ++syncs_wanted; }
 
   const clock::VersionVector& applied() const { return applied_; }
   // An own frame: it counts as applied, too.
@@ -138,6 +139,7 @@ class CheckingHost : public ReplicaHost {
   std::vector<std::string> joins;
   int clashes = 0;
   int refusals = 0;
+  int syncs_wanted = 0;
   uint64_t cluster = 0;
   std::vector<std::string> applied_frames;
 

@@ -13,11 +13,15 @@ void PutOrigin(std::string& out, const clock::Origin& origin) {
   base::PutFixed64(out, origin.incarnation);
 }
 
+std::string_view ReadLeader(base::Reader& in) {
+  const std::string_view leader = in.Bytes();
+  if (leader.empty() || leader.size() > 255) in.Fail();
+  return leader;
+}
+
 clock::Origin ReadOrigin(base::Reader& in) {
   clock::Origin origin;
-  std::string_view leader = in.Bytes();
-  if (leader.empty() || leader.size() > 255) in.Fail();
-  origin.leader = leader;
+  origin.leader = ReadLeader(in);
   origin.incarnation = in.Fixed64();
   return origin;
 }
@@ -214,6 +218,36 @@ std::string Encode(const Fork& m) {
 bool Decode(std::string_view payload, Fork& m) {
   base::Reader in(payload);
   m.origin = ReadOrigin(in);
+  Sequence(in, m.sequence);
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const WantReceipt& m) {
+  std::string out = Begin(MessageType::kWantReceipt);
+  PutOrigin(out, m.origin);
+  base::PutVarint(out, m.sequence);
+  return out;
+}
+
+bool Decode(std::string_view payload, WantReceipt& m) {
+  base::Reader in(payload);
+  m.origin = ReadOrigin(in);
+  Sequence(in, m.sequence);
+  return in.ok() && in.empty();
+}
+
+std::string Encode(const Receipt& m) {
+  std::string out = Begin(MessageType::kReceipt);
+  PutOrigin(out, m.origin);
+  base::PutBytes(out, m.leader);
+  base::PutVarint(out, m.sequence);
+  return out;
+}
+
+bool Decode(std::string_view payload, Receipt& m) {
+  base::Reader in(payload);
+  m.origin = ReadOrigin(in);
+  m.leader = ReadLeader(in);
   Sequence(in, m.sequence);
   return in.ok() && in.empty();
 }

@@ -32,6 +32,8 @@ enum class MessageType : uint8_t {
   kHaveMore = 12,
   kPublish = 13,
   kRouted = 14,
+  kWantReceipt = 15,
+  kReceipt = 16,
   kRefused = 30,
 };
 
@@ -133,6 +135,19 @@ struct Fork {
   uint64_t sequence = 0;
 };
 
+// A client waits for it (WAIT): who has the origin's changes up to `sequence` durably, tells so. It goes the
+// way of the origin's frames, from neighbour to neighbour; its answers go back along the same way.
+struct WantReceipt {
+  clock::Origin origin;
+  uint64_t sequence = 0;
+};
+// `leader` holds the origin's changes up to `sequence` durably. No claim: it obliges nobody.
+struct Receipt {
+  clock::Origin origin;
+  std::string leader;
+  uint64_t sequence = 0;
+};
+
 // A message between clients, on its way to the subscribers of all leaders; not logged, not sent again.
 // Each leader forwards it along the tree of shortest paths from its source, in the live graph; by the number
 // it knows what has come before. Of a later layout only source and number are known: it is forwarded and
@@ -181,6 +196,8 @@ std::string Encode(const LinkWant& m);
 std::string Encode(const Refused& m);
 std::string Encode(const Publish& m);
 std::string Encode(const Routed& m);
+std::string Encode(const WantReceipt& m);
+std::string Encode(const Receipt& m);
 
 // The payload behind the type byte. False on malformed bytes.
 bool Decode(std::string_view payload, Hello& m);
@@ -198,5 +215,7 @@ bool Decode(std::string_view payload, LinkWant& m);
 bool Decode(std::string_view payload, Refused& m);
 bool Decode(std::string_view payload, Publish& m);
 bool Decode(std::string_view payload, Routed& m);
+bool Decode(std::string_view payload, WantReceipt& m);
+bool Decode(std::string_view payload, Receipt& m);
 
 }  // namespace polyarch::wire
