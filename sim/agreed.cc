@@ -116,7 +116,9 @@ std::optional<bool> IsLinearizable(const std::vector<const AgreedCall*>& calls, 
   return false;
 }
 
-void AgreedHistory::Ask(Node& node, AgreedCall call, std::vector<std::vector<std::string>> commands) {
+void AgreedHistory::Ask(Node& node,
+                        AgreedCall call,
+                        std::vector<std::vector<std::string>> commands) {
   call.begin_us = world_.now_us();
   const std::string key = call.key;
   calls_.push_back(std::move(call));
@@ -131,7 +133,8 @@ void AgreedHistory::Step() {
   if (writers.empty() || open_ >= kOpenMax) return;
   Node& node = *draw.Pick(writers);
   if (!policy_) {
-    return Ask(node, {.kind = Kind::kPolicy}, {{"POLICY", "SET", std::string(kAgreedPattern), "sync"}});
+    return Ask(
+        node, {.kind = Kind::kPolicy}, {{"POLICY", "SET", std::string(kAgreedPattern), "sync"}});
   }
   if (draw.Percent(40)) return;
   if (draw.Percent(25)) {
@@ -152,12 +155,17 @@ void AgreedHistory::Step() {
   const unsigned weights[] = {25, 25, 20, 15, 15};
   call.kind = static_cast<Kind>(draw.Weighted(weights));
   switch (call.kind) {
-    case Kind::kSwap: return Ask(node, call, {{"SET", key, value, "GET"}});
-    case Kind::kSetNx: return Ask(node, call, {{"SET", key, value, "NX"}});
-    case Kind::kTake: return Ask(node, call, {{"GETDEL", key}});
-    case Kind::kRead: return Ask(node, call, {{"SYNC", "READ", key}});
+    case Kind::kSwap:
+      return Ask(node, call, {{"SET", key, value, "GET"}});
+    case Kind::kSetNx:
+      return Ask(node, call, {{"SET", key, value, "NX"}});
+    case Kind::kTake:
+      return Ask(node, call, {{"GETDEL", key}});
+    case Kind::kRead:
+      return Ask(node, call, {{"SYNC", "READ", key}});
     default:
-      return Ask(node, call, {{"WATCH", key}, {"GET", key}, {"MULTI"}, {"SET", key, value}, {"EXEC"}});
+      return Ask(
+          node, call, {{"WATCH", key}, {"GET", key}, {"MULTI"}, {"SET", key, value}, {"EXEC"}});
   }
 }
 
@@ -168,7 +176,8 @@ void AgreedHistory::Answered(uint64_t id, const std::vector<resp::Value>& replie
   call.end_us = world_.now_us();
   world_.Log([&] {
     return "agreed " + std::to_string(id) + " " + call.key + " kind " +
-           std::to_string(static_cast<int>(call.kind)) + " " + call.argument + ": " + reply.ToString();
+           std::to_string(static_cast<int>(call.kind)) + " " + call.argument + ": " +
+           reply.ToString();
   });
   if (reply.is_error()) {
     call.end = End::kWithout;
@@ -179,7 +188,8 @@ void AgreedHistory::Answered(uint64_t id, const std::vector<resp::Value>& replie
       return;
     }
     if (StartsWith(reply.text, "NOQUORUM ")) SOMETIMES(kAgreedNoQuorum);
-    for (std::string_view known : {"NOQUORUM ", "TRYAGAIN ", "HISTORY ", "RETIRED ", "DISKFULL ", "EXECABORT "}) {
+    for (std::string_view known :
+         {"NOQUORUM ", "TRYAGAIN ", "HISTORY ", "RETIRED ", "DISKFULL ", "EXECABORT "}) {
       if (StartsWith(reply.text, known)) return;
     }
     if (call.kind == Kind::kPolicy) return;
@@ -194,7 +204,8 @@ void AgreedHistory::Answered(uint64_t id, const std::vector<resp::Value>& replie
       AgreedCall& about = calls_.at(call.asks);
       if (reply.is_null()) break;
       const int outcome = static_cast<int>(reply.integer);
-      if (about.outcome && *about.outcome != outcome) throw Violation("SYNC OUTCOME says yes and no of " + about.name);
+      if (about.outcome && *about.outcome != outcome)
+        throw Violation("SYNC OUTCOME says yes and no of " + about.name);
       if (!about.outcome) {
         about.outcome = outcome;
         about.outcome_us = world_.now_us();
@@ -243,7 +254,8 @@ AgreedHistory::Totals AgreedHistory::totals() const {
 void AgreedHistory::Check() const {
   std::map<std::string, std::vector<const AgreedCall*>> by_key;
   for (const AgreedCall& call : calls_) {
-    if (call.kind != Kind::kPolicy && call.kind != Kind::kOutcome) by_key[call.key].push_back(&call);
+    if (call.kind != Kind::kPolicy && call.kind != Kind::kOutcome)
+      by_key[call.key].push_back(&call);
   }
   for (const auto& [key, calls] : by_key) {
     const std::optional<bool> fine = IsLinearizable(calls);

@@ -1,9 +1,9 @@
-// Clients of keys under policy `sync`, and what they were told: of each key one history, which must be
-// linearizable. What was said to be without effect must have none; what SYNC OUTCOME says of a write in doubt
-// must be true.
+// Clients of keys under policy `sync`, and what they were told: of each key one history, which must
+// be linearizable. What was said to be without effect must have none; what SYNC OUTCOME says of a
+// write in doubt must be true.
 //
-// They are clients of their own, of a database of their own (kAgreedDb): what other clients do and what is expected
-// of it stays as it is.
+// They are clients of their own, of a database of their own (kAgreedDb): what other clients do and
+// what is expected of it stays as it is.
 #pragma once
 
 #include <cstdint>
@@ -46,19 +46,21 @@ struct AgreedCall {
   std::string key;
   std::string argument;                 // what it writes
   std::optional<std::string> expected;  // kCompareAndSet: what it had seen
-  std::optional<std::string> reply;     // kTold: what was there; of kSetNx and kCompareAndSet only `done`
+  std::optional<std::string>
+      reply;  // kTold: what was there; of kSetNx and kCompareAndSet only `done`
   bool done = false;
   int64_t begin_us = 0;
   int64_t end_us = INT64_MAX;
-  std::string name;               // of a write in doubt
-  std::optional<int> outcome;     // 1 it took effect, 0 it never will
+  std::string name;            // of a write in doubt
+  std::optional<int> outcome;  // 1 it took effect, 0 it never will
   int64_t outcome_us = INT64_MAX;
-  uint64_t asks = 0;              // kOutcome: about this call
+  uint64_t asks = 0;  // kOutcome: about this call
 };
 
-// Is there an order of the calls, none before it begins or after it ends, in which each does what it was told? Wing
-// and Gong (1993), with memory. Nothing: too many to tell.
-std::optional<bool> IsLinearizable(const std::vector<const AgreedCall*>& calls, size_t states_max = 200'000);
+// Is there an order of the calls, none before it begins or after it ends, in which each does what
+// it was told? Wing and Gong (1993), with memory. Nothing: too many to tell.
+std::optional<bool> IsLinearizable(const std::vector<const AgreedCall*>& calls,
+                                   size_t states_max = 200'000);
 
 class AgreedHistory {
  public:

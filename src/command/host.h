@@ -66,6 +66,8 @@ class AgreedHost {
   // SYNC READ, SYNC OUTCOME: answered, or suspended.
   virtual void AskRead(Context& context, std::string_view key) = 0;
   virtual void AskOutcome(Context& context, std::string_view key, const clock::Ballot& name) = 0;
+};
+
 // What SESSION TOKEN tells, and up to where the log must be durable before it does.
 struct SessionMark {
   std::string token;

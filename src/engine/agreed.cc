@@ -509,7 +509,10 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
 }
 
 // A round may run the call before this returns: it is whole when it is given.
-void AgreedKeys::Begin(command::Context& c, Call given, const std::string& key, clock::Ballot name) {
+void AgreedKeys::Begin(command::Context& c,
+                       Call given,
+                       const std::string& key,
+                       clock::Ballot name) {
   const sync::OpId id = next_op_++;
   Call& call = calls_[id] = std::move(given);
   const Call::Kind kind = call.kind;
@@ -963,10 +966,11 @@ void AgreedKeys::Duties() {
   }
   if (OwnVoteIsLost() && !lost_told_) {
     lost_told_ = true;
-    engine_.Report(2,
-                   "the only elector's votes on keys under policy 'sync' are lost with the directory "
-                   "in which they were: nothing can be agreed on until LEADER ELECTORS FORCE names "
-                   "electors");
+    engine_.Report(
+        2,
+        "the only elector's votes on keys under policy 'sync' are lost with the directory "
+        "in which they were: nothing can be agreed on until LEADER ELECTORS FORCE names "
+        "electors");
   }
   std::vector<std::string> wanted;
   bool lost = false;  // our seat: asks for admission by itself

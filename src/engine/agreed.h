@@ -44,7 +44,7 @@ struct DecidedRecord {
   wire::Dependencies deps;
   bool absent = true;
   int64_t expires_ms = crdt::kNever;
-  std::string value;  // keyspace::PlainValue, encoded
+  std::string value;        // keyspace::PlainValue, encoded
   wire::VoteNumbers votes;  // by which it was decided
   // Of two of one register: does this one count?
   bool Beats(const DecidedRecord& other) const {

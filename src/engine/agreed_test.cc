@@ -228,8 +228,11 @@ TEST_F(Agreed, AKeyIsWrittenAlone) {
   EXPECT_EQ(a.Ask({"COPY", "s:1", "o"}).substr(0, 11), "-CROSSSYNC ");
   EXPECT_EQ(a.Ask({"MOVE", "s:1", "3"}).substr(0, 11), "-CROSSSYNC ");
   EXPECT_EQ(a.Ask({"SORT", "o", "STORE", "s:1"}).substr(0, 11), "-CROSSSYNC ");
-  for (const auto& words : std::vector<std::vector<std::string_view>>{
-           {"SET", "o", "z"}, {"GET", "o"}, {"PING"}, {"PUBLISH", "o", "z"}, {"RPUSH", "s:1", "z"}}) {
+  for (const auto& words : std::vector<std::vector<std::string_view>>{{"SET", "o", "z"},
+                                                                      {"GET", "o"},
+                                                                      {"PING"},
+                                                                      {"PUBLISH", "o", "z"},
+                                                                      {"RPUSH", "s:1", "z"}}) {
     EXPECT_EQ(a.Ask({"MULTI"}), "+OK");
     EXPECT_EQ(a.Ask({"SET", "s:1", "z"}), "+QUEUED");
     EXPECT_EQ(a.AskList(words), "+QUEUED");
@@ -376,9 +379,8 @@ TEST_F(Agreed, ADiskThatWasPutBackIsFoundOut) {
   }
   c.SetDisk(old.Copy());
   ASSERT_TRUE(c.Start().ok());  // and nobody says so (Options::new_seat)
-  ASSERT_TRUE(cluster.RunUntil([&] {
-    return c.engine().agreed_keys().agreement().elector().seat() != seat;
-  }));
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] { return c.engine().agreed_keys().agreement().elector().seat() != seat; }));
   EXPECT_TRUE(c.Reported("this directory is an old one"));
   ASSERT_TRUE(cluster.RunUntil([&] {
     for (const wire::Seat& s : a.engine().agreed_keys().agreement().electorate().now) {
@@ -604,14 +606,12 @@ TEST_F(Agreed, ElectorsThatAreGoneAreReplacedByForce) {
   ASSERT_TRUE(cluster.Settle());
   b.Kill();
   c.Kill();
-  ASSERT_TRUE(cluster.RunUntil([&] {
-    return !a.engine().agreed_keys().agreement().QuorumInReach();
-  }));
+  ASSERT_TRUE(
+      cluster.RunUntil([&] { return !a.engine().agreed_keys().agreement().QuorumInReach(); }));
   EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "FORCE", "a", "b"}).substr(0, 5), "-ERR ") << "b is away";
   EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "FORCE", "a"})[0], '"');
-  ASSERT_TRUE(cluster.RunUntil([&] {
-    return a.engine().agreed_keys().agreement().electorate().now.size() == 1;
-  }));
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] { return a.engine().agreed_keys().agreement().electorate().now.size() == 1; }));
   EXPECT_EQ(Do(a, {"GETSET", "s:k", "2"}), "\"1\"");
   // Who comes back learns of it, and does not go on as before.
   ASSERT_TRUE(b.Start().ok());

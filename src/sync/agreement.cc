@@ -150,9 +150,8 @@ void Agreement::Prove() {
   std::set<wire::Seat> who = proof_.answered;
   who.insert(own);
   if (proof_.quorum_us < 0 && IsQuorum(electorate, who)) proof_.quorum_us = now_us_;
-  const bool done =
-      IsQuorum(electorate, who) &&
-      (IsAll(electorate, who) || now_us_ - proof_.quorum_us >= options_.prove_us);
+  const bool done = IsQuorum(electorate, who) &&
+                    (IsAll(electorate, who) || now_us_ - proof_.quorum_us >= options_.prove_us);
   if (done && !host_.HasRival()) return elector_.SetProven();
   if (proof_.resend_us > now_us_) return;
   proof_.resend_us = now_us_ + options_.again_us;

@@ -132,7 +132,8 @@ void Elector::Heard(const wire::VoteNumbers& numbers) {
 wire::VoteNumbers Elector::KnownVotes(const wire::Electorate& electorate) const {
   wire::VoteNumbers numbers;
   for (const wire::Seat& seat : AllSeats(electorate)) {
-    if (auto it = heard_.find(seat.id); it != heard_.end()) numbers.push_back({it->first, it->second});
+    if (auto it = heard_.find(seat.id); it != heard_.end())
+      numbers.push_back({it->first, it->second});
   }
   return numbers;
 }
@@ -146,7 +147,8 @@ bool Elector::GiveUpIfLost() {
   auto it = heard_.find(seat_);
   if (it == heard_.end() || it->second <= number_) return false;
   // It is the second line of defence behind the other two.
-  if (PLANTED(kSyncVotesUnchecked) || PLANTED(kSyncKeepVotes) || PLANTED(kSyncAnswerEarly)) return false;
+  if (PLANTED(kSyncVotesUnchecked) || PLANTED(kSyncKeepVotes) || PLANTED(kSyncAnswerEarly))
+    return false;
   host_.VotesLost(it->second, number_);
   NewSeat();
   return true;

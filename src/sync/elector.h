@@ -56,8 +56,8 @@ class Elector {
   void OnDecided(const wire::SyncKey& key, const clock::Ballot& version);
   // Gives up the present seat and all that goes with it.
   void NewSeat();
-  // Somebody has been told of votes of these numbers. If there is one of the own seat that is not on
-  // the disk, the seat is given up before anything else is said.
+  // Somebody has been told of votes of these numbers. If there is one of the own seat that is not
+  // on the disk, the seat is given up before anything else is said.
   void Heard(const wire::VoteNumbers& numbers);
   wire::VoteNumbers KnownVotes(const wire::Electorate& electorate) const;
   // May it vote? A new seat may; one found on the disk may when this has been called.

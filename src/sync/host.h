@@ -77,11 +77,16 @@ class Host {
                       const wire::VoteNumbers& votes) = 0;
   // The newest decided version that this leader has applied; none: there is none.
   virtual clock::Ballot Shown(const wire::SyncKey& key) const = 0;
-  // An ordinary write has taken the place of this decided version, while leaders did not agree on the key: the value is
-  // FirstBase again.
-  virtual bool Released(const wire::SyncKey& /*key*/, const clock::Ballot& /*version*/) const { return false; }
-  // Is the key one on which leaders agree, by the rules of this electorate? Operations on another one are given up.
-  virtual bool InForce(const wire::SyncKey& /*key*/, const wire::Electorate& /*electorate*/) const { return true; }
+  // An ordinary write has taken the place of this decided version, while leaders did not agree on
+  // the key: the value is FirstBase again.
+  virtual bool Released(const wire::SyncKey& /*key*/, const clock::Ballot& /*version*/) const {
+    return false;
+  }
+  // Is the key one on which leaders agree, by the rules of this electorate? Operations on another
+  // one are given up.
+  virtual bool InForce(const wire::SyncKey& /*key*/, const wire::Electorate& /*electorate*/) const {
+    return true;
+  }
   virtual void Done(OpId op, const Result& result) = 0;
 
   // Is there another live process of this leader's name, as far as is known? It may hold the same

@@ -392,7 +392,8 @@ bool Proposer::ComposeChange(Round& round) {
     base::Reader in(base.value);
     present = wire::ReadElectorate(in);
     if (!in.ok()) return false;
-    // It was imposed, not decided (Agreement::ForceElectors): what its electors hold is an earlier one.
+    // It was imposed, not decided (Agreement::ForceElectors): what its electors hold is an earlier
+    // one.
     if (present.epoch < electorate_->epoch) present = *electorate_;
   }
   round.proposal = base;

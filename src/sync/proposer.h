@@ -159,7 +159,8 @@ class Proposer {
   void TickRound(const wire::SyncKey& key, Round& round);
   bool Reached(const Round& round) const;
   int64_t LowerMedianClock(const Round& round) const;
-  // Do the clocks of those who answered differ on whether the value's time is over, and may another one still say?
+  // Do the clocks of those who answered differ on whether the value's time is over, and may another
+  // one still say?
   bool WaitsForClocks(const Round& round) const;
   // Is there no decided value to begin with?
   bool IsFresh(const wire::SyncKey& key, const Round& round) const;

@@ -568,9 +568,9 @@ void World::Change(Node& node) {
   Count("change");
 }
 
-// A disk that is an earlier one, and nobody says so: only the numbers of its votes can tell. What is
-// promised for that holds if those who have been told of them can be asked; so nothing else fails
-// meanwhile, and what is on its way has arrived.
+// A disk that is an earlier one, and nobody says so: only the numbers of its votes can tell. What
+// is promised for that holds if those who have been told of them can be asked; so nothing else
+// fails meanwhile, and what is on its way has arrived.
 bool World::RollBack(Node& node) {
   if (!node.up || !node.kept || !MayLose(node) || now_us_ - last_loss_us_ < 500 * kMs) return false;
   for (const auto& n : nodes_) {
@@ -595,8 +595,9 @@ void World::Nemesis() {
   Node& node = *nodes_[random_.Below(nodes_.size())];
   if (rolled_back_ != nullptr) {
     const Elector* elector = rolled_back_->up ? &rolled_back_->agreement->elector() : nullptr;
-    if (elector != nullptr && (elector->proven() || PLANTED(kSyncVotesUnchecked) ||
-                               !HasSeat(elector->electorate(), {rolled_back_->name, elector->seat()})))
+    if (elector != nullptr &&
+        (elector->proven() || PLANTED(kSyncVotesUnchecked) ||
+         !HasSeat(elector->electorate(), {rolled_back_->name, elector->seat()})))
       rolled_back_ = nullptr;
     At(now_us_ + 20 * kMs, [this] { Nemesis(); });
     return;

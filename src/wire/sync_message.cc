@@ -305,8 +305,7 @@ bool Decode(std::string_view message, SyncReply& m) {
   base::Reader in(message);
   if (!ReadBegin(in, kReplyType)) return false;
   const uint8_t said = in.Fixed8();
-  if (said < static_cast<uint8_t>(SyncSaid::kRow) ||
-      said > static_cast<uint8_t>(SyncSaid::kVotes))
+  if (said < static_cast<uint8_t>(SyncSaid::kRow) || said > static_cast<uint8_t>(SyncSaid::kVotes))
     return false;
   m.said = static_cast<SyncSaid>(said);
   m.proposer = ReadOrigin(in);

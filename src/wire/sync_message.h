@@ -91,10 +91,10 @@ struct Tuple {
 enum class SyncAsk : uint8_t {
   kPrepare = 1,
   kAccept = 2,
-  kPeek = 3,  // the row, without a promise
-  kDrop = 4,  // the row of an absent value that all electors have accepted under this ballot
-  kList = 5,  // the keys from `key` on
-  kSeat = 6,  // which seat would vote, if it were in the electorate
+  kPeek = 3,   // the row, without a promise
+  kDrop = 4,   // the row of an absent value that all electors have accepted under this ballot
+  kList = 5,   // the keys from `key` on
+  kSeat = 6,   // which seat would vote, if it were in the electorate
   kVotes = 7,  // how many votes are known of the asker's own seat, `seat`
 };
 
@@ -106,7 +106,7 @@ struct SyncRequest {
   Electorate electorate;
   SyncKey key;
   clock::Ballot ballot;
-  VoteNumbers known;    // to the proposer, of the electorate's seats
+  VoteNumbers known;   // to the proposer, of the electorate's seats
   clock::Ballot next;  // kAccept: promised with it; none: nothing
   Tuple tuple;         // kAccept
 };
@@ -130,10 +130,10 @@ struct SyncReply {
   int64_t clock_ms = 0;
   // kRefused: the newer one that it knows; epoch 0: that is not the reason. kVotes: its own.
   Electorate electorate;
-  clock::Ballot promised;  // kRefused
-  clock::Ballot accepted;  // kRow
-  clock::Ballot floor;     // kRow, kKeys
-  Tuple tuple;             // kRow
+  clock::Ballot promised;     // kRefused
+  clock::Ballot accepted;     // kRow
+  clock::Ballot floor;        // kRow, kKeys
+  Tuple tuple;                // kRow
   std::vector<SyncKey> keys;  // kKeys
   bool more = false;          // kKeys: there are further ones
   uint64_t known = 0;         // kVotes: the highest number of that seat; 0: none
