@@ -12,6 +12,14 @@ def _all(cluster):
     return list(cluster.leaders.values())
 
 
+def _agreed(leader, *command, seconds=30):
+    """The reply, once a majority is in reach: NOQUORUM says that nothing was written, so asking again is safe."""
+    def ask():
+        reply = leader.ask(*command)
+        return None if isinstance(reply, ReplyError) and str(reply).startswith(("NOQUORUM", "HISTORY")) else [reply]
+    return until(f"{leader.name} is answered to {command}", ask, seconds)[0]
+
+
 def _in_force(cluster, pattern="s:*"):
     cluster.eu.call("POLICY", "SET", pattern, "sync")
 
@@ -87,7 +95,8 @@ def test_sync_minority(long):
         cluster.heal("eu", "asia")
         cluster.heal("us", "asia")
         cluster.wait_converged()
-        assert cluster.asia.call("GETSET", "s:k", "4") == b"3"
+        reply = _agreed(cluster.asia, "GETSET", "s:k", "4")
+        assert reply == b"3", reply
         cluster.wait_converged()
         cluster.us.kill()
         cluster.asia.kill()
@@ -95,7 +104,8 @@ def test_sync_minority(long):
         assert cluster.eu.call("SET", "other", "y") == b"OK"
         for leader in (cluster.us, cluster.asia):
             leader.start()
-        until("a majority is back", lambda: cluster.eu.ask("GETSET", "s:k", "6") == b"4", 30)
+        reply = _agreed(cluster.eu, "GETSET", "s:k", "6")
+        assert reply == b"4", reply
 
 
 def test_sync_kill(long):
@@ -184,7 +194,7 @@ def test_sync_copied_directory(long):
         copy = cluster.asia.directory + ".copy"
         shutil.copytree(cluster.asia.directory, copy)
         cluster.asia.start()
-        until("written again", lambda: cluster.asia.ask("SET", "s:k", "2") == b"OK")
+        assert _agreed(cluster.asia, "SET", "s:k", "2") == b"OK"
         cluster.wait_converged()
         cluster.asia.kill()
         shutil.rmtree(cluster.asia.directory)
@@ -194,7 +204,8 @@ def test_sync_copied_directory(long):
         until("the seat has been replaced", lambda: int(cluster.eu.info()["electorate_epoch"]) >= before + 2 and
               cluster.eu.info()["electors_changing"] == "0", 60)
         cluster.us.kill()
-        until("eu and the new seat are a majority", lambda: cluster.eu.ask("GETSET", "s:k", "3") == b"2", 30)
+        reply = _agreed(cluster.eu, "GETSET", "s:k", "3")
+        assert reply == b"2", f"eu and the new seat are a majority: {reply}"
 
 
 def test_sync_put_back(long):
@@ -210,7 +221,7 @@ def test_sync_put_back(long):
         copy = cluster.asia.directory + ".copy"
         shutil.copytree(cluster.asia.directory, copy)
         cluster.asia.start()
-        until("written again", lambda: cluster.asia.ask("SET", "s:k", "2") == b"OK")
+        assert _agreed(cluster.asia, "SET", "s:k", "2") == b"OK"
         cluster.wait_converged()
         before = int(cluster.eu.info()["electorate_epoch"])
         for leader in _all(cluster):
@@ -225,7 +236,8 @@ def test_sync_put_back(long):
         with open(cluster.asia.log_path, encoding="utf-8") as log:
             assert "this directory is an old one" in log.read()
         cluster.us.kill()
-        until("eu and the new seat are a majority", lambda: cluster.eu.ask("GETSET", "s:k", "3") == b"2", 30)
+        reply = _agreed(cluster.eu, "GETSET", "s:k", "3")
+        assert reply == b"2", f"eu and the new seat are a majority: {reply}"
 
 
 def test_sync_restart(long):
@@ -240,7 +252,8 @@ def test_sync_restart(long):
             for leader in _all(cluster):
                 leader.start()
             begin = time.monotonic()
-            until("an agreed write", lambda: cluster.us.ask("GETSET", "s:k", str(i + 1)) == str(i).encode(), 10)
+            reply = _agreed(cluster.us, "GETSET", "s:k", str(i + 1), seconds=10)
+            assert reply == str(i).encode(), reply
             assert time.monotonic() - begin < 5, time.monotonic() - begin
             assert cluster.eu.info()["electorate_epoch"] == epoch
 
