@@ -462,10 +462,8 @@ void Proposer::SendAccept(const SyncKey& key, Round& round) {
 
 void Proposer::Chosen(const SyncKey& key, const Round& round, const Tuple& tuple) {
   if (host_.Shown(key) >= tuple.version) return;
-  wire::VoteNumbers votes;
-  for (const auto& [seat, reply] : round.answers)
-    votes.push_back({seat.id, reply.vote});
-  host_.Chosen(key, tuple, votes);
+  // Those of the quorum, and what has been heard of the others.
+  host_.Chosen(key, tuple, host_.KnownVotes(*round.electorate));
 }
 
 void Proposer::Accepted(const SyncKey& key, Round& round) {

@@ -164,7 +164,7 @@ class Proposer {
   bool WaitsForClocks(const Round& round) const;
   // Is there no decided value to begin with?
   bool IsFresh(const wire::SyncKey& key, const Round& round) const;
-  // By the votes of those who have answered.
+  // With the votes of those who have answered.
   void Chosen(const wire::SyncKey& key, const Round& round, const wire::Tuple& tuple);
 
   Host& host_;
