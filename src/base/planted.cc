@@ -21,7 +21,7 @@ const char* NameOf(Bug bug) {
       "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly",
       "kPositionReused", "kPositionRunLast", "kListByArrival",
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
-      "kTornTransaction", "kWatchLocalOnly", "kMergeByNumbering",
+      "kTornTransaction", "kTornScript", "kWatchLocalOnly", "kMergeByNumbering",
       "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];

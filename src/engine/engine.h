@@ -255,6 +255,7 @@ class Engine final : public command::ClusterHost,
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size(); }
   command::Watches& watches() override { return watches_; }
+  command::Scripts& scripts() override { return scripts_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override;
@@ -646,6 +647,7 @@ class Engine final : public command::ClusterHost,
   std::vector<uint64_t> merge_waiters_;  // client ids
   Waiters waiters_;
   command::Watches watches_;
+  command::Scripts scripts_;
   command::Subscriptions subscriptions_;
   std::vector<command::Publication> arrived_;    // from other leaders, in this tick
   std::vector<command::Publication> published_;  // for other leaders, in this tick
