@@ -139,7 +139,7 @@ TEST_F(ScriptsTest, WhatALimitEndsLeavesNothing) {
   EXPECT_EQ(node.Ask({"LINDEX", "long", "-1"}), "\"299\"");
   EXPECT_EQ(node.Ask({"HGET", "hash", "n"}), "\"5\"");
   EXPECT_EQ(node.Ask({"TTL", "string"}), "100");
-  EXPECT_EQ(node.Ask({"DBSIZE"}), "13");
+  EXPECT_EQ(node.Ask({"DBSIZE"}), "12");
 }
 
 TEST_F(ScriptsTest, ATooLargeOneLeavesNothing) {
