@@ -126,7 +126,9 @@ TEST_F(ScriptTest, IsEnded) {
   };
   for (const auto& [source, expected] : cases) {
     const std::string reply = Run(source);
-    if (expected != nullptr) EXPECT_EQ(reply, *expected) << source;
+    if (expected != nullptr) {
+      EXPECT_EQ(reply, *expected) << source;
+    }
     EXPECT_TRUE(reply.starts_with("ended: ") || reply.starts_with("-ERR ")) << source << ": " << reply.substr(0, 100);
   }
   ExpectHealthy();
