@@ -217,6 +217,7 @@ TEST_F(ScriptsTest, LoadedOnesAreInTheReservedDatabase) {
   node.keys.Apply({.kind = crdt::EffectKind::kPut, .db = crdt::kReservedDatabase, .key = key, .value = "return 'remote'"},
                   crdt::Seen(clock::VersionVector(), clock::OriginIndex{1}, {1, 0}), node.sink.NextHlc(),
                   keyspace::Cause::kRemote);
+  node.sink.Applied({clock::OriginIndex{1}, 1});
   const std::string sha = base::Sha1Hex("return 'remote'");
   EXPECT_EQ(node.Ask({"EVALSHA", sha, "0"}), "\"remote\"");
   EXPECT_EQ(node.Ask({"SCRIPT", "EXISTS", sha}), "[1]");
@@ -257,6 +258,7 @@ TEST_F(ScriptsTest, LibrariesThatDoNotGoTogether) {
     node.keys.Apply({.kind = crdt::EffectKind::kPut, .db = crdt::kReservedDatabase, .key = key, .value = source},
                     crdt::Seen(clock::VersionVector(), clock::OriginIndex{1}, {sequence, 0}), node.sink.NextHlc(),
                     keyspace::Cause::kRemote);
+    node.sink.Applied({clock::OriginIndex{1}, sequence});
   };
   node.Ask({"FUNCTION", "LOAD", "#!lua name=m\nredis.register_function('f', function() return 'm' end)"});
   EXPECT_EQ(node.Ask({"FCALL", "f", "0"}), "\"m\"");

@@ -136,9 +136,25 @@ int PCall(lua_State* lua) {
   return lua_gettop(lua);
 }
 
+// Upvalue: the script's own. It is not for a limit: raised by the hook, that would run it where no hook is
+// called, and so without end.
+int HandleError(lua_State* lua) {
+  if (State::Of(lua).ended()) return 1;
+  lua_settop(lua, 1);
+  lua_pushvalue(lua, lua_upvalueindex(1));
+  if (!lua_isfunction(lua, -1)) {
+    lua_pushliteral(lua, "error in error handling");
+    return 1;
+  }
+  lua_insert(lua, 1);
+  lua_call(lua, 1, 1);
+  return 1;
+}
+
 int XPCall(lua_State* lua) {
   luaL_checkany(lua, 2);
   lua_settop(lua, 2);
+  lua_pushcclosure(lua, &HandleError, 1);
   lua_insert(lua, 1);
   const int code = lua_pcall(lua, 0, LUA_MULTRET, 1);
   if (code != 0 && State::Of(lua).ended()) return lua_error(lua);

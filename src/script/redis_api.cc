@@ -54,6 +54,10 @@ bool ReadWords(lua_State* lua, std::vector<std::string_view>& words, std::vector
 // Leaves the reply on the stack; true if it is an error.
 bool CallCommand(lua_State* lua) {
   Interpreter& interpreter = Interpreter::Of(lua);
+  if (lua::State::Of(lua).ended()) {
+    PushError(lua, "the script has ended");
+    return true;
+  }
   std::vector<std::string_view> words;
   std::vector<std::string> numbers;
   if (!ReadWords(lua, words, numbers)) return true;
@@ -207,6 +211,7 @@ const char* ReadNamed(lua_State* lua, LibraryFunction& function) {
   lua_pushnil(lua);  // the callback's place
   lua_pushnil(lua);
   while (lua_next(lua, 1) != 0) {
+    if (lua_type(lua, -2) == LUA_TNUMBER) return "unknown argument given to redis.register_function";
     if (lua_type(lua, -2) != LUA_TSTRING) {
       return "named argument key given to redis.register_function is not a string";
     }

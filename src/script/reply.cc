@@ -248,14 +248,14 @@ class ReplyWriter {
     }
   }
   bool WriteVerbatim() {
-    if (!TextField("format")) return false;
-    if (!TextField("string")) {
-      lua_pop(lua_, 1);
-      return false;
-    }
-    reply_.Verbatim(TextAt(lua_, -1), TextAt(lua_, -2));
+    lua_pushliteral(lua_, "format");
+    lua_rawget(lua_, -2);
+    lua_pushliteral(lua_, "string");
+    lua_rawget(lua_, -3);
+    const bool whole = lua_type(lua_, -1) == LUA_TSTRING && lua_type(lua_, -2) == LUA_TSTRING;
+    if (whole) reply_.Verbatim(TextAt(lua_, -1), TextAt(lua_, -2));
     lua_pop(lua_, 2);
-    return true;
+    return whole;
   }
   void WriteArray() {
     // Up to the first nil.

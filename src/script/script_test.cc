@@ -112,7 +112,7 @@ TEST_F(ScriptTest, IsEnded) {
       {"local t = {} for i = 1, 20 do t = {t, t} end return t", &kSteps},
       {"local t = {} for i = 1, 20 do t = {t, t} end return cjson.encode(t)", nullptr},
       {"local t = {} for i = 1, 15 do t = {t, t, t, t} end return cmsgpack.pack(t)", nullptr},
-      {"local t = {} for i = 1, 20 do t = {a = t, b = t} end return {map = t}", nullptr},
+      {"local t = 1 for i = 1, 20 do t = {map = {a = t, b = t}} end return t", nullptr},
       {"return struct.pack(('c100000'):rep(100), 'x')", nullptr},
       {"while true do cjson.decode('[[[[[]]]]]') end", &kSteps},
       {"while true do collectgarbage() end", &kSteps},
