@@ -1,5 +1,5 @@
-// EVAL and what belongs to it. A script that SCRIPT LOAD loads is an ordinary replicated register in the
-// reserved database, so EVALSHA finds it at every leader.
+// EVAL and what belongs to it. A script that SCRIPT LOAD loads is an ordinary replicated register
+// in the reserved database, so EVALSHA finds it at every leader.
 #include <string>
 #include <vector>
 
@@ -18,13 +18,20 @@ namespace {
 constexpr std::string_view kNoScriptFound = "NOSCRIPT No matching script. Please use EVAL.";
 constexpr size_t kScriptBytesTogetherMax = size_t{64} << 20;  // of those that are loaded
 
-void Run(Context& c, const Scripts::Script& script, const ScriptArguments& arguments, bool read_only) {
+void Run(Context& c,
+         const Scripts::Script& script,
+         const ScriptArguments& arguments,
+         bool read_only) {
   const bool writes_not = (script.flags & script::kFlagNoWrites) != 0;
   if (read_only && script.has_shebang && !writes_not) {
     return c.reply.Error("ERR Can not execute a script with write flag using *_ro command.");
   }
-  RunScript(c, c.cluster.scripts().interpreter(),
-            {.reference = script.reference, .name = script.sha, .keys = arguments.keys, .arguments = arguments.rest},
+  RunScript(c,
+            c.cluster.scripts().interpreter(),
+            {.reference = script.reference,
+             .name = script.sha,
+             .keys = arguments.keys,
+             .arguments = arguments.rest},
             read_only || writes_not);
 }
 
@@ -45,10 +52,18 @@ void EvaluateSha(Context& c, bool read_only) {
   Run(c, *script, arguments, read_only);
 }
 
-void Eval(Context& c) { Evaluate(c, /*read_only=*/false); }
-void EvalRo(Context& c) { Evaluate(c, /*read_only=*/true); }
-void Evalsha(Context& c) { EvaluateSha(c, /*read_only=*/false); }
-void EvalshaRo(Context& c) { EvaluateSha(c, /*read_only=*/true); }
+void Eval(Context& c) {
+  Evaluate(c, /*read_only=*/false);
+}
+void EvalRo(Context& c) {
+  Evaluate(c, /*read_only=*/true);
+}
+void Evalsha(Context& c) {
+  EvaluateSha(c, /*read_only=*/false);
+}
+void EvalshaRo(Context& c) {
+  EvaluateSha(c, /*read_only=*/true);
+}
 
 // The loaded scripts' keys in the reserved database.
 std::vector<std::string> LoadedKeys(Context& c) {
@@ -64,9 +79,11 @@ std::vector<std::string> LoadedKeys(Context& c) {
 
 bool HasRoom(Context& c, size_t bytes) {
   const std::vector<std::string> loaded = LoadedKeys(c);
-  for (const std::string& key : loaded) bytes += c.keys.Read(c.keys.Ref(crdt::kReservedDatabase, key)).value.size();
+  for (const std::string& key : loaded)
+    bytes += c.keys.Read(c.keys.Ref(crdt::kReservedDatabase, key)).value.size();
   if (loaded.size() < kScriptsMax && bytes <= kScriptBytesTogetherMax) return true;
-  c.reply.Error("LIMIT there are " + std::to_string(loaded.size()) + " loaded scripts already; see SCRIPT FLUSH");
+  c.reply.Error("LIMIT there are " + std::to_string(loaded.size()) +
+                " loaded scripts already; see SCRIPT FLUSH");
   return false;
 }
 
@@ -77,7 +94,8 @@ void ScriptLoad(Context& c) {
   const std::string key = std::string(kScriptPrefix) + sha;
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
   if (!c.keys.Exists(ref)) {
-    if (const base::Status allowed = c.cluster.WriteAllowed(); !allowed.ok()) return c.reply.Error(allowed.message());
+    if (const base::Status allowed = c.cluster.WriteAllowed(); !allowed.ok())
+      return c.reply.Error(allowed.message());
     if (!HasRoom(c, c.args[2].size())) return;
     c.change.Put(ref, c.args[2], keyspace::Change::Ttl::kNone);
   }
@@ -86,15 +104,19 @@ void ScriptLoad(Context& c) {
 
 void ScriptExists(Context& c) {
   c.reply.Array(c.count() - 2);
-  for (std::string_view sha : c.args.subspan(2)) c.reply.Integer(c.cluster.scripts().Knows(c.keys, sha) ? 1 : 0);
+  for (std::string_view sha : c.args.subspan(2))
+    c.reply.Integer(c.cluster.scripts().Knows(c.keys, sha) ? 1 : 0);
 }
 
 void ScriptFlush(Context& c) {
-  if (c.count() > 3 || (c.count() == 3 && !EqualsIgnoreCase(c.args[2], "sync") && !EqualsIgnoreCase(c.args[2], "async"))) {
+  if (c.count() > 3 || (c.count() == 3 && !EqualsIgnoreCase(c.args[2], "sync") &&
+                        !EqualsIgnoreCase(c.args[2], "async"))) {
     return c.reply.Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
   }
-  if (const base::Status allowed = c.cluster.WriteAllowed(); !allowed.ok()) return c.reply.Error(allowed.message());
-  for (const std::string& key : LoadedKeys(c)) c.change.Delete(c.keys.Ref(crdt::kReservedDatabase, key));
+  if (const base::Status allowed = c.cluster.WriteAllowed(); !allowed.ok())
+    return c.reply.Error(allowed.message());
+  for (const std::string& key : LoadedKeys(c))
+    c.change.Delete(c.keys.Ref(crdt::kReservedDatabase, key));
   // Any new value: who sees it forgets what EVAL has run.
   c.change.Put(c.keys.Ref(crdt::kReservedDatabase, kScriptFlushKey),
                std::to_string(c.random),
@@ -103,7 +125,9 @@ void ScriptFlush(Context& c) {
 }
 
 // A script runs to its end, or to its limit, before anybody else is served.
-void ScriptKill(Context& c) { c.reply.Error("NOTBUSY No scripts in execution right now."); }
+void ScriptKill(Context& c) {
+  c.reply.Error("NOTBUSY No scripts in execution right now.");
+}
 
 void ScriptDebug(Context& c) {
   if (EqualsIgnoreCase(c.args[2], "no")) return c.reply.Ok();
@@ -117,48 +141,127 @@ void ScriptDebug(Context& c) {
 
 void AddScriptFamily(std::vector<Row>& rows) {
   // clang-format off: a row as few lines as it needs
-  static constexpr uint32_t kRun = kNoScript | kStale | kSkipMonitor | kNoMandatoryKeys | kMovableKeys | kRunsScript;
+  static constexpr uint32_t kRun =
+      kNoScript | kStale | kSkipMonitor | kNoMandatoryKeys | kMovableKeys | kRunsScript;
   static constexpr std::string_view kWhat = "@slow @scripting";
   static constexpr Row kRows[] = {
-      {.name = "eval", .arity = -3, .flags = kRun, .keys = {.numkeys = 2}, .categories = kWhat, .handler = Eval,
-       .summary = "Runs a script in Lua as one change", .since = "2.6.0", .group = "scripting",
-       .complexity = "Depends on the script", .syntax = "script numkeys:integer key:key?* arg?*",
+      {.name = "eval",
+       .arity = -3,
+       .flags = kRun,
+       .keys = {.numkeys = 2},
+       .categories = kWhat,
+       .handler = Eval,
+       .summary = "Runs a script in Lua as one change",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "Depends on the script",
+       .syntax = "script numkeys:integer key:key?* arg?*",
        .key_access = "RW access update"},
-      {.name = "evalsha", .arity = -3, .flags = kRun, .keys = {.numkeys = 2}, .categories = kWhat, .handler = Evalsha,
-       .summary = "Runs a script that is known by its SHA-1", .since = "2.6.0", .group = "scripting",
-       .complexity = "Depends on the script", .syntax = "sha1 numkeys:integer key:key?* arg?*",
+      {.name = "evalsha",
+       .arity = -3,
+       .flags = kRun,
+       .keys = {.numkeys = 2},
+       .categories = kWhat,
+       .handler = Evalsha,
+       .summary = "Runs a script that is known by its SHA-1",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "Depends on the script",
+       .syntax = "sha1 numkeys:integer key:key?* arg?*",
        .key_access = "RW access update"},
-      {.name = "eval_ro", .arity = -3, .flags = kRun | kReadonly, .keys = {.numkeys = 2}, .categories = kWhat,
-       .handler = EvalRo, .summary = "Runs a script that may not write", .since = "7.0.0", .group = "scripting",
-       .complexity = "Depends on the script", .syntax = "script numkeys:integer key:key* arg*",
+      {.name = "eval_ro",
+       .arity = -3,
+       .flags = kRun | kReadonly,
+       .keys = {.numkeys = 2},
+       .categories = kWhat,
+       .handler = EvalRo,
+       .summary = "Runs a script that may not write",
+       .since = "7.0.0",
+       .group = "scripting",
+       .complexity = "Depends on the script",
+       .syntax = "script numkeys:integer key:key* arg*",
        .key_access = "RO access"},
-      {.name = "evalsha_ro", .arity = -3, .flags = kRun | kReadonly, .keys = {.numkeys = 2}, .categories = kWhat,
-       .handler = EvalshaRo, .summary = "Runs a script that is known by its SHA-1 and may not write",
-       .since = "7.0.0", .group = "scripting", .complexity = "Depends on the script",
-       .syntax = "sha1 numkeys:integer key:key* arg*", .key_access = "RO access"},
-      {.name = "script", .arity = -2, .categories = "@slow", .summary = "Loaded scripts", .since = "2.6.0",
-       .group = "scripting", .complexity = "Depends on the subcommand"},
-      {.name = "script|load", .arity = 3, .flags = kNoScript | kStale | kRunsScript, .categories = kWhat,
-       .handler = ScriptLoad, .summary = "Loads a script at every leader and returns its SHA-1", .since = "2.6.0",
-       .group = "scripting", .complexity = "O(N) where N is the size of the script", .syntax = "script",
+      {.name = "evalsha_ro",
+       .arity = -3,
+       .flags = kRun | kReadonly,
+       .keys = {.numkeys = 2},
+       .categories = kWhat,
+       .handler = EvalshaRo,
+       .summary = "Runs a script that is known by its SHA-1 and may not write",
+       .since = "7.0.0",
+       .group = "scripting",
+       .complexity = "Depends on the script",
+       .syntax = "sha1 numkeys:integer key:key* arg*",
+       .key_access = "RO access"},
+      {.name = "script",
+       .arity = -2,
+       .categories = "@slow",
+       .summary = "Loaded scripts",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "Depends on the subcommand"},
+      {.name = "script|load",
+       .arity = 3,
+       .flags = kNoScript | kStale | kRunsScript,
+       .categories = kWhat,
+       .handler = ScriptLoad,
+       .summary = "Loads a script at every leader and returns its SHA-1",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "O(N) where N is the size of the script",
+       .syntax = "script",
        .tips = "request_policy:all_nodes response_policy:all_succeeded"},
-      {.name = "script|exists", .arity = -3, .flags = kNoScript | kRunsScript, .categories = kWhat,
-       .handler = ScriptExists, .summary = "Tells which scripts are known", .since = "2.6.0", .group = "scripting",
-       .complexity = "O(N) where N is the number of scripts to look for", .syntax = "sha1*",
+      {.name = "script|exists",
+       .arity = -3,
+       .flags = kNoScript | kRunsScript,
+       .categories = kWhat,
+       .handler = ScriptExists,
+       .summary = "Tells which scripts are known",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "O(N) where N is the number of scripts to look for",
+       .syntax = "sha1*",
        .tips = "request_policy:all_shards response_policy:agg_logical_and"},
-      {.name = "script|flush", .arity = -2, .flags = kNoScript | kRunsScript, .categories = kWhat,
-       .handler = ScriptFlush, .summary = "Forgets all scripts, at every leader", .since = "2.6.0",
-       .group = "scripting", .complexity = "O(N) where N is the number of loaded scripts",
-       .syntax = "async:(ASYNC|SYNC)?@6.2.0", .tips = "request_policy:all_nodes response_policy:all_succeeded"},
-      {.name = "script|kill", .arity = 2, .flags = kNoScript | kAllowBusy, .categories = kWhat, .handler = ScriptKill,
-       .summary = "Says that no script runs: none does while another command is served", .since = "2.6.0",
-       .group = "scripting", .complexity = "O(1)",
+      {.name = "script|flush",
+       .arity = -2,
+       .flags = kNoScript | kRunsScript,
+       .categories = kWhat,
+       .handler = ScriptFlush,
+       .summary = "Forgets all scripts, at every leader",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "O(N) where N is the number of loaded scripts",
+       .syntax = "async:(ASYNC|SYNC)?@6.2.0",
+       .tips = "request_policy:all_nodes response_policy:all_succeeded"},
+      {.name = "script|kill",
+       .arity = 2,
+       .flags = kNoScript | kAllowBusy,
+       .categories = kWhat,
+       .handler = ScriptKill,
+       .summary = "Says that no script runs: none does while another command is served",
+       .since = "2.6.0",
+       .group = "scripting",
+       .complexity = "O(1)",
        .tips = "request_policy:all_shards response_policy:one_succeeded"},
-      {.name = "script|debug", .arity = 3, .flags = kNoScript, .categories = kWhat, .handler = ScriptDebug,
-       .summary = "Not supported", .since = "3.2.0", .group = "scripting", .complexity = "O(1)",
+      {.name = "script|debug",
+       .arity = 3,
+       .flags = kNoScript,
+       .categories = kWhat,
+       .handler = ScriptDebug,
+       .summary = "Not supported",
+       .since = "3.2.0",
+       .group = "scripting",
+       .complexity = "O(1)",
        .syntax = "mode:(YES|SYNC|NO)"},
-      {.name = "script|help", .arity = 2, .flags = kLoading | kStale, .categories = kWhat, .handler = ContainerHelp,
-       .summary = "Print this help", .since = "5.0.0", .group = "scripting", .complexity = "O(1)"},
+      {.name = "script|help",
+       .arity = 2,
+       .flags = kLoading | kStale,
+       .categories = kWhat,
+       .handler = ContainerHelp,
+       .summary = "Print this help",
+       .since = "5.0.0",
+       .group = "scripting",
+       .complexity = "O(1)"},
   };
   // clang-format on
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));

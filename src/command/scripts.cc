@@ -25,7 +25,8 @@ std::vector<std::string_view> Words(std::string_view line) {
   return words;
 }
 
-// The first line's flags. What is run is the rest, with its line end, so that lines count from the first.
+// The first line's flags. What is run is the rest, with its line end, so that lines count from the
+// first.
 base::Status ReadShebang(Scripts::Script& script, std::string_view& body) {
   body = script.source;
   if (!body.starts_with("#!")) return {};
@@ -39,13 +40,15 @@ base::Status ReadShebang(Scripts::Script& script, std::string_view& body) {
   script.has_shebang = true;
   for (size_t i = 1; i < words.size(); ++i) {
     std::string_view word = words[i];
-    if (!word.starts_with("flags=")) return base::Invalid("ERR Unknown lua shebang option: " + std::string(word));
+    if (!word.starts_with("flags="))
+      return base::Invalid("ERR Unknown lua shebang option: " + std::string(word));
     word.remove_prefix(6);
     while (!word.empty()) {
       const size_t comma = std::min(word.find(','), word.size());
       const std::string_view name = word.substr(0, comma);
       const uint32_t flag = script::ScriptFlagByName(name);
-      if (flag == 0) return base::Invalid("ERR Unexpected flag in script shebang: " + std::string(name));
+      if (flag == 0)
+        return base::Invalid("ERR Unexpected flag in script shebang: " + std::string(name));
       script.flags |= flag;
       word.remove_prefix(std::min(comma + 1, word.size()));
     }
@@ -68,7 +71,8 @@ base::Result<std::string> LibraryName(std::string_view source, std::string_view&
     if (!EqualsIgnoreCase(word.substr(0, 5), "name=")) {
       return base::Invalid("ERR Invalid metadata value given: " + std::string(word));
     }
-    if (named) return base::Invalid("ERR Invalid metadata value, name argument was given multiple times");
+    if (named)
+      return base::Invalid("ERR Invalid metadata value, name argument was given multiple times");
     named = true;
     name = word.substr(5);
   }
@@ -78,10 +82,12 @@ base::Result<std::string> LibraryName(std::string_view source, std::string_view&
   });
   if (!plain) {
     return base::Invalid(
-        "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character "
+        "ERR Library names can only contain letters, numbers, or underscores(_) and must be at "
+        "least one character "
         "long");
   }
-  if (words.front() != "lua") return base::Invalid("ERR Engine '" + std::string(words.front()) + "' not found");
+  if (words.front() != "lua")
+    return base::Invalid("ERR Engine '" + std::string(words.front()) + "' not found");
   return name;
 }
 
@@ -95,7 +101,8 @@ void Scripts::NoteChanged(std::string_view key) {
   if (key.starts_with(kFunctionPrefix)) {
     libraries_changed_ = true;
   } else if (key == kScriptFlushKey) {
-    for (Script& script : kept_) script.evaluated = false;
+    for (Script& script : kept_)
+      script.evaluated = false;
   }
 }
 
@@ -122,7 +129,8 @@ base::Status Scripts::Compile(Script& script) {
   if (auto s = ReadShebang(script, body); !s.ok()) return s;
   auto compiled = interpreter().Compile(body);
   if (!compiled.ok()) {
-    return base::Invalid("ERR Error compiling script (new function): " + compiled.status().message());
+    return base::Invalid("ERR Error compiling script (new function): " +
+                         compiled.status().message());
   }
   script.reference = *compiled;
   script.generation = generation_;
@@ -130,14 +138,16 @@ base::Status Scripts::Compile(Script& script) {
 }
 
 void Scripts::Erase(Order::iterator script) {
-  if (script->generation == generation_ && interpreter_ != nullptr) interpreter_->Forget(script->reference);
+  if (script->generation == generation_ && interpreter_ != nullptr)
+    interpreter_->Forget(script->reference);
   kept_bytes_ -= script->source.size();
   by_sha_.erase(script->sha);
   kept_.erase(script);
 }
 
 void Scripts::Trim() {
-  while (kept_.size() > 1 && (kept_.size() > kKeptMax || kept_bytes_ > kKeptBytesMax)) Erase(std::prev(kept_.end()));
+  while (kept_.size() > 1 && (kept_.size() > kKeptMax || kept_bytes_ > kKeptBytesMax))
+    Erase(std::prev(kept_.end()));
 }
 
 base::Result<Scripts::Script*> Scripts::Take(std::string_view source, bool evaluated) {
@@ -175,7 +185,8 @@ Scripts::Script* Scripts::Find(keyspace::Keyspace& keys, std::string_view sha) {
   if (sha.size() != kShaChars) return nullptr;
   char key[kScriptPrefix.size() + kShaChars];
   std::copy(kScriptPrefix.begin(), kScriptPrefix.end(), key);
-  std::transform(sha.begin(), sha.end(), key + kScriptPrefix.size(), [](char c) { return ToLower(c); });
+  std::transform(
+      sha.begin(), sha.end(), key + kScriptPrefix.size(), [](char c) { return ToLower(c); });
   const std::string_view name(key, sizeof key);
   Script* script = Lookup(name.substr(kScriptPrefix.size()));
   if (script == nullptr || !script->evaluated) {
@@ -218,8 +229,8 @@ base::Status Scripts::ReadLibrary(const script::Limits& limits,
   return {};
 }
 
-const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(keyspace::Keyspace& keys,
-                                                                             script::Host& host) {
+const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(
+    keyspace::Keyspace& keys, script::Host& host) {
   if (!libraries_changed_) return libraries_;
   libraries_changed_ = false;
   std::vector<std::string> names;
@@ -237,7 +248,8 @@ const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(k
   for (const std::string& name : names) {
     char digits[base::kInt64CharsMax];
     const std::string source(
-        keys.Read(keys.Ref(crdt::kReservedDatabase, std::string(kFunctionPrefix) + name)).Text(digits));
+        keys.Read(keys.Ref(crdt::kReservedDatabase, std::string(kFunctionPrefix) + name))
+            .Text(digits));
     Library& library = libraries_[name];
     if (auto old = before.find(name); old != before.end() && old->second.source == source) {
       library = std::move(old->second);
@@ -253,7 +265,9 @@ const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(k
   return libraries_;
 }
 
-Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys, std::string_view name, script::Host& host) {
+Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys,
+                                        std::string_view name,
+                                        script::Host& host) {
   Libraries(keys, host);
   const auto found = functions_.find(name);
   if (found == functions_.end()) return {};

@@ -1,6 +1,7 @@
-// The scripts and libraries that this leader can run, compiled. What SCRIPT LOAD and FUNCTION LOAD load is
-// kept in the reserved database, so every leader knows it; this is made from there. What EVAL has run is
-// known to this leader alone, until it is pushed out by others. docs/design/0024-scripts.md.
+// The scripts and libraries that this leader can run, compiled. What SCRIPT LOAD and FUNCTION LOAD
+// load is kept in the reserved database, so every leader knows it; this is made from there. What
+// EVAL has run is known to this leader alone, until it is pushed out by others.
+// docs/design/0024-scripts.md.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +20,11 @@
 namespace polyarch::command {
 
 // Where they are kept in the reserved database.
-inline constexpr std::string_view kScriptPrefix = "script/";      // by SHA-1: the source
-inline constexpr std::string_view kFunctionPrefix = "function/";  // by the library's name: its source
-inline constexpr std::string_view kScriptFlushKey = "script-flush";  // another value after each SCRIPT FLUSH
+inline constexpr std::string_view kScriptPrefix = "script/";  // by SHA-1: the source
+inline constexpr std::string_view kFunctionPrefix =
+    "function/";  // by the library's name: its source
+inline constexpr std::string_view kScriptFlushKey =
+    "script-flush";  // another value after each SCRIPT FLUSH
 
 inline constexpr size_t kScriptBytesMax = size_t{1} << 20;
 inline constexpr size_t kScriptsMax = 10'000;  // loaded
@@ -45,10 +48,10 @@ class Scripts {
     bool has_shebang = false;  // else `flags` says nothing
     bool evaluated = false;    // by EVAL, here
     int reference = 0;
-    uint64_t generation = 0;   // of the interpreter to which that belongs
+    uint64_t generation = 0;  // of the interpreter to which that belongs
   };
-  // The script to run, compiled; valid until the next call. kInvalid with an error line: it is no Lua, or
-  // too long. `evaluated`: an EVAL asks.
+  // The script to run, compiled; valid until the next call. kInvalid with an error line: it is no
+  // Lua, or too long. `evaluated`: an EVAL asks.
   base::Result<Script*> Take(std::string_view source, bool evaluated);
   // By its SHA-1, in any case; null: unknown.
   Script* Find(keyspace::Keyspace& keys, std::string_view sha);
@@ -59,12 +62,14 @@ class Scripts {
   struct Library {
     std::string name;
     std::string source;
-    std::string error;  // it cannot be run: why (it was loaded beside another one with a function of the same name)
+    std::string error;  // it cannot be run: why (it was loaded beside another one with a function
+                        // of the same name)
     std::vector<script::LibraryFunction> functions;
     std::unique_ptr<script::Interpreter> interpreter;
   };
   // As of now, by name. `host` is what their sources are run with, if they are.
-  const std::map<std::string, Library, std::less<>>& Libraries(keyspace::Keyspace& keys, script::Host& host);
+  const std::map<std::string, Library, std::less<>>& Libraries(keyspace::Keyspace& keys,
+                                                               script::Host& host);
   struct Function {
     Library* library = nullptr;
     const script::LibraryFunction* function = nullptr;

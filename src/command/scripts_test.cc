@@ -1,5 +1,6 @@
-// Scripts at one node: one change, what is taken back, what is kept where. What clients see beside Redis is in
-// tests/transcript/script*.txt and function.txt; limits of the interpreter in script/script_test.cc.
+// Scripts at one node: one change, what is taken back, what is kept where. What clients see beside
+// Redis is in tests/transcript/script*.txt and function.txt; limits of the interpreter in
+// script/script_test.cc.
 #include "command/scripts.h"
 
 #include <gtest/gtest.h>
@@ -33,12 +34,15 @@ TEST(Sha1, OfKnownTexts) {
   EXPECT_EQ(base::Sha1Hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
             "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
   EXPECT_EQ(base::Sha1Hex(std::string(1'000'000, 'a')), "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
-  for (size_t size = 50; size < 70; ++size) EXPECT_EQ(base::Sha1Hex(std::string(size, 'x')).size(), 40U);
+  for (size_t size = 50; size < 70; ++size)
+    EXPECT_EQ(base::Sha1Hex(std::string(size, 'x')).size(), 40U);
 }
 
 TEST_F(ScriptsTest, IsOneChange) {
   const size_t before = node.sink.changes;
-  EXPECT_EQ(Eval("redis.call('SET', 'a', '1') redis.call('RPUSH', 'l', 'x', 'y') return redis.call('INCR', 'n')"), "1");
+  EXPECT_EQ(Eval("redis.call('SET', 'a', '1') redis.call('RPUSH', 'l', 'x', 'y') return "
+                 "redis.call('INCR', 'n')"),
+            "1");
   EXPECT_EQ(node.sink.changes, before + 1);
   EXPECT_EQ(Eval("return redis.call('GET', 'a')"), "\"1\"");
   EXPECT_EQ(node.sink.changes, before + 1) << "one that writes nothing is none";
@@ -79,22 +83,93 @@ void Fill(TestNode& node) {
 }
 
 constexpr std::string_view kWrites[] = {
-    "SET string new", "SET plain new", "SET list new", "APPEND string more", "DEL string", "DEL list", "DEL hash",
-    "INCR counter", "INCRBYFLOAT counter 1.5", "SET counter 5", "DEL counter", "LPUSH list 0", "RPUSH list 6",
-    "LPOP list", "RPOP list 2", "LSET list 1 x", "LINSERT list BEFORE 3 x", "LREM list 0 3", "LTRIM list 1 2",
-    "LTRIM list 5 1", "HSET hash f 9", "HSET hash new 1", "HDEL hash f", "HDEL hash f g n", "HINCRBY hash n 2",
-    "HINCRBY hash new 2", "SADD set d", "SREM set a", "SPOP set", "SPOP set 3", "SMOVE set other a", "ZADD zset 5 a",
-    "ZADD zset 5 c", "ZINCRBY zset 2 a", "ZREM zset a", "ZREMRANGEBYRANK zset 0 -1", "ZPOPMIN zset",
-    "XADD stream 4-1 f v", "XDEL stream 2-1", "XTRIM stream MAXLEN 1", "XGROUP CREATE stream g 0",
-    "XREADGROUP GROUP g c STREAMS stream >", "EXPIRE string 5", "EXPIRE list 5", "PERSIST string", "PERSIST set",
-    "RENAME string other", "RENAME list string", "COPY hash copy", "COPY list hash REPLACE", "SUNIONSTORE set set",
-    "ZUNIONSTORE zset 1 zset", "SORT list STORE list", "LMOVE list other LEFT RIGHT", "LPUSH long x", "LPOP long",
-    "LTRIM long 10 20", "LTRIM long 0 290", "LREM long 0 77", "DEL long", "HSET large 5 x", "HDEL large 5 6 7",
-    "HSET large more x", "DEL large", "ZADD ranks 1000 5", "ZREM ranks 7", "ZREMRANGEBYSCORE ranks 10 100",
-    "DEL ranks", "XADD events MAXLEN 100 1000-1 f v", "XTRIM events MAXLEN 10", "XDEL events 5-1", "DEL events",
-    "SELECT 3", "SET elsewhere x", "SELECT 0", "MOVE plain 5", "SWAPDB 0 1", "FLUSHDB", "FLUSHALL", "SETBIT plain 100 1",
-    "PFADD sketch a b c", "GETDEL plain", "MSET a 1 b 2 plain 3", "SETRANGE plain 2 xx", "RPUSH fresh 1 2",
-    "SADD fresh2 a", "DEL fresh",
+    "SET string new",
+    "SET plain new",
+    "SET list new",
+    "APPEND string more",
+    "DEL string",
+    "DEL list",
+    "DEL hash",
+    "INCR counter",
+    "INCRBYFLOAT counter 1.5",
+    "SET counter 5",
+    "DEL counter",
+    "LPUSH list 0",
+    "RPUSH list 6",
+    "LPOP list",
+    "RPOP list 2",
+    "LSET list 1 x",
+    "LINSERT list BEFORE 3 x",
+    "LREM list 0 3",
+    "LTRIM list 1 2",
+    "LTRIM list 5 1",
+    "HSET hash f 9",
+    "HSET hash new 1",
+    "HDEL hash f",
+    "HDEL hash f g n",
+    "HINCRBY hash n 2",
+    "HINCRBY hash new 2",
+    "SADD set d",
+    "SREM set a",
+    "SPOP set",
+    "SPOP set 3",
+    "SMOVE set other a",
+    "ZADD zset 5 a",
+    "ZADD zset 5 c",
+    "ZINCRBY zset 2 a",
+    "ZREM zset a",
+    "ZREMRANGEBYRANK zset 0 -1",
+    "ZPOPMIN zset",
+    "XADD stream 4-1 f v",
+    "XDEL stream 2-1",
+    "XTRIM stream MAXLEN 1",
+    "XGROUP CREATE stream g 0",
+    "XREADGROUP GROUP g c STREAMS stream >",
+    "EXPIRE string 5",
+    "EXPIRE list 5",
+    "PERSIST string",
+    "PERSIST set",
+    "RENAME string other",
+    "RENAME list string",
+    "COPY hash copy",
+    "COPY list hash REPLACE",
+    "SUNIONSTORE set set",
+    "ZUNIONSTORE zset 1 zset",
+    "SORT list STORE list",
+    "LMOVE list other LEFT RIGHT",
+    "LPUSH long x",
+    "LPOP long",
+    "LTRIM long 10 20",
+    "LTRIM long 0 290",
+    "LREM long 0 77",
+    "DEL long",
+    "HSET large 5 x",
+    "HDEL large 5 6 7",
+    "HSET large more x",
+    "DEL large",
+    "ZADD ranks 1000 5",
+    "ZREM ranks 7",
+    "ZREMRANGEBYSCORE ranks 10 100",
+    "DEL ranks",
+    "XADD events MAXLEN 100 1000-1 f v",
+    "XTRIM events MAXLEN 10",
+    "XDEL events 5-1",
+    "DEL events",
+    "SELECT 3",
+    "SET elsewhere x",
+    "SELECT 0",
+    "MOVE plain 5",
+    "SWAPDB 0 1",
+    "FLUSHDB",
+    "FLUSHALL",
+    "SETBIT plain 100 1",
+    "PFADD sketch a b c",
+    "GETDEL plain",
+    "MSET a 1 b 2 plain 3",
+    "SETRANGE plain 2 xx",
+    "RPUSH fresh 1 2",
+    "SADD fresh2 a",
+    "DEL fresh",
 };
 
 std::string CallOf(std::string_view line) {
@@ -115,7 +190,10 @@ TEST_F(ScriptsTest, WhatALimitEndsLeavesNothing) {
   for (std::string_view line : kWrites) {
     const size_t effects = node.effects();
     const std::string reply = Eval(CallOf(line) + end);
-    EXPECT_EQ(reply, "-LIMIT the script was ended, and nothing was done: it takes more than 100000000 steps") << line;
+    EXPECT_EQ(
+        reply,
+        "-LIMIT the script was ended, and nothing was done: it takes more than 100000000 steps")
+        << line;
     EXPECT_EQ(Digest(), digest) << line;
     EXPECT_EQ(node.effects(), effects) << line;
     if (Digest() != digest) return;
@@ -145,8 +223,10 @@ TEST_F(ScriptsTest, WhatALimitEndsLeavesNothing) {
 TEST_F(ScriptsTest, ATooLargeOneLeavesNothing) {
   node.Ask({"SET", "a", "1"});
   const base::Digest128 digest = Digest();
-  EXPECT_EQ(Eval("local x = ('x'):rep(20000000) for i = 1, 5 do redis.call('SET', 'k' .. i, x) end"),
-            "-LIMIT the script would write more than fits into one change (68157440 bytes); nothing was done");
+  EXPECT_EQ(
+      Eval("local x = ('x'):rep(20000000) for i = 1, 5 do redis.call('SET', 'k' .. i, x) end"),
+      "-LIMIT the script would write more than fits into one change (68157440 bytes); nothing was "
+      "done");
   EXPECT_EQ(Digest(), digest);
   EXPECT_EQ(node.Ask({"DBSIZE"}), "1");
 }
@@ -160,8 +240,9 @@ TEST_F(ScriptsTest, TheWholeTransactionIsTakenBackWithIt) {
   node.Ask({"RPUSH", "l", "2"});
   node.Ask({"EVAL", "redis.call('SET', 'b', '1') while true do end", "0"});
   node.Ask({"SET", "c", "1"});
-  EXPECT_EQ(node.Ask({"EXEC"}),
-            "-LIMIT the script was ended, and nothing was done: it takes more than 100000000 steps");
+  EXPECT_EQ(
+      node.Ask({"EXEC"}),
+      "-LIMIT the script was ended, and nothing was done: it takes more than 100000000 steps");
   EXPECT_EQ(Digest(), digest);
   EXPECT_EQ(node.Ask({"SET", "a", "3"}), "+OK");
 }
@@ -184,11 +265,25 @@ TEST_F(ScriptsTest, EventsAreToldWhenItHasEnded) {
 }
 
 TEST_F(ScriptsTest, MayNotDoWhatCannotBeTakenBack) {
-  for (const char* call :
-       {"'POLICY', 'SET', 'x', 'lww'", "'HANDLER', 'DEL', 'x'", "'CONFLICT', 'RESTORE', '1', 'x'",
-        "'CONFLICT', 'RESOLVE', 'k', 't', 'v'", "'LEADER', 'RETIRE', 'us'", "'POLYARCH', 'CHECKPOINT'", "'SAVE'",
-        "'SHUTDOWN'", "'EXEC'", "'SUBSCRIBE', 'x'", "'SCRIPT', 'FLUSH'", "'FUNCTION', 'FLUSH'", "'FCALL', 'f', '0'",
-        "'DEBUG', 'SLEEP', '1'", "'AUTH', 'x'", "'HELLO'", "'RESET'", "'QUIT'", "'CLIENT', 'KILL', 'x'"}) {
+  for (const char* call : {"'POLICY', 'SET', 'x', 'lww'",
+                           "'HANDLER', 'DEL', 'x'",
+                           "'CONFLICT', 'RESTORE', '1', 'x'",
+                           "'CONFLICT', 'RESOLVE', 'k', 't', 'v'",
+                           "'LEADER', 'RETIRE', 'us'",
+                           "'POLYARCH', 'CHECKPOINT'",
+                           "'SAVE'",
+                           "'SHUTDOWN'",
+                           "'EXEC'",
+                           "'SUBSCRIBE', 'x'",
+                           "'SCRIPT', 'FLUSH'",
+                           "'FUNCTION', 'FLUSH'",
+                           "'FCALL', 'f', '0'",
+                           "'DEBUG', 'SLEEP', '1'",
+                           "'AUTH', 'x'",
+                           "'HELLO'",
+                           "'RESET'",
+                           "'QUIT'",
+                           "'CLIENT', 'KILL', 'x'"}) {
     const std::string reply = Eval(std::string("return redis.call(") + call + ")");
     EXPECT_TRUE(reply.starts_with("-ERR This Redis command is not allowed from script") ||
                 reply.starts_with("-ERR Unknown Redis command called from script"))
@@ -205,7 +300,8 @@ TEST_F(ScriptsTest, WritesAreRefusedAsToAnybody) {
 }
 
 TEST_F(ScriptsTest, LoadedOnesAreInTheReservedDatabase) {
-  EXPECT_EQ(node.Ask({"SCRIPT", "LOAD", "return 'loaded'"}), "\"" + base::Sha1Hex("return 'loaded'") + "\"");
+  EXPECT_EQ(node.Ask({"SCRIPT", "LOAD", "return 'loaded'"}),
+            "\"" + base::Sha1Hex("return 'loaded'") + "\"");
   const size_t effects = node.effects();
   node.Ask({"SCRIPT", "LOAD", "return 'loaded'"});
   EXPECT_EQ(node.effects(), effects) << "once is enough";
@@ -214,26 +310,37 @@ TEST_F(ScriptsTest, LoadedOnesAreInTheReservedDatabase) {
 
   // Another leader's process, with the same reserved database.
   const std::string key = std::string(kScriptPrefix) + base::Sha1Hex("return 'remote'");
-  node.keys.Apply({.kind = crdt::EffectKind::kPut, .db = crdt::kReservedDatabase, .key = key, .value = "return 'remote'"},
-                  crdt::Seen(clock::VersionVector(), clock::OriginIndex{1}, {1, 0}), node.sink.NextHlc(),
+  node.keys.Apply({.kind = crdt::EffectKind::kPut,
+                   .db = crdt::kReservedDatabase,
+                   .key = key,
+                   .value = "return 'remote'"},
+                  crdt::Seen(clock::VersionVector(), clock::OriginIndex{1}, {1, 0}),
+                  node.sink.NextHlc(),
                   keyspace::Cause::kRemote);
   node.sink.Applied({clock::OriginIndex{1}, 1});
   const std::string sha = base::Sha1Hex("return 'remote'");
   EXPECT_EQ(node.Ask({"EVALSHA", sha, "0"}), "\"remote\"");
   EXPECT_EQ(node.Ask({"SCRIPT", "EXISTS", sha}), "[1]");
   node.Ask({"SCRIPT", "FLUSH"});
-  EXPECT_EQ(node.Ask({"SCRIPT", "EXISTS", sha, base::Sha1Hex("return 'loaded'"), base::Sha1Hex("return 'evaluated'")}),
+  EXPECT_EQ(node.Ask({"SCRIPT",
+                      "EXISTS",
+                      sha,
+                      base::Sha1Hex("return 'loaded'"),
+                      base::Sha1Hex("return 'evaluated'")}),
             "[0, 0, 0]");
-  EXPECT_TRUE(node.Ask({"EVALSHA", base::Sha1Hex("return 'loaded'"), "0"}).starts_with("-NOSCRIPT"));
+  EXPECT_TRUE(
+      node.Ask({"EVALSHA", base::Sha1Hex("return 'loaded'"), "0"}).starts_with("-NOSCRIPT"));
 }
 
 TEST_F(ScriptsTest, ManyEvaluatedOnesPushEachOtherOut) {
   node.Ask({"SCRIPT", "LOAD", "return 'kept'"});
   Eval("return 'first'");
-  for (int i = 0; i < 5000; ++i) ASSERT_EQ(Eval("return " + std::to_string(i)), std::to_string(i));
+  for (int i = 0; i < 5000; ++i)
+    ASSERT_EQ(Eval("return " + std::to_string(i)), std::to_string(i));
   EXPECT_TRUE(node.Ask({"EVALSHA", base::Sha1Hex("return 'first'"), "0"}).starts_with("-NOSCRIPT"));
   EXPECT_EQ(node.Ask({"EVALSHA", base::Sha1Hex("return 4999"), "0"}), "4999");
-  EXPECT_EQ(node.Ask({"EVALSHA", base::Sha1Hex("return 'kept'"), "0"}), "\"kept\"") << "loaded ones are read again";
+  EXPECT_EQ(node.Ask({"EVALSHA", base::Sha1Hex("return 'kept'"), "0"}), "\"kept\"")
+      << "loaded ones are read again";
   EXPECT_TRUE(Eval(std::string(kScriptBytesMax + 1, ' ')).starts_with("-LIMIT a script may be"));
 }
 
@@ -241,10 +348,14 @@ TEST_F(ScriptsTest, ALimitDoesNotHarmTheOthers) {
   node.Ask({"SCRIPT", "LOAD", "return 'fine'"});
   EXPECT_TRUE(Eval("while true do end").starts_with("-LIMIT"));
   EXPECT_EQ(node.Ask({"EVALSHA", base::Sha1Hex("return 'fine'"), "0"}), "\"fine\"");
-  EXPECT_EQ(node.Ask({"FUNCTION", "LOAD",
-                      "#!lua name=lib\nlocal kept = {} redis.register_function('fill', function() for i = 1, 1e9 do "
-                      "kept[i] = i end end) redis.register_function('size', function() return #kept end)"}),
-            "\"lib\"");
+  EXPECT_EQ(
+      node.Ask(
+          {"FUNCTION",
+           "LOAD",
+           "#!lua name=lib\nlocal kept = {} redis.register_function('fill', function() for i = 1, "
+           "1e9 do "
+           "kept[i] = i end end) redis.register_function('size', function() return #kept end)"}),
+      "\"lib\"");
   EXPECT_EQ(node.Ask({"FCALL", "size", "0"}), "0");
   EXPECT_TRUE(node.Ask({"FCALL", "fill", "0"}).starts_with("-LIMIT"));
   EXPECT_EQ(node.Ask({"FCALL", "size", "0"}), "0") << "the library begins anew";
@@ -255,12 +366,18 @@ TEST_F(ScriptsTest, LibrariesThatDoNotGoTogether) {
   auto remote = [&](std::string_view name, std::string_view body, uint64_t sequence) {
     const std::string key = std::string(kFunctionPrefix).append(name);
     const std::string source = "#!lua name=" + std::string(name) + "\n" + std::string(body);
-    node.keys.Apply({.kind = crdt::EffectKind::kPut, .db = crdt::kReservedDatabase, .key = key, .value = source},
-                    crdt::Seen(clock::VersionVector(), clock::OriginIndex{1}, {sequence, 0}), node.sink.NextHlc(),
+    node.keys.Apply({.kind = crdt::EffectKind::kPut,
+                     .db = crdt::kReservedDatabase,
+                     .key = key,
+                     .value = source},
+                    crdt::Seen(clock::VersionVector(), clock::OriginIndex{1}, {sequence, 0}),
+                    node.sink.NextHlc(),
                     keyspace::Cause::kRemote);
     node.sink.Applied({clock::OriginIndex{1}, sequence});
   };
-  node.Ask({"FUNCTION", "LOAD", "#!lua name=m\nredis.register_function('f', function() return 'm' end)"});
+  node.Ask({"FUNCTION",
+            "LOAD",
+            "#!lua name=m\nredis.register_function('f', function() return 'm' end)"});
   EXPECT_EQ(node.Ask({"FCALL", "f", "0"}), "\"m\"");
   remote("a", "redis.register_function('f', function() return 'a' end)", 1);
   EXPECT_EQ(node.Ask({"FCALL", "f", "0"}), "\"a\"") << "the first one by name has the function";
@@ -272,8 +389,12 @@ TEST_F(ScriptsTest, LibrariesThatDoNotGoTogether) {
 }
 
 TEST_F(ScriptsTest, LibrariesAreDumpedAndRestored) {
-  node.Ask({"FUNCTION", "LOAD", "#!lua name=one\nredis.register_function('f1', function() return 1 end)"});
-  node.Ask({"FUNCTION", "LOAD", "#!lua name=two\nredis.register_function('f2', function() return 2 end)"});
+  node.Ask({"FUNCTION",
+            "LOAD",
+            "#!lua name=one\nredis.register_function('f1', function() return 1 end)"});
+  node.Ask({"FUNCTION",
+            "LOAD",
+            "#!lua name=two\nredis.register_function('f2', function() return 2 end)"});
   const std::vector<std::string_view> dump = {"FUNCTION", "DUMP"};
   const std::string payload = node.Run(*node.server.clients[0], dump)[0].text;
   EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", payload}), "-ERR Library one already exists");
@@ -282,19 +403,24 @@ TEST_F(ScriptsTest, LibrariesAreDumpedAndRestored) {
   EXPECT_EQ(node.Ask({"FCALL", "f1", "0"}), "-ERR Function not found");
   EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", payload}), "+OK");
   EXPECT_EQ(node.Ask({"FCALL", "f2", "0"}), "2");
-  node.Ask({"FUNCTION", "LOAD", "#!lua name=three\nredis.register_function('f3', function() return 3 end)"});
+  node.Ask({"FUNCTION",
+            "LOAD",
+            "#!lua name=three\nredis.register_function('f3', function() return 3 end)"});
   EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", payload, "FLUSH"}), "+OK");
   EXPECT_EQ(node.Ask({"FCALL", "f3", "0"}), "-ERR Function not found");
   EXPECT_EQ(node.Ask({"FCALL", "f1", "0"}), "1");
   std::string bad = payload;
   bad[3] ^= 1;
-  EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", bad}), "-ERR DUMP payload version or checksum are wrong");
+  EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", bad}),
+            "-ERR DUMP payload version or checksum are wrong");
 }
 
 TEST_F(ScriptsTest, AnswersInTheClientsProtocol) {
   Client& client = node.Connect();
   client.protocol = 3;
-  auto eval = [&](std::string_view source) { return node.Ask(client, {"EVAL", source, "0"}); };
+  auto eval = [&](std::string_view source) {
+    return node.Ask(client, {"EVAL", source, "0"});
+  };
   EXPECT_EQ(eval("return true"), "1");
   EXPECT_EQ(eval("redis.setresp(3) return true"), "true");
   EXPECT_EQ(eval("return {double = 1.5}"), "1.5");
@@ -302,8 +428,9 @@ TEST_F(ScriptsTest, AnswersInTheClientsProtocol) {
   EXPECT_EQ(eval("return {set = {a = true}}"), "~[\"a\"]");
   EXPECT_EQ(eval("return {big_number = '123'}"), "123");
   EXPECT_EQ(eval("return false"), "null");
-  EXPECT_EQ(eval("redis.call('HSET', 'h', 'f', 'v') redis.setresp(3) return redis.call('HGETALL', 'h')"),
-            "{\"f\": \"v\"}");
+  EXPECT_EQ(
+      eval("redis.call('HSET', 'h', 'f', 'v') redis.setresp(3) return redis.call('HGETALL', 'h')"),
+      "{\"f\": \"v\"}");
   EXPECT_EQ(eval("return redis.call('HGETALL', 'h')"), "[\"f\", \"v\"]");
 }
 

@@ -12,7 +12,8 @@ constexpr size_t kKeptBytes = 64;  // of an element, beside its name and values
 
 size_t BytesOf(const crdt::Register& state) {
   size_t bytes = state.counters.size() * sizeof(crdt::CounterEntry);
-  for (const crdt::Version& v : state.versions) bytes += sizeof v + v.value.size();
+  for (const crdt::Version& v : state.versions)
+    bytes += sizeof v + v.value.size();
   return bytes;
 }
 
@@ -50,15 +51,22 @@ void Change::KeepBefore(const crdt::Effect& effect) {
   if (kept.whole) return;
   if (fresh) keyspace_.Read(ref);  // what is to be merged into it is merged first
   if (effect.kind == crdt::EffectKind::kWipeRange) {
-    const bool told = keyspace_.VisitElements(
-        ref, effect.type, effect.element, effect.value, [&](std::string_view name, const ElementView& element) {
-          if (kept.elements.count({effect.type, std::string(name)}) == 0)
-            KeepElement(kept, effect.type, name, element.State());
-        });
+    const bool told =
+        keyspace_.VisitElements(ref,
+                                effect.type,
+                                effect.element,
+                                effect.value,
+                                [&](std::string_view name, const ElementView& element) {
+                                  if (kept.elements.count({effect.type, std::string(name)}) == 0)
+                                    KeepElement(kept, effect.type, name, element.State());
+                                });
     if (!told) KeepWhole(ref, kept);
   } else if (effect.type != crdt::Type::kString) {
     if (kept.elements.count({effect.type, std::string(effect.element)}) == 0)
-      KeepElement(kept, effect.type, effect.element, keyspace_.ElementState(ref, effect.type, effect.element));
+      KeepElement(kept,
+                  effect.type,
+                  effect.element,
+                  keyspace_.ElementState(ref, effect.type, effect.element));
   } else if (effect.kind == crdt::EffectKind::kWipe || (effect.flags & crdt::kWipes) != 0) {
     KeepWhole(ref, kept);
   } else if (!kept.own) {
@@ -90,9 +98,11 @@ crdt::KeyState Change::Before(crdt::KeyState now, Kept&& kept) {
   auto at = now.elements.begin();
   for (auto& [place, state] : kept.elements) {
     auto before = [&](const crdt::Element& e) {
-      return std::pair(e.type, std::string_view(e.name)) < std::pair(place.first, std::string_view(place.second));
+      return std::pair(e.type, std::string_view(e.name)) <
+             std::pair(place.first, std::string_view(place.second));
     };
-    while (at != now.elements.end() && before(*at)) elements.push_back(std::move(*at++));
+    while (at != now.elements.end() && before(*at))
+      elements.push_back(std::move(*at++));
     if (at != now.elements.end() && at->type == place.first && at->name == place.second) ++at;
     if (state.empty()) continue;
     crdt::Element element;
@@ -110,7 +120,8 @@ void Change::Revert() {
   CHECK(whole_ && before_ != nullptr);
   for (auto& [place, kept] : *before_) {
     const KeyRef ref = keyspace_.Ref(place.first, place.second);
-    keyspace_.Restore(ref, kept.whole ? std::move(kept.state) : Before(keyspace_.State(ref), std::move(kept)));
+    keyspace_.Restore(
+        ref, kept.whole ? std::move(kept.state) : Before(keyspace_.State(ref), std::move(kept)));
   }
   if (open_) sink_.Abandon();
   open_ = false;

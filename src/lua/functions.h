@@ -1,19 +1,22 @@
-// Functions of Lua's library as code in a sandbox may have them: the originals where they do a step's
-// work in a step, and ours where they do not. For whoever puts a library together.
+// Functions of Lua's library as code in a sandbox may have them: the originals where they do a
+// step's work in a step, and ours where they do not. For whoever puts a library together.
 #pragma once
 
-#include <lua5.1/lua.hpp>
 #include <string>
 #include <string_view>
 
 #include "lua/meter.h"
 #include "lua/state.h"
 
+#include <lua5.1/lua.hpp>
+
 namespace polyarch::lua {
 
 using Function = int (*)(lua_State*);
 
-inline Meter& MeterOf(lua_State* lua) { return State::Of(lua).meter(); }
+inline Meter& MeterOf(lua_State* lua) {
+  return State::Of(lua).meter();
+}
 
 // A limit becomes an error of Lua's: through Lua no other exception may go.
 template <Function kFunction>

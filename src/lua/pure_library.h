@@ -1,5 +1,5 @@
-// The library of functions of their arguments: no input and output, time, randomness, addresses, and no
-// way to catch errors.
+// The library of functions of their arguments: no input and output, time, randomness, addresses,
+// and no way to catch errors.
 #pragma once
 
 #include "lua/state.h"

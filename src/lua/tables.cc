@@ -29,8 +29,8 @@ void Set2(lua_State* lua, int i, int j) {
   lua_rawseti(lua, 1, j);
 }
 
-// Quicksort with the steps of Lua 5.1's own (ltablib.c, after Sedgewick), so that equal elements and
-// odd functions end in the same order. What is bad for it is charged as it happens.
+// Quicksort with the steps of Lua 5.1's own (ltablib.c, after Sedgewick), so that equal elements
+// and odd functions end in the same order. What is bad for it is charged as it happens.
 void Quicksort(lua_State* lua, int low, int high) {
   while (low < high) {
     // Of the first, the middle and the last, the middle one is the pivot.

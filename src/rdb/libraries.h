@@ -1,5 +1,5 @@
-// Libraries of functions in Redis's dump format, as FUNCTION DUMP gives and FUNCTION RESTORE takes them:
-// each one's source behind a byte that says so, then version and checksum as of any dump.
+// Libraries of functions in Redis's dump format, as FUNCTION DUMP gives and FUNCTION RESTORE takes
+// them: each one's source behind a byte that says so, then version and checksum as of any dump.
 #pragma once
 
 #include <span>
@@ -17,6 +17,8 @@ ReadStatus ReadLibraries(std::string_view payload, size_t limit, std::vector<std
 
 // The same without version and checksum.
 void WriteLibrariesBody(std::span<const std::string_view> sources, std::string& out);
-ReadStatus ReadLibrariesBody(std::string_view body, size_t limit, std::vector<std::string>& sources);
+ReadStatus ReadLibrariesBody(std::string_view body,
+                             size_t limit,
+                             std::vector<std::string>& sources);
 
 }  // namespace polyarch::rdb

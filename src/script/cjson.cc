@@ -28,7 +28,9 @@ struct Settings {
 char kSettingsKey;  // of the registry: the settings of the module that all scripts share
 
 // The first upvalue of each function.
-Settings& SettingsOf(lua_State* lua) { return *static_cast<Settings*>(lua_touserdata(lua, lua_upvalueindex(1))); }
+Settings& SettingsOf(lua_State* lua) {
+  return *static_cast<Settings*>(lua_touserdata(lua, lua_upvalueindex(1)));
+}
 
 // ---- encoding
 
@@ -39,11 +41,18 @@ class Encoder {
   // The value on top, which stays there.
   void Value(int depth) {
     lua::MeterOf(lua_).Charge(1);
-    if (out_.size() > lua::State::Of(lua_).memory_left()) throw lua::LimitExceeded("it makes a text that is too long");
+    if (out_.size() > lua::State::Of(lua_).memory_left())
+      throw lua::LimitExceeded("it makes a text that is too long");
     switch (lua_type(lua_, -1)) {
-      case LUA_TSTRING: String(-1); break;
-      case LUA_TNUMBER: Number(-1); break;
-      case LUA_TBOOLEAN: out_ += lua_toboolean(lua_, -1) != 0 ? "true" : "false"; break;
+      case LUA_TSTRING:
+        String(-1);
+        break;
+      case LUA_TNUMBER:
+        Number(-1);
+        break;
+      case LUA_TBOOLEAN:
+        out_ += lua_toboolean(lua_, -1) != 0 ? "true" : "false";
+        break;
       case LUA_TTABLE: {
         ++depth;
         if (depth > settings_.encode_depth_max || lua_checkstack(lua_, 3) == 0) {
@@ -53,14 +62,17 @@ class Encoder {
         size > 0 ? Array(depth, size) : Object(depth);
         break;
       }
-      case LUA_TNIL: out_ += "null"; break;
+      case LUA_TNIL:
+        out_ += "null";
+        break;
       case LUA_TLIGHTUSERDATA:
         if (lua_touserdata(lua_, -1) == nullptr) {
           out_ += "null";
           break;
         }
         [[fallthrough]];
-      default: Refuse(-1, "type not supported");
+      default:
+        Refuse(-1, "type not supported");
     }
   }
   const std::string& out() const { return out_; }
@@ -80,14 +92,30 @@ class Encoder {
     for (size_t i = 0; i < size; ++i) {
       const char c = text[i];
       switch (c) {
-        case '"': out_ += "\\\""; break;
-        case '\\': out_ += "\\\\"; break;
-        case '/': out_ += "\\/"; break;
-        case '\b': out_ += "\\b"; break;
-        case '\f': out_ += "\\f"; break;
-        case '\n': out_ += "\\n"; break;
-        case '\r': out_ += "\\r"; break;
-        case '\t': out_ += "\\t"; break;
+        case '"':
+          out_ += "\\\"";
+          break;
+        case '\\':
+          out_ += "\\\\";
+          break;
+        case '/':
+          out_ += "\\/";
+          break;
+        case '\b':
+          out_ += "\\b";
+          break;
+        case '\f':
+          out_ += "\\f";
+          break;
+        case '\n':
+          out_ += "\\n";
+          break;
+        case '\r':
+          out_ += "\\r";
+          break;
+        case '\t':
+          out_ += "\\t";
+          break;
         default:
           if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
             out_ += "\\u00";
@@ -114,7 +142,8 @@ class Encoder {
       }
     }
     char digits[64];
-    const int size = std::snprintf(digits, sizeof digits, "%.*g", settings_.number_precision, number);
+    const int size =
+        std::snprintf(digits, sizeof digits, "%.*g", settings_.number_precision, number);
     out_.append(digits, static_cast<size_t>(size));
   }
   // The highest index of a table whose keys are all positive integers; -1 of another one.
@@ -134,7 +163,8 @@ class Encoder {
       lua_pop(lua_, 1);
       return -1;
     }
-    if (settings_.sparse_ratio > 0 && highest > count * settings_.sparse_ratio && highest > settings_.sparse_safe) {
+    if (settings_.sparse_ratio > 0 && highest > count * settings_.sparse_ratio &&
+        highest > settings_.sparse_safe) {
       if (!settings_.sparse_convert) Refuse(-1, "excessively sparse array");
       return -1;
     }
@@ -167,7 +197,8 @@ class Encoder {
           String(-2);
           out_ += ':';
           break;
-        default: Refuse(-2, "table key must be a number or string");
+        default:
+          Refuse(-2, "table key must be a number or string");
       }
       Value(depth);
       lua_pop(lua_, 1);
@@ -190,16 +221,43 @@ int Encode(lua_State* lua) {
 
 // ---- decoding
 
-enum class Token { kObject, kObjectEnd, kArray, kArrayEnd, kString, kNumber, kBoolean, kNull, kColon, kComma, kEnd, kError };
+enum class Token {
+  kObject,
+  kObjectEnd,
+  kArray,
+  kArrayEnd,
+  kString,
+  kNumber,
+  kBoolean,
+  kNull,
+  kColon,
+  kComma,
+  kEnd,
+  kError
+};
 
-constexpr const char* kTokenNames[] = {"T_OBJ_BEGIN", "T_OBJ_END", "T_ARR_BEGIN", "T_ARR_END", "T_STRING", "T_NUMBER",
-                                       "T_BOOLEAN",   "T_NULL",    "T_COLON",     "T_COMMA",   "T_END",    "T_ERROR"};
+constexpr const char* kTokenNames[] = {"T_OBJ_BEGIN",
+                                       "T_OBJ_END",
+                                       "T_ARR_BEGIN",
+                                       "T_ARR_END",
+                                       "T_STRING",
+                                       "T_NUMBER",
+                                       "T_BOOLEAN",
+                                       "T_NULL",
+                                       "T_COLON",
+                                       "T_COMMA",
+                                       "T_END",
+                                       "T_ERROR"};
 
 class Decoder {
  public:
   // `text` ends with a zero byte.
   Decoder(lua_State* lua, const Settings& settings, std::string_view text)
-      : lua_(lua), settings_(settings), begin_(text.data()), p_(begin_), end_(begin_ + text.size()) {}
+      : lua_(lua),
+        settings_(settings),
+        begin_(text.data()),
+        p_(begin_),
+        end_(begin_ + text.size()) {}
 
   // Pushes the one value.
   void Document() {
@@ -220,20 +278,35 @@ class Decoder {
     ++depth_;
     if (depth_ <= settings_.decode_depth_max && lua_checkstack(lua_, 3) != 0) return;
     text_ = std::string();
-    luaL_error(lua_, "Found too many nested data structures (%d) at character %d", depth_,
+    luaL_error(lua_,
+               "Found too many nested data structures (%d) at character %d",
+               depth_,
                static_cast<int>(p_ - begin_));
   }
 
   // Pushes the value that the present token begins.
   void Value() {
     switch (token_) {
-      case Token::kString: lua_pushlstring(lua_, text_.data(), text_.size()); break;
-      case Token::kNumber: lua_pushnumber(lua_, number_); break;
-      case Token::kBoolean: lua_pushboolean(lua_, truth_ ? 1 : 0); break;
-      case Token::kObject: Object(); break;
-      case Token::kArray: Array(); break;
-      case Token::kNull: lua_pushlightuserdata(lua_, nullptr); break;
-      default: Unexpected("value");
+      case Token::kString:
+        lua_pushlstring(lua_, text_.data(), text_.size());
+        break;
+      case Token::kNumber:
+        lua_pushnumber(lua_, number_);
+        break;
+      case Token::kBoolean:
+        lua_pushboolean(lua_, truth_ ? 1 : 0);
+        break;
+      case Token::kObject:
+        Object();
+        break;
+      case Token::kArray:
+        Array();
+        break;
+      case Token::kNull:
+        lua_pushlightuserdata(lua_, nullptr);
+        break;
+      default:
+        Unexpected("value");
     }
   }
   void Object() {
@@ -287,27 +360,44 @@ class Decoder {
     error_ = error;
   }
   bool Skip(std::string_view word) {
-    if (static_cast<size_t>(end_ - p_) < word.size() || std::string_view(p_, word.size()) != word) return false;
+    if (static_cast<size_t>(end_ - p_) < word.size() || std::string_view(p_, word.size()) != word)
+      return false;
     p_ += word.size();
     return true;
   }
   void Next() {
     lua::MeterOf(lua_).Charge(1);
-    while (p_ != end_ && (*p_ == ' ' || *p_ == '\t' || *p_ == '\n' || *p_ == '\r')) ++p_;
+    while (p_ != end_ && (*p_ == ' ' || *p_ == '\t' || *p_ == '\n' || *p_ == '\r'))
+      ++p_;
     at_ = p_ - begin_;
     if (p_ == end_) {
       token_ = Token::kEnd;
       return;
     }
     switch (*p_) {
-      case '{': Take(Token::kObject); return;
-      case '}': Take(Token::kObjectEnd); return;
-      case '[': Take(Token::kArray); return;
-      case ']': Take(Token::kArrayEnd); return;
-      case ',': Take(Token::kComma); return;
-      case ':': Take(Token::kColon); return;
-      case '"': String(); return;
-      default: break;
+      case '{':
+        Take(Token::kObject);
+        return;
+      case '}':
+        Take(Token::kObjectEnd);
+        return;
+      case '[':
+        Take(Token::kArray);
+        return;
+      case ']':
+        Take(Token::kArrayEnd);
+        return;
+      case ',':
+        Take(Token::kComma);
+        return;
+      case ':':
+        Take(Token::kColon);
+        return;
+      case '"':
+        String();
+        return;
+      default:
+        break;
     }
     if (*p_ == '-' || (*p_ >= '0' && *p_ <= '9')) {
       if (!settings_.decode_invalid_numbers && IsInvalidNumber()) return Fail("invalid number");
@@ -328,7 +418,8 @@ class Decoder {
     ++p_;
     token_ = token;
   }
-  // Hexadecimal, infinite, no number, or with zeros in front: what JSON does not know and strtod does.
+  // Hexadecimal, infinite, no number, or with zeros in front: what JSON does not know and strtod
+  // does.
   bool IsInvalidNumber() const {
     const char* p = p_;
     if (*p == '+') return true;
@@ -467,7 +558,9 @@ int Decode(lua_State* lua) {
 void IntegerOption(lua_State* lua, int argument, int* setting, int least, int most) {
   if (!lua_isnil(lua, argument)) {
     const auto value = static_cast<int>(luaL_checkinteger(lua, argument));
-    luaL_argcheck(lua, least <= value && value <= most, 1,
+    luaL_argcheck(lua,
+                  least <= value && value <= most,
+                  1,
                   lua_pushfstring(lua, "expected integer between %d and %d", least, most));
     *setting = value;
   }
@@ -573,7 +666,9 @@ void OpenWith(lua_State* lua) {
   lua_remove(lua, -2);
 }
 
-Settings* PushSettings(lua_State* lua) { return new (lua_newuserdata(lua, sizeof(Settings))) Settings(); }
+Settings* PushSettings(lua_State* lua) {
+  return new (lua_newuserdata(lua, sizeof(Settings))) Settings();
+}
 
 int New(lua_State* lua) {
   (void)PushSettings(lua);

@@ -11,13 +11,16 @@ namespace polyarch::script {
 
 namespace {
 
-constexpr int kNestingMax = 16;        // what is deeper is packed as nil
+constexpr int kNestingMax = 16;  // what is deeper is packed as nil
 constexpr int kUnpackNestingMax = 1000;
 
 void PutBig(std::string& out, uint64_t value, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out += static_cast<char>(value >> shift);
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+    out += static_cast<char>(value >> shift);
 }
-void PutHead(std::string& out, unsigned char head) { out += static_cast<char>(head); }
+void PutHead(std::string& out, unsigned char head) {
+  out += static_cast<char>(head);
+}
 
 class Packer {
  public:
@@ -26,15 +29,26 @@ class Packer {
   // The value on top, which is popped.
   void Value(int level) {
     lua::MeterOf(lua_).Charge(1);
-    if (out_.size() > lua::State::Of(lua_).memory_left()) throw lua::LimitExceeded("it makes a text that is too long");
+    if (out_.size() > lua::State::Of(lua_).memory_left())
+      throw lua::LimitExceeded("it makes a text that is too long");
     int type = lua_type(lua_, -1);
     if (type == LUA_TTABLE && level == kNestingMax) type = LUA_TNIL;
     switch (type) {
-      case LUA_TSTRING: String(); break;
-      case LUA_TBOOLEAN: PutHead(out_, lua_toboolean(lua_, -1) != 0 ? 0xc3 : 0xc2); break;
-      case LUA_TNUMBER: Number(lua_tonumber(lua_, -1)); break;
-      case LUA_TTABLE: Table(level); break;
-      default: PutHead(out_, 0xc0); break;
+      case LUA_TSTRING:
+        String();
+        break;
+      case LUA_TBOOLEAN:
+        PutHead(out_, lua_toboolean(lua_, -1) != 0 ? 0xc3 : 0xc2);
+        break;
+      case LUA_TNUMBER:
+        Number(lua_tonumber(lua_, -1));
+        break;
+      case LUA_TTABLE:
+        Table(level);
+        break;
+      default:
+        PutHead(out_, 0xc0);
+        break;
     }
     lua_pop(lua_, 1);
   }
@@ -61,7 +75,8 @@ class Packer {
   }
   void Number(double number) {
     constexpr double kBound = 9223372036854775808.0;
-    if (number >= -kBound && number < kBound && std::floor(number) == number) return Integer(static_cast<int64_t>(number));
+    if (number >= -kBound && number < kBound && std::floor(number) == number)
+      return Integer(static_cast<int64_t>(number));
     const auto shorter = static_cast<float>(number);
     if (static_cast<double>(shorter) == number) {
       uint32_t bits = 0;
@@ -166,7 +181,8 @@ int Pack(lua_State* lua) {
 
 class Unpacker {
  public:
-  Unpacker(lua_State* lua, std::string_view bytes) : lua_(lua), p_(bytes.data()), end_(p_ + bytes.size()) {}
+  Unpacker(lua_State* lua, std::string_view bytes)
+      : lua_(lua), p_(bytes.data()), end_(p_ + bytes.size()) {}
 
   bool done() const { return p_ == end_; }
   const char* at() const { return p_; }
@@ -174,7 +190,8 @@ class Unpacker {
   // Pushes the next value, or raises an error.
   void Value(int level) {
     lua::MeterOf(lua_).Charge(1);
-    luaL_checkstack(lua_, 4, "too many return values at once; use unpack_one or unpack_limit instead.");
+    luaL_checkstack(
+        lua_, 4, "too many return values at once; use unpack_one or unpack_limit instead.");
     if (level > kUnpackNestingMax) Bad();
     const auto head = static_cast<unsigned char>(Big(1));
     if (head < 0x80) return Push(head);
@@ -183,12 +200,19 @@ class Unpacker {
     if (head < 0xa0) return Array(head & 15, level);
     if (head < 0xc0) return String(head & 31);
     switch (head) {
-      case 0xc0: lua_pushnil(lua_); return;
+      case 0xc0:
+        lua_pushnil(lua_);
+        return;
       case 0xc2:
-      case 0xc3: lua_pushboolean(lua_, head & 1); return;
-      case 0xc4: return String(Big(1));
-      case 0xc5: return String(Big(2));
-      case 0xc6: return String(Big(4));
+      case 0xc3:
+        lua_pushboolean(lua_, head & 1);
+        return;
+      case 0xc4:
+        return String(Big(1));
+      case 0xc5:
+        return String(Big(2));
+      case 0xc6:
+        return String(Big(4));
       case 0xca: {
         const auto bits = static_cast<uint32_t>(Big(4));
         float number = 0;
@@ -201,22 +225,38 @@ class Unpacker {
         std::memcpy(&number, &bits, sizeof number);
         return Push(number);
       }
-      case 0xcc: return Push(static_cast<double>(Big(1)));
-      case 0xcd: return Push(static_cast<double>(Big(2)));
-      case 0xce: return Push(static_cast<double>(Big(4)));
-      case 0xcf: return Push(static_cast<double>(Big(8)));
-      case 0xd0: return Push(static_cast<int8_t>(Big(1)));
-      case 0xd1: return Push(static_cast<int16_t>(Big(2)));
-      case 0xd2: return Push(static_cast<int32_t>(Big(4)));
-      case 0xd3: return Push(static_cast<double>(static_cast<int64_t>(Big(8))));
-      case 0xd9: return String(Big(1));
-      case 0xda: return String(Big(2));
-      case 0xdb: return String(Big(4));
-      case 0xdc: return Array(Big(2), level);
-      case 0xdd: return Array(Big(4), level);
-      case 0xde: return Map(Big(2), level);
-      case 0xdf: return Map(Big(4), level);
-      default: Bad();
+      case 0xcc:
+        return Push(static_cast<double>(Big(1)));
+      case 0xcd:
+        return Push(static_cast<double>(Big(2)));
+      case 0xce:
+        return Push(static_cast<double>(Big(4)));
+      case 0xcf:
+        return Push(static_cast<double>(Big(8)));
+      case 0xd0:
+        return Push(static_cast<int8_t>(Big(1)));
+      case 0xd1:
+        return Push(static_cast<int16_t>(Big(2)));
+      case 0xd2:
+        return Push(static_cast<int32_t>(Big(4)));
+      case 0xd3:
+        return Push(static_cast<double>(static_cast<int64_t>(Big(8))));
+      case 0xd9:
+        return String(Big(1));
+      case 0xda:
+        return String(Big(2));
+      case 0xdb:
+        return String(Big(4));
+      case 0xdc:
+        return Array(Big(2), level);
+      case 0xdd:
+        return Array(Big(4), level);
+      case 0xde:
+        return Map(Big(2), level);
+      case 0xdf:
+        return Map(Big(4), level);
+      default:
+        Bad();
     }
   }
 
@@ -228,7 +268,8 @@ class Unpacker {
   uint64_t Big(int bytes) {
     Need(static_cast<uint64_t>(bytes));
     uint64_t value = 0;
-    for (int i = 0; i < bytes; ++i) value = value << 8 | static_cast<unsigned char>(*p_++);
+    for (int i = 0; i < bytes; ++i)
+      value = value << 8 | static_cast<unsigned char>(*p_++);
     return value;
   }
   void Push(double number) { lua_pushnumber(lua_, number); }
@@ -262,17 +303,22 @@ int UnpackFrom(lua_State* lua, lua_Integer limit, lua_Integer offset) {
   const std::string_view bytes = lua::Text(lua, 1);
   const bool all = limit == 0 && offset == 0;
   if (offset < 0 || limit < 0) {
-    return luaL_error(lua, "Invalid request to unpack with offset of %d and limit of %d.", static_cast<int>(offset),
+    return luaL_error(lua,
+                      "Invalid request to unpack with offset of %d and limit of %d.",
+                      static_cast<int>(offset),
                       static_cast<int>(bytes.size()));
   }
   if (static_cast<size_t>(offset) > bytes.size()) {
-    return luaL_error(lua, "Start offset %d greater than input length %d.", static_cast<int>(offset),
+    return luaL_error(lua,
+                      "Start offset %d greater than input length %d.",
+                      static_cast<int>(offset),
                       static_cast<int>(bytes.size()));
   }
   if (all) limit = INT32_MAX;
   Unpacker unpacker(lua, bytes.substr(static_cast<size_t>(offset)));
   int count = 0;
-  for (; !unpacker.done() && count < limit; ++count) unpacker.Value(0);
+  for (; !unpacker.done() && count < limit; ++count)
+    unpacker.Value(0);
   if (all) return count;
   luaL_checkstack(lua, 1, "");
   lua_pushinteger(lua, unpacker.done() ? -1 : unpacker.at() - bytes.data());
@@ -280,7 +326,9 @@ int UnpackFrom(lua_State* lua, lua_Integer limit, lua_Integer offset) {
   return count + 1;
 }
 
-int Unpack(lua_State* lua) { return UnpackFrom(lua, 0, 0); }
+int Unpack(lua_State* lua) {
+  return UnpackFrom(lua, 0, 0);
+}
 int UnpackOne(lua_State* lua) {
   const lua_Integer offset = luaL_optinteger(lua, 2, 0);
   lua_settop(lua, 1);
@@ -302,7 +350,8 @@ void PutText(lua_State* lua, const char* name, const char* text) {
 
 void OpenCmsgpack(lua_State* lua) {
   lua_newtable(lua);
-  for (const luaL_Reg& f : {luaL_Reg{"pack", lua::Guarded<&Pack>}, luaL_Reg{"unpack", lua::Guarded<&Unpack>},
+  for (const luaL_Reg& f : {luaL_Reg{"pack", lua::Guarded<&Pack>},
+                            luaL_Reg{"unpack", lua::Guarded<&Unpack>},
                             luaL_Reg{"unpack_one", lua::Guarded<&UnpackOne>},
                             luaL_Reg{"unpack_limit", lua::Guarded<&UnpackLimit>}}) {
     lua_pushcfunction(lua, f.func);

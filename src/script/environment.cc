@@ -19,8 +19,10 @@ using lua::State;
 constexpr char kReadOnly[] = "Attempt to modify a readonly table";
 
 // Keys of the registry, and of the metatables of protected tables.
-char kBehindKey;   // of a metatable: the table that its own one shows; of the registry: the real globals
-char kNothingKey;  // of the registry: an empty table that cannot be changed, in the place of metatables
+char kBehindKey;   // of a metatable: the table that its own one shows; of the registry: the real
+                   // globals
+char kNothingKey;  // of the registry: an empty table that cannot be changed, in the place of
+                   // metatables
 
 // Is the value at `index` a protected table? Then what stands behind it is pushed.
 bool PushBehind(lua_State* lua, int index) {
@@ -39,7 +41,9 @@ int Refuse(lua_State* lua) {
   return lua_error(lua);
 }
 // As a metamethod: with the place of the assignment.
-int RefuseAssignment(lua_State* lua) { return luaL_error(lua, kReadOnly); }
+int RefuseAssignment(lua_State* lua) {
+  return luaL_error(lua, kReadOnly);
+}
 
 // The original, the first upvalue, for what writes to the table that is its first argument.
 template <lua::Function kCharge>
@@ -136,8 +140,8 @@ int PCall(lua_State* lua) {
   return lua_gettop(lua);
 }
 
-// Upvalue: the script's own. It is not for a limit: raised by the hook, that would run it where no hook is
-// called, and so without end.
+// Upvalue: the script's own. It is not for a limit: raised by the hook, that would run it where no
+// hook is called, and so without end.
 int HandleError(lua_State* lua) {
   if (State::Of(lua).ended()) return 1;
   lua_settop(lua, 1);
@@ -214,7 +218,8 @@ int Load(lua_State* lua) {
 }
 
 int CollectGarbage(lua_State* lua) {
-  static constexpr const char* kWords[] = {"collect", "count", "step", "stop", "restart", "setpause", "setstepmul", nullptr};
+  static constexpr const char* kWords[] = {
+      "collect", "count", "step", "stop", "restart", "setpause", "setstepmul", nullptr};
   const int word = luaL_checkoption(lua, 1, "collect", kWords);
   if (word == 1) {
     lua_pushnumber(lua, static_cast<lua_Number>(State::Of(lua).memory()) / 1024);
@@ -244,7 +249,9 @@ int Random(lua_State* lua) {
   constexpr int32_t kMax = INT32_MAX;
   const double r = static_cast<double>(RandomOf(lua).Next() % kMax) / kMax;
   switch (lua_gettop(lua)) {
-    case 0: lua_pushnumber(lua, r); break;
+    case 0:
+      lua_pushnumber(lua, r);
+      break;
     case 1: {
       const int high = luaL_checkint(lua, 1);
       luaL_argcheck(lua, 1 <= high, 1, "interval is empty");
@@ -258,7 +265,8 @@ int Random(lua_State* lua) {
       lua_pushnumber(lua, std::floor(r * (static_cast<double>(high) - low + 1)) + low);
       break;
     }
-    default: return luaL_error(lua, "wrong number of arguments");
+    default:
+      return luaL_error(lua, "wrong number of arguments");
   }
   return 1;
 }
@@ -275,12 +283,22 @@ int MissingGlobal(lua_State* lua) {
 
 // ---- what is there
 
-constexpr const char* kBase[] = {"assert", "error",    "getmetatable", "ipairs", "rawequal",
-                                 "select", "tonumber", "tostring",     "type",   "_VERSION"};
-constexpr const char* kString[] = {"byte", "char", "format", "len", "lower", "reverse", "sub", "upper"};
-constexpr const char* kMath[] = {"abs",  "acos", "asin", "atan",  "atan2", "ceil", "cos", "cosh", "deg",  "exp",
-                                 "floor", "fmod", "frexp", "huge", "ldexp", "log",  "log10", "max", "min", "mod",
-                                 "modf", "pi",   "pow",  "rad",   "sin",   "sinh", "sqrt", "tan",  "tanh"};
+constexpr const char* kBase[] = {"assert",
+                                 "error",
+                                 "getmetatable",
+                                 "ipairs",
+                                 "rawequal",
+                                 "select",
+                                 "tonumber",
+                                 "tostring",
+                                 "type",
+                                 "_VERSION"};
+constexpr const char* kString[] = {
+    "byte", "char", "format", "len", "lower", "reverse", "sub", "upper"};
+constexpr const char* kMath[] = {"abs",   "acos", "asin",  "atan", "atan2", "ceil", "cos",   "cosh",
+                                 "deg",   "exp",  "floor", "fmod", "frexp", "huge", "ldexp", "log",
+                                 "log10", "max",  "min",   "mod",  "modf",  "pi",   "pow",   "rad",
+                                 "sin",   "sinh", "sqrt",  "tan",  "tanh"};
 
 // Fills the table on top of the stack with the fields `names` of the table below it.
 template <size_t kCount>
@@ -317,8 +335,10 @@ void End(lua_State* lua, const char* name) {
 }
 
 int Open(lua_State* lua) {
-  for (const luaL_Reg& library : {luaL_Reg{"", luaopen_base}, luaL_Reg{LUA_STRLIBNAME, luaopen_string},
-                                  luaL_Reg{LUA_TABLIBNAME, luaopen_table}, luaL_Reg{LUA_MATHLIBNAME, luaopen_math}}) {
+  for (const luaL_Reg& library : {luaL_Reg{"", luaopen_base},
+                                  luaL_Reg{LUA_STRLIBNAME, luaopen_string},
+                                  luaL_Reg{LUA_TABLIBNAME, luaopen_table},
+                                  luaL_Reg{LUA_MATHLIBNAME, luaopen_math}}) {
     lua_pushcfunction(lua, library.func);
     lua_pushstring(lua, library.name);
     lua_call(lua, 1, 0);
@@ -429,7 +449,8 @@ int Open(lua_State* lua) {
 }  // namespace
 
 void OpenEnvironment(lua::State& lua) {
-  const int code = lua_cpcall(lua.get(), [](lua_State* state) { return Open(state); }, nullptr);
+  const int code = lua_cpcall(
+      lua.get(), [](lua_State* state) { return Open(state); }, nullptr);
   CHECK(code == 0);
 }
 

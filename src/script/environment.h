@@ -1,6 +1,7 @@
-// What a script finds around it: Lua 5.1's library as Redis 7.0 lets scripts have it, with tables that
-// cannot be changed, so that one script leaves nothing behind for the next. Left out: string.dump, and
-// whatever runs compiled code, changes the environment of a function, or runs when garbage is collected.
+// What a script finds around it: Lua 5.1's library as Redis 7.0 lets scripts have it, with tables
+// that cannot be changed, so that one script leaves nothing behind for the next. Left out:
+// string.dump, and whatever runs compiled code, changes the environment of a function, or runs when
+// garbage is collected.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace polyarch::script {
 // Puts it into a fresh state's globals. The modules (redis, cjson ...) are put there by Expose.
 void OpenEnvironment(lua::State& lua);
 
-// Makes the table on top, which is popped, the global `name`: scripts can read it, and not change it.
+// Makes the table on top, which is popped, the global `name`: scripts can read it, and not change
+// it.
 void Expose(lua_State* lua, const char* name);
 // Sets what stands behind the global `name` to the value on top, which is popped.
 void SetGlobal(lua_State* lua, const char* name);
@@ -31,7 +33,7 @@ class ScriptRandom {
   }
 
  private:
-  uint64_t x_ = 0x330e;
+  uint64_t x_ = 0x1234abcd330e;
 };
 
 }  // namespace polyarch::script

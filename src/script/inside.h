@@ -1,12 +1,13 @@
-// The parts of an interpreter, for each other: the modules that scripts find, and the conversions between
-// Lua's values and replies.
+// The parts of an interpreter, for each other: the modules that scripts find, and the conversions
+// between Lua's values and replies.
 #pragma once
 
-#include <lua5.1/lua.hpp>
 #include <string_view>
 
 #include "resp/buffer.h"
 #include "resp/writer.h"
+
+#include <lua5.1/lua.hpp>
 
 namespace polyarch::script {
 
@@ -22,8 +23,8 @@ void OpenRedis(lua_State* lua, RedisModule kind);
 // Settings that scripts make in cjson last for a run.
 void ResetCjson(lua_State* lua);
 
-// A table with the text `err`, as error replies are. `message` begins with "-", and then with a code, or
-// is text of its own, which gets the code ERR.
+// A table with the text `err`, as error replies are. `message` begins with "-", and then with a
+// code, or is text of its own, which gets the code ERR.
 void PushError(lua_State* lua, std::string_view message);
 
 // Pushes the value of the one reply in `bytes`. True if it is an error (a table then).

@@ -79,7 +79,13 @@ int RunTask(lua_State* lua) {
     const std::string source = TextField(lua, "source");
     const std::string line = TextField(lua, "line");
     if (!source.empty() && !line.empty()) {
-      text.append(" script: ").append(task.run.name).append(", on ").append(source).append(":").append(line).append(".");
+      text.append(" script: ")
+          .append(task.run.name)
+          .append(", on ")
+          .append(source)
+          .append(":")
+          .append(line)
+          .append(".");
     }
   } else {
     text = "ERR Error running script " + std::string(task.run.name) + ", ";
@@ -108,7 +114,6 @@ std::vector<std::string_view> ScriptFlagNames(uint32_t flags) {
 
 Interpreter::Interpreter(const Limits& limits)
     : limits_(limits), lua_(limits.steps_max, limits.memory_bytes_max, /*weighs_blocks=*/false) {
-  random_.Seed(0);
   lua_.set_owner(this);
   OpenEnvironment(lua_);
   const int code = lua_cpcall(
@@ -151,7 +156,9 @@ void Interpreter::Settle() {
   }
 }
 
-bool Interpreter::spent() const { return ended_ || lua_.memory() > kKeptBytesMax; }
+bool Interpreter::spent() const {
+  return ended_ || lua_.memory() > kKeptBytesMax;
+}
 
 base::Result<int> Interpreter::Compile(std::string_view source) {
   lua_.Restart(limits_.steps_max, nullptr);
@@ -162,7 +169,9 @@ base::Result<int> Interpreter::Compile(std::string_view source) {
   return luaL_ref(lua_.get(), LUA_REGISTRYINDEX);
 }
 
-void Interpreter::Forget(int reference) { luaL_unref(lua_.get(), LUA_REGISTRYINDEX, reference); }
+void Interpreter::Forget(int reference) {
+  luaL_unref(lua_.get(), LUA_REGISTRYINDEX, reference);
+}
 
 base::Status Interpreter::LoadLibrary(std::string_view source,
                                       Host& host,
@@ -171,9 +180,10 @@ base::Status Interpreter::LoadLibrary(std::string_view source,
   loading_ = &functions;
   lua_State* lua = lua_.get();
   auto expose = [](lua_State* state) {
-    OpenRedis(state, static_cast<Interpreter*>(lua_touserdata(state, 1))->loading() != nullptr
-                         ? RedisModule::kLoading
-                         : RedisModule::kFunction);
+    OpenRedis(state,
+              static_cast<Interpreter*>(lua_touserdata(state, 1))->loading() != nullptr
+                  ? RedisModule::kLoading
+                  : RedisModule::kFunction);
     Expose(state, "redis");
     return 0;
   };
@@ -188,11 +198,13 @@ base::Status Interpreter::LoadLibrary(std::string_view source,
     lua_insert(lua, 1);
     if (lua_pcall(lua, 0, 0, 1) != 0) {
       const std::string why = lua_.ended() ? lua_.end() : TextField(lua, "err");
-      status = base::Invalid("Error registering functions: " + (why.empty() ? "not enough memory" : why));
+      status = base::Invalid("Error registering functions: " +
+                             (why.empty() ? "not enough memory" : why));
     }
   }
   loading_ = nullptr;
-  if (status.ok() && lua_cpcall(lua, expose, this) != 0) status = base::Invalid("not enough memory");
+  if (status.ok() && lua_cpcall(lua, expose, this) != 0)
+    status = base::Invalid("not enough memory");
   Settle();
   return status;
 }

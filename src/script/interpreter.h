@@ -1,10 +1,10 @@
-// Runs scripts: functions in Lua 5.1 that call commands, as EVAL and FCALL of Redis 7.0. Everything that a
-// script may do to the world goes through Host. One state serves many scripts: what they find around them
-// cannot be changed (environment.h), so nothing of a run is left for the next one but what a library's own
-// functions keep in locals of theirs.
+// Runs scripts: functions in Lua 5.1 that call commands, as EVAL and FCALL of Redis 7.0. Everything
+// that a script may do to the world goes through Host. One state serves many scripts: what they
+// find around them cannot be changed (environment.h), so nothing of a run is left for the next one
+// but what a library's own functions keep in locals of theirs.
 //
-// Limits: steps, memory, and time as the host tells it. A limit that was met cannot be caught by the
-// script; the run is then told to have ended, for whoever runs it to take back what it did.
+// Limits: steps, memory, and time as the host tells it. A limit that was met cannot be caught by
+// the script; the run is then told to have ended, for whoever runs it to take back what it did.
 //
 // No I/O, no clock of its own. No calls from within a run but through Host.
 #pragma once
@@ -34,9 +34,11 @@ struct Limits {
 class Host {
  public:
   virtual ~Host() = default;
-  // Runs a command and appends its reply in RESP `protocol`, be it an error. A failure ends the script,
-  // which cannot catch it: its message tells why.
-  virtual base::Status Call(std::span<const std::string_view> words, int protocol, resp::Buffer& out) = 0;
+  // Runs a command and appends its reply in RESP `protocol`, be it an error. A failure ends the
+  // script, which cannot catch it: its message tells why.
+  virtual base::Status Call(std::span<const std::string_view> words,
+                            int protocol,
+                            resp::Buffer& out) = 0;
   // For redis.acl_check_cmd: is there such a command?
   virtual bool Knows(std::span<const std::string_view> words) = 0;
   // `level`: 0 (debug) to 3 (warning).
@@ -77,9 +79,11 @@ class Interpreter {
   base::Result<int> Compile(std::string_view source);
   void Forget(int reference);
 
-  // Runs the source of a library once, for the functions that it registers; kInvalid with Lua's message.
-  // Once for an interpreter.
-  base::Status LoadLibrary(std::string_view source, Host& host, std::vector<LibraryFunction>& functions);
+  // Runs the source of a library once, for the functions that it registers; kInvalid with Lua's
+  // message. Once for an interpreter.
+  base::Status LoadLibrary(std::string_view source,
+                           Host& host,
+                           std::vector<LibraryFunction>& functions);
 
   struct Run {
     int reference = 0;
@@ -88,8 +92,8 @@ class Interpreter {
     std::span<const std::string_view> arguments;
     bool as_globals = true;  // KEYS and ARGV; else they are given to the function
   };
-  // Writes exactly one reply, be it an error of the script. If the run was ended by a limit or by the
-  // host: why, and nothing is written.
+  // Writes exactly one reply, be it an error of the script. If the run was ended by a limit or by
+  // the host: why, and nothing is written.
   base::Status Execute(const Run& run, Host& host, resp::Writer& reply);
 
   // It was ended, or keeps much memory: better begin with another one.
@@ -102,7 +106,9 @@ class Interpreter {
   void set_protocol(int protocol) { protocol_ = protocol; }
   resp::Buffer& reply_buffer() { return reply_buffer_; }
   std::vector<LibraryFunction>* loading() { return loading_; }
-  static Interpreter& Of(lua_State* lua) { return *static_cast<Interpreter*>(lua::State::Of(lua).owner()); }
+  static Interpreter& Of(lua_State* lua) {
+    return *static_cast<Interpreter*>(lua::State::Of(lua).owner());
+  }
 
  private:
   void Begin(Host& host);

@@ -25,7 +25,9 @@ int RaiseError(lua_State* lua, std::string_view message) {
 }
 
 // The arguments as words. False: the error is pushed. Numbers are formatted into `numbers`.
-bool ReadWords(lua_State* lua, std::vector<std::string_view>& words, std::vector<std::string>& numbers) {
+bool ReadWords(lua_State* lua,
+               std::vector<std::string_view>& words,
+               std::vector<std::string>& numbers) {
   const int count = lua_gettop(lua);
   if (count == 0) {
     PushError(lua, "Please specify at least one argument for this redis lib call");
@@ -65,7 +67,8 @@ bool CallCommand(lua_State* lua) {
   out.clear();
   base::Status status = interpreter.host().Call(words, interpreter.protocol(), out);
   lua::MeterOf(lua).Charge(kStepsACall + out.size() / kBytesAStep);
-  if (status.ok() && out.overflowed()) status = base::Invalid("the reply of a command is too large");
+  if (status.ok() && out.overflowed())
+    status = base::Invalid("the reply of a command is too large");
   if (!status.ok()) {
     lua::State::Of(lua).End(status.message());
     PushError(lua, status.message());
@@ -113,7 +116,8 @@ int Sha1(lua_State* lua) {
   size_t size = 0;
   const char* text = lua_tolstring(lua, 1, &size);
   lua::MeterOf(lua).Charge(1 + size / 8);
-  const std::string digits = base::Sha1Hex(text == nullptr ? std::string_view() : std::string_view(text, size));
+  const std::string digits =
+      base::Sha1Hex(text == nullptr ? std::string_view() : std::string_view(text, size));
   lua_pushlstring(lua, digits.data(), digits.size());
   return 1;
 }
@@ -121,7 +125,8 @@ int Sha1(lua_State* lua) {
 int Log(lua_State* lua) {
   const int count = lua_gettop(lua);
   if (count < 2) return RaiseError(lua, "redis.log() requires two arguments or more.");
-  if (lua_isnumber(lua, 1) == 0) return RaiseError(lua, "First argument must be a number (log level).");
+  if (lua_isnumber(lua, 1) == 0)
+    return RaiseError(lua, "First argument must be a number (log level).");
   const auto level = static_cast<int>(lua_tointeger(lua, 1));
   if (level < 0 || level > 3) return RaiseError(lua, "Invalid debug level.");
   std::string line;
@@ -156,7 +161,8 @@ int SetRepl(lua_State* lua) {
   if (lua_gettop(lua) != 1) return RaiseError(lua, "redis.set_repl() requires two arguments.");
   const auto flags = static_cast<int>(lua_tointeger(lua, 1));
   if ((flags & ~3) != 0) {
-    return RaiseError(lua, "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+    return RaiseError(
+        lua, "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
   }
   return 0;
 }
@@ -166,7 +172,7 @@ int AclCheckCommand(lua_State* lua) {
   std::vector<std::string> numbers;
   if (!ReadWords(lua, words, numbers)) return lua_error(lua);
   if (!Interpreter::Of(lua).host().Knows(words)) {
-    return RaiseError(lua, "ERR Invalid command passed to redis.acl_check_cmd()");
+    return RaiseError(lua, "Invalid command passed to redis.acl_check_cmd()");
   }
   lua_pushboolean(lua, 1);
   return 1;
@@ -177,7 +183,9 @@ int Breakpoint(lua_State* lua) {
   lua_pushboolean(lua, 0);
   return 1;
 }
-int Debug(lua_State*) { return 0; }
+int Debug(lua_State*) {
+  return 0;
+}
 
 // ---- libraries
 
@@ -211,13 +219,15 @@ const char* ReadNamed(lua_State* lua, LibraryFunction& function) {
   lua_pushnil(lua);  // the callback's place
   lua_pushnil(lua);
   while (lua_next(lua, 1) != 0) {
-    if (lua_type(lua, -2) == LUA_TNUMBER) return "unknown argument given to redis.register_function";
+    if (lua_type(lua, -2) == LUA_TNUMBER)
+      return "unknown argument given to redis.register_function";
     if (lua_type(lua, -2) != LUA_TSTRING) {
       return "named argument key given to redis.register_function is not a string";
     }
     const std::string_view key = lua_tostring(lua, -2);
     if (key == "function_name") {
-      if (lua_isstring(lua, -1) == 0) return "function_name argument given to redis.register_function must be a string";
+      if (lua_isstring(lua, -1) == 0)
+        return "function_name argument given to redis.register_function must be a string";
       size_t size = 0;
       lua_pushvalue(lua, -1);  // a number must stay one
       const char* text = lua_tolstring(lua, -1, &size);
@@ -225,7 +235,8 @@ const char* ReadNamed(lua_State* lua, LibraryFunction& function) {
       lua_pop(lua, 1);
       named = true;
     } else if (key == "description") {
-      if (lua_isstring(lua, -1) == 0) return "description argument given to redis.register_function must be a string";
+      if (lua_isstring(lua, -1) == 0)
+        return "description argument given to redis.register_function must be a string";
       size_t size = 0;
       lua_pushvalue(lua, -1);
       const char* text = lua_tolstring(lua, -1, &size);
@@ -233,13 +244,15 @@ const char* ReadNamed(lua_State* lua, LibraryFunction& function) {
       function.has_description = true;
       lua_pop(lua, 1);
     } else if (key == "callback") {
-      if (!lua_isfunction(lua, -1)) return "callback argument given to redis.register_function must be a function";
+      if (!lua_isfunction(lua, -1))
+        return "callback argument given to redis.register_function must be a function";
       lua_pushvalue(lua, -1);
       lua_replace(lua, 2);
       callback = true;
     } else if (key == "flags") {
       if (!lua_istable(lua, -1)) {
-        return "flags argument to redis.register_function must be a table representing function flags";
+        return "flags argument to redis.register_function must be a table representing function "
+               "flags";
       }
       if (!ReadFlags(lua, function.flags)) return "unknown flag given";
     } else {
@@ -257,13 +270,16 @@ const char* ReadRegistration(lua_State* lua, LibraryFunction& function) {
   if (count < 1 || count > 2) return "wrong number of arguments to redis.register_function";
   if (count == 1) {
     if (!lua_istable(lua, 1)) {
-      return "calling redis.register_function with a single argument is only applicable to Lua table (representing "
+      return "calling redis.register_function with a single argument is only applicable to Lua "
+             "table (representing "
              "named arguments).";
     }
     return ReadNamed(lua, function);
   }
-  if (lua_isstring(lua, 1) == 0) return "first argument to redis.register_function must be a string";
-  if (!lua_isfunction(lua, 2)) return "second argument to redis.register_function must be a function";
+  if (lua_isstring(lua, 1) == 0)
+    return "first argument to redis.register_function must be a string";
+  if (!lua_isfunction(lua, 2))
+    return "second argument to redis.register_function must be a function";
   size_t size = 0;
   const char* text = lua_tolstring(lua, 1, &size);
   function.name.assign(text, size);
@@ -280,11 +296,13 @@ int RegisterFunction(lua_State* lua) {
   if (const char* error = ReadRegistration(lua, function)) return RaiseError(lua, error);
   if (!IsFunctionName(function.name)) {
     return RaiseError(lua,
-                      "Library names can only contain letters, numbers, or underscores(_) and must be at least one "
+                      "Library names can only contain letters, numbers, or underscores(_) and must "
+                      "be at least one "
                       "character long");
   }
   for (const LibraryFunction& other : *functions) {
-    if (other.name == function.name) return RaiseError(lua, "Function already exists in the library");
+    if (other.name == function.name)
+      return RaiseError(lua, "Function already exists in the library");
   }
   lua_pushvalue(lua, 2);
   function.reference = luaL_ref(lua, LUA_REGISTRYINDEX);
@@ -319,8 +337,10 @@ void OpenRedis(lua_State* lua, RedisModule kind) {
     // What is not there is an error.
     lua_newtable(lua);
     lua_pushcfunction(lua, [](lua_State* state) -> int {
-      return luaL_error(state, "Script attempted to access nonexistent global variable '%s'",
-                        lua_isstring(state, 2) != 0 ? lua_tostring(state, 2) : luaL_typename(state, 2));
+      return luaL_error(
+          state,
+          "Script attempted to access nonexistent global variable '%s'",
+          lua_isstring(state, 2) != 0 ? lua_tostring(state, 2) : luaL_typename(state, 2));
     });
     lua_setfield(lua, -2, "__index");
     lua_setmetatable(lua, -2);

@@ -16,7 +16,8 @@ namespace {
 
 class ReplyPusher {
  public:
-  ReplyPusher(lua_State* lua, std::string_view bytes) : lua_(lua), p_(bytes.data()), end_(p_ + bytes.size()) {}
+  ReplyPusher(lua_State* lua, std::string_view bytes)
+      : lua_(lua), p_(bytes.data()), end_(p_ + bytes.size()) {}
 
   // Pushes one value; true if it is an error.
   bool Push() {
@@ -27,29 +28,56 @@ class ReplyPusher {
     }
     const char type = *p_++;
     switch (type) {
-      case '+': PushField("ok", Line()); return false;
+      case '+':
+        PushField("ok", Line());
+        return false;
       case '-':
         --p_;
         PushError(lua_, Line());
         return true;
-      case ':': lua_pushnumber(lua_, static_cast<lua_Number>(Number())); return false;
-      case '$': PushBulk(); return false;
-      case '*': PushArray(); return false;
-      case '%': PushMap(); return false;
-      case '~': PushSet(); return false;
-      case '_': Line(); lua_pushnil(lua_); return false;
-      case '#': lua_pushboolean(lua_, Line() == "t" ? 1 : 0); return false;
-      case ',': PushDouble(); return false;
-      case '(': PushField("big_number", Line()); return false;
-      case '=': PushVerbatim(); return false;
-      default: Line(); lua_pushnil(lua_); return false;
+      case ':':
+        lua_pushnumber(lua_, static_cast<lua_Number>(Number()));
+        return false;
+      case '$':
+        PushBulk();
+        return false;
+      case '*':
+        PushArray();
+        return false;
+      case '%':
+        PushMap();
+        return false;
+      case '~':
+        PushSet();
+        return false;
+      case '_':
+        Line();
+        lua_pushnil(lua_);
+        return false;
+      case '#':
+        lua_pushboolean(lua_, Line() == "t" ? 1 : 0);
+        return false;
+      case ',':
+        PushDouble();
+        return false;
+      case '(':
+        PushField("big_number", Line());
+        return false;
+      case '=':
+        PushVerbatim();
+        return false;
+      default:
+        Line();
+        lua_pushnil(lua_);
+        return false;
     }
   }
 
  private:
   std::string_view Line() {
     const char* begin = p_;
-    while (*p_ != '\r') ++p_;
+    while (*p_ != '\r')
+      ++p_;
     const std::string_view line(begin, static_cast<size_t>(p_ - begin));
     p_ += 2;
     return line;
@@ -151,7 +179,8 @@ std::string_view TextAt(lua_State* lua, int index) {
 
 class ReplyWriter {
  public:
-  ReplyWriter(lua_State* lua, resp::Writer& reply, int protocol) : lua_(lua), reply_(reply), protocol_(protocol) {}
+  ReplyWriter(lua_State* lua, resp::Writer& reply, int protocol)
+      : lua_(lua), reply_(reply), protocol_(protocol) {}
 
   // The value on top, which is popped.
   void Write() {
@@ -162,8 +191,12 @@ class ReplyWriter {
       return;
     }
     switch (lua_type(lua_, -1)) {
-      case LUA_TSTRING: reply_.Bulk(TextAt(lua_, -1)); break;
-      case LUA_TNUMBER: reply_.Integer(ToInteger(lua_tonumber(lua_, -1))); break;
+      case LUA_TSTRING:
+        reply_.Bulk(TextAt(lua_, -1));
+        break;
+      case LUA_TNUMBER:
+        reply_.Integer(ToInteger(lua_tonumber(lua_, -1)));
+        break;
       case LUA_TBOOLEAN: {
         const bool value = lua_toboolean(lua_, -1) != 0;
         if (protocol_ == 3) {
@@ -175,8 +208,11 @@ class ReplyWriter {
         }
         break;
       }
-      case LUA_TTABLE: WriteTable(); break;
-      default: reply_.Null();
+      case LUA_TTABLE:
+        WriteTable();
+        break;
+      default:
+        reply_.Null();
     }
     lua_pop(lua_, 1);
   }
@@ -282,7 +318,8 @@ class ReplyWriter {
 }  // namespace
 
 void PushError(lua_State* lua, std::string_view message) {
-  while (message.ends_with('\n') || message.ends_with('\r')) message.remove_suffix(1);
+  while (message.ends_with('\n') || message.ends_with('\r'))
+    message.remove_suffix(1);
   std::string_view code = "ERR";
   if (message.starts_with('-')) {
     message.remove_prefix(1);

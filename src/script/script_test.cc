@@ -1,10 +1,10 @@
-// Scripts against a host that keeps a few counters: what they may do, and what ends them. What clients
-// see beside Redis is in tests/transcript/script*.txt.
-#include <gtest/gtest.h>
-
+// Scripts against a host that keeps a few counters: what they may do, and what ends them. What
+// clients see beside Redis is in tests/transcript/script*.txt.
 #include <map>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "script/interpreter.h"
 
@@ -13,7 +13,9 @@ namespace {
 
 class FakeHost : public Host {
  public:
-  base::Status Call(std::span<const std::string_view> words, int protocol, resp::Buffer& out) override {
+  base::Status Call(std::span<const std::string_view> words,
+                    int protocol,
+                    resp::Buffer& out) override {
     ++calls;
     resp::Writer reply(out, protocol);
     if (words[0] == "incr") {
@@ -23,7 +25,8 @@ class FakeHost : public Host {
     } else if (words[0] == "large") {
       reply.Array(1000);
       const std::string text(10'000, 'x');
-      for (int i = 0; i < 1000; ++i) reply.Bulk(text);
+      for (int i = 0; i < 1000; ++i)
+        reply.Bulk(text);
     } else if (words[0] == "end") {
       return base::Invalid("the host has ended it");
     } else {
@@ -48,12 +51,14 @@ class ScriptTest : public testing::Test {
  protected:
   // The reply's bytes; "ended: ..." if it was ended.
   std::string Run(std::string_view source, std::vector<std::string_view> keys = {}) {
-    if (interpreter_ == nullptr || interpreter_->spent()) interpreter_ = std::make_unique<Interpreter>(kSmall);
+    if (interpreter_ == nullptr || interpreter_->spent())
+      interpreter_ = std::make_unique<Interpreter>(kSmall);
     auto compiled = interpreter_->Compile(source);
     if (!compiled.ok()) return "no Lua: " + compiled.status().message();
     resp::Buffer out;
     resp::Writer reply(out, 2);
-    const base::Status status = interpreter_->Execute({.reference = *compiled, .name = "name", .keys = keys}, host, reply);
+    const base::Status status =
+        interpreter_->Execute({.reference = *compiled, .name = "name", .keys = keys}, host, reply);
     if (interpreter_ != nullptr) interpreter_->Forget(*compiled);
     if (!status.ok()) {
       EXPECT_TRUE(out.empty()) << out.view();
@@ -63,7 +68,9 @@ class ScriptTest : public testing::Test {
   }
   // Behind whatever was done, everything works as before.
   void ExpectHealthy() {
-    EXPECT_EQ(Run("return {tostring(string.upper('x')), tostring(_G.foo_is_here == nil)}").substr(0, 5), "-ERR ");
+    EXPECT_EQ(
+        Run("return {tostring(string.upper('x')), tostring(_G.foo_is_here == nil)}").substr(0, 5),
+        "-ERR ");
     EXPECT_EQ(Run("return string.upper('x') .. #KEYS", {"k"}), "$2\r\nX1\r\n");
   }
 
@@ -72,9 +79,11 @@ class ScriptTest : public testing::Test {
 };
 
 TEST_F(ScriptTest, CallsCommands) {
-  EXPECT_EQ(Run("return redis.call('incr', KEYS[1]) + redis.call('incr', KEYS[1])", {"n"}), ":3\r\n");
+  EXPECT_EQ(Run("return redis.call('incr', KEYS[1]) + redis.call('incr', KEYS[1])", {"n"}),
+            ":3\r\n");
   EXPECT_EQ(host.numbers["n"], 2);
-  EXPECT_EQ(Run("redis.log(redis.LOG_WARNING, 'a', 1) return redis.call('echo', 5)"), "$1\r\n5\r\n");
+  EXPECT_EQ(Run("redis.log(redis.LOG_WARNING, 'a', 1) return redis.call('echo', 5)"),
+            "$1\r\n5\r\n");
   EXPECT_EQ(host.log, std::vector<std::string>{"a 1"});
 }
 
@@ -100,11 +109,14 @@ TEST_F(ScriptTest, IsEnded) {
       {"local s = ('a'):rep(100000) return s:gsub('', s)", nullptr},
       {"for w in ('a'):rep(100000):gmatch('.-.-.-b') do end", &kSteps},
       {"return string.format('%s', ('x'):rep(9e5)):rep(100)", nullptr},
-      {"local t = {} for i = 1, 50000 do t[i] = i end while true do table.sort(t, function(a, b) return a > b end) end",
+      {"local t = {} for i = 1, 50000 do t[i] = i end while true do table.sort(t, function(a, b) "
+       "return a > b end) end",
        &kSteps},
       {"local t = {} for i = 1, 50000 do table.insert(t, 1, i) end", &kSteps},
       {"local t = {} for i = 1, 5000 do t[i] = 'x' end while true do table.concat(t) end", &kSteps},
-      {"local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end", &kSteps},
+      {"local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true "
+       "do co() end",
+       &kSteps},
       {"while true do coroutine.wrap(function() end)() end", &kSteps},
       {"while true do coroutine.resume(coroutine.create(function() end)) end", &kSteps},
       {"while true do loadstring('return 1')() end", &kSteps},
@@ -116,7 +128,8 @@ TEST_F(ScriptTest, IsEnded) {
       {"return struct.pack(('c100000'):rep(100), 'x')", nullptr},
       {"while true do cjson.decode('[[[[[]]]]]') end", &kSteps},
       {"while true do collectgarbage() end", &kSteps},
-      {"setmetatable({}, {__index = function(t, k) while true do end end}).x = nil return setmetatable({}, {__index = "
+      {"setmetatable({}, {__index = function(t, k) while true do end end}).x = nil return "
+       "setmetatable({}, {__index = "
        "function() while true do end end}).y",
        &kSteps},
       {"redis.call('end')", nullptr},
@@ -129,7 +142,8 @@ TEST_F(ScriptTest, IsEnded) {
     if (expected != nullptr) {
       EXPECT_EQ(reply, *expected) << source;
     }
-    EXPECT_TRUE(reply.starts_with("ended: ") || reply.starts_with("-ERR ")) << source << ": " << reply.substr(0, 100);
+    EXPECT_TRUE(reply.starts_with("ended: ") || reply.starts_with("-ERR "))
+        << source << ": " << reply.substr(0, 100);
   }
   ExpectHealthy();
 }
@@ -140,26 +154,36 @@ TEST_F(ScriptTest, CannotGoOnBehindItsEnd) {
            "while true do pcall(function() while true do end end) end",
            "pcall(function() while true do end end) redis.call('incr', 'after')",
            "pcall(pcall, pcall, function() while true do end end) redis.call('incr', 'after')",
-           "xpcall(function() while true do end end, function(e) redis.call('incr', 'after') return 'x' end) "
+           "xpcall(function() while true do end end, function(e) redis.call('incr', 'after') "
+           "return 'x' end) "
            "redis.call('incr', 'after')",
-           "while true do xpcall(function() while true do end end, function() while true do end end) end",
-           "coroutine.resume(coroutine.create(function() while true do end end)) redis.call('incr', 'after')",
-           "local co = coroutine.wrap(function() pcall(function() while true do end end) redis.call('incr', 'after') end) "
+           "while true do xpcall(function() while true do end end, function() while true do end "
+           "end) end",
+           "coroutine.resume(coroutine.create(function() while true do end end)) "
+           "redis.call('incr', 'after')",
+           "local co = coroutine.wrap(function() pcall(function() while true do end end) "
+           "redis.call('incr', 'after') end) "
            "pcall(co) redis.call('incr', 'after')",
            "pcall(string.rep, 'x', 1e12) redis.call('incr', 'after')",
-           "pcall(function() local s = 'x' while true do s = s .. s end end) redis.call('incr', 'after')",
-           "pcall(function() local t = {} for i = 1, 1e9 do t[i] = i end end) redis.call('incr', 'after')",
+           "pcall(function() local s = 'x' while true do s = s .. s end end) redis.call('incr', "
+           "'after')",
+           "pcall(function() local t = {} for i = 1, 1e9 do t[i] = i end end) redis.call('incr', "
+           "'after')",
            "pcall(redis.call, 'end') redis.call('incr', 'after')",
            "redis.pcall('end') redis.call('incr', 'after')",
-           "pcall(table.sort, {3, 2, 1}, function() while true do end end) redis.call('incr', 'after')",
-           "pcall(string.gsub, 'x', 'x', function() while true do end end) redis.call('incr', 'after')",
-           "local t = setmetatable({}, {__tostring = function() while true do end end}) pcall(tostring, t) "
+           "pcall(table.sort, {3, 2, 1}, function() while true do end end) redis.call('incr', "
+           "'after')",
+           "pcall(string.gsub, 'x', 'x', function() while true do end end) redis.call('incr', "
+           "'after')",
+           "local t = setmetatable({}, {__tostring = function() while true do end end}) "
+           "pcall(tostring, t) "
            "redis.call('incr', 'after')",
            "error(setmetatable({}, {__index = function() while true do end end}))",
            "pcall(loadstring, ('x = 1 '):rep(900000)) redis.call('incr', 'after')",
        }) {
     const std::string reply = Run(source);
-    EXPECT_TRUE(reply.starts_with("ended: ") || reply.starts_with("-ERR unknown error")) << source << ": " << reply;
+    EXPECT_TRUE(reply.starts_with("ended: ") || reply.starts_with("-ERR unknown error"))
+        << source << ": " << reply;
     EXPECT_EQ(host.numbers.count("after"), 0U) << source;
     host.numbers.clear();
   }
@@ -182,7 +206,8 @@ TEST_F(ScriptTest, RecursionEndsInAnError) {
            "local t = setmetatable({}, {__index = function(t, k) return t[k] end}) return t.x",
            "local function f() return coroutine.wrap(f)() end return f()",
            "local function f() return pcall(f) end local function g() f() g() end g()",
-           "return ('x'):gsub('x', function() return (('x'):gsub('x', function() error('inner') end)) end)",
+           "return ('x'):gsub('x', function() return (('x'):gsub('x', function() error('inner') "
+           "end)) end)",
            "return loadstring(('('):rep(1000) .. '1' .. (')'):rep(1000))()",
            "return loadstring(('{'):rep(100000))()",
            "return unpack({}, 1, 1e8)",
@@ -208,25 +233,47 @@ TEST_F(ScriptTest, RecursionEndsInAnError) {
            "return setmetatable(_G, {})",
        }) {
     const std::string reply = Run(source);
-    EXPECT_TRUE(reply.starts_with("-") || reply.starts_with("ended: ")) << source << ": " << reply.substr(0, 100);
+    EXPECT_TRUE(reply.starts_with("-") || reply.starts_with("ended: "))
+        << source << ": " << reply.substr(0, 100);
   }
   // A value that holds itself is cut off.
-  EXPECT_TRUE(Run("local t = {} t[1] = t return t").find("reached lua stack limit") != std::string::npos);
+  EXPECT_TRUE(Run("local t = {} t[1] = t return t").find("reached lua stack limit") !=
+              std::string::npos);
   ExpectHealthy();
 }
 
 TEST_F(ScriptTest, NothingIsLeftForTheNext) {
   for (const char* source : {
-           "foo_is_here = 1", "_G.foo_is_here = 1", "rawset(_G, 'foo_is_here', 1)", "string.upper = nil",
-           "rawset(string, 'upper', nil)", "getmetatable('').__index = nil", "rawset(getmetatable(''), '__index', 1)",
-           "setmetatable(string, nil)", "setmetatable(_G, {__index = {foo_is_here = 1}})", "table.insert(_G, 1)",
-           "table.insert(string, 1)", "table.sort(string)", "table.remove(redis)", "table.setn(_G, 1)",
-           "redis.call = nil", "rawset(redis, 'call', nil)", "KEYS = nil", "for k in pairs(_G) do _G[k] = nil end",
-           "getmetatable(_G).__newindex = nil", "getmetatable(redis).__index.call = nil",
+           "foo_is_here = 1",
+           "_G.foo_is_here = 1",
+           "rawset(_G, 'foo_is_here', 1)",
+           "string.upper = nil",
+           "rawset(string, 'upper', nil)",
+           "getmetatable('').__index = nil",
+           "rawset(getmetatable(''), '__index', 1)",
+           "setmetatable(string, nil)",
+           "setmetatable(_G, {__index = {foo_is_here = 1}})",
+           "table.insert(_G, 1)",
+           "table.insert(string, 1)",
+           "table.sort(string)",
+           "table.remove(redis)",
+           "table.setn(_G, 1)",
+           "redis.call = nil",
+           "rawset(redis, 'call', nil)",
+           "KEYS = nil",
+           "for k in pairs(_G) do _G[k] = nil end",
+           "getmetatable(_G).__newindex = nil",
+           "getmetatable(redis).__index.call = nil",
            "local m = getmetatable(_G) rawset(m, '__index', {foo_is_here = 1})",
-           "table.foreach(_G, function(k, v) _G[k] = nil end)", "cjson.null = 1", "rawset(cjson, 'decode', 1)",
-           "local f = loadstring('foo_is_here = 1') f()", "math.pi = 3",
-           "error(redis)", "error(_G)", "collectgarbage('stop')", "collectgarbage('setpause', 100000)",
+           "table.foreach(_G, function(k, v) _G[k] = nil end)",
+           "cjson.null = 1",
+           "rawset(cjson, 'decode', 1)",
+           "local f = loadstring('foo_is_here = 1') f()",
+           "math.pi = 3",
+           "error(redis)",
+           "error(_G)",
+           "collectgarbage('stop')",
+           "collectgarbage('setpause', 100000)",
            "cjson.encode_max_depth(1) cjson.encode_number_precision(1)",
        }) {
     const std::string reply = Run(source);
@@ -243,27 +290,47 @@ TEST_F(ScriptTest, RunsNoCompiledCode) {
   EXPECT_EQ(Run("return tostring(string.dump)"), "$3\r\nnil\r\n");
   EXPECT_EQ(Run("return {tostring(loadstring('\\27Lua')), (select(2, loadstring('\\27Lua')))}"),
             "*2\r\n$3\r\nnil\r\n$29\r\ncompiled code is not accepted\r\n");
-  EXPECT_EQ(Run("local given return tostring(load(function() if given then return nil end given = 1 return '\\27Lua' end))"),
+  EXPECT_EQ(Run("local given return tostring(load(function() if given then return nil end given = "
+                "1 return '\\27Lua' end))"),
             "$3\r\nnil\r\n");
-  EXPECT_EQ(Run("local n = 0 return load(function() n = n + 1 return ({'return ', '7'})[n] end)()"), ":7\r\n");
+  EXPECT_EQ(Run("local n = 0 return load(function() n = n + 1 return ({'return ', '7'})[n] end)()"),
+            ":7\r\n");
 }
 
 TEST_F(ScriptTest, HasNoWayOut) {
-  for (const char* name : {"os", "io", "debug", "package", "require", "loadfile", "dofile", "print", "getfenv",
-                           "setfenv", "newproxy", "module", "_LOADED", "arg"}) {
-    EXPECT_TRUE(Run(std::string("return ") + name).find("nonexistent global variable") != std::string::npos) << name;
+  for (const char* name : {"os",
+                           "io",
+                           "debug",
+                           "package",
+                           "require",
+                           "loadfile",
+                           "dofile",
+                           "print",
+                           "getfenv",
+                           "setfenv",
+                           "newproxy",
+                           "module",
+                           "_LOADED",
+                           "arg"}) {
+    EXPECT_TRUE(Run(std::string("return ") + name).find("nonexistent global variable") !=
+                std::string::npos)
+        << name;
   }
 }
 
 TEST_F(ScriptTest, ALibraryRegistersFunctions) {
   Interpreter library(kSmall);
   std::vector<LibraryFunction> functions;
-  ASSERT_TRUE(library
-                  .LoadLibrary("local n = 0 redis.register_function('f', function(keys, args) n = n + 1 return "
-                               "{keys[1], args[1], n} end) redis.register_function{function_name = 'g', callback = "
-                               "function() return redis.call('incr', 'x') end, flags = {'no-writes'}, description = 'd'}",
-                               host, functions)
-                  .ok());
+  ASSERT_TRUE(
+      library
+          .LoadLibrary(
+              "local n = 0 redis.register_function('f', function(keys, args) n = n + 1 return "
+              "{keys[1], args[1], n} end) redis.register_function{function_name = 'g', callback = "
+              "function() return redis.call('incr', 'x') end, flags = {'no-writes'}, description = "
+              "'d'}",
+              host,
+              functions)
+          .ok());
   ASSERT_EQ(functions.size(), 2U);
   EXPECT_EQ(functions[1].name, "g");
   EXPECT_EQ(functions[1].flags, kFlagNoWrites);
@@ -274,9 +341,13 @@ TEST_F(ScriptTest, ALibraryRegistersFunctions) {
     const std::vector<std::string_view> keys = {"k"};
     const std::vector<std::string_view> arguments = {"a"};
     ASSERT_TRUE(library
-                    .Execute({.reference = functions[0].reference, .name = "f", .keys = keys, .arguments = arguments,
+                    .Execute({.reference = functions[0].reference,
+                              .name = "f",
+                              .keys = keys,
+                              .arguments = arguments,
                               .as_globals = false},
-                             host, reply)
+                             host,
+                             reply)
                     .ok());
     EXPECT_EQ(out.view(), "*3\r\n$1\r\nk\r\n$1\r\na\r\n:" + std::to_string(i) + "\r\n");
   }

@@ -1,4 +1,5 @@
-// The module struct: values as the bytes of C's structures, as Roberto Ierusalimschy's struct has it.
+// The module struct: values as the bytes of C's structures, as Roberto Ierusalimschy's struct has
+// it.
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -35,16 +36,22 @@ int ReadCount(lua_State* lua, Format& format, int otherwise) {
 size_t SizeOf(lua_State* lua, char option, Format& format) {
   switch (option) {
     case 'B':
-    case 'b': return 1;
+    case 'b':
+      return 1;
     case 'H':
-    case 'h': return 2;
+    case 'h':
+      return 2;
     case 'L':
     case 'l':
     case 'T':
-    case 'd': return 8;
-    case 'f': return 4;
-    case 'x': return 1;
-    case 'c': return static_cast<size_t>(ReadCount(lua, format, 1));
+    case 'd':
+      return 8;
+    case 'f':
+      return 4;
+    case 'x':
+      return 1;
+    case 'c':
+      return static_cast<size_t>(ReadCount(lua, format, 1));
     case 'i':
     case 'I': {
       const int size = ReadCount(lua, format, 4);
@@ -53,21 +60,28 @@ size_t SizeOf(lua_State* lua, char option, Format& format) {
       }
       return static_cast<size_t>(size);
     }
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
 size_t Padding(const Format& format, size_t size, char option, size_t at) {
   if (size == 0 || option == 'c') return 0;
-  const size_t to = size > static_cast<size_t>(format.alignment) ? static_cast<size_t>(format.alignment) : size;
+  const size_t to =
+      size > static_cast<size_t>(format.alignment) ? static_cast<size_t>(format.alignment) : size;
   return to > 1 ? (to - (at & (to - 1))) & (to - 1) : 0;
 }
 
 void Control(lua_State* lua, char option, Format& format) {
   switch (option) {
-    case ' ': return;
-    case '>': format.little = false; return;
-    case '<': format.little = true; return;
+    case ' ':
+      return;
+    case '>':
+      format.little = false;
+      return;
+    case '<':
+      format.little = true;
+      return;
     case '!': {
       const int alignment = ReadCount(lua, format, kAlignmentOfDouble);
       if (alignment == 0 || !std::has_single_bit(static_cast<unsigned>(alignment))) {
@@ -103,13 +117,15 @@ template <typename Float>
 void PutFloat(std::string& out, const Format& format, Float value) {
   char bytes[sizeof value];
   std::memcpy(bytes, &value, sizeof value);
-  for (size_t i = 0; i < sizeof value; ++i) out += bytes[format.little ? i : sizeof value - 1 - i];
+  for (size_t i = 0; i < sizeof value; ++i)
+    out += bytes[format.little ? i : sizeof value - 1 - i];
 }
 
 template <typename Float>
 lua_Number ReadFloat(const char* p, const Format& format) {
   char bytes[sizeof(Float)];
-  for (size_t i = 0; i < sizeof bytes; ++i) bytes[i] = p[format.little ? i : sizeof bytes - 1 - i];
+  for (size_t i = 0; i < sizeof bytes; ++i)
+    bytes[i] = p[format.little ? i : sizeof bytes - 1 - i];
   Float value = 0;
   std::memcpy(&value, bytes, sizeof bytes);
   return static_cast<lua_Number>(value);
@@ -124,7 +140,8 @@ int Pack(lua_State* lua) {
     lua::MeterOf(lua).Charge(1);
     const char option = *format.p++;
     const size_t size = SizeOf(lua, option, format);
-    if (size > lua::State::Of(lua).memory_left()) throw lua::LimitExceeded("it makes a text that is too long");
+    if (size > lua::State::Of(lua).memory_left())
+      throw lua::LimitExceeded("it makes a text that is too long");
     out.append(Padding(format, size, option, out.size()), '\0');
     switch (option) {
       case 'b':
@@ -135,10 +152,18 @@ int Pack(lua_State* lua) {
       case 'L':
       case 'T':
       case 'i':
-      case 'I': PutInteger(lua, out, format, argument++, size); break;
-      case 'x': out += '\0'; break;
-      case 'f': PutFloat(out, format, static_cast<float>(luaL_checknumber(lua, argument++))); break;
-      case 'd': PutFloat(out, format, luaL_checknumber(lua, argument++)); break;
+      case 'I':
+        PutInteger(lua, out, format, argument++, size);
+        break;
+      case 'x':
+        out += '\0';
+        break;
+      case 'f':
+        PutFloat(out, format, static_cast<float>(luaL_checknumber(lua, argument++)));
+        break;
+      case 'd':
+        PutFloat(out, format, luaL_checknumber(lua, argument++));
+        break;
       case 'c':
       case 's': {
         const std::string_view text = lua::Text(lua, argument);
@@ -152,7 +177,8 @@ int Pack(lua_State* lua) {
         if (option == 's') out += '\0';
         break;
       }
-      default: Control(lua, option, format);
+      default:
+        Control(lua, option, format);
     }
   }
   lua_pushlstring(lua, out.data(), out.size());
@@ -199,7 +225,8 @@ int Unpack(lua_State* lua) {
         lua_pushnumber(lua, ReadInteger(p, format, size, option >= 'a'));
         ++count;
         break;
-      case 'x': break;
+      case 'x':
+        break;
       case 'f':
         lua_pushnumber(lua, ReadFloat<float>(p, format));
         ++count;
@@ -210,11 +237,14 @@ int Unpack(lua_State* lua) {
         break;
       case 'c':
         if (size == 0) {
-          if (count == 0 || lua_isnumber(lua, -1) == 0) luaL_error(lua, "format 'c0' needs a previous size");
+          if (count == 0 || lua_isnumber(lua, -1) == 0)
+            luaL_error(lua, "format 'c0' needs a previous size");
           const lua_Number wanted = lua_tonumber(lua, -1);
           lua_pop(lua, 1);
           --count;
-          luaL_argcheck(lua, wanted >= 0 && wanted <= static_cast<lua_Number>(data.size() - at), 2,
+          luaL_argcheck(lua,
+                        wanted >= 0 && wanted <= static_cast<lua_Number>(data.size() - at),
+                        2,
                         "data string too short");
           size = static_cast<size_t>(wanted);
         }
@@ -229,7 +259,8 @@ int Unpack(lua_State* lua) {
         ++count;
         break;
       }
-      default: Control(lua, option, format);
+      default:
+        Control(lua, option, format);
     }
     at += size;
   }
