@@ -16,8 +16,6 @@ constexpr int kHookEvery = 100;  // instructions
 // 4 KiB of the largest block count as a step.
 constexpr size_t kBlockBytesAStep = 4096;
 constexpr size_t kAllocatedBytesAStep = 32;
-// The clock is looked at once in so many hooks.
-constexpr uint32_t kHooksALook = 64;
 
 }  // namespace
 
@@ -38,12 +36,10 @@ State::~State() {
 }
 
 void State::Restart(uint64_t steps_max, std::function<bool()> expired) {
-  meter_ = Meter(steps_max);
+  meter_ = Meter(steps_max, std::move(expired));
   steps_max_ = steps_max;
   memory_max_ = memory_ + memory_allowance_;
   largest_ = 0;
-  hooks_ = 0;
-  expired_ = std::move(expired);
   end_.clear();
 }
 
@@ -78,12 +74,13 @@ void* State::Allocate(void* self, void* block, size_t old_size, size_t new_size)
 void State::Hook(lua_State* state, lua_Debug*) {
   State& lua = Of(state);
   lua.meter_.Note(kHookEvery * (1 + (lua.weighs_blocks_ ? lua.largest_ / kBlockBytesAStep : 0)));
-  if (lua.expired_ && ++lua.hooks_ % kHooksALook == 0 && lua.expired_()) lua.End("it takes too long");
+  lua.meter_.Look();
   if (lua.ended()) luaL_error(state, "too many steps");
 }
 
 std::string State::end() const {
   if (!end_.empty() || meter_.left() != 0) return end_;
+  if (meter_.out_of_time()) return "it takes too long";
   return "it takes more than " + std::to_string(steps_max_) + " steps";
 }
 

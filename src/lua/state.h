@@ -82,8 +82,6 @@ class State {
   bool weighs_blocks_;
   size_t memory_ = 0;
   size_t largest_ = 0;  // block
-  uint32_t hooks_ = 0;
-  std::function<bool()> expired_;
   std::string end_;
   void* owner_ = nullptr;
   ParsedPattern patterns_[kPatternsKept];

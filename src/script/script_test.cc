@@ -36,7 +36,7 @@ class FakeHost : public Host {
   }
   bool Knows(std::span<const std::string_view>) override { return true; }
   void Log(int, std::string_view line) override { log.emplace_back(line); }
-  bool Expired() override { return expires && ++asked > 100; }
+  bool Expired() override { return expires && ++asked > 3; }
 
   std::map<std::string, int64_t> numbers;
   std::vector<std::string> log;
@@ -193,6 +193,9 @@ TEST_F(ScriptTest, CannotGoOnBehindItsEnd) {
 TEST_F(ScriptTest, EndsWhenItsTimeIsOver) {
   host.expires = true;
   EXPECT_EQ(Run("while true do end"), "ended: it takes too long");
+  // Within one call of a function of the library's, too.
+  host.asked = 0;
+  EXPECT_EQ(Run("return ('a'):rep(30):find(('a-'):rep(30) .. 'b')"), "ended: it takes too long");
   host.expires = false;
   ExpectHealthy();
 }
