@@ -28,6 +28,12 @@ std::optional<int64_t> ReadTimeout(Context& c, std::string_view text) {
   return static_cast<int64_t>(ms);
 }
 
+std::optional<int64_t> ReadTimeoutMs(Context& c, std::string_view text) {
+  const auto timeout = ReadInteger(c, text, "ERR timeout is not an integer or out of range");
+  if (timeout && *timeout < 0) return c.reply.Error("ERR timeout is negative"), std::nullopt;
+  return timeout;
+}
+
 Arguments KeysToLookAt(const Context& c, const Arguments& keys) {
   return c.ready == nullptr ? keys : Arguments(c.ready, 1);
 }

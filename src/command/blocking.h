@@ -13,6 +13,8 @@ namespace polyarch::command {
 // A timeout in seconds, as Redis reads it, in ms; 0 is "for ever". Nothing if the error has been
 // given.
 std::optional<int64_t> ReadTimeout(Context& c, std::string_view text);
+// The same of one in milliseconds (XREAD BLOCK, WAIT).
+std::optional<int64_t> ReadTimeoutMs(Context& c, std::string_view text);
 
 // The keys that a blocking command looks at: all of `keys`; if it is run for a client that waited,
 // only the one that has got elements.

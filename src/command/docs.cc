@@ -110,18 +110,18 @@ void AppendUsage(const std::vector<Argument>& arguments,
                  std::string& out);
 
 void AppendUsage(const Argument& a, std::string& out) {
-  std::string one(a.token);
-  if (a.type != kPureToken) {
-    if (!one.empty()) one += ' ';
-    if (a.type == kOneOf) {
-      AppendUsage(a.children, "|", one);
-    } else if (a.type == kBlock) {
-      AppendUsage(a.children, " ", one);
-    } else {
-      one.append("<").append(a.name).append(">");
-    }
+  std::string one;
+  if (a.type == kOneOf) {
+    AppendUsage(a.children, "|", one);
+  } else if (a.type == kBlock) {
+    AppendUsage(a.children, " ", one);
+  } else if (a.type != kPureToken) {
+    one.append("<").append(a.name).append(">");
   }
-  if (a.multiple) one += " [" + one + " ...]";
+  // The token stands once, before all of them, unless each has its own.
+  if (a.multiple && !a.multiple_token) one += " [" + one + " ...]";
+  if (!a.token.empty()) one = std::string(a.token) + (one.empty() ? "" : " ") + one;
+  if (a.multiple_token) one += " [" + one + " ...]";
   out += a.optional ? "[" + one + "]" : one;
 }
 

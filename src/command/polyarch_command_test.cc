@@ -627,6 +627,8 @@ TEST(PolyarchCommand, EachContainerHasHelp) {
               "-ERR unknown subcommand 'NOSUCH'. Try " + std::string(container) + " HELP.");
   }
   std::string help = node.Ask({"POLICY", "HELP"});
+  const std::string of_feeds = node.Ask({"CONFLICT", "FEED", "HELP"});
+  EXPECT_NE(of_feeds.find("CREATE <group> <pattern> LEADERS <leader> [<leader> ...]"), std::string::npos) << of_feeds;
   EXPECT_NE(help.find("SET <pattern> [FIELD <field>] LWW [DELETES]|PRIORITY [<leader> [<leader> ...]]|SIBLINGS"),
             std::string::npos)
       << help;

@@ -3,26 +3,13 @@
 #include <optional>
 #include <utility>
 
-#include "base/number.h"
 #include "clock/session_token.h"
+#include "command/blocking.h"
 #include "command/families.h"
 #include "command/support.h"
 
 namespace polyarch::command {
 namespace {
-
-// As Redis reads a timeout in milliseconds; an error is given.
-std::optional<int64_t> ReadTimeoutMs(Context& c, std::string_view text) {
-  const std::optional<int64_t> ms = base::ParseInt64(text);
-  if (!ms) {
-    c.reply.Error("ERR timeout is not an integer or out of range");
-  } else if (*ms < 0) {
-    c.reply.Error("ERR timeout is negative");
-  } else {
-    return ms;
-  }
-  return std::nullopt;
-}
 
 void WaitForLeaders(Context& c) {
   const std::optional<int64_t> wanted = ReadInteger(c, c.args[1]);

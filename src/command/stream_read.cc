@@ -27,12 +27,6 @@ struct ReadRequest {
   std::string_view Key(const Context& c, size_t i) const { return c.args[streams_from + i]; }
 };
 
-std::optional<int64_t> ReadTimeoutMs(Context& c, std::string_view text) {
-  const auto timeout = ReadInteger(c, text, "ERR timeout is not an integer or out of range");
-  if (timeout && *timeout < 0) return c.reply.Error("ERR timeout is negative"), std::nullopt;
-  return timeout;
-}
-
 bool OnlyOfGroups(Context& c, bool grouped, std::string_view option) {
   if (grouped) return true;
   std::string text = "ERR The ";

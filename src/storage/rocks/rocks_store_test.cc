@@ -83,6 +83,7 @@ TEST(RocksStore, AKilledProcessLeavesAPrefix) {
       ASSERT_EQ(::read(pipe_fds[0], &flushed, sizeof(flushed)),
                 static_cast<ssize_t>(sizeof(flushed)));
     }
+    // Nothing waits for anything here: it is killed at another moment in each round, and any is right.
     ::usleep(1000 * 9 * round);
     ::kill(child, SIGKILL);
     while (::read(pipe_fds[0], &flushed, sizeof(flushed)) == sizeof(flushed)) {
