@@ -387,6 +387,7 @@ def handlers(teller, cluster):
     eu.call("DEL", "hand:entry")
     _tick()
     us.call("SET", "hand:entry", '{"title":"B","people":["Grace"]}')
+    _tick()
     asia.call("SET", "hand:entry", '{"title":"A","people":["Ada","Mary"],"place":"R1"}')
     teller.say("cut off from each other: eu and us fill the cart; eu deletes the entry, us and asia edit it")
     cluster.heal_all()
