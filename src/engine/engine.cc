@@ -451,6 +451,8 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
     const crdt::KeyState state = keyspace_.State(keyspace_.Ref(db, key));
     auto note = [&](crdt::Type type, std::string_view element, const crdt::Register& of) {
       if (before.ForRegister(key, type, element).kind != conflict::PolicyKind::kSiblings) return;
+      // In replay: its row is of a later time. What that decision found lost came to disk with it or before.
+      if (replaying_ && row_positions_.Reflect(db, key, type, element, position_)) return;
       const conflict::Policy& policy = policies_.ForRegister(key, type, element);
       const conflict::View view =
           conflict::Resolve(policy, policies_.default_order(), of.versions, origins_, conflict::SubjectOf(key, type, element));

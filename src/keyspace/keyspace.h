@@ -374,6 +374,7 @@ class Keyspace {
   bool IsMerged(const Entry& entry) const { return entry.has(Entry::kEpoch) == epoch_; }
   // What the entry (or nothing) and theirs come to.
   crdt::KeyState MergedState(const KeyRef& ref, const Entry* entry) const;
+  void PutBackSkipped(const KeyRef& ref, const crdt::KeyState& mine, crdt::KeyState& merged) const;
 
   void ApplyElement(const crdt::Effect& effect,
                     const crdt::Seen& seen,

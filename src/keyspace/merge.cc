@@ -29,10 +29,29 @@ crdt::KeyState Keyspace::MergedState(const KeyRef& ref, const Entry* entry) cons
   if (entry != nullptr && IsMerged(*entry)) return entry->State();
   Entry** other = merge_->theirs->tables_[ref.db].Find(ref.hash, ref.key);
   if (other == nullptr && entry == nullptr) return {};
-  return crdt::Merge(entry == nullptr ? crdt::KeyState{} : entry->State(),
-                     merge_->mine_vector,
-                     other == nullptr ? crdt::KeyState{} : (*other)->State(),
-                     merge_->theirs_vector);
+  const crdt::KeyState mine = entry == nullptr ? crdt::KeyState{} : entry->State();
+  crdt::KeyState merged = crdt::Merge(mine,
+                                      merge_->mine_vector,
+                                      other == nullptr ? crdt::KeyState{} : (*other)->State(),
+                                      merge_->theirs_vector);
+  if (skip_) PutBackSkipped(ref, mine, merged);
+  return merged;
+}
+
+// What the replay passes over is newer than either vector: merged by them, it would be a state that never was.
+void Keyspace::PutBackSkipped(const KeyRef& ref, const crdt::KeyState& mine, crdt::KeyState& merged) const {
+  std::vector<crdt::Element> elements;
+  for (crdt::Element& e : merged.elements) {
+    if (!Skips(ref, e.type, e.name)) elements.push_back(std::move(e));
+  }
+  for (const crdt::Element& e : mine.elements) {
+    if (Skips(ref, e.type, e.name)) elements.push_back(e);
+  }
+  std::sort(elements.begin(), elements.end(), [](const crdt::Element& a, const crdt::Element& b) {
+    return std::pair(a.type, std::string_view(a.name)) < std::pair(b.type, std::string_view(b.name));
+  });
+  if (Skips(ref, crdt::Type::kString, {})) merged = mine;
+  merged.elements = std::move(elements);
 }
 
 bool Keyspace::MergeKey(const KeyRef& ref) {

@@ -230,17 +230,43 @@ TEST_F(Merged, WhatAFilterPassesOverIsTakenAsMerged) {
   clock::VersionVector none;
   const crdt::Effect put{.kind = crdt::EffectKind::kPut, .db = 0, .flags = crdt::kWipes, .key = "k", .value = "old"};
   theirs_->Apply(put, crdt::Seen(none, two_, {1, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+  for (uint64_t i = 0; i < 3; ++i) {
+    const std::string field = "f" + std::to_string(i);
+    const crdt::Effect add{.kind = crdt::EffectKind::kPut,
+                           .db = 0,
+                           .type = crdt::Type::kHash,
+                           .key = "h",
+                           .element = field,
+                           .value = "theirs"};
+    theirs_->Apply(add, crdt::Seen(none, two_, {2 + i, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+  }
+  const crdt::Version newer{clock::Dot(two_, 7), clock::Hlc::FromMs(now_), true, false, "newer"};
   crdt::KeyState row;
-  row.versions.push_back({clock::Dot(two_, 7), clock::Hlc::FromMs(now_), true, false, "newer"});
+  row.versions.push_back(newer);
   mine_->Load(0, "k", row);
-  mine_->SetReplayFilter(
-      [](uint8_t, std::string_view key, crdt::Type, std::string_view) { return key == "k"; });
+  crdt::KeyState hash;
+  hash.elements.emplace_back();
+  hash.elements.back().type = crdt::Type::kHash;
+  hash.elements.back().name = "f1";
+  hash.elements.back().versions.push_back(newer);
+  mine_->Load(0, "h", hash);
+  mine_->SetReplayFilter([](uint8_t, std::string_view key, crdt::Type, std::string_view element) {
+    return key == "k" || element == "f1" || element == "f2";
+  });
   clock::VersionVector theirs;
-  theirs.Set(two_, 1);
+  theirs.Set(two_, 4);
   mine_->BeginMerge(std::move(theirs_), none, theirs);
-  mine_->MergeAll();
+  // Before and after: looking at a key tells what merging it will come to.
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(mine_->State(mine_->Ref(0, "k")), row);
+    const crdt::KeyState shown = mine_->State(mine_->Ref(0, "h"));
+    ASSERT_EQ(shown.elements.size(), 2U);
+    EXPECT_EQ(shown.elements[0].name, "f0");
+    EXPECT_EQ(shown.elements[0].versions[0].value, "theirs");
+    EXPECT_EQ(shown.elements[1], hash.elements[0]);
+    mine_->MergeAll();
+  }
   mine_->SetReplayFilter(nullptr);
-  EXPECT_EQ(mine_->State(mine_->Ref(0, "k")), row);
 }
 
 }  // namespace
