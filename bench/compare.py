@@ -33,6 +33,9 @@ ELEMENTS = {
     "RPUSH": ("RPUSH", "list", "value-of-16-byte"),
     "LPOP": ("LPOP", "list"),
     "XADD": ("XADD", "stream", "*", "field", "value-of-16-byte"),
+    "EVAL": ("EVAL", "return 1", "0"),
+    "EVAL-GET": ("EVAL", "return redis.call('GET', KEYS[1])", "1", "key:__rand_int__"),
+    "EVAL-INCR": ("EVAL", "return redis.call('INCR', KEYS[1])", "1", "counter:__rand_int__"),
 }
 PIPELINES = (1, 16, 64)
 COUNT = {("everysec", 1): 150_000, ("everysec", 16): 1_000_000, ("everysec", 64): 2_000_000,

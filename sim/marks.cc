@@ -120,6 +120,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "one id given by two leaders",
     "trim spares an unseen entry",
     "transaction run",
+    "script run",
+    "script ended by a limit",
     "watched key had changed",
     "watched key had not changed",
     "told to wait with others",

@@ -125,6 +125,8 @@ enum class Mark : int {
   kSameStreamId,       // two leaders added an entry with one id
   kRangeBesideAdd,     // a trim spared an entry that it had not seen
   kTransaction,   // EXEC ran its commands
+  kScript,        // a script ran
+  kScriptEnded,   // a script was ended by a limit, and taken back
   kWatchChanged,  // EXEC ran nothing, since what was watched had changed
   kWatchHeld,     // EXEC ran, and what was watched was as it had been read
   kWaitTogether,  // several clients were told to wait for one key

@@ -10,6 +10,7 @@ std::string Transactions::Note(const Op& op, bool queued, const resp::Value& rep
   Client& client = clients_[op.client];
   const std::string& name = op.args[0];
   if (!queued) {
+    if (name == "EVAL") return JudgeScript(op.args, reply);
     if (name == "WATCH" && !reply.is_error()) {
       client.watched = op.args[1];
       client.value.reset();
@@ -30,9 +31,25 @@ std::string Transactions::Note(const Op& op, bool queued, const resp::Value& rep
   return wrong;
 }
 
+std::string Transactions::JudgeScript(const std::vector<std::string>& args, const resp::Value& reply) {
+  const bool ends = args[1].find("string.rep") != std::string::npos;
+  if (reply.is_error()) {
+    const bool ended = reply.text.starts_with("LIMIT ");
+    if (ended) SOMETIMES(kScriptEnded);
+    // Its writes may be refused.
+    return ends == ended || !ended ? "" : "was ended for no reason";
+  }
+  if (ends) return "went on beyond its limit";
+  SOMETIMES(kScript);
+  return reply.integer == 0 ? "" : "has seen half a transfer";
+}
+
 std::string Transactions::Judge(const Client& client, const resp::Value& reply) {
   if (reply.is_error()) {
-    return reply.text.starts_with("EXECABORT ") ? "" : "may not answer that";
+    if (reply.text.starts_with("EXECABORT ")) return "";
+    // It is taken back with its script.
+    const bool script = client.queue.size() == 1 && client.queue[0][0] == "EVAL";
+    return script ? JudgeScript(client.queue[0], reply) : "may not answer that";
   }
   if (reply.is_null()) {
     SOMETIMES(kWatchChanged);
@@ -44,6 +61,9 @@ std::string Transactions::Judge(const Client& client, const resp::Value& reply) 
   for (size_t i = 0; i < client.queue.size(); ++i) {
     const std::vector<std::string>& args = client.queue[i];
     const resp::Value& of = reply.items[i];
+    if (args[0] == "EVAL") {
+      if (std::string wrong = JudgeScript(args, of); !wrong.empty()) return wrong;
+    }
     if (args[0] != "GET") continue;
     if (args[1] == kFromCounter || args[1] == kToCounter) {
       sum += base::ParseInt64(of.text).value_or(0);

@@ -40,6 +40,7 @@ class Transactions {
     std::string watched;
     std::optional<std::string> value;  // what a GET of it has shown since
   };
+  static std::string JudgeScript(const std::vector<std::string>& args, const resp::Value& reply);
   static std::string Judge(const Client& client, const resp::Value& reply);
   std::map<int, Client> clients_;
 };

@@ -109,6 +109,7 @@ class Workload {
   void Resolve(Node& node, int client);
   // workload_transaction.cc
   void Transact(Node& node, int client);
+  void GiveScript(Node& node, int client);
   void GiveTransaction(Node& node, int client, const std::vector<std::vector<std::string>>& commands);
   std::string DrawKey();
   std::string DrawValue();

@@ -7,8 +7,34 @@ namespace polyarch::sim {
 
 namespace {
 
+// A transfer that returns the sum of both counters; the same that a limit ends behind its first write; a
+// string and a field that are set alike.
+constexpr std::string_view kTransfer =
+    "redis.call('INCRBY', KEYS[1], -ARGV[1]) redis.call('INCRBY', KEYS[2], ARGV[1]) "
+    "return redis.call('GET', KEYS[1]) + redis.call('GET', KEYS[2])";
+constexpr std::string_view kEndedTransfer =
+    "redis.call('INCRBY', KEYS[1], -ARGV[1]) pcall(string.rep, 'x', 1e12) redis.call('INCRBY', KEYS[2], ARGV[1])";
+constexpr std::string_view kPair =
+    "redis.call('SET', KEYS[1], ARGV[1]) redis.call('HSET', KEYS[2], 'field', ARGV[1]) return 0";
 
 }  // namespace
+
+void Workload::GiveScript(Node& node, int client) {
+  Draw& draw = world_.draw();
+  auto run = [&](std::string_view script, std::string_view first, std::string_view second, std::string argument) {
+    return std::vector<std::string>{"EVAL",           std::string(script), "2", std::string(first),
+                                    std::string(second), std::move(argument)};
+  };
+  std::vector<std::string> args;
+  if (draw.Percent(40)) {
+    args = run(kPair, kPairString, kPairHash, "t" + std::to_string(next_value_++));
+  } else {
+    args = run(draw.Percent(20) ? kEndedTransfer : kTransfer, kFromCounter, kToCounter,
+               std::to_string(draw.Between(1, 1000)));
+  }
+  if (draw.Percent(80)) return Give(node, client, std::move(args));
+  GiveTransaction(node, client, {args});
+}
 
 void Workload::GiveTransaction(Node& node,
                                int client,
@@ -44,8 +70,9 @@ void Workload::Transact(Node& node, int client) {
   auto text = [](std::string_view view) {
     return std::string(view);
   };
-  const unsigned weights[] = {40, 25, 35};
+  const unsigned weights[] = {40, 25, 35, 30};
   switch (draw.Weighted(weights)) {
+    case 3: return GiveScript(node, client);
     case 0: {
       const std::string amount = std::to_string(draw.Between(1, 1000));
       std::vector<std::vector<std::string>> commands = {

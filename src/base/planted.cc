@@ -21,7 +21,7 @@ const char* NameOf(Bug bug) {
       "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly",
       "kPositionReused", "kPositionRunLast", "kListByArrival",
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",
-      "kTornTransaction", "kWatchLocalOnly", "kMergeByNumbering",
+      "kTornTransaction", "kTornScript", "kWatchLocalOnly", "kMergeByNumbering",
       "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost",
       "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin",
       "kHandlerByNumbering", "kHandlerStale", "kHandlerViewByWriters",

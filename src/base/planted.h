@@ -74,6 +74,7 @@ enum class Bug : int {
   kStreamOneCursor,    // a group knows one last id instead of one for each lane
   kStreamTrimUnseen,   // a trim removes entries that it had not seen
   kTornTransaction,    // what EXEC runs are changes of their own
+  kTornScript,         // what a script's calls write are changes of their own
   kWatchLocalOnly,     // WATCH sees changes by this leader's clients only
   kMergeByNumbering,   // what is merged has the order of this node's numbering of origins
   kWaiterLocalOnly,    // elements that other leaders bring wake nobody

@@ -109,6 +109,7 @@ class FakeCluster : public ClusterHost {
   }
   size_t blocked_clients() const override { return 0; }
   Watches& watches() override { return watches_; }
+  Scripts& scripts() override { return scripts_; }
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override {
     events.push_back({notice, std::string(event) + " " + std::to_string(db) + " " + std::string(key)});
   }
@@ -158,6 +159,7 @@ class FakeCluster : public ClusterHost {
   conflict::Ledger ledger_{conflict::Ledger::Limits{}};
   conflict::Feeds feeds_;
   Watches watches_;
+  Scripts scripts_;
   Subscriptions subscriptions_;
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
 };
@@ -242,6 +244,7 @@ class TestNode : private keyspace::Observer {
   void ApplyRemote(const crdt::Effect& effect);
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override {
     cluster.watches().NoteModified(ref, cause);
+    if (ref.db == crdt::kReservedDatabase && Scripts::Owns(ref.key)) cluster.scripts().NoteChanged(ref.key);
   }
   void VersionsMet(uint8_t,
                    std::string_view,

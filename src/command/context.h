@@ -53,6 +53,8 @@ struct Context {
   bool pushed = false;     // what it wrote stays, whatever CLIENT REPLY says (pushes)
   // The command has waited and is run again because this key has elements: no other is to be looked at.
   const std::string_view* ready = nullptr;
+  // Not empty: what was run must be taken back, and the transaction that it is part of, for this reason.
+  std::string abandon = {};
   bool close = false;      // close the connection after the reply
 
   size_t count() const { return args.size(); }

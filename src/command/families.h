@@ -35,5 +35,7 @@ void AddPolyarchFamily(std::vector<Row>& rows);       // policy, conflict, leade
 void AddPubsubFamily(std::vector<Row>& rows);         // pubsub.cc
 void AddSessionFamily(std::vector<Row>& rows);        // session.cc: WAIT, SESSION
 void AddTransactionFamily(std::vector<Row>& rows);    // transaction.cc: MULTI, EXEC, WATCH, ...
+void AddScriptFamily(std::vector<Row>& rows);         // script.cc: EVAL, SCRIPT
+void AddFunctionFamily(std::vector<Row>& rows);       // function.cc: FCALL, FUNCTION
 
 }  // namespace polyarch::command

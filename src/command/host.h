@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "clock/session_token.h"
 #include "command/client.h"
+#include "command/scripts.h"
 #include "command/subscriptions.h"
 #include "command/watches.h"
 #include "conflict/feed.h"
@@ -125,6 +126,7 @@ class ClusterHost {
   virtual void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) = 0;
 
   virtual Watches& watches() = 0;
+  virtual Scripts& scripts() = 0;
 
   // ---- WAIT and SESSION
   // How many other members hold this change (its bits; 0: all do) durably, as far as they have told; and
@@ -174,6 +176,12 @@ class ServerHost {
   // For DEBUG SLEEP: blocks the whole process.
   virtual void Sleep(double seconds) = 0;
   virtual int64_t WallMicros() = 0;
+  // Of a clock that nobody sets.
+  virtual int64_t MonotonicMicros() { return WallMicros(); }
+  // How long a script may take.
+  virtual int64_t script_ms_max() const { return 1000; }
+  // redis.log: `level` 0 (debug) to 3 (warning).
+  virtual void ScriptLog(int /*level*/, std::string_view /*line*/) {}
 
   // POLYARCH BACKUP: begins one into `path` and returns a ticket; the client's command is run again
   // when it has ended. A process without files of its own has none.

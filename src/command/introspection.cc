@@ -16,7 +16,7 @@ struct FlagName {
   std::string_view name;
 };
 // In the order of COMMAND INFO.
-constexpr std::array<FlagName, 16> kFlagNames = {{
+constexpr std::array<FlagName, 18> kFlagNames = {{
     {kWrite, "write"},
     {kReadonly, "readonly"},
     {kDenyOom, "denyoom"},
@@ -26,9 +26,11 @@ constexpr std::array<FlagName, 16> kFlagNames = {{
     {kBlocking, "blocking"},
     {kLoading, "loading"},
     {kStale, "stale"},
+    {kSkipMonitor, "skip_monitor"},
     {kSkipSlowlog, "skip_slowlog"},
     {kFast, "fast"},
     {kNoAuth, "no_auth"},
+    {kNoMandatoryKeys, "no_mandatory_keys"},
     {kNoAsyncLoading, "no_async_loading"},
     {kNoMulti, "no_multi"},
     {kMovableKeys, "movablekeys"},

@@ -240,7 +240,8 @@ void RunAndNotify(Context& c, const Row& row) {
     existed.emplace_back(Key(c.client.db, c.args[i]), c.keys.Exists(c.Ref(c.args[i])));
   if ((row.flags & kWrite) == 0) {
     row.handler(c);
-    if ((row.flags & kReadonly) == 0 || row.name.starts_with("object|")) return;
+    // What a script asks for is told by its own calls.
+    if ((row.flags & kReadonly) == 0 || (row.flags & kRunsScript) != 0 || row.name.starts_with("object|")) return;
     for (const auto& [key, there] : existed) {
       if (!there) Tell(c, {kNoticeMissed, "keymiss"}, key);
     }

@@ -119,6 +119,8 @@ Table::Table() {
   AddTransactionFamily(rows_);
   AddSessionFamily(rows_);
   AddPubsubFamily(rows_);
+  AddScriptFamily(rows_);
+  AddFunctionFamily(rows_);
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity <= -2);  // a container
@@ -286,6 +288,8 @@ bool KeysFit(const Row& row, Arguments args) {
 // Commands with few arguments check their own sizes.
 constexpr size_t kFewArguments = 8;
 
+}  // namespace
+
 bool AllowWrite(Context& c, const Row& row) {
   base::Status allowed = c.cluster.WriteAllowed();
   if (!allowed.ok()) {
@@ -305,6 +309,8 @@ bool AllowWrite(Context& c, const Row& row) {
     bytes += arg.size();
   return FitsChange(c, bytes, c.count());
 }
+
+namespace {
 
 // All that is checked before a command runs, or is queued. Null: the error was given.
 const Row* Check(Context& c) {

@@ -33,6 +33,9 @@ enum Flag : uint32_t {
   kNoMulti = 1 << 14,
   kSkipSlowlog = 1 << 15,
   kPubsub = 1 << 16,
+  kSkipMonitor = 1 << 17,
+  kNoMandatoryKeys = 1 << 18,
+  kRunsScript = 1 << 19,  // may read and write anything, whatever its own arguments say
 };
 
 // Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none at fixed
@@ -119,6 +122,10 @@ class Table {
 
 // The indices in `args` of the keys of a command.
 void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
+
+// All that is checked before a command may write: WriteAllowed, the sizes of its keys and of it all. False:
+// the error was given.
+bool AllowWrite(Context& c, const Row& row);
 
 // Looks the command up, checks authentication, arity, key sizes and WriteAllowed, and runs its
 // handler; does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong

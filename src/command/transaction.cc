@@ -74,6 +74,7 @@ void RunStep(Context& c,
   CHECK(!inner.suspended);
   if (silent && c.client.reply_mode == Mode::kOff) c.reply.out().Truncate(before);
   c.close |= inner.close;
+  c.abandon = std::move(inner.abandon);
 }
 
 void RunSteps(Context& c, std::span<const Step> steps) {
@@ -90,6 +91,12 @@ void RunSteps(Context& c, std::span<const Step> steps) {
   for (const Step& step : steps) {
     RunStep(c, step, random.Next(), publications);
     if (PLANTED(kTornTransaction)) c.change.Finish();
+    if (!c.abandon.empty()) {
+      if (c.change.keeps()) c.change.Revert();
+      out.Truncate(mark);
+      c.client.db = db;
+      return c.reply.Error(c.abandon);
+    }
     if (!size.fits && c.change.bytes() > kChangeBytesMax) {
       c.change.Revert();
       out.Truncate(mark);

@@ -83,6 +83,8 @@ Growth GrowthOf(const Row& row) {
 
 // Beyond this nothing fits; low enough that sums do not overflow.
 constexpr uint64_t kTooMuch = uint64_t{1} << 40;
+// Of copies of what is flushed.
+constexpr size_t kKeptBytesMax = size_t{1} << 30;
 // A HyperLogLog, and what surrounds it.
 constexpr uint64_t kSketchBytes = 16 << 10;
 // An effect beside its words: header, a list's position, an expiry.
@@ -97,11 +99,13 @@ class Sizer {
     if (row.name == "select") {
       db_ = static_cast<uint8_t>(base::ParseInt64(step.args[1]).value_or(0) & 15);
     }
-    if ((row.flags & kWrite) == 0) return;
+    const bool runs_script = (row.flags & kRunsScript) != 0 && (row.flags & kReadonly) == 0;
+    if ((row.flags & kWrite) == 0 && !runs_script) return;
     const Growth growth = GrowthOf(row);
     if (growth == Growth::kUnknown) all_ = kTooMuch;
     // Taken back are keys, not configuration and not what a decision has put into the conflict log.
-    revertible_ &= growth != Growth::kFlush && row.group != "polyarch";
+    revertible_ &= row.group != "polyarch";
+    if (growth == Growth::kFlush && c_.keys.memory_bytes() > kKeptBytesMax) revertible_ = false;
     if (growth == Growth::kFlush) return AddFlush(row);
     std::vector<size_t> indices;
     KeyIndices(row, step.args, indices);

@@ -3,7 +3,9 @@
 #include <lua5.1/lua.hpp>
 #include <utility>
 
-#include "conflict/lua_state.h"
+#include "conflict/lua_json.h"
+#include "lua/pure_library.h"
+#include "lua/state.h"
 
 namespace polyarch::conflict {
 
@@ -50,12 +52,13 @@ int PushArguments(lua_State* lua) {
 }
 
 // The source has run, and merge is a function: left on the stack.
-base::Status Begin(LuaState& lua, std::string_view source) {
+base::Status Begin(lua::State& lua, std::string_view source) {
   if (source.size() > kHandlerSourceBytesMax) {
     return base::Invalid("its source is longer than " + std::to_string(kHandlerSourceBytesMax) + " bytes");
   }
-  OpenLuaLibrary(lua);
-  if (auto s = lua.Load(source, "handler"); !s.ok()) return s;
+  lua::OpenPureLibrary(lua);
+  OpenLuaJson(lua);
+  if (auto s = lua.Load(source, "=handler"); !s.ok()) return s;
   if (auto s = lua.Call(0, 0); !s.ok()) return s;
   lua_getglobal(lua.get(), "merge");
   if (!lua_isfunction(lua.get(), -1)) return base::Invalid(kNoMerge);
@@ -74,7 +77,7 @@ base::Result<HandlerView> RunHandler(std::string_view source,
   if (bytes > kHandledBytesMax) {
     return base::Invalid("the versions have more than " + std::to_string(kHandledBytesMax) + " bytes together");
   }
-  LuaState lua(limits.steps_max, limits.memory_bytes_max);
+  lua::State lua(limits.steps_max, limits.memory_bytes_max, /*weighs_blocks=*/true);
   if (auto s = Begin(lua, source); !s.ok()) return s;
   Arguments arguments{key, field, versions};
   lua_State* state = lua.get();
@@ -98,7 +101,7 @@ base::Result<HandlerView> RunHandler(std::string_view source,
 }
 
 base::Status CheckHandler(std::string_view source, const HandlerLimits& limits) {
-  LuaState lua(limits.steps_max, limits.memory_bytes_max);
+  lua::State lua(limits.steps_max, limits.memory_bytes_max, /*weighs_blocks=*/true);
   return Begin(lua, source);
 }
 

@@ -4,7 +4,7 @@
 //
 // No input and output, time, randomness, and nothing that is kept from one call to the next: each call
 // runs the source in a state of its own. `pairs` and `next` go by sorted keys, `tostring` shows no
-// addresses, steps and memory are counted alike everywhere (meter.h).
+// addresses, steps and memory are counted alike everywhere (lua/meter.h).
 #pragma once
 
 #include <cstddef>

@@ -193,7 +193,7 @@ TEST(Handler, PatternsAreThoseOfLua) {
   }
   EXPECT_EQ(Body("local n = 0 for k, v in ('a=1, b=2'):gmatch('(%w+)=(%w+)') do n = n + v end return n"), "3");
   EXPECT_EQ(Body("local out = '' for w in ('abc'):gmatch('') do out = out .. '.' end return out"), "....");
-  for (const char* bad : {"[a", "%", "(a", "a)", "%1", "(a%1)", "%b", "%fa", "[%"}) {
+  for (const char* bad : {"[a", "%", "(a", ".)", "%1", "(a%1)", "%b", "%fa", "[%"}) {
     EXPECT_EQ(Body(std::string("return ('a'):find('") + bad + "')")[0], '!') << bad;
   }
 }

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "conflict/json_token.h"
-#include "conflict/lua_support.h"
+#include "lua/functions.h"
+#include "lua/table_keys.h"
 
 namespace polyarch::conflict {
 
@@ -42,7 +43,7 @@ void SetMetatable(lua_State* lua, const char* name) {
 }
 
 void PushNumber(lua_State* lua, std::string_view text) {
-  MeterOf(lua).Charge(1 + text.size() / 8);
+  lua::MeterOf(lua).Charge(1 + text.size() / 8);
   if (double value = 0; IsExactDouble(text, value)) return lua_pushnumber(lua, value);
   void* bytes = lua_newuserdata(lua, text.size());
   std::memcpy(bytes, text.data(), text.size());
@@ -76,7 +77,7 @@ class Decoder {
 
   bool Value(size_t depth) {
     luaL_checkstack(lua_, kSlots, "JSON");
-    MeterOf(lua_).Charge(4);
+    lua::MeterOf(lua_).Charge(4);
     cursor_.Skip();
     switch (cursor_.Peek()) {
       case '{':
@@ -104,7 +105,7 @@ class Decoder {
   bool String() {
     const auto quoted = cursor_.TakeString();
     if (!quoted) return Fail("a text that does not end, or a byte or escape that may not be in it");
-    MeterOf(lua_).Charge(quoted->size() / 8);
+    lua::MeterOf(lua_).Charge(quoted->size() / 8);
     const std::string text = UnescapeJson(*quoted);
     if (!IsUtf8(text)) return Fail("a text that is not UTF-8, before this place");
     lua_pushlstring(lua_, text.data(), text.size());
@@ -156,12 +157,12 @@ class Encoder {
   // The value on top of the stack, which stays there.
   void Value(size_t depth) {
     luaL_checkstack(lua_, kSlots, "JSON");
-    MeterOf(lua_).Charge(4);
+    lua::MeterOf(lua_).Charge(4);
     switch (const int type = lua_type(lua_, -1)) {
       case LUA_TBOOLEAN:
         return Put(lua_toboolean(lua_, -1) != 0 ? "true" : "false");
       case LUA_TSTRING:
-        return String(LuaText(lua_, -1));
+        return String(lua::Text(lua_, -1));
       case LUA_TNUMBER: {
         const lua_Number number = lua_tonumber(lua_, -1);
         if (!std::isfinite(number))
@@ -183,13 +184,13 @@ class Encoder {
 
  private:
   void Put(std::string_view text) {
-    MeterOf(lua_).Charge(text.size() / 8);
+    lua::MeterOf(lua_).Charge(text.size() / 8);
     out_ += text;
-    if (out_.size() > kLuaTextBytesMax) throw LimitExceeded(kLuaTextTooLong);
+    if (out_.size() > lua::State::Of(lua_).memory_left()) throw lua::LimitExceeded(lua::kTextTooLong);
   }
 
   void String(std::string_view text) {
-    MeterOf(lua_).Charge(text.size() / 8);
+    lua::MeterOf(lua_).Charge(text.size() / 8);
     if (!IsUtf8(text)) luaL_error(lua_, "JSON has no word for a text that is not UTF-8");
     std::string quoted;
     AppendJsonString(quoted, text);
@@ -198,12 +199,12 @@ class Encoder {
 
   void Table(size_t depth) {
     const int table = lua_gettop(lua_);
-    std::vector<TableKey> keys;
-    if (!SortedTableKeys(lua_, table, keys)) luaL_error(lua_, "a key of a JSON object is a text");
+    std::vector<lua::TableKey> keys;
+    if (!lua::SortedTableKeys(lua_, table, keys)) luaL_error(lua_, "a key of a JSON object is a text");
     const bool marked = HasMetatable(lua_, table, kArray);
     if (marked || (!keys.empty() && keys.front().type == LUA_TNUMBER)) return Array(keys, depth);
     Put("{");
-    for (const TableKey& key : keys) {
+    for (const lua::TableKey& key : keys) {
       if (key.type != LUA_TSTRING) luaL_error(lua_, "a key of a JSON object is a text");
       if (&key != &keys.front()) Put(",");
       String(key.text);
@@ -213,7 +214,7 @@ class Encoder {
     Put("}");
   }
 
-  void Array(const std::vector<TableKey>& keys, size_t depth) {
+  void Array(const std::vector<lua::TableKey>& keys, size_t depth) {
     const int table = lua_gettop(lua_);
     Put("[");
     for (size_t i = 0; i < keys.size(); ++i) {
@@ -226,7 +227,7 @@ class Encoder {
     Put("]");
   }
 
-  void Member(int table, const TableKey& key, size_t depth) {
+  void Member(int table, const lua::TableKey& key, size_t depth) {
     key.Push(lua_);
     lua_rawget(lua_, table);
     Value(depth + 1);
@@ -238,8 +239,8 @@ class Encoder {
 };
 
 int Decode(lua_State* lua) {
-  const std::string_view text = LuaText(lua, 1);
-  MeterOf(lua).Charge(1 + text.size() / 8);
+  const std::string_view text = lua::Text(lua, 1);
+  lua::MeterOf(lua).Charge(1 + text.size() / 8);
   lua_settop(lua, 1);
   Decoder decoder(lua, text);
   if (decoder.Document()) return 1;
@@ -267,7 +268,7 @@ int MarkArray(lua_State* lua) {
 }
 
 int MakeNumber(lua_State* lua) {
-  const std::string_view text = LuaText(lua, 1);
+  const std::string_view text = lua::Text(lua, 1);
   JsonCursor cursor(text);
   const auto number = cursor.TakeNumber();
   if (!number || !cursor.empty()) return luaL_argerror(lua, 1, "a number as JSON has it expected");
@@ -283,7 +284,7 @@ int ShowNumber(lua_State* lua) {
 
 // Lua asks only for two values that both have this metatable.
 int SameNumber(lua_State* lua) {
-  MeterOf(lua).Charge(1 + NumberText(lua, 1).size() / 8);
+  lua::MeterOf(lua).Charge(1 + NumberText(lua, 1).size() / 8);
   lua_pushboolean(lua, NumberText(lua, 1) == NumberText(lua, 2) ? 1 : 0);
   return 1;
 }
@@ -293,16 +294,14 @@ int ShowNull(lua_State* lua) {
   return 1;
 }
 
-}  // namespace
-
-void PushLuaJson(lua_State* lua) {
+int Open(lua_State* lua) {
   lua_newtable(lua);
   lua_setfield(lua, LUA_REGISTRYINDEX, kArray);
 
   lua_newtable(lua);
   lua_pushcfunction(lua, &ShowNumber);
   lua_setfield(lua, -2, "__tostring");
-  lua_pushcfunction(lua, &Guarded<&SameNumber>);
+  lua_pushcfunction(lua, &lua::Guarded<&SameNumber>);
   lua_setfield(lua, -2, "__eq");
   lua_setfield(lua, LUA_REGISTRYINDEX, kNumber);
 
@@ -317,14 +316,23 @@ void PushLuaJson(lua_State* lua) {
   lua_newtable(lua);
   lua_insert(lua, -2);
   lua_setfield(lua, -2, "null");
-  lua_pushcfunction(lua, &Guarded<&Decode>);
+  lua_pushcfunction(lua, &lua::Guarded<&Decode>);
   lua_setfield(lua, -2, "decode");
-  lua_pushcfunction(lua, &Guarded<&Encode>);
+  lua_pushcfunction(lua, &lua::Guarded<&Encode>);
   lua_setfield(lua, -2, "encode");
-  lua_pushcfunction(lua, &Guarded<&MarkArray>);
+  lua_pushcfunction(lua, &lua::Guarded<&MarkArray>);
   lua_setfield(lua, -2, "array");
-  lua_pushcfunction(lua, &Guarded<&MakeNumber>);
+  lua_pushcfunction(lua, &lua::Guarded<&MakeNumber>);
   lua_setfield(lua, -2, "number");
+  lua_setglobal(lua, "json");
+  return 0;
+}
+
+}  // namespace
+
+void OpenLuaJson(lua::State& lua) {
+  const int code = lua_cpcall(lua.get(), &Open, nullptr);
+  if (code != 0) lua_pop(lua.get(), 1);
 }
 
 }  // namespace polyarch::conflict

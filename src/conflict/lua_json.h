@@ -11,11 +11,11 @@
 // comes out as the number that went in. Steps and memory are counted as all others are.
 #pragma once
 
-struct lua_State;
+#include "lua/state.h"
 
 namespace polyarch::conflict {
 
-// Leaves the table on the stack.
-void PushLuaJson(lua_State* lua);
+// Puts the table into the state's globals.
+void OpenLuaJson(lua::State& lua);
 
 }  // namespace polyarch::conflict

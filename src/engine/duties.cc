@@ -354,7 +354,9 @@ void Engine::ReadConfiguration() {
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
       // Those that tell of ended origins are many: ReadEnded.
-      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix)) keys.emplace_back(key);
+      // Scripts are asked for when they run (command/scripts.h).
+      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) && !command::Scripts::Owns(key))
+        keys.emplace_back(key);
     });
   } while (cursor != 0);
   std::sort(keys.begin(), keys.end());

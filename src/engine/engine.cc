@@ -170,7 +170,10 @@ bool Engine::MustHold(const command::Row& row, command::Arguments arguments, boo
   const log::Position durable = log_.durable();
   if (any_written_at_ <= durable) return false;
   if (flushed_at_ > durable) return true;  // a flush counts as every key
-  if ((row.flags & command::kWholeKeyspace) != 0 || row.handler == command::Exec) return true;
+  if ((row.flags & command::kWholeKeyspace) != 0 || row.handler == command::Exec ||
+      (row.flags & command::kRunsScript) != 0) {
+    return true;
+  }
   std::vector<size_t> indices;
   command::KeyIndices(row, arguments, indices);
   for (size_t i : indices) {
@@ -373,7 +376,10 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
     if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
     const bool acknowledges = ref.key.starts_with(conflict::kFeedAcksPrefix);
     if (acknowledges) feed_acks_.emplace(ref.key);
-    if (!acknowledges && !ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
+    // Scripts are many, and no part of what is read whole.
+    const bool script = command::Scripts::Owns(ref.key);
+    if (script) scripts_.NoteChanged(ref.key);
+    if (!acknowledges && !script && !ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
   }
   if (replaying_) return;
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);

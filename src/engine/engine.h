@@ -262,6 +262,7 @@ class Engine final : public command::ClusterHost,
   command::SessionMark MarkSession() override;
   bool IsDurable(uint64_t position) override;
   command::SessionLack LackOf(const clock::SessionToken& token) override;
+  command::Scripts& scripts() override { return scripts_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override;
@@ -676,6 +677,7 @@ class Engine final : public command::ClusterHost,
   std::vector<uint64_t> merge_waiters_;  // client ids
   Waiters waiters_;
   command::Watches watches_;
+  command::Scripts scripts_;
   command::Subscriptions subscriptions_;
   std::vector<command::Publication> arrived_;    // from other leaders, in this tick
   std::vector<command::Publication> published_;  // for other leaders, in this tick

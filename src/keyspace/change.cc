@@ -35,7 +35,7 @@ bool Change::GiveUp() {
 void Change::Emit(crdt::Effect& effect) {
   OpenIfNeeded();
   if (before_ != nullptr) [[unlikely]]
-    KeepBefore({effect.db, effect.key, effect.key_hash});
+    KeepBefore(effect);
   if (keys_ != nullptr && effect.kind != crdt::EffectKind::kFlush) [[unlikely]]
     keys_->emplace_back(effect.db, effect.key);
   crdt::Seen seen(sink_.applied(), stamp_.origin, {stamp_.sequence, next_index_});

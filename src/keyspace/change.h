@@ -1,7 +1,7 @@
 // The change under way: what commands write through. One Change serves one command (or transaction
 // or script); each method applies its effect to the keyspace at once and adds it to the frame of
-// this tick. A command that fails must fail before its first write. Only a transaction that could become
-// too large for one change can be taken back as a whole (BeginTransaction).
+// this tick. A command that fails must fail before its first write. Only a transaction that keeps what was
+// there before can be taken back, as a whole (BeginTransaction).
 //
 // An accepted write always writes an effect, also when it sets an equal value: otherwise an
 // acknowledged write could lose to a concurrent one that was never seen. A failed condition writes
@@ -138,17 +138,23 @@ class Change {
   void NoteKeys(Keys* keys) { keys_ = keys; }
 
   // ---- transactions (transaction.cc)
-  // Until EndTransaction all that is written is one change, a flush too. `keep`: what each key held before
-  // is kept (a copy of it all), so that Revert can put it back. Nothing has been written yet.
+  // Until EndTransaction all that is written is one change, a flush too. `keep`: what was there before is
+  // kept, so that Revert can put it back: of an element that is written a copy, of a key that is wiped one of
+  // it all. Nothing has been written yet.
   void BeginTransaction(bool keep);
   void EndTransaction();
-  // As if nothing had been written since BeginTransaction(true). Not after a Flush or Resolve.
+  bool in_transaction() const { return whole_; }
+  bool keeps() const { return before_ != nullptr; }
+  // What the kept copies take, roughly.
+  size_t kept_bytes() const { return kept_bytes_; }
+  // As if nothing had been written since BeginTransaction(true). Not after a Resolve.
   void Revert();
 
  private:
   void Emit(crdt::Effect& effect);
   void OpenIfNeeded();
-  void KeepBefore(const KeyRef& ref);
+  void KeepBefore(const crdt::Effect& effect);
+  void KeepAll(uint8_t db);
   // The next effect's place.
   crdt::At NextAt();
   // False if nothing was written: the change may be as if never begun.
@@ -168,9 +174,19 @@ class Change {
   bool wrote_ = false;
   bool whole_ = false;  // in a transaction
   Keys* keys_ = nullptr;
-  // What the keys held that it has written: a transaction that may be taken back.
-  using Before = std::map<std::pair<uint8_t, std::string>, crdt::KeyState>;
-  std::unique_ptr<Before> before_;
+  // What a key held before it was written, as far as it was.
+  struct Kept {
+    bool whole = false;  // `state` is all of it
+    bool own = false;    // `state` is its own register and expiry
+    crdt::KeyState state;
+    std::map<std::pair<crdt::Type, std::string>, crdt::Register> elements;
+  };
+  void KeepWhole(const KeyRef& ref, Kept& kept);
+  void KeepElement(Kept& kept, crdt::Type type, std::string_view name, crdt::Register state);
+  // `now` with what was kept in its place.
+  static crdt::KeyState Before(crdt::KeyState now, Kept&& kept);
+  std::unique_ptr<std::map<std::pair<uint8_t, std::string>, Kept>> before_;
+  size_t kept_bytes_ = 0;
 };
 
 }  // namespace polyarch::keyspace

@@ -170,6 +170,42 @@ std::optional<crdt::NextIncrement> Keyspace::PrepareElementIncrement(
   return crdt::PrepareIncrement(element->State(), origin, at, increment);
 }
 
+crdt::KeyState Keyspace::OwnState(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr) return {};
+  return (*slot)->form() == Form::kFat ? (*slot)->fat().state() : (*slot)->State();
+}
+
+crdt::Register Keyspace::ElementState(const KeyRef& ref, crdt::Type type, std::string_view name) {
+  const Elements* elements = FindElements(ref, type);
+  const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
+  return element ? element->State() : crdt::Register{};
+}
+
+bool Keyspace::VisitElements(
+    const KeyRef& ref,
+    crdt::Type type,
+    std::string_view from,
+    std::string_view to,
+    base::FunctionRef<void(std::string_view name, const ElementView&)> visit) {
+  Elements* elements = FindElements(ref, type);
+  if (elements == nullptr) return true;
+  const Viewer viewer = ViewerOf(ref, type);
+  elements->Sync(viewer);
+  // Only what is shown stands in an order.
+  if (elements->shown() != elements->size()) return false;
+  elements->Walk(
+      elements->Rank(0, from, viewer),
+      /*reverse=*/false,
+      [&](const RankedElement& ranked) {
+        if (ranked.element.key() >= to) return false;
+        visit(ranked.element.key(), ranked.element);
+        return true;
+      },
+      viewer);
+  return true;
+}
+
 bool Keyspace::HasElement(const KeyRef& ref, crdt::Type type, std::string_view name) {
   const Elements* elements = FindElements(ref, type);
   const auto element = elements == nullptr ? std::nullopt : elements->Find(name);

@@ -151,6 +151,17 @@ class Keyspace {
   bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
   // The whole state, hidden or not; empty if there is none. A copy.
   crdt::KeyState State(const KeyRef& ref) const;
+  // Parts of it, of a key that has been read (so that nothing is left to be merged into it): without
+  // the elements; one element, empty if it is not there.
+  crdt::KeyState OwnState(const KeyRef& ref) const;
+  crdt::Register ElementState(const KeyRef& ref, crdt::Type type, std::string_view name);
+  // The elements of `type`, a list's or stream's, from the name `from` on, before the name `to`. False, and
+  // nothing visited, if that is not easily told.
+  bool VisitElements(const KeyRef& ref,
+                     crdt::Type type,
+                     std::string_view from,
+                     std::string_view to,
+                     base::FunctionRef<void(std::string_view name, const ElementView&)> visit);
   // Is there an unresolved conflict: several distinct versions, increments hidden by a value that is
   // no number, or several types?
   static bool IsOpenConflict(const crdt::KeyState& state, const clock::OriginTable& origins);

@@ -1,13 +1,29 @@
 // A change of several commands: all of it, or nothing.
+#include <algorithm>
+
 #include "base/check.h"
 #include "keyspace/change.h"
 
 namespace polyarch::keyspace {
 
+namespace {
+
+constexpr size_t kKeptBytes = 64;  // of an element, beside its name and values
+
+size_t BytesOf(const crdt::Register& state) {
+  size_t bytes = state.counters.size() * sizeof(crdt::CounterEntry);
+  for (const crdt::Version& v : state.versions)
+    bytes += sizeof v + v.value.size();
+  return bytes;
+}
+
+}  // namespace
+
 void Change::BeginTransaction(bool keep) {
   CHECK(!open_ && !whole_);
   whole_ = true;
-  if (keep) before_ = std::make_unique<Before>();
+  kept_bytes_ = 0;
+  if (keep) before_ = std::make_unique<std::map<std::pair<uint8_t, std::string>, Kept>>();
 }
 
 void Change::EndTransaction() {
@@ -15,18 +31,97 @@ void Change::EndTransaction() {
   before_.reset();
 }
 
-void Change::KeepBefore(const KeyRef& ref) {
+void Change::KeepElement(Kept& kept, crdt::Type type, std::string_view name, crdt::Register state) {
+  kept_bytes_ += kKeptBytes + name.size() + BytesOf(state);
+  kept.elements.try_emplace({type, std::string(name)}, std::move(state));
+}
+
+void Change::KeepWhole(const KeyRef& ref, Kept& kept) {
+  kept_bytes_ += kKeptBytes + keyspace_.MemoryOf(ref);
+  kept.state = Before(keyspace_.State(ref), std::move(kept));
+  kept.elements.clear();
+  kept.whole = true;
+}
+
+void Change::KeepBefore(const crdt::Effect& effect) {
+  if (effect.kind == crdt::EffectKind::kFlush) return KeepAll(effect.db);
+  const KeyRef ref{effect.db, effect.key, effect.key_hash};
   auto [it, fresh] = before_->try_emplace({ref.db, std::string(ref.key)});
-  if (!fresh) return;
-  keyspace_.Read(ref);  // what is to be merged into it is merged first
-  it->second = keyspace_.State(ref);
+  Kept& kept = it->second;
+  if (kept.whole) return;
+  if (fresh) keyspace_.Read(ref);  // what is to be merged into it is merged first
+  if (effect.kind == crdt::EffectKind::kWipeRange) {
+    const bool told =
+        keyspace_.VisitElements(ref,
+                                effect.type,
+                                effect.element,
+                                effect.value,
+                                [&](std::string_view name, const ElementView& element) {
+                                  if (kept.elements.count({effect.type, std::string(name)}) == 0)
+                                    KeepElement(kept, effect.type, name, element.State());
+                                });
+    if (!told) KeepWhole(ref, kept);
+  } else if (effect.type != crdt::Type::kString) {
+    if (kept.elements.count({effect.type, std::string(effect.element)}) == 0)
+      KeepElement(kept,
+                  effect.type,
+                  effect.element,
+                  keyspace_.ElementState(ref, effect.type, effect.element));
+  } else if (effect.kind == crdt::EffectKind::kWipe || (effect.flags & crdt::kWipes) != 0) {
+    KeepWhole(ref, kept);
+  } else if (!kept.own) {
+    kept.state = keyspace_.OwnState(ref);
+    kept.own = true;
+    kept_bytes_ += kKeptBytes + ref.key.size() + BytesOf(kept.state);
+  }
+}
+
+void Change::KeepAll(uint8_t db) {
+  keyspace_.ForEach([&](uint8_t d, std::string_view key, const crdt::KeyState& state) {
+    if (d == crdt::kReservedDatabase || (db != crdt::kAllDatabases && db != d)) return;
+    Kept& kept = (*before_)[{d, std::string(key)}];
+    if (kept.whole) return;
+    kept.state = Before(state, std::move(kept));
+    kept.elements.clear();
+    kept.whole = true;
+  });
+}
+
+crdt::KeyState Change::Before(crdt::KeyState now, Kept&& kept) {
+  if (kept.own) {
+    kept.state.elements = std::move(now.elements);
+    now = std::move(kept.state);
+  }
+  if (kept.elements.empty()) return now;
+  std::vector<crdt::Element> elements;
+  elements.reserve(now.elements.size() + kept.elements.size());
+  auto at = now.elements.begin();
+  for (auto& [place, state] : kept.elements) {
+    auto before = [&](const crdt::Element& e) {
+      return std::pair(e.type, std::string_view(e.name)) <
+             std::pair(place.first, std::string_view(place.second));
+    };
+    while (at != now.elements.end() && before(*at))
+      elements.push_back(std::move(*at++));
+    if (at != now.elements.end() && at->type == place.first && at->name == place.second) ++at;
+    if (state.empty()) continue;
+    crdt::Element element;
+    static_cast<crdt::Register&>(element) = std::move(state);
+    element.type = place.first;
+    element.name = place.second;
+    elements.push_back(std::move(element));
+  }
+  std::move(at, now.elements.end(), std::back_inserter(elements));
+  now.elements = std::move(elements);
+  return now;
 }
 
 void Change::Revert() {
   CHECK(whole_ && before_ != nullptr);
-  for (auto& [place, state] : *before_) {
+  for (auto& [place, kept] : *before_) {
     const KeyRef ref = keyspace_.Ref(place.first, place.second);
-    keyspace_.Restore(ref, std::move(state));
+    keyspace_.Restore(
+        ref, kept.whole ? std::move(kept.state) : Before(keyspace_.State(ref), std::move(kept)));
   }
   if (open_) sink_.Abandon();
   open_ = false;

@@ -1,5 +1,8 @@
+#include <optional>
+
 #include "base/codec.h"
 #include "rdb/crc64.h"
+#include "rdb/libraries.h"
 #include "rdb/value.h"
 
 namespace polyarch::rdb {
@@ -10,26 +13,48 @@ constexpr uint16_t kVersion = 10;         // written: Redis 7.0's
 constexpr uint16_t kVersionReadMax = 11;  // Redis 7.2's
 constexpr size_t kFooterBytes = 10;
 
-}  // namespace
-
-ReadStatus ReadDump(std::string_view payload, size_t limit, Value& value) {
-  if (payload.size() < kFooterBytes) return ReadStatus::kBadSum;
+// The payload without version and checksum, if these are right.
+std::optional<std::string_view> BodyOf(std::string_view payload) {
+  if (payload.size() < kFooterBytes) return std::nullopt;
   const std::string_view body = payload.substr(0, payload.size() - kFooterBytes);
   const std::string_view footer = payload.substr(body.size());
   const auto version =
       static_cast<uint16_t>(static_cast<uint8_t>(footer[0]) | static_cast<uint8_t>(footer[1]) << 8);
-  if (version > kVersionReadMax) return ReadStatus::kBadSum;
+  if (version > kVersionReadMax) return std::nullopt;
   const uint64_t sum = Crc64(payload.substr(0, payload.size() - 8));
-  if (base::LoadFixed64(footer.data() + 2) != sum) return ReadStatus::kBadSum;
-  return ReadBody(body, limit, value);
+  if (base::LoadFixed64(footer.data() + 2) != sum) return std::nullopt;
+  return body;
+}
+
+void PutFooter(std::string& out) {
+  out.push_back(static_cast<char>(kVersion));
+  out.push_back(0);
+  base::PutFixed64(out, Crc64(out));
+}
+
+}  // namespace
+
+ReadStatus ReadDump(std::string_view payload, size_t limit, Value& value) {
+  const std::optional<std::string_view> body = BodyOf(payload);
+  return body ? ReadBody(*body, limit, value) : ReadStatus::kBadSum;
+}
+
+ReadStatus ReadLibraries(std::string_view payload, size_t limit, std::vector<std::string>& sources) {
+  const std::optional<std::string_view> body = BodyOf(payload);
+  return body ? ReadLibrariesBody(*body, limit, sources) : ReadStatus::kBadSum;
 }
 
 std::string WriteDump(const Value& value) {
   std::string out;
   WriteBody(value, out);
-  out.push_back(static_cast<char>(kVersion));
-  out.push_back(0);
-  base::PutFixed64(out, Crc64(out));
+  PutFooter(out);
+  return out;
+}
+
+std::string WriteLibraries(std::span<const std::string_view> sources) {
+  std::string out;
+  WriteLibrariesBody(sources, out);
+  PutFooter(out);
   return out;
 }
 

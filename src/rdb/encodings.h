@@ -5,6 +5,9 @@
 
 namespace polyarch::rdb {
 
+// Before the source of a library of functions.
+inline constexpr uint8_t kLibraryOpcode = 245;
+
 enum class Encoding : uint8_t {
   kString = 0,
   kList = 1,

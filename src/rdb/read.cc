@@ -9,6 +9,7 @@
 #include "base/codec.h"
 #include "base/number.h"
 #include "rdb/encodings.h"
+#include "rdb/libraries.h"
 #include "rdb/lzf.h"
 #include "rdb/packed.h"
 #include "rdb/stream.h"
@@ -27,6 +28,14 @@ class BodyReader {
     if (too_large_) return ReadStatus::kTooLarge;
     if (unsupported_) return ReadStatus::kUnsupported;
     return done && in_.ok() ? ReadStatus::kOk : ReadStatus::kMalformed;
+  }
+
+  ReadStatus ReadLibraries(std::vector<std::string>& sources) {
+    bool fine = true;
+    while (fine && in_.remaining() > 0)
+      fine = in_.Fixed8() == kLibraryOpcode && Charge(kElementBytes) && String(sources.emplace_back());
+    if (too_large_) return ReadStatus::kTooLarge;
+    return fine && in_.ok() ? ReadStatus::kOk : ReadStatus::kMalformed;
   }
 
  private:
@@ -375,6 +384,10 @@ class BodyReader {
 ReadStatus ReadBody(std::string_view body, size_t limit, Value& value) {
   value = {};
   return BodyReader(body, limit).Read(value);
+}
+
+ReadStatus ReadLibrariesBody(std::string_view body, size_t limit, std::vector<std::string>& sources) {
+  return BodyReader(body, limit).ReadLibraries(sources);
 }
 
 }  // namespace polyarch::rdb

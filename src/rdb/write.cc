@@ -3,6 +3,7 @@
 
 #include "base/codec.h"
 #include "rdb/encodings.h"
+#include "rdb/libraries.h"
 #include "rdb/stream.h"
 #include "rdb/value.h"
 
@@ -113,6 +114,13 @@ void WriteBody(const Value& value, std::string& out) {
       PutEncoding(out, Encoding::kStream2);
       PutStream(out, value.stream);
       return;
+  }
+}
+
+void WriteLibrariesBody(std::span<const std::string_view> sources, std::string& out) {
+  for (std::string_view source : sources) {
+    out.push_back(static_cast<char>(kLibraryOpcode));
+    PutString(out, source);
   }
 }
 

@@ -56,12 +56,19 @@ void Writer::Double(double value) {
   out_.Append("\r\n");
 }
 
-void Writer::Verbatim(std::string_view text) {
+void Writer::Verbatim(std::string_view text, std::string_view format) {
   if (!resp3_) return Bulk(text);
+  char three[4] = {' ', ' ', ' ', ':'};
+  for (size_t i = 0; i < 3 && i < format.size(); ++i)
+    three[i] = format[i] == '\r' || format[i] == '\n' ? ' ' : format[i];
   Header('=', text.size() + 4);
-  out_.Append("txt:");
+  out_.Append({three, 4});
   out_.Append(text);
   out_.Append("\r\n");
+}
+
+void Writer::BigNumber(std::string_view digits) {
+  resp3_ ? AppendLine(out_, '(', digits) : Bulk(digits);
 }
 
 }  // namespace polyarch::resp

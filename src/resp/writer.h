@@ -54,7 +54,9 @@ class Writer {
   void Boolean(bool value) {
     out_.Append(resp3_ ? (value ? "#t\r\n" : "#f\r\n") : (value ? ":1\r\n" : ":0\r\n"));
   }
-  void Verbatim(std::string_view text);  // txt: in RESP3, bulk in RESP2
+  // In RESP3 with its format (three characters), a bulk in RESP2.
+  void Verbatim(std::string_view text, std::string_view format = "txt");
+  void BigNumber(std::string_view digits);  // a bulk in RESP2
   void EmptyArray() { Array(0); }
 
   bool resp3() const { return resp3_; }

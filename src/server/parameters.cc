@@ -85,6 +85,7 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["max-clock-skew"] = std::to_string(config_.clock_skew_ms_max) + "ms";
   all["proto-max-bulk-len"] = std::to_string(config_.bulk_bytes_max);
   all["enable-debug-command"] = "local";
+  all["busy-reply-threshold"] = all["lua-time-limit"] = std::to_string(script_ms_max_);
   all["max-bulk"] = std::to_string(config_.bulk_bytes_max);
   all["log-quota"] = std::to_string(config_.log_quota_bytes);
   all["residue-quota"] = std::to_string(config_.residue_quota);
@@ -109,6 +110,16 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
       return base::Invalid("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
     }
     engine_->SetNotices(*notices);
+    return {};
+  }
+  if (name == "busy-reply-threshold" || name == "lua-time-limit") {
+    constexpr int64_t kMsMax = 60'000;
+    const std::optional<int64_t> ms = base::ParseInt64(value);
+    if (!ms || *ms < 1 || *ms > kMsMax) {
+      return base::Invalid("argument must be a number of milliseconds from 1 to " + std::to_string(kMsMax) +
+                           ": longer scripts are ended");
+    }
+    script_ms_max_ = *ms;
     return {};
   }
   if (name == "appendfsync" || name == "durability") {

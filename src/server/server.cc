@@ -338,4 +338,20 @@ int64_t Server::WallMicros() {
   return NowMicros(CLOCK_REALTIME) + config_.clock_offset_ms * 1000;
 }
 
+int64_t Server::MonotonicMicros() {
+  return NowMicros(CLOCK_MONOTONIC);
+}
+
+void Server::ScriptLog(int level, std::string_view line) {
+  // A script in a loop must not fill the disk.
+  constexpr int kLinesASecond = 100;
+  const int64_t now_us = MonotonicMicros();
+  if (now_us - script_log_since_us_ >= 1'000'000) {
+    script_log_since_us_ = now_us;
+    script_log_lines_ = 0;
+  }
+  if (++script_log_lines_ > kLinesASecond) return;
+  Log(level <= 1 ? -1 : level - 2, "script: " + std::string(line));
+}
+
 }  // namespace polyarch::server

@@ -86,6 +86,9 @@ class Server final : public net::Service, public engine::Host, public command::S
   void Shutdown() override { loop_->Stop(); }
   void Sleep(double seconds) override;
   int64_t WallMicros() override;
+  int64_t MonotonicMicros() override;
+  int64_t script_ms_max() const override { return script_ms_max_; }
+  void ScriptLog(int level, std::string_view line) override;
   base::Result<uint64_t> StartBackup(std::string_view path, uint64_t client) override {
     return backups_->Start(path, client);
   }
@@ -126,6 +129,9 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::map<uint64_t, ClientSession*> clients_;
   // Parameters that Redis has and that change nothing here: accepted and remembered.
   std::map<std::string, std::string, std::less<>> remembered_;
+  int64_t script_ms_max_ = 1000;
+  int64_t script_log_since_us_ = 0;  // lines of scripts in the log are counted from then on
+  int script_log_lines_ = 0;
 };
 
 }  // namespace polyarch::server

@@ -1,8 +1,10 @@
-#include "conflict/lua_support.h"
+#include "lua/table_keys.h"
 
 #include <algorithm>
 
-namespace polyarch::conflict {
+#include "lua/functions.h"
+
+namespace polyarch::lua {
 
 namespace {
 
@@ -52,4 +54,4 @@ bool SortedTableKeys(lua_State* lua, int index, std::vector<TableKey>& keys) {
   return true;
 }
 
-}  // namespace polyarch::conflict
+}  // namespace polyarch::lua

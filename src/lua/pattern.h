@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "base/status.h"
-#include "conflict/meter.h"
+#include "lua/meter.h"
 
-namespace polyarch::conflict {
+namespace polyarch::lua {
 
-class LuaPattern {
+class Pattern {
  public:
   struct Capture {
     size_t begin = 0;
@@ -29,7 +29,7 @@ class LuaPattern {
 
   // `anchors`: may "^" at the beginning mean the beginning (not so in gmatch)? kInvalid with Lua's words
   // ("malformed pattern (missing ']')").
-  static base::Result<LuaPattern> Parse(std::string_view pattern, bool anchors = true);
+  static base::Result<Pattern> Parse(std::string_view pattern, bool anchors = true);
 
   bool anchored() const { return anchored_; }
   // The match that begins at `at`, if any.
@@ -66,4 +66,4 @@ class LuaPattern {
   bool anchored_ = false;
 };
 
-}  // namespace polyarch::conflict
+}  // namespace polyarch::lua

@@ -1,8 +1,8 @@
-#include "conflict/lua_pattern.h"
+#include "lua/pattern.h"
 
 #include <cctype>
 
-namespace polyarch::conflict {
+namespace polyarch::lua {
 
 namespace {
 
@@ -44,7 +44,7 @@ base::Status Malformed(const char* why) { return base::Invalid(std::string("malf
 }  // namespace
 
 // One character class, from pattern[at] on; `at` is behind it then.
-base::Result<LuaPattern::Set> LuaPattern::ParseClass(std::string_view pattern, size_t& at) {
+base::Result<Pattern::Set> Pattern::ParseClass(std::string_view pattern, size_t& at) {
   Set set;
   const char c = pattern[at++];
   if (c == '.') return set.set();
@@ -73,8 +73,8 @@ base::Result<LuaPattern::Set> LuaPattern::ParseClass(std::string_view pattern, s
   return negated ? set.flip() : set;
 }
 
-base::Result<LuaPattern> LuaPattern::Parse(std::string_view pattern, bool anchors) {
-  LuaPattern out;
+base::Result<Pattern> Pattern::Parse(std::string_view pattern, bool anchors) {
+  Pattern out;
   size_t at = 0;
   if (anchors && !pattern.empty() && pattern[0] == '^') {
     out.anchored_ = true;
@@ -148,9 +148,9 @@ base::Result<LuaPattern> LuaPattern::Parse(std::string_view pattern, bool anchor
 }
 
 // One attempt: backtracking, one level a decision.
-class LuaPattern::Matcher {
+class Pattern::Matcher {
  public:
-  Matcher(const LuaPattern& pattern, std::string_view subject, Meter& meter)
+  Matcher(const Pattern& pattern, std::string_view subject, Meter& meter)
       : items_(pattern.items_), subject_(subject), meter_(meter) {}
 
   std::optional<size_t> Run(size_t at, size_t item);
@@ -168,7 +168,7 @@ class LuaPattern::Matcher {
   size_t depth_ = 0;
 };
 
-std::optional<size_t> LuaPattern::Matcher::Longest(size_t at, size_t i) {
+std::optional<size_t> Pattern::Matcher::Longest(size_t at, size_t i) {
   const Item& item = items_[i];
   size_t count = 0;
   while (Is(at + count, item.set)) ++count;
@@ -180,7 +180,7 @@ std::optional<size_t> LuaPattern::Matcher::Longest(size_t at, size_t i) {
   }
 }
 
-std::optional<size_t> LuaPattern::Matcher::Balanced(size_t at, const Item& item) {
+std::optional<size_t> Pattern::Matcher::Balanced(size_t at, const Item& item) {
   if (at >= subject_.size() || Byte(subject_[at]) != item.open) return {};
   size_t depth = 1;
   for (size_t i = at + 1; i < subject_.size(); ++i) {
@@ -195,7 +195,7 @@ std::optional<size_t> LuaPattern::Matcher::Balanced(size_t at, const Item& item)
   return {};
 }
 
-std::optional<size_t> LuaPattern::Matcher::Run(size_t at, size_t i) {
+std::optional<size_t> Pattern::Matcher::Run(size_t at, size_t i) {
   if (depth_ == kDepthMax) throw LimitExceeded("pattern too complex");
   struct Level {
     size_t& depth;
@@ -264,14 +264,14 @@ std::optional<size_t> LuaPattern::Matcher::Run(size_t at, size_t i) {
   }
 }
 
-std::optional<LuaPattern::Match> LuaPattern::MatchAt(std::string_view subject, size_t at, Meter& meter) const {
+std::optional<Pattern::Match> Pattern::MatchAt(std::string_view subject, size_t at, Meter& meter) const {
   Matcher matcher(*this, subject, meter);
   auto end = matcher.Run(at, 0);
   if (!end) return {};
   return Match{at, *end, matcher.TakeCaptures()};
 }
 
-std::optional<LuaPattern::Match> LuaPattern::Find(std::string_view subject, size_t from, Meter& meter) const {
+std::optional<Pattern::Match> Pattern::Find(std::string_view subject, size_t from, Meter& meter) const {
   for (size_t at = from; at <= subject.size(); ++at) {
     if (auto match = MatchAt(subject, at, meter)) return match;
     if (anchored_) break;
@@ -279,4 +279,4 @@ std::optional<LuaPattern::Match> LuaPattern::Find(std::string_view subject, size
   return {};
 }
 
-}  // namespace polyarch::conflict
+}  // namespace polyarch::lua

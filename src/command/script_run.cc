@@ -1,0 +1,168 @@
+#include "command/script_run.h"
+
+#include "base/number.h"
+#include "base/planted.h"
+#include "command/notify.h"
+#include "command/support.h"
+#include "command/table.h"
+
+namespace polyarch::command {
+namespace {
+
+// Of copies of what was there before, so that a script can be taken back.
+constexpr size_t kKeptBytesMax = size_t{1} << 30;
+
+bool IsFlush(const Row& row) {
+  return row.name == "flushall" || row.name == "flushdb";
+}
+
+// What no script may do: what Redis says so of, what would end or outlive the change, and what
+// cannot be taken back (configuration, decisions about conflicts).
+bool IsForbidden(const Row& row) {
+  return (row.flags & (kNoScript | kNoMulti)) != 0 ||
+         (row.group == "polyarch" && (row.flags & kWrite) != 0);
+}
+
+}  // namespace
+
+ScriptHost::ScriptHost(Context& c, bool read_only)
+    : c_(c),
+      read_only_(read_only),
+      random_(c.random),
+      until_us_(c.server.MonotonicMicros() + c.server.script_ms_max() * 1000) {}
+
+base::Status ScriptHost::Refuse(std::string line) {
+  refusal_ = std::move(line);
+  return base::Invalid(refusal_);
+}
+
+base::Status ScriptHost::Call(std::span<const std::string_view> words,
+                              int protocol,
+                              resp::Buffer& out) {
+  resp::Writer reply(out, protocol);
+  const Row* row = Table::Instance().Find(words);
+  if (row == nullptr) {
+    reply.Error("ERR Unknown Redis command called from script");
+    return {};
+  }
+  const auto count = static_cast<int>(words.size());
+  if (row->arity >= 0 ? count != row->arity : count < -row->arity) {
+    reply.Error("ERR Wrong number of args calling Redis command from script");
+    return {};
+  }
+  if (IsForbidden(*row)) {
+    reply.Error("ERR This Redis command is not allowed from script");
+    return {};
+  }
+  Context inner{.client = c_.client,
+                .args = words,
+                .reply = reply,
+                .keys = c_.keys,
+                .change = c_.change,
+                .cluster = c_.cluster,
+                .server = c_.server,
+                .now_ms = c_.now_ms,
+                .random = random_.Next(),
+                .may_wait = false,
+                .publications = &publications_,
+                .notify = c_.notify};
+  if ((row->flags & kWrite) != 0) {
+    if (read_only_) {
+      reply.Error("ERR Write commands are not allowed from read-only scripts.");
+      return {};
+    }
+    if (!AllowWrite(inner, *row)) return {};
+    if (IsFlush(*row) && c_.change.keeps() && c_.keys.memory_bytes() > kKeptBytesMax) {
+      reply.Error("LIMIT a script cannot flush more than " + std::to_string(kKeptBytesMax) +
+                  " bytes");
+      return {};
+    }
+  }
+  if ((row->flags & kWholeKeyspace) != 0 && c_.keys.merging()) {
+    return Refuse(
+        "TRYAGAIN this leader is merging another one's state, and the script looks at all keys; "
+        "nothing was "
+        "done: try again soon");
+  }
+  inner.notify ? RunAndNotify(inner, *row) : row->handler(inner);
+  CHECK(!inner.suspended);
+  if (PLANTED(kTornScript)) c_.change.Finish();
+  if (c_.change.bytes() > kChangeBytesMax) {
+    return Refuse("LIMIT the script would write more than fits into one change (" +
+                  std::to_string(kChangeBytesMax) + " bytes); nothing was done");
+  }
+  if (c_.change.keeps() && c_.change.kept_bytes() > kKeptBytesMax) {
+    return Refuse("LIMIT the script would replace more than " + std::to_string(kKeptBytesMax) +
+                  " bytes; nothing was done");
+  }
+  return {};
+}
+
+bool ScriptHost::Knows(std::span<const std::string_view> words) {
+  const Row* row = Table::Instance().Find(words);
+  return row != nullptr && row->handler != nullptr;
+}
+
+void ScriptHost::Log(int level, std::string_view line) {
+  c_.server.ScriptLog(level, line);
+}
+
+bool ScriptHost::Expired() {
+  return c_.server.MonotonicMicros() > until_us_;
+}
+
+void RunScript(Context& c,
+               script::Interpreter& interpreter,
+               const script::Interpreter::Run& run,
+               bool read_only) {
+  // In EXEC it is part of that change.
+  const bool own = !c.change.in_transaction();
+  if (own && !PLANTED(kTornScript)) c.change.BeginTransaction(/*keep=*/true);
+  const uint8_t db = c.client.db;
+  ScriptHost host(c, read_only);
+  const base::Status status = interpreter.Execute(run, host, c.reply);
+  c.client.db = db;
+  if (!status.ok()) {
+    const std::string line =
+        host.refusal().empty()
+            ? "LIMIT the script was ended, and nothing was done: " + status.message()
+            : host.refusal();
+    if (!own) {
+      c.abandon = line;
+    } else if (c.change.keeps()) {
+      c.change.Revert();
+    }
+    return c.reply.Error(line);
+  }
+  if (own) c.change.EndTransaction();
+  for (Publication& p : host.publications()) {
+    if (c.publications != nullptr) {
+      c.publications->push_back(std::move(p));
+    } else if (p.notice != 0) {
+      c.cluster.Notify(p.notice, p.channel, p.db, p.message);
+    } else {
+      c.cluster.Publish(p.shard, p.channel, p.message);
+    }
+  }
+}
+
+bool ReadScriptArguments(Context& c, std::string_view bad_number, ScriptArguments& out) {
+  const std::optional<int64_t> count = base::ParseInt64(c.args[2]);
+  if (!count) {
+    c.reply.Error(bad_number);
+    return false;
+  }
+  if (*count > static_cast<int64_t>(c.count()) - 3) {
+    c.reply.Error("ERR Number of keys can't be greater than number of args");
+    return false;
+  }
+  if (*count < 0) {
+    c.reply.Error("ERR Number of keys can't be negative");
+    return false;
+  }
+  out.keys = c.args.subspan(3, static_cast<size_t>(*count));
+  out.rest = c.args.subspan(3 + static_cast<size_t>(*count));
+  return true;
+}
+
+}  // namespace polyarch::command

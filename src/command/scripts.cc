@@ -1,0 +1,288 @@
+#include "command/scripts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/number.h"
+#include "base/sha1.h"
+#include "command/support.h"
+
+namespace polyarch::command {
+namespace {
+
+constexpr size_t kShaChars = 40;
+
+std::vector<std::string_view> Words(std::string_view line) {
+  std::vector<std::string_view> words;
+  while (!line.empty()) {
+    const size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos) break;
+    line.remove_prefix(begin);
+    const size_t end = std::min(line.find_first_of(" \t\r"), line.size());
+    words.push_back(line.substr(0, end));
+    line.remove_prefix(end);
+  }
+  return words;
+}
+
+// The first line's flags. What is run is the rest, with its line end, so that lines count from the
+// first.
+base::Status ReadShebang(Scripts::Script& script, std::string_view& body) {
+  body = script.source;
+  if (!body.starts_with("#!")) return {};
+  const size_t end = body.find('\n');
+  if (end == std::string_view::npos) return base::Invalid("ERR Invalid script shebang");
+  const std::vector<std::string_view> words = Words(body.substr(0, end));
+  body.remove_prefix(end);
+  if (words.front() != "#!lua") {
+    return base::Invalid("ERR Unexpected engine in script shebang: " + std::string(words.front()));
+  }
+  script.has_shebang = true;
+  for (size_t i = 1; i < words.size(); ++i) {
+    std::string_view word = words[i];
+    if (!word.starts_with("flags="))
+      return base::Invalid("ERR Unknown lua shebang option: " + std::string(word));
+    word.remove_prefix(6);
+    while (!word.empty()) {
+      const size_t comma = std::min(word.find(','), word.size());
+      const std::string_view name = word.substr(0, comma);
+      const uint32_t flag = script::ScriptFlagByName(name);
+      if (flag == 0)
+        return base::Invalid("ERR Unexpected flag in script shebang: " + std::string(name));
+      script.flags |= flag;
+      word.remove_prefix(std::min(comma + 1, word.size()));
+    }
+  }
+  return {};
+}
+
+// A library's first line: its name.
+base::Result<std::string> LibraryName(std::string_view source, std::string_view& body) {
+  if (!source.starts_with("#!")) return base::Invalid("ERR Missing library metadata");
+  const size_t end = source.find('\n');
+  if (end == std::string_view::npos) return base::Invalid("ERR Invalid library metadata");
+  const std::vector<std::string_view> words = Words(source.substr(2, end - 2));
+  body = source.substr(end);
+  if (words.empty()) return base::Invalid("ERR Invalid library metadata");
+  std::string name;
+  bool named = false;
+  for (size_t i = 1; i < words.size(); ++i) {
+    std::string_view word = words[i];
+    if (!EqualsIgnoreCase(word.substr(0, 5), "name=")) {
+      return base::Invalid("ERR Invalid metadata value given: " + std::string(word));
+    }
+    if (named)
+      return base::Invalid("ERR Invalid metadata value, name argument was given multiple times");
+    named = true;
+    name = word.substr(5);
+  }
+  if (!named) return base::Invalid("ERR Library name was not given");
+  const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (ToLower(c) >= 'a' && ToLower(c) <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+  if (!plain) {
+    return base::Invalid(
+        "ERR Library names can only contain letters, numbers, or underscores(_) and must be at "
+        "least one character "
+        "long");
+  }
+  if (words.front() != "lua")
+    return base::Invalid("ERR Engine '" + std::string(words.front()) + "' not found");
+  return name;
+}
+
+std::string TooLong() {
+  return "LIMIT a script may be " + std::to_string(kScriptBytesMax) + " bytes long";
+}
+
+}  // namespace
+
+void Scripts::NoteChanged(std::string_view key) {
+  if (key.starts_with(kFunctionPrefix)) {
+    libraries_changed_ = true;
+  } else if (key == kScriptFlushKey) {
+    for (Script& script : kept_)
+      script.evaluated = false;
+  }
+}
+
+// ---- scripts
+
+Scripts::Script* Scripts::Lookup(std::string_view sha) {
+  const auto found = by_sha_.find(sha);
+  if (found == by_sha_.end()) return nullptr;
+  if (found->second != kept_.begin()) kept_.splice(kept_.begin(), kept_, found->second);
+  return &kept_.front();
+}
+
+script::Interpreter& Scripts::interpreter() {
+  if (interpreter_ == nullptr || interpreter_->spent()) {
+    interpreter_ = std::make_unique<script::Interpreter>(limits_);
+    ++generation_;
+  }
+  return *interpreter_;
+}
+
+base::Status Scripts::Compile(Script& script) {
+  std::string_view body;
+  script.flags = 0;
+  if (auto s = ReadShebang(script, body); !s.ok()) return s;
+  auto compiled = interpreter().Compile(body);
+  if (!compiled.ok()) {
+    return base::Invalid("ERR Error compiling script (new function): " +
+                         compiled.status().message());
+  }
+  script.reference = *compiled;
+  script.generation = generation_;
+  return {};
+}
+
+void Scripts::Erase(Order::iterator script) {
+  if (script->generation == generation_ && interpreter_ != nullptr)
+    interpreter_->Forget(script->reference);
+  kept_bytes_ -= script->source.size();
+  by_sha_.erase(script->sha);
+  kept_.erase(script);
+}
+
+void Scripts::Trim() {
+  while (kept_.size() > 1 && (kept_.size() > kKeptMax || kept_bytes_ > kKeptBytesMax))
+    Erase(std::prev(kept_.end()));
+}
+
+base::Result<Scripts::Script*> Scripts::Take(std::string_view source, bool evaluated) {
+  if (source.size() > kScriptBytesMax) return base::Invalid(TooLong());
+  const std::string sha = base::Sha1Hex(source);
+  Script* script = Lookup(sha);
+  if (script == nullptr) {
+    kept_.push_front({.sha = sha, .source = std::string(source)});
+    script = &kept_.front();
+    by_sha_.emplace(script->sha, kept_.begin());
+    kept_bytes_ += source.size();
+  }
+  interpreter();
+  if (script->generation != generation_) {
+    if (auto s = Compile(*script); !s.ok()) {
+      script->generation = 0;
+      Erase(kept_.begin());
+      return s;
+    }
+  }
+  script->evaluated |= evaluated;
+  Trim();
+  return script;
+}
+
+bool Scripts::Knows(keyspace::Keyspace& keys, std::string_view sha) {
+  if (sha.size() != kShaChars) return false;
+  const std::string lower = ToLower(sha);
+  const auto found = by_sha_.find(lower);
+  if (found != by_sha_.end() && found->second->evaluated) return true;
+  return keys.Exists(keys.Ref(crdt::kReservedDatabase, std::string(kScriptPrefix) + lower));
+}
+
+Scripts::Script* Scripts::Find(keyspace::Keyspace& keys, std::string_view sha) {
+  if (sha.size() != kShaChars) return nullptr;
+  char key[kScriptPrefix.size() + kShaChars];
+  std::copy(kScriptPrefix.begin(), kScriptPrefix.end(), key);
+  std::transform(
+      sha.begin(), sha.end(), key + kScriptPrefix.size(), [](char c) { return ToLower(c); });
+  const std::string_view name(key, sizeof key);
+  Script* script = Lookup(name.substr(kScriptPrefix.size()));
+  if (script == nullptr || !script->evaluated) {
+    char digits[base::kInt64CharsMax];
+    const keyspace::Shown shown = keys.Read(keys.Ref(crdt::kReservedDatabase, name));
+    if (!shown.exists()) return nullptr;
+    if (script == nullptr) {
+      auto taken = Take(shown.Text(digits), /*evaluated=*/false);
+      return taken.ok() ? *taken : nullptr;
+    }
+  }
+  interpreter();
+  if (script->generation != generation_ && !Compile(*script).ok()) return nullptr;
+  return script;
+}
+
+// ---- libraries
+
+base::Result<std::string> Scripts::NameOf(std::string_view source) {
+  std::string_view body;
+  return LibraryName(source, body);
+}
+
+base::Status Scripts::ReadLibrary(const script::Limits& limits,
+                                  std::string_view source,
+                                  script::Host& host,
+                                  Library& library) {
+  if (source.size() > kScriptBytesMax) return base::Invalid(TooLong());
+  std::string_view body;
+  auto name = LibraryName(source, body);
+  if (!name.ok()) return name.status();
+  library.name = *name;
+  library.source = source;
+  library.functions.clear();
+  library.interpreter = std::make_unique<script::Interpreter>(limits);
+  if (auto s = library.interpreter->LoadLibrary(body, host, library.functions); !s.ok()) {
+    return base::Invalid("ERR " + s.message());
+  }
+  if (library.functions.empty()) return base::Invalid("ERR No functions registered");
+  return {};
+}
+
+const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(
+    keyspace::Keyspace& keys, script::Host& host) {
+  if (!libraries_changed_) return libraries_;
+  libraries_changed_ = false;
+  std::vector<std::string> names;
+  uint64_t cursor = 0;
+  do {
+    cursor = keys.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
+      if (key.starts_with(kFunctionPrefix)) names.emplace_back(key.substr(kFunctionPrefix.size()));
+    });
+  } while (cursor != 0);
+  std::map<std::string, Library, std::less<>> before = std::exchange(libraries_, {});
+  functions_.clear();
+  // By name, so that every leader makes the same of two that do not go together.
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  for (const std::string& name : names) {
+    char digits[base::kInt64CharsMax];
+    const std::string source(
+        keys.Read(keys.Ref(crdt::kReservedDatabase, std::string(kFunctionPrefix) + name))
+            .Text(digits));
+    Library& library = libraries_[name];
+    if (auto old = before.find(name); old != before.end() && old->second.source == source) {
+      library = std::move(old->second);
+    } else if (auto s = ReadLibrary(limits_, source, host, library); !s.ok()) {
+      library.error = s.message();
+      library.name = name;
+      library.source = source;
+      library.functions.clear();
+    }
+    for (const script::LibraryFunction& function : library.functions)
+      functions_.try_emplace(function.name, Function{&library, &function});
+  }
+  return libraries_;
+}
+
+Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys,
+                                        std::string_view name,
+                                        script::Host& host) {
+  Libraries(keys, host);
+  const auto found = functions_.find(name);
+  if (found == functions_.end()) return {};
+  Library& library = *found->second.library;
+  if (library.interpreter->spent()) {
+    // A limit has ended it: from its source, as after a start.
+    const std::string source = library.source;
+    library.error.clear();
+    library.source.clear();
+    libraries_changed_ = true;
+    Libraries(keys, host);
+    const auto again = functions_.find(name);
+    return again == functions_.end() ? Function{} : again->second;
+  }
+  return found->second;
+}
+
+}  // namespace polyarch::command

@@ -1,0 +1,109 @@
+// The scripts and libraries that this leader can run, compiled. What SCRIPT LOAD and FUNCTION LOAD
+// load is kept in the reserved database, so every leader knows it; this is made from there. What
+// EVAL has run is known to this leader alone, until it is pushed out by others.
+// docs/design/0024-scripts.md.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "keyspace/keyspace.h"
+#include "script/interpreter.h"
+
+namespace polyarch::command {
+
+// Where they are kept in the reserved database.
+inline constexpr std::string_view kScriptPrefix = "script/";  // by SHA-1: the source
+inline constexpr std::string_view kFunctionPrefix =
+    "function/";  // by the library's name: its source
+inline constexpr std::string_view kScriptFlushKey =
+    "script-flush";  // another value after each SCRIPT FLUSH
+
+inline constexpr size_t kScriptBytesMax = size_t{1} << 20;
+inline constexpr size_t kScriptsMax = 10'000;  // loaded
+inline constexpr size_t kLibrariesMax = 256;
+
+class Scripts {
+ public:
+  explicit Scripts(const script::Limits& limits = {}) : limits_(limits) {}
+
+  // Is this a key of theirs in the reserved database?
+  static bool Owns(std::string_view key) {
+    return key.starts_with("script") || key.starts_with(kFunctionPrefix);
+  }
+  // Such a key has changed, by whomever.
+  void NoteChanged(std::string_view key);
+
+  struct Script {
+    std::string sha;
+    std::string source;
+    uint32_t flags = 0;        // script::ScriptFlag
+    bool has_shebang = false;  // else `flags` says nothing
+    bool evaluated = false;    // by EVAL, here
+    int reference = 0;
+    uint64_t generation = 0;  // of the interpreter to which that belongs
+  };
+  // The script to run, compiled; valid until the next call. kInvalid with an error line: it is no
+  // Lua, or too long. `evaluated`: an EVAL asks.
+  base::Result<Script*> Take(std::string_view source, bool evaluated);
+  // By its SHA-1, in any case; null: unknown.
+  Script* Find(keyspace::Keyspace& keys, std::string_view sha);
+  bool Knows(keyspace::Keyspace& keys, std::string_view sha);
+  script::Interpreter& interpreter();
+
+  // ---- libraries
+  struct Library {
+    std::string name;
+    std::string source;
+    std::string error;  // it cannot be run: why (it was loaded beside another one with a function
+                        // of the same name)
+    std::vector<script::LibraryFunction> functions;
+    std::unique_ptr<script::Interpreter> interpreter;
+  };
+  // As of now, by name. `host` is what their sources are run with, if they are.
+  const std::map<std::string, Library, std::less<>>& Libraries(keyspace::Keyspace& keys,
+                                                               script::Host& host);
+  struct Function {
+    Library* library = nullptr;
+    const script::LibraryFunction* function = nullptr;
+  };
+  // Null if there is none. Ready to run.
+  Function FindFunction(keyspace::Keyspace& keys, std::string_view name, script::Host& host);
+  // A library's name, by its first line; kInvalid with an error line.
+  static base::Result<std::string> NameOf(std::string_view source);
+  // A library's functions, by running its source; kInvalid with an error line.
+  static base::Status ReadLibrary(const script::Limits& limits,
+                                  std::string_view source,
+                                  script::Host& host,
+                                  Library& library);
+  const script::Limits& limits() const { return limits_; }
+
+ private:
+  static constexpr size_t kKeptMax = 4096;  // compiled scripts
+  static constexpr size_t kKeptBytesMax = size_t{32} << 20;
+
+  using Order = std::list<Script>;
+  Script* Lookup(std::string_view sha);
+  base::Status Compile(Script& script);
+  void Trim();
+  void Erase(Order::iterator script);
+
+  const script::Limits limits_;
+  std::unique_ptr<script::Interpreter> interpreter_;
+  uint64_t generation_ = 0;
+  Order kept_;  // the last one used in front
+  std::unordered_map<std::string_view, Order::iterator> by_sha_;
+  size_t kept_bytes_ = 0;
+  std::map<std::string, Library, std::less<>> libraries_;
+  std::map<std::string, Function, std::less<>> functions_;
+  bool libraries_changed_ = true;
+};
+
+}  // namespace polyarch::command

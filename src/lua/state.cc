@@ -1,0 +1,127 @@
+#include "lua/state.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <lua5.1/lua.hpp>
+#include <new>
+#include <utility>
+
+#include "base/hash.h"
+
+namespace polyarch::lua {
+
+namespace {
+
+constexpr int kHookEvery = 100;  // instructions
+// 4 KiB of the largest block count as a step.
+constexpr size_t kBlockBytesAStep = 4096;
+constexpr size_t kAllocatedBytesAStep = 32;
+
+}  // namespace
+
+State::State(uint64_t steps_max, size_t memory_bytes_max, bool weighs_blocks)
+    : meter_(steps_max),
+      steps_max_(steps_max),
+      memory_max_(memory_bytes_max),
+      memory_allowance_(memory_bytes_max),
+      weighs_blocks_(weighs_blocks) {
+  state_ = lua_newstate(&Allocate, this);
+  if (state_ == nullptr) throw std::bad_alloc();
+  lua_sethook(state_, &Hook, LUA_MASKCOUNT, kHookEvery);
+}
+
+State::~State() {
+  lua_sethook(state_, nullptr, 0, 0);
+  lua_close(state_);
+}
+
+void State::Restart(uint64_t steps_max, std::function<bool()> expired) {
+  meter_ = Meter(steps_max, std::move(expired));
+  steps_max_ = steps_max;
+  memory_max_ = memory_ + memory_allowance_;
+  largest_ = 0;
+  end_.clear();
+}
+
+State& State::Of(lua_State* state) {
+  void* self = nullptr;
+  (void)lua_getallocf(state, &self);
+  return *static_cast<State*>(self);
+}
+
+void* State::Allocate(void* self, void* block, size_t old_size, size_t new_size) {
+  State& lua = *static_cast<State*>(self);
+  if (new_size == 0) {
+    lua.memory_ -= old_size;
+    std::free(block);
+    return nullptr;
+  }
+  // Lua counts on it that to make a block smaller never fails.
+  if (new_size > old_size) {
+    if (lua.memory_ - old_size + new_size > lua.memory_max_) {
+      lua.EndForMemory();
+      return nullptr;
+    }
+    lua.meter_.Note(new_size / kAllocatedBytesAStep);
+    lua.largest_ = std::max(lua.largest_, new_size);
+  }
+  void* moved = std::realloc(block, new_size);
+  if (moved == nullptr) return new_size <= old_size ? block : nullptr;
+  lua.memory_ += new_size - old_size;
+  return moved;
+}
+
+void State::Hook(lua_State* state, lua_Debug*) {
+  State& lua = Of(state);
+  lua.meter_.Note(kHookEvery * (1 + (lua.weighs_blocks_ ? lua.largest_ / kBlockBytesAStep : 0)));
+  lua.meter_.Look();
+  if (lua.ended()) luaL_error(state, "too many steps");
+}
+
+std::string State::end() const {
+  if (!end_.empty() || meter_.left() != 0) return end_;
+  if (meter_.out_of_time()) return "it takes too long";
+  return "it takes more than " + std::to_string(steps_max_) + " steps";
+}
+
+base::Status State::Load(std::string_view source, std::string_view name) {
+  // Compiled code could be anything: nothing checks it.
+  if (!source.empty() && source[0] == LUA_SIGNATURE[0]) return base::Invalid("it is compiled, not source");
+  const std::string chunk = std::string(name);
+  return Failed(luaL_loadbuffer(state_, source.data(), source.size(), chunk.c_str()));
+}
+
+base::Status State::Call(int arguments, int results) {
+  const int code = lua_pcall(state_, arguments, results, 0);
+  if (ended()) {
+    lua_settop(state_, 0);
+    return base::Invalid(end());
+  }
+  return Failed(code);
+}
+
+base::Status State::Failed(int code) {
+  if (code == 0) return {};
+  std::string message = "an error that is no text";
+  if (!end_.empty()) {
+    message = end_;
+  } else if (code > 0 && lua_isstring(state_, -1) != 0) {
+    size_t size = 0;
+    const char* text = lua_tolstring(state_, -1, &size);
+    message.assign(text, std::min<size_t>(size, 500));
+  }
+  lua_pop(state_, 1);
+  return base::Invalid(std::move(message));
+}
+
+std::shared_ptr<const Pattern> State::PatternOf(lua_State* lua, std::string_view text, bool anchors) {
+  ParsedPattern& kept = patterns_[base::ContentHash64(text) % kPatternsKept];
+  if (kept.pattern != nullptr && kept.anchors == anchors && kept.text == text) return kept.pattern;
+  meter_.Charge(1 + text.size());
+  auto pattern = Pattern::Parse(text, anchors);
+  if (!pattern.ok()) luaL_error(lua, "%s", pattern.status().message().c_str());
+  kept = {std::string(text), anchors, std::make_shared<Pattern>(std::move(*pattern))};
+  return kept.pattern;
+}
+
+}  // namespace polyarch::lua
