@@ -472,7 +472,7 @@ void Node::Run(Op op) {
     throw Violation(label_ + " gives no reply to " + op.args[0] + ": " + std::string(out.view()));
   }
   op.reply = std::move(reader.value());
-  op.held = outcome == engine::Outcome::kHeld;
+  op.held = outcome == engine::Outcome::kHeld || outcome == engine::Outcome::kHeldClose;
   if (op.args[0] == "POLYARCH") checkpoint_started_ = false;
 
   own = p.engine->replica().own();

@@ -138,7 +138,7 @@ base::Result<Manifest> Job::Make() {
     std::error_code error;
     std::filesystem::remove_all(partial_ + "/store", error);
     if (error) return base::IoError("cannot remove " + partial_ + "/store: " + error.message());
-    if (base::Status s = store_.CopyTo(partial_ + "/store"); !s.ok()) return s;
+    if (base::Status s = store_.CopyTo(partial_ + "/store", &cancelled_); !s.ok()) return s;
     if (base::Status s = Await(Want::kCut); !s.ok()) return s;
   } while (copy_again_);
 

@@ -149,10 +149,11 @@ void ClientList(Context& c) {
   } else if (c.count() != 2) {
     return ReplySyntaxError(c);
   }
+  std::sort(ids.begin(), ids.end());
   std::vector<std::pair<uint64_t, std::string>> lines;
   c.server.ForEachClient([&](Client& client) {
     if (type && !IsOf(client, *type)) return;
-    if (by_id && std::find(ids.begin(), ids.end(), client.id) == ids.end()) return;
+    if (by_id && !std::binary_search(ids.begin(), ids.end(), client.id)) return;
     lines.emplace_back(client.id, ClientLine(c, client));
   });
   std::sort(lines.begin(), lines.end());

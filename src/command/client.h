@@ -45,6 +45,7 @@ struct Client {
   uint8_t db = 0;
   int protocol = 2;
   bool authenticated = false;
+  bool gone = false;  // nothing reaches it any more
   bool no_evict = false;
   bool no_touch = false;
   enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext } reply_mode = ReplyMode::kOn;

@@ -121,10 +121,12 @@ class FakeCluster : public ClusterHost {
     });
   }
   const std::shared_ptr<size_t>& queued_bytes() override { return queued_bytes_; }
+  size_t& unread_configuration() override { return unread_configuration_; }
+  size_t unread_configuration_ = 0;
   size_t Holders(uint64_t) override { return holders; }
   SessionMark MarkSession() override { return {"token", 1}; }
   bool IsDurable(uint64_t position) override { return position <= durable; }
-  SessionLack LackOf(const clock::SessionToken&) override { return lack; }
+  SessionLack LackOf(const clock::SessionToken&, bool) override { return lack; }
 
   size_t holders = 0;
   uint64_t durable = 0;

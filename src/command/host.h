@@ -136,7 +136,10 @@ class ClusterHost {
   virtual SessionMark MarkSession() = 0;
   // Is the log durable up to there? If not, it soon will be.
   virtual bool IsDurable(uint64_t position) = 0;
-  virtual SessionLack LackOf(const clock::SessionToken& token) = 0;
+  // `all`: else the first that is missing is enough, and is not named.
+  virtual SessionLack LackOf(const clock::SessionToken& token, bool all) = 0;
+  // New policies and handlers that this tick has brought, which policies() does not know yet.
+  virtual size_t& unread_configuration() = 0;
   // What the commands take that are queued between MULTI and EXEC, of all clients.
   virtual const std::shared_ptr<size_t>& queued_bytes() = 0;
 };

@@ -48,9 +48,13 @@ void HandlerLoad(Context& c) {
   }
   const std::string key = HandlerKey(name);
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
-  if (c.cluster.policies().handlers().size() >= conflict::kHandlersMax && !c.keys.Exists(ref)) {
-    return c.reply.Error("LIMIT there are " + std::to_string(conflict::kHandlersMax) +
-                         " handlers already; HANDLER DEL one that no policy names");
+  if (!c.keys.Exists(ref)) {
+    size_t& unread = c.cluster.unread_configuration();
+    if (c.cluster.policies().handlers().size() + unread >= conflict::kHandlersMax) {
+      return c.reply.Error("LIMIT there are " + std::to_string(conflict::kHandlersMax) +
+                           " handlers already; HANDLER DEL one that no policy names");
+    }
+    ++unread;
   }
   c.change.Put(ref, source, keyspace::Change::Ttl::kNone);
   c.reply.Ok();

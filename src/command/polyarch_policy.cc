@@ -60,19 +60,28 @@ bool ReadNamedOnly(Context& c, Named& named) {
   return false;
 }
 
+// The table of this tick may not know it yet, or still.
+bool IsLoaded(Context& c, std::string_view handler) {
+  return c.keys.Exists(c.keys.Ref(crdt::kReservedDatabase, std::string(conflict::kHandlerPrefix) + std::string(handler)));
+}
+
 void PolicySet(Context& c) {
   Named named;
   if (!CheckPattern(c, c.args[2]) || !ReadNamed(c, named)) return;
   base::Result<conflict::Policy> policy = conflict::Policy::Parse(c.args.subspan(named.end));
   if (!policy.ok()) return c.reply.Error("ERR " + policy.status().message());
-  if (policy->kind == conflict::PolicyKind::kHandler && !c.cluster.policies().handlers().contains(policy->handler)) {
+  if (policy->kind == conflict::PolicyKind::kHandler && !IsLoaded(c, policy->handler)) {
     return c.reply.Error("ERR there is no handler '" + policy->handler + "'; load it first with HANDLER LOAD");
   }
   const std::string key = named.Key();
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
-  if (c.cluster.policies().size() >= conflict::kPatternsMax && !c.keys.Exists(ref)) {
-    return c.reply.Error("LIMIT there are " + std::to_string(conflict::kPatternsMax) +
-                         " policies already; each write looks at all of them");
+  if (!c.keys.Exists(ref)) {
+    size_t& unread = c.cluster.unread_configuration();
+    if (c.cluster.policies().size() + unread >= conflict::kPatternsMax) {
+      return c.reply.Error("LIMIT there are " + std::to_string(conflict::kPatternsMax) +
+                           " policies already; each write looks at all of them");
+    }
+    ++unread;
   }
   c.change.Put(ref, policy->ToString(), keyspace::Change::Ttl::kNone);
   c.reply.Ok();

@@ -55,7 +55,7 @@ void SessionWait(Context& c) {
   const std::optional<int64_t> timeout_ms = ReadTimeoutMs(c, c.args[3]);
   if (!timeout_ms) return;
   auto poll = [&cluster = c.cluster, token = *std::move(token)](resp::Writer& reply, bool over) {
-    const SessionLack lack = cluster.LackOf(token);
+    const SessionLack lack = cluster.LackOf(token, /*all=*/over);
     if (lack.foreign) {
       reply.Error("ERR this session token is of another cluster; take a new one here");
     } else if (!lack.missing.empty()) {

@@ -250,7 +250,7 @@ void AddSortFamily(std::vector<Row>& rows) {
   static constexpr Row kRows[] = {
       {.name = "sort",
        .arity = -2,
-       .flags = kWrite | kDenyOom | kMovableKeys,
+       .flags = kWrite | kDenyOom | kMovableKeys | kReadsByPattern,
        .keys = {.first = 1, .last = 1, .step = 1, .after = "store"},
        .categories = "@write @set @sortedset @list @slow @dangerous",
        .handler = Sort,
@@ -264,7 +264,7 @@ void AddSortFamily(std::vector<Row>& rows) {
        .key_access = "RO access"},
       {.name = "sort_ro",
        .arity = -2,
-       .flags = kReadonly | kMovableKeys,
+       .flags = kReadonly | kMovableKeys | kReadsByPattern,
        .keys = {1, 1, 1},
        .categories = "@read @set @sortedset @list @slow @dangerous",
        .handler = SortRo,

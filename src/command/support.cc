@@ -84,6 +84,8 @@ bool FitsReplacing(Context& c, size_t step) {
       bytes += c.keys.Clears(c.Ref(c.args[i])).size() * crdt::kClearBytesMax;
   }
   size_t effects = keys;
+  // Else they are cleared in as many changes as it takes.
+  if (!c.change.in_transaction()) return FitsChange(c, bytes, effects);
   for (size_t i = 1; i < c.count(); i += step) {
     const auto elements = c.keys.ElementsWithCounters(c.Ref(c.args[i]));
     effects += elements.size();

@@ -36,6 +36,7 @@ enum Flag : uint32_t {
   kSkipMonitor = 1 << 17,
   kNoMandatoryKeys = 1 << 18,
   kRunsScript = 1 << 19,  // may read and write anything, whatever its own arguments say
+  kReadsByPattern = 1 << 20,  // may read keys that are no arguments (SORT BY, GET)
 };
 
 // Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none at fixed

@@ -27,6 +27,9 @@ void Engine::AddWaiter(command::Context& context) {
     waiter.arguments.assign(context.args.begin(), context.args.end());
   waiter.when_gone = context.wait.when_gone;
   waiter.poll = std::move(context.wait.poll);
+  const std::vector<std::string_view> words(waiter.arguments.begin(), waiter.arguments.end());
+  const command::Row* row = command::Table::Instance().Find(words);
+  waiter.writes = row != nullptr && (row->flags & command::kWrite) != 0;
   waiter.type = context.wait.type;
   for (std::string_view key : context.wait.keys)
     waiter.keys.emplace(context.client.db, key);
@@ -49,10 +52,12 @@ void Engine::ServeWaiters(keyspace::Change& change) {
       for (uint64_t id : waiters_.WaitingFor(key)) {
         const Waiters::Waiter* waiter = waiters_.Find(id);
         const keyspace::Shown shown = keyspace_.Read(keyspace_.Ref(key.first, key.second));
-        if (waiter == nullptr) continue;
+        if (waiter == nullptr || waiter->client->gone) continue;
         const bool fits =
             shown.kind == keyspace::Shown::Kind::kCollection && shown.type == waiter->type;
         if (fits || waiter->when_gone) ServeWaiter(id, *waiter, key, change);
+        // Each of those that move an element writes it anew.
+        if (change.bytes() > kServeInChangeBytesMax) change.Finish();
       }
     }
   }
@@ -87,7 +92,7 @@ void Engine::ServeWaiters() {
   if (waiters_.size() == 0) return;
   if (const base::Status allowed = WriteAllowed(); !allowed.ok()) {
     for (uint64_t id : waiters_.All()) {
-      if (!waiters_.Find(id)->poll)
+      if (waiters_.Find(id)->writes)
         Answer(id, [&](resp::Writer& writer) { writer.Error(allowed.message()); });
     }
   }

@@ -57,6 +57,41 @@ class Blocking : public testing::Test {
   TestNode& b = Add("b");
 };
 
+TEST_F(Blocking, WhatManyTakeIsManyChanges) {
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  for (uint64_t i = 0; i < 20; ++i) {
+    waiting.push_back(std::make_unique<Waiting>(a, 20 + i, std::vector<std::string_view>{"BLMOVE", "q", "q", "LEFT", "RIGHT", "0"}));
+  }
+  const int before = std::stoi(a.Info("changes_local"));
+  EXPECT_EQ(a.Ask({"RPUSH", "q", std::string(300'000, 'x')}), "1");
+  EXPECT_GE(std::stoi(a.Info("changes_local")) - before, 5);
+  for (auto& one : waiting) EXPECT_EQ(one->Reply().size(), 300'002U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST_F(Blocking, NothingIsTakenOutForWhoIsGone) {
+  Waiting one(a, 11, {"BLPOP", "k", "0"});
+  Waiting two(a, 12, {"BLPOP", "k", "0"});
+  one.client().gone = true;  // killed in this tick: it is forgotten at its end
+  EXPECT_EQ(a.Ask({"RPUSH", "k", "x"}), "1");
+  EXPECT_EQ(two.Reply(), "[\"k\", \"x\"]");
+  one.client().gone = false;
+}
+
+TEST_F(Blocking, WhoOnlyReadsWaitsOnWhereWritesAreRefused) {
+  Waiting reader(a, 11, {"XREAD", "BLOCK", "0", "STREAMS", "s", "$"});
+  Waiting taker(a, 12, {"BLPOP", "k", "0"});
+  a.engine().SetLowSpace(true);
+  cluster.Tick();
+  EXPECT_EQ(reader.Reply(), "(none)");
+  EXPECT_EQ(taker.Reply().substr(0, 9), "-DISKFULL");
+  b.Ask({"XADD", "s", "1-1", "f", "v"});
+  cluster.Run(500);
+  EXPECT_NE(reader.Reply(), "(none)");
+  a.engine().SetLowSpace(false);
+}
+
 TEST_F(Blocking, TheLongestWaitingIsServedFirstInOneChange) {
   Waiting one(a, 11, {"BLPOP", "k", "0"});
   Waiting two(a, 10, {"BRPOP", "other", "k", "0"});

@@ -31,6 +31,7 @@ constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 }  // namespace
 
 void Engine::RunDuties() {
+  if (checkpoint_wanted_ && !pass_ && !keyspace_.merging()) BeginCheckpoint();
   CheckpointSlice();
   keyspace_.FreeSome(kFreedMax);
   if (status_.ok()) {
@@ -62,7 +63,7 @@ void Engine::RunDuties() {
       BeginPurgeRound();
       KeepAddress();
     }
-    const bool level = staged_ == nullptr && replica_.behind() <= kLevelChanges;
+    const bool level = staged_ == nullptr && replica_.HasHeard() && replica_.behind() <= kLevelChanges;
     if (level && (last_present_us_ < 0 || now_.mono_us - last_present_us_ > kPresentUs)) {
       WritePresent();
     }
@@ -213,13 +214,19 @@ uint64_t Engine::Unclaimed(const std::string& member) const {
 // ---- checkpoints
 
 uint64_t Engine::StartCheckpoint() {
-  if (keyspace_.merging()) return checkpoints_started_ + 1;  // begun when that has ended
-  if (!pass_) BeginCheckpoint();
+  if (pass_ && !keyspace_.merging()) return checkpoints_started_;
+  // Begun when the merge, or the transaction that asks for it, has ended.
+  if (keyspace_.merging() || change_open_) {
+    checkpoint_wanted_ = true;
+    return checkpoints_started_ + 1;
+  }
+  BeginCheckpoint();
   return checkpoints_started_;
 }
 
 void Engine::BeginCheckpoint() {
   FinishFrame();
+  checkpoint_wanted_ = false;
   pass_ = Pass{};
   pass_->start = log_.end();
   pass_->meta = EncodeCheckpointMeta(pass_->start);
@@ -285,6 +292,11 @@ void Engine::CheckpointSlice() {
       batch.Put(storage::Family::kLedger, std::move(key), std::move(row));
     for (auto& key : dirty.deleted)
       batch.Delete(storage::Family::kLedger, std::move(key));
+    if (!batch.empty()) {
+      std::string reflected;
+      base::PutFixed64(reflected, position);
+      batch.Put(storage::Family::kMeta, kLedgerPositionRowKey, std::move(reflected));
+    }
     if (!more) {
       pass_->walked = true;
       if (PLANTED(kCheckpointVector)) pass_->meta = EncodeCheckpointMeta(log_.end());
@@ -348,6 +360,7 @@ void Engine::ReportHandlers() {
 
 void Engine::ReadConfiguration() {
   configuration_changed_ = false;
+  unread_configuration_ = 0;
   ReadEnded();
   std::vector<std::string> keys;
   uint64_t cursor = 0;

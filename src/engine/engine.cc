@@ -16,8 +16,6 @@ namespace {
 
 // A log position times this is the first ledger id of the frame that ends there.
 constexpr uint64_t kLedgerIdsPerByte = 64;
-// What waiting clients take goes with the change that brought it, if that has come to no more.
-constexpr size_t kServeInChangeBytesMax = 1 << 20;
 
 // Does it look at keys that it does not name? EXEC does if one of its commands does.
 bool LooksAtAll(const command::Client& client, const command::Row& row) {
@@ -158,9 +156,10 @@ Outcome Engine::Execute(command::Client& client,
     }
     return Outcome::kSuspended;
   }
-  if (context.close) return Outcome::kClose;
-  if (options_.durability != Durability::kAlways || row == nullptr) return Outcome::kReplied;
-  return MustHold(*row, arguments, change.wrote()) ? Outcome::kHeld : Outcome::kReplied;
+  const bool hold = options_.durability == Durability::kAlways && row != nullptr &&
+                    MustHold(*row, arguments, change.wrote());
+  if (context.close) return hold ? Outcome::kHeldClose : Outcome::kClose;
+  return hold ? Outcome::kHeld : Outcome::kReplied;
 }
 
 bool Engine::MustHold(const command::Row& row, command::Arguments arguments, bool wrote) {
@@ -171,7 +170,7 @@ bool Engine::MustHold(const command::Row& row, command::Arguments arguments, boo
   if (any_written_at_ <= durable) return false;
   if (flushed_at_ > durable) return true;  // a flush counts as every key
   if ((row.flags & command::kWholeKeyspace) != 0 || row.handler == command::Exec ||
-      (row.flags & command::kRunsScript) != 0) {
+      (row.flags & (command::kRunsScript | command::kReadsByPattern)) != 0) {
     return true;
   }
   std::vector<size_t> indices;
@@ -427,6 +426,7 @@ void Engine::NoteLost(uint8_t db,
                       const crdt::Version& lost,
                       bool by_position) {
   if (shown.absent == lost.absent && shown.value == lost.value) return;
+  if (IsNoted()) return;
   auto as_ledger = [&](const crdt::Version& v) {
     const clock::Origin& origin = origins_.Get(v.dot.origin());
     return conflict::LedgerVersion{v.value, v.absent, origin, v.dot.sequence(), v.hlc};
@@ -457,7 +457,7 @@ void Engine::NoteDecided(const conflict::PolicyTable& before) {
     const crdt::KeyState state = keyspace_.State(keyspace_.Ref(db, key));
     auto note = [&](crdt::Type type, std::string_view element, const crdt::Register& of) {
       if (before.ForRegister(key, type, element).kind != conflict::PolicyKind::kSiblings) return;
-      // In replay: its row is of a later time. What that decision found lost came to disk with it or before.
+      // In replay: its row is of a later time, and so is what it shows.
       if (replaying_ && row_positions_.Reflect(db, key, type, element, position_)) return;
       const conflict::Policy& policy = policies_.ForRegister(key, type, element);
       const conflict::View view =

@@ -121,7 +121,10 @@ struct Clocks {
   int64_t busy_us = 0;  // how long the tick before this one took, sending included
 };
 
-enum class Outcome : uint8_t { kReplied, kHeld, kSuspended, kClose };
+// What waiting clients take goes with the change that brought it, if that has come to no more.
+inline constexpr size_t kServeInChangeBytesMax = 1 << 20;
+
+enum class Outcome : uint8_t { kReplied, kHeld, kSuspended, kClose, kHeldClose };
 
 // Told of what happens inside, for tests and the simulator's checkers. All calls come within a
 // tick.
@@ -181,6 +184,7 @@ class Engine final : public command::ClusterHost,
   log::Position hold_position() const { return log_.end(); }
   log::Position durable_position() const { return log_.durable(); }
   const base::Status& status() const { return status_; }
+  bool admitted() const { return admitted_; }
   bool may_write() const { return admitted_ && !retired(); }
   // This leader's admission was retired (LEADER RETIRE), as far as it knows.
   bool retired() const { return retired_ || refused_; }
@@ -261,8 +265,9 @@ class Engine final : public command::ClusterHost,
   size_t Holders(uint64_t dot) override;
   command::SessionMark MarkSession() override;
   bool IsDurable(uint64_t position) override;
-  command::SessionLack LackOf(const clock::SessionToken& token) override;
+  command::SessionLack LackOf(const clock::SessionToken& token, bool all) override;
   command::Scripts& scripts() override { return scripts_; }
+  size_t& unread_configuration() override { return unread_configuration_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override;
@@ -554,6 +559,7 @@ class Engine final : public command::ClusterHost,
   // The frame under way.
   bool frame_open_ = false;
   bool change_open_ = false;
+  bool checkpoint_wanted_ = false;  // as soon as it may begin
   uint32_t change_effects_ = 0;
   size_t change_start_ = 0;
   wire::Frame frame_;
@@ -678,6 +684,7 @@ class Engine final : public command::ClusterHost,
   Waiters waiters_;
   command::Watches watches_;
   command::Scripts scripts_;
+  size_t unread_configuration_ = 0;
   command::Subscriptions subscriptions_;
   std::vector<command::Publication> arrived_;    // from other leaders, in this tick
   std::vector<command::Publication> published_;  // for other leaders, in this tick
@@ -729,6 +736,9 @@ class Engine final : public command::ClusterHost,
   uint64_t skewed_stamps_ = 0;
   log::Position position_ = 0;    // where the frame that is being applied ends
   uint64_t ledger_entries_ = 0;   // noted for it
+  log::Position ledger_position_ = 0;  // at the start: all that came before was noted, and is stored or was given up
+  // Is the record that is replayed one of those? Rows may be newer than it, or gone: what it met cannot be told.
+  bool IsNoted() const { return replaying_ && position_ <= ledger_position_; }
   bool low_space_ = false;
   bool sync_wanted_ = false;
   clock::Dot newest_own_;  // the last change of this process, and of this frame

@@ -357,6 +357,8 @@ TEST(Engine, HoldsRepliesUntilDurable) {
   EXPECT_EQ(a.last_outcome, Outcome::kHeld);
   a.Ask({"GET", "other"});
   EXPECT_EQ(a.last_outcome, Outcome::kReplied);
+  a.Ask({"SORT_RO", "list", "BY", "nosort", "GET", "o*"});
+  EXPECT_EQ(a.last_outcome, Outcome::kHeld) << "what it reads is no argument";
   a.Ask({"PING"});
   EXPECT_EQ(a.last_outcome, Outcome::kReplied);
   EXPECT_EQ(a.Ask({"DEL", "k"}), "1");
@@ -522,6 +524,67 @@ TEST(Engine, AReplayedPolicyDecidesNothingOfLaterTimes) {
   ASSERT_TRUE(a.Start().ok());
   EXPECT_EQ(a.Info("conflicts_open"), open);
   EXPECT_EQ(a.engine().ledger().size(), 0U);
+}
+
+// A row that has gone tells nothing of what it held when the replayed frames came.
+TEST(Engine, AKeyWhoseRowHasGoneIsNotDecidedAgain) {
+  Leaders cluster(3, 7, [](Options& options) { options.checkpoint_slice_keys = 1; });
+  TestNode& a = cluster[0];
+  auto each = [&](auto what) {
+    for (size_t i = 0; i < 3; ++i)
+      for (size_t j = 0; j < 3; ++j)
+        if (i != j) what(cluster[i], cluster[j]);
+  };
+  each([&](TestNode& x, TestNode& y) { cluster.Hold(x, y); });
+  cluster[1].Ask({"SET", "k", "two"});
+  cluster.Tick();
+  cluster[2].Ask({"SET", "k", "three"});
+  cluster.Tick();
+  a.Ask({"SET", "k", "one"});
+  const uint64_t ticket = a.engine().StartCheckpoint();
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().CheckpointDone(ticket); }, 1000));
+  each([&](TestNode& x, TestNode& y) { cluster.Release(x, y); });
+  ASSERT_TRUE(cluster.Settle());
+  ASSERT_EQ(a.engine().ledger().size(), 2U);
+  a.Ask({"DEL", "k"});
+  a.Ask({"SET", "other", "x"});  // so that the pass has more to do
+  const std::string done = a.Info("checkpoints_done");
+  a.engine().StartCheckpoint();
+  ASSERT_TRUE(cluster.RunUntil([&] { return !a.store().Get(storage::Family::kData, DataRowKey(0, "k")).ok(); }));
+  ASSERT_EQ(a.Info("checkpoints_done"), done);
+  a.store().Flush();
+  while (a.store().flushing()) a.store().CompleteFlush();
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_EQ(a.engine().ledger().size(), 2U);
+}
+
+// One record of the log is one message to each peer, and there is a largest one.
+TEST(Engine, WhatClearsManyCountersIsManyChanges) {
+  Leaders cluster(2, 9);
+  TestNode& a = cluster[0];
+  size_t largest = 0;
+  cluster.on_way = [&](TestNode&, std::string& message) {
+    largest = std::max(largest, message.size());
+    return true;
+  };
+  const std::string name(60'000, 'x');
+  const std::vector<std::vector<std::string_view>> ends = {
+      {"DEL", "big"}, {"EXPIRE", "big", "0"}, {"SET", "big", "v"}, {"PEXPIRE", "big", "100"}, {"RENAME", "big", "other"}};
+  for (const auto& end : ends) {
+    a.Ask({"DEL", "big"});
+    for (int i = 0; i < 200; ++i) a.Ask({"HINCRBY", "big", std::to_string(i) + name, "1"});
+    ASSERT_TRUE(cluster.Settle());
+    largest = 0;
+    const int before = std::stoi(a.Info("changes_local"));
+    EXPECT_NE(a.AskList(end)[0], '-') << end[0];
+    cluster.Run(10'000);
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+    EXPECT_EQ(cluster[1].Ask({"TYPE", "big"}), end[0] == "SET" ? "+string" : "+none");
+    EXPECT_GE(std::stoi(a.Info("changes_local")) - before, 3) << end[0];
+    EXPECT_LT(largest, size_t{20} << 20) << end[0] << ": RENAME writes the target in one, 12 MB";
+  }
 }
 
 // A power cut loses nothing that was acknowledged, and what others got comes back.

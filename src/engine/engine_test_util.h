@@ -29,7 +29,7 @@ namespace polyarch::engine {
 inline constexpr int64_t kTestStartMs = 1'700'000'000'000;
 
 // The process around an engine: no clients, no configuration.
-class NullServer final : public command::ServerHost {
+class NullServer : public command::ServerHost {
  public:
   void ForEachClient(const std::function<void(command::Client&)>&) override {}
   bool KillClient(uint64_t) override { return false; }

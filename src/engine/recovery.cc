@@ -89,6 +89,7 @@ base::Status Engine::LoadRows() {
   base::Status status =
       store_.Scan(storage::Family::kMeta, [&](std::string_view key, std::string_view row) {
         if (key == kCheckpointRowKey) checkpoint = row;
+        if (key == kLedgerPositionRowKey && row.size() == 8) ledger_position_ = base::LoadFixed64(row.data());
         if (key.substr(0, sizeof(kOriginRowPrefix) - 1) != kOriginRowPrefix) return true;
         clock::Origin origin;
         if (!DecodeOriginRow(row, origin) || OriginRowKey(origins_.size()) != key) {

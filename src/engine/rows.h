@@ -17,6 +17,8 @@ namespace polyarch::engine {
 
 inline constexpr char kFormatRowKey[] = "format";
 inline constexpr char kCheckpointRowKey[] = "checkpoint";
+// The position that the stored ledger reflects: with each batch of rows all that was noted is written. 8 bytes.
+inline constexpr char kLedgerPositionRowKey[] = "ledger-position";
 inline constexpr char kOriginRowPrefix[] = "origin/";
 inline constexpr char kStoreFormat[] = "1";
 

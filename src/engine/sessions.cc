@@ -22,7 +22,7 @@ command::SessionMark Engine::MarkSession() {
   clock::SessionToken token{.cluster = cluster_id_, .entries = {}};
   for (const auto& [origin, sequence] : replica_.Listed(replica_.applied()))
     token.entries.emplace_back(origins_.Get(origin), sequence);
-  return {clock::EncodeSessionToken(token), log_.end()};
+  return {clock::EncodeSessionToken(token), log_.end() + (frame_open_ ? 1 : 0)};
 }
 
 bool Engine::IsDurable(uint64_t position) {
@@ -49,28 +49,27 @@ bool Engine::IsLost(clock::OriginIndex origin, uint64_t sequence) const {
   });
 }
 
-command::SessionLack Engine::LackOf(const clock::SessionToken& token) {
+command::SessionLack Engine::LackOf(const clock::SessionToken& token, bool all) {
   command::SessionLack lack;
   // Whoever belonged to no cluster yet had seen nothing.
   lack.foreign = cluster_id_ != 0 && token.cluster != 0 && token.cluster != cluster_id_;
   size_t missing = 0;
   size_t lost = 0;
-  auto name = [](std::string& out, size_t& count, const std::string& text) {
+  auto name = [](std::string& out, size_t& count, const clock::Origin& origin, uint64_t from, uint64_t to) {
     if (++count > kNamedMax + 1) return;
     if (!out.empty()) out += ' ';
-    out += count > kNamedMax ? "..." : text;
+    out += count > kNamedMax ? "..." : origin.ToString() + ":" + std::to_string(from) + ".." + std::to_string(to);
   };
   for (const auto& [origin, sequence] : token.entries) {
     const auto index = origins_.Find(origin);
     const uint64_t applied = index ? replica_.applied().Get(*index) : 0;
     if (applied >= sequence) continue;
     if (PLANTED(kSessionOneOrigin) && &origin != &token.entries.front().first) continue;
-    const std::string text =
-        origin.ToString() + ":" + std::to_string(applied + 1) + ".." + std::to_string(sequence);
     if (index && IsLost(*index, sequence)) {
-      name(lack.lost, lost, text);
+      name(lack.lost, lost, origin, applied + 1, sequence);
     } else {
-      name(lack.missing, missing, text);
+      name(lack.missing, missing, origin, applied + 1, sequence);
+      if (!all) break;
     }
   }
   return lack;

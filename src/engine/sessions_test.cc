@@ -126,6 +126,29 @@ TEST_F(SessionsTest, UnblockedWaitTellsHowMany) {
   EXPECT_EQ(leaders[0].engine().blocked_clients(), 0U);
 }
 
+TEST_F(SessionsTest, ATokenTakenInTheMiddleOfATickWaitsForIt) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a", [](Options& options) { options.durability = Durability::kNone; });
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().may_write(); }));
+  ASSERT_TRUE(cluster.Settle());
+  a.auto_sync = false;
+  command::Client& client = NewClient();
+  command::Client& other = NewClient();
+  NullServer server;
+  resp::Buffer out;
+  a.engine().BeginTick(a.Now());
+  EXPECT_EQ(a.engine().Execute(client, std::vector<std::string_view>{"SESSION", "TOKEN"}, out, server), Outcome::kSuspended);
+  a.engine().Execute(other, std::vector<std::string_view>{"SET", "k", "v"}, out, server);
+  const std::string id = std::to_string(client.id);
+  a.engine().Execute(other, std::vector<std::string_view>{"CLIENT", "UNBLOCK", id}, out, server);
+  EXPECT_NE(out.view().find(":1\r\n"), std::string_view::npos);
+  out.clear();
+  a.engine().Execute(client, std::vector<std::string_view>{"SESSION", "TOKEN"}, out, server);
+  EXPECT_TRUE(out.view().starts_with("-UNBLOCKED")) << out.view();
+  a.engine().EndTick();
+}
+
 TEST_F(SessionsTest, ATokenCarriesWhatWasWritten) {
   Leaders leaders(3);
   leaders.Hold(leaders[0], leaders[1]);

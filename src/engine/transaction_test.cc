@@ -46,6 +46,49 @@ TEST_F(TransactionTest, IsOneChangeEvenWhereFramesAreTiny) {
   EXPECT_EQ(b.Ask({"GET", "to"}), "\"3\"");
 }
 
+TEST_F(TransactionTest, ACheckpointThatItAsksForBeginsBehindIt) {
+  TestNode& a = Add("a");
+  ASSERT_TRUE(cluster.Settle());
+  const int before = std::stoi(a.Info("checkpoints_done"));
+  a.Ask({"MULTI"});
+  a.Ask({"SET", "k", "v"});
+  a.Ask({"BGSAVE"});
+  a.Ask({"SET", "k", "w"});
+  EXPECT_EQ(a.Ask({"EXEC"}), "[+OK, +Background saving started, +OK]");
+  ASSERT_TRUE(cluster.RunUntil([&] { return std::stoi(a.Info("checkpoints_done")) > before; }));
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_EQ(a.Ask({"GET", "k"}), "\"w\"");
+}
+
+class OneClient final : public NullServer {
+ public:
+  explicit OneClient(command::Client& client) : client_(client) {}
+  void ForEachClient(const std::function<void(command::Client&)>& visit) override { visit(client_); }
+
+ private:
+  command::Client& client_;
+};
+
+TEST_F(TransactionTest, ThatClosesItsConnectionStillWaitsForTheDisk) {
+  TestNode& a = Add("a");
+  ASSERT_TRUE(cluster.Settle());
+  a.auto_sync = false;
+  command::Client client;
+  client.id = 77;
+  client.authenticated = true;
+  OneClient server(client);
+  resp::Buffer out;
+  auto ask = [&](std::vector<std::string_view> args) { return a.engine().Execute(client, args, out, server); };
+  cluster.Tick();
+  a.engine().BeginTick(a.Now());
+  EXPECT_EQ(ask({"MULTI"}), Outcome::kReplied);
+  EXPECT_EQ(ask({"SET", "k", "v"}), Outcome::kReplied);
+  EXPECT_EQ(ask({"CLIENT", "KILL", "ID", "77", "SKIPME", "no"}), Outcome::kReplied);
+  EXPECT_EQ(ask({"EXEC"}), Outcome::kHeldClose);
+  a.engine().EndTick();
+}
+
 TEST_F(TransactionTest, ItsReplyWaitsForTheDisk) {
   TestNode& a = Add("a");
   cluster.Settle();

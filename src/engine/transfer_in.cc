@@ -480,6 +480,7 @@ void Engine::JoinStaged(log::Position end) {
   ReadConfiguration();
   if (!replaying_ && probe_ != nullptr) probe_->CutOver(record, end, mine, theirs);
   for (conflict::LedgerEntry entry : staged_->ledger()) {
+    if (IsNoted()) break;
     entry.id = 0;
     ledger_.Note(std::move(entry));
   }

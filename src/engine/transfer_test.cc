@@ -1,6 +1,7 @@
 // The log's quota and state transfers between engines.
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -238,6 +239,43 @@ TEST(StateTransfer, AnOfferThatNamesNoClusterIsTaken) {
   EXPECT_EQ(b.engine().transfers().malformed, 0U);
   ASSERT_TRUE(cluster.Settle());
   EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(StateTransfer, WhatTheLedgerGaveUpStaysGivenUp) {
+  Leaders cluster(2, 2, [](Options& options) {
+    Small(options);
+    options.checkpoint_slice_keys = 1;
+    options.ledger.entries_max = 5;
+  });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  for (int i = 0; i < 20; ++i) {
+    b.Ask({"SET", "k:" + std::to_string(i), "mine"});
+    a.Ask({"SET", "k:" + std::to_string(i), "theirs"});
+  }
+  Fill(cluster, a, 600);
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1 && !b.engine().merging(); }));
+  auto listed = [&] {
+    std::set<std::string> keys;
+    b.engine().ledger().Visit(0, [&](const conflict::LedgerEntry& e) { return keys.insert(e.key), true; });
+    return keys;
+  };
+  const std::string done = b.Info("checkpoints_done");
+  b.engine().StartCheckpoint();
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  const auto before = listed();
+  ASSERT_EQ(before.size(), 5U);
+  ASSERT_EQ(b.Info("checkpoints_done"), done);
+  b.store().Flush();
+  while (b.store().flushing()) b.store().CompleteFlush();
+  b.Kill();
+  a.Kill();
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_EQ(b.engine().transfers().replayed, 1U);
+  EXPECT_EQ(listed(), before);
 }
 
 // The ledger of a leader may be large, and most of it is known to whoever was away for a while.

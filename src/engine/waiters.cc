@@ -61,11 +61,11 @@ void Waiters::Forget(uint64_t client) {
 
 void Waiters::MarkReady(uint8_t db, std::string_view key) {
   Key name(db, key);
-  if (by_key_.count(name) != 0 && std::find(ready_.begin(), ready_.end(), name) == ready_.end())
-    ready_.push_back(std::move(name));
+  if (by_key_.count(name) != 0 && is_ready_.insert(name).second) ready_.push_back(std::move(name));
 }
 
 std::vector<Waiters::Key> Waiters::TakeReady() {
+  is_ready_.clear();
   return std::exchange(ready_, {});
 }
 

@@ -27,6 +27,7 @@ class Waiters {
     command::ServerHost* server = nullptr;
     std::vector<std::string> arguments;
     crdt::Type type = crdt::Type::kString;
+    bool writes = false;     // what it waits to do
     bool when_gone = false;  // serve it, too, if a key shows nothing or another type
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
@@ -71,6 +72,7 @@ class Waiters {
   std::map<uint64_t, std::string> answers_;
   std::set<uint64_t> polled_;
   std::vector<Key> ready_;
+  std::set<Key> is_ready_;  // the same
   uint64_t next_number_ = 1;
 };
 

@@ -6,7 +6,8 @@ namespace polyarch::keyspace {
 
 namespace {
 
-// Wipes in a flush are gathered into changes of about this many effects and bytes.
+// Wipes in a flush are gathered into changes of about this many effects and bytes; those of one key's
+// elements into changes of so many bytes.
 constexpr uint32_t kFlushEffectsMax = 10'000;
 constexpr size_t kFlushBytesMax = 4 << 20;
 
@@ -56,6 +57,9 @@ void Change::WipeCounterElements(const KeyRef& ref) {
                         .key_hash = ref.hash};
     effect.clears = e.clears;
     Emit(effect);
+    // A change must fit into a message, however many elements the key has. It may be cut in two here: nothing that is
+    // acknowledged is missing, only others may see some elements go before the rest.
+    if (!whole_ && bytes() >= kFlushBytesMax) Finish();
   }
 }
 

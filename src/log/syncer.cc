@@ -92,15 +92,22 @@ void Syncer::Retire(std::string path, bool usual_size) {
 
 void Syncer::Run() {
   std::unique_lock lock(mutex_);
+  // Under steady load a sync is always wanted: one other piece of work may come between any two.
+  bool synced = false;
   for (;;) {
     work_.wait(lock, [&] {
       if (stopping_) return true;
       return status_.ok() && (target_ > durable() || !retired_.empty() || spare_wanted_);
     });
     if (stopping_) return;
-    if (target_ > durable()) {
+    const bool other_work = spare_wanted_ || !retired_.empty();
+    if (target_ > durable() && !(synced && other_work)) {
       ServeSync(lock);
-    } else if (spare_wanted_) {
+      synced = true;
+      continue;
+    }
+    synced = false;
+    if (spare_wanted_) {
       ServeSpare(lock);
     } else {
       ServeRetired(lock);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "base/check.h"
 #include "resp/writer.h"
 
 namespace polyarch::net {
@@ -19,6 +20,8 @@ constexpr size_t kSuspendedInputBytes = 256 << 10;
 constexpr size_t kLargeReadBytes = 1 << 20;
 constexpr size_t kSmallRestBytes = 16 << 10;
 constexpr size_t kParsersMax = 16;
+// Replies that are charged when they are written.
+constexpr size_t kSmallReplyBytes = 64 << 10;
 
 bool IsTransient(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
@@ -143,6 +146,11 @@ void Clients::Turn(Client& c, std::string_view input, bool own, size_t commands_
   if (c.parser->idle()) ReturnParser(c);
   CheckBudgets(c);
   if (!c.out.empty()) {
+    // At once, not when it is written: many clients may make replies within one tick.
+    if (c.out.size() > kSmallReplyBytes && c.out.size() > c.charged_output) {
+      ChargeOutput(c, c.out.size());
+      if (context_.stats.output_bytes > context_.options.output_bytes_total_max) return KillSlow(c);
+    }
     QueueWrite(c);
   } else {
     context_.buffers.Return(c.out);
@@ -197,11 +205,12 @@ Outcome Clients::ExecuteOne(Client& c, std::span<const std::string_view> argumen
   c.executing = false;
   ++context_.stats.commands;
   if (c.out.overflowed()) [[unlikely]] {
-    ++context_.stats.output_limit_closes;
+    if (!c.dead) ++context_.stats.output_limit_closes;
     Kill(c);
     return Outcome::kReplied;
   }
-  if (outcome == Outcome::kHeld) Hold(c, offset);
+  if (outcome == Outcome::kHeld || outcome == Outcome::kHeldClose) Hold(c, offset);
+  if (outcome == Outcome::kHeldClose) outcome = Outcome::kClose;
   if (outcome == Outcome::kSuspended) {
     c.suspended = true;
     if (std::exchange(c.resume_early, false)) Resume(c.id);
@@ -265,6 +274,7 @@ void Clients::Refuse(Client& c, std::string_view error) {
   resp::Writer(c.out, 2).Error(error);
   c.closing = true;
   c.refused = true;
+  if (c.out.overflowed()) KillSlow(c);
 }
 
 void Clients::Charge(Client& c, size_t bytes) {
@@ -362,6 +372,7 @@ void Clients::Write(Client& c) {
   if (c.dead) return;
   const size_t ready =
       c.holds.empty() ? c.out.size() : static_cast<size_t>(c.holds.from() - c.out_sent);
+  CHECK(ready <= c.out.size());
   if (ready != 0 && !c.blocked) {
     ssize_t sent = ::send(c.fd.get(), c.out.data(), ready, MSG_NOSIGNAL);
     if (sent < 0) {
@@ -433,6 +444,7 @@ void Clients::Send(ClientId id, std::string_view bytes, bool held) {
   context_.buffers.Lend(c->out);
   if (held) Hold(*c, c->out.size());
   c->out.Append(bytes);
+  if (c->out.overflowed()) return KillSlow(*c);
   QueueWrite(*c);
 }
 
@@ -441,6 +453,8 @@ void Clients::Push(ClientId id, std::string_view bytes) {
   if (c == nullptr || c->dead || c->closing) return;
   context_.buffers.Lend(c->out);
   c->out.Append(bytes);
+  // It has dropped what it held: the rest of a reply that has left in part would be missing.
+  if (c->out.overflowed()) return KillSlow(*c);
   c->pushed += bytes.size();
   // At once, not when it is written: many messages may go to many subscribers within one tick.
   ChargeOutput(*c, c->out.size());
@@ -477,6 +491,7 @@ void Clients::Kill(Client& c) {
   if (c.dead) return;
   c.dead = true;
   dead_.push_back(&c);
+  context_.service.ClientIsDead(*c.session);
 }
 
 void Clients::Sweep() {

@@ -114,6 +114,7 @@ class Clients {
   // At the end of Run: tries to write everything; false when nothing is left.
   bool FlushAll(uint64_t durable);
   // The next tick should follow at once.
+  bool has_resumed() const { return !resumed_.empty(); }
   bool has_work() const { return !resumed_.empty() || !backlog_.empty() || !dead_.empty(); }
   void CloseAll();
 

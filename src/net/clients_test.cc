@@ -208,6 +208,80 @@ TEST(ClientTest, ClosesAfterTheReply) {
   EXPECT_EQ(a.Reply(), "closed");
 }
 
+TEST(ClientTest, AHeldReplyThatClosesWaits) {
+  Server server;
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  EXPECT_EQ(a.Call({"ID"}), "1");
+  std::string bytes;
+  resp::AppendRequest(bytes, {"HOLDCLOSE"});
+  resp::AppendRequest(bytes, {"SENDTO", "2", "+never"});
+  a.Send(bytes);
+  while (server.toy.position() == 0) EXPECT_EQ(b.Call({"ECHO", "x"}), "\"x\"");
+  EXPECT_FALSE(a.HasReply());
+  server.MakeDurable(1);
+  EXPECT_EQ(a.Reply(), "+OK");
+  EXPECT_EQ(a.Reply(), "closed");
+}
+
+// What somebody waited for was taken out for them: it leaves, whatever the tick.
+TEST(ClientTest, WhoIsResumedInTheLastTickGetsTheReply) {
+  Server server;
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  EXPECT_EQ(a.Call({"ID"}), "1");
+  a.Ask({"WAIT", "element"});
+  server.toy.Await("suspended 1");
+  EXPECT_EQ(b.Call({"RESUMELAST", "1"}), "+OK");
+  EXPECT_EQ(a.Reply(), "\"element\"");
+  EXPECT_EQ(a.Reply(), "closed");
+}
+
+TEST(ClientTest, AMessageBeyondTheLimitClosesAndNeverTears) {
+  LoopOptions options;
+  options.output_bytes_hard_max = 8 << 20;
+  Server server(options);
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  EXPECT_EQ(a.Call({"ID"}), "1");
+  EXPECT_EQ(b.Call({"ID"}), "2");
+  std::string bytes;
+  resp::AppendRequest(bytes, {"HOLD", "x"});  // nothing leaves from here on
+  resp::AppendRequest(bytes, {"BIG", "7000000"});
+  resp::AppendRequest(bytes, {"SENDTO", "2", "+there\r\n"});
+  a.Send(bytes);
+  EXPECT_EQ(b.Reply(), "+there");
+  EXPECT_EQ(b.Call({"SENDTO", "1", "+" + std::string(2 << 20, 'n') + "\r\n"}), "+OK");
+  server.toy.Await("close 1");
+  EXPECT_EQ(a.Reply(), "closed");
+}
+
+// All of them are executed before anything is written.
+TEST(ClientTest, RepliesOfOneTickAreWithinTheirBudget) {
+  LoopOptions options;
+  options.output_bytes_total_max = 16 << 20;
+  Server server(options);
+  Peer a(server.loop.port());
+  EXPECT_EQ(a.Call({"ID"}), "1");
+  std::vector<std::unique_ptr<Peer>> peers;
+  constexpr int kPeers = 10;
+  for (int i = 0; i < kPeers; ++i) {
+    peers.push_back(std::make_unique<Peer>(server.loop.port()));
+    const std::string id = peers.back()->Call({"ID"});
+    peers.back()->Ask({"WAIT", std::string(4 << 20, 'x')});
+    server.toy.Await("suspended " + id);
+  }
+  std::string bytes;
+  for (int i = 0; i < kPeers; ++i) resp::AppendRequest(bytes, {"RESUME", std::to_string(2 + i)});
+  a.Send(bytes);
+  for (int i = 0; i < kPeers; ++i) EXPECT_EQ(a.Reply(), "+OK");
+  int whole = 0;
+  for (auto& peer : peers) whole += peer->Reply() == "closed" ? 0 : 1;
+  EXPECT_GE(whole, 1);
+  EXPECT_LE(whole, 4);
+  EXPECT_GE(server.StatsAtEnd().output_limit_closes, 6U);
+}
+
 TEST(ClientTest, KillsDuringExecute) {
   Server server;
   Peer a(server.loop.port());

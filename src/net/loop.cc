@@ -18,6 +18,9 @@ namespace polyarch::net {
 namespace {
 
 constexpr int kAcceptsPerTick = 256;
+constexpr int kLastTicksMax = 100;
+// The clock is looked at behind so many clients.
+constexpr int kClientsALook = 8;
 constexpr int64_t kSweepIntervalUs = 1'000'000;
 // Files of the process that are not clients: log segments, storage, links, listeners.
 constexpr size_t kOtherFiles = 1024;
@@ -137,6 +140,8 @@ void Loop::Run() {
     woken_.exchange(false);  // before the tick asks what the wake was about
     Tick(ready);
   } while (!stop_requested_.load(std::memory_order_relaxed));
+  // The last tick may have given an element to somebody who waited: it is taken out and must reach them.
+  for (int i = 0; i < kLastTicksMax && !aborted_ && clients_.has_resumed(); ++i) Tick(0);
   if (!aborted_) FlushBeforeExit();
   clients_.CloseAll();
   links_.CloseAll();
@@ -156,10 +161,7 @@ void Loop::Tick(int ready) {
   service.TickBegin(context_.now);
   clients_.RunResumed();
   links_.RunDials();
-  for (int i = 0; i < ready; ++i) {
-    const epoll_event& event = poller_.event(i);
-    Dispatch(*static_cast<Pollable*>(event.data.ptr), event.events);
-  }
+  DispatchAll(ready);
   clients_.RunBacklog();
   service.OnTimer();
   clients_.RunResumed();
@@ -174,6 +176,31 @@ void Loop::Tick(int ready) {
   clients_.Flush(service.hold_position(), service.durable_position());
   context_.now.busy_us = NowUs(CLOCK_MONOTONIC) - context_.now.mono_us;
   context_.stats.longest_tick_us = std::max(context_.stats.longest_tick_us, context_.now.busy_us);
+}
+
+// Links, which are few, each time; clients for as long as a tick may take. The poller tells again of those that are left,
+// and tells of all in the same order: so each tick begins with another one.
+void Loop::DispatchAll(int ready) {
+  int clients = 0;
+  for (int i = 0; i < ready; ++i) {
+    const epoll_event& event = poller_.event(i);
+    auto& pollable = *static_cast<Pollable*>(event.data.ptr);
+    pollable.kind == PollKind::kClient ? (void)++clients : Dispatch(pollable, event.events);
+  }
+  if (clients == 0) return;
+  const int64_t until_us = context_.now.mono_us + context_.options.tick_clients_us;
+  first_ready_ = (first_ready_ + 1) % ready;
+  for (int n = 0, done = 0; n < ready; ++n) {
+    const int i = (first_ready_ + n) % ready;
+    const epoll_event& event = poller_.event(i);
+    auto& pollable = *static_cast<Pollable*>(event.data.ptr);
+    if (pollable.kind != PollKind::kClient) continue;
+    Dispatch(pollable, event.events);
+    if (++done % kClientsALook == 0 && NowUs(CLOCK_MONOTONIC) >= until_us) {
+      first_ready_ = i;
+      return;
+    }
+  }
 }
 
 void Loop::ReadClocks() {

@@ -88,6 +88,7 @@ class Loop final : public Control {
   void LimitClientsToFiles();
   int WaitMs() const;
   void Tick(int ready);
+  void DispatchAll(int ready);
   void Dispatch(Pollable& pollable, uint32_t events);
   void ReadClocks();
   // Takes all waiting connections; errors of one never stop the loop (CVE-2025-48367).
@@ -117,6 +118,7 @@ class Loop final : public Control {
 
   Fd reserve_;  // given up for a moment to accept and close when the process has no more files
   int64_t swept_us_ = 0;
+  int first_ready_ = 0;  // of the clients that the poller tells of: whose turn comes first
 };
 
 }  // namespace polyarch::net

@@ -31,6 +31,7 @@ inline constexpr auto kPatience = std::chrono::seconds(20);
 struct ToySession : Session {
   bool authenticated = true;
   int suspensions = 0;
+  bool dead = false;
 };
 
 class Toy : public Service {
@@ -67,6 +68,10 @@ class Toy : public Service {
   }
   void TickEnd() override {
     EXPECT_TRUE(in_tick_);
+    if (resume_last_ != 0) {
+      control_->Resume(resume_last_);
+      control_->Stop();
+    }
     in_tick_ = false;
     if (held_in_tick_) position_.fetch_add(1);
   }
@@ -82,11 +87,13 @@ class Toy : public Service {
     Tell("open " + std::to_string(id) + " " + address + " " + local);
     return session;
   }
-  void CloseClient(ClientId id, Session&) override {
+  void CloseClient(ClientId id, Session& session) override {
     EXPECT_TRUE(in_tick_);
+    EXPECT_TRUE(static_cast<ToySession&>(session).dead);
     EXPECT_FALSE(executing_);
     Tell("close " + std::to_string(id));
   }
+  void ClientIsDead(Session& session) override { static_cast<ToySession&>(session).dead = true; }
   bool IsAuthenticated(const Session& session) const override {
     return static_cast<const ToySession&>(session).authenticated;
   }
@@ -96,6 +103,7 @@ class Toy : public Service {
                   std::span<const std::string_view> a,
                   resp::Buffer& out) override {
     EXPECT_TRUE(in_tick_);
+    EXPECT_FALSE(static_cast<ToySession&>(session).dead);
     executing_ = true;
     Outcome outcome = Do(id, static_cast<ToySession&>(session), a, out);
     executing_ = false;
@@ -178,6 +186,10 @@ class Toy : public Service {
     } else if (name == "FAIL") {  // the log cannot be written
       w.Ok();
       control_->Abort();
+    } else if (name == "HOLDCLOSE") {
+      held_in_tick_ = true;
+      w.Ok();
+      return Outcome::kHeldClose;
     } else if (name == "CLOSE") {
       w.Ok();
       return Outcome::kClose;
@@ -197,6 +209,9 @@ class Toy : public Service {
       w.Bulk(argument);
     } else if (name == "RESUME") {
       control_->Resume(Number(argument));
+      w.Ok();
+    } else if (name == "RESUMELAST") {  // at the end of this tick, which is the last one
+      resume_last_ = Number(argument);
       w.Ok();
     } else if (name == "KILL") {
       w.Ok();
@@ -236,6 +251,7 @@ class Toy : public Service {
   bool held_in_tick_ = false;
   int64_t last_us_ = 0;
   LinkId last_link_ = 0;
+  ClientId resume_last_ = 0;
   std::atomic<uint64_t> position_{0};
   std::atomic<uint64_t> durable_{0};
 

@@ -56,6 +56,8 @@ struct LoopOptions {
   size_t turn_input_bytes = 1 << 20;
   size_t turn_output_bytes = 1 << 20;
   size_t turn_commands = 4096;
+  // In one tick clients get no turn any more after so long: peers and timers wait for its end.
+  int64_t tick_clients_us = 50'000;
 
   // Peer links.
   size_t link_message_bytes_max = 80ULL << 20;

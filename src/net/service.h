@@ -12,8 +12,8 @@
 // asked outside of ticks, when the loop stops.
 //
 // Every OpenClient is followed by one CloseClient, and every OnLinkUp by one OnLinkDown, except for
-// what is still open when Loop::Run returns. Both come inside a tick and never from within another
-// call of the service.
+// what is still open when Loop::Run returns. They come inside a tick and never from within another
+// call of the service (ClientIsDead may).
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,7 @@ enum class Outcome : uint8_t {
   kHeld,       // the same, but it may leave only when this tick's log position is durable
   kSuspended,  // nothing is in the buffer; run the same command again after Control::Resume(client)
   kClose,      // the reply is in the buffer; close the connection after it has left
+  kHeldClose,  // both
 };
 
 class Service {
@@ -61,6 +62,9 @@ class Service {
                                               std::string address,
                                               std::string local_address) = 0;
   virtual void CloseClient(ClientId id, Session& session) = 0;
+  // The connection is dead, nothing reaches it any more: CloseClient follows at the end of the tick. May come from within
+  // any call, Execute for this client too: only to be noted.
+  virtual void ClientIsDead(Session& /*session*/) {}
   // `arguments` (at least one) are views into the connection's input, valid during the call only.
   virtual Outcome Execute(ClientId id,
                           Session& session,

@@ -123,6 +123,13 @@ void Replica::JoinState(const std::vector<OriginRow>& rows, log::Position end) {
   next_spare_us_ = 0;
 }
 
+bool Replica::HasHeard() const {
+  return (members_.size() == 1 && members_.count(options_.leader) != 0) ||
+         std::any_of(links_.begin(), links_.end(), [](const auto& entry) {
+           return entry.second.greeted && entry.second.haves_seen != 0;
+         });
+}
+
 uint64_t Replica::behind() const {
   uint64_t most = 0;
   for (const auto& [id, link] : links_) {

@@ -345,6 +345,8 @@ class Replica {
 
   size_t causal_waiting() const;
   size_t queued_bytes() const;     // of the frames that wait
+  // Has any neighbour told what it has, or is there no other member? Before, behind() knows nothing.
+  bool HasHeard() const;
   uint64_t behind() const;         // the most changes that a neighbour has and we have not
   bool synced_with_links() const;  // nothing queued, nothing behind any link's announcement
   std::vector<LinkStats> Links() const;

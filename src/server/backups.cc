@@ -38,6 +38,10 @@ base::Result<uint64_t> Backups::Start(std::string_view path, uint64_t client) {
     return base::Status(base::Code::kBusy,
                         "a backup to " + path_ + " is under way: try again when it has ended");
   }
+  if (!engine_.admitted()) {
+    return base::Status(base::Code::kBusy,
+                        "this leader has not been admitted yet, and no more would be one that starts from its backup: back up another leader, or wait");
+  }
   path_ = *checked;
   client_ = client;
   checkpoint_ticket_.reset();

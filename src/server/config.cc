@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "net/socket.h"
+#include "resp/parser.h"
 
 namespace polyarch::server {
 
@@ -208,12 +209,21 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
       return refuse("--peer-bind " + address + " needs --advertise HOST:PEERPORT: the address under which other leaders reach this one");
     }
   }
-  if (!LoopbackOnly(config.bind) && config.requirepass.empty() && !config.insecure) {
-    return refuse(
+  if (base::Status fits = CheckPasswordSetting(config, config.requirepass); !fits.ok()) return refuse(fits.message());
+  return true;
+}
+
+base::Status CheckPasswordSetting(const Config& config, std::string_view password) {
+  if (password.size() > resp::kPreAuthLimits.bulk_bytes_max) {
+    return base::Invalid("a password has at most " + std::to_string(resp::kPreAuthLimits.bulk_bytes_max) +
+                         " bytes: of who has not given it yet no longer request is read");
+  }
+  if (password.empty() && !LoopbackOnly(config.bind) && !config.insecure) {
+    return base::Invalid(
         "--bind beyond this machine needs --requirepass (or --insecure, if the network is "
         "trusted)");
   }
-  return true;
+  return {};
 }
 
 }  // namespace polyarch::server

@@ -48,6 +48,8 @@ struct Config {
 // Reads the command line of `polyarch server`. On --help or an error prints to the terminal and
 // gives the exit code to end with (0 or 2) in `exit_code`.
 bool ReadConfig(int argc, char** argv, Config& config, int& exit_code);
+// May this be the password of a leader that is otherwise configured so?
+base::Status CheckPasswordSetting(const Config& config, std::string_view password);
 
 // "always" and so on; kInvalid names the choices.
 base::Result<engine::Durability> ParseDurability(const std::string& text);

@@ -101,6 +101,7 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
 
 base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
   if (name == "requirepass") {
+    if (base::Status fits = CheckPasswordSetting(config_, value); !fits.ok()) return fits;
     config_.requirepass = value;
     return {};
   }

@@ -72,9 +72,14 @@ base::Status Server::LockDirectory() {
     return base::Corrupt("a restore into the directory " + config_.dir +
                          " did not end: empty it and restore again");
   }
-  for (const char* sub : {"/log", "/store"})
+  for (const char* sub : {"/log", "/store"}) {
     std::filesystem::create_directories(config_.dir + sub, error);
-  return {};
+    if (error) return base::IoError("cannot create " + config_.dir + sub + ": " + error.message());
+  }
+  // The names must outlive a power cut as what is in them does.
+  if (base::Status synced = log::PosixIo().SyncDirectory(config_.dir); !synced.ok()) return synced;
+  const std::filesystem::path parent = std::filesystem::absolute(config_.dir, error).parent_path();
+  return error ? base::Status() : log::PosixIo().SyncDirectory(parent.string());
 }
 
 base::Status Server::Start() {
@@ -248,9 +253,15 @@ std::unique_ptr<net::Session> Server::OpenClient(net::ClientId id,
   session->client.id = id;
   session->client.address = std::move(address);
   session->client.local_address = std::move(local_address);
+  // Who was let in stays so, whatever password is set later.
+  session->client.authenticated = !password_required();
   session->client.created_ms = session->client.active_ms = now_.wall_ms;
   clients_[id] = session.get();
   return session;
+}
+
+void Server::ClientIsDead(net::Session& session) {
+  static_cast<ClientSession&>(session).client.gone = true;
 }
 
 void Server::CloseClient(net::ClientId id, net::Session&) {
@@ -274,13 +285,14 @@ net::Outcome Server::Execute(net::ClientId,
       return net::Outcome::kSuspended;
     case engine::Outcome::kClose:
       return net::Outcome::kClose;
+    case engine::Outcome::kHeldClose:
+      return net::Outcome::kHeldClose;
   }
   return net::Outcome::kReplied;
 }
 
 bool Server::IsAuthenticated(const net::Session& session) const {
-  return config_.requirepass.empty() ||
-         static_cast<const ClientSession&>(session).client.authenticated;
+  return !password_required() || static_cast<const ClientSession&>(session).client.authenticated;
 }
 
 void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) {
@@ -316,6 +328,7 @@ bool Server::KillClient(uint64_t id) {
 
 bool Server::CheckPassword(std::string_view user, std::string_view password) {
   if (user != "default") return false;
+  if (!password_required()) return true;
   // Constant in time over the right password, whatever is given.
   unsigned char difference = password.size() == config_.requirepass.size() ? 0 : 1;
   for (size_t i = 0; i < config_.requirepass.size(); ++i) {

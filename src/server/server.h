@@ -41,6 +41,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::unique_ptr<net::Session> OpenClient(net::ClientId id,
                                            std::string address,
                                            std::string local_address) override;
+  void ClientIsDead(net::Session& session) override;
   void CloseClient(net::ClientId id, net::Session& session) override;
   net::Outcome Execute(net::ClientId id,
                        net::Session& session,

@@ -76,6 +76,11 @@ def test_blocking(long):
         assert us.call("RPUSH", "q", "left") == 1
         cluster.wait_converged()
         assert eu.call("LRANGE", "q", 0, -1) == [b"left"]
+        # Killed, and in the same batch the element comes: nothing is taken out for who cannot get it.
+        gone = _Waiter(eu, "BLPOP", "pair", 0)
+        with eu.connect() as both:
+            assert both.pipeline([("CLIENT", "KILL", "ID", gone.id), ("RPUSH", "pair", "job")]) == [1, 1]
+        assert eu.call("LRANGE", "pair", 0, -1) == [b"job"]
         # A queue between leaders: all that is pushed at one comes out at the other, in order, once.
         count = 2000 if long else 300
         taken = []

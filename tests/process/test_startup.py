@@ -5,8 +5,8 @@ import subprocess
 import threading
 import time
 
-from cluster import BINARY, Cluster, free_port
-from resp import Connection, ReplyError
+from cluster import BINARY, Cluster, free_port, until
+from resp import Connection, ReplyError, encode
 
 CLEAN, RUN_TIME, USAGE = 0, 1, 2
 
@@ -47,6 +47,30 @@ def test_startup_errors(long):
         _fails(USAGE, "no_such_key", "--id", "x", "--config", fresh("bad.toml"))
         eu.terminate()
         _fails(RUN_TIME, "eu", "--id", "other", "--port", spare, "--dir", eu.directory)
+
+
+def test_password_set_later(long):
+    """Nobody who is connected is shut out; what would shut all out, or let all in, is refused."""
+    with Cluster(["eu"]) as cluster:
+        eu = cluster.eu
+        assert eu.call("AUTH", "default", "any") == b"OK", "no password is required"
+        assert b"proto" in eu.call("HELLO", "2", "AUTH", "default", "any")
+        with Connection(eu.port) as before, Connection(eu.port) as waiting:
+            before.call("PING")
+            waiting.send_raw(encode("BLPOP", "queue", "0"))
+            until("it waits", lambda: b"blocked_clients:1" in before.call("INFO", "clients"))
+            reply = before.ask("CONFIG", "SET", "requirepass", "x" * 5000)
+            assert isinstance(reply, ReplyError) and "at most 4096 bytes" in reply.text, reply
+            assert before.call("CONFIG", "SET", "requirepass", "secret") == b"OK"
+            with Connection(eu.port) as after:
+                reply = after.ask("SET", "k", "v")
+                assert isinstance(reply, ReplyError) and reply.text.startswith("NOAUTH"), reply
+                assert after.call("AUTH", "secret") == b"OK"
+                time.sleep(1.5)  # what has not authenticated is closed after a second
+                assert before.call("SET", "k", "v") == b"OK"
+                assert after.call("RPUSH", "queue", "job") == 1
+            assert waiting.read() == [b"queue", b"job"]
+            assert before.call("CONFIG", "SET", "requirepass", "") == b"OK"
 
 
 def test_clean_stop(long):

@@ -42,6 +42,19 @@ constexpr std::array<const char*, kFamilies> kFamilyNames = {"data",   "expiry",
 constexpr int kOpenFilesMax = 512;
 constexpr int64_t kWriteBytesPerSecondMax = 256 << 20;
 
+// One by one, as std::filesystem::copy does in one go. False if it was cancelled between two, or failed.
+bool CopyFiles(const std::string& from, const std::string& to, const std::atomic<bool>* cancelled, std::error_code& error) {
+  std::filesystem::create_directory(to, error);
+  for (auto it = std::filesystem::directory_iterator(from, error);
+       !error && it != std::filesystem::directory_iterator();
+       it.increment(error)) {
+    if (cancelled != nullptr && cancelled->load()) return false;
+    std::filesystem::copy_file(it->path(), std::filesystem::path(to) / it->path().filename(), error);
+    if (error) break;
+  }
+  return !error;
+}
+
 base::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   base::Code code = base::Code::kIo;
   if (status.IsCorruption()) code = base::Code::kCorrupt;
@@ -245,7 +258,7 @@ class RocksStore::Impl {
     return value;
   }
 
-  base::Status CopyTo(const std::string& dir) {
+  base::Status CopyTo(const std::string& dir, const std::atomic<bool>* cancelled) {
     const std::lock_guard one_at_a_time(copy_mutex_);
     std::error_code error;
     if (std::filesystem::exists(dir, error) || error) {
@@ -264,9 +277,10 @@ class RocksStore::Impl {
     std::filesystem::rename(links, dir, error);
     if (error == std::errc::cross_device_link) {
       error.clear();
-      std::filesystem::copy(links, dir, error);
+      const bool whole = CopyFiles(links, dir, cancelled, error);
       std::error_code ignored;
       std::filesystem::remove_all(links, ignored);
+      if (!whole && !error) return base::Status(base::Code::kBusy, "the copy of the store was cancelled");
     }
     if (!error) return {};
     return base::IoError("cannot copy the store to " + dir + ": " + error.message());
@@ -552,8 +566,8 @@ std::optional<Slice> RocksStore::TakeRead(uint64_t ticket) {
 base::Result<std::string> RocksStore::Get(Family family, std::string_view key) {
   return impl_->Get(family, key);
 }
-base::Status RocksStore::CopyTo(const std::string& dir) {
-  return impl_->CopyTo(dir);
+base::Status RocksStore::CopyTo(const std::string& dir, const std::atomic<bool>* cancelled) {
+  return impl_->CopyTo(dir, cancelled);
 }
 
 }  // namespace polyarch::storage

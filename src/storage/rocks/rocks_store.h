@@ -8,6 +8,7 @@
 // One thread, except on_progress, which the store's thread calls, and CopyTo.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,9 +62,10 @@ class RocksStore final : public Store {
   // moment of the call: a prefix of the batches, as after a crash. Files that never change are hard
   // links if `dir` is on the same file system, else copies. Meanwhile there may be a directory
   // DIR.copy beside the store; what a crash leaves of it goes at the next Open. Blocks, for as long as
-  // all this takes; the batches wait for a flush. For any thread, beside all other calls; the store
+  // all this takes, or until `cancelled`, which is looked at between two files; the batches wait for a
+  // flush. For any thread, beside all other calls; the store
   // must not be closed meanwhile.
-  base::Status CopyTo(const std::string& dir);
+  base::Status CopyTo(const std::string& dir, const std::atomic<bool>* cancelled = nullptr);
 
  private:
   class Impl;  // keeps RocksDB's headers behind this door
