@@ -150,12 +150,14 @@ void Ltrim(Context& c) {
   if (!list->found()) return c.reply.Ok();
   const Ranks kept = RanksOf(*list, *start, *stop);
   // All of it is DEL, which says so in one effect however long the list is.
-  if (kept.count() == 0) {
+  const bool all = kept.count() == 0;
+  if (all && !c.keys.HoldsSeveralTypes(ref)) {
     if (!FitsElements(c, c.args[1], 0, 1)) return;
     c.change.Delete(ref);
     return c.reply.Ok();
   }
-  const size_t behind = list->size() - 1 - static_cast<size_t>(kept.last);
+  const size_t before = all ? list->size() : static_cast<size_t>(kept.first);
+  const size_t behind = all ? 0 : list->size() - 1 - static_cast<size_t>(kept.last);
   // Each end that goes: few elements one by one, many as a range of names.
   constexpr size_t kFew = 8;
   std::vector<ListElement> gone;
@@ -173,7 +175,7 @@ void Ltrim(Context& c) {
     for (size_t i = 0; i < count; ++i)
       gone.push_back({name_at(from + i), {}});
   };
-  take(0, static_cast<size_t>(kept.first));
+  take(0, before);
   take(list->size() - behind, behind);
   for (const auto& [from, to] : ranges)
     gone.push_back({from + to, {}});

@@ -129,5 +129,20 @@ TEST(ConflictElements, TheTypeThatIsShownComesFirst) {
             "-WRONGTYPE");
 }
 
+TEST(ConflictElements, ATrimOfAllLeavesTheOtherType) {
+  for (int size : {1, 30}) {
+    TestNode node;
+    node.Ask({"HSET", "k", "f", "v"});
+    for (int i = 0; i < size; ++i) {
+      node.Ask({"RPUSH", "other", "a"});
+      node.RemoteElement("k", Type::kList, NameAt(node, "other", static_cast<size_t>(i)), "a");
+    }
+    EXPECT_EQ(node.Ask({"TYPE", "k"}), "+list");
+    EXPECT_EQ(node.Ask({"LLEN", "k"}), std::to_string(size));
+    EXPECT_EQ(node.Ask({"LTRIM", "k", "1", "0"}), "+OK");
+    EXPECT_EQ(node.Ask({"HGET", "k", "f"}), "\"v\"");
+  }
+}
+
 }  // namespace
 }  // namespace polyarch::command

@@ -89,26 +89,32 @@ void FeedCreate(Context& c) {
     return c.reply.Error("LIMIT a feed names at most " + std::to_string(conflict::kFeedLeadersMax) +
                          " leaders");
   }
-  const conflict::Feeds& feeds = c.cluster.feeds();
-  if (feeds.Find(group.name) != nullptr) {
+  const std::string key = FeedKey(group.name);
+  if (c.keys.Exists(Reserved(c, key))) {
     return c.reply.Error("BUSYGROUP there is a conflict feed '" + group.name +
                          "' already; CONFLICT FEED DEL takes it away");
   }
-  if (feeds.All().size() >= conflict::kFeedsMax) {
+  size_t& unread = c.cluster.unread_configuration();
+  if (c.cluster.feeds().All().size() + unread >= conflict::kFeedsMax) {
     return c.reply.Error("LIMIT there are " + std::to_string(conflict::kFeedsMax) +
                          " conflict feeds already");
   }
-  const std::string key = FeedKey(group.name);
+  ++unread;
   c.change.Put(Reserved(c, key), group.ToText(), keyspace::Change::Ttl::kNone);
   c.reply.Ok();
 }
 
 void FeedDel(Context& c) {
-  const conflict::FeedGroup* group = c.cluster.feeds().Find(c.args[3]);
-  if (group == nullptr) return c.reply.Integer(0);
-  for (const std::string& key : {FeedKey(group->name), group->AcksKey()}) {
-    if (c.keys.Exists(Reserved(c, key))) c.change.Delete(Reserved(c, key));
+  // By its record: of more than there may be, made at several leaders at once, not all are feeds.
+  const std::string made = FeedKey(c.args[3]);
+  const keyspace::Shown record = c.keys.Read(Reserved(c, made));
+  if (!record.exists()) return c.reply.Integer(0);
+  const auto group = conflict::FeedGroup::ParseText(c.args[3], record.value);
+  if (group) {
+    const std::string acks = group->AcksKey();
+    if (c.keys.Exists(Reserved(c, acks))) c.change.Delete(Reserved(c, acks));
   }
+  c.change.Delete(Reserved(c, made));
   c.reply.Integer(1);
 }
 

@@ -343,6 +343,19 @@ TEST(Ledger, VersionsOfOneOriginSupersedeNothing) {
   EXPECT_EQ(ledger.size(), 3U);
 }
 
+TEST(Ledger, ALowIdIsNoOldEntry) {
+  Ledger ledger({.entries_max = 2});
+  for (uint64_t id : {100, 101, 102}) {
+    LedgerEntry e = Entry(Version("us", id), Version("eu", id), "k" + std::to_string(id));
+    e.id = id;
+    EXPECT_EQ(ledger.Note(std::move(e)), id);
+  }
+  LedgerEntry late = Entry(Version("us", 200), Version("eu", 200), "late");
+  late.id = 64;
+  EXPECT_EQ(ledger.Note(std::move(late)), 103U);
+  EXPECT_NE(ledger.Find(103), nullptr);
+}
+
 TEST(Ledger, IsBounded) {
   Ledger ledger({.entries_max = 10});
   for (uint64_t i = 1; i <= 100; ++i) {

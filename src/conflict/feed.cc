@@ -193,6 +193,13 @@ size_t Feeds::SetItems(uint8_t db, const std::string& key, std::vector<FeedItem>
   return fresh;
 }
 
+void Feeds::AddAgain(std::string_view group) {
+  auto it = groups_.find(group);
+  if (it == groups_.end()) return;
+  for (const auto& [id, item] : by_id_)
+    AddTo(it->second, item);
+}
+
 void Feeds::ClearItems() {
   for (auto& [name, group] : groups_) {
     group.places.clear();

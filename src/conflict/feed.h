@@ -87,6 +87,8 @@ class Feeds {
   // The items of a key: all that there are now. How many of them are new.
   size_t SetItems(uint8_t db, const std::string& key, std::vector<FeedItem> items);
   void ClearItems();
+  // What was passed over here while others delivered is to be given, unless it is to be passed over still.
+  void AddAgain(std::string_view group);
   bool HasItems(uint8_t db, const std::string& key) const { return by_key_.count({db, key}) != 0; }
   // Null if there is none (any more).
   const FeedItem* Item(std::string_view id) const;

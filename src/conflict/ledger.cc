@@ -136,8 +136,9 @@ uint64_t Ledger::Note(LedgerEntry entry) {
       if (AtLeastAsNew(entry, old)) Drop(old_id);
     }
   }
-  const uint64_t id = entry.id != 0 && entries_.count(entry.id) == 0 ? entry.id : next_id_;
-  next_id_ = std::max(next_id_, id + 1);
+  // Ids go up: the lowest is the oldest, which goes first, and who asks for those behind one misses none.
+  const uint64_t id = std::max(entry.id, next_id_);
+  next_id_ = id + 1;
   entry.id = id;
   dirty_[id] = true;
   Insert(std::move(entry));

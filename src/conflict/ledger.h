@@ -61,7 +61,7 @@ class Ledger {
 
   explicit Ledger(Limits limits) : limits_(limits) {}
 
-  // Notes a decided pair, under `entry.id` if that is set and free (replay), else under a new id.
+  // Notes a decided pair, under `entry.id` if that is set and higher than all so far, else under the next id.
   // Returns the entry's id, or that of the present entry that has this pair or a newer one of the same
   // origins.
   uint64_t Note(LedgerEntry entry);

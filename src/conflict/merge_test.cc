@@ -51,6 +51,8 @@ TEST(MergePolicy, ErrorsNameTheRemedy) {
             "policy 'merge' knows no function 'SUM'; one of MIN, MAX, UNION, CONCAT, JSON");
   EXPECT_EQ(ParseError("merge MAX 3"), "policy 'merge MAX' takes no arguments");
   EXPECT_EQ(ParseError("merge JSON x"), "policy 'merge JSON' takes no arguments");
+  EXPECT_EQ(ParseError("merge UNION ::").substr(0, 22), "'::' begins as it ends");
+  EXPECT_EQ(Parsed("merge CONCAT ::").ToString(), "merge CONCAT ::");
   EXPECT_EQ(ParseError("merge UNION , ;"), "policy 'merge UNION' takes nothing but a separator");
   EXPECT_EQ(ParseError("merge CONCAT 12345678901234567"),
             "'12345678901234567' is no separator; it is SPACE, NEWLINE, or up to 16 printable characters");

@@ -81,6 +81,14 @@ std::string MergeText(const Policy& policy) {
   return text.append(" ").append(policy.separator);
 }
 
+// "a:" and "b" united by "::" would be read as "a" and ":b" again.
+bool OverlapsItself(std::string_view separator) {
+  for (size_t n = 1; n < separator.size(); ++n) {
+    if (separator.starts_with(separator.substr(separator.size() - n))) return true;
+  }
+  return false;
+}
+
 base::Result<Policy> ParseMerge(std::span<const std::string_view> arguments) {
   Policy policy;
   policy.kind = PolicyKind::kMerge;
@@ -111,6 +119,10 @@ base::Result<Policy> ParseMerge(std::span<const std::string_view> arguments) {
   if (!IsName(arguments[1]) || arguments[1].size() > kSeparatorBytesMax) {
     return base::Invalid(Quoted(arguments[1]) + " is no separator; it is SPACE, NEWLINE, or up to " +
                          std::to_string(kSeparatorBytesMax) + " printable characters");
+  }
+  if (policy.function == MergeFunction::kUnion && OverlapsItself(arguments[1])) {
+    return base::Invalid(Quoted(arguments[1]) +
+                         " begins as it ends: where it separates could not be told; take another separator");
   }
   return policy;
 }

@@ -449,6 +449,7 @@ void Engine::ReadConfiguration() {
   policies_.BindHandlers(std::move(handlers));
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();
+    if (staged_) staged_->PoliciesChanged();
     watches_.NoteAll();
   }
   if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);

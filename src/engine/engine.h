@@ -514,6 +514,7 @@ class Engine final : public command::ClusterHost,
   clock::OriginTable origins_;
   conflict::PolicyTable policies_;
   conflict::Ledger ledger_;
+  std::set<std::string> delivers_;  // feeds that this leader delivered when last looked at
   conflict::Feeds feeds_;
   std::set<std::string, std::less<>> feed_acks_;  // sets of acknowledgements that may be there
   int64_t next_feed_sweep_us_ = 0;

@@ -56,6 +56,13 @@ void Engine::FollowConflicts() {
 }
 
 void Engine::RefreshItems(uint8_t db, const std::string& key, bool tell) {
+  const bool listened_to = notifies() && (notices_ & command::kNoticeConflict) != 0;
+  const auto groups = feeds_.All();
+  const bool fed = std::any_of(groups.begin(), groups.end(), [&](const conflict::FeedGroup* group) {
+    return group->Matches(db, key);
+  });
+  // To look at a key with many elements takes long.
+  if (!fed && !listened_to && !feeds_.HasItems(db, key)) return;
   std::vector<conflict::FeedItem> items;
   keyspace::Keyspace::VisitOpenConflicts(
       keyspace_.State(keyspace_.Ref(db, key)),
@@ -90,7 +97,12 @@ void Engine::TendFeeds() {
   for (const conflict::FeedGroup* group : feeds_.All()) {
     // Whoever waits here may be due something again, or must go elsewhere.
     waiters_.NoteChanged(group->db, group->name);
-    if (DelivererOf(*group) != options_.leader_id) feeds_.ForgetGiven(group->name);
+    if (DelivererOf(*group) != options_.leader_id) {
+      feeds_.ForgetGiven(group->name);
+      delivers_.erase(group->name);
+    } else if (delivers_.insert(group->name).second) {
+      feeds_.AddAgain(group->name);
+    }
   }
   if (PLANTED(kFeedAckStays) || feed_acks_.empty() || now_.mono_us < next_feed_sweep_us_) return;
   if (!may_write() || !status_.ok() || keyspace_.merging()) return;

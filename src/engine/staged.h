@@ -80,6 +80,9 @@ class Staged {
   const std::vector<conflict::LedgerEntry>& ledger() const { return ledger_; }
   size_t memory_bytes() const { return keys_ == nullptr ? 0 : keys_->memory_bytes(); }
   std::unique_ptr<keyspace::Keyspace> ReleaseKeys();
+  void PoliciesChanged() {
+    if (keys_ != nullptr) keys_->PoliciesChanged();
+  }
 
  private:
   replication::OriginRow& Row(clock::OriginIndex origin);

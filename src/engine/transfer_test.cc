@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/number.h"
 #include "engine/engine_test_util.h"
 #include "engine/rows.h"
 #include "wire/state_message.h"
@@ -239,6 +240,45 @@ TEST(StateTransfer, AnOfferThatNamesNoClusterIsTaken) {
   EXPECT_EQ(b.engine().transfers().malformed, 0U);
   ASSERT_TRUE(cluster.Settle());
   EXPECT_TRUE(cluster.SameDigest());
+}
+
+// What was staged is loaded before the policies are known; its orders must follow them.
+TEST(StateTransfer, WhatIsStagedFollowsThePoliciesAfterARestart) {
+  Leaders cluster(3, 4, [](Options& o) {
+    Small(o);
+    o.state_chunk_bytes = 1;
+    o.state_bytes_per_second = 5'000;
+  });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  a.Ask({"POLICY", "SET", "board", "priority", "a", "b", "c"});
+  for (int i = 0; i < 200; ++i) a.Ask({"ZADD", "board", std::to_string(i), "m" + std::to_string(i)});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, b);
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  cluster.Run(4000);
+  a.Ask({"ZADD", "board", "1000", "both"});
+  cluster.Tick();
+  b.Ask({"ZADD", "board", "2000", "both"});
+  cluster.Heal(a, b);
+  cluster.Run(4000);
+  EXPECT_EQ(b.Ask({"ZSCORE", "board", "both"}), "\"1000\"");
+  Fill(cluster, a, 600);
+  cluster.Heal(a, c);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return base::ParseInt64(c.Info("state_transfer_bytes")).value_or(0) > 30'000; }));
+  ASSERT_EQ(c.Info("state_transfer_in_progress"), "1");
+  c.store().Flush();
+  while (c.store().flushing()) c.store().CompleteFlush();
+  c.Kill();
+  ASSERT_TRUE(c.Start().ok());
+  a.Ask({"ZREM", "board", "both"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().transfers().completed == 1; }, 300'000));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(c.Ask({"ZCARD", "board"}), "200");
 }
 
 TEST(StateTransfer, WhatTheLedgerGaveUpStaysGivenUp) {

@@ -113,7 +113,7 @@ void Keyspace::WipeRange(const crdt::Effect& effect, const crdt::Seen& seen, con
 }
 
 void Keyspace::Retire(const KeyRef& ref, std::unique_ptr<Elements> elements) {
-  if (elements->has_rows()) dropped_.emplace(ref.db, ref.key, elements->type());
+  if (elements->has_rows() && !beside_) dropped_.emplace(ref.db, ref.key, elements->type());
   if (elements->spilled()) gone_.push_back(std::move(elements));
 }
 
@@ -122,6 +122,16 @@ void Keyspace::RetireEmpty(const KeyRef& ref, FatPart& fat) {
     if (elements->empty()) Retire(ref, std::move(elements));
   }
   fat.elements.DropNulls();
+}
+
+bool Keyspace::HoldsSeveralTypes(const KeyRef& ref) const {
+  Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return false;
+  const FatPart& fat = (*slot)->fat();
+  const auto live = std::count_if(fat.elements.begin(), fat.elements.end(), [](const auto& elements) {
+    return elements->live() > 0;
+  });
+  return live + (fat.state().Register::live() ? 1 : 0) > 1;
 }
 
 bool Keyspace::FreeSome(size_t count) {

@@ -340,7 +340,7 @@ void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
       if (watches_conflicts_) conflict_changes_.emplace(ref.db, ref.key);
     }
     if (entry == nullptr) {
-      if (stored) deleted_.emplace(ref.db, ref.key);
+      if (stored && !beside_) deleted_.emplace(ref.db, ref.key);
       if (Table::IsDirty(slot)) --dirty_count_;
       tables_[ref.db].Erase(slot);
       return;

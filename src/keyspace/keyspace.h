@@ -147,6 +147,8 @@ class Keyspace {
   // The same for a command that has begun to write this type: the key may show another one by now, since
   // what is removed or replaced was the newest of this type.
   Collection OpenAgain(const KeyRef& ref, crdt::Type type);
+  // Of a key that has been read: is there something live of more than the one type that it shows?
+  bool HoldsSeveralTypes(const KeyRef& ref) const;
   // Exists, under the key's policy (conflicting keys exist).
   bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
   // The whole state, hidden or not; empty if there is none. A copy.
@@ -261,7 +263,10 @@ class Keyspace {
                            clock::OriginIndex origin);
 
   // Policies have changed: what elements show is looked at again.
-  void PoliciesChanged() { ++policy_epoch_; }
+  void PoliciesChanged() {
+    ++policy_epoch_;
+    if (merge_ != nullptr) merge_->theirs->PoliciesChanged();
+  }
 
   // Frees about `count` elements of collections that are gone; false when there is nothing left.
   bool FreeSome(size_t count);
@@ -372,6 +377,7 @@ class Keyspace {
   }
   // False if there was nothing to merge.
   bool MergeKey(const KeyRef& ref);
+  void TakeOut(const KeyRef& ref, Entry** other);
   bool MergeParts(const KeyRef& ref, Entry** slot, Entry** other);
   bool Skips(const KeyRef& ref, crdt::Type type, std::string_view element) const {
     return skip_ && skip_(ref.db, ref.key, type, element);
@@ -456,6 +462,7 @@ class Keyspace {
   KeySet conflicts_;
   bool watches_conflicts_ = false;
   KeySet conflict_changes_;
+  bool beside_ = false;  // of NewBeside: it has no rows, and what goes from it needs none to be deleted
   KeySet deleted_;  // keys gone since their row was written
   std::set<std::tuple<uint8_t, std::string, crdt::Type>> dropped_;  // elements' rows to be deleted
   // Keys whose row was visited and whose spilled elements are not all, with the place to go on from.

@@ -1270,5 +1270,34 @@ TEST_F(ChangeTest, FlushOfManyCounters) {
   EXPECT_EQ(node.keys.residue_keys().size(), 25'000U);
 }
 
+// A policy that is set, or known, after elements were loaded: they stand in their order by the old one.
+TEST(Keyspace, WhatIsStagedFollowsAPolicyThatComesLater) {
+  clock::OriginTable origins;
+  const auto eu = origins.Intern({"eu", 1});
+  const auto us = origins.Intern({"us", 1});
+  conflict::PolicyTable policies;
+  Keyspace keys(origins, policies, base::SipKey{1, 2});
+  auto staged = keys.NewBeside();
+  auto version = [](clock::OriginIndex origin, uint64_t sequence, double score) {
+    return crdt::Version{clock::Dot(origin, sequence), clock::Hlc{sequence}, false, false, EncodeScore(score)};
+  };
+  for (uint64_t i = 1; i <= 200; ++i) {
+    crdt::Register member;
+    member.versions.push_back(version(eu, i, static_cast<double>(i)));
+    ASSERT_TRUE(staged->LoadElement(0, "z", crdt::Type::kSortedSet, "m" + std::to_string(i), member));
+  }
+  crdt::Register both;
+  both.versions = {version(eu, 201, 1), version(us, 500, 9)};
+  ASSERT_TRUE(staged->LoadElement(0, "z", crdt::Type::kSortedSet, "both", both));
+  policies.Set("z", *conflict::Policy::ParseText("priority eu us"));
+  staged->PoliciesChanged();
+  clock::VersionVector deps;
+  deps.Raise(eu, 201);
+  deps.Raise(us, 500);
+  const crdt::Effect wipe{.kind = crdt::EffectKind::kWipe, .db = 0, .key = "z"};
+  staged->Apply(wipe, crdt::Seen(deps, us, {501, 0}), clock::Hlc{501}, Cause::kLoaded);
+  EXPECT_TRUE(staged->State(staged->Ref(0, "z")).empty());
+}
+
 }  // namespace
 }  // namespace polyarch::keyspace

@@ -3,6 +3,7 @@
 // beginning costs nothing and no entry is touched for it. What was merged is dropped from `theirs`:
 // a key that is not here and is there is one that has not been merged yet.
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/planted.h"
@@ -11,7 +12,9 @@
 namespace polyarch::keyspace {
 
 std::unique_ptr<Keyspace> Keyspace::NewBeside() const {
-  return std::make_unique<Keyspace>(origins_, policies_, hash_key_);
+  auto beside = std::make_unique<Keyspace>(origins_, policies_, hash_key_);
+  beside->beside_ = true;
+  return beside;
 }
 
 void Keyspace::BeginMerge(std::unique_ptr<Keyspace> theirs,
@@ -87,7 +90,7 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
     if (PLANTED(kNoAbsentMerge) && other == nullptr) merged = before;
     same = merged == before;
   }
-  if (other != nullptr) theirs.Place(ref, other, nullptr);
+  if (other != nullptr) TakeOut(ref, other);
   if (same) {
     if (slot != nullptr) {
       (*slot)->set(Entry::kEpoch, epoch_);
@@ -106,6 +109,14 @@ bool Keyspace::MergeKey(const KeyRef& ref) {
     if (slot != nullptr) (*slot)->set(Entry::kEpoch, !epoch_);
   }
   return true;
+}
+
+// What is big is freed with what else has gone, in slices.
+void Keyspace::TakeOut(const KeyRef& ref, Entry** other) {
+  Keyspace& theirs = *merge_->theirs;
+  theirs.Place(ref, other, nullptr);
+  std::move(theirs.gone_.begin(), theirs.gone_.end(), std::back_inserter(gone_));
+  theirs.gone_.clear();
 }
 
 // Where either side has elements. Ours are changed where they are, one by one: their rows stay what they
@@ -163,7 +174,7 @@ bool Keyspace::MergeParts(const KeyRef& ref, Entry** slot, Entry** other) {
   fat.Tidy();
   CountMemory(entry, true);
   entry->set(Entry::kEpoch, PLANTED(kMergeTwice) ? !epoch_ : epoch_);
-  if (other != nullptr) merge_->theirs->Place(ref, other, nullptr);
+  if (other != nullptr) TakeOut(ref, other);
   if (changed || fat.elements.empty()) Settle(ref, slot);
   if (changed && observer_ != nullptr) {
     slot = tables_[ref.db].Find(ref.hash, ref.key);
