@@ -2,7 +2,7 @@
 // tests/process/test_pubsub.py compares with a real one.
 #include "command/notify.h"
 
-#include <chrono>
+#include <ctime>
 
 #include <gtest/gtest.h>
 
@@ -86,11 +86,11 @@ TEST_F(NotifyTest, ManyKeysAreToldInTheirOrder) {
     del.push_back(name);
   }
   Client& client = *node.server.clients[0];
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   node.Run(client, set);
   node.Run(client, del);
-  // It was a minute.
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  // (Of this process's time: with a search for each key it was half a minute.)
+  EXPECT_LT(std::clock() - start, 5 * CLOCKS_PER_SEC);
   ASSERT_EQ(node.cluster.events.size(), 3 * kKeys);
   EXPECT_EQ(node.cluster.events[2 * kKeys - 2].second, "new 0 key:59999");
   EXPECT_EQ(node.cluster.events[2 * kKeys].second, "del 0 key:0");
