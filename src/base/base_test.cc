@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "base/base64.h"
@@ -6,6 +11,7 @@
 #include "base/glob.h"
 #include "base/hash.h"
 #include "base/number.h"
+#include "base/random.h"
 
 namespace polyarch::base {
 namespace {
@@ -82,6 +88,67 @@ TEST(Hash, SlotsAreRedis) {
   EXPECT_NE(KeySlot("a{}b"), KeySlot(""));
 }
 
+// By trying everything: which prefixes of the text what has been read of the pattern matches.
+bool MatchesSlowly(std::string_view pattern, std::string_view text) {
+  std::vector<bool> ends(text.size() + 1);
+  ends[0] = true;
+  for (size_t p = 0; p < pattern.size();) {
+    std::vector<bool> next(text.size() + 1);
+    size_t end = p + 1;
+    if (pattern[p] == '[') end = pattern.find(']', p) + 1;
+    if (pattern[p] == '\\') end = p + 2;
+    for (size_t t = 0; t <= text.size(); ++t) {
+      if (pattern[p] == '*') {
+        next[t] = ends[t] || (t > 0 && next[t - 1]);
+      } else if (t > 0 && ends[t - 1]) {
+        next[t] = GlobMatch(pattern.substr(p, end - p), text.substr(t - 1, 1));
+      }
+    }
+    ends = next;
+    p = end;
+  }
+  return ends[text.size()];
+}
+
+TEST(Glob, LongOnesMatchAsIfAllWasTried) {
+  Random random(7);
+  int matches = 0;
+  for (int round = 0; round < 4000; ++round) {
+    std::string text;
+    for (uint64_t n = random.Below(400); n > 0; --n)
+      text += "aaaaaaab"[random.Below(8)];
+    // Cut from the text, so that it may match, with parts of it hidden.
+    std::string pattern;
+    for (size_t t = 0; t < text.size();) {
+      const size_t size = std::min<size_t>(1 + random.Below(round % 2 == 0 ? 12 : 150), text.size() - t);
+      if (random.Below(3) == 0) {
+        pattern += '*';
+      } else {
+        for (char c : text.substr(t, size)) {
+          const uint64_t form = random.Below(20);
+          pattern += form == 0 ? "?" : form == 1 ? "[ab]" : form == 2 ? "[^b]" : form == 3 ? std::string("\\") + c : std::string(1, c);
+        }
+      }
+      t += size;
+    }
+    if (random.Below(4) == 0) pattern += '*';
+    const bool expected = MatchesSlowly(pattern, text);
+    matches += expected ? 1 : 0;
+    ASSERT_EQ(GlobMatch(pattern, text), expected) << pattern << " " << text;
+  }
+  EXPECT_GT(matches, 400);
+  EXPECT_LT(matches, 3600);
+}
+
+TEST(Number, WhatIsWrittenCanBeRead) {
+  const long double large = 2e300L;
+  EXPECT_EQ(ParseLongDouble(FormatLongDouble(large)), large);
+  const long double largest = std::numeric_limits<long double>::max();
+  EXPECT_EQ(ParseLongDouble(FormatLongDouble(largest)), largest);
+  EXPECT_EQ(ParseLongDouble("0.5" + std::string(5116, '0')), 0.5L);
+  EXPECT_FALSE(ParseLongDouble("0.5" + std::string(5117, '0')));
+}
+
 TEST(Glob, Patterns) {
   EXPECT_TRUE(GlobMatch("*", ""));
   EXPECT_TRUE(GlobMatch("a*c", "abbbc"));
@@ -97,6 +164,9 @@ TEST(Glob, Patterns) {
   for (int i = 0; i < 500; ++i)
     evil += "a*";
   EXPECT_FALSE(GlobMatch(evil + "b", std::string(100000, 'a')));
+  EXPECT_TRUE(GlobMatch("*" + std::string(100, 'a') + "b", std::string(1000, 'a') + "b"));
+  EXPECT_TRUE(GlobMatch("*" + std::string(30'000, 'a') + "?b*c", std::string(65'000, 'a') + "b..c"));
+  EXPECT_FALSE(GlobMatch("*" + std::string(30'000, 'a') + "?b*c", std::string(65'000, 'a') + "b.."));
   EXPECT_EQ(GlobLiteralSize("user:*"), 5U);
   EXPECT_EQ(GlobLiteralSize("a\\[bc"), 4U);
   EXPECT_EQ(GlobLiteralSize("a[x\\]y]c?"), 2U);

@@ -19,7 +19,7 @@ std::optional<int64_t> ParseInt64(std::string_view text) {
 }
 
 std::optional<long double> ParseLongDouble(std::string_view text, bool allow_inf) {
-  if (text.empty() || text.size() > 256) return std::nullopt;
+  if (text.empty() || text.size() > kLongDoubleCharsMax) return std::nullopt;
   for (char c : text) {
     bool number =
         (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
@@ -46,7 +46,7 @@ std::string FormatInt64(int64_t value) {
 
 std::string FormatLongDouble(long double value) {
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  char buffer[5200];  // the largest long double has 4933 digits
+  char buffer[kLongDoubleCharsMax + 1];  // the largest long double has 4933 digits, and 17 decimals
   int size = std::snprintf(buffer, sizeof buffer, "%.17Lf", value);
   std::string text(buffer, static_cast<size_t>(size));
   if (text.find('.') != std::string::npos) {

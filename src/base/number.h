@@ -14,6 +14,9 @@ inline constexpr size_t kInt64CharsMax = 20;
 // The integer if `text` is its canonical decimal form (string2ll of Redis).
 std::optional<int64_t> ParseInt64(std::string_view text);
 
+// Redis's MAX_LONG_DOUBLE_CHARS, without the end: whatever FormatLongDouble writes can be read.
+inline constexpr size_t kLongDoubleCharsMax = 5 * 1024 - 1;
+
 // The number if `text` is a finite decimal (no hexadecimal, no NaN; "inf" only if `allow_inf`).
 std::optional<long double> ParseLongDouble(std::string_view text, bool allow_inf = false);
 

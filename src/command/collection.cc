@@ -164,39 +164,52 @@ void ReplyRandomElements(Context& c,
                          const Collection& collection,
                          int64_t count,
                          size_t values,
-                         base::FunctionRef<void(const ElementView&)> reply_element) {
+                         base::FunctionRef<bool(const ElementView&)> reply_element) {
   // In RESP3 the replies for one element are an array of their own.
   const size_t each = c.reply.resp3() ? 1 : values;
   if (collection.size() == 0 || count == 0) return c.reply.EmptyArray();
+  resp::Buffer& out = c.reply.out();
+  const size_t before = out.size();
+  auto reply = [&](const ElementView& entry) {
+    if (reply_element(entry)) return true;
+    out.Truncate(before);
+    RefuseFieldConflict(c, c.args[1], entry.key(), collection.Show(entry));
+    return false;
+  };
   if (count > 0) {
     const auto chosen = DistinctRandom(collection, static_cast<size_t>(count), c.random);
     c.reply.Array(chosen.size() * each);
-    for (const ElementView& entry : chosen)
-      reply_element(entry);
+    for (const ElementView& entry : chosen) {
+      if (!reply(entry)) return;
+    }
     return;
   }
   base::Random generator(c.random);
   c.reply.Array(static_cast<size_t>(-count) * each);
-  for (int64_t i = 0; i < -count && !c.reply.out().overflowed(); ++i)
-    reply_element(*collection.elements->Random(generator.Next()));
+  for (int64_t i = 0; i < -count && !out.overflowed(); ++i) {
+    if (!reply(*collection.elements->Random(generator.Next()))) return;
+  }
+}
+
+std::optional<uint64_t> ReadScanCursor(Context& c, std::string_view text) {
+  if (text.empty()) return 0;
+  const bool negative = text[0] == '-';
+  const std::string_view digits = text.substr(negative || text[0] == '+' ? 1 : 0);
+  uint64_t cursor = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), cursor);
+  if (error == std::errc() && end == digits.data() + digits.size()) return negative ? -cursor : cursor;
+  c.reply.Error("ERR invalid cursor");
+  return std::nullopt;
 }
 
 namespace {
 
 struct ScanOptions {
-  uint64_t cursor = 0;
   std::string_view pattern = "*";
   size_t count = 10;
 };
 
 bool ReadScanOptions(Context& c, ScanOptions& options) {
-  const std::string_view text = c.args[2];
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), options.cursor);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole && !text.empty()) {
-    c.reply.Error("ERR invalid cursor");  // "" is 0, as in Redis
-    return false;
-  }
   for (size_t i = 3; i < c.count(); i += 2) {
     const bool has_value = i + 1 < c.count();
     if (has_value && EqualsIgnoreCase(c.args[i], "match")) {
@@ -222,26 +235,35 @@ bool ReadScanOptions(Context& c, ScanOptions& options) {
 void ScanElements(Context& c,
                   crdt::Type type,
                   size_t values,
-                  void (*reply_element)(Context&, const Collection&, const ElementView&)) {
-  ScanOptions options;
-  if (!ReadScanOptions(c, options)) return;
+                  bool (*reply_element)(Context&, const Collection&, const ElementView&)) {
+  const auto cursor = ReadScanCursor(c, c.args[2]);
+  if (!cursor) return;
   const auto collection = Open(c, c.Ref(c.args[1]), type);
   if (!collection) return;
+  ScanOptions options;
+  // Of a key that is not there nobody asks what the options are.
+  if (collection->found() && !ReadScanOptions(c, options)) return;
   std::vector<ElementView> found;
   uint64_t next = 0;
   if (collection->found()) {
-    next = collection->elements->Scan(options.cursor, options.count, [&](const ElementView& entry) {
+    next = collection->elements->Scan(*cursor, options.count, [&](const ElementView& entry) {
       if (options.pattern == "*" || base::GlobMatch(options.pattern, entry.key()))
         found.push_back(entry);
     });
   }
+  resp::Buffer& out = c.reply.out();
+  const size_t before = out.size();
   char digits[std::numeric_limits<uint64_t>::digits10 + 2];
   char* digits_end = std::to_chars(digits, digits + sizeof digits, next).ptr;
   c.reply.Array(2);
   c.reply.Bulk({digits, static_cast<size_t>(digits_end - digits)});
   c.reply.Array(found.size() * values);
-  for (const ElementView& entry : found)
-    reply_element(c, *collection, entry);
+  for (const ElementView& entry : found) {
+    if (reply_element(c, *collection, entry)) continue;
+    out.Truncate(before);
+    RefuseFieldConflict(c, c.args[1], entry.key(), collection->Show(entry));
+    return;
+  }
 }
 
 }  // namespace polyarch::command

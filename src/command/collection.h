@@ -52,19 +52,24 @@ std::vector<keyspace::ElementView> DistinctRandom(const keyspace::Collection& co
                                                    size_t count,
                                                    uint64_t random);
 // HRANDFIELD, SRANDMEMBER, ZRANDMEMBER with a count: different ones, or with repetitions if it is
-// negative. `values`: how many replies `reply_element` writes for one in RESP2.
+// negative. `values`: how many replies `reply_element` writes for one in RESP2; it returns false if the element's value
+// is in conflict, and the reply is then that.
 void ReplyRandomElements(Context& c,
                          const keyspace::Collection& collection,
                          int64_t count,
                          size_t values,
-                         base::FunctionRef<void(const keyspace::ElementView&)> reply_element);
+                         base::FunctionRef<bool(const keyspace::ElementView&)> reply_element);
+
+// SCAN's cursor and that of its kin, with a sign or leading zeros, as strtoul reads it. Nothing, and an error, if it
+// is none.
+std::optional<uint64_t> ReadScanCursor(Context& c, std::string_view text);
 
 // HSCAN, SSCAN, ZSCAN: reads cursor and options, walks, and replies. `reply_element` writes what stands
-// for one element; `values`: how many replies that is.
+// for one element, or returns false as above; `values`: how many replies that is.
 void ScanElements(Context& c,
                   crdt::Type type,
                   size_t values,
-                  void (*reply_element)(Context&,
+                  bool (*reply_element)(Context&,
                                         const keyspace::Collection&,
                                         const keyspace::ElementView&));
 

@@ -87,9 +87,18 @@ TEST(Table, KeyIndices) {
   EXPECT_EQ(keys_of({"rename", "a", "b"}), (Indices{1, 2}));
   EXPECT_EQ(keys_of({"object", "encoding", "k"}), (Indices{2}));
   EXPECT_EQ(keys_of({"sintercard", "2", "a", "b", "LIMIT", "1"}), (Indices{2, 3}));
-  EXPECT_EQ(keys_of({"sintercard", "9", "a"}), (Indices{2})) << "no reading beyond them";
+  EXPECT_EQ(keys_of({"sintercard", "9", "a"}), Indices{}) << "no reading beyond them";
   EXPECT_EQ(keys_of({"sintercard", "x", "a"}), Indices{});
   EXPECT_EQ(keys_of({"ping"}), Indices{});
+  EXPECT_EQ(keys_of({"sort", "k", "BY", "store", "STORE", "d"}), (Indices{1, 5}));
+  EXPECT_EQ(keys_of({"sort", "k", "GET", "store:*->f", "GET", "STORE", "store", "d"}), (Indices{1, 7}));
+  EXPECT_EQ(keys_of({"sort", "k", "LIMIT", "0", "store", "STORE", "d"}), (Indices{1, 6}));
+  EXPECT_EQ(keys_of({"sort", "k", "STORE", "d", "STORE", "e"}), (Indices{1, 5})) << "the last counts";
+  EXPECT_EQ(keys_of({"sort", "k", "STORE"}), Indices{1});
+  EXPECT_EQ(keys_of({"sort", "k", "STORED", "d"}), Indices{1});
+  EXPECT_EQ(keys_of({"georadiusbymember", "k", "store", "1", "m", "COUNT", "1", "STOREDIST", "d"}), (Indices{1, 8}));
+  EXPECT_EQ(keys_of({"georadius", "k", "store", "store", "1", "m", "STORE", "d"}), (Indices{1, 7}));
+  EXPECT_EQ(keys_of({"xread", "STREAMS", "a", "b", "0"}), Indices{2});
   EXPECT_EQ(keys_of({"get"}), Indices{});  // too few arguments: none, and no reading beyond them
 }
 
@@ -165,6 +174,20 @@ TEST(Dispatch, LongKeysAreRefusedForWrites) {
   EXPECT_EQ(node.effects(), 0U);
   EXPECT_EQ(node.Ask({"GET", key}), "null");
   EXPECT_EQ(node.Ask({"MSET", "a", key}), "+OK");  // a value may be that long
+  // Whatever a destination stands behind.
+  constexpr std::string_view kLong = "-LIMIT key longer than 65535 bytes";
+  node.Ask({"RPUSH", "l", "1", "2"});
+  node.Ask({"GEOADD", "g", "1", "1", "m"});
+  const size_t before = node.effects();
+  EXPECT_EQ(node.Ask({"SORT", "l", "STORE", key}), kLong);
+  EXPECT_EQ(node.Ask({"SORT", "l", "BY", "store", "STORE", key}), kLong);
+  EXPECT_EQ(node.Ask({"SORT", "l", "GET", "store", "STORE", key}), kLong);
+  EXPECT_EQ(node.Ask({"SORT", "l", "BY", "nosort", "GET", "STORE", "STORE", key}), kLong);
+  EXPECT_EQ(node.Ask({"GEORADIUS", "g", "1", "1", "9", "m", "STORE", key}), kLong);
+  EXPECT_EQ(node.Ask({"GEORADIUSBYMEMBER", "g", "m", "9", "m", "COUNT", "1", "STOREDIST", key}), kLong);
+  EXPECT_EQ(node.Ask({"GEOSEARCHSTORE", key, "g", "FROMMEMBER", "m", "BYRADIUS", "9", "m"}), kLong);
+  EXPECT_EQ(node.Ask({"ZUNIONSTORE", key, "1", "g"}), kLong);
+  EXPECT_EQ(node.effects(), before);
   key.pop_back();
   EXPECT_EQ(node.Ask({"SET", key, "v"}), "+OK");
 }
@@ -411,6 +434,52 @@ TEST_F(Conflicts, TheKeyExists) {
 TEST_F(Conflicts, RenameOntoItReplacesAllThatWasSeen) {
   EXPECT_EQ(node.Ask({"RENAME", "other", "wiki:title"}), "+OK");
   EXPECT_EQ(node.Ask({"GET", "wiki:title"}), "\"x\"");
+}
+
+TEST_F(Conflicts, OfAFieldAreNoEmptyValues) {
+  node.SetPolicy("h*", "siblings");
+  node.Ask({"HSET", "h", "f", "a", "g", "b"});
+  node.RemoteElement("h", crdt::Type::kHash, "f", "c");
+  constexpr std::string_view kFieldError =
+      "-CONFLICT 2 concurrent versions of field 'f' of 'h'; see CONFLICT GET 'h' FIELD 'f'";
+  for (int protocol : {2, 3}) {
+    node.server.clients[0]->protocol = protocol;
+    EXPECT_EQ(node.Ask({"HGETALL", "h"}), kFieldError);
+    EXPECT_EQ(node.Ask({"HSCAN", "h", "0"}), kFieldError);
+    EXPECT_EQ(node.Ask({"HSCAN", "h", "0", "MATCH", "g"}), "[\"0\", [\"g\", \"b\"]]");
+    EXPECT_EQ(node.Ask({"HRANDFIELD", "h", "2", "WITHVALUES"}), kFieldError);
+    EXPECT_EQ(node.Ask({"HRANDFIELD", "h", "-100", "WITHVALUES"}), kFieldError);
+  }
+}
+
+// A command that runs again for a client that waited for `key`.
+TEST(Streams, WhoWaitedIsToldThatTheStreamIsGone) {
+  TestNode node;
+  node.Ask({"XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"});
+  auto served = [&](std::string_view key) {
+    const std::vector<std::string_view> args = {"XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", "t", ">", ">"};
+    resp::Buffer out;
+    resp::Writer reply(out, 2);
+    keyspace::Change change(node.sink, node.keys);
+    Context context{.client = *node.server.clients[0],
+                    .args = args,
+                    .reply = reply,
+                    .keys = node.keys,
+                    .change = change,
+                    .cluster = node.cluster,
+                    .server = node.server,
+                    .now_ms = node.now_ms(),
+                    .random = 42};
+    context.ready = &key;
+    Dispatch(context);
+    return std::string(out.view());
+  };
+  node.Ask({"SET", "s", "x"});
+  EXPECT_EQ(served("s"), "-UNBLOCKED the stream key no longer exists\r\n");
+  node.Ask({"DEL", "s"});
+  EXPECT_EQ(served("s"), "-UNBLOCKED the stream key no longer exists\r\n");
+  node.Ask({"XADD", "s", "1-1", "f", "v"});
+  EXPECT_EQ(served("s"), "-NOGROUP the consumer group this client was blocked on no longer exists\r\n");
 }
 
 TEST_F(Conflicts, LastWriterWinsShowsOne) {

@@ -307,6 +307,10 @@ void GeoradiusbymemberRo(Context& c) {
   Run(c, {.form = Form::kRadiusByMember}, c.args[1]);
 }
 
+// As ReadOption reads them.
+constexpr OptionWord kStoreOptions[] = {
+    {.word = "count"}, {.word = "store", .names_key = true}, {.word = "storedist", .names_key = true}};
+
 constexpr std::string_view kComplexity =
     "O(N+M*log(M)) where N is the number of places in the cells of the grid around the area and M "
     "the "
@@ -352,7 +356,7 @@ void AddGeoSearchRows(std::vector<Row>& rows) {
       {.name = "georadius",
        .arity = -6,
        .flags = kWrite | kDenyOom | kMovableKeys,
-       .keys = {.first = 1, .last = 1, .step = 1, .after = "store"},
+       .keys = {.first = 1, .last = 1, .step = 1, .options = kStoreOptions, .options_from = 6},
        .categories = "@write @geo @slow",
        .handler = Georadius,
        .summary = "Returns or stores the places around a point",
@@ -384,7 +388,7 @@ void AddGeoSearchRows(std::vector<Row>& rows) {
       {.name = "georadiusbymember",
        .arity = -5,
        .flags = kWrite | kDenyOom | kMovableKeys,
-       .keys = {.first = 1, .last = 1, .step = 1, .after = "store"},
+       .keys = {.first = 1, .last = 1, .step = 1, .options = kStoreOptions, .options_from = 5},
        .categories = "@write @geo @slow",
        .handler = Georadiusbymember,
        .summary = "Returns or stores the places around a member",

@@ -202,11 +202,20 @@ void Hincrbyfloat(Context& c) {
   ReplyValue(c, c.keys.OpenAgain(ref, kHash).Get(c.args[2]));
 }
 
-// HRANDFIELD's reply for one field.
-void ReplyRandom(Context& c, const Collection& hash, const ElementView& entry, bool with_values) {
-  if (with_values && c.reply.resp3()) c.reply.Array(2);
+// A field, and its value; false if that is in conflict.
+bool ReplyFieldAndValue(Context& c, const Collection& hash, const ElementView& entry) {
+  const ShownValue shown = hash.Show(entry);
+  if (shown.kind == ShownValue::Kind::kConflict) return false;
   c.reply.Bulk(entry.key());
-  if (with_values) c.reply.Bulk(TextOf(hash.Show(entry)));
+  ReplyValue(c, shown);
+  return true;
+}
+
+// HRANDFIELD's reply for one field.
+bool ReplyRandom(Context& c, const Collection& hash, const ElementView& entry, bool with_values) {
+  if (!with_values) return c.reply.Bulk(entry.key()), true;
+  if (c.reply.resp3()) c.reply.Array(2);
+  return ReplyFieldAndValue(c, hash, entry);
 }
 
 void Hrandfield(Context& c) {
@@ -217,7 +226,8 @@ void Hrandfield(Context& c) {
     if (!count) return;
     if (c.count() > 4 || (c.count() == 4 && !with_values)) return ReplySyntaxError(c);
     // As many replies as that cannot be counted.
-    if (with_values && *count < -std::numeric_limits<int64_t>::max() / 2)
+    constexpr int64_t kCountMax = std::numeric_limits<int64_t>::max() / 2;
+    if (with_values && (*count < -kCountMax || *count > kCountMax))
       return c.reply.Error("ERR value is out of range");
   }
   const auto hash = Open(c, c.Ref(c.args[1]), kHash);
@@ -227,15 +237,12 @@ void Hrandfield(Context& c) {
     return !entry ? c.reply.Null() : c.reply.Bulk(entry->key());
   }
   ReplyRandomElements(c, *hash, *count, with_values ? 2 : 1, [&](const ElementView& entry) {
-    ReplyRandom(c, *hash, entry, with_values);
+    return ReplyRandom(c, *hash, entry, with_values);
   });
 }
 
 void Hscan(Context& c) {
-  ScanElements(c, kHash, 2, [](Context& context, const Collection& hash, const ElementView& entry) {
-    context.reply.Bulk(entry.key());
-    context.reply.Bulk(TextOf(hash.Show(entry)));
-  });
+  ScanElements(c, kHash, 2, ReplyFieldAndValue);
 }
 
 }  // namespace

@@ -159,14 +159,14 @@ void ReplyKeySpecifications(resp::Writer& reply, const Row& row) {
   }
   if ((row.flags & kMovableKeys) != 0 && !counted && second_access.empty()) {
     // SORT's patterns, and its STORE.
-    const bool stores = !row.keys.after.empty();
+    const bool stores = !row.keys.options.empty();
     reply.Set(stores ? 3 : 2);
     ReplyKeySpecification(reply, first_access, row.keys.first, 0, 1);
     ReplyUnknownSpecification(reply, first_access);
     if (stores) ReplyUnknownSpecification(reply, "OW update");
     return;
   }
-  if (!row.keys.after.empty()) {
+  if (!row.keys.options.empty()) {
     // Behind the obligatory arguments.
     reply.Set(3);
     ReplyKeySpecification(reply, first_access, row.keys.first, 0, 1);
@@ -228,7 +228,7 @@ void CommandInfo(Context& c) {
   c.reply.Array(c.count() - 2);
   for (std::string_view name : c.args.subspan(2)) {
     const Row* row = Table::Instance().FindName(name);
-    row == nullptr ? c.reply.NullArray() : ReplyInfo(c.reply, *row);
+    row == nullptr ? c.reply.Null() : ReplyInfo(c.reply, *row);
   }
 }
 
@@ -291,13 +291,14 @@ void CommandGetkeys(Context& c) {
   Arguments args = c.args.subspan(2);
   const Row* row = Table::Instance().Find(args);
   if (row == nullptr) return c.reply.Error("ERR Invalid command specified");
-  if (!row->keys.any()) return c.reply.Error("ERR The command has no key arguments");
+  if (!row->keys.any() || row->key_access == "not_key") return c.reply.Error("ERR The command has no key arguments");
   auto count = static_cast<int>(args.size());
   if (row->arity >= 0 ? count != row->arity : count < -row->arity) {
     return c.reply.Error("ERR Invalid number of arguments specified for command");
   }
   std::vector<size_t> keys;
-  KeyIndices(*row, args, keys);
+  if (!KeyIndices(*row, args, keys))
+    return c.reply.Error("ERR Invalid arguments specified for command");
   c.reply.Array(keys.size());
   for (size_t i : keys)
     c.reply.Bulk(args[i]);

@@ -1,9 +1,12 @@
 #include "command/notify.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/number.h"
 #include "command/pubsub.h"
 #include "command/support.h"
 
@@ -93,10 +96,10 @@ uint32_t NoticeOf(const Row& row) {
   return kG;
 }
 
-bool HasWord(const Context& c, std::string_view lower) {
-  return std::any_of(c.args.begin() + 1, c.args.end(), [lower](std::string_view arg) {
-    return EqualsIgnoreCase(arg, lower);
-  });
+// The word behind the keys of LMPOP and ZMPOP, which have succeeded.
+std::string_view WordBehindKeys(const Context& c, const Row& row) {
+  const auto place = static_cast<size_t>(row.keys.numkeys);
+  return c.args[place + 1 + static_cast<size_t>(base::ParseInt64(c.args[place]).value_or(0))];
 }
 
 Told ToldOf(const Context& c, const Row& row) {
@@ -113,12 +116,12 @@ Told ToldOf(const Context& c, const Row& row) {
     told.second = {kL, EqualsIgnoreCase(c.args[to], "left") ? "lpush" : "rpush"};
   };
   if (name == "lmove" || name == "blmove") ends(3, 4);
-  if (name == "lmpop" || name == "blmpop") told.first = {kL, HasWord(c, "left") ? "lpop" : "rpop"};
+  if (name == "lmpop" || name == "blmpop") told.first = {kL, EqualsIgnoreCase(WordBehindKeys(c, row), "left") ? "lpop" : "rpop"};
   if (name == "zmpop" || name == "bzmpop") {
-    told.first = {kZ, HasWord(c, "min") ? "zpopmin" : "zpopmax"};
+    told.first = {kZ, EqualsIgnoreCase(WordBehindKeys(c, row), "min") ? "zpopmin" : "zpopmax"};
   }
   if (name == "getex") {
-    told.first = HasWord(c, "persist") ? kPersist : kExpire;
+    told.first = EqualsIgnoreCase(c.args[2], "persist") ? kPersist : kExpire;
     told.gone = Gone::kInstead;
   }
   if (name == "setex" || name == "psetex") told.first = {kS, "set"};
@@ -235,15 +238,16 @@ Event EventOf(const keyspace::Shown& shown) {
 void RunAndNotify(Context& c, const Row& row) {
   std::vector<size_t> indices;
   KeyIndices(row, c.args, indices);
-  std::vector<std::pair<Key, bool>> existed;
-  for (size_t i : indices)
-    existed.emplace_back(Key(c.client.db, c.args[i]), c.keys.Exists(c.Ref(c.args[i])));
+  std::set<std::string_view> missing;
+  for (size_t i : indices) {
+    if (!c.keys.Exists(c.Ref(c.args[i]))) missing.insert(c.args[i]);
+  }
   if ((row.flags & kWrite) == 0) {
     row.handler(c);
     // What a script asks for is told by its own calls.
     if ((row.flags & kReadonly) == 0 || (row.flags & kRunsScript) != 0 || row.name.starts_with("object|")) return;
-    for (const auto& [key, there] : existed) {
-      if (!there) Tell(c, {kNoticeMissed, "keymiss"}, key);
+    for (size_t i : indices) {
+      if (missing.contains(c.args[i])) Tell(c, {kNoticeMissed, "keymiss"}, Key(c.client.db, c.args[i]));
     }
     return;
   }
@@ -261,15 +265,12 @@ void RunAndNotify(Context& c, const Row& row) {
     return IsSecond(c, row, key) == push_first;
   });
   const bool expires = SetsExpiry(c, row.name);
-  std::vector<Key> done;
+  std::set<Key> done;
   for (const Key& key : written) {
     // Our own records, and keys that were written several times.
-    if (key.first == crdt::kReservedDatabase || std::find(done.begin(), done.end(), key) != done.end())
-      continue;
-    done.push_back(key);
+    if (key.first == crdt::kReservedDatabase || !done.insert(key).second) continue;
     const bool exists = c.keys.Exists(c.keys.Ref(key.first, key.second));
-    auto before = std::find_if(existed.begin(), existed.end(), [&](const auto& e) { return e.first == key; });
-    const bool fresh = key.first == db && before != existed.end() && !before->second && exists;
+    const bool fresh = key.first == db && missing.contains(key.second) && exists;
     Event event = IsSecond(c, row, key) ? told.second : told.first;
     // CONFLICT RESOLVE and RESTORE: what they have put there.
     if (row.group == "polyarch") event = EventOf(c.keys.Read(c.keys.Ref(key.first, key.second)));

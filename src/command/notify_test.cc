@@ -2,6 +2,8 @@
 // tests/process/test_pubsub.py compares with a real one.
 #include "command/notify.h"
 
+#include <ctime>
+
 #include <gtest/gtest.h>
 
 #include "command/command_test_env.h"
@@ -56,6 +58,43 @@ TEST_F(NotifyTest, ByCommand) {
   EXPECT_EQ(Events({"GET", "bits"}), "");
   EXPECT_EQ(Events({"GETDEL", "bits"}), "del 0 bits");
   EXPECT_EQ(Events({"FLUSHALL"}), "");
+}
+
+TEST_F(NotifyTest, AWordIsTakenForWhatItStandsFor) {
+  node.Ask({"RPUSH", "left", "1", "2"});
+  EXPECT_EQ(Events({"LMPOP", "1", "left", "RIGHT"}), "rpop 0 left");
+  node.Ask({"ZADD", "min", "1", "a", "2", "b"});
+  EXPECT_EQ(Events({"ZMPOP", "1", "min", "MAX"}), "zpopmax 0 min");
+  node.Ask({"SET", "persist", "1"});
+  EXPECT_EQ(Events({"GETEX", "persist", "EX", "10"}), "expire 0 persist");
+  node.cluster.events.clear();
+  node.Ask({"SORT", "left", "GET", "#", "BY", "store", "STORE", "sorted"});
+  ASSERT_EQ(node.cluster.events.size(), 2U);
+  EXPECT_EQ(node.cluster.events[0].second, "new 0 sorted");
+  EXPECT_EQ(node.cluster.events[1].second, "sortstore 0 sorted");
+}
+
+TEST_F(NotifyTest, ManyKeysAreToldInTheirOrder) {
+  constexpr size_t kKeys = 60'000;
+  std::vector<std::string> names;
+  std::vector<std::string_view> set = {"MSET"};
+  std::vector<std::string_view> del = {"DEL"};
+  for (size_t i = 0; i < kKeys; ++i)
+    names.push_back("key:" + std::to_string(i));
+  for (const std::string& name : names) {
+    set.insert(set.end(), {name, "v"});
+    del.push_back(name);
+  }
+  Client& client = *node.server.clients[0];
+  const std::clock_t start = std::clock();
+  node.Run(client, set);
+  node.Run(client, del);
+  // (Of this process's time: with a search for each key it was half a minute.)
+  EXPECT_LT(std::clock() - start, 5 * CLOCKS_PER_SEC);
+  ASSERT_EQ(node.cluster.events.size(), 3 * kKeys);
+  EXPECT_EQ(node.cluster.events[2 * kKeys - 2].second, "new 0 key:59999");
+  EXPECT_EQ(node.cluster.events[2 * kKeys].second, "del 0 key:0");
+  EXPECT_EQ(node.cluster.events[3 * kKeys - 1].second, "del 0 key:59999");
 }
 
 TEST_F(NotifyTest, NewAndMissed) {

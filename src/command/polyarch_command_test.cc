@@ -172,6 +172,28 @@ TEST(ConflictCommand, WikiTitle) {
   EXPECT_EQ(Versions(node, "wiki:title"), "[[\"B/C\", \"eu\", ms, \"eu.0000000000000001:3\"]]");
 }
 
+TEST(ConflictCommand, ACollectionIsNotResolvedToAString) {
+  TestNode node;
+  node.Ask({"HSET", "h", "f", "1"});
+  const std::string none = TokenIn(Get(node, "h"));
+  size_t effects = node.effects();
+  constexpr std::string_view kRefused = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "h", none, "x"}), kRefused);
+  // Nor with a token of the string that it was.
+  node.Ask({"SET", "k", "v"});
+  const std::string old = TokenIn(Get(node, "k"));
+  node.Ask({"DEL", "k"});
+  node.Ask({"SADD", "k", "m"});
+  effects = node.effects();
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", old, "x"}), kRefused);
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "k", TokenIn(Get(node, "k")), "x"}), kRefused);
+  EXPECT_EQ(node.effects(), effects);
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+  // Where a concurrent string stands beside the elements there is a version to replace.
+  node.Remote("h", "s");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "h", TokenIn(Get(node, "h")), "t"}), "+OK");
+}
+
 TEST(ConflictCommand, HyperLogLogsUnite) {
   TestNode node;
   node.SetPolicy("talk:*", "siblings");

@@ -309,6 +309,11 @@ void ConflictResolve(Context& c) {
   if (place.field && c.keys.Open(ref, element.type).status != keyspace::Collection::Status::kFound) {
     return c.reply.Error(kWrongType);
   }
+  // A key that is a collection and no string besides has no version that a value could replace: it would be one of
+  // its own, in conflict with the elements.
+  if (!place.field && !found->live() && c.keys.Read(ref).kind == keyspace::Shown::Kind::kCollection) {
+    return c.reply.Error(kWrongType);
+  }
   if (element.state == nullptr) return c.reply.Error("ERR no such field");
   const std::optional<std::string> value = ReadElementValue(c, element.type, c.args[4]);
   if (!value) return;

@@ -61,15 +61,12 @@ bool ReadScanOptions(Context& c, ScanOptions& options) {
 }
 
 void Scan(Context& c) {
-  std::string_view text = c.args[1];
-  uint64_t cursor = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cursor);
-  bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole && !text.empty()) return c.reply.Error("ERR invalid cursor");  // "" is 0, as in Redis
+  const auto from = ReadScanCursor(c, c.args[1]);
+  if (!from) return;
   ScanOptions options;
   if (!ReadScanOptions(c, options)) return;
   std::vector<std::string> found;
-  cursor = c.keys.Scan(c.client.db, cursor, options.count, [&](std::string_view key) {
+  const uint64_t cursor = c.keys.Scan(c.client.db, *from, options.count, [&](std::string_view key) {
     if (options.pattern == "*" || base::GlobMatch(options.pattern, key)) found.emplace_back(key);
   });
   if (!options.type.empty()) {

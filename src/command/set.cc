@@ -143,7 +143,10 @@ void Srandmember(Context& c) {
     const auto entry = set->found() ? set->elements->Random(c.random) : std::nullopt;
     return !entry ? c.reply.Null() : c.reply.Bulk(entry->key());
   }
-  ReplyRandomElements(c, *set, *count, 1, [&](const ElementView& entry) { c.reply.Bulk(entry.key()); });
+  ReplyRandomElements(c, *set, *count, 1, [&](const ElementView& entry) {
+    c.reply.Bulk(entry.key());
+    return true;
+  });
 }
 
 // ---- several sets
@@ -260,6 +263,7 @@ void Sintercard(Context& c) {
 void Sscan(Context& c) {
   ScanElements(c, kSet, 1, [](Context& context, const Collection&, const ElementView& entry) {
     context.reply.Bulk(entry.key());
+    return true;
   });
 }
 

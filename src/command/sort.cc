@@ -178,6 +178,7 @@ bool SortItems(Context& c, const SortOptions& options, std::vector<Item>& items)
 void StoreSorted(Context& c,
                  std::string_view key,
                  const std::vector<std::optional<std::string>>& values) {
+  if (!CheckKeySize(c, key)) return;
   size_t bytes = 0;
   for (const auto& value : values)
     bytes += value ? value->size() : 0;
@@ -245,13 +246,21 @@ void SortRo(Context& c) {
 
 }  // namespace
 
+namespace {
+
+// As ReadSortOptions reads them: a pattern may be called "store".
+constexpr OptionWord kSortOptions[] = {
+    {.word = "by"}, {.word = "get"}, {.word = "limit", .values = 2}, {.word = "store", .names_key = true}};
+
+}  // namespace
+
 void AddSortFamily(std::vector<Row>& rows) {
   // clang-format off: a row as few lines as it needs
   static constexpr Row kRows[] = {
       {.name = "sort",
        .arity = -2,
        .flags = kWrite | kDenyOom | kMovableKeys | kReadsByPattern,
-       .keys = {.first = 1, .last = 1, .step = 1, .after = "store"},
+       .keys = {.first = 1, .last = 1, .step = 1, .options = kSortOptions, .options_from = 2},
        .categories = "@write @set @sortedset @list @slow @dangerous",
        .handler = Sort,
        .summary = "Returns the elements of a set or a sorted set, sorted",

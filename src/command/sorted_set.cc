@@ -83,6 +83,7 @@ void RemoveMembers(Context& c, const KeyRef& ref, std::span<const ScoredName> me
 }
 
 bool StoreMembers(Context& c, const KeyRef& target, std::span<const ScoredName> members) {
+  if (!CheckKeySize(c, target.key)) return false;
   size_t bytes = 0;
   size_t effects = members.size() + 1;
   for (const ScoredName& m : members)
@@ -282,6 +283,7 @@ void Zscan(Context& c) {
     context.reply.Bulk(entry.key());
     // A bulk also in RESP3, as in Redis.
     context.reply.Bulk({text, resp::FormatDouble(zset.Score(entry), text)});
+    return true;
   });
 }
 

@@ -31,6 +31,7 @@ void Zrandmember(Context& c) {
   }
   ReplyRandomElements(c, *zset, *count, with_scores ? 2 : 1, [&](const ElementView& entry) {
     ReplyMember(c, entry.key(), with_scores ? zset->Score(entry) : 0, with_scores);
+    return true;
   });
 }
 

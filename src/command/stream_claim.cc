@@ -1,6 +1,8 @@
 // What is pending in a group: XPENDING, and giving it to another consumer: XCLAIM, XAUTOCLAIM.
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "base/number.h"
 #include "command/stream.h"
@@ -218,7 +220,7 @@ void Xclaim(Context& c) {
   for (; i < c.count(); ++i) {
     const auto id = ParseStreamId(c.args[i], 0);
     if (!id) break;
-    if (std::find(ids.begin(), ids.end(), *id) == ids.end()) ids.push_back(*id);
+    ids.push_back(*id);
   }
   StreamId last;
   if (!ReadClaimOptions(c, i, claim, last) || !CheckStreamNames(c, claim.group, claim.consumer) ||
@@ -231,20 +233,29 @@ void Xclaim(Context& c) {
     stream.DeliverUpTo(group->state, last);
     stream.Tidy(group->state);
   }
+  // An id that comes again is claimed again, from what the first time has made of it; written is the last.
   std::vector<PendingEntry> claimed;
-  std::vector<StreamId> gone;
+  std::map<StreamId, PendingEntry> written;
+  std::set<StreamId> gone;
   for (StreamId id : ids) {
-    const auto pending = stream.FindPending(claim.group, id);
+    const auto before = written.find(id);
+    const auto pending =
+        before != written.end() ? std::optional(before->second) : stream.FindPending(claim.group, id);
     if (!stream.Contains(id)) {
-      if (pending) gone.push_back(id);
+      if (pending) gone.insert(id);
       continue;
     }
     const auto now = Claimed(c, claim, id, pending);
-    if (now) claimed.push_back(*now);
+    if (!now) continue;
+    claimed.push_back(*now);
+    written.insert_or_assign(id, *now);
   }
   ReplyClaimed(c, claim, stream, claimed);
-  if (moves || !claimed.empty() || !gone.empty())
-    WriteClaimed(c, ref, claim, group->state, claimed, gone);
+  if (!moves && written.empty() && gone.empty()) return;
+  std::vector<PendingEntry> writes;
+  for (auto& [id, entry] : written)
+    writes.push_back(std::move(entry));
+  WriteClaimed(c, ref, claim, group->state, writes, {gone.begin(), gone.end()});
 }
 
 void Xautoclaim(Context& c) {

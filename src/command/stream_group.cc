@@ -78,7 +78,8 @@ void GroupCreate(Context& c) {
   if (stream->FindGroup(c.args[3]))
     return c.reply.Error("BUSYGROUP Consumer Group name already exists");
   const KeyRef ref = c.Ref(c.args[2]);
-  const crdt::StreamGroup state = GroupAt(*stream, *id, options.entries_read);
+  crdt::StreamGroup state = GroupAt(*stream, *id, options.entries_read);
+  state.generation = stream->meta().group_generation;
   if (!stream->exists()) PutStreamMeta(c, ref, {});
   PutStreamGroup(c, ref, c.args[3], state);
   c.reply.Ok();
@@ -100,10 +101,14 @@ void GroupSetid(Context& c) {
 void GroupDestroy(Context& c) {
   const auto stream = OpenForGroup(c, false, false);
   if (!stream) return;
-  if (!stream->FindGroup(c.args[3])) return c.reply.Integer(0);
+  const auto group = stream->FindGroup(c.args[3]);
+  if (!group) return c.reply.Integer(0);
   const KeyRef ref = c.Ref(c.args[2]);
-  // The stream stays, also if there is nothing else of it.
-  if (stream->length() == 0) PutStreamMeta(c, ref, stream->meta());
+  // The stream stays, also if there is nothing else of it. A group that is made after this shall not be taken for the
+  // old one, which another leader may be reading now.
+  crdt::StreamMeta meta = stream->meta();
+  meta.group_generation = std::max(meta.group_generation, group->generation + 1);
+  PutStreamMeta(c, ref, meta);
   c.change.RemoveRange(
       ref, kStream, crdt::StreamGroupName(c.args[3]), crdt::StreamGroupEnd(c.args[3]));
   c.reply.Integer(1);

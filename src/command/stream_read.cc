@@ -78,14 +78,14 @@ bool ReadIds(Context& c, bool grouped, ReadRequest& request) {
   for (size_t i = 0; i < request.streams; ++i) {
     const std::string_view key = request.Key(c, i);
     const std::string_view text = c.args[request.streams_from + request.streams + i];
-    // Who waited is told otherwise (ServeGroup).
-    if (c.ready != nullptr && *c.ready != key) {
+    // A group's reader who waited did so for new entries, of all of them, and is told otherwise (RefuseGone).
+    if (c.ready != nullptr && (grouped || *c.ready != key)) {
       request.after.emplace_back();
       continue;
     }
     const auto stream = OpenStream(c, c.Ref(key));
     if (!stream) return false;
-    if (grouped && c.ready == nullptr && !stream->FindGroup(request.group)) {
+    if (grouped && !stream->FindGroup(request.group)) {
       ReplyNoGroup(c, key, request.group, " in XREADGROUP with GROUP option");
       return false;
     }
@@ -178,33 +178,37 @@ void ReplyHistory(Context& c, const ReadRequest& request, size_t i) {
   const size_t count = std::min({request.count,
                                  PendingMax(ref.key, request.group, request.consumer),
                                  stream.PendingAtMost(request.group, request.consumer)});
-  std::vector<keyspace::PendingEntry> pending;
+  struct Given {
+    keyspace::PendingEntry entry;
+    bool gone = false;  // from the stream; it stays as it is
+  };
+  std::vector<Given> pending;
   const auto from = crdt::After(*request.after[i]);
   if (from && count > 0) {
     stream.WalkPending(request.group, *from, [&](const keyspace::PendingEntry& entry) {
-      if (entry.consumer == request.consumer) pending.push_back(entry);
+      if (entry.consumer == request.consumer) pending.push_back({entry});
       return pending.size() < count;
     });
   }
   c.reply.Array(pending.size());
   bool any = false;
-  for (keyspace::PendingEntry& entry : pending) {
-    const auto found = stream.Find(entry.id);
+  for (Given& given : pending) {
+    const auto found = stream.Find(given.entry.id);
     if (!found) {
       c.reply.Array(2);
-      ReplyStreamId(c, entry.id);
+      ReplyStreamId(c, given.entry.id);
       c.reply.NullArray();
-      entry.count = 0;  // is gone: as it is
+      given.gone = true;
       continue;
     }
-    ReplyStreamEntry(c, entry.id, *found);
+    ReplyStreamEntry(c, given.entry.id, *found);
     any = true;
   }
   if (!any) return;
   const auto state = stream.FindGroup(request.group);
   PutStreamGroup(c, ref, request.group, *state);
-  for (keyspace::PendingEntry& entry : pending) {
-    if (entry.count == 0) continue;
+  for (auto& [entry, gone] : pending) {
+    if (gone) continue;
     entry.delivered_ms = c.now_ms;
     ++entry.count;
     PutStreamPending(c, ref, request.group, entry);
@@ -239,9 +243,11 @@ void Deliver(Context& c,
 }
 
 // Of who waited: the stream or group is gone.
-bool RefuseGone(Context& c, const Stream& stream, std::string_view group) {
-  if (!stream.exists()) return c.reply.Error("UNBLOCKED the stream key no longer exists"), true;
-  if (stream.FindGroup(group)) return false;
+bool RefuseGone(Context& c, const KeyRef& ref, std::string_view group) {
+  const keyspace::Shown shown = c.keys.Read(ref);
+  if (shown.kind != keyspace::Shown::Kind::kCollection || shown.type != kStream)
+    return c.reply.Error("UNBLOCKED the stream key no longer exists"), true;
+  if (StreamAgain(c, ref).FindGroup(group)) return false;
   c.reply.Error("NOGROUP the consumer group this client was blocked on no longer exists");
   return true;
 }
@@ -258,8 +264,9 @@ void Xreadgroup(Context& c) {
   std::vector<Found> found;
   for (size_t i : Places(c, request)) {
     const KeyRef ref = c.Ref(request.Key(c, i));
+    if (c.ready != nullptr && RefuseGone(c, ref, request.group)) return;
     const auto stream = OpenStream(c, ref);
-    if (!stream || (c.ready != nullptr && RefuseGone(c, *stream, request.group))) return;
+    if (!stream) return;
     if (request.after[i]) {
       found.push_back({.place = i, .items = {}});
       continue;

@@ -95,6 +95,13 @@ bool FitsReplacing(Context& c, size_t step) {
   return FitsChange(c, bytes, effects);
 }
 
+bool CheckKeySize(Context& c, std::string_view key) {
+  if (key.size() <= kKeyBytesMax) [[likely]]
+    return true;
+  c.reply.Error("LIMIT key longer than 65535 bytes");
+  return false;
+}
+
 bool FitsChange(Context& c, size_t bytes, size_t effects) {
   if (bytes + effects * kEffectBytesMax <= kChangeBytesMax) [[likely]]
     return true;

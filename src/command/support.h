@@ -54,6 +54,9 @@ void ReplyShown(Context& c, const keyspace::Shown& shown);
 // If the key holds concurrent versions without a winner, or is no string: the error, and true.
 bool RefuseConflict(Context& c, std::string_view key, const keyspace::Shown& shown);
 
+// May a key have this name? Asked of all keys that the table knows before a write runs (AllowWrite).
+bool CheckKeySize(Context& c, std::string_view key);
+
 // Do `bytes` of keys and values in `effects` effects fit into one change?
 bool FitsChange(Context& c, size_t bytes, size_t effects = 1);
 

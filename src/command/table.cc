@@ -1,6 +1,7 @@
 #include "command/table.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -46,6 +47,9 @@ uint64_t LoadUpTo8(const char* p, size_t size) {
   };
   return byte_at(0) | byte_at(size / 2) | byte_at(size - 1);
 }
+
+// Options with values that one command has.
+constexpr size_t kOptionsMax = 8;
 
 }  // namespace
 
@@ -124,6 +128,8 @@ Table::Table() {
   CHECK(rows_.size() < kNone);
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity <= -2);  // a container
+  for (const Row& row : rows_)
+    CHECK(row.keys.options.size() <= kOptionsMax);
   slots_.resize(std::bit_ceil(4 * rows_.size()));
   mask_ = slots_.size() - 1;
   // Containers before what they contain.
@@ -198,7 +204,49 @@ std::vector<const Row*> Table::Subcommands(std::string_view container) const {
   return found;
 }
 
-void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
+namespace {
+
+bool CountedKeys(const Row& row, Arguments args, std::vector<size_t>& out) {
+  const auto place = static_cast<size_t>(row.keys.numkeys);
+  const int64_t keys = place < args.size() ? base::ParseInt64(args[place]).value_or(0) : 0;
+  const auto left = static_cast<int64_t>(args.size()) - static_cast<int64_t>(place) - 1;
+  // A wrong count is an error of its own; of scripts, which need no keys, it says nothing.
+  if (keys < 1 || keys > left) return (row.flags & kNoMandatoryKeys) != 0;
+  for (size_t i = 1; i <= static_cast<size_t>(keys); ++i)
+    out.push_back(place + i);
+  return true;
+}
+
+bool HalvedKeys(const KeyPositions& keys, Arguments args, std::vector<size_t>& out) {
+  size_t word = static_cast<size_t>(keys.halves_from);
+  while (word < args.size() && !EqualsIgnoreCase(args[word], keys.halves))
+    ++word;
+  if (word >= args.size()) return false;
+  for (size_t i = 1; i <= (args.size() - word - 1) / 2; ++i)
+    out.push_back(word + i);
+  return true;
+}
+
+void OptionKeys(const KeyPositions& keys, Arguments args, std::vector<size_t>& out) {
+  std::array<size_t, kOptionsMax> places{};  // of the value of each option; 0: it is not there
+  for (size_t i = static_cast<size_t>(keys.options_from); i < args.size(); ++i) {
+    size_t o = 0;
+    while (o < keys.options.size() && !EqualsIgnoreCase(args[i], keys.options[o].word))
+      ++o;
+    if (o == keys.options.size()) continue;
+    const auto values = static_cast<size_t>(keys.options[o].values);
+    if (args.size() - i <= values) continue;
+    if (keys.options[o].names_key) places[o] = i + 1;
+    i += values;
+  }
+  for (size_t place : places) {
+    if (place != 0) out.push_back(place);
+  }
+}
+
+}  // namespace
+
+bool KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
   out.clear();
   if (row.keys.first > 0) {
     auto first = static_cast<size_t>(row.keys.first);
@@ -210,26 +258,12 @@ void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
     }
   }
   if ((row.flags & kMovableKeys) == 0) [[likely]]
-    return;
-  const auto place = static_cast<size_t>(row.keys.numkeys);
-  if (place > 0 && place < args.size()) {
-    const int64_t keys = base::ParseInt64(args[place]).value_or(0);
-    for (size_t i = place + 1; i < args.size() && static_cast<int64_t>(i - place) <= keys; ++i)
-      out.push_back(i);
-  }
-  if (!row.keys.halves.empty()) {
-    size_t word = static_cast<size_t>(row.keys.halves_from);
-    while (word < args.size() && !EqualsIgnoreCase(args[word], row.keys.halves))
-      ++word;
-    for (size_t i = word + 1; i + (i - word) <= args.size(); ++i)
-      out.push_back(i);
-  }
-  if (row.keys.after.empty()) return;
-  for (size_t i = 2; i + 1 < args.size(); ++i) {
-    // "STORE" and its variants, "STOREDIST".
-    if (EqualsIgnoreCase(args[i].substr(0, row.keys.after.size()), row.keys.after))
-      out.push_back(++i);
-  }
+    return true;
+  bool sound = true;
+  if (row.keys.numkeys > 0) sound = CountedKeys(row, args, out);
+  if (!row.keys.halves.empty()) sound = HalvedKeys(row.keys, args, out);
+  if (!row.keys.options.empty()) OptionKeys(row.keys, args, out);
+  return sound;
 }
 
 namespace {
@@ -271,16 +305,16 @@ void ReplyWrongArity(Context& c, const Row& row) {
   c.reply.Error(text);
 }
 
-bool KeysFit(const Row& row, Arguments args) {
+bool KeysFit(Context& c, const Row& row) {
   bool long_argument = false;
-  for (std::string_view arg : args)
+  for (std::string_view arg : c.args)
     long_argument |= arg.size() > kKeyBytesMax;
   if (!long_argument) [[likely]]
     return true;
   std::vector<size_t> keys;
-  KeyIndices(row, args, keys);
+  KeyIndices(row, c.args, keys);
   for (size_t i : keys) {
-    if (args[i].size() > kKeyBytesMax) return false;
+    if (!CheckKeySize(c, c.args[i])) return false;
   }
   return true;
 }
@@ -296,10 +330,7 @@ bool AllowWrite(Context& c, const Row& row) {
     c.reply.Error(allowed.message());
     return false;
   }
-  if (!KeysFit(row, c.args)) {
-    c.reply.Error("LIMIT key longer than 65535 bytes");
-    return false;
-  }
+  if (!KeysFit(c, row)) return false;
   // What a command writes per argument is at most the argument; what it makes of stored values is
   // checked where it is made.
   if (c.count() <= kFewArguments) [[likely]]

@@ -39,20 +39,29 @@ enum Flag : uint32_t {
   kReadsByPattern = 1 << 20,  // may read keys that are no arguments (SORT BY, GET)
 };
 
+// An option with values; of one that is there twice the last counts.
+struct OptionWord {
+  std::string_view word;  // in lower case
+  int values = 1;         // so many arguments behind it
+  bool names_key = false;  // the first of them is a key
+};
+
 // Positions of keys as in COMMAND INFO: first, last (negative: from the end), step; 0 0 0: none at fixed
 // places. Beside those, or instead: `numkeys` is the place of an argument that tells how many keys
-// follow it (0: none), `after` an option whose value is a key, in lower case ("store"), `halves` a word behind
-// which the first half of all arguments are keys ("streams"), to be found from the argument `halves_from` on.
+// follow it (0: none), `options` are the words that may stand from the argument `options_from` on and have values,
+// among them keys (STORE), `halves` a word behind which the first half of all arguments are keys ("streams"), to be
+// found from the argument `halves_from` on.
 struct KeyPositions {
   int first = 0;
   int last = 0;
   int step = 0;
   int numkeys = 0;
-  std::string_view after = {};
+  std::span<const OptionWord> options = {};
+  int options_from = 0;
   std::string_view halves = {};
   int halves_from = 0;
 
-  bool any() const { return first > 0 || numkeys > 0 || !after.empty() || !halves.empty(); }
+  bool any() const { return first > 0 || numkeys > 0 || !options.empty() || !halves.empty(); }
 };
 
 struct Row {
@@ -121,8 +130,9 @@ class Table {
   size_t mask_ = 0;
 };
 
-// The indices in `args` of the keys of a command.
-void KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
+// The indices in `args` of the keys of a command. False: the arguments do not say which all of them are, which is
+// an error of the command's.
+bool KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
 
 // All that is checked before a command may write: WriteAllowed, the sizes of its keys and of it all. False:
 // the error was given.

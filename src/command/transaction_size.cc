@@ -21,6 +21,9 @@ enum class Growth : uint8_t {
   kCopies,   // may write all that its keys hold
   kFlush,    // wipes databases
   kAcks,     // as kWords, and names a group with each id
+  kResolve,  // a value, and what a token names
+  kRestore,  // a value of the conflict log
+  kRetire,   // a record that this leader makes
   kUnknown,  // anything
 };
 
@@ -35,17 +38,20 @@ constexpr Rule kRules[] = {
     {"blmpop", Growth::kRemoves}, {"blpop", Growth::kPops},
     {"brpop", Growth::kPops}, {"brpoplpush", Growth::kCopies},
     {"bzmpop", Growth::kRemoves}, {"bzpopmax", Growth::kPops},
-    {"bzpopmin", Growth::kPops}, {"decr", Growth::kWipes},
+    {"bzpopmin", Growth::kPops}, {"conflict|resolve", Growth::kResolve},
+    {"conflict|restore", Growth::kRestore}, {"decr", Growth::kWipes},
     {"decrby", Growth::kWipes}, {"del", Growth::kWipes},
     {"expire", Growth::kWipes}, {"expireat", Growth::kWipes},
     {"flushall", Growth::kFlush}, {"flushdb", Growth::kFlush},
     {"geoadd", Growth::kWords}, {"getdel", Growth::kWipes},
     {"getex", Growth::kWipes}, {"getset", Growth::kWipes},
+    {"handler|del", Growth::kWords}, {"handler|load", Growth::kWords},
     {"hdel", Growth::kWords}, {"hincrby", Growth::kWords},
     {"hincrbyfloat", Growth::kWords}, {"hmset", Growth::kWords},
     {"hset", Growth::kWords}, {"hsetnx", Growth::kWords},
     {"incr", Growth::kWipes}, {"incrby", Growth::kWipes},
-    {"incrbyfloat", Growth::kWipes}, {"linsert", Growth::kCopies},
+    {"incrbyfloat", Growth::kWipes}, {"leader|priority", Growth::kWords},
+    {"leader|retire", Growth::kRetire}, {"linsert", Growth::kCopies},
     {"lmove", Growth::kCopies}, {"lmpop", Growth::kRemoves},
     {"lpop", Growth::kPops}, {"lpush", Growth::kWords},
     {"lpushx", Growth::kWords}, {"lrem", Growth::kRemoves},
@@ -53,7 +59,8 @@ constexpr Rule kRules[] = {
     {"mset", Growth::kWipes}, {"msetnx", Growth::kWipes},
     {"persist", Growth::kWords}, {"pexpire", Growth::kWipes},
     {"pexpireat", Growth::kWipes}, {"pfadd", Growth::kCopies},
-    {"pfmerge", Growth::kCopies}, {"psetex", Growth::kWipes},
+    {"pfmerge", Growth::kCopies}, {"policy|del", Growth::kWords},
+    {"policy|set", Growth::kWords}, {"psetex", Growth::kWipes},
     {"rename", Growth::kCopies}, {"renamenx", Growth::kCopies},
     {"rpop", Growth::kPops}, {"rpoplpush", Growth::kCopies},
     {"rpush", Growth::kWords}, {"rpushx", Growth::kWords},
@@ -63,6 +70,7 @@ constexpr Rule kRules[] = {
     {"setrange", Growth::kNumber}, {"sinterstore", Growth::kCopies},
     {"smove", Growth::kWords}, {"spop", Growth::kPops},
     {"srem", Growth::kWords}, {"sunionstore", Growth::kCopies},
+    {"topology|set", Growth::kWords},
     {"unlink", Growth::kWipes}, {"xack", Growth::kAcks},
     {"xadd", Growth::kWords}, {"xdel", Growth::kWords},
     {"xsetid", Growth::kWords}, {"xtrim", Growth::kWords},
@@ -88,6 +96,8 @@ constexpr size_t kKeptBytesMax = size_t{1} << 30;
 // A HyperLogLog, and what surrounds it.
 constexpr uint64_t kSketchBytes = 16 << 10;
 // An effect beside its words: header, a list's position, an expiry.
+// What a value names of a version that it replaces; a token names it in a byte at least.
+constexpr uint64_t kSeenBytesMax = 64;
 constexpr uint64_t kWordBytesMax = 2 * kEffectBytesMax;
 
 class Sizer {
@@ -124,14 +134,18 @@ class Sizer {
     if (growth == Growth::kNumber) bytes += LargestNumber(step.args);
     if (growth == Growth::kAcks) bytes += words * step.args.size();
     if (growth == Growth::kCopies) bytes += kSketchBytes;
+    if (growth == Growth::kResolve) bytes += kSeenBytesMax * words;
+    if (growth == Growth::kRetire) {
+      const auto record = c_.cluster.RetireRecord(step.args[2]);
+      if (record.ok()) bytes += record->size();
+    }
+    if (growth == Growth::kRestore) bytes += OfLedger(step.args[2], bytes);
     bytes = std::min(kTooMuch, bytes);
     all_ = std::min(kTooMuch, all_ + bytes);
     if (growth == Growth::kPops || growth == Growth::kRemoves) return;
     // What a later step may copy or remove.
-    for (size_t i : indices) {
-      uint64_t& grown = grown_[{db_, step.args[i]}];
-      grown = std::min(kTooMuch, grown + bytes);
-    }
+    for (size_t i : indices)
+      Grow(step.args[i], bytes);
   }
 
   // An increment of an earlier step may be cleared by a later one: hence twice.
@@ -146,6 +160,7 @@ class Sizer {
     switch (growth) {
       case Growth::kCopies:
       case Growth::kNumber:
+      case Growth::kResolve:
       case Growth::kRemoves: return Held(ref, key_bytes);
       case Growth::kPops: {
         const int64_t asked = args.size() == 3 ? base::ParseInt64(args[2]).value_or(1) : 1;
@@ -177,6 +192,24 @@ class Sizer {
     for (const auto& [d, key] : c_.keys.KeysWithCounters(db))
       bytes += Held(c_.keys.Ref(d, key), key.size());
     all_ = std::min(kTooMuch, all_ + bytes);
+  }
+
+  // What CONFLICT RESTORE writes beside its `words`. An entry that a step before it drives out of the log is not found
+  // any more.
+  uint64_t OfLedger(std::string_view id, uint64_t words) {
+    const auto number = base::ParseInt64(id);
+    const conflict::LedgerEntry* entry =
+        number ? c_.cluster.ledger().Find(static_cast<uint64_t>(*number)) : nullptr;
+    if (entry == nullptr) return 0;
+    const uint64_t bytes = entry->key.size() + entry->element.size() + entry->lost.value.size() +
+                           entry->shown.value.size() + Held(c_.keys.Ref(db_, entry->key), entry->key.size());
+    Grow(entry->key, words + bytes);
+    return bytes;
+  }
+
+  void Grow(std::string_view key, uint64_t bytes) {
+    uint64_t& grown = grown_[{db_, key}];
+    grown = std::min(kTooMuch, grown + bytes);
   }
 
   static uint64_t LargestNumber(Arguments args) {

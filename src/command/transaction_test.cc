@@ -220,6 +220,42 @@ TEST_F(TransactionTest, OrdinaryTransactionsFitByTheBound) {
   EXPECT_FALSE(fits(std::vector<std::vector<std::string_view>>(20, {"ZUNIONSTORE", "board", "1", "board"})));
 }
 
+TEST_F(TransactionTest, ConfigurationAndResolutionsFitByTheBound) {
+  node.SetPolicy("wiki:*", "siblings");
+  node.Ask({"SET", "wiki:title", "B"});
+  node.Remote("wiki:title", "C");
+  const std::vector<std::string_view> get = {"CONFLICT", "GET", "wiki:title"};
+  const std::string token = node.Run(first(), get).front().items[0].text;
+  conflict::LedgerEntry entry{.noted_ms = kTestStartMs, .key = "r", .policy = "lww"};
+  entry.lost = {.value = "B", .origin = {"eu", 1}, .sequence = 3, .hlc = clock::Hlc::FromMs(999)};
+  entry.shown = {.value = "C", .origin = {"us", 2}, .sequence = 4, .hlc = clock::Hlc::FromMs(1000)};
+  const std::string id = std::to_string(node.cluster.ledger().Note(entry));
+  node.Ask({"MULTI"});
+  node.Ask({"POLICY", "SET", "a:*", "lww"});
+  node.Ask({"HANDLER", "LOAD", "first", "return values[1]"});
+  node.Ask({"HANDLER", "DEL", "none"});
+  node.Ask({"LEADER", "PRIORITY", "eu", "us"});
+  node.Ask({"LEADER", "RETIRE", "us"});
+  node.Ask({"TOPOLOGY", "SET", "mesh"});
+  node.Ask({"POLICY", "DEL", "a:*"});
+  node.Ask({"CONFLICT", "RESOLVE", "wiki:title", token, "B/C"});
+  node.Ask({"CONFLICT", "RESTORE", id, "eu.0000000000000001:3"});
+  const std::string reply = node.Ask({"EXEC"});
+  EXPECT_EQ(reply.find("LIMIT"), std::string::npos) << reply;
+  EXPECT_EQ(node.Ask({"GET", "wiki:title"}), "\"B/C\"");
+  EXPECT_EQ(node.Ask({"GET", "r"}), "\"B\"");
+  // What the log gives back counts for those behind it.
+  entry.lost.value.assign(20 << 20, 'x');
+  entry.lost.sequence = 5;
+  const std::string large = std::to_string(node.cluster.ledger().Note(entry));
+  node.Ask({"MULTI"});
+  node.Ask({"CONFLICT", "RESTORE", large, "eu.0000000000000001:5"});
+  for (std::string_view to : {"a", "b", "c"})
+    node.Ask({"COPY", "r", to});
+  EXPECT_TRUE(node.Ask({"EXEC"}).starts_with("-LIMIT "));
+  EXPECT_EQ(node.Ask({"STRLEN", "r"}), "1");
+}
+
 TEST_F(TransactionTest, QueuesHaveALimitEachAndTogether) {
   node.Ask({"MULTI"});
   const std::string large(60 << 20, 'x');

@@ -212,6 +212,8 @@ std::string EncodeStreamMeta(const StreamMeta& meta) {
   PutId(out, meta.last);
   PutId(out, meta.deleted);
   base::PutVarint(out, meta.removed);
+  // It came later: where no group was destroyed the bytes are as before.
+  if (meta.group_generation != 0) base::PutVarint(out, meta.group_generation);
   return out;
 }
 
@@ -306,10 +308,12 @@ StreamMeta UniteStreamMeta(std::span<const std::string_view> values) {
     meta.last = ReadId(in);
     meta.deleted = ReadId(in);
     meta.removed = in.Varint();
+    if (in.ok() && !in.empty()) meta.group_generation = in.Varint();
     if (!in.ok() || !in.empty()) continue;
     united.last = std::max(united.last, meta.last);
     united.deleted = std::max(united.deleted, meta.deleted);
     united.removed = std::max(united.removed, meta.removed);
+    united.group_generation = std::max(united.group_generation, meta.group_generation);
   }
   return united;
 }

@@ -103,6 +103,7 @@ struct StreamMeta {
   StreamId last;         // the highest id that was ever there, as far as no entry says it
   StreamId deleted;      // the highest one that XDEL took
   uint64_t removed = 0;  // entries ever added, without those that are there
+  uint64_t group_generation = 0;  // of a new group: beyond those of all that were destroyed
   friend bool operator==(const StreamMeta&, const StreamMeta&) = default;
 };
 std::string EncodeStreamMeta(const StreamMeta& meta);
@@ -113,7 +114,7 @@ struct StreamGroup {
     StreamId id;  // all of the lane up to here was delivered
     friend bool operator==(const Cursor&, const Cursor&) = default;
   };
-  uint64_t generation = 0;      // how often SETID has set it
+  uint64_t generation = 0;      // rises with SETID, and with CREATE after DESTROY
   StreamId base;                // entries up to here are no matter of the group
   StreamId last;                // what XINFO calls last-delivered-id
   int64_t entries_read = -1;    // -1: not known
@@ -138,8 +139,8 @@ std::optional<StreamPending> DecodeStreamPending(std::string_view value);
 
 std::string EncodeStreamSeen(int64_t seen_ms);
 
-// What all versions of an element come to: the greatest of each number; of groups, among those that
-// were set most often. Foreign values count for nothing.
+// What all versions of an element come to: the greatest of each number; of groups, among those of
+// the highest generation. Foreign values count for nothing.
 StreamMeta UniteStreamMeta(std::span<const std::string_view> values);
 StreamGroup UniteStreamGroups(std::span<const std::string_view> values);
 int64_t UniteStreamSeen(std::span<const std::string_view> values);

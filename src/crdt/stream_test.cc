@@ -181,6 +181,9 @@ TEST(StreamUnite, MetaIsTheGreatestOfEach) {
   const std::vector<std::string_view> both = {a, b, "foreign"};
   EXPECT_EQ(UniteStreamMeta(both), (StreamMeta{{5, 1}, {3, 0}, 9}));
   EXPECT_EQ(UniteStreamMeta({}), StreamMeta{});
+  const std::string destroyed = EncodeStreamMeta({{5, 1}, {2, 2}, 7, 3});
+  EXPECT_EQ(UniteStreamMeta(std::vector<std::string_view>{b, destroyed, a}), (StreamMeta{{5, 1}, {3, 0}, 9, 3}));
+  EXPECT_EQ(destroyed, a + "\3") << "as it was before there was a generation";
   const std::string seen = EncodeStreamSeen(30);
   const std::string earlier = EncodeStreamSeen(20);
   EXPECT_EQ(UniteStreamSeen(std::vector<std::string_view>{seen, earlier}), 30);

@@ -15,7 +15,9 @@ Words Generator::Hashes() {
                 {"HSETNX", key, field, Value()}, {"HINCRBY", key, field, Int()}, {"HINCRBY", key, Field(), std::to_string(Between(-9, 9))},
                 {"HINCRBY", key, field, NumberText()}, {"HINCRBYFLOAT", key, real, Quarter()}, {"HINCRBYFLOAT", key, real, Of({"x", "nan", "inf"})},
                 {"HSET", key, real, Quarter()}, {"HSCAN", key, "0", "COUNT", "100000"},
-                {"HSCAN", key, "0", "MATCH", Of({"*1", "k*", "[0-4]"}), "COUNT", "100000"}, {"HSCAN", key, "x"},
+                {"HSCAN", key, "0", "MATCH", Of({"*1", "k*", "[0-4]"}), "COUNT", "100000"},
+                {"HSCAN", key, ScanCursor(), Of({"MATCH", "COUNT", "X"}), Of({"0", "x", "*"}), "COUNT", "100000"},
+                {"HRANDFIELD", key, Of({"4611686018427387904", "-4611686018427387904", "9223372036854775807"}), "WITHVALUES"},
                 {"HRANDFIELD", key}, {"HRANDFIELD", key, "100000"}, {"HRANDFIELD", key, "100000", "WITHVALUES"},
                 {"HRANDFIELD", key, std::to_string(Between(-6, 0))}, {"HRANDFIELD", key, Count(), Of({"WITHVALUES", "X"})},
                 {Percent(30) ? "DEL" : "HLEN", key}});
@@ -35,6 +37,7 @@ Words Generator::Sets() {
                 {"SCARD", key}, {"SISMEMBER", key, Member()}, Words{"SMISMEMBER", key} + members, {"SMEMBERS", key},
                 {"SMOVE", key, SetKey(), Member()}, {"SSCAN", key, "0", "COUNT", "100000"},
                 {"SSCAN", key, "0", "MATCH", Of({"*1", "m*", "[0-4]"}), "COUNT", "100000"}, {"SPOP", key, "100000"}, {"SPOP", key, "-1"},
+                {"SSCAN", key, ScanCursor(), Of({"MATCH", "COUNT", "X"}), Of({"0", "x", "*"}), "COUNT", "100000"},
                 {"SRANDMEMBER", key}, {"SRANDMEMBER", key, "100000"}, {"SRANDMEMBER", key, Count()}, {"SRANDMEMBER", key, std::to_string(Between(-9, -1))},
                 {Percent(30) ? "DEL" : "SCARD", key}});
 }

@@ -119,6 +119,11 @@ std::string Generator::Quarter() {
   return number == "0" || Percent(60) ? number : "-" + number;
 }
 
+// (What a cursor that is not 0 gives is each server's own: it must lie behind all.)
+std::string Generator::ScanCursor() {
+  return Of({"0", "0", "+0", "-0", "00", "", "x", "+", "--1", " 0", "0x0", "18446744073709551616", "-18446744073709551616"});
+}
+
 std::string Generator::Score() {
   if (Percent(3)) return Of({"inf", "-inf", "+inf", "Infinity", "nan", "abc", "", "1e400", "0x10"});
   return Quarter();

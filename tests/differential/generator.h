@@ -45,6 +45,7 @@ class Generator {
   std::string Value();
   std::string NumberText();
   std::string Quarter();  // a float that is a sum of quarters
+  std::string ScanCursor();  // one that ends the walk, or none
   std::string Score();
   std::string ScoreEnd();
   std::string NameEnd();
@@ -69,6 +70,7 @@ class Generator {
   Words Expiries();
   Words ManyKeys();
   Words Keys();
+  Words KeyPlaces();
   Words Renames();
   Words Wrong();
   Words Databases();

@@ -28,11 +28,42 @@ Words Generator::ManyKeys() {
 Words Generator::Keys() {
   return OneOf({{"KEYS", Of({"*", "a*", "?", "[ab]", "*2", "n[1-2]*", "[^a]", "\\a", "x*y", "", "[", "s?"})},
                 {"SCAN", "0", "COUNT", "100000"}, {"SCAN", "0", "MATCH", Of({"n*", "h*", "[sz]1"}), "COUNT", "100000"},
-                {"SCAN", "0", "TYPE", Of({"string", "list", "hash", "set", "zset", "stream", "nosuch"}), "COUNT", "100000"}, {"SCAN", "x"},
+                {"SCAN", "0", "TYPE", Of({"string", "list", "hash", "set", "zset", "stream", "nosuch"}), "COUNT", "100000"}, {"SCAN", ScanCursor(), "COUNT", "100000"},
+                KeyPlaces(), KeyPlaces(), {"COMMAND", "INFO", Of({"nosuch", "", "nosuch|get"})},
+                // Long ones: a star may stand for much.
+                {"KEYS", "*" + std::string(1 + Below(100), 'v') + Of({"", "?", "*", "w*", "[^v]", "?*v*v"})},
                 {"SCAN", "0", "COUNT", "0"}, {"SCAN", "0", "COUNT", "x"}, {"SCAN", "0", "BOGUS"}, {"DBSIZE"}, {"DBSIZE"},
                 {"OBJECT", "ENCODING", AnyKey()}, {"OBJECT", "ENCODING", Key()}, {"OBJECT", "REFCOUNT", "no such"},
                 {"TYPE", AnyKey()}, {"EXISTS", AnyKey(), AnyKey()}, {"RANDOMKEY"},
                 {"OBJECT", Of({"FREQ", "X"}), AnyKey()}, {"SCAN", "0", "TYPE", "list", "MATCH", "l*", "COUNT", "100000"}});
+}
+
+// Where keys are: among words that look like options, and behind counts that may be wrong.
+Words Generator::KeyPlaces() {
+  const std::string count = Percent(80) ? std::to_string(1 + Below(3)) : Of({"0", "-1", "x", "9", "99999999999999999999"});
+  Words words = {"COMMAND", "GETKEYS"};
+  auto word = [&] { return Of({"store", "STORE", "a", "b", "BY", "get", "store*", "storedist", "1", "streams"}); };
+  switch (Below(4)) {
+    case 0:
+      words += {"SORT", Key()};
+      for (uint64_t n = Below(4); n > 0; --n) words += OneOf({{"BY", word()}, {"GET", word()}, {"LIMIT", word(), word()}, {"DESC"}, {"STORE", word()}});
+      return words;
+    case 1:
+      words += OneOf({{"GEORADIUS", Key(), word(), word(), "1", "m"}, {"GEORADIUSBYMEMBER", Key(), word(), "1", "m"}});
+      return words + OneOf({{}, {"STORE", "a"}, {"STOREDIST", "a"}, {"WITHDIST"}, {"COUNT", "1"}});
+    case 2:
+      words += OneOf({{Of({"ZUNION", "ZINTER", "ZDIFF", "SINTERCARD", "ZINTERCARD", "ZMPOP", "LMPOP"})}, {"ZUNIONSTORE", word()}, {"EVAL", "x"},
+                      {"FCALL", "f"}, {"BLMPOP", "0"}});
+      words.push_back(count);
+      for (uint64_t n = Between(2, 4); n > 0; --n) words.push_back(Key());
+      return words;
+    default:
+      words += {"XREAD"};
+      if (Percent(50)) words += {"COUNT", "1"};
+      if (Percent(90)) words += {Of({"STREAMS", "streams"})};
+      for (uint64_t n = Between(3, 6); n > 0; --n) words.push_back(Of({"a", "b", "0", "$"}));
+      return words;
+  }
 }
 
 Words Generator::Renames() {
@@ -76,13 +107,13 @@ Words Generator::Sort() {
   Words words = {Percent(80) ? "SORT" : "SORT_RO", key};
   // (Redis leaves the order open of what has equal weights under BY and ALPHA.)
   if (Percent(40)) {
-    words += {"BY", Of({"w_*", "hw*->k", "s*", "nosuch_*"})};
+    words += {"BY", Of({"w_*", "hw*->k", "s*", "nosuch_*", "store*"})};
   } else if (Percent(60)) {
     words += {"ALPHA"};
   }
   if (Percent(40)) words += {Of({"ASC", "DESC", "asc"})};
   if (Percent(40)) words += {"LIMIT", Index(), Count()};
-  for (uint64_t n = Below(3); n > 0; --n) words += {"GET", Of({"#", "w_*", "hw*->k", "x*"})};
+  for (uint64_t n = Below(3); n > 0; --n) words += {"GET", Of({"#", "w_*", "hw*->k", "x*", "store", "STORE*"})};
   if (Percent(3)) words += {"X"};
   if (Percent(15)) {
     // One may refuse where the other does not (equal.cc, StaleErrno): what was stored gives way.

@@ -25,7 +25,8 @@ Words Generator::SortedSets() {
                 {"ZCARD", key}, {"ZSCORE", key, Member()}, Words{"ZMSCORE", key} + Many(1, 3, &Generator::Member),
                 {Of({"ZRANK", "ZREVRANK"}), key, Member()}, {"ZCOUNT", key, ScoreEnd(), ScoreEnd()}, {Of({"ZPOPMIN", "ZPOPMAX"}), key},
                 {Of({"ZPOPMIN", "ZPOPMAX"}), key, Count()}, Words{"ZMPOP", many} + keys + Words{Of({"MIN", "MAX", "min", "X"})} + several,
-                {"ZSCAN", key, "0", "COUNT", "100000"}, {"ZSCAN", key, "0", "MATCH", Of({"*1", "m*"}), "COUNT", "100000"},
+                {"ZSCAN", key, "0", "COUNT", "100000"},
+                {"ZSCAN", key, ScanCursor(), Of({"MATCH", "COUNT", "X"}), Of({"0", "x", "*"}), "COUNT", "100000"}, {"ZSCAN", key, "0", "MATCH", Of({"*1", "m*"}), "COUNT", "100000"},
                 {"ZRANDMEMBER", key}, {"ZRANDMEMBER", key, "100000", "WITHSCORES"}, {"ZRANDMEMBER", key, std::to_string(Between(-9, 9))},
                 {"ZREMRANGEBYRANK", key, Index(), Index()}, {"ZREMRANGEBYSCORE", key, ScoreEnd(), ScoreEnd()},
                 {Percent(30) ? "DEL" : "ZCARD", key}});

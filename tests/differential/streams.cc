@@ -57,7 +57,8 @@ Words Generator::StreamGroups() {
   Words read = {"XREADGROUP", "GROUP", group, consumer};
   if (Percent(50)) read += {"COUNT", Percent(95) ? std::to_string(1 + Below(4)) : Count()};
   if (Percent(10)) read += {"NOACK"};
-  const Words ids = Many(1, 3, &Generator::StreamId);
+  Words ids = Many(1, 3, &Generator::StreamId);
+  if (Percent(20)) ids += {ids.front()};
   std::string after = StreamId();
   if (after.starts_with("18446744073709551615-")) after = "7";
   // Idle times are those that were set here: hours, or none to speak of.

@@ -33,6 +33,7 @@ Words Generator::Counters() {
 Words Generator::Floats() {
   const std::string key = "f" + std::to_string(Below(3));
   return OneOf({{"INCRBYFLOAT", key, Quarter()}, {"INCRBYFLOAT", key, Quarter()}, {"INCRBYFLOAT", key, Of({"abc", "nan", "inf", "", " 1"})},
+                {"SET", key, "0.5" + std::string(Below(2) == 0 ? 250 + Below(20) : 5110 + Below(12), '0')},
                 {"SET", key, Quarter()}, {"GET", key}, {"INCRBY", key, std::to_string(Between(-9, 9))}, {"DEL", key},
                 {"INCRBYFLOAT", HashKey(), "x"}, {"INCRBYFLOAT", SetKey(), "x"}});
 }

@@ -22,11 +22,13 @@ def test_streams(long):
         cluster.wait_converged()
         assert eu.call("XPENDING", "events", "g")[0] == 1
         # A consumer whose group or stream goes is told.
-        for command, words in ((("XGROUP", "DESTROY", "events", "g"), "NOGROUP"), (("DEL", "events"), "UNBLOCKED")):
+        for command, words in ((("XGROUP", "DESTROY", "events", "g"), "NOGROUP"), (("DEL", "events"), "UNBLOCKED"),
+                               (("SET", "events", "x"), "UNBLOCKED")):
             waiter = _Waiter(us, "XREADGROUP", "GROUP", "g", "bob", "BLOCK", "0", "STREAMS", "events", ">")
             eu.call(*command)
             waiter.join(30)
             assert waiter.error is not None and words in str(waiter.error), (waiter.result, waiter.error)
+            eu.call("DEL", "events")
             eu.call("XGROUP", "CREATE", "events", "g", "$", "MKSTREAM")
             cluster.wait_converged()
         # Both sides of a cut add and consume; nothing is lost, and ids are nobody else's.
