@@ -219,6 +219,8 @@ class Engine final : public command::ClusterHost,
   };
   const TransferStats& transfers() const { return transfers_; }
   size_t serving() const { return sessions_.size(); }
+  // Somebody's transfer is under way, or was until a moment ago.
+  bool keeps_log_for_states() const { return !sessions_.empty() || !kept_pins_.empty(); }
   // What was removed though members that are away might need it: it was more than the quota.
   uint64_t residue_given_up() const { return residue_given_up_; }
   log::Position log_begin() const { return log_.begin(); }
@@ -227,6 +229,8 @@ class Engine final : public command::ClusterHost,
   std::string receiving_from() const {
     return staged_ == nullptr ? std::string() : staged_->progress.sender;
   }
+  // Which pull is answered now: a higher one says that something is wanted once more.
+  uint64_t pull_generation() const { return incoming_.generation; }
   // Of that, what has come.
   uint64_t received_bytes() const { return staged_ == nullptr ? 0 : staged_->progress.bytes; }
 
@@ -394,6 +398,7 @@ class Engine final : public command::ClusterHost,
   std::vector<clock::Origin> OriginNames() const;
   void StartSessionRead(Session& session);
   void EndSession(LinkId link);
+  void KeepPin(const Session& session);
   bool TakeDigests(const wire::StateChunk& chunk);
   void CompareSlots();
   bool StageEqual();
@@ -711,6 +716,12 @@ class Engine final : public command::ClusterHost,
     int64_t next_send_us = 0;
   };
   std::map<LinkId, Session> sessions_;
+  // Of receivers whose link is gone: they come back within a moment and go on. By transfer.
+  struct KeptPin {
+    log::Position pin = 0;
+    int64_t heard_us = 0;
+  };
+  std::map<uint64_t, KeptPin> kept_pins_;
   Pacer pacer_;
   int64_t rows_since_us_ = 0;  // when rows of a pass or a merge were visited last
   std::string checkpoint_meta_;  // the durable checkpoint's row; empty: there is none

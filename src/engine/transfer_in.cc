@@ -56,7 +56,8 @@ bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
       wire::StateEnd end;
       if (!wire::Decode(payload, end)) return false;
       auto it = sessions_.find(link);
-      if (it != sessions_.end() && it->second.id == end.id) sessions_.erase(it);
+      if (it != sessions_.end() && it->second.id == end.id) EndSession(link);
+      kept_pins_.erase(end.id);
       return true;
     }
     default:
@@ -92,7 +93,10 @@ void Engine::ReceiveState() {
     if (store_.flushed() >= incoming_.flush_ticket) CutOver();
     return;
   }
-  if (now_.mono_us - incoming_.progress_us > options_.state_timeout_us) {
+  // Over a slow line one message takes long: its parts show that the sender sends.
+  int64_t progress_us = incoming_.progress_us;
+  if (incoming_.step == Step::kPulling) progress_us = std::max(progress_us, replica_.LastPart(incoming_.link));
+  if (now_.mono_us - progress_us > options_.state_timeout_us) {
     DropStaged("its sender sends nothing");
     return;
   }
@@ -107,7 +111,7 @@ void Engine::ReceiveState() {
     case Step::kPulling:
       // While we compare, nothing is wanted of the sender.
       if (!incoming_.digests_here) {
-        Pull(now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs);
+        Pull(now_.mono_us - std::max(incoming_.asked_us, progress_us) > kPullUs);
       }
       KeepSession();
       break;

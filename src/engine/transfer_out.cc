@@ -12,6 +12,7 @@ namespace polyarch::engine {
 namespace {
 
 constexpr size_t kSessionsMax = 4;
+constexpr size_t kKeptPinsMax = 16;
 constexpr size_t kBacklogMax = 1 << 20;
 constexpr int64_t kSyncUs = 100'000;
 // A checkpoint older than this that leaves so much log behind it is renewed first: rows are cheaper
@@ -54,8 +55,24 @@ bool Engine::CanResume(const wire::StateRequest& request) {
 }
 
 void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) {
+  // What it had asked for before is this one's past; its old link may not have been found to be gone yet.
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    const LinkId other = it->first;
+    const Session& session = (it++)->second;
+    if (session.id != request.id) continue;
+    KeepPin(session);
+    EndSession(other);
+  }
+  auto kept = kept_pins_.find(request.id);
   auto refuse = [&](wire::RefusalReason reason) {
     EndSession(link);
+    if (kept != kept_pins_.end()) {
+      if (reason == wire::RefusalReason::kLater) {
+        kept->second.heard_us = now_.mono_us;  // it is still here, and will ask again
+      } else {
+        kept_pins_.erase(kept);
+      }
+    }
     replica_.SendState(link, wire::Encode(wire::StateRefusal{request.id, reason}));
   };
   if (!ServesState()) return refuse(wire::RefusalReason::kLater);
@@ -96,6 +113,7 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   ++transfers_.served;
   replica_.SendState(link, wire::Encode(offer));
   EndSession(link);
+  if (kept != kept_pins_.end()) kept_pins_.erase(kept);
   sessions_[link] = std::move(session);
 }
 
@@ -143,6 +161,16 @@ void Engine::EndSessions() {
         link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
   }
   sessions_.clear();
+  kept_pins_.clear();
+}
+
+// What a receiver needs of the log outlives its link: after a short cut it goes on where it was.
+void Engine::KeepPin(const Session& session) {
+  kept_pins_[session.id] = {session.pin, session.heard_us};
+  if (kept_pins_.size() <= kKeptPinsMax) return;
+  kept_pins_.erase(std::min_element(kept_pins_.begin(), kept_pins_.end(), [](const auto& a, const auto& b) {
+    return a.second.heard_us < b.second.heard_us;
+  }));
 }
 
 // One chunk a session and tick at most, no faster than the bound, and only what the link takes: the
@@ -151,7 +179,9 @@ void Engine::SendStates() {
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     const LinkId link = it->first;
     Session& session = (it++)->second;
-    if (!replica_.IsUp(link) || now_.mono_us - session.heard_us > options_.state_timeout_us) {
+    const bool silent = now_.mono_us - session.heard_us > options_.state_timeout_us;
+    if (silent || !replica_.IsUp(link)) {
+      if (!silent) KeepPin(session);
       EndSession(link);
       continue;
     }

@@ -323,5 +323,120 @@ TEST(StateTransfer, AMalformedOfferLeavesAReadableStore) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// A line on which one message takes longer than a receiver is patient: its parts show that the sender sends.
+TEST(StateTransfer, PartsOfAMessageCount) {
+  Leaders cluster(2, 11, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  Fill(cluster, a, 600);
+  bool chunk = false;
+  int pulls = 0;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    chunk |= message[0] == static_cast<char>(wire::kStateChunkMessage);
+    pulls += &from == &b && message[0] == static_cast<char>(wire::kStatePullMessage) ? 1 : 0;
+    return true;
+  };
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return chunk; }));
+  cluster.Hold(a, b);
+  const auto link = b.engine().replica().LinkOf("a");
+  ASSERT_TRUE(link.has_value());
+  const uint64_t generation = b.engine().pull_generation();
+  for (int i = 0; i < 300; ++i) {
+    cluster.Tick();
+    b.engine().OnLinkPart(*link);
+  }
+  EXPECT_EQ(b.engine().pull_generation(), generation) << "what is on its way is not asked for again";
+  cluster.Release(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }));
+  EXPECT_EQ(b.engine().transfers().restarted, 0U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// What a receiver needs of the log is kept for it while it is away for a short time.
+TEST(StateTransfer, AShortCutDoesNotBeginItAnew) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 60'000'000;
+    o.state_chunk_bytes = 1;
+    o.state_bytes_per_second = 5'000;
+  };
+  Leaders cluster(2, 4, options);
+  cluster.Run(cluster[0].options().state_timeout_us / 1000);  // nothing is trimmed before
+  Fill(cluster, cluster[0], 600);
+  TestNode& c = cluster.Add("c", options);
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 5; }));
+  TestNode& sender = c.Info("state_transfer_from") == "a" ? cluster[0] : cluster[1];
+  cluster.Cut(sender, c);
+  Fill(cluster, sender, 300);
+  sender.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(5000);
+  cluster.Heal(sender, c);
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] { return c.engine().may_write() && c.Info("state_transfers") == "1"; }, 300'000));
+  EXPECT_EQ(c.Info("state_transfers_restarted"), "0");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// And no longer than the time for which a silent one is waited for, nor than it is wanted.
+TEST(StateTransfer, WhatIsKeptForOneThatIsAwayGoesInTheEnd) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+    o.state_chunk_bytes = 1;
+    o.state_bytes_per_second = 5'000;
+  };
+  Leaders cluster(2, 4, options);
+  cluster.Run(cluster[0].options().state_timeout_us / 1000);  // nothing is trimmed before
+  Fill(cluster, cluster[0], 600);
+  TestNode& c = cluster.Add("c", options);
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 5; }));
+  TestNode& sender = c.Info("state_transfer_from") == "a" ? cluster[0] : cluster[1];
+  const std::string begin = sender.Info("log_begin");
+  c.Kill();
+  Fill(cluster, sender, 300);
+  sender.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(5000);
+  EXPECT_EQ(sender.Info("log_begin"), begin);
+  EXPECT_EQ(sender.engine().serving(), 0U);
+  cluster.Run(20'000);
+  EXPECT_GT(std::stoull(sender.Info("log_begin")), std::stoull(begin));
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 300'000));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// A peer that gives up again and again must cost no memory.
+TEST(StateTransfer, WhoeverEndsItLeavesNoReadBehind) {
+  Leaders cluster(2, 12, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  Fill(cluster, a, 300);
+  a.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(2000);
+  const auto link = a.engine().replica().LinkOf("b");
+  ASSERT_TRUE(link.has_value());
+  for (uint64_t id = 1; id <= 5; ++id) {
+    // As a store that takes its time: the read is begun, and its result is not there in this tick.
+    a.store().SetSlow(true);
+    a.Feed(*link, wire::Encode(wire::StateRequest{id, 0, 0, 0}));
+    a.Feed(*link, wire::Encode(wire::StatePull{id, 1, wire::StatePart::kRows, "", 0, 1'000'000, 0}));
+    cluster.Tick();
+    EXPECT_EQ(a.store().reads_pending(), 1U);
+    a.Feed(*link, wire::Encode(wire::StateEnd{id}));
+    cluster.Tick();
+    a.store().SetSlow(false);
+    EXPECT_EQ(a.store().reads_pending(), 0U);
+  }
+  EXPECT_EQ(b.engine().transfers().malformed, 0U);
+}
+
 }  // namespace
 }  // namespace polyarch::engine
