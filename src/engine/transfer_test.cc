@@ -323,6 +323,131 @@ TEST(StateTransfer, AMalformedOfferLeavesAReadableStore) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// Two fields, and so two frames that a link takes; one row that it does not.
+TEST(StateTransfer, ARowMayBeLargerThanAMessage) {
+  Leaders cluster(2, 10, Small);
+  for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 1'000'000;
+  for (const char* field : {"f", "g"}) {
+    EXPECT_EQ(cluster[0].Ask({"HSET", "big", field, std::string(600'000, *field)}), "1");
+    cluster.Run(100);
+  }
+  Fill(cluster, cluster[0], 300);
+  ASSERT_GT(std::stoull(cluster[0].Info("log_begin")), 0U);
+  TestNode& c = cluster.Add("c", Small);
+  c.message_bytes_max = 1'000'000;
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }));
+  EXPECT_EQ(c.Info("state_transfers"), "1");
+  EXPECT_EQ(c.Ask({"HSTRLEN", "big", "g"}), "600000");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// ---- rows in pieces: one that takes its time, and what may happen meanwhile
+
+class Pieces : public ::testing::Test {
+ protected:
+  static constexpr int kFields = 20;
+  static void Slow(Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+    o.state_chunk_bytes = 1000;
+    o.state_window_bytes = 4000;
+    o.state_bytes_per_second_least = o.state_bytes_per_second = 20'000;
+  }
+  Pieces() : cluster(2, 13, Slow) {
+    cluster.Run(20'000);  // nothing is trimmed before
+    for (int i = 0; i < kFields; ++i) Put(cluster[0], i, 'o');
+    Fill(cluster, cluster[0], 600);
+    for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 3000;
+    cluster.on_way = [this](TestNode& from, std::string& message) { return See(from, message); };
+    c = &cluster.Add("c", Slow);
+    c->message_bytes_max = 3000;
+  }
+  // Of one size, so that one row is as large as the next.
+  void Put(TestNode& node, int field, char value) {
+    node.Ask({"HSET", "big", "f" + std::to_string(field), std::string(2500, value)});
+    cluster.Run(20);
+  }
+  void Begin() {
+    ASSERT_TRUE(c->Start().ok());
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().received_of_row() > 15'000; }));
+    sender = c->Info("state_transfer_from") == "a" ? &cluster[0] : &cluster[1];
+  }
+  void End(char value) {
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().may_write(); }, 120'000));
+    EXPECT_EQ(c->engine().transfers().malformed, 0U);
+    EXPECT_EQ(c->engine().transfers().restarted, 0U);
+    EXPECT_EQ(c->Ask({"HGET", "big", "f7"}), "\"" + std::string(2500, value) + "\"");
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+  bool See(TestNode& from, const std::string& message) {
+    wire::StateChunk chunk;
+    if (message[0] != static_cast<char>(wire::kStateChunkMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), chunk));
+    if (chunk.row_bytes < 2500 * kFields) return true;
+    bytes += chunk.rows.front().second.size();
+    ++pieces;
+    if (lossy && pieces % 3 == 0) {  // twice, and late
+      if (const auto link = c->engine().replica().LinkOf(from.options().leader_id)) c->Feed(*link, message);
+    }
+    return !lossy || pieces % 5 != 0;
+  }
+
+  Leaders cluster;
+  TestNode* c = nullptr;
+  TestNode* sender = nullptr;
+  size_t bytes = 0;
+  size_t pieces = 0;
+  bool lossy = false;
+};
+
+TEST_F(Pieces, GoOnAfterACut) {
+  Begin();
+  for (int i = 0; i < 3; ++i) {
+    const size_t before = c->engine().received_of_row();
+    cluster.Cut(*sender, *c);
+    cluster.Run(3000);
+    cluster.Heal(*sender, *c);
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().received_of_row() > before + 5000; }));
+  }
+  End('o');
+  EXPECT_LT(bytes, 2500U * kFields + 20'000) << "little of it twice";
+}
+
+TEST_F(Pieces, OfARowThatHasChangedBeginAnew) {
+  Begin();
+  cluster.Cut(*sender, *c);
+  for (int i = 0; i < kFields; ++i) Put(*sender, i, 'n');
+  sender->Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(3000);
+  cluster.Heal(*sender, *c);
+  End('n');
+  EXPECT_GT(bytes, 2500U * kFields + 14'000);
+}
+
+TEST_F(Pieces, MayBeLostAndDoubled) {
+  lossy = true;
+  Begin();
+  End('o');
+}
+
+TEST_F(Pieces, SurviveTheirReceiver) {
+  Begin();
+  c->Kill();
+  ASSERT_TRUE(c->Start().ok());
+  End('o');
+}
+
+TEST_F(Pieces, SurviveTheirSender) {
+  Begin();
+  sender->Kill();
+  ASSERT_TRUE(sender->Start().ok());
+  sender->message_bytes_max = 3000;
+  End('o');
+}
+
 // A line on which one message takes longer than a receiver is patient: its parts show that the sender sends.
 TEST(StateTransfer, PartsOfAMessageCount) {
   Leaders cluster(2, 11, Small);
