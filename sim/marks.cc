@@ -91,6 +91,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "effect names a folded origin",
     "disk returned after the fold",
     "slots found equal",
+    "row of a state in pieces",
+    "row in pieces gone on with",
     "told to take the state",
     "concurrent versions of a field",
     "element with counters wiped",

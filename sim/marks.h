@@ -96,6 +96,8 @@ enum class Mark : int {
   kNamedFolded,   // an effect named a folded origin that its author had not listed
   kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
   kSlotsEqual,   // slots found equal: not sent in a state transfer
+  kRowInPieces,  // a row of a state came in pieces
+  kRowGoesOn,    // ... and was gone on with over another link
   kStateInstead, // told to take the state, though the log reaches back
   kElementConflict,    // two versions of one field, concurrent
   kElementCleared,     // an element with counters was wiped

@@ -17,6 +17,8 @@ namespace {
 
 // An HLC may run ahead of every wall clock it was given by the skew bound, and by a lease or so a start.
 constexpr int64_t kStampSlackMs = 30'000;
+// What a message of rows holds beside them, and a little piece of a large row in any case.
+constexpr size_t kStateMessageBytes = 1500;
 
 std::vector<std::string_view> Views(const std::vector<std::string>& args) {
   return {args.begin(), args.end()};
@@ -115,7 +117,7 @@ void Node::CheckLogSize() {
   while (log_ends_.size() > 1 && world_.now_us() - log_ends_[1].first >= kFreshUs) log_ends_.pop_front();
   const uint64_t fresh = p.log->end() - std::min(p.log->end(), log_ends_.front().second);
   const bool beyond = p.log->end() - p.log->begin() > 3 * quota + 20'000 + fresh;
-  if (!beyond || p.log->pinned() || p.engine->serving() != 0 || p.engine->merging() || faulty_ || !p.engine->may_write()) {
+  if (!beyond || p.log->pinned() || p.engine->keeps_log_for_states() || p.engine->merging() || faulty_ || !p.engine->may_write()) {
     oversized_us_ = 0;
     return;
   }
@@ -145,6 +147,8 @@ void Node::NoteTransfers() {
   if (now.trimmed_bytes > seen.trimmed_bytes) SOMETIMES(kTrimmed);
   if (now.slots_equal > seen.slots_equal) SOMETIMES(kSlotsEqual);
   if (now.state_instead > seen.state_instead) SOMETIMES(kStateInstead);
+  if (process_->engine->received_of_row() > 0) SOMETIMES(kRowInPieces);
+  if (now.resumed > seen.resumed && process_->engine->received_of_row() > 0) SOMETIMES(kRowGoesOn);
   if (process_->engine->keys().merged_on_access() > merged_seen_) SOMETIMES(kMergedOnAccess);
   merged_seen_ = process_->engine->keys().merged_on_access();
   seen = now;
@@ -561,7 +565,19 @@ void Node::DialFailed(const std::string& address) {
 
 // ---- engine::Host
 
-void Node::Send(engine::LinkId link, std::string_view message) { world_.network().Send(link, message); }
+// As in net/links.h, a message beyond what a link takes closes it. The bound is that of the rows of a state,
+// scaled down with them: what a frame holds is bounded by what a command may bring.
+void Node::Send(engine::LinkId link, std::string_view message) {
+  wire::StateChunk chunk;
+  if (message[0] == static_cast<char>(wire::kStateChunkMessage) && wire::Decode(message.substr(1), chunk) &&
+      (chunk.part == wire::StatePart::kRows || chunk.part == wire::StatePart::kLedger)) {
+    size_t beside = kStateMessageBytes + 8 * chunk.rows.size();
+    for (const clock::Origin& name : chunk.names)
+      beside += name.leader.size() + 16;
+    if (message.size() > options_.engine.state_chunk_bytes + beside) return CloseLink(link);
+  }
+  world_.network().Send(link, message);
+}
 size_t Node::Backlog(engine::LinkId link) const { return world_.network().Backlog(link); }
 void Node::CloseLink(engine::LinkId link) {
   world_.Log([&] { return label_ + " closes link " + std::to_string(link); });

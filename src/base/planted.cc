@@ -17,7 +17,7 @@ const char* NameOf(Bug bug) {
       "kTransferVector", "kCutOverEarly",   "kForwardAcross",    "kAwayForEver",    "kServeUnmerged",
       "kNoAbsentMerge", "kAwayHoldsBack",   "kStableWithoutAway", "kTrimPastCheckpoint",
       "kMergeTwice",   "kUrgentOnly",       "kFoldCap",          "kFoldNotExpanded",  "kMergeUnexpanded",
-      "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kSlotSkipUnstaged", "kWipeSparesElements",
+      "kOmitBeyondFold", "kSlotDigestOfKeys", "kSlotPairing",   "kPiecesOfTwoRows", "kSlotSkipUnstaged", "kWipeSparesElements",
       "kRemoveByName", "kWipeClearsUnseen", "kWipeSparesCounters", "kElementResidue", "kMergeMineOnly",
       "kPositionReused", "kPositionRunLast", "kListByArrival",
       "kStreamIdShared", "kStreamGroupLast", "kStreamOneCursor", "kStreamTrimUnseen",

@@ -59,6 +59,7 @@ enum class Bug : int {
   kOmitBeyondFold,     // a folded origin is not listed again when it goes on
   kSlotDigestOfKeys,   // a slot's digest tells which keys have versions of whom, not which versions
   kSlotPairing,        // a row of an equal slot counts as newer than the sender's checkpoint
+  kPiecesOfTwoRows,    // a row that comes in pieces goes on with another one's
   kSlotSkipUnstaged,   // a slot found equal is not sent, and not staged out of the own store either
   kWipeSparesElements, // the wipe of a key leaves its elements
   kRemoveByName,       // the removal of an element takes versions that it had not seen

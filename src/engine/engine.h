@@ -223,6 +223,8 @@ class Engine final : public command::ClusterHost,
   };
   const TransferStats& transfers() const { return transfers_; }
   size_t serving() const { return sessions_.size(); }
+  // Somebody's transfer is under way, or was until a moment ago.
+  bool keeps_log_for_states() const { return !sessions_.empty() || !kept_pins_.empty(); }
   // What was removed though members that are away might need it: it was more than the quota.
   uint64_t residue_given_up() const { return residue_given_up_; }
   log::Position log_begin() const { return log_.begin(); }
@@ -231,6 +233,10 @@ class Engine final : public command::ClusterHost,
   std::string receiving_from() const {
     return staged_ == nullptr ? std::string() : staged_->progress.sender;
   }
+  // Of the row that is coming in pieces.
+  size_t received_of_row() const { return incoming_.partial.row.size(); }
+  // Which pull is answered now: a higher one says that something is wanted once more.
+  uint64_t pull_generation() const { return incoming_.generation; }
   // Of that, what has come.
   uint64_t received_bytes() const { return staged_ == nullptr ? 0 : staged_->progress.bytes; }
 
@@ -368,7 +374,9 @@ class Engine final : public command::ClusterHost,
   void ClearStaged();
   bool HandleOffer(LinkId link, const wire::StateOffer& offer);
   void HandleRefusal(LinkId link, const wire::StateRefusal& refusal);
-  bool HandleChunk(LinkId link, const wire::StateChunk& chunk);
+  bool HandleChunk(LinkId link, wire::StateChunk& chunk);
+  bool FitsPartial(const wire::StateChunk& piece) const;
+  bool TakePiece(wire::StateChunk& piece);
   bool TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch);
   bool NoteNames(uint64_t first, const std::vector<clock::Origin>& names);
   void Pull(bool anew);
@@ -390,6 +398,11 @@ class Engine final : public command::ClusterHost,
   void KeepAddress();
   // ---- state transfer, sending (transfer_out.cc)
   void SendStates();
+  bool FillStream(LinkId link, Session& session, wire::StateChunk& chunk);
+  bool FillRows(LinkId link, Session& session, wire::StateChunk& chunk, storage::Slice& slice);
+  size_t PieceBytes() const;
+  static void ResumePieces(Session& session);
+  static void MoveBehind(Session& session, const wire::StateChunk& chunk);
   void HandleStateRequest(LinkId link, const wire::StateRequest& request);
   void HandlePull(LinkId link, const wire::StatePull& pull);
   bool ServesState() const;
@@ -399,6 +412,7 @@ class Engine final : public command::ClusterHost,
   std::vector<clock::Origin> OriginNames() const;
   void StartSessionRead(Session& session);
   void EndSession(LinkId link);
+  void KeepPin(const Session& session);
   bool TakeDigests(const wire::StateChunk& chunk);
   void CompareSlots();
   bool StageEqual();
@@ -670,6 +684,13 @@ class Engine final : public command::ClusterHost,
     std::string read_after;
     bool read_all = false;
     std::deque<std::pair<std::string, std::string>> equal_rows;  // to be staged
+    // The row behind the last one, as far as it is here. As large as it comes: it is to be held whole anyway.
+    struct Partial {
+      std::string key;
+      std::string row;
+      uint64_t bytes = 0;  // of the whole row
+      uint64_t digest = 0;
+    } partial;
     std::string ledger_skip;  // buckets of the sender's ledger that are here
   };
   std::unique_ptr<Staged> staged_;
@@ -698,6 +719,13 @@ class Engine final : public command::ClusterHost,
   int64_t handlers_reported_us_ = -1;
   std::map<std::string, uint64_t> handler_fallbacks_told_;  // by name and version
   // States on their way out.
+  struct Pieces {  // a row that is sent in pieces: the one behind what was sent
+    std::string key;
+    std::string row;
+    uint64_t digest = 0;
+    size_t sent = 0;    // bytes
+    bool last = false;  // no row follows
+  };
   struct Session {
     uint64_t id = 0;
     wire::StatePart part = wire::StatePart::kRows;
@@ -707,6 +735,9 @@ class Engine final : public command::ClusterHost,
     uint64_t ledger_end = 0;  // what was noted since the offer is sent, whatever its bucket
     log::Position base = 0;
     std::shared_ptr<SlotDigester> digester;
+    std::optional<Pieces> pieces;
+    uint64_t row_offset = 0;  // what the receiver has of the next row
+    uint64_t row_digest = 0;
     log::Position position = 0;
     log::Position pin = 0;  // what of the log it may still need
     uint64_t generation = 0;
@@ -719,6 +750,12 @@ class Engine final : public command::ClusterHost,
     int64_t next_send_us = 0;
   };
   std::map<LinkId, Session> sessions_;
+  // Of receivers whose link is gone: they come back within a moment and go on. By transfer.
+  struct KeptPin {
+    log::Position pin = 0;
+    int64_t heard_us = 0;
+  };
+  std::map<uint64_t, KeptPin> kept_pins_;
   Pacer pacer_;
   int64_t rows_since_us_ = 0;  // when rows of a pass or a merge were visited last
   std::string checkpoint_meta_;  // the durable checkpoint's row; empty: there is none

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <initializer_list>
@@ -98,6 +99,13 @@ class TestNode final : public Host {
   std::string Info(std::string_view name);
   // Syncs and flushes are done at once, after each tick.
   bool auto_sync = true;
+  // A larger message closes its link, as in net/links.h.
+  size_t message_bytes_max = SIZE_MAX;
+
+  // As if it had come by this link, within the next tick.
+  void Feed(LinkId link, std::string message) {
+    inbox_.push_back([this, link, bytes = std::move(message)] { engine_->OnLinkMessage(link, bytes); });
+  }
 
   // ---- Host
   void Send(LinkId link, std::string_view message) override;
@@ -369,6 +377,7 @@ inline std::string TestNode::Info(std::string_view name) {
 
 inline void TestNode::Send(LinkId link, std::string_view message) {
   if (cluster_.ends_.count(link) == 0) return;
+  if (message.size() > message_bytes_max) return cluster_.CloseEnd(link);
   if (message[0] == static_cast<char>(wire::MessageType::kFrame)) ++cluster_.frames_;
   std::string bytes(message);
   if (cluster_.on_way && !cluster_.on_way(*this, bytes)) return;

@@ -40,6 +40,11 @@ void Engine::TrimLog() {
   // Until a merge is durable its log is needed from the checkpoint on, and so is what was staged.
   for (const auto& [link, session] : sessions_)
     limit = std::min(limit, session.pin);
+  std::erase_if(kept_pins_, [&](const auto& kept) {
+    return now_.mono_us - kept.second.heard_us > options_.state_timeout_us;
+  });
+  for (const auto& [id, kept] : kept_pins_)
+    limit = std::min(limit, kept.pin);
   const bool over = log_.end() - log_.begin() > options_.log_quota_bytes;
   log::Position target = limit;
   bool held = false;

@@ -56,7 +56,8 @@ bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
       wire::StateEnd end;
       if (!wire::Decode(payload, end)) return false;
       auto it = sessions_.find(link);
-      if (it != sessions_.end() && it->second.id == end.id) sessions_.erase(it);
+      if (it != sessions_.end() && it->second.id == end.id) EndSession(link);
+      kept_pins_.erase(end.id);
       return true;
     }
     default:
@@ -92,7 +93,10 @@ void Engine::ReceiveState() {
     if (store_.flushed() >= incoming_.flush_ticket) CutOver();
     return;
   }
-  if (now_.mono_us - incoming_.progress_us > options_.state_timeout_us) {
+  // Over a slow line one message takes long: its parts show that the sender sends.
+  int64_t progress_us = incoming_.progress_us;
+  if (incoming_.step == Step::kPulling) progress_us = std::max(progress_us, replica_.LastPart(incoming_.link));
+  if (now_.mono_us - progress_us > options_.state_timeout_us) {
     DropStaged("its sender sends nothing");
     return;
   }
@@ -107,7 +111,7 @@ void Engine::ReceiveState() {
     case Step::kPulling:
       // While we compare, nothing is wanted of the sender.
       if (!incoming_.digests_here) {
-        Pull(now_.mono_us - std::max(incoming_.asked_us, incoming_.progress_us) > kPullUs);
+        Pull(now_.mono_us - std::max(incoming_.asked_us, progress_us) > kPullUs);
       }
       KeepSession();
       break;
@@ -222,7 +226,9 @@ void Engine::SendPull() {
                                                   p.position,
                                                   incoming_.granted,
                                                   incoming_.map.size(),
-                                                  std::move(skip)}));
+                                                  std::move(skip),
+                                                  incoming_.partial.row.size(),
+                                                  incoming_.partial.digest}));
 }
 
 // ---- what the sender says
@@ -316,7 +322,33 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   return true;
 }
 
-bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
+// Does the piece follow what is here of its row, or begin another one?
+bool Engine::FitsPartial(const wire::StateChunk& piece) const {
+  const Incoming::Partial& partial = incoming_.partial;
+  const bool same = piece.rows.front().first == partial.key &&
+                    ((piece.row_bytes == partial.bytes && piece.row_digest == partial.digest) ||
+                     PLANTED(kPiecesOfTwoRows));
+  return piece.row_offset == (same ? partial.row.size() : 0);
+}
+
+// Adds it to its row; with the last one `piece` holds the row. False if it is none.
+bool Engine::TakePiece(wire::StateChunk& piece) {
+  Incoming::Partial& partial = incoming_.partial;
+  auto& [key, bytes] = piece.rows.front();
+  if (key <= staged_->progress.after) return false;
+  if (piece.row_offset == 0) partial = {std::string(key), {}, piece.row_bytes, piece.row_digest};
+  // By what has come: a size that is only claimed takes no memory.
+  partial.row.append(bytes);
+  if (partial.row.size() < piece.row_bytes) {
+    staged_->progress.bytes += key.size() + bytes.size();
+    incoming_.consumed += key.size() + bytes.size();
+    return true;
+  }
+  bytes = partial.row;
+  return base::ContentHash64(bytes, piece.id) == partial.digest || PLANTED(kPiecesOfTwoRows);
+}
+
+bool Engine::HandleChunk(LinkId link, wire::StateChunk& chunk) {
   if (staged_ == nullptr || chunk.id != staged_->progress.id || link != incoming_.link ||
       incoming_.step != Incoming::Step::kPulling) {
     return true;
@@ -328,8 +360,18 @@ bool Engine::HandleChunk(LinkId link, const wire::StateChunk& chunk) {
       p.part == wire::StatePart::kStream ? chunk.from == p.position : chunk.after == p.after;
   // Something on the way was lost: it will be pulled again.
   if (!fits || chunk.first_name > incoming_.map.size()) return true;
+  const bool piece = chunk.row_bytes != 0;
+  if (piece && !FitsPartial(chunk)) return true;
+  bool good = NoteNames(chunk.first_name, chunk.names) && (!piece || TakePiece(chunk));
+  if (good && piece && incoming_.partial.row.size() < chunk.row_bytes) {
+    incoming_.progress_us = now_.mono_us;
+    Pull(false);
+    return true;
+  }
   storage::Batch batch;
-  if (!NoteNames(chunk.first_name, chunk.names) || !TakeChunk(chunk, batch)) {
+  good = good && TakeChunk(chunk, batch);
+  incoming_.partial = {};
+  if (!good) {
     ++transfers_.malformed;
     DropStaged("it is malformed; upgrade or repair its sender");
     return false;
@@ -369,7 +411,7 @@ bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
       continue;
     }
     if (key.empty() || key <= p.after) return false;
-    bytes += key.size() + row.size();
+    bytes += key.size() + row.size() - chunk.row_offset;  // the pieces before are counted
     p.after = key;
     if (chunk.part == wire::StatePart::kLedger) {
       conflict::LedgerEntry entry;

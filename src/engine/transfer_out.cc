@@ -3,6 +3,7 @@
 // already stays valid as long as this log continues the one that it was sent from.
 #include <algorithm>
 
+#include "base/hash.h"
 #include "base/planted.h"
 #include "engine/engine.h"
 #include "engine/rows.h"
@@ -12,6 +13,9 @@ namespace polyarch::engine {
 namespace {
 
 constexpr size_t kSessionsMax = 4;
+constexpr size_t kKeptPinsMax = 16;
+// Less of a row in a message is mostly the message.
+constexpr size_t kPieceBytesLeast = 512;
 constexpr size_t kBacklogMax = 1 << 20;
 constexpr int64_t kSyncUs = 100'000;
 // A checkpoint older than this that leaves so much log behind it is renewed first: rows are cheaper
@@ -54,8 +58,24 @@ bool Engine::CanResume(const wire::StateRequest& request) {
 }
 
 void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) {
+  // What it had asked for before is this one's past; its old link may not have been found to be gone yet.
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    const LinkId other = it->first;
+    const Session& session = (it++)->second;
+    if (session.id != request.id) continue;
+    KeepPin(session);
+    EndSession(other);
+  }
+  auto kept = kept_pins_.find(request.id);
   auto refuse = [&](wire::RefusalReason reason) {
     EndSession(link);
+    if (kept != kept_pins_.end()) {
+      if (reason == wire::RefusalReason::kLater) {
+        kept->second.heard_us = now_.mono_us;  // it is still here, and will ask again
+      } else {
+        kept_pins_.erase(kept);
+      }
+    }
     replica_.SendState(link, wire::Encode(wire::StateRefusal{request.id, reason}));
   };
   if (!ServesState()) return refuse(wire::RefusalReason::kLater);
@@ -96,6 +116,7 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   ++transfers_.served;
   replica_.SendState(link, wire::Encode(offer));
   EndSession(link);
+  if (kept != kept_pins_.end()) kept_pins_.erase(kept);
   sessions_[link] = std::move(session);
 }
 
@@ -122,8 +143,13 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
     return;
   }
   session.generation = pull.generation;
+  // A row that is on its way need not be read again.
+  if (pull.part != session.part || pull.after != session.after) session.pieces.reset();
   session.part = pull.part;
   session.after = session.scan = pull.after;
+  session.row_offset = pull.row_offset;
+  session.row_digest = pull.row_digest;
+  if (session.pieces) ResumePieces(session);
   session.skip = pull.skip;
   session.digester.reset();
   // A chunk that was lost may have named some.
@@ -143,6 +169,16 @@ void Engine::EndSessions() {
         link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
   }
   sessions_.clear();
+  kept_pins_.clear();
+}
+
+// What a receiver needs of the log outlives its link: after a short cut it goes on where it was.
+void Engine::KeepPin(const Session& session) {
+  kept_pins_[session.id] = {session.pin, session.heard_us};
+  if (kept_pins_.size() <= kKeptPinsMax) return;
+  kept_pins_.erase(std::min_element(kept_pins_.begin(), kept_pins_.end(), [](const auto& a, const auto& b) {
+    return a.second.heard_us < b.second.heard_us;
+  }));
 }
 
 // One chunk a session and tick at most, no faster than the bound, and only what the link takes: the
@@ -151,7 +187,9 @@ void Engine::SendStates() {
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     const LinkId link = it->first;
     Session& session = (it++)->second;
-    if (!replica_.IsUp(link) || now_.mono_us - session.heard_us > options_.state_timeout_us) {
+    const bool silent = now_.mono_us - session.heard_us > options_.state_timeout_us;
+    if (silent || !replica_.IsUp(link)) {
+      if (!silent) KeepPin(session);
       EndSession(link);
       continue;
     }
@@ -164,82 +202,135 @@ void Engine::SendStates() {
     chunk.generation = session.generation;
     chunk.part = session.part;
     chunk.end = log_.durable();
-    storage::Slice slice;
-    uint64_t bytes = 1;
-    uint64_t pause_bytes = 0;
-    if (session.part == wire::StatePart::kStream) {
-      if (log_.durable() < log_.end() && now_.mono_us - last_transfer_sync_us_ > kSyncUs) {
-        last_transfer_sync_us_ = now_.mono_us;
-        log_.RequestSync();
-      }
-      // Only what a power cut cannot take: else these positions might come to mean other records.
-      const log::Position durable = log_.durable();
-      if (session.position > durable) continue;
-      chunk.from = chunk.to = session.position;
-      if (session.position < durable) {
-        auto read =
-            log_.Read(session.position, options_.state_chunk_bytes, [&](const log::Record& record) {
-              if (record.end > durable) return false;
-              if (record.type == log::RecordType::kFrame) {
-                chunk.frames.emplace_back(record.end, record.payload);
-                bytes += record.payload.size();
-              }
-              chunk.to = record.end;
-              return true;
-            });
-        if (!read.ok()) {
-          Report(2, "cannot read the log for a state transfer: " + read.status().message());
-          replica_.SendState(
-              link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
-          EndSession(link);
-          continue;
-        }
-      }
-      // Nothing new: that is told once a pull, for the receiver to know that it is level.
-      session.done = chunk.to == chunk.from;
-      session.position = chunk.to;
-    } else {
-      if (session.read_ticket == 0) StartSessionRead(session);
-      auto read = store_.TakeRead(session.read_ticket);
-      if (!read) continue;
-      session.read_ticket = 0;
-      slice = std::move(*read);
-      if (!slice.status.ok()) {
-        Report(2, "cannot read the store for a state transfer: " + slice.status.message());
-        replica_.SendState(
-            link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
-        EndSession(link);
-        continue;
-      }
-      if (session.part == wire::StatePart::kDigests) {
-        slice.rows = session.digester->TakeFound();
-        // Reading takes time of this leader's, too.
-        pause_bytes = options_.state_chunk_bytes / 4;
-      }
-      if (!slice.at_end) session.scan = slice.last_key;
-      chunk.after = session.after;
-      chunk.last = slice.at_end;
-      for (const auto& [key, row] : slice.rows) {
-        chunk.rows.emplace_back(key, row);
-        bytes += key.size() + row.size();
-      }
-      session.done = slice.at_end;
-      if (slice.rows.empty() && !slice.at_end && session.part == wire::StatePart::kRows) continue;
-    }
+    storage::Slice slice;  // holds what the chunk looks at
+    const bool filled = session.part == wire::StatePart::kStream ? FillStream(link, session, chunk)
+                                                                 : FillRows(link, session, chunk, slice);
+    if (!filled) continue;
     chunk.first_name = session.names_sent;
     for (; session.names_sent < origins_.size(); ++session.names_sent) {
       chunk.names.push_back(origins_.Get(static_cast<clock::OriginIndex>(session.names_sent)));
     }
     replica_.SendState(link, wire::Encode(chunk));
-    if (!slice.rows.empty()) {
-      session.after = session.part == wire::StatePart::kDigests
-                          ? SlotStart(SlotOfRowKey(slice.rows.back().first) + 1)
-                          : slice.rows.back().first;
-    }
+    uint64_t bytes = 1;
+    for (const auto& [end, frame] : chunk.frames)
+      bytes += frame.size();
+    for (const auto& [key, row] : chunk.rows)
+      bytes += key.size() + row.size();
+    if (!chunk.rows.empty()) MoveBehind(session, chunk);
     session.sent += bytes;
-    session.next_send_us = now_.mono_us + static_cast<int64_t>((bytes + pause_bytes) * 1'000'000 /
-                                                               pacer_.bytes_per_second());
+    // Reading for digests takes time of this leader's, too.
+    if (session.part == wire::StatePart::kDigests) bytes += options_.state_chunk_bytes / 4;
+    session.next_send_us =
+        now_.mono_us + static_cast<int64_t>(bytes * 1'000'000 / pacer_.bytes_per_second());
   }
+}
+
+// The chunk is sent: the place from which on rows follow.
+void Engine::MoveBehind(Session& session, const wire::StateChunk& chunk) {
+  const std::string key(chunk.rows.back().first);
+  if (session.part == wire::StatePart::kDigests) {
+    session.after = SlotStart(SlotOfRowKey(key) + 1);
+    return;
+  }
+  if (session.pieces) {
+    session.pieces->sent += chunk.rows.back().second.size();
+    if (session.pieces->sent < session.pieces->row.size()) return;
+    session.pieces.reset();
+    session.scan = key;
+  }
+  session.after = key;
+}
+
+// What is durable in the log, from where the session stands. False: nothing is to be sent now.
+bool Engine::FillStream(LinkId link, Session& session, wire::StateChunk& chunk) {
+  if (log_.durable() < log_.end() && now_.mono_us - last_transfer_sync_us_ > kSyncUs) {
+    last_transfer_sync_us_ = now_.mono_us;
+    log_.RequestSync();
+  }
+  // Only what a power cut cannot take: else these positions might come to mean other records.
+  const log::Position durable = log_.durable();
+  if (session.position > durable) return false;
+  chunk.from = chunk.to = session.position;
+  if (session.position < durable) {
+    auto read =
+        log_.Read(session.position, options_.state_chunk_bytes, [&](const log::Record& record) {
+          if (record.end > durable) return false;
+          if (record.type == log::RecordType::kFrame) {
+            chunk.frames.emplace_back(record.end, record.payload);
+          }
+          chunk.to = record.end;
+          return true;
+        });
+    if (!read.ok()) {
+      Report(2, "cannot read the log for a state transfer: " + read.status().message());
+      replica_.SendState(
+          link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+      EndSession(link);
+      return false;
+    }
+  }
+  // Nothing new: that is told once a pull, for the receiver to know that it is level.
+  session.done = chunk.to == chunk.from;
+  session.position = chunk.to;
+  return true;
+}
+
+// A message bounds what a link takes (net/links.h), and nothing bounds a row but memory: a hash may hold many
+// large fields, a register many large versions.
+size_t Engine::PieceBytes() const {
+  return std::max(options_.state_chunk_bytes, kPieceBytesLeast);
+}
+
+// Rows of the store (or digests of them), or a piece of a row. False: nothing is to be sent now.
+bool Engine::FillRows(LinkId link,
+                      Session& session,
+                      wire::StateChunk& chunk,
+                      storage::Slice& slice) {
+  chunk.after = session.after;
+  if (!session.pieces) {
+    if (session.read_ticket == 0) StartSessionRead(session);
+    auto read = store_.TakeRead(session.read_ticket);
+    if (!read) return false;
+    session.read_ticket = 0;
+    slice = std::move(*read);
+    if (!slice.status.ok()) {
+      Report(2, "cannot read the store for a state transfer: " + slice.status.message());
+      replica_.SendState(
+          link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+      EndSession(link);
+      return false;
+    }
+    if (session.part == wire::StatePart::kDigests) slice.rows = session.digester->TakeFound();
+    if (!slice.at_end) session.scan = slice.last_key;
+    // A row beyond the size of a chunk is alone in what was read.
+    if (slice.rows.size() == 1 && slice.rows.front().second.size() > PieceBytes()) {
+      auto& [key, row] = slice.rows.front();
+      const uint64_t digest = base::ContentHash64(row, session.id);
+      session.pieces = {std::move(key), std::move(row), digest, 0, slice.at_end};
+      ResumePieces(session);
+    }
+  }
+  if (session.pieces) {
+    const Pieces& p = *session.pieces;
+    const std::string_view piece = std::string_view(p.row).substr(p.sent, PieceBytes());
+    chunk.rows.emplace_back(p.key, piece);
+    chunk.row_bytes = p.row.size();
+    chunk.row_offset = p.sent;
+    chunk.row_digest = p.digest;
+    session.done = chunk.last = p.last && p.sent + piece.size() == p.row.size();
+    return true;
+  }
+  for (const auto& [key, row] : slice.rows)
+    chunk.rows.emplace_back(key, row);
+  session.done = chunk.last = slice.at_end;
+  return !slice.rows.empty() || slice.at_end || session.part != wire::StatePart::kRows;
+}
+
+// From where the receiver has the row, if what it has is of this one.
+void Engine::ResumePieces(Session& session) {
+  Pieces& p = *session.pieces;
+  const bool same = p.digest == session.row_digest || PLANTED(kPiecesOfTwoRows);
+  p.sent = same && session.row_offset < p.row.size() ? session.row_offset : 0;
 }
 
 }  // namespace polyarch::engine

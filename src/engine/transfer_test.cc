@@ -401,5 +401,245 @@ TEST(StateTransfer, AMalformedOfferLeavesAReadableStore) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// Two fields, and so two frames that a link takes; one row that it does not.
+TEST(StateTransfer, ARowMayBeLargerThanAMessage) {
+  Leaders cluster(2, 10, Small);
+  for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 1'000'000;
+  for (const char* field : {"f", "g"}) {
+    EXPECT_EQ(cluster[0].Ask({"HSET", "big", field, std::string(600'000, *field)}), "1");
+    cluster.Run(100);
+  }
+  Fill(cluster, cluster[0], 300);
+  ASSERT_GT(std::stoull(cluster[0].Info("log_begin")), 0U);
+  TestNode& c = cluster.Add("c", Small);
+  c.message_bytes_max = 1'000'000;
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }));
+  EXPECT_EQ(c.Info("state_transfers"), "1");
+  EXPECT_EQ(c.Ask({"HSTRLEN", "big", "g"}), "600000");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// ---- rows in pieces: one that takes its time, and what may happen meanwhile
+
+class Pieces : public ::testing::Test {
+ protected:
+  static constexpr int kFields = 20;
+  static void Slow(Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+    o.state_chunk_bytes = 1000;
+    o.state_window_bytes = 4000;
+    o.state_bytes_per_second_least = o.state_bytes_per_second = 20'000;
+  }
+  Pieces() : cluster(2, 13, Slow) {
+    cluster.Run(20'000);  // nothing is trimmed before
+    for (int i = 0; i < kFields; ++i) Put(cluster[0], i, 'o');
+    Fill(cluster, cluster[0], 600);
+    for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 3000;
+    cluster.on_way = [this](TestNode& from, std::string& message) { return See(from, message); };
+    c = &cluster.Add("c", Slow);
+    c->message_bytes_max = 3000;
+  }
+  // Of one size, so that one row is as large as the next.
+  void Put(TestNode& node, int field, char value) {
+    node.Ask({"HSET", "big", "f" + std::to_string(field), std::string(2500, value)});
+    cluster.Run(20);
+  }
+  void Begin() {
+    ASSERT_TRUE(c->Start().ok());
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().received_of_row() > 15'000; }));
+    sender = c->Info("state_transfer_from") == "a" ? &cluster[0] : &cluster[1];
+  }
+  void End(char value) {
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().may_write(); }, 120'000));
+    EXPECT_EQ(c->engine().transfers().malformed, 0U);
+    EXPECT_EQ(c->engine().transfers().restarted, 0U);
+    EXPECT_EQ(c->Ask({"HGET", "big", "f7"}), "\"" + std::string(2500, value) + "\"");
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+  bool See(TestNode& from, const std::string& message) {
+    wire::StateChunk chunk;
+    if (message[0] != static_cast<char>(wire::kStateChunkMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), chunk));
+    if (chunk.row_bytes < 2500 * kFields) return true;
+    bytes += chunk.rows.front().second.size();
+    ++pieces;
+    if (lossy && pieces % 3 == 0) {  // twice, and late
+      if (const auto link = c->engine().replica().LinkOf(from.options().leader_id)) c->Feed(*link, message);
+    }
+    return !lossy || pieces % 5 != 0;
+  }
+
+  Leaders cluster;
+  TestNode* c = nullptr;
+  TestNode* sender = nullptr;
+  size_t bytes = 0;
+  size_t pieces = 0;
+  bool lossy = false;
+};
+
+TEST_F(Pieces, GoOnAfterACut) {
+  Begin();
+  for (int i = 0; i < 3; ++i) {
+    const size_t before = c->engine().received_of_row();
+    cluster.Cut(*sender, *c);
+    cluster.Run(3000);
+    cluster.Heal(*sender, *c);
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().received_of_row() > before + 5000; }));
+  }
+  End('o');
+  EXPECT_LT(bytes, 2500U * kFields + 20'000) << "little of it twice";
+}
+
+TEST_F(Pieces, OfARowThatHasChangedBeginAnew) {
+  Begin();
+  cluster.Cut(*sender, *c);
+  for (int i = 0; i < kFields; ++i) Put(*sender, i, 'n');
+  sender->Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(3000);
+  cluster.Heal(*sender, *c);
+  End('n');
+  EXPECT_GT(bytes, 2500U * kFields + 14'000);
+}
+
+TEST_F(Pieces, MayBeLostAndDoubled) {
+  lossy = true;
+  Begin();
+  End('o');
+}
+
+TEST_F(Pieces, SurviveTheirReceiver) {
+  Begin();
+  c->Kill();
+  ASSERT_TRUE(c->Start().ok());
+  End('o');
+}
+
+TEST_F(Pieces, SurviveTheirSender) {
+  Begin();
+  sender->Kill();
+  ASSERT_TRUE(sender->Start().ok());
+  sender->message_bytes_max = 3000;
+  End('o');
+}
+
+// A line on which one message takes longer than a receiver is patient: its parts show that the sender sends.
+TEST(StateTransfer, PartsOfAMessageCount) {
+  Leaders cluster(2, 11, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  Fill(cluster, a, 600);
+  bool chunk = false;
+  int pulls = 0;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    chunk |= message[0] == static_cast<char>(wire::kStateChunkMessage);
+    pulls += &from == &b && message[0] == static_cast<char>(wire::kStatePullMessage) ? 1 : 0;
+    return true;
+  };
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return chunk; }));
+  cluster.Hold(a, b);
+  const auto link = b.engine().replica().LinkOf("a");
+  ASSERT_TRUE(link.has_value());
+  const uint64_t generation = b.engine().pull_generation();
+  for (int i = 0; i < 300; ++i) {
+    cluster.Tick();
+    b.engine().OnLinkPart(*link);
+  }
+  EXPECT_EQ(b.engine().pull_generation(), generation) << "what is on its way is not asked for again";
+  cluster.Release(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }));
+  EXPECT_EQ(b.engine().transfers().restarted, 0U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// What a receiver needs of the log is kept for it while it is away for a short time.
+TEST(StateTransfer, AShortCutDoesNotBeginItAnew) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 60'000'000;
+    o.state_chunk_bytes = 1;
+    o.state_bytes_per_second = 5'000;
+  };
+  Leaders cluster(2, 4, options);
+  cluster.Run(cluster[0].options().state_timeout_us / 1000);  // nothing is trimmed before
+  Fill(cluster, cluster[0], 600);
+  TestNode& c = cluster.Add("c", options);
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 5; }));
+  TestNode& sender = c.Info("state_transfer_from") == "a" ? cluster[0] : cluster[1];
+  cluster.Cut(sender, c);
+  Fill(cluster, sender, 300);
+  sender.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(5000);
+  cluster.Heal(sender, c);
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] { return c.engine().may_write() && c.Info("state_transfers") == "1"; }, 300'000));
+  EXPECT_EQ(c.Info("state_transfers_restarted"), "0");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// And no longer than the time for which a silent one is waited for, nor than it is wanted.
+TEST(StateTransfer, WhatIsKeptForOneThatIsAwayGoesInTheEnd) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+    o.state_chunk_bytes = 1;
+    o.state_bytes_per_second = 5'000;
+  };
+  Leaders cluster(2, 4, options);
+  cluster.Run(cluster[0].options().state_timeout_us / 1000);  // nothing is trimmed before
+  Fill(cluster, cluster[0], 600);
+  TestNode& c = cluster.Add("c", options);
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 5; }));
+  TestNode& sender = c.Info("state_transfer_from") == "a" ? cluster[0] : cluster[1];
+  const std::string begin = sender.Info("log_begin");
+  c.Kill();
+  Fill(cluster, sender, 300);
+  sender.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(5000);
+  EXPECT_EQ(sender.Info("log_begin"), begin);
+  EXPECT_EQ(sender.engine().serving(), 0U);
+  cluster.Run(20'000);
+  EXPECT_GT(std::stoull(sender.Info("log_begin")), std::stoull(begin));
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 300'000));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// A peer that gives up again and again must cost no memory.
+TEST(StateTransfer, WhoeverEndsItLeavesNoReadBehind) {
+  Leaders cluster(2, 12, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  Fill(cluster, a, 300);
+  a.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(2000);
+  const auto link = a.engine().replica().LinkOf("b");
+  ASSERT_TRUE(link.has_value());
+  for (uint64_t id = 1; id <= 5; ++id) {
+    // As a store that takes its time: the read is begun, and its result is not there in this tick.
+    a.store().SetSlow(true);
+    a.Feed(*link, wire::Encode(wire::StateRequest{id, 0, 0, 0}));
+    a.Feed(*link, wire::Encode(wire::StatePull{id, 1, wire::StatePart::kRows, "", 0, 1'000'000, 0}));
+    cluster.Tick();
+    EXPECT_EQ(a.store().reads_pending(), 1U);
+    a.Feed(*link, wire::Encode(wire::StateEnd{id}));
+    cluster.Tick();
+    a.store().SetSlow(false);
+    EXPECT_EQ(a.store().reads_pending(), 0U);
+  }
+  EXPECT_EQ(b.engine().transfers().malformed, 0U);
+}
+
 }  // namespace
 }  // namespace polyarch::engine

@@ -31,21 +31,25 @@ void Replica::HandleGap(Link& link, const clock::Origin& name, uint64_t floor) {
   routes_changed_ = true;
 }
 
+// Some neighbour has more of it, and none has it in its log.
+bool Replica::IsStarved(clock::OriginIndex origin) const {
+  if (own_ && *own_ == origin) return false;
+  const size_t i = clock::IndexOf(origin);
+  uint64_t next = applied_.Get(origin) + 1;
+  if (i < streams_.size()) next = std::max(next, streams_[i].next);
+  bool more = false;
+  for (const auto& [id, link] : links_) {
+    if (!link.greeted || link.have.Get(origin) < next) continue;
+    more = true;
+    if (CanServe(link, origin, next)) return false;
+  }
+  return more;
+}
+
 void Replica::NoteStarved() {
   bool starved = false;
-  for (size_t i = 0; i < origins_.size() && !starved; ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    if (own_ && *own_ == origin) continue;
-    const Stream& stream = StreamOf(origin);
-    bool more = false;
-    bool served = false;
-    for (const auto& [id, link] : links_) {
-      if (!link.greeted || link.have.Get(origin) < stream.next) continue;
-      more = true;
-      served |= CanServe(link, origin, stream.next);
-    }
-    starved = more && !served;
-  }
+  for (size_t i = 0; i < origins_.size() && !starved; ++i)
+    starved = IsStarved(static_cast<clock::OriginIndex>(i));
   if (!starved) {
     starved_since_us_ = -1;
   } else if (starved_since_us_ < 0) {
@@ -60,8 +64,9 @@ std::vector<LinkId> Replica::StateSources() const {
   for (const auto& [id, link] : links_) {
     if (!link.greeted || link.joining) continue;
     uint64_t more = 0;
-    link.have.ForEachAbove(applied_, [&](clock::OriginIndex, uint64_t theirs, uint64_t ours) {
-      more += theirs - ours;
+    // What comes by somebody's log anyway is no reason to take a state.
+    link.have.ForEachAbove(applied_, [&](clock::OriginIndex origin, uint64_t theirs, uint64_t ours) {
+      if (IsStarved(origin)) more += theirs - ours;
       return true;
     });
     if (more > 0) found.emplace_back(~more, link.peer.leader, id);

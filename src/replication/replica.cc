@@ -241,6 +241,11 @@ void Replica::OnLinkPart(LinkId id) {
   if (it != links_.end()) it->second.heard_us = it->second.part_us = now_us_;
 }
 
+int64_t Replica::LastPart(LinkId id) const {
+  auto it = links_.find(id);
+  return it == links_.end() ? INT64_MIN : it->second.part_us;
+}
+
 void Replica::Handle(Link& link, std::string_view message) {
   std::string_view payload = message.substr(1);
   const auto type = static_cast<wire::MessageType>(message[0]);

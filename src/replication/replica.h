@@ -180,6 +180,8 @@ class Replica {
   // A part of a message has come. Over a slow line a large change takes longer than a silent link or a
   // stream without progress is given: it must not be begun again and again.
   void OnLinkPart(LinkId link);
+  // When that was last; INT64_MIN: never, or there is no such link.
+  int64_t LastPart(LinkId link) const;
   void OnLinkDown(LinkId link);
   void OnDialFailed(const std::string& address);
   base::Status Cut(std::string_view leader);
@@ -313,7 +315,7 @@ class Replica {
   int64_t MemberClock(const std::string& member) const;
 
   // ---- gaps and state (gaps.cc)
-  // The neighbours that have changes which no neighbour's log holds any more, those with most
+  // The neighbours that have changes which no neighbour's log holds any more, those with most of such
   // first; empty while the log of some neighbour leads on. Settled: it has been so for a moment.
   std::vector<LinkId> StateSources() const;
   // The link to a live process of this leader, if there is one.
@@ -531,6 +533,7 @@ class Replica {
   static bool CanServe(const Link& link, clock::OriginIndex origin, uint64_t next) {
     return next > link.gap.Get(origin);
   }
+  bool IsStarved(clock::OriginIndex origin) const;
   void NoteStarved();
   void Grant(clock::OriginIndex origin, Stream& stream);
   void Forward(clock::OriginIndex origin,

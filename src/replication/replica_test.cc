@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "replication/replica_fixture.h"
+#include "wire/state_message.h"
 
 namespace polyarch::replication {
 namespace {
@@ -763,6 +764,18 @@ TEST(Replica, SurvivesAnything) {
       ASSERT_TRUE(genuine) << "seed " << seed;
     }
   }
+}
+
+// What comes by a log anyway is no reason to take a state.
+TEST_F(ReplicaTest, AStateIsAskedOfWhoHasWhatNoLogHolds) {
+  LinkId a = Connect("a", 1);
+  LinkId b = Connect("b", 2);
+  Have(a, kA, 1000);
+  Have(b, kC, 1);
+  Run(200);
+  Message(b, wire::Encode(wire::Gap{kC, 1}));
+  Run(900);
+  EXPECT_EQ(replica.StateSources(), (std::vector<LinkId>{b}));
 }
 
 }  // namespace

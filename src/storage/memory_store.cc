@@ -125,7 +125,7 @@ uint64_t MemoryStore::StartRead(Family family,
 
 std::optional<Slice> MemoryStore::TakeRead(uint64_t ticket) {
   auto it = reads_.find(ticket);
-  if (it == reads_.end()) return std::nullopt;
+  if (it == reads_.end() || slow_) return std::nullopt;
   const Read read = std::move(it->second);
   reads_.erase(it);
   Slice slice;

@@ -62,6 +62,10 @@ class MemoryStore final : public Store {
   void CompleteFlush();
   // All later flushes fail.
   void FailFlushes() { fail_flushes_ = true; }
+  // No read is ready.
+  void SetSlow(bool slow) { slow_ = slow; }
+  // Reads that were asked for and neither taken nor dropped.
+  size_t reads_pending() const { return reads_.size(); }
 
  private:
   // What the unflushed batches come to, by key; no value: deleted.
@@ -85,6 +89,7 @@ class MemoryStore final : public Store {
   std::deque<uint64_t> flushes_;  // those asked for and not done: what was written_ then
   uint64_t flushed_ = 0;
   bool fail_flushes_ = false;
+  bool slow_ = false;
   base::Status status_;
 };
 

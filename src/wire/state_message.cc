@@ -9,6 +9,10 @@ namespace {
 // A row's key: the header, a key and an element's name of 64 KiB each.
 constexpr size_t kAfterMax = 140'000;
 
+// Of a chunk of rows.
+constexpr uint8_t kLastFlag = 1;
+constexpr uint8_t kPieceFlag = 2;
+
 std::string Begin(uint8_t type) {
   return std::string(1, static_cast<char>(type));
 }
@@ -144,7 +148,12 @@ std::string Encode(const StatePull& m) {
   base::PutVarint(out, m.position);
   base::PutVarint(out, m.credit);
   base::PutVarint(out, m.names);
-  if (!m.skip.empty()) base::PutBytes(out, m.skip);
+  // Behind what the first format had: what is nothing is left out.
+  if (!m.skip.empty() || m.row_offset != 0) base::PutBytes(out, m.skip);
+  if (m.row_offset != 0) {
+    base::PutVarint(out, m.row_offset);
+    base::PutFixed64(out, m.row_digest);
+  }
   return out;
 }
 
@@ -160,9 +169,16 @@ bool Decode(std::string_view payload, StatePull& m) {
   m.credit = in.Varint();
   m.names = in.Varint();
   m.skip.clear();
+  m.row_offset = m.row_digest = 0;
   if (in.ok() && !in.empty()) {
     m.skip = in.Bytes();
-    if (m.skip.size() != (m.part == StatePart::kLedger ? kBucketBitsBytes : kSlotBitsBytes)) return false;
+    const size_t size = m.part == StatePart::kLedger ? kBucketBitsBytes : kSlotBitsBytes;
+    if (m.skip.size() != size && !(m.skip.empty() && !in.empty())) return false;
+  }
+  if (in.ok() && !in.empty()) {
+    m.row_offset = in.Varint();
+    m.row_digest = in.Fixed64();
+    if (m.row_offset == 0) return false;
   }
   return in.ok() && in.empty();
 }
@@ -187,11 +203,16 @@ std::string Encode(const StateChunk& m) {
     }
   } else {
     base::PutBytes(out, m.after);
-    base::PutFixed8(out, m.last ? 1 : 0);
+    base::PutFixed8(out, static_cast<uint8_t>((m.last ? kLastFlag : 0) | (m.row_bytes != 0 ? kPieceFlag : 0)));
     base::PutVarint(out, m.rows.size());
     for (const auto& [key, row] : m.rows) {
       base::PutBytes(out, key);
       base::PutBytes(out, row);
+    }
+    if (m.row_bytes != 0) {
+      base::PutVarint(out, m.row_bytes);
+      base::PutVarint(out, m.row_offset);
+      base::PutFixed64(out, m.row_digest);
     }
   }
   return out;
@@ -222,11 +243,24 @@ bool Decode(std::string_view payload, StateChunk& m) {
     }
   } else {
     m.after = in.Bytes();
-    m.last = in.Fixed8() != 0;
+    const uint8_t flags = in.Fixed8();
+    if (flags > (kLastFlag | kPieceFlag)) return false;
+    m.last = (flags & kLastFlag) != 0;
     for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
       std::string_view key = in.Bytes();
       std::string_view row = in.Bytes();
       m.rows.emplace_back(key, row);
+    }
+    m.row_bytes = m.row_offset = m.row_digest = 0;
+    if ((flags & kPieceFlag) != 0) {
+      m.row_bytes = in.Varint();
+      m.row_offset = in.Varint();
+      m.row_digest = in.Fixed64();
+      if (m.part == StatePart::kDigests || m.rows.size() != 1 || m.row_bytes > kRowBytesMax) return false;
+      const size_t piece = m.rows.front().second.size();
+      if (piece == 0 || m.row_offset > m.row_bytes || piece > m.row_bytes - m.row_offset) return false;
+      // Only with the end of the row can the end of all rows have come.
+      if (m.last && m.row_offset + piece != m.row_bytes) return false;
     }
   }
   return in.ok() && in.empty();

@@ -34,6 +34,8 @@ struct Gap {
 // compare: which slots of the sender's store hold what.
 enum class StatePart : uint8_t { kRows = 1, kLedger = 2, kStream = 3, kDigests = 4 };
 
+// No store holds a larger row: RocksDB does not take it.
+inline constexpr uint64_t kRowBytesMax = UINT32_MAX;
 // How many bytes a set of slots takes (16384 bits).
 inline constexpr size_t kSlotBitsBytes = 2048;
 // How many bytes a set of the ledger's buckets takes (1024 bits).
@@ -83,8 +85,14 @@ struct StatePull {
   // What is here already. kRows: slots (kSlotBitsBytes); kLedger: buckets (kBucketBitsBytes) as of the
   // offer, what was noted since is sent; empty: nothing.
   std::string skip;
+  // kRows, kLedger: so much of the row behind `after` is here; it goes on there if it is still the row with
+  // this digest, else it begins anew. 0: nothing is.
+  uint64_t row_offset = 0;
+  uint64_t row_digest = 0;
 };
 
+// A larger row of a store comes in pieces, each in a chunk of its own. Only the last one moves the place:
+// those before follow what the first one followed.
 struct StateChunk {
   uint64_t id = 0;
   uint64_t generation = 0;
@@ -98,6 +106,11 @@ struct StateChunk {
   std::vector<clock::Origin> names;  // origins that the sender has met since
   // kRows, kLedger: key, row. kDigests: slot (2 bytes, big-endian), digest (16 bytes, or none).
   std::vector<std::pair<std::string_view, std::string_view>> rows;
+  // Of a piece, which is the only one of `rows`: how large the row is (0: rows are whole), where the piece
+  // begins, and the row's digest (ContentHash64 with the transfer as its seed).
+  uint64_t row_bytes = 0;
+  uint64_t row_offset = 0;
+  uint64_t row_digest = 0;
   std::vector<std::pair<uint64_t, std::string_view>> frames;  // kStream: where it ends, its bytes
 };
 

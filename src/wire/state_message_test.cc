@@ -33,6 +33,15 @@ StateChunk Digests() {
   return m;
 }
 
+StateChunk Piece() {
+  StateChunk m{.id = 0x1111, .generation = 3, .part = StatePart::kRows, .after = "after", .end = 9000};
+  m.rows = {{"key", "of it"}};
+  m.row_bytes = 100;
+  m.row_offset = 30;
+  m.row_digest = 0x6666;
+  return m;
+}
+
 template <typename Message>
 void Check(const Message& m, const char* name, const char* what) {
   const std::string bytes = base::CheckGolden(name, what, Encode(m));
@@ -71,6 +80,7 @@ TEST(StateMessage, Golden) {
   Check(StateRefusal{0x1111, RefusalReason::kRestart}, "peer_1_state_refusal", "begin anew");
   Check(StatePull{0x1111, 3, StatePart::kLedger, "after", 2000, 1 << 20, 17}, "peer_1_state_pull", "what follows");
   Check(Rows(), "peer_1_state_chunk_rows", "two rows and an origin");
+  Check(Piece(), "peer_1_state_chunk_piece", "bytes 30 to 35 of a row of 100");
   Check(Digests(), "peer_1_state_chunk_digests", "slot 7, and slot 256 that must be sent");
   Check(Stream(), "peer_1_state_chunk_stream", "two frames");
   Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
@@ -121,6 +131,51 @@ TEST(StateMessage, APullNamesSlots) {
   EXPECT_FALSE(Decode(Payload(some).substr(0, some.size() - 2), read));
   pull.skip.pop_back();
   EXPECT_FALSE(Decode(Payload(Encode(pull)), read));
+}
+
+TEST(StateMessage, APullNamesWhatIsHereOfARow) {
+  StatePull pull{1, 1, StatePart::kRows, "a", 0, 1, 17};
+  const std::string none = Encode(pull);
+  pull.row_offset = 300'000;
+  pull.row_digest = 0x6666;
+  const std::string some =
+      base::CheckGolden("peer_1_state_pull_piece", "what follows in the row behind", Encode(pull));
+  EXPECT_EQ(some.substr(0, none.size()), none);
+  StatePull read;
+  ASSERT_TRUE(Decode(Payload(some), read));
+  EXPECT_EQ(read.row_offset, pull.row_offset);
+  EXPECT_EQ(read.row_digest, pull.row_digest);
+  EXPECT_EQ(read.skip, "");
+  for (size_t size = none.size() + 1; size < some.size(); ++size) {
+    EXPECT_FALSE(Decode(Payload(some).substr(0, size - 1), read)) << size;
+  }
+  pull.skip.assign(kSlotBitsBytes, '\5');
+  ASSERT_TRUE(Decode(Payload(Encode(pull)), read));
+  EXPECT_EQ(read.skip, pull.skip);
+  EXPECT_EQ(read.row_offset, pull.row_offset);
+}
+
+TEST(StateMessage, APieceIsOneOfARow) {
+  StateChunk read;
+  const auto refused = [&](auto change) {
+    StateChunk m = Piece();
+    change(m);
+    const std::string bytes = Encode(m);
+    return !Decode(Payload(bytes), read);
+  };
+  EXPECT_FALSE(refused([](StateChunk&) {}));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.row_bytes = 34; })) << "beyond its end";
+  EXPECT_TRUE(refused([](StateChunk& m) { m.row_offset = 101; }));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.row_bytes = kRowBytesMax + 1; }));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.rows.front().second = ""; }));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.rows.emplace_back("other", "row"); }));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.rows.clear(); }));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.part = StatePart::kDigests; }));
+  EXPECT_TRUE(refused([](StateChunk& m) { m.last = true; })) << "more of the row follows";
+  EXPECT_FALSE(refused([](StateChunk& m) {
+    m.row_bytes = 35;
+    m.last = true;
+  }));
 }
 
 TEST(StateMessage, WhatMakesNoSenseIsRefused) {
