@@ -100,6 +100,11 @@ void Replica::Rename(const std::string& leader) {
 }
 
 void Replica::SetMembers(std::map<std::string, Member> members) {
+  for (const auto& [name, member] : members) {
+    // What its process had on its disk the newly admitted one need not have.
+    auto before = members_.find(name);
+    if (before != members_.end() && before->second.admissions != member.admissions) receipts_.erase(name);
+  }
   members_ = std::move(members);
   std::set<std::string> names;
   for (const auto& [name, member] : members_)
@@ -600,6 +605,11 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
   auto member = members_.find(name);
   clock::VersionVector base;
   if (member != members_.end()) base = member->second.floor;
+  // What was claimed before an admission says nothing of the process that was admitted: it may have come without the
+  // disk of the one before it.
+  const auto claims = [&](const OriginRow& row) {
+    return row.has_claim && (member == members_.end() || member->second.Knows(row.claim));
+  };
   if (PLANTED(kClaimGossip)) {
     for (const auto& [id, link] : links_) {
       if (link.greeted && link.peer.leader == name) return link.have;
@@ -610,13 +620,12 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
   clock::VersionVector live;
   for (size_t i = 0; i < rows_.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
-    if (origins_.Get(origin).leader == name && rows_[i].ended && rows_[i].has_claim)
-      base.Join(rows_[i].claim);
+    if (origins_.Get(origin).leader == name && rows_[i].ended && claims(rows_[i])) base.Join(rows_[i].claim);
   }
   for (size_t i = 0; i < rows_.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
     if (origins_.Get(origin).leader != name || rows_[i].ended || rows_[i].last == 0) continue;
-    const clock::VersionVector& claim = rows_[i].has_claim ? rows_[i].claim : base;
+    const clock::VersionVector& claim = claims(rows_[i]) ? rows_[i].claim : base;
     if (any_live) {
       live.Meet(claim);
     } else {

@@ -32,6 +32,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/planted.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "clock/folds.h"
@@ -88,8 +89,15 @@ class ReplicaHost {
 struct Member {
   std::string name;
   std::string address;
-  clock::VersionVector floor;  // what its admission covers: its first claim
+  clock::VersionVector floor;  // what each of its admissions covers: its first claim
   bool away = false;           // further behind than the log's quota, by a record
+  std::vector<clock::Dot> admissions;  // the records
+
+  // Does what has this vector know that it is admitted? Without records there is nothing to know.
+  bool Knows(const clock::VersionVector& vector) const {
+    return admissions.empty() || PLANTED(kClaimBeforeAdmission) ||
+           std::any_of(admissions.begin(), admissions.end(), [&](clock::Dot dot) { return vector.Covers(dot); });
+  }
 };
 
 struct LinkStats {
