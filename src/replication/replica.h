@@ -73,8 +73,9 @@ class ReplicaHost {
                              uint64_t nonce,
                              const std::string& address) = 0;
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
-  // A member refuses links because this node's admission was retired.
-  virtual void RefusedAsRetired(const std::string& by) = 0;
+  // A member refuses links because this node's admission was retired. Mutual: so is its own, by what is known
+  // here, and its word counts for no more than ours.
+  virtual void RefusedAsRetired(const std::string& by, bool mutual) = 0;
   // Should somebody who lacks what the log holds from there on take the state instead?
   virtual bool PrefersState(log::Position) { return false; }
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
@@ -300,6 +301,9 @@ class Replica {
   }
   void SetJoining(bool joining, uint64_t nonce) {
     const bool changed = joining_ != joining || join_nonce_ != nonce;
+    if (join_nonce_ != nonce) {
+      for (auto& [id, link] : links_) link.refuses = false;
+    }
     joining_ = joining;
     join_nonce_ = nonce;
     if (changed) Regreet();
@@ -381,6 +385,7 @@ class Replica {
     bool joining = false;
     uint64_t join_nonce = 0;   // of its admission
     int64_t refused_us = -1;   // when it was refused; closed a little later
+    bool refuses = false;      // it has refused this process's present admission
     clock::VersionVector have;
     clock::VersionVector have_durable;
     clock::VersionVector gap;  // changes up to there are not in its log
@@ -458,6 +463,12 @@ class Replica {
   void HandleHello(Link& link, const wire::Hello& hello);
   void HandleRefused(Link& link, const wire::Refused& refused);
   void Refuse(Link& link, uint64_t join_nonce);
+  void HeedRefusal(Link& link);
+  bool IsRetired(const Process& process, uint64_t join_nonce) const {
+    return retired_.count({process.leader, join_nonce}) != 0;
+  }
+  bool MayGreet(const Link& link) const;
+  bool IsEstranged(const Link& link) const;
   void HandleSubscribe(Link& link, const wire::Subscribe& subscribe);
   void HandleFrame(Link& link, std::string_view bytes);
   void HandleCredit(Link& link, const wire::Credit& credit);
