@@ -106,6 +106,8 @@ void Replica::SetMembers(std::map<std::string, Member> members) {
     if (before != members_.end() && before->second.admissions != member.admissions) receipts_.erase(name);
   }
   members_ = std::move(members);
+  std::erase_if(past_have_, [&](const auto& entry) { return members_.count(entry.first) == 0; });
+  std::erase_if(past_bytes_, [&](const auto& entry) { return members_.count(entry.first) == 0; });
   std::set<std::string> names;
   for (const auto& [name, member] : members_)
     names.insert(name);
@@ -223,7 +225,7 @@ void Replica::OnLinkDown(LinkId id) {
       routes_changed_ = true;
     }
   }
-  if (it->second.greeted) {
+  if (it->second.greeted && members_.count(it->second.peer.leader) != 0) {
     past_have_[it->second.peer.leader] = it->second.have;
     past_bytes_[it->second.peer.leader].first += it->second.bytes_in;
     past_bytes_[it->second.peer.leader].second += it->second.bytes_out;

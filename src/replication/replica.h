@@ -355,6 +355,7 @@ class Replica {
   // As OriginTable::Intern, but leaves room for what this node itself must name.
   clock::OriginIndex InternForeign(const clock::Origin& origin);
 
+  size_t past() const { return past_have_.size(); }  // leaders without a link whose last words are kept
   size_t causal_waiting() const;
   size_t queued_bytes() const;     // of the frames that wait
   uint64_t behind() const;         // the most changes that a neighbour has and we have not

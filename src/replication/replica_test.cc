@@ -859,5 +859,17 @@ TEST_F(ReplicaTest, TheLastTwoThatRetiredEachOtherAreLinkedForTheirRecords) {
   EXPECT_FALSE(replica.LinkOf("a"));
 }
 
+TEST_F(ReplicaTest, WhatStrangersHadIsForgotten) {
+  replica.SetMembers({{"me", {"me", "", {}}}, {"a", {"a", "", {}}}});
+  for (uint64_t nonce = 1; nonce <= 20; ++nonce) {
+    const LinkId link = Connect(nonce == 1 ? "a" : "x" + std::to_string(nonce), nonce);
+    Have(link, kB, 5);
+    replica.OnLinkDown(link);
+  }
+  EXPECT_EQ(replica.past(), 1U);
+  replica.SetMembers({{"me", {"me", "", {}}}});
+  EXPECT_EQ(replica.past(), 0U);
+}
+
 }  // namespace
 }  // namespace polyarch::replication
