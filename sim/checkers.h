@@ -91,6 +91,7 @@ class Checkers {
   void CheckNoResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
   [[noreturn]] void ThrowResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
   void CheckStable(Node& node);
+  Vector AdmittedWith(Node& node, const std::string& leader, const Vector& durable);
   void CheckSessions(Node& node);
 
   World& world_;

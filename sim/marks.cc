@@ -58,6 +58,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "leader retired",
     "write refused: retired",
     "retired leader joined again",
+    "admitted by two at once",
     "origin ended",
     "several frames in a tick",
     "one key, one millisecond",

@@ -63,6 +63,7 @@ enum class Mark : int {
   kRetired,            // LEADER RETIRE
   kRefusedRetired,     // a write answered -RETIRED
   kRejoined,           // a retired leader came back as a new member
+  kAdmittedTwice,      // two members admitted one process at once
   kEndedOrigin,        // an origin of a dead process was ended
   kManyFramesInTick,   // one tick of one node made several frames
   kSameInstant,        // several leaders wrote one key in one millisecond

@@ -119,7 +119,12 @@ void Simulation::DrawCluster() {
   anchor_ = d.Below(count);
   auto& nodes = world_.nodes();
   // The first one founds the cluster; the others join it, some only later.
-  for (size_t i = 1; i < count; ++i) nodes[i]->mutable_options().join = {nodes[0]->options().address};
+  for (size_t i = 1; i < count; ++i) {
+    std::vector<std::string>& join = nodes[i]->mutable_options().join;
+    join = {nodes[0]->options().address};
+    // Those that are members by then all admit it.
+    for (size_t k = 1; k < i && i % 2 == 0; ++k) join.push_back(nodes[k]->options().address);
+  }
   nodes[0]->Start();
   for (size_t i = 1; i < count; ++i) {
     Restart(*nodes[i], d.Percent(80) ? d.Between(0, 50) * kMs : d.Between(0, 5000) * kMs);

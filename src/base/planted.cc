@@ -25,7 +25,8 @@ const char* NameOf(Bug bug) {
       "kWaiterLocalOnly", "kWaiterNewestFirst", "kSketchRegisterLost",
       "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin",
       "kHandlerByNumbering", "kHandlerStale", "kHandlerViewByWriters",
-      "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly"};
+      "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly",
+      "kFloorsJoined", "kClaimBeforeAdmission"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -91,6 +91,8 @@ enum class Bug : int {
   kFeedAckByKey,       // an acknowledgement counts for what its key holds later, too
   kFeedAckStays,       // acknowledgements outlive their items
   kFeedLocalOnly,      // a feed sees what this leader's clients write only
+  kFloorsJoined,       // of several admissions the most that any covers counts as the first claim
+  kClaimBeforeAdmission,  // what an earlier process of the name claimed counts for the one admitted after it
   kCount,
 };
 

@@ -392,12 +392,23 @@ void Engine::ReadConfiguration() {
       a.member.name = *name;
       for (const crdt::Version& v : keyspace_.State(ref).versions) {
         const size_t space = v.value.find(' ');
+        clock::VersionVector floor;
         if (space != std::string::npos) {
-          a.member.floor.Join(ParseVector(std::string_view(v.value).substr(space + 1), origins_));
+          floor = ParseVector(std::string_view(v.value).substr(space + 1), origins_);
+          replica_.Expand(floor);
         }
+        // It writes as soon as it has one of them, any one. Whatever anybody may forget is below each: the member who
+        // admitted it counted, and had claimed no more than that.
+        if (a.member.admissions.empty()) {
+          a.member.floor = std::move(floor);
+        } else if (PLANTED(kFloorsJoined)) {
+          a.member.floor.Join(floor);
+        } else {
+          a.member.floor.Meet(floor);
+        }
+        a.member.admissions.push_back(v.dot);
         a.nonces.insert(v.value.substr(0, space));
       }
-      replica_.Expand(a.member.floor);
     } else if (auto out = after(key, "retired/")) {
       Admissions& a = admissions[*out];
       for (const crdt::Version& v : keyspace_.State(ref).versions) {

@@ -327,7 +327,7 @@ class Engine final : public command::ClusterHost,
                      uint64_t nonce,
                      const std::string& address) override;
   void ClusterKnown(uint64_t cluster_id) override;
-  void RefusedAsRetired(const std::string& by) override;
+  void RefusedAsRetired(const std::string& by, bool mutual) override;
   bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
   void SyncWanted() override { sync_wanted_ = true; }
   void Published(bool shard, std::string_view channel, std::string_view message) override {

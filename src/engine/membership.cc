@@ -143,14 +143,22 @@ base::Result<std::string> Engine::RetireRecord(std::string_view leader) {
   return record;
 }
 
-void Engine::RefusedAsRetired(const std::string& by) {
+void Engine::RefusedAsRetired(const std::string& by, bool mutual) {
   if (options_.rejoin) {
     rejoin_wanted_ = true;
     return;
   }
-  refused_ = true;
+  if (!mutual) refused_ = true;
+  if (mutual && replica_.members().size() < 2) return;  // the two compare their records
   if (last_refusal_alarm_us_ >= 0 && now_.mono_us - last_refusal_alarm_us_ < kRefusalAlarmUs) return;
   last_refusal_alarm_us_ = now_.mono_us;
+  if (mutual) {
+    Report(2,
+           "leader " + by +
+               " and this one were retired from the cluster at each other's side of a partition (LEADER RETIRE): each "
+               "goes on without the other, until one of them is started with --rejoin");
+    return;
+  }
   Report(2,
          "leader " + by +
              " refuses this one: it was retired from the cluster (LEADER RETIRE). Its data is kept; start it with "

@@ -400,7 +400,7 @@ std::vector<std::string_view> SplitWords(std::string_view text) {
   return words;
 }
 
-clock::VersionVector ParseVector(std::string_view text, clock::OriginTable& origins) {
+clock::VersionVector ParseVector(std::string_view text, const clock::OriginTable& origins) {
   clock::VersionVector vv;
   for (std::string_view word : SplitWords(text)) {
     size_t colon = word.rfind(':');
@@ -408,8 +408,9 @@ clock::VersionVector ParseVector(std::string_view text, clock::OriginTable& orig
     auto origin = clock::Origin::Parse(word.substr(0, colon));
     auto sequence = base::ParseInt64(word.substr(colon + 1));
     if (!origin || !sequence || *sequence <= 0) continue;
-    clock::OriginIndex index = origins.Intern(*origin);
-    if (index != clock::kNoOrigin) vv.Raise(index, static_cast<uint64_t>(*sequence));
+    // Whoever has applied a record knows the origins that its author had applied: a text must not fill the table.
+    const auto index = origins.Find(*origin);
+    if (index) vv.Raise(*index, static_cast<uint64_t>(*sequence));
   }
   return vv;
 }

@@ -143,8 +143,9 @@ std::string FoldedKey(const clock::Origin& origin, uint64_t sequence);
 // Of a key that begins with kFoldedPrefix; false if the rest is nothing that FoldedKey makes.
 bool ParseFoldedKey(std::string_view key, clock::Origin& origin, uint64_t& sequence);
 
-// "eu.0123456789abcdef:17 ...": VersionVector::ToString back. Unreadable words are passed over.
-clock::VersionVector ParseVector(std::string_view text, clock::OriginTable& origins);
+// "eu.0123456789abcdef:17 ...": VersionVector::ToString back. Words that are unreadable, or of origins that are not
+// known here, are passed over.
+clock::VersionVector ParseVector(std::string_view text, const clock::OriginTable& origins);
 std::vector<std::string_view> SplitWords(std::string_view text);
 
 }  // namespace polyarch::engine

@@ -276,6 +276,7 @@ TEST(Rows, VectorsAsText) {
   const clock::VersionVector odd = ParseVector(
       "  x eu:3 eu.1:4 eu.0000000000000001: eu.0000000000000001:-5 eu.0000000000000001:9 :1 .0000000000000001:x ", origins);
   EXPECT_EQ(odd.Get(*origins.Find({"eu", 1})), 9U) << "unreadable words are passed over";
+  EXPECT_TRUE(ParseVector("us.0000000000000001:3", origins).empty());
   EXPECT_EQ(origins.size(), known);
 }
 

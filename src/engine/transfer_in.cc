@@ -289,10 +289,10 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
       return false;
     }
     bool fits = Remap(base, incoming_.map);
+    // Nobody else has begun what this process writes, or will: its origin is announced before it writes.
+    const auto own = origins_.Find({options_.leader_id, replica_.incarnation()});
     for (replication::OriginRow& row : base.rows) {
-      // Nobody else has begun what this process writes.
-      fits = fits && !(replica_.own() && row.dictionary.At(0) == *replica_.own() &&
-                       row.last > replica_.applied().Get(*replica_.own()));
+      fits = fits && !(own && row.dictionary.At(0) == *own && row.last > replica_.applied().Get(*own));
     }
     if (!fits) return false;
     batch.Put(storage::Family::kMeta, kTransferBaseRowKey, EncodeCheckpoint(base));
@@ -401,8 +401,9 @@ bool Engine::HandleChunk(LinkId link, wire::StateChunk& chunk) {
 bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
   StagedProgress& p = staged_->progress;
   uint64_t bytes = 0;
+  const auto own = origins_.Find({options_.leader_id, replica_.incarnation()});
   auto ours_alone = [&](clock::OriginIndex origin, uint64_t sequence) {
-    return replica_.own() && origin == *replica_.own() && sequence > replica_.applied().Get(origin);
+    return own && origin == *own && sequence > replica_.applied().Get(origin);
   };
   if (chunk.part == wire::StatePart::kDigests && !TakeDigests(chunk)) return false;
   for (const auto& [key, row] : chunk.rows) {

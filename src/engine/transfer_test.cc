@@ -641,5 +641,45 @@ TEST(StateTransfer, WhoeverEndsItLeavesNoReadBehind) {
   EXPECT_EQ(b.engine().transfers().malformed, 0U);
 }
 
+// Which origin a process will write is announced before it writes. A state that knows more of it is of no use.
+TEST(StateTransfer, AnOfferThatWritesForUsIsRefused) {
+  Leaders cluster(2, 8, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  b.Kill();
+  Fill(cluster, a, 600);
+  a.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(1000);
+  int offers = 0;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    if (&from == &b && message[0] == static_cast<char>(wire::MessageType::kFrame)) return false;
+    wire::StateOffer offer;
+    if (message[0] != static_cast<char>(wire::kStateOfferMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), offer));
+    if (b.engine().replica().own() || offer.resumed) return true;
+    CheckpointRow row;
+    EXPECT_TRUE(DecodeCheckpoint(offer.checkpoint, offer.names.size(), row));
+    const auto index = static_cast<clock::OriginIndex>(offer.names.size());
+    offer.names.push_back({"b", b.engine().replica().incarnation()});
+    row.rows.resize(clock::IndexOf(index) + 1);
+    row.rows.back().dictionary = wire::Dictionary(index);
+    row.rows.back().last = 1'000;
+    const std::string checkpoint = EncodeCheckpoint(row);
+    offer.checkpoint = checkpoint;
+    message = wire::Encode(offer);
+    ++offers;
+    return true;
+  };
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return offers > 0; }));
+  cluster.Run(100);
+  b.Ask({"SET", "k", "v"});
+  cluster.Run(30'000);
+  EXPECT_GE(b.engine().transfers().malformed, 1U);
+  cluster.on_way = nullptr;
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 }  // namespace
 }  // namespace polyarch::engine

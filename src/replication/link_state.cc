@@ -10,6 +10,9 @@ namespace polyarch::replication {
 namespace {
 
 constexpr uint64_t kNumberMax = uint64_t{1} << 47;
+// A process counts by one, fifty times a second at most, and is forgotten after a minute out of reach: who is further
+// ahead of what is known here is made up, and would use up the numbers.
+constexpr uint64_t kLeapMax = uint64_t{1} << 20;
 
 uint64_t Mix(uint64_t nonce, uint64_t number) {
   uint64_t z = nonce ^ (number * 0x9e3779b97f4a7c15ULL);
@@ -48,6 +51,7 @@ LinkStates::Merged LinkStates::Merge(const wire::LinkState& state, int64_t now_u
   if (nonce == self_) {
     Entry& own = entries_[self_];
     if (state.number < own.state.number) return Merged::kKnown;
+    if (state.number - own.state.number > kLeapMax) return Merged::kRefused;
     if (state.number == own.state.number && SameProcess(own.state.process, state.process) &&
         own.state.neighbours == state.neighbours) {
       return Merged::kKnown;
@@ -60,6 +64,7 @@ LinkStates::Merged LinkStates::Merge(const wire::LinkState& state, int64_t now_u
   if (it != entries_.end()) {
     const bool same = state.number == it->second.state.number;
     if (state.number < it->second.state.number ? !PLANTED(kStaleLinkState) : same) return Merged::kKnown;
+    if (state.number > it->second.state.number + kLeapMax) return Merged::kRefused;
     it->second.state = state;
   } else {
     if (entries_.size() >= kEntriesMax) {

@@ -68,6 +68,19 @@ TEST_F(LinkStatesTest, OlderWordsDoNotCount) {
   EXPECT_EQ(Merge(State("b", 2, (uint64_t{1} << 48) - 1, {})), LinkStates::Merged::kRefused);
 }
 
+// Numbers rise by one: whoever makes one up must not use up what is left of them.
+TEST_F(LinkStatesTest, NumbersDoNotLeap) {
+  Own({2});
+  Merge(State("b", 2, 5, {1}));
+  const uint64_t own = graph.own().number;
+  const uint64_t last = (uint64_t{1} << 47) - 1;
+  EXPECT_EQ(Merge(State("me", 1, last, {})), LinkStates::Merged::kRefused);
+  EXPECT_EQ(Merge(State("b", 2, last, {})), LinkStates::Merged::kRefused);
+  EXPECT_EQ(graph.own().number, own);
+  EXPECT_EQ(Merge(State("b", 2, 6, {1})), LinkStates::Merged::kNew);
+  EXPECT_EQ(Merge(State("late", 9, uint64_t{1} << 30, {})), LinkStates::Merged::kNew) << "met for the first time";
+}
+
 TEST_F(LinkStatesTest, NobodyElseSpeaksForThisProcess) {
   Own({2});
   Merge(State("b", 2, 1, {1}));

@@ -25,9 +25,11 @@ bool Replica::HasOnDisk(const std::string& member, clock::Dot dot) const {
   for (const auto& [id, link] : links_) {
     if (link.greeted && link.peer.leader == member && link.have_durable.Covers(dot)) return true;
   }
+  auto it = members_.find(member);
   for (size_t i = 0; i < rows_.size(); ++i) {
     if (rows_[i].has_claim && rows_[i].claim.Covers(dot) &&
-        origins_.Get(static_cast<clock::OriginIndex>(i)).leader == member)
+        origins_.Get(static_cast<clock::OriginIndex>(i)).leader == member &&
+        (it == members_.end() || it->second.Knows(rows_[i].claim)))
       return true;
   }
   return false;

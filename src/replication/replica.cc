@@ -100,7 +100,14 @@ void Replica::Rename(const std::string& leader) {
 }
 
 void Replica::SetMembers(std::map<std::string, Member> members) {
+  for (const auto& [name, member] : members) {
+    // What its process had on its disk the newly admitted one need not have.
+    auto before = members_.find(name);
+    if (before != members_.end() && before->second.admissions != member.admissions) receipts_.erase(name);
+  }
   members_ = std::move(members);
+  std::erase_if(past_have_, [&](const auto& entry) { return members_.count(entry.first) == 0; });
+  std::erase_if(past_bytes_, [&](const auto& entry) { return members_.count(entry.first) == 0; });
   std::set<std::string> names;
   for (const auto& [name, member] : members_)
     names.insert(name);
@@ -178,13 +185,23 @@ void Replica::Close(Link& link) {
   host_.CloseLink(link.id);
 }
 
+// A process that has no cluster yet has nothing to say but to whom its operator sent it: whoever dials it may take it
+// for the one that was at its address before, and be of another cluster.
+bool Replica::MayGreet(const Link& link) const {
+  return cluster_id_ != 0 || (joining_ && !link.dialed.empty());
+}
+
 void Replica::OnLinkUp(LinkId id, const std::string& dialed, const std::string&) {
   Link& link = links_[id];
   link.id = id;
   link.dialed = dialed;
   link.up_us = link.heard_us = now_us_;
   if (!dialed.empty()) dialing_[dialed].under_way = false;
-  SendHello(link);
+  if (MayGreet(link)) {
+    SendHello(link);
+  } else {
+    Close(link);
+  }
 }
 
 void Replica::OnLinkDown(LinkId id) {
@@ -208,7 +225,7 @@ void Replica::OnLinkDown(LinkId id) {
       routes_changed_ = true;
     }
   }
-  if (it->second.greeted) {
+  if (it->second.greeted && members_.count(it->second.peer.leader) != 0) {
     past_have_[it->second.peer.leader] = it->second.have;
     past_bytes_[it->second.peer.leader].first += it->second.bytes_in;
     past_bytes_[it->second.peer.leader].second += it->second.bytes_out;
@@ -359,6 +376,11 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     Close(link);
     return;
   }
+  // Only who asks for admission may have no cluster, and only of who has one.
+  if (!MayGreet(link) || (hello.cluster == 0 && (cluster_id_ == 0 || !hello.joining))) {
+    Close(link);
+    return;
+  }
   if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
     host_.Report(2,
                  "leader " + hello.process.leader + " at " + hello.process.address +
@@ -366,8 +388,17 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     Close(link);
     return;
   }
-  if (retired_.count({hello.process.leader, hello.join_nonce}) != 0) {
-    Refuse(link, hello.join_nonce);
+  if (IsRetired(hello.process, hello.join_nonce)) {
+    const bool told = link.refused_us >= 0 || link.greeted;
+    link.peer = hello.process;
+    link.join_nonce = hello.join_nonce;
+    if (!told || !IsEstranged(link)) Refuse(link, hello.join_nonce);
+    if (!told && link.refuses) HeedRefusal(link);
+    if (!IsEstranged(link)) return;
+  } else if (link.refuses && !link.greeted) {  // its refusal came first
+    link.peer = hello.process;
+    link.join_nonce = hello.join_nonce;
+    HeedRefusal(link);
     return;
   }
   if (IsCut(hello.process.leader)) {
@@ -430,9 +461,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
 void Replica::SetRetired(std::set<std::pair<std::string, uint64_t>> retired) {
   retired_ = std::move(retired);
   for (auto& [id, link] : links_) {
-    if (link.greeted && retired_.count({link.peer.leader, link.join_nonce}) != 0) {
-      Refuse(link, link.join_nonce);
-    }
+    if (link.greeted && IsRetired(link.peer, link.join_nonce) && !IsEstranged(link)) Refuse(link, link.join_nonce);
   }
 }
 
@@ -455,10 +484,26 @@ void Replica::Refuse(Link& link, uint64_t join_nonce) {
 
 void Replica::HandleRefused(Link& link, const wire::Refused& refused) {
   // It may be about an admission that this process has given up since.
-  if (refused.join_nonce == join_nonce_ && refused.reason == wire::Refused::Reason::kRetired) {
-    host_.RefusedAsRetired(link.greeted ? link.peer.leader : link.dialed);
+  if (refused.join_nonce != join_nonce_ || refused.reason != wire::Refused::Reason::kRetired) {
+    Close(link);
+    return;
   }
-  Close(link);
+  link.refuses = true;
+  // Whose word it is, and what that counts for, its greeting says; both sides greet until they are greeted.
+  if (link.peer.nonce != 0) HeedRefusal(link);
+}
+
+void Replica::HeedRefusal(Link& link) {
+  const bool mutual = IsRetired(link.peer, link.join_nonce);
+  host_.RefusedAsRetired(link.peer.leader, mutual);
+  if (!mutual) Close(link);  // else it must hear of our refusal first, which closes the link, too
+}
+
+// Two leaders that have retired each other, and are the last ones for themselves: only their records together say
+// which of them stays. So they are linked until each has the other's.
+bool Replica::IsEstranged(const Link& link) const {
+  return link.refuses && !joining_ && IsRetired(link.peer, link.join_nonce) &&
+         std::all_of(members_.begin(), members_.end(), [&](const auto& m) { return m.first == options_.leader; });
 }
 
 base::Status Replica::Cut(std::string_view leader) {
@@ -548,7 +593,7 @@ void Replica::Tick() {
   }
   for (auto& [id, link] : links_) {
     if (now_us_ - link.heard_us > kLinkTimeoutUs ||
-        (link.refused_us >= 0 && now_us_ - link.refused_us > kRefusedLingerUs)) {
+        (link.refused_us >= 0 && now_us_ - link.refused_us > kRefusedLingerUs && !IsEstranged(link))) {
       host_.CloseLink(id);
       continue;
     }
@@ -605,6 +650,11 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
   auto member = members_.find(name);
   clock::VersionVector base;
   if (member != members_.end()) base = member->second.floor;
+  // What was claimed before an admission says nothing of the process that was admitted: it may have come without the
+  // disk of the one before it.
+  const auto claims = [&](const OriginRow& row) {
+    return row.has_claim && (member == members_.end() || member->second.Knows(row.claim));
+  };
   if (PLANTED(kClaimGossip)) {
     for (const auto& [id, link] : links_) {
       if (link.greeted && link.peer.leader == name) return link.have;
@@ -615,13 +665,12 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
   clock::VersionVector live;
   for (size_t i = 0; i < rows_.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
-    if (origins_.Get(origin).leader == name && rows_[i].ended && rows_[i].has_claim)
-      base.Join(rows_[i].claim);
+    if (origins_.Get(origin).leader == name && rows_[i].ended && claims(rows_[i])) base.Join(rows_[i].claim);
   }
   for (size_t i = 0; i < rows_.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
     if (origins_.Get(origin).leader != name || rows_[i].ended || rows_[i].last == 0) continue;
-    const clock::VersionVector& claim = rows_[i].has_claim ? rows_[i].claim : base;
+    const clock::VersionVector& claim = claims(rows_[i]) ? rows_[i].claim : base;
     if (any_live) {
       live.Meet(claim);
     } else {

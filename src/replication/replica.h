@@ -32,6 +32,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/planted.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "clock/folds.h"
@@ -72,8 +73,9 @@ class ReplicaHost {
                              uint64_t nonce,
                              const std::string& address) = 0;
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
-  // A member refuses links because this node's admission was retired.
-  virtual void RefusedAsRetired(const std::string& by) = 0;
+  // A member refuses links because this node's admission was retired. Mutual: so is its own, by what is known
+  // here, and its word counts for no more than ours.
+  virtual void RefusedAsRetired(const std::string& by, bool mutual) = 0;
   // Should somebody who lacks what the log holds from there on take the state instead?
   virtual bool PrefersState(log::Position) { return false; }
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
@@ -88,8 +90,15 @@ class ReplicaHost {
 struct Member {
   std::string name;
   std::string address;
-  clock::VersionVector floor;  // what its admission covers: its first claim
+  clock::VersionVector floor;  // what each of its admissions covers: its first claim
   bool away = false;           // further behind than the log's quota, by a record
+  std::vector<clock::Dot> admissions;  // the records
+
+  // Does what has this vector know that it is admitted? Without records there is nothing to know.
+  bool Knows(const clock::VersionVector& vector) const {
+    return admissions.empty() || PLANTED(kClaimBeforeAdmission) ||
+           std::any_of(admissions.begin(), admissions.end(), [&](clock::Dot dot) { return vector.Covers(dot); });
+  }
 };
 
 struct LinkStats {
@@ -294,6 +303,9 @@ class Replica {
   }
   void SetJoining(bool joining, uint64_t nonce) {
     const bool changed = joining_ != joining || join_nonce_ != nonce;
+    if (join_nonce_ != nonce) {
+      for (auto& [id, link] : links_) link.refuses = false;
+    }
     joining_ = joining;
     join_nonce_ = nonce;
     if (changed) Regreet();
@@ -345,6 +357,7 @@ class Replica {
   // As OriginTable::Intern, but leaves room for what this node itself must name.
   clock::OriginIndex InternForeign(const clock::Origin& origin);
 
+  size_t past() const { return past_have_.size(); }  // leaders without a link whose last words are kept
   size_t causal_waiting() const;
   size_t queued_bytes() const;     // of the frames that wait
   // Has any neighbour told what it has, or is there no other member? Before, behind() knows nothing.
@@ -377,6 +390,7 @@ class Replica {
     bool joining = false;
     uint64_t join_nonce = 0;   // of its admission
     int64_t refused_us = -1;   // when it was refused; closed a little later
+    bool refuses = false;      // it has refused this process's present admission
     clock::VersionVector have;
     clock::VersionVector have_durable;
     clock::VersionVector gap;  // changes up to there are not in its log
@@ -454,6 +468,12 @@ class Replica {
   void HandleHello(Link& link, const wire::Hello& hello);
   void HandleRefused(Link& link, const wire::Refused& refused);
   void Refuse(Link& link, uint64_t join_nonce);
+  void HeedRefusal(Link& link);
+  bool IsRetired(const Process& process, uint64_t join_nonce) const {
+    return retired_.count({process.leader, join_nonce}) != 0;
+  }
+  bool MayGreet(const Link& link) const;
+  bool IsEstranged(const Link& link) const;
   void HandleSubscribe(Link& link, const wire::Subscribe& subscribe);
   void HandleFrame(Link& link, std::string_view bytes);
   void HandleCredit(Link& link, const wire::Credit& credit);

@@ -778,5 +778,111 @@ TEST_F(ReplicaTest, AStateIsAskedOfWhoHasWhatNoLogHolds) {
   EXPECT_EQ(replica.StateSources(), (std::vector<LinkId>{b}));
 }
 
+// ---- who may say what in a greeting
+
+TEST_F(ReplicaTest, WithoutAClusterOnlyADialedLinkLeadsToOne) {
+  const auto fresh = [&](bool joining) {
+    auto r = std::make_unique<Replica>(MakeOptions(), host, log, origins, 43);
+    r->Start(now_us, kWallMs);
+    if (joining) r->SetJoining(true, 5);
+    return r;
+  };
+  host.cluster = 0;
+  auto joiner = fresh(true);
+  joiner->OnLinkUp(1, "", "somewhere");
+  joiner->OnLinkMessage(1, wire::Encode(HelloOf("a", 1)));
+  EXPECT_EQ(host.cluster, 0U) << "whoever dials may take it for an earlier process at its address";
+  EXPECT_TRUE(host.sent[1].empty());
+  EXPECT_EQ(host.closed.front(), 1U);
+  joiner->OnLinkUp(2, "a:1", "a:1");
+  joiner->OnLinkMessage(2, wire::Encode(HelloOf("a", 1)));
+  EXPECT_EQ(host.cluster, kCluster);
+
+  auto founder = fresh(false);
+  founder->OnLinkUp(3, "", "somewhere");
+  founder->OnLinkMessage(3, wire::Encode(HelloOf("a", 1)));
+  EXPECT_TRUE(host.sent[3].empty());
+  EXPECT_FALSE(founder->LinkOf("a"));
+
+  // The other end of that: it says so itself, and asks for nothing.
+  replica.OnLinkUp(4, "", "somewhere");
+  wire::Hello nobody = HelloOf("f", 9);
+  nobody.cluster = 0;
+  Message(4, wire::Encode(nobody));
+  EXPECT_FALSE(replica.LinkOf("f"));
+  nobody.joining = true;
+  replica.OnLinkUp(5, "", "somewhere");
+  Message(5, wire::Encode(nobody));
+  EXPECT_TRUE(replica.LinkOf("f"));
+}
+
+TEST_F(ReplicaTest, ARefusalCountsByWhoseItIs) {
+  replica.SetJoining(false, 7);
+  replica.SetMembers({{"me", {"me", "", {}}}, {"c", {"c", "", {}}}});
+  replica.SetRetired({{"a", 3}});
+  const std::string refused = wire::Encode(wire::Refused{wire::Refused::Reason::kRetired, 7});
+  wire::Hello a = HelloOf("a", 1);
+  a.join_nonce = 3;
+  for (const bool overtakes : {false, true}) {
+    host.refusals = host.mutual_refusals = 0;
+    const LinkId link = next_link++;
+    replica.OnLinkUp(link, "", "somewhere");
+    if (overtakes) Message(link, refused);
+    EXPECT_EQ(host.refusals, 0) << "nobody knows yet whose word it is";
+    Message(link, wire::Encode(a));
+    if (!overtakes) Message(link, refused);
+    EXPECT_EQ(host.refusals, 1);
+    EXPECT_EQ(host.mutual_refusals, 1) << "it is out itself";
+    EXPECT_FALSE(replica.LinkOf("a"));
+  }
+  for (const bool overtakes : {false, true}) {
+    host.refusals = host.mutual_refusals = 0;
+    const LinkId link = next_link++;
+    replica.OnLinkUp(link, "", "somewhere");
+    if (overtakes) Message(link, refused);
+    Message(link, wire::Encode(HelloOf("c", 2)));
+    if (!overtakes) Message(link, refused);
+    EXPECT_EQ(host.refusals, 1);
+    EXPECT_EQ(host.mutual_refusals, 0);
+    EXPECT_EQ(host.closed.back(), link);
+    Run(100);
+  }
+}
+
+TEST_F(ReplicaTest, TheLastTwoThatRetiredEachOtherAreLinkedForTheirRecords) {
+  replica.SetJoining(false, 7);
+  replica.SetMembers({{"me", {"me", "", {}}}});
+  replica.SetRetired({{"a", 3}});
+  wire::Hello a = HelloOf("a", 1);
+  a.join_nonce = 3;
+  const LinkId link = next_link++;
+  replica.OnLinkUp(link, "", "somewhere");
+  Message(link, wire::Encode(a));
+  EXPECT_FALSE(replica.LinkOf("a"));
+  Message(link, wire::Encode(wire::Refused{wire::Refused::Reason::kRetired, 7}));
+  for (int i = 0; i < 5; ++i) {
+    Run(500);
+    Message(link, wire::Encode(a));
+    EXPECT_TRUE(replica.LinkOf("a"));
+  }
+  replica.SetRetired({{"a", 3}});
+  EXPECT_TRUE(replica.LinkOf("a"));
+  replica.SetJoining(false, 8);  // it admits itself: then a is out
+  replica.SetRetired({{"a", 3}});
+  EXPECT_FALSE(replica.LinkOf("a"));
+}
+
+TEST_F(ReplicaTest, WhatStrangersHadIsForgotten) {
+  replica.SetMembers({{"me", {"me", "", {}}}, {"a", {"a", "", {}}}});
+  for (uint64_t nonce = 1; nonce <= 20; ++nonce) {
+    const LinkId link = Connect(nonce == 1 ? "a" : "x" + std::to_string(nonce), nonce);
+    Have(link, kB, 5);
+    replica.OnLinkDown(link);
+  }
+  EXPECT_EQ(replica.past(), 1U);
+  replica.SetMembers({{"me", {"me", "", {}}}});
+  EXPECT_EQ(replica.past(), 0U);
+}
+
 }  // namespace
 }  // namespace polyarch::replication

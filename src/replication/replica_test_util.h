@@ -121,7 +121,10 @@ class CheckingHost : public ReplicaHost {
     joins.push_back(leader);
   }
   void ClusterKnown(uint64_t id) override { cluster = id; }
-  void RefusedAsRetired(const std::string&) override { ++refusals; }
+  void RefusedAsRetired(const std::string&, bool mutual) override {
+    ++refusals;
+    mutual_refusals += mutual ? 1 : 0;
+  }
   void SyncWanted() override { ++syncs_wanted; }
 
   const clock::VersionVector& applied() const { return applied_; }
@@ -137,6 +140,7 @@ class CheckingHost : public ReplicaHost {
   std::vector<std::string> joins;
   int clashes = 0;
   int refusals = 0;
+  int mutual_refusals = 0;
   int syncs_wanted = 0;
   uint64_t cluster = 0;
   std::vector<std::string> applied_frames;
