@@ -23,7 +23,8 @@ void Travellers::Step(Node& node, int client) {
 
 void Travellers::Executed(Node& node, const Op& op) {
   const std::pair client(node.process_name(), op.client);
-  if (op.last > op.first) wrote_[client] = {op.origin, op.last};
+  // What an error comes with is not the command's: the first write of a process tells of the ended ones.
+  if (op.last > op.first && !op.reply.is_error()) wrote_[client] = {op.origin, op.last};
   auto wrote = wrote_.find(client);
   if (op.args[0] == "WAIT" && wrote != wrote_.end()) waited_for_[op.id] = wrote->second;
 }

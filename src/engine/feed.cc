@@ -56,13 +56,6 @@ void Engine::FollowConflicts() {
 }
 
 void Engine::RefreshItems(uint8_t db, const std::string& key, bool tell) {
-  const bool listened_to = notifies() && (notices_ & command::kNoticeConflict) != 0;
-  const auto groups = feeds_.All();
-  const bool fed = std::any_of(groups.begin(), groups.end(), [&](const conflict::FeedGroup* group) {
-    return group->Matches(db, key);
-  });
-  // To look at a key with many elements takes long.
-  if (!fed && !listened_to && !feeds_.HasItems(db, key)) return;
   std::vector<conflict::FeedItem> items;
   keyspace::Keyspace::VisitOpenConflicts(
       keyspace_.State(keyspace_.Ref(db, key)),
