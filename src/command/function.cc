@@ -31,6 +31,9 @@ std::string KeyOf(std::string_view name) {
 void Call(Context& c, bool read_only) {
   ScriptHost host(c, /*read_only=*/true);
   const Scripts::Function found = c.cluster.scripts().FindFunction(c.keys, c.args[1], host);
+  if (found.function == nullptr && c.cluster.scripts().pending()) {
+    return c.reply.Error("TRYAGAIN this leader has not read all libraries yet");
+  }
   if (found.function == nullptr) return c.reply.Error("ERR Function not found");
   ScriptArguments arguments;
   if (!ReadScriptArguments(c, "ERR Bad number of keys provided", arguments)) return;
@@ -60,7 +63,7 @@ void FcallRo(Context& c) {
 // The libraries to be stored, read and found to go with each other and with those that stay.
 struct Loading {
   std::vector<std::pair<std::string, std::string>> sources;   // by name
-  std::map<std::string, std::string, std::less<>> functions;  // whose they are
+  std::map<std::string, std::string, std::less<>> functions;  // by name in lower case: whose they are
 };
 
 // Those that are there and not in `replaced`.
@@ -68,7 +71,7 @@ void KeepFunctions(const LibraryMap& libraries, bool all_go, Loading& loading) {
   if (all_go) return;
   for (const auto& [name, library] : libraries) {
     for (const script::LibraryFunction& function : library.functions)
-      loading.functions.emplace(function.name, name);
+      loading.functions.emplace(ToLower(function.name), name);
   }
 }
 
@@ -97,7 +100,9 @@ bool AddLibrary(Context& c,
   }
   std::erase_if(loading.functions, [&](const auto& f) { return f.second == *name; });
   for (const script::LibraryFunction& function : library.functions) {
-    if (!loading.functions.emplace(function.name, *name).second) {
+    // As in Redis: names in one library may differ in their case alone, and then one of them is called.
+    const auto [place, fresh] = loading.functions.emplace(ToLower(function.name), *name);
+    if (!fresh && place->second != *name) {
       c.reply.Error("ERR Function " + function.name + " already exists");
       return false;
     }
@@ -113,13 +118,31 @@ void Store(Context& c, const Loading& loading) {
 }
 
 bool HasRoom(Context& c, const LibraryMap& libraries, const Loading& loading, bool all_go) {
-  size_t count = all_go ? 0 : libraries.size();
-  for (const auto& [name, source] : loading.sources)
-    count += all_go || libraries.count(name) == 0 ? 1 : 0;
-  if (count <= kLibrariesMax) return true;
-  c.reply.Error("LIMIT there are " + std::to_string(libraries.size()) +
-                " libraries already; see FUNCTION DELETE");
-  return false;
+  std::map<std::string_view, size_t> sizes;
+  size_t written = 0;
+  if (!all_go) {
+    for (const auto& [name, library] : libraries)
+      sizes[name] = library.source.size();
+  }
+  for (const auto& [name, source] : loading.sources) {
+    sizes[name] = source.size();
+    written += KeyOf(name).size() + source.size();
+  }
+  size_t bytes = 0;
+  for (const auto& [name, size] : sizes)
+    bytes += size;
+  if (sizes.size() > kLibrariesMax || bytes > kLibraryBytesTogetherMax) {
+    c.reply.Error("LIMIT " + std::to_string(kLibrariesMax) + " libraries of together " +
+                  std::to_string(kLibraryBytesTogetherMax) +
+                  " bytes may be loaded; see FUNCTION DELETE");
+    return false;
+  }
+  size_t effects = loading.sources.size();
+  for (const auto& [name, library] : libraries) {
+    if (all_go) written += KeyOf(name).size();
+    effects += all_go ? 1 : 0;
+  }
+  return FitsChange(c, written, effects);
 }
 
 void FunctionLoad(Context& c) {
@@ -139,12 +162,9 @@ void FunctionLoad(Context& c) {
   c.reply.Bulk(loading.sources.front().first);
 }
 
-void DeleteAll(Context& c, const LibraryMap& libraries) {
-  std::vector<std::string> names;
-  for (const auto& [name, library] : libraries)
-    names.push_back(name);
-  for (const std::string& name : names)
-    c.change.Delete(c.keys.Ref(crdt::kReservedDatabase, KeyOf(name)));
+void DeleteAll(Context& c) {
+  for (const std::string& key : LoadedKeys(c, kFunctionPrefix))
+    c.change.Delete(c.keys.Ref(crdt::kReservedDatabase, key));
 }
 
 void FunctionDelete(Context& c) {
@@ -160,7 +180,7 @@ void FunctionFlush(Context& c) {
                         !EqualsIgnoreCase(c.args[2], "async"))) {
     return c.reply.Error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
   }
-  DeleteAll(c, Libraries(c));
+  DeleteAll(c);
   c.reply.Ok();
 }
 
@@ -261,9 +281,13 @@ void FunctionRestore(Context& c) {
   }
   std::vector<std::string> sources;
   const rdb::ReadStatus status =
-      rdb::ReadLibraries(c.args[2], kLibrariesMax * kScriptBytesMax, sources);
+      rdb::ReadLibraries(c.args[2], kLibraryBytesTogetherMax, sources);
   if (status == rdb::ReadStatus::kBadSum)
     return c.reply.Error("ERR DUMP payload version or checksum are wrong");
+  if (status == rdb::ReadStatus::kTooLarge) {
+    return c.reply.Error("LIMIT the libraries are larger than " +
+                         std::to_string(kLibraryBytesTogetherMax) + " bytes");
+  }
   if (status != rdb::ReadStatus::kOk)
     return c.reply.Error("ERR failed loading the given functions payload");
   const LibraryMap& libraries = Libraries(c);
@@ -274,7 +298,7 @@ void FunctionRestore(Context& c) {
     if (!AddLibrary(c, flush ? kNone : libraries, replace, "", source, loading)) return;
   }
   if (!HasRoom(c, libraries, loading, flush)) return;
-  if (flush) DeleteAll(c, libraries);
+  if (flush) DeleteAll(c);
   Store(c, loading);
   c.reply.Ok();
 }

@@ -16,18 +16,27 @@ namespace polyarch::command {
 namespace {
 
 constexpr std::string_view kNoScriptFound = "NOSCRIPT No matching script. Please use EVAL.";
-constexpr size_t kScriptBytesTogetherMax = size_t{64} << 20;  // of those that are loaded
+
+// As long as a script may run, from when it is first asked.
+Scripts::Expired CompileTime(Context& c) {
+  return [&server = c.server, until_us = int64_t{0}]() mutable {
+    const int64_t now_us = server.MonotonicMicros();
+    if (until_us == 0) until_us = now_us + server.script_ms_max() * 1000;
+    return now_us > until_us;
+  };
+}
 
 void Run(Context& c,
-         const Scripts::Script& script,
+         const Scripts::Ready& ready,
          const ScriptArguments& arguments,
          bool read_only) {
+  const Scripts::Script& script = *ready.script;
   const bool writes_not = (script.flags & script::kFlagNoWrites) != 0;
   if (read_only && script.has_shebang && !writes_not) {
     return c.reply.Error("ERR Can not execute a script with write flag using *_ro command.");
   }
   RunScript(c,
-            c.cluster.scripts().interpreter(),
+            *ready.interpreter,
             {.reference = script.reference,
              .name = script.sha,
              .keys = arguments.keys,
@@ -38,18 +47,18 @@ void Run(Context& c,
 void Evaluate(Context& c, bool read_only) {
   ScriptArguments arguments;
   if (!ReadScriptArguments(c, kNotInteger, arguments)) return;
-  auto script = c.cluster.scripts().Take(c.args[1], /*evaluated=*/true);
+  auto script = c.cluster.scripts().Take(c.args[1], /*evaluated=*/true, CompileTime(c));
   if (!script.ok()) return c.reply.Error(script.status().message());
-  Run(c, **script, arguments, read_only);
+  Run(c, *script, arguments, read_only);
 }
 
 void EvaluateSha(Context& c, bool read_only) {
   if (c.args[1].size() != 40) return c.reply.Error(kNoScriptFound);
   ScriptArguments arguments;
   if (!ReadScriptArguments(c, kNotInteger, arguments)) return;
-  const Scripts::Script* script = c.cluster.scripts().Find(c.keys, c.args[1]);
-  if (script == nullptr) return c.reply.Error(kNoScriptFound);
-  Run(c, *script, arguments, read_only);
+  const Scripts::Ready script = c.cluster.scripts().Find(c.keys, c.args[1], CompileTime(c));
+  if (script.script == nullptr) return c.reply.Error(kNoScriptFound);
+  Run(c, script, arguments, read_only);
 }
 
 void Eval(Context& c) {
@@ -65,20 +74,8 @@ void EvalshaRo(Context& c) {
   EvaluateSha(c, /*read_only=*/true);
 }
 
-// The loaded scripts' keys in the reserved database.
-std::vector<std::string> LoadedKeys(Context& c) {
-  std::vector<std::string> found;
-  uint64_t cursor = 0;
-  do {
-    cursor = c.keys.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
-      if (key.starts_with(kScriptPrefix)) found.emplace_back(key);
-    });
-  } while (cursor != 0);
-  return found;
-}
-
 bool HasRoom(Context& c, size_t bytes) {
-  const std::vector<std::string> loaded = LoadedKeys(c);
+  const std::vector<std::string> loaded = LoadedKeys(c, kScriptPrefix);
   for (const std::string& key : loaded)
     bytes += c.keys.Read(c.keys.Ref(crdt::kReservedDatabase, key)).value.size();
   if (loaded.size() < kScriptsMax && bytes <= kScriptBytesTogetherMax) return true;
@@ -88,9 +85,9 @@ bool HasRoom(Context& c, size_t bytes) {
 }
 
 void ScriptLoad(Context& c) {
-  auto script = c.cluster.scripts().Take(c.args[2], /*evaluated=*/false);
+  auto script = c.cluster.scripts().Take(c.args[2], /*evaluated=*/false, CompileTime(c));
   if (!script.ok()) return c.reply.Error(script.status().message());
-  const std::string sha = (*script)->sha;
+  const std::string sha = script->script->sha;
   const std::string key = std::string(kScriptPrefix) + sha;
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
   if (!c.keys.Exists(ref)) {
@@ -115,7 +112,7 @@ void ScriptFlush(Context& c) {
   }
   if (const base::Status allowed = c.cluster.WriteAllowed(); !allowed.ok())
     return c.reply.Error(allowed.message());
-  for (const std::string& key : LoadedKeys(c))
+  for (const std::string& key : LoadedKeys(c, kScriptPrefix))
     c.change.Delete(c.keys.Ref(crdt::kReservedDatabase, key));
   // Any new value: who sees it forgets what EVAL has run.
   c.change.Put(c.keys.Ref(crdt::kReservedDatabase, kScriptFlushKey),

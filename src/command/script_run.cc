@@ -1,5 +1,7 @@
 #include "command/script_run.h"
 
+#include <algorithm>
+
 #include "base/number.h"
 #include "base/planted.h"
 #include "command/notify.h"
@@ -9,11 +11,53 @@
 namespace polyarch::command {
 namespace {
 
-// Of copies of what was there before, so that a script can be taken back.
-constexpr size_t kKeptBytesMax = size_t{1} << 30;
+// Of copies of what was there before, so that a script can be taken back. To make so many takes more than a
+// second.
+constexpr size_t kKeptBytesMax = size_t{256} << 20;
+// A copy takes up to so many times what is copied.
+constexpr size_t kCopyTimesMax = 32;
 
-bool IsFlush(const Row& row) {
-  return row.name == "flushall" || row.name == "flushdb";
+// May it wipe a whole key, or most of it? All of that is copied in one go.
+bool MayWipe(const Row& row) {
+  static constexpr std::string_view kNames[] = {
+      "bitop", "copy", "del", "expire", "expireat", "geosearchstore", "getdel", "georadius",
+      "georadiusbymember", "ltrim", "move", "mset", "pexpire", "pexpireat", "pfmerge", "psetex",
+      "rename", "renamenx", "restore", "sdiffstore", "set", "setex", "sinterstore", "sort",
+      "sunionstore", "unlink", "xtrim", "zdiffstore", "zinterstore", "zrangestore",
+      "zremrangebylex", "zremrangebyrank", "zremrangebyscore", "zunionstore"};
+  return std::find(std::begin(kNames), std::end(kNames), row.name) != std::end(kNames);
+}
+
+// What the command may copy.
+size_t CopyBytes(Context& c, const Row& row) {
+  // Not even all that there is.
+  if (c.keys.memory_bytes() < kKeptBytesMax / kCopyTimesMax) [[likely]]
+    return 0;
+  if (row.name == "flushall") return c.change.CopyBytesOfAll(crdt::kAllDatabases);
+  if (row.name == "flushdb") return c.change.CopyBytesOfAll(c.client.db);
+  if (!MayWipe(row)) return 0;
+  std::vector<size_t> indices;
+  KeyIndices(row, c.args, indices);
+  size_t bytes = 0;
+  for (size_t i : indices)
+    bytes += c.change.CopyBytesOf(c.Ref(c.args[i]));
+  return bytes;
+}
+
+// XREAD and XREADGROUP say so; other commands that may wait do not wait.
+bool AsksToBlock(const Row& row, Arguments words) {
+  if (row.name != "xread" && row.name != "xreadgroup") return false;
+  for (size_t i = 1; i < words.size() && !EqualsIgnoreCase(words[i], "streams"); ++i) {
+    if (EqualsIgnoreCase(words[i], "block")) return true;
+    if (EqualsIgnoreCase(words[i], "count")) i += 1;
+    if (EqualsIgnoreCase(words[i], "group")) i += 2;
+  }
+  return false;
+}
+
+std::string TooMuchReplaced() {
+  return "LIMIT the script would replace more than " + std::to_string(kKeptBytesMax) +
+         " bytes; nothing was done";
 }
 
 // What no script may do: what Redis says so of, what would end or outlive the change, and what
@@ -54,6 +98,11 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
     reply.Error("ERR This Redis command is not allowed from script");
     return {};
   }
+  if (AsksToBlock(*row, words)) {
+    reply.Error("ERR " + std::string(words[0]) +
+                " command is not allowed with BLOCK option from scripts");
+    return {};
+  }
   Context inner{.client = c_.client,
                 .args = words,
                 .reply = reply,
@@ -72,11 +121,8 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
       return {};
     }
     if (!AllowWrite(inner, *row)) return {};
-    if (IsFlush(*row) && c_.change.keeps() && c_.keys.memory_bytes() > kKeptBytesMax) {
-      reply.Error("LIMIT a script cannot flush more than " + std::to_string(kKeptBytesMax) +
-                  " bytes");
-      return {};
-    }
+    if (c_.change.keeps() && c_.change.kept_bytes() + CopyBytes(inner, *row) > kKeptBytesMax)
+      return Refuse(TooMuchReplaced());
   }
   if ((row->flags & kWholeKeyspace) != 0 && c_.keys.merging()) {
     return Refuse(
@@ -92,8 +138,7 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
                   std::to_string(kChangeBytesMax) + " bytes); nothing was done");
   }
   if (c_.change.keeps() && c_.change.kept_bytes() > kKeptBytesMax) {
-    return Refuse("LIMIT the script would replace more than " + std::to_string(kKeptBytesMax) +
-                  " bytes; nothing was done");
+    return Refuse(TooMuchReplaced());
   }
   return {};
 }
@@ -144,6 +189,17 @@ void RunScript(Context& c,
       c.cluster.Publish(p.shard, p.channel, p.message);
     }
   }
+}
+
+std::vector<std::string> LoadedKeys(Context& c, std::string_view prefix) {
+  std::vector<std::string> found;
+  uint64_t cursor = 0;
+  do {
+    cursor = c.keys.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
+      if (key.starts_with(prefix)) found.emplace_back(key);
+    });
+  } while (cursor != 0);
+  return found;
 }
 
 bool ReadScriptArguments(Context& c, std::string_view bad_number, ScriptArguments& out) {

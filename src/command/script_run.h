@@ -49,6 +49,9 @@ void RunScript(Context& c,
                const script::Interpreter::Run& run,
                bool read_only);
 
+// The keys in the reserved database that begin with this.
+std::vector<std::string> LoadedKeys(Context& c, std::string_view prefix);
+
 // The keys and arguments behind args[2], their number. False: the error was given.
 struct ScriptArguments {
   Arguments keys;

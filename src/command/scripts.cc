@@ -11,6 +11,7 @@ namespace polyarch::command {
 namespace {
 
 constexpr size_t kShaChars = 40;
+constexpr size_t kLibraryNameBytesMax = kKeyBytesMax - kFunctionPrefix.size();  // it is in a key
 
 std::vector<std::string_view> Words(std::string_view line) {
   std::vector<std::string_view> words;
@@ -86,7 +87,11 @@ base::Result<std::string> LibraryName(std::string_view source, std::string_view&
         "least one character "
         "long");
   }
-  if (words.front() != "lua")
+  if (name.size() > kLibraryNameBytesMax) {
+    return base::Invalid("LIMIT a library's name may be " + std::to_string(kLibraryNameBytesMax) +
+                         " bytes long");
+  }
+  if (!EqualsIgnoreCase(words.front(), "lua"))
     return base::Invalid("ERR Engine '" + std::string(words.front()) + "' not found");
   return name;
 }
@@ -100,6 +105,8 @@ std::string TooLong() {
 void Scripts::NoteChanged(std::string_view key) {
   if (key.starts_with(kFunctionPrefix)) {
     libraries_changed_ = true;
+    const auto found = libraries_.find(key.substr(kFunctionPrefix.size()));
+    if (found != libraries_.end()) found->second.stale = true;
   } else if (key == kScriptFlushKey) {
     for (Script& script : kept_)
       script.evaluated = false;
@@ -115,19 +122,19 @@ Scripts::Script* Scripts::Lookup(std::string_view sha) {
   return &kept_.front();
 }
 
-script::Interpreter& Scripts::interpreter() {
-  if (interpreter_ == nullptr || interpreter_->spent()) {
-    interpreter_ = std::make_unique<script::Interpreter>(limits_);
-    ++generation_;
-  }
-  return *interpreter_;
+// What was compiled in the old one is compiled again when it is needed; so this is done before a script
+// is made ready, never between that and its run.
+void Scripts::RenewIfSpent() {
+  if (interpreter_ != nullptr && !interpreter_->spent()) return;
+  interpreter_ = std::make_unique<script::Interpreter>(limits_);
+  ++generation_;
 }
 
-base::Status Scripts::Compile(Script& script) {
+base::Status Scripts::Compile(Script& script, const Expired& expired) {
   std::string_view body;
   script.flags = 0;
   if (auto s = ReadShebang(script, body); !s.ok()) return s;
-  auto compiled = interpreter().Compile(body);
+  auto compiled = interpreter_->Compile(body, expired);
   if (!compiled.ok()) {
     return base::Invalid("ERR Error compiling script (new function): " +
                          compiled.status().message());
@@ -150,7 +157,10 @@ void Scripts::Trim() {
     Erase(std::prev(kept_.end()));
 }
 
-base::Result<Scripts::Script*> Scripts::Take(std::string_view source, bool evaluated) {
+base::Result<Scripts::Ready> Scripts::Take(std::string_view source,
+                                           bool evaluated,
+                                           const Expired& expired) {
+  RenewIfSpent();
   if (source.size() > kScriptBytesMax) return base::Invalid(TooLong());
   const std::string sha = base::Sha1Hex(source);
   Script* script = Lookup(sha);
@@ -160,9 +170,8 @@ base::Result<Scripts::Script*> Scripts::Take(std::string_view source, bool evalu
     by_sha_.emplace(script->sha, kept_.begin());
     kept_bytes_ += source.size();
   }
-  interpreter();
   if (script->generation != generation_) {
-    if (auto s = Compile(*script); !s.ok()) {
+    if (auto s = Compile(*script, expired); !s.ok()) {
       script->generation = 0;
       Erase(kept_.begin());
       return s;
@@ -170,7 +179,7 @@ base::Result<Scripts::Script*> Scripts::Take(std::string_view source, bool evalu
   }
   script->evaluated |= evaluated;
   Trim();
-  return script;
+  return Ready{script, interpreter_.get()};
 }
 
 bool Scripts::Knows(keyspace::Keyspace& keys, std::string_view sha) {
@@ -181,8 +190,11 @@ bool Scripts::Knows(keyspace::Keyspace& keys, std::string_view sha) {
   return keys.Exists(keys.Ref(crdt::kReservedDatabase, std::string(kScriptPrefix) + lower));
 }
 
-Scripts::Script* Scripts::Find(keyspace::Keyspace& keys, std::string_view sha) {
-  if (sha.size() != kShaChars) return nullptr;
+Scripts::Ready Scripts::Find(keyspace::Keyspace& keys,
+                             std::string_view sha,
+                             const Expired& expired) {
+  if (sha.size() != kShaChars) return {};
+  RenewIfSpent();
   char key[kScriptPrefix.size() + kShaChars];
   std::copy(kScriptPrefix.begin(), kScriptPrefix.end(), key);
   std::transform(
@@ -192,15 +204,14 @@ Scripts::Script* Scripts::Find(keyspace::Keyspace& keys, std::string_view sha) {
   if (script == nullptr || !script->evaluated) {
     char digits[base::kInt64CharsMax];
     const keyspace::Shown shown = keys.Read(keys.Ref(crdt::kReservedDatabase, name));
-    if (!shown.exists()) return nullptr;
+    if (!shown.exists()) return {};
     if (script == nullptr) {
-      auto taken = Take(shown.Text(digits), /*evaluated=*/false);
-      return taken.ok() ? *taken : nullptr;
+      auto taken = Take(shown.Text(digits), /*evaluated=*/false, expired);
+      return taken.ok() ? *taken : Ready{};
     }
   }
-  interpreter();
-  if (script->generation != generation_ && !Compile(*script).ok()) return nullptr;
-  return script;
+  if (script->generation != generation_ && !Compile(*script, expired).ok()) return {};
+  return {script, interpreter_.get()};
 }
 
 // ---- libraries
@@ -245,22 +256,41 @@ const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(
   // By name, so that every leader makes the same of two that do not go together.
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
+  bool first = true;
   for (const std::string& name : names) {
     char digits[base::kInt64CharsMax];
     const std::string source(
         keys.Read(keys.Ref(crdt::kReservedDatabase, std::string(kFunctionPrefix) + name))
             .Text(digits));
     Library& library = libraries_[name];
-    if (auto old = before.find(name); old != before.end() && old->second.source == source) {
+    auto old = before.find(name);
+    const bool same =
+        old != before.end() && !old->second.stale && old->second.source == source;
+    if (same && (old->second.error.empty() || old->second.ends == kLibraryEndsMax)) {
       library = std::move(old->second);
-    } else if (auto s = ReadLibrary(limits_, source, host, library); !s.ok()) {
-      library.error = s.message();
-      library.name = name;
-      library.source = source;
-      library.functions.clear();
+    } else {
+      if (same) library.ends = old->second.ends;
+      base::Status read = base::Invalid("there was no time yet");
+      bool in_time = first || !host.Expired();
+      if (in_time) {
+        read = ReadLibrary(limits_, source, host, library);
+        if (!read.ok() && library.interpreter != nullptr && library.interpreter->spent()) {
+          // Only what had all the time there is has been slow.
+          in_time = first;
+          library.ends += first ? 1 : 0;
+        }
+        first = false;
+      }
+      if (!in_time) libraries_changed_ = true;
+      if (!read.ok()) {
+        library.error = read.message();
+        library.name = name;
+        library.source = source;
+        library.functions.clear();
+      }
     }
     for (const script::LibraryFunction& function : library.functions)
-      functions_.try_emplace(function.name, Function{&library, &function});
+      functions_.try_emplace(ToLower(function.name), Function{&library, &function});
   }
   return libraries_;
 }
@@ -269,20 +299,24 @@ Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys,
                                         std::string_view name,
                                         script::Host& host) {
   Libraries(keys, host);
-  const auto found = functions_.find(name);
-  if (found == functions_.end()) return {};
-  Library& library = *found->second.library;
-  if (library.interpreter->spent()) {
+  const std::string lower = ToLower(name);
+  auto found = functions_.find(lower);
+  if (found != functions_.end()) {
+    Library& library = *found->second.library;
+    if (!library.interpreter->spent()) return found->second;
     // A limit has ended it: from its source, as after a start.
-    const std::string source = library.source;
-    library.error.clear();
-    library.source.clear();
-    libraries_changed_ = true;
-    Libraries(keys, host);
-    const auto again = functions_.find(name);
-    return again == functions_.end() ? Function{} : again->second;
+    library.stale = true;
+  } else {
+    // It may be in one that a limit ended when it was read.
+    const bool again = std::any_of(libraries_.begin(), libraries_.end(), [](const auto& l) {
+      return l.second.ends > 0 && l.second.ends < kLibraryEndsMax;
+    });
+    if (!again || host.Expired()) return {};
   }
-  return found->second;
+  libraries_changed_ = true;
+  Libraries(keys, host);
+  found = functions_.find(lower);
+  return found == functions_.end() ? Function{} : found->second;
 }
 
 }  // namespace polyarch::command

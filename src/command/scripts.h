@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -29,6 +30,9 @@ inline constexpr std::string_view kScriptFlushKey =
 inline constexpr size_t kScriptBytesMax = size_t{1} << 20;
 inline constexpr size_t kScriptsMax = 10'000;  // loaded
 inline constexpr size_t kLibrariesMax = 256;
+// Of all that are loaded; what FUNCTION RESTORE loads is one change.
+inline constexpr size_t kScriptBytesTogetherMax = size_t{64} << 20;
+inline constexpr size_t kLibraryBytesTogetherMax = size_t{64} << 20;
 
 class Scripts {
  public:
@@ -50,30 +54,39 @@ class Scripts {
     int reference = 0;
     uint64_t generation = 0;  // of the interpreter to which that belongs
   };
-  // The script to run, compiled; valid until the next call. kInvalid with an error line: it is no
-  // Lua, or too long. `evaluated`: an EVAL asks.
-  base::Result<Script*> Take(std::string_view source, bool evaluated);
+  // Valid until the next call.
+  struct Ready {
+    Script* script = nullptr;
+    script::Interpreter* interpreter = nullptr;  // it is compiled there
+  };
+  using Expired = std::function<bool()>;  // is the time to compile over?
+  // The script to run. kInvalid with an error line: it is no Lua, or too long. `evaluated`: an EVAL
+  // asks.
+  base::Result<Ready> Take(std::string_view source, bool evaluated, const Expired& expired);
   // By its SHA-1, in any case; null: unknown.
-  Script* Find(keyspace::Keyspace& keys, std::string_view sha);
+  Ready Find(keyspace::Keyspace& keys, std::string_view sha, const Expired& expired);
   bool Knows(keyspace::Keyspace& keys, std::string_view sha);
-  script::Interpreter& interpreter();
 
   // ---- libraries
   struct Library {
     std::string name;
     std::string source;
-    std::string error;  // it cannot be run: why (it was loaded beside another one with a function
-                        // of the same name)
+    std::string error;   // it cannot be run: why
+    bool stale = false;  // it is to be read again, be its source the same
+    int ends = 0;        // so often it was read and ended by a limit
     std::vector<script::LibraryFunction> functions;
     std::unique_ptr<script::Interpreter> interpreter;
   };
-  // As of now, by name. `host` is what their sources are run with, if they are.
+  // As of now, by name. `host` is what their sources are run with, if they are. When its time is over
+  // the rest is left to the next call (`pending`).
   const std::map<std::string, Library, std::less<>>& Libraries(keyspace::Keyspace& keys,
                                                                script::Host& host);
   struct Function {
     Library* library = nullptr;
     const script::LibraryFunction* function = nullptr;
   };
+  // There may be functions that are not known yet.
+  bool pending() const { return libraries_changed_; }
   // Null if there is none. Ready to run.
   Function FindFunction(keyspace::Keyspace& keys, std::string_view name, script::Host& host);
   // A library's name, by its first line; kInvalid with an error line.
@@ -88,10 +101,14 @@ class Scripts {
  private:
   static constexpr size_t kKeptMax = 4096;  // compiled scripts
   static constexpr size_t kKeptBytesMax = size_t{32} << 20;
+  // What a limit has ended may have met a slow moment. Then it is left until it changes: each time
+  // may cost a second.
+  static constexpr int kLibraryEndsMax = 3;
 
   using Order = std::list<Script>;
   Script* Lookup(std::string_view sha);
-  base::Status Compile(Script& script);
+  void RenewIfSpent();
+  base::Status Compile(Script& script, const Expired& expired);
   void Trim();
   void Erase(Order::iterator script);
 
@@ -102,7 +119,7 @@ class Scripts {
   std::unordered_map<std::string_view, Order::iterator> by_sha_;
   size_t kept_bytes_ = 0;
   std::map<std::string, Library, std::less<>> libraries_;
-  std::map<std::string, Function, std::less<>> functions_;
+  std::map<std::string, Function, std::less<>> functions_;  // by name in lower case
   bool libraries_changed_ = true;
 };
 

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/sha1.h"
 #include "command/command_test_env.h"
+#include "rdb/libraries.h"
 
 namespace polyarch::command {
 namespace {
@@ -231,6 +232,33 @@ TEST_F(ScriptsTest, ATooLargeOneLeavesNothing) {
   EXPECT_EQ(node.Ask({"DBSIZE"}), "1");
 }
 
+// What a script wipes is copied, which takes more than it did itself: too much is refused before that.
+TEST_F(ScriptsTest, DoesNotCopyWithoutEnd) {
+  for (int i = 0; i < 130; ++i) {
+    ASSERT_EQ(Eval("local t = {} for j = 1, 5000 do t[j] = j end for i = 1, 2 do "
+                   "redis.call('RPUSH', 'l', unpack(t)) end")
+                  .substr(0, 4),
+              "null");
+  }
+  EXPECT_EQ(node.Ask({"LLEN", "l"}), "1300000");
+  node.Ask({"SET", "a", "1"});
+  const std::string refused =
+      "-LIMIT the script would replace more than 268435456 bytes; nothing was done";
+  for (const char* source : {"redis.call('DEL', 'l')",
+                             "redis.call('UNLINK', 'a', 'l')",
+                             "redis.call('LTRIM', 'l', 0, 9)",
+                             "redis.call('FLUSHALL')",
+                             "redis.pcall('RENAME', 'a', 'l')"}) {
+    EXPECT_EQ(Eval(source), refused) << source;
+    EXPECT_EQ(node.Ask({"LLEN", "l"}), "1300000") << source;
+    EXPECT_EQ(node.Ask({"GET", "a"}), "\"1\"") << source;
+  }
+  EXPECT_EQ(
+      Eval("redis.call('RPUSH', 'l', 'x') redis.call('DEL', 'a') return redis.call('LPOP', 'l')"),
+      "\"1\"");
+  EXPECT_EQ(node.Ask({"DEL", "l"}), "1");
+}
+
 TEST_F(ScriptsTest, TheWholeTransactionIsTakenBackWithIt) {
   node.Ask({"SET", "a", "1"});
   node.Ask({"RPUSH", "l", "1"});
@@ -245,6 +273,32 @@ TEST_F(ScriptsTest, TheWholeTransactionIsTakenBackWithIt) {
       "-LIMIT the script was ended, and nothing was done: it takes more than 100000000 steps");
   EXPECT_EQ(Digest(), digest);
   EXPECT_EQ(node.Ask({"SET", "a", "3"}), "+OK");
+}
+
+// One that may not write does, in a transaction, what the others do.
+TEST_F(ScriptsTest, TheWholeTransactionIsTakenBackWithOneThatOnlyReads) {
+  const std::string sha = base::Sha1Hex("while true do end");
+  node.Ask({"SCRIPT", "LOAD", "while true do end"});
+  node.Ask({"FUNCTION",
+            "LOAD",
+            "#!lua name=l\nredis.register_function{function_name = 'f', callback = function() while "
+            "true do end end, flags = {'no-writes'}}"});
+  node.Ask({"SET", "a", "1"});
+  const base::Digest128 digest = Digest();
+  const std::vector<std::vector<std::string_view>> calls = {{"EVAL_RO", "while true do end", "0"},
+                                                            {"EVALSHA_RO", sha, "0"},
+                                                            {"FCALL_RO", "f", "0"}};
+  for (const auto& call : calls) {
+    node.Ask({"MULTI"});
+    node.Ask({"SET", "a", "2"});
+    node.Run(*node.server.clients[0], call);
+    EXPECT_EQ(
+        node.Ask({"EXEC"}),
+        "-LIMIT the script was ended, and nothing was done: it takes more than 100000000 steps")
+        << call[0];
+    EXPECT_EQ(node.Ask({"GET", "a"}), "\"1\"") << call[0];
+    EXPECT_EQ(Digest(), digest) << call[0];
+  }
 }
 
 TEST_F(ScriptsTest, MessagesGoOutWhenItHasEnded) {
@@ -289,6 +343,12 @@ TEST_F(ScriptsTest, MayNotDoWhatCannotBeTakenBack) {
                 reply.starts_with("-ERR Unknown Redis command called from script"))
         << call << ": " << reply;
   }
+}
+
+TEST_F(ScriptsTest, MayNotAskToBlock) {
+  EXPECT_TRUE(Eval("return redis.call('xread', 'COUNT', '1', 'block', '10', 'STREAMS', 's', '0')")
+                  .starts_with("-ERR xread command is not allowed with BLOCK option from scripts"));
+  EXPECT_EQ(Eval("return redis.call('XREAD', 'STREAMS', 'block', '0')"), "null");
 }
 
 TEST_F(ScriptsTest, WritesAreRefusedAsToAnybody) {
@@ -344,6 +404,19 @@ TEST_F(ScriptsTest, ManyEvaluatedOnesPushEachOtherOut) {
   EXPECT_TRUE(Eval(std::string(kScriptBytesMax + 1, ' ')).starts_with("-LIMIT a script may be"));
 }
 
+// What is compiled comes to more than a state may keep: the scripts move into another one.
+TEST_F(ScriptsTest, ManyLargeOnesRunAllTheSame) {
+  std::string body = "local function g() ";
+  for (int i = 0; i < 8000; ++i)
+    body += "a(b,c,d) ";
+  body += "end return ";
+  for (int i = 0; i < 300; ++i)
+    ASSERT_EQ(Eval(body + std::to_string(i)), std::to_string(i));
+  for (int i = 250; i < 300; ++i)
+    ASSERT_EQ(node.Ask({"EVALSHA", base::Sha1Hex(body + std::to_string(i)), "0"}),
+              std::to_string(i));
+}
+
 TEST_F(ScriptsTest, ALimitDoesNotHarmTheOthers) {
   node.Ask({"SCRIPT", "LOAD", "return 'fine'"});
   EXPECT_TRUE(Eval("while true do end").starts_with("-LIMIT"));
@@ -359,6 +432,61 @@ TEST_F(ScriptsTest, ALimitDoesNotHarmTheOthers) {
   EXPECT_EQ(node.Ask({"FCALL", "size", "0"}), "0");
   EXPECT_TRUE(node.Ask({"FCALL", "fill", "0"}).starts_with("-LIMIT"));
   EXPECT_EQ(node.Ask({"FCALL", "size", "0"}), "0") << "the library begins anew";
+}
+
+// A host whose time is over when so many questions were asked.
+class SlowHost : public script::Host {
+ public:
+  base::Status Call(std::span<const std::string_view>, int, resp::Buffer&) override { return {}; }
+  bool Knows(std::span<const std::string_view>) override { return false; }
+  void Log(int, std::string_view) override {}
+  bool Expired() override { return --left < 0; }
+  int left = 0;
+};
+
+TEST_F(ScriptsTest, LibrariesThatAreNotReadInTimeAreReadLater) {
+  for (const char* name : {"a", "b", "c"}) {
+    node.Ask({"FUNCTION",
+              "LOAD",
+              std::string("#!lua name=") + name + "\nfor i = 1, 1e5 do end redis.register_function('f" +
+                  name + "', function() end)"});
+  }
+  // Another process, from the start, and at a slow moment.
+  Scripts scripts;
+  auto find = [&](std::string_view name, int looks) {
+    SlowHost host;
+    host.left = looks;
+    return scripts.FindFunction(node.keys, name, host).function != nullptr;
+  };
+  const int enough = 1'000'000;
+  EXPECT_FALSE(find("fc", 5));
+  EXPECT_TRUE(scripts.pending());
+  EXPECT_TRUE(find("fa", 1500)) << "it has been ended once";
+  EXPECT_TRUE(find("fc", enough));
+  EXPECT_FALSE(scripts.pending());
+  EXPECT_TRUE(find("fb", enough));
+  // What is ended again and again is given up until it changes.
+  scripts.NoteChanged("function/a");
+  for (int i = 0; i < 3; ++i)
+    EXPECT_FALSE(find("fa", 5));
+  EXPECT_FALSE(find("fa", enough));
+  EXPECT_TRUE(find("fb", enough));
+  scripts.NoteChanged("function/a");
+  EXPECT_TRUE(find("fa", enough));
+}
+
+TEST_F(ScriptsTest, ALibraryThatIsLoadedAgainBeginsAnew) {
+  const std::string source =
+      "#!LUA name=l\nlocal n = 0 redis.register_function('Next', function() n = n + 1 return n end)";
+  node.Ask({"FUNCTION", "LOAD", source});
+  EXPECT_EQ(node.Ask({"FCALL", "Next", "0"}), "1");
+  EXPECT_EQ(node.Ask({"FCALL", "NEXT", "0"}), "2") << "in any case, as in Redis";
+  node.Ask({"FUNCTION", "LOAD", "REPLACE", source});
+  EXPECT_EQ(node.Ask({"FCALL", "next", "0"}), "1");
+  EXPECT_EQ(node.Ask({"FUNCTION", "LOAD", "#!lua name=m\nredis.register_function('NEXT', function() end)"}),
+            "-ERR Function NEXT already exists");
+  node.Ask({"FUNCTION", "FLUSH"});
+  EXPECT_EQ(node.Ask({"FCALL", "next", "0"}), "-ERR Function not found");
 }
 
 // Two leaders load libraries that do not go together: every leader makes the same of it.
@@ -413,6 +541,54 @@ TEST_F(ScriptsTest, LibrariesAreDumpedAndRestored) {
   bad[3] ^= 1;
   EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", bad}),
             "-ERR DUMP payload version or checksum are wrong");
+}
+
+TEST_F(ScriptsTest, LibrariesHaveNoEndlessNames) {
+  for (const size_t size : {size_t{65'527}, size_t{70'000}}) {
+    const std::string name(size, 'a');
+    const std::string source =
+        "#!lua name=" + name + "\nredis.register_function('f', function() end)";
+    EXPECT_TRUE(node.Ask({"FUNCTION", "LOAD", source}).starts_with("-LIMIT ")) << size;
+    const std::vector<std::string_view> sources = {source};
+    EXPECT_TRUE(
+        node.Ask({"FUNCTION", "RESTORE", rdb::WriteLibraries(sources)}).starts_with("-LIMIT "))
+        << size;
+    EXPECT_TRUE(node.Ask({"FUNCTION",
+                          "LOAD",
+                          "#!lua name=l\nredis.register_function('" + name +
+                              "', function() end)"})
+                    .find("a function's name may be 4096 bytes long") != std::string::npos)
+        << size;
+    EXPECT_EQ(node.Ask({"FUNCTION", "DELETE", name}), "-ERR Library not found");
+  }
+  const std::string longest(65'526, 'a');
+  EXPECT_EQ(node.Ask({"FUNCTION",
+                      "LOAD",
+                      "#!lua name=" + longest + "\nredis.register_function('f', function() end)"}),
+            "\"" + longest + "\"");
+  EXPECT_EQ(node.Ask({"FCALL", "f", "0"}), "null");
+}
+
+TEST_F(ScriptsTest, LibrariesTogetherFitIntoAChange) {
+  const std::string rest(kScriptBytesMax - 200, ' ');
+  auto library = [&](const std::string& n) {
+    return "#!lua name=l" + n + "\nredis.register_function('f" + n + "', function() end)" + rest;
+  };
+  auto payload = [&](int from, int count) {
+    std::vector<std::string> sources;
+    for (int i = from; i < from + count; ++i)
+      sources.push_back(library(std::to_string(i)));
+    const std::vector<std::string_view> views(sources.begin(), sources.end());
+    return rdb::WriteLibraries(views);
+  };
+  const size_t effects = node.effects();
+  EXPECT_TRUE(node.Ask({"FUNCTION", "RESTORE", payload(0, 70)}).starts_with("-LIMIT "));
+  EXPECT_EQ(node.effects(), effects);
+  EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", payload(0, 40)}), "+OK");
+  EXPECT_TRUE(node.Ask({"FUNCTION", "RESTORE", payload(40, 30)}).starts_with("-LIMIT "))
+      << "together with those that are there";
+  EXPECT_EQ(node.Ask({"FUNCTION", "RESTORE", payload(0, 40), "REPLACE"}), "+OK")
+      << "those that are replaced do not count";
 }
 
 TEST_F(ScriptsTest, AnswersInTheClientsProtocol) {

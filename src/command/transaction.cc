@@ -92,6 +92,8 @@ void RunSteps(Context& c, std::span<const Step> steps) {
     RunStep(c, step, random.Next(), publications);
     if (PLANTED(kTornTransaction)) c.change.Finish();
     if (!c.abandon.empty()) {
+      // Else what the reply says would not be so.
+      CHECK(c.change.keeps() || PLANTED(kTornTransaction));
       if (c.change.keeps()) c.change.Revert();
       out.Truncate(mark);
       c.client.db = db;

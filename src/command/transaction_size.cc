@@ -109,8 +109,8 @@ class Sizer {
     if (row.name == "select") {
       db_ = static_cast<uint8_t>(base::ParseInt64(step.args[1]).value_or(0) & 15);
     }
-    const bool runs_script = (row.flags & kRunsScript) != 0 && (row.flags & kReadonly) == 0;
-    if ((row.flags & kWrite) == 0 && !runs_script) return;
+    // A script that may not write may all the same be ended, and the transaction with it.
+    if ((row.flags & (kWrite | kRunsScript)) == 0) return;
     const Growth growth = GrowthOf(row);
     if (growth == Growth::kUnknown) all_ = kTooMuch;
     // Taken back are keys, not configuration and not what a decision has put into the conflict log.

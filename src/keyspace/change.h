@@ -147,6 +147,9 @@ class Change {
   bool keeps() const { return before_ != nullptr; }
   // What the kept copies take, roughly.
   size_t kept_bytes() const { return kept_bytes_; }
+  // What a copy of the key would take, and of all keys of a database: far more than they do themselves.
+  size_t CopyBytesOf(const KeyRef& ref) const;
+  size_t CopyBytesOfAll(uint8_t db) const;
   // As if nothing had been written since BeginTransaction(true). Not after a Resolve.
   void Revert();
 

@@ -8,7 +8,9 @@ namespace polyarch::keyspace {
 
 namespace {
 
-constexpr size_t kKeptBytes = 64;  // of an element, beside its name and values
+// Of an element that is kept alone or in a copy of its key, beside its name and values: a node of a map,
+// what the allocator adds.
+constexpr size_t kKeptBytes = sizeof(crdt::Element) + 64;
 
 size_t BytesOf(const crdt::Register& state) {
   size_t bytes = state.counters.size() * sizeof(crdt::CounterEntry);
@@ -37,10 +39,29 @@ void Change::KeepElement(Kept& kept, crdt::Type type, std::string_view name, crd
 }
 
 void Change::KeepWhole(const KeyRef& ref, Kept& kept) {
-  kept_bytes_ += kKeptBytes + keyspace_.MemoryOf(ref);
+  kept_bytes_ += CopyBytesOf(ref);
   kept.state = Before(keyspace_.State(ref), std::move(kept));
   kept.elements.clear();
   kept.whole = true;
+}
+
+size_t Change::CopyBytesOf(const KeyRef& ref) const {
+  constexpr size_t kElementBytes = kKeptBytes + sizeof(crdt::Version);
+  return (1 + keyspace_.StoredElements(ref)) * kElementBytes + keyspace_.MemoryOf(ref);
+}
+
+size_t Change::CopyBytesOfAll(uint8_t db) const {
+  size_t bytes = 0;
+  for (uint8_t d = 0; d < crdt::kDatabases; ++d) {
+    if (db != crdt::kAllDatabases && db != d) continue;
+    uint64_t cursor = 0;
+    do {
+      cursor = keyspace_.Scan(d, cursor, 1000, [&](std::string_view key) {
+        bytes += CopyBytesOf(keyspace_.Ref(d, key));
+      });
+    } while (cursor != 0);
+  }
+  return bytes;
 }
 
 void Change::KeepBefore(const crdt::Effect& effect) {
@@ -81,6 +102,9 @@ void Change::KeepAll(uint8_t db) {
     if (d == crdt::kReservedDatabase || (db != crdt::kAllDatabases && db != d)) return;
     Kept& kept = (*before_)[{d, std::string(key)}];
     if (kept.whole) return;
+    kept_bytes_ += kKeptBytes + key.size() + BytesOf(state);
+    for (const crdt::Element& element : state.elements)
+      kept_bytes_ += kKeptBytes + element.name.size() + BytesOf(element);
     kept.state = Before(state, std::move(kept));
     kept.elements.clear();
     kept.whole = true;

@@ -14,7 +14,6 @@ namespace polyarch::lua {
 
 using Function = int (*)(lua_State*);
 
-// Of what is made in memory that Lua does not count: it may take what Lua may still allocate.
 inline constexpr char kTextTooLong[] = "it makes a text that is too long";
 
 inline Meter& MeterOf(lua_State* lua) {
@@ -35,6 +34,15 @@ int Guarded(lua_State* lua) {
   return lua_error(lua);
 }
 
+// For what is made in memory that Lua does not count: it may take what Lua may still allocate. If these
+// bytes are more the run ends, as where Lua allocates.
+inline void CheckRoom(lua_State* lua, size_t bytes) {
+  State& state = State::Of(lua);
+  if (bytes <= state.memory_left()) return;
+  state.EndForMemory();
+  throw LimitExceeded(kTextTooLong);
+}
+
 // An argument as text, or an error of Lua's.
 inline std::string_view Text(lua_State* lua, int argument) {
   size_t size = 0;
@@ -50,7 +58,16 @@ int TextEachMatch(lua_State* lua);
 int TextReplaceAll(lua_State* lua);
 // table.sort (tables.cc): Lua's own order of comparisons, each of them charged.
 int TableSort(lua_State* lua);
-// The original, the first upvalue, charged by the length of the list that is its first argument.
-int ByLength(lua_State* lua);
+// table.insert, remove, concat and maxn, each element charged as it is touched.
+int TableInsert(lua_State* lua);
+int TableRemove(lua_State* lua);
+int TableConcat(lua_State* lua);
+int TableMaxN(lua_State* lua);
+// unpack: the original, the first upvalue.
+int Unpack(lua_State* lua);
+// The first upvalue's code, in the caller's own frame, so that errors have the place of the call.
+inline int CallOriginal(lua_State* lua) {
+  return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
 
 }  // namespace polyarch::lua

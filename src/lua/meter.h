@@ -38,6 +38,11 @@ class Meter {
   void Look() {
     if (left_ >= look_at_) [[likely]]
       return;
+    LookNow();
+  }
+  // Behind what may have taken long whatever it was charged.
+  void LookNow() {
+    if (!expired_) return;
     look_at_ = left_ - std::min(left_, kStepsALook);
     if (left_ == 0 || !expired_()) return;
     out_of_time_ = true;

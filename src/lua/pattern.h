@@ -31,6 +31,9 @@ class Pattern {
   // ("malformed pattern (missing ']')").
   static base::Result<Pattern> Parse(std::string_view pattern, bool anchors = true);
 
+  // The memory that a pattern of so many bytes may take.
+  static constexpr size_t BytesFor(size_t size) { return size * sizeof(Item); }
+
   bool anchored() const { return anchored_; }
   // The match that begins at `at`, if any.
   std::optional<Match> MatchAt(std::string_view subject, size_t at, Meter& meter) const;

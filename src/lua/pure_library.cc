@@ -138,7 +138,7 @@ int Open(lua_State* lua) {
   Put(lua, "next", &Guarded<&Next>);
   Put(lua, "pairs", &Guarded<&Pairs>);
   Put(lua, "tostring", &Guarded<&ToString>);
-  Wrap(lua, "unpack", &Guarded<&ByLength>);
+  Wrap(lua, "unpack", &Guarded<&Unpack>);
 
   lua_getfield(lua, -2, LUA_STRLIBNAME);
   lua_newtable(lua);
@@ -159,7 +159,10 @@ int Open(lua_State* lua) {
 
   lua_getfield(lua, -2, LUA_TABLIBNAME);
   lua_newtable(lua);
-  for (const char* name : {"concat", "insert", "maxn", "remove"}) Wrap(lua, name, &Guarded<&ByLength>);
+  Put(lua, "concat", &Guarded<&TableConcat>);
+  Put(lua, "insert", &Guarded<&TableInsert>);
+  Put(lua, "maxn", &Guarded<&TableMaxN>);
+  Put(lua, "remove", &Guarded<&TableRemove>);
   Put(lua, "sort", &Guarded<&TableSort>);
   lua_setfield(lua, -3, LUA_TABLIBNAME);
   lua_pop(lua, 1);

@@ -16,6 +16,12 @@ constexpr int kHookEvery = 100;  // instructions
 // 4 KiB of the largest block count as a step.
 constexpr size_t kBlockBytesAStep = 4096;
 constexpr size_t kAllocatedBytesAStep = 32;
+// A hundred instructions that walk through a block as large as that take no longer than a tenth of a second.
+constexpr size_t kBlockBytesAHook = size_t{256} << 10;
+constexpr int kHookEveryMin = 2;
+// Within a piece of a source the compiler may walk through a list as long as the source before it (the jumps
+// of "a or a or ...") for each word.
+constexpr size_t kPieceBytes = 1024;
 
 }  // namespace
 
@@ -73,9 +79,17 @@ void* State::Allocate(void* self, void* block, size_t old_size, size_t new_size)
 
 void State::Hook(lua_State* state, lua_Debug*) {
   State& lua = Of(state);
-  lua.meter_.Note(kHookEvery * (1 + (lua.weighs_blocks_ ? lua.largest_ / kBlockBytesAStep : 0)));
-  lua.meter_.Look();
+  const int every = lua_gethookcount(state);
+  lua.meter_.Note(static_cast<uint64_t>(every) *
+                  (1 + (lua.weighs_blocks_ ? lua.largest_ / kBlockBytesAStep : 0)));
+  lua.meter_.LookNow();
   if (lua.ended()) luaL_error(state, "too many steps");
+  if (const int next = lua.HookEvery(); next != every) lua_sethook(state, &Hook, LUA_MASKCOUNT, next);
+}
+
+int State::HookEvery() const {
+  if (weighs_blocks_ || largest_ <= kBlockBytesAHook) return kHookEvery;
+  return std::max(kHookEveryMin, static_cast<int>(kHookEvery * kBlockBytesAHook / largest_));
 }
 
 std::string State::end() const {
@@ -88,7 +102,21 @@ base::Status State::Load(std::string_view source, std::string_view name) {
   // Compiled code could be anything: nothing checks it.
   if (!source.empty() && source[0] == LUA_SIGNATURE[0]) return base::Invalid("it is compiled, not source");
   const std::string chunk = std::string(name);
-  return Failed(luaL_loadbuffer(state_, source.data(), source.size(), chunk.c_str()));
+  return Failed(Compile(state_, source, chunk.c_str()));
+}
+
+int State::Compile(lua_State* lua, std::string_view source, const char* name) {
+  auto next = [](lua_State* state, void* data, size_t* size) -> const char* {
+    State& self = Of(state);
+    self.meter_.LookNow();
+    if (self.ended()) luaL_error(state, "too many steps");
+    auto& left = *static_cast<std::string_view*>(data);
+    const std::string_view piece = left.substr(0, kPieceBytes);
+    left.remove_prefix(piece.size());
+    *size = piece.size();
+    return piece.data();
+  };
+  return lua_load(lua, next, &source, name);
 }
 
 base::Status State::Call(int arguments, int results) {
@@ -103,8 +131,8 @@ base::Status State::Call(int arguments, int results) {
 base::Status State::Failed(int code) {
   if (code == 0) return {};
   std::string message = "an error that is no text";
-  if (!end_.empty()) {
-    message = end_;
+  if (ended()) {
+    message = end();
   } else if (code > 0 && lua_isstring(state_, -1) != 0) {
     size_t size = 0;
     const char* text = lua_tolstring(state_, -1, &size);
@@ -115,13 +143,19 @@ base::Status State::Failed(int code) {
 }
 
 std::shared_ptr<const Pattern> State::PatternOf(lua_State* lua, std::string_view text, bool anchors) {
+  if (text.size() > kPatternBytesMax) luaL_error(lua, "pattern too long");
   ParsedPattern& kept = patterns_[base::ContentHash64(text) % kPatternsKept];
   if (kept.pattern != nullptr && kept.anchors == anchors && kept.text == text) return kept.pattern;
   meter_.Charge(1 + text.size());
+  if (Pattern::BytesFor(text.size()) > memory_left()) {
+    EndForMemory();
+    luaL_error(lua, "not enough memory");
+  }
   auto pattern = Pattern::Parse(text, anchors);
   if (!pattern.ok()) luaL_error(lua, "%s", pattern.status().message().c_str());
-  kept = {std::string(text), anchors, std::make_shared<Pattern>(std::move(*pattern))};
-  return kept.pattern;
+  auto parsed = std::make_shared<const Pattern>(std::move(*pattern));
+  if (text.size() <= kKeptPatternBytesMax) kept = {std::string(text), anchors, parsed};
+  return parsed;
 }
 
 }  // namespace polyarch::lua

@@ -37,6 +37,8 @@ class State {
 
   // Compiles the source: kInvalid with Lua's message, or a function on the stack. `name` as in messages.
   base::Status Load(std::string_view source, std::string_view name);
+  // The same where it is called from code that runs, in a state or coroutine of this one: as lua_load.
+  int Compile(lua_State* lua, std::string_view source, const char* name);
   // Calls it, `arguments` and results as lua_pcall. kInvalid with Lua's message.
   base::Status Call(int arguments, int results);
 
@@ -70,9 +72,13 @@ class State {
     std::shared_ptr<const Pattern> pattern;
   };
   static constexpr size_t kPatternsKept = 16;
+  static constexpr size_t kKeptPatternBytesMax = 1024;
+  static constexpr size_t kPatternBytesMax = size_t{64} << 10;
 
   static void* Allocate(void* self, void* block, size_t old_size, size_t new_size);
   static void Hook(lua_State* state, lua_Debug* where);
+  // Instructions from one call of it to the next.
+  int HookEvery() const;
   base::Status Failed(int code);
 
   Meter meter_;

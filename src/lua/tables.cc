@@ -1,4 +1,5 @@
 // Functions on tables that are charged for what they do in one go.
+#include <algorithm>
 #include <cstdint>
 
 #include "lua/functions.h"
@@ -104,13 +105,88 @@ int TableSort(lua_State* lua) {
   return 0;
 }
 
-int ByLength(lua_State* lua) {
-  if (lua_istable(lua, 1)) MeterOf(lua).Charge(lua_objlen(lua, 1));
-  const int arguments = lua_gettop(lua);
-  lua_pushvalue(lua, lua_upvalueindex(1));
-  lua_insert(lua, 1);
-  lua_call(lua, arguments, LUA_MULTRET);
-  return lua_gettop(lua);
+// As Lua's own (ltablib.c), but that it may be a position of which the list knows nothing: two thousand
+// million below its beginning.
+int TableInsert(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  int end = static_cast<int>(lua_objlen(lua, 1)) + 1;
+  int place = end;
+  switch (lua_gettop(lua)) {
+    case 2:
+      break;
+    case 3:
+      place = luaL_checkint(lua, 2);
+      end = std::max(end, place);
+      for (int i = end; i > place; --i) {
+        MeterOf(lua).Charge(1);
+        lua_rawgeti(lua, 1, i - 1);
+        lua_rawseti(lua, 1, i);
+      }
+      break;
+    default:
+      return luaL_error(lua, "wrong number of arguments to " LUA_QL("insert"));
+  }
+  lua_rawseti(lua, 1, place);
+  return 0;
+}
+
+int TableRemove(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  const auto end = static_cast<int>(lua_objlen(lua, 1));
+  int place = luaL_optint(lua, 2, end);
+  if (place < 1 || place > end) return 0;
+  lua_rawgeti(lua, 1, place);
+  for (; place < end; ++place) {
+    MeterOf(lua).Charge(1);
+    lua_rawgeti(lua, 1, place + 1);
+    lua_rawseti(lua, 1, place);
+  }
+  lua_pushnil(lua);
+  lua_rawseti(lua, 1, end);
+  return 1;
+}
+
+int TableConcat(lua_State* lua) {
+  size_t between_size = 0;
+  const char* between = luaL_optlstring(lua, 2, "", &between_size);
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  const int first = luaL_optint(lua, 3, 1);
+  const int last = lua_isnoneornil(lua, 4) ? static_cast<int>(lua_objlen(lua, 1)) : luaL_checkint(lua, 4);
+  luaL_Buffer out;
+  luaL_buffinit(lua, &out);
+  for (int64_t i = first; i <= last; ++i) {
+    MeterOf(lua).Charge(1);
+    const int index = static_cast<int>(i);
+    if (i > first) luaL_addlstring(&out, between, between_size);
+    lua_rawgeti(lua, 1, index);
+    if (lua_isstring(lua, -1) == 0) {
+      return luaL_error(lua, "invalid value (%s) at index %d in table for " LUA_QL("concat"),
+                        luaL_typename(lua, -1), index);
+    }
+    luaL_addvalue(&out);
+  }
+  luaL_pushresult(&out);
+  return 1;
+}
+
+int TableMaxN(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  lua_settop(lua, 1);
+  lua_Number highest = 0;
+  lua_pushnil(lua);
+  while (lua_next(lua, 1) != 0) {
+    MeterOf(lua).Charge(1);
+    lua_pop(lua, 1);
+    if (lua_type(lua, -1) == LUA_TNUMBER) highest = std::max(highest, lua_tonumber(lua, -1));
+  }
+  lua_pushnumber(lua, highest);
+  return 1;
+}
+
+int Unpack(lua_State* lua) {
+  // More than that do not find room on the stack.
+  if (lua_istable(lua, 1)) MeterOf(lua).Charge(std::min<size_t>(lua_objlen(lua, 1), LUAI_MAXCSTACK));
+  return CallOriginal(lua);
 }
 
 }  // namespace polyarch::lua

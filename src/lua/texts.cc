@@ -128,7 +128,7 @@ bool Replacement(lua_State* lua, std::string_view subject, const Pattern::Match&
           out += subject.substr(match.captures[which].begin, match.captures[which].size);
         }
         MeterOf(lua).Charge(1);
-        if (out.size() > State::Of(lua).memory_left()) throw LimitExceeded(kTextTooLong);
+        CheckRoom(lua, out.size());
       }
       lua_pushlstring(lua, out.data(), out.size());
       return true;
@@ -198,7 +198,7 @@ int TextReplaceAll(lua_State* lua) {
       }
       lua_settop(lua, 4);
       MeterOf(lua).Charge(1);
-      if (out.size() > State::Of(lua).memory_left()) throw LimitExceeded(kTextTooLong);
+      CheckRoom(lua, out.size());
     }
     if (match && match->end > at) {
       at = match->end;

@@ -41,8 +41,7 @@ class Encoder {
   // The value on top, which stays there.
   void Value(int depth) {
     lua::MeterOf(lua_).Charge(1);
-    if (out_.size() > lua::State::Of(lua_).memory_left())
-      throw lua::LimitExceeded("it makes a text that is too long");
+    lua::CheckRoom(lua_, out_.size());
     switch (lua_type(lua_, -1)) {
       case LUA_TSTRING:
         String(-1);
@@ -87,9 +86,12 @@ class Encoder {
     size_t size = 0;
     const char* text = lua_tolstring(lua_, index, &size);
     lua::MeterOf(lua_).Charge(size / 16);
+    lua::CheckRoom(lua_, out_.size() + size);
     out_.reserve(out_.size() + size + 2);
     out_ += '"';
     for (size_t i = 0; i < size; ++i) {
+      // One that is escaped takes six times as much.
+      if (i % 4096 == 4095) lua::CheckRoom(lua_, out_.size() + size - i);
       const char c = text[i];
       switch (c) {
         case '"':

@@ -29,8 +29,7 @@ class Packer {
   // The value on top, which is popped.
   void Value(int level) {
     lua::MeterOf(lua_).Charge(1);
-    if (out_.size() > lua::State::Of(lua_).memory_left())
-      throw lua::LimitExceeded("it makes a text that is too long");
+    lua::CheckRoom(lua_, out_.size());
     int type = lua_type(lua_, -1);
     if (type == LUA_TTABLE && level == kNestingMax) type = LUA_TNIL;
     switch (type) {
@@ -71,6 +70,7 @@ class Packer {
       PutBig(out_, size, 4);
     }
     lua::MeterOf(lua_).Charge(size / 64);
+    lua::CheckRoom(lua_, out_.size() + size);
     out_.append(text, size);
   }
   void Number(double number) {

@@ -52,14 +52,6 @@ int Writing(lua_State* lua) {
   return kCharge(lua);
 }
 
-int Original(lua_State* lua) {
-  const int arguments = lua_gettop(lua);
-  lua_pushvalue(lua, lua_upvalueindex(1));
-  lua_insert(lua, 1);
-  lua_call(lua, arguments, LUA_MULTRET);
-  return lua_gettop(lua);
-}
-
 // For what reads it without its metatable.
 template <lua::Function kCharge>
 int Reading(lua_State* lua) {
@@ -69,7 +61,7 @@ int Reading(lua_State* lua) {
 
 int SetMetatable(lua_State* lua) {
   if (lua_istable(lua, 1) && PushBehind(lua, 1)) return Refuse(lua);
-  return Original(lua);
+  return lua::CallOriginal(lua);
 }
 
 int Next(lua_State* lua) {
@@ -170,8 +162,8 @@ int XPCall(lua_State* lua) {
 // The original catches errors, too.
 int Resume(lua_State* lua) {
   MeterOf(lua).Charge(1);
-  const int count = Original(lua);
-  if (lua_toboolean(lua, 1) == 0 && State::Of(lua).ended()) return lua_error(lua);
+  const int count = lua::CallOriginal(lua);
+  if (lua_toboolean(lua, -count) == 0 && State::Of(lua).ended()) return lua_error(lua);
   return count;
 }
 
@@ -185,7 +177,7 @@ int LoadText(lua_State* lua, std::string_view source, const char* name) {
     return 2;
   }
   MeterOf(lua).Charge(1 + source.size() / kBytesAStep);
-  if (luaL_loadbuffer(lua, source.data(), source.size(), name) == 0) return 1;
+  if (State::Of(lua).Compile(lua, source, name) == 0) return 1;
   if (State::Of(lua).ended()) return lua_error(lua);
   lua_pushnil(lua);
   lua_insert(lua, -2);
@@ -210,7 +202,8 @@ int Load(lua_State* lua) {
     size_t size = 0;
     const char* piece = lua_tolstring(lua, -1, &size);
     if (size == 0) break;
-    if (size > State::Of(lua).memory_left()) throw lua::LimitExceeded("the source is too long");
+    lua::CheckRoom(lua, source.size() + size);
+    MeterOf(lua).Charge(size / 32);
     source.append(piece, size);
     lua_pop(lua, 1);
   }
@@ -369,10 +362,10 @@ int Open(lua_State* lua) {
   lua_getfield(lua, -1, "next");
   lua_pushcclosure(lua, &Pairs, 1);
   lua_setfield(lua, -2, "pairs");
-  Wrap(lua, "rawget", &Reading<&Original>);
-  Wrap(lua, "rawset", &Writing<&Original>);
+  Wrap(lua, "rawget", &Reading<&lua::CallOriginal>);
+  Wrap(lua, "rawset", &Writing<&lua::CallOriginal>);
   Wrap(lua, "setmetatable", &SetMetatable);
-  Wrap(lua, "unpack", &Guarded<&lua::ByLength>);
+  Wrap(lua, "unpack", &Guarded<&lua::Unpack>);
   Put(lua, "pcall", &PCall);
   Put(lua, "xpcall", &XPCall);
   Put(lua, "load", &Guarded<&Load>);
@@ -401,12 +394,12 @@ int Open(lua_State* lua) {
   End(lua, LUA_STRLIBNAME);
 
   Begin(lua, LUA_TABLIBNAME);
-  Wrap(lua, "concat", &Guarded<&lua::ByLength>);
-  Wrap(lua, "maxn", &Reading<&Guarded<&lua::ByLength>>);
-  Wrap(lua, "insert", &Writing<&Guarded<&lua::ByLength>>);
-  Wrap(lua, "remove", &Writing<&Guarded<&lua::ByLength>>);
-  Wrap(lua, "setn", &Writing<&Original>);
-  Wrap(lua, "getn", &Original);
+  Put(lua, "concat", &Guarded<&lua::TableConcat>);
+  Put(lua, "maxn", &Reading<&Guarded<&lua::TableMaxN>>);
+  Put(lua, "insert", &Writing<&Guarded<&lua::TableInsert>>);
+  Put(lua, "remove", &Writing<&Guarded<&lua::TableRemove>>);
+  Wrap(lua, "setn", &Writing<&lua::CallOriginal>);
+  Wrap(lua, "getn", &lua::CallOriginal);
   Put(lua, "sort", &Writing<&Guarded<&lua::TableSort>>);
   Put(lua, "foreach", &Guarded<&ForEach>);
   Put(lua, "foreachi", &Guarded<&ForEachIndex>);

@@ -160,8 +160,8 @@ bool Interpreter::spent() const {
   return ended_ || lua_.memory() > kKeptBytesMax;
 }
 
-base::Result<int> Interpreter::Compile(std::string_view source) {
-  lua_.Restart(limits_.steps_max, nullptr);
+base::Result<int> Interpreter::Compile(std::string_view source, std::function<bool()> expired) {
+  lua_.Restart(limits_.steps_max, std::move(expired));
   if (auto s = lua_.Load(source, kScriptChunk); !s.ok()) {
     ended_ = ended_ || lua_.ended();
     return s;

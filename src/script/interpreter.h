@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -76,7 +77,8 @@ class Interpreter {
   Interpreter& operator=(const Interpreter&) = delete;
 
   // The function whose body this source is, as a reference to it; kInvalid with Lua's message.
-  base::Result<int> Compile(std::string_view source);
+  // `expired`: is the time over?
+  base::Result<int> Compile(std::string_view source, std::function<bool()> expired = nullptr);
   void Forget(int reference);
 
   // Runs the source of a library once, for the functions that it registers; kInvalid with Lua's

@@ -18,6 +18,9 @@ using lua::Guarded;
 // A call costs more than an instruction.
 constexpr uint64_t kStepsACall = 20;
 constexpr size_t kBytesAStep = 64;
+// Of a library: what is kept of them is in memory that Lua does not count.
+constexpr size_t kFunctionsMax = 4096;
+constexpr size_t kFunctionTextBytesMax = 4096;
 
 int RaiseError(lua_State* lua, std::string_view message) {
   PushError(lua, message);
@@ -66,6 +69,7 @@ bool CallCommand(lua_State* lua) {
   resp::Buffer& out = interpreter.reply_buffer();
   out.clear();
   base::Status status = interpreter.host().Call(words, interpreter.protocol(), out);
+  lua::MeterOf(lua).LookNow();  // the command may have taken all the time there was
   lua::MeterOf(lua).Charge(kStepsACall + out.size() / kBytesAStep);
   if (status.ok() && out.overflowed())
     status = base::Invalid("the reply of a command is too large");
@@ -300,6 +304,17 @@ int RegisterFunction(lua_State* lua) {
                       "be at least one "
                       "character long");
   }
+  if (function.name.size() > kFunctionTextBytesMax ||
+      function.description.size() > kFunctionTextBytesMax) {
+    return RaiseError(lua,
+                      "a function's name may be " + std::to_string(kFunctionTextBytesMax) +
+                          " bytes long, and so may its description");
+  }
+  if (functions->size() == kFunctionsMax) {
+    return RaiseError(lua,
+                      "a library may have " + std::to_string(kFunctionsMax) + " functions");
+  }
+  lua::MeterOf(lua).Charge(functions->size() / 8);
   for (const LibraryFunction& other : *functions) {
     if (other.name == function.name)
       return RaiseError(lua, "Function already exists in the library");

@@ -192,7 +192,7 @@ class ReplyWriter {
     }
     switch (lua_type(lua_, -1)) {
       case LUA_TSTRING:
-        reply_.Bulk(TextAt(lua_, -1));
+        WriteText();
         break;
       case LUA_TNUMBER:
         reply_.Integer(ToInteger(lua_tonumber(lua_, -1)));
@@ -218,6 +218,15 @@ class ReplyWriter {
   }
 
  private:
+  static constexpr size_t kBytesAStep = 64;
+
+  // The same text may stand there a thousand times.
+  void WriteText() {
+    const std::string_view text = TextAt(lua_, -1);
+    lua::MeterOf(lua_).Charge(text.size() / kBytesAStep);
+    lua::CheckRoom(lua_, reply_.out().size() - begin_ + text.size());
+    reply_.Bulk(text);
+  }
   // Pushes the field of the table on top; true if it is of this type, else it is popped.
   bool Field(const char* name, int type) {
     lua_pushstring(lua_, name);
@@ -312,6 +321,7 @@ class ReplyWriter {
 
   lua_State* lua_;
   resp::Writer& reply_;
+  const size_t begin_ = reply_.out().size();
   const int protocol_;
 };
 

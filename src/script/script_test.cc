@@ -180,6 +180,21 @@ TEST_F(ScriptTest, CannotGoOnBehindItsEnd) {
            "redis.call('incr', 'after')",
            "error(setmetatable({}, {__index = function() while true do end end}))",
            "pcall(loadstring, ('x = 1 '):rep(900000)) redis.call('incr', 'after')",
+           // Memory that Lua does not count.
+           "local s = ('b'):rep(1024):rep(1024) pcall(string.gsub, ('a'):rep(20), 'a', {a = s}) "
+           "redis.call('incr', 'after')",
+           "local s = ('b'):rep(1024):rep(100) pcall(string.gsub, s, '^.+$', ('%0'):rep(200)) "
+           "redis.call('incr', 'after')",
+           "local s = ('x'):rep(1024):rep(1024) local t = {} for i = 1, 20 do t[i] = s end "
+           "pcall(cjson.encode, t) redis.call('incr', 'after')",
+           "local s = ('x'):rep(1024):rep(1024) local t = {} for i = 1, 20 do t[i] = s end "
+           "pcall(cmsgpack.pack, t) redis.call('incr', 'after')",
+           "local s = ('x'):rep(1024):rep(1024) pcall(struct.pack, ('c1000000'):rep(10), s, s, s, "
+           "s, s, s, s, s, s, s) redis.call('incr', 'after')",
+           "local s = ('--'):rep(50):rep(3000) pcall(load, function() return s end) "
+           "redis.call('incr', 'after')",
+           "local s = ('\\1'):rep(1024):rep(2000) pcall(cjson.encode, s) redis.call('incr', "
+           "'after')",
        }) {
     const std::string reply = Run(source);
     EXPECT_TRUE(reply.starts_with("ended: ") || reply.starts_with("-ERR unknown error"))
@@ -188,6 +203,60 @@ TEST_F(ScriptTest, CannotGoOnBehindItsEnd) {
     host.numbers.clear();
   }
   ExpectHealthy();
+}
+
+// Functions that do much in one instruction are charged for what they do, and for no more than that.
+TEST_F(ScriptTest, PaysForWhatItTouches) {
+  for (const char* source : {
+           "table.insert({}, -2147483648, 1)",
+           "local t = {} for i = 1, 20000 do t['k' .. i] = i end for i = 1, 100 do table.maxn(t) end",
+           "local s = ('x'):rep(1000):rep(50) local t = {} for i = 1, 2000 do t[i] = s end return t",
+       }) {
+    EXPECT_EQ(Run(source).substr(0, 6), "ended:") << source;
+  }
+  EXPECT_EQ(Run("local t = {} for i = 1, 50000 do table.insert(t, i) end "
+                "for i = 1, 40000 do table.remove(t) end return {#t, table.maxn(t)}"),
+            "*2\r\n:10000\r\n:10000\r\n");
+  EXPECT_EQ(Run("local t = {1, 2, 3} table.insert(t, 2, 'x') table.insert(t, 1, 'y') "
+                "return table.concat(t, ',') .. table.remove(t, 1) .. table.concat(t, '-', 2, 3) .. "
+                "table.concat({}, ',') .. tostring((table.remove({}))) .. table.maxn({[7] = 1, a = 2})"),
+            "$17\r\ny,1,x,2,3yx-2nil7\r\n");
+  EXPECT_EQ(Run("return table.concat({1, {}})").substr(0, 70),
+            "-ERR user_script:1: invalid value (table) at index 2 in table for 'con");
+  EXPECT_TRUE(Run("table.insert({}, 1, 2, 3)")
+                  .starts_with("-ERR user_script:1: wrong number of arguments to 'insert'"));
+  EXPECT_EQ(Run("return {coroutine.resume(coroutine.create(function(a) return a + 1, 5 end), 1)}"),
+            "*3\r\n:1\r\n:2\r\n:5\r\n");
+  EXPECT_EQ(Run("return (select(2, coroutine.resume(coroutine.create(function() error('x', 0) end))))"),
+            "$1\r\nx\r\n");
+  // A pattern takes fifty times its size.
+  EXPECT_TRUE(Run("return ('x'):find(('.'):rep(70000))").find("pattern too long") !=
+              std::string::npos);
+  EXPECT_EQ(Run("return ('x'):rep(3000):find(('.'):rep(2000))"), ":1\r\n");
+}
+
+TEST_F(ScriptTest, TheClockIsLookedAtBehindEachCall) {
+  host.expires = true;
+  EXPECT_EQ(Run("for i = 1, 10 do redis.call('incr', 'n') end"), "ended: it takes too long");
+  EXPECT_LE(host.numbers["n"], 5);
+  host.expires = false;
+  ExpectHealthy();
+}
+
+// Time is short for the compiler, too: a chain of "or" costs it the square of its length.
+TEST_F(ScriptTest, CompilingEnds) {
+  std::string source = "return a";
+  for (int i = 0; i < 40'000; ++i)
+    source += " or a";
+  Interpreter other(kSmall);
+  int asked = 0;
+  const auto compiled = other.Compile(source, [&] { return ++asked > 20; });
+  ASSERT_FALSE(compiled.ok());
+  EXPECT_EQ(compiled.status().message(), "it takes too long");
+  EXPECT_EQ(asked, 21);
+  EXPECT_TRUE(other.spent());
+  host.expires = true;
+  EXPECT_EQ(Run("local s = ('x = 1 '):rep(1000):rep(3) return loadstring(s)"), "ended: it takes too long");
 }
 
 TEST_F(ScriptTest, EndsWhenItsTimeIsOver) {

@@ -140,8 +140,7 @@ int Pack(lua_State* lua) {
     lua::MeterOf(lua).Charge(1);
     const char option = *format.p++;
     const size_t size = SizeOf(lua, option, format);
-    if (size > lua::State::Of(lua).memory_left())
-      throw lua::LimitExceeded("it makes a text that is too long");
+    lua::CheckRoom(lua, out.size() + size);
     out.append(Padding(format, size, option, out.size()), '\0');
     switch (option) {
       case 'b':
@@ -170,9 +169,7 @@ int Pack(lua_State* lua) {
         const size_t wanted = size == 0 ? text.size() : size;
         ++argument;
         luaL_argcheck(lua, text.size() >= wanted, argument, "string too short");
-        if (out.size() + wanted > lua::State::Of(lua).memory_left()) {
-          throw lua::LimitExceeded("it makes a text that is too long");
-        }
+        lua::CheckRoom(lua, out.size() + wanted);
         out.append(text.substr(0, wanted));
         if (option == 's') out += '\0';
         break;
