@@ -38,7 +38,8 @@ Words Generator::Keys() {
                 {"OBJECT", Of({"FREQ", "X"}), AnyKey()}, {"SCAN", "0", "TYPE", "list", "MATCH", "l*", "COUNT", "100000"}});
 }
 
-// Where keys are: among words that look like options, and behind counts that may be wrong.
+// Where keys are: among words that look like options, and behind counts that may be wrong. (Redis's GETKEYS looks into what
+// SORT stores to for another option, its SORT does not.)
 Words Generator::KeyPlaces() {
   const std::string count = Percent(80) ? std::to_string(1 + Below(3)) : Of({"0", "-1", "x", "9", "99999999999999999999"});
   Words words = {"COMMAND", "GETKEYS"};
@@ -46,7 +47,7 @@ Words Generator::KeyPlaces() {
   switch (Below(4)) {
     case 0:
       words += {"SORT", Key()};
-      for (uint64_t n = Below(4); n > 0; --n) words += OneOf({{"BY", word()}, {"GET", word()}, {"LIMIT", word(), word()}, {"DESC"}, {"STORE", word()}});
+      for (uint64_t n = Below(4); n > 0; --n) words += OneOf({{"BY", word()}, {"GET", word()}, {"LIMIT", word(), word()}, {"DESC"}, {"STORE", Of({"a", "b"})}});
       return words;
     case 1:
       words += OneOf({{"GEORADIUS", Key(), word(), word(), "1", "m"}, {"GEORADIUSBYMEMBER", Key(), word(), "1", "m"}});
