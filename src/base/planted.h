@@ -92,6 +92,7 @@ enum class Bug : int {
   kFeedAckStays,       // acknowledgements outlive their items
   kFeedLocalOnly,      // a feed sees what this leader's clients write only
   kFloorsJoined,       // of several admissions the most that any covers counts as the first claim
+  kRetireUnheard,  // a retired leader is out at once, though it is in reach and holds what nobody else has
   kClaimBeforeAdmission,  // what an earlier process of the name claimed counts for the one admitted after it
   kCount,
 };

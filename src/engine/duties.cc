@@ -49,7 +49,7 @@ void Engine::RunDuties() {
   if (now_.mono_us < next_duty_us_) return;
   next_duty_us_ = now_.mono_us + kDutyUs;
   UpdateTime();
-  if (may_write) WriteClaim();
+  if (may_write || OwesLastClaim()) WriteClaim();
   if (now_.mono_us < next_second_us_) return;
   next_second_us_ = now_.mono_us + kSecondUs;
   WatchClaims();

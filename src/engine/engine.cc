@@ -554,6 +554,8 @@ std::vector<command::LeaderInfo> Engine::Leaders() {
     const bool alive = link.state == "up" || link.hops > 0;
     info.state = !alive ? "unreachable" : link.joining ? "joining" : "alive";
     if (member != replica_.members().end() && member->second.away) info.state = "away";
+    auto admissions = admissions_.find(link.leader);
+    if (admissions != admissions_.end() && admissions->second.all_retired()) info.state = "retired";
     info.next = link.state == "up" ? link.leader : link.next;
     info.hops = link.state == "up" ? 1 : link.hops;
     auto held = held_from_.find(link.leader);

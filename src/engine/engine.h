@@ -433,6 +433,10 @@ class Engine final : public command::ClusterHost,
   };
   void ReadMembers(std::map<std::string, Admissions> admissions);
   void SettleRetirements();
+  // Is a leader that everybody knows to be retired still handing over what it holds? See kLastWordGapUs.
+  bool AwaitsLastWord(const std::string& name, const Admissions& a);
+  bool HasClaimed(const std::string& name, const std::vector<clock::Dot>& dots) const;
+  bool OwesLastClaim() const;  // this leader, of its own retirement
   void Rejoin();
   void BeginRename();
   void EndRename();
@@ -548,6 +552,11 @@ class Engine final : public command::ClusterHost,
   int64_t rejoin_since_us_ = -1;  // since when it asks to join again
   std::map<std::string, Admissions> admissions_;
   std::set<std::pair<std::string, std::string>> settled_;  // retired (leader, nonce) that count no more
+  struct Retiring {
+    int64_t since_us;     // when it would have been settled first
+    int64_t in_reach_us;  // when it was last in reach; -1: not since then
+  };
+  std::map<std::string, Retiring> retiring_;
   int64_t last_refusal_alarm_us_ = -1;
   bool founding_ = false;
   log::Position founded_at_ = 0;  // until durable there, a founder keeps its cluster to itself

@@ -2,10 +2,11 @@
 //
 // A member is named by its leader's name and admitted under a nonce (member/<name>: "nonce floor", every version
 // counts). LEADER RETIRE names the nonces that it takes out (retired/<name>). A leader all of whose admissions are
-// retired is no member any more once every other member's claim covers that record: from then on it holds nothing
-// back, and no link with it is kept. Joining again takes a fresh nonce, so it is a new admission of the old name.
+// retired is no member any more once every other member's claim covers that record and, while it is in reach, its own
+// last claim has come, too: from then on it holds nothing back, and no link with it is kept. Joining again takes a fresh nonce, so it is a new admission of the old name.
 #include <algorithm>
 
+#include "base/planted.h"
 #include "engine/engine.h"
 #include "engine/rows.h"
 
@@ -16,6 +17,10 @@ namespace {
 constexpr int64_t kRefusalAlarmUs = 60'000'000;
 // So long it asks the others before a retired leader that may join again admits itself.
 constexpr int64_t kRejoinPatienceUs = 10'000'000;
+// A retired leader that was in reach has so long to come back and hand over what it holds.
+constexpr int64_t kLastWordGapUs = 10'000'000;
+// So long it may take in all: one that cannot write, or tells nothing new, must not hold back the others for ever.
+constexpr int64_t kLastWordPatienceUs = 600'000'000;
 
 std::string NonceText(uint64_t nonce) {
   return clock::Origin{"", nonce}.ToString().substr(1);
@@ -63,6 +68,7 @@ void Engine::ReadMembers(std::map<std::string, Admissions> admissions) {
     }
   }
   if (retired && !retired_) {
+    owes_claim_ = true;  // the last one
     Report(2,
            "this leader was retired from the cluster (LEADER RETIRE): it refuses writes and keeps its data; start "
            "it with --rejoin to join again as a new member");
@@ -106,12 +112,9 @@ void Engine::SettleRetirements() {
     if (all) continue;
     // "Once that record is covered by all remaining claims": until then it may still be told, and tell.
     const bool covered = std::all_of(admissions_.begin(), admissions_.end(), [&](const auto& other) {
-      if (other.second.all_retired()) return true;
-      const clock::VersionVector claim = replica_.Claim(other.first);
-      return std::all_of(
-          a.records.begin(), a.records.end(), [&](clock::Dot dot) { return claim.Covers(dot); });
+      return other.second.all_retired() || HasClaimed(other.first, a.records);
     });
-    if (!covered) continue;
+    if (!covered || (a.all_retired() && AwaitsLastWord(name, a))) continue;
     for (const std::string& nonce : a.retired) settled_.emplace(name, nonce);
     more = true;
   }
@@ -123,6 +126,34 @@ void Engine::SettleRetirements() {
     }
   }
   replica_.SetRetired(std::move(refused));
+  std::erase_if(retiring_, [&](const auto& entry) {
+    auto it = admissions_.find(entry.first);
+    return it == admissions_.end() || !it->second.all_retired() || settled(entry.first, it->second);
+  });
+}
+
+bool Engine::HasClaimed(const std::string& name, const std::vector<clock::Dot>& dots) const {
+  const clock::VersionVector claim = replica_.Claim(name);
+  return std::all_of(dots.begin(), dots.end(), [&](clock::Dot dot) { return claim.Covers(dot); });
+}
+
+// A claim of the retired leader that covers the record is of a later tick than the one in which it learned of it (what a
+// claim covers is durable): it refuses writes by then. Whoever has applied that claim has everything that the leader
+// ever acknowledged, and all that it had of others.
+bool Engine::AwaitsLastWord(const std::string& name, const Admissions& a) {
+  if (replaying_ || name == options_.leader_id || PLANTED(kRetireUnheard)) return false;
+  if (HasClaimed(name, a.records)) return false;
+  auto [it, first] = retiring_.try_emplace(name, Retiring{.since_us = now_.mono_us, .in_reach_us = -1});
+  Retiring& retiring = it->second;
+  if (replica_.graph().Reaches(name)) retiring.in_reach_us = now_.mono_us;
+  if (now_.mono_us - retiring.since_us > kLastWordPatienceUs) return false;
+  return retiring.in_reach_us >= 0 && now_.mono_us - retiring.in_reach_us <= kLastWordGapUs;
+}
+
+bool Engine::OwesLastClaim() const {
+  if (!retired_ || !admitted_ || refused_ || !status_.ok()) return false;
+  auto self = admissions_.find(options_.leader_id);
+  return self != admissions_.end() && !HasClaimed(self->first, self->second.records);
 }
 
 base::Result<std::string> Engine::RetireRecord(std::string_view leader) {

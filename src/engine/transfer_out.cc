@@ -26,7 +26,8 @@ constexpr log::Position kStaleBytes = 16 << 20;
 }  // namespace
 
 bool Engine::ServesState() const {
-  if (!may_write() || !status_.ok()) return false;
+  // One that was retired has to hand over what it holds, until it is refused.
+  if (!admitted_ || refused_ || !status_.ok()) return false;
   if (PLANTED(kServeUnmerged)) return true;
   return !keyspace_.merging() && checkpoint_position_ >= barrier_;
 }
