@@ -20,6 +20,7 @@ constexpr int64_t kAbsentUs = 20 * kSecond;
 constexpr int64_t kConvergeUs = 60 * kSecond;   // after all faults are gone
 // Several may take one another's state in turn, by small chunks.
 constexpr int64_t kConvergeEachUs = 20 * kSecond;
+constexpr int64_t kWriterUs = 120 * kSecond;  // for somebody to take writes, whoever was retired
 constexpr int64_t kSilenceUs = 240 * kSecond;   // and then
 constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
 
@@ -800,6 +801,30 @@ void Simulation::LeadEstrangedTogether() {
   }
 }
 
+// Whoever retired whom, and however those records crossed: when all are in reach of each other, somebody takes writes
+// without a leader being told to join again.
+void Simulation::SomebodyWrites() {
+  for (auto& node : world_.nodes()) {
+    if (node->up() && node->faulty()) node->End(EndOfProcess::kPower);
+    if (!node->up()) node->Start();
+  }
+  const bool writes = world_.RunUntil(kWriterUs, 200 * kMs, [&] {
+    for (auto& node : world_.nodes()) {
+      if (!node->up()) continue;
+      for (const auto& link : node->engine().replica().Links()) (void)node->engine().HealLink(link.leader);
+    }
+    return std::any_of(world_.nodes().begin(), world_.nodes().end(), [](const auto& node) {
+      return node->up() && node->may_write();
+    });
+  });
+  if (writes) return;
+  std::string why;
+  for (auto& node : world_.nodes()) {
+    if (node->up()) why += LeadersOf(*node);
+  }
+  throw Violation("nobody takes writes within " + std::to_string(kWriterUs / kSecond) + " s: " + why);
+}
+
 void Simulation::Liveness() {
   healing_ = true;
   world_.Log([] { return std::string("all faults end"); });
@@ -812,6 +837,7 @@ void Simulation::Liveness() {
   world_.RunFor(200 * kMs);
   if (draw_.Percent(50)) RouteAround();
   network.UnblockAll();
+  if (workload_->profile().retire > 0 && !limits_.rejoin && draw_.Percent(50)) SomebodyWrites();
   int64_t ahead_us = INT64_MIN;
   for (auto& node : world_.nodes()) ahead_us = std::max(ahead_us, node->offset_us());
   for (auto& node : world_.nodes()) {

@@ -92,6 +92,7 @@ class Simulation {
   void CountTransfers();
   void CountMessages();
   void RetireTheDead();
+  void SomebodyWrites();
   // A command of the operator's, whatever the workload's clients wait for.
   void Operate(Node& node, std::vector<std::string> args);
   // Until nobody has anything to write any more, and nothing is left that should have gone.
