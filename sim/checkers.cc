@@ -789,6 +789,14 @@ void Checkers::CheckPresent() {
   }
 }
 
+// A version that is listed is one that a reader could have seen: not what a change held in its middle.
+void Checkers::CheckListed(Node& node, const conflict::LedgerEntry& e, const conflict::LedgerVersion& listed, Dot dot) {
+  const auto stood = world_.history().oracle().FinalOf(Key{e.db, e.key}, Place{e.type, e.element}, dot);
+  if (stood && stood->absent == listed.absent && stood->value == listed.value) return;
+  throw Violation(node.name() + " lists " + world_.history().Name(dot) + " of " + e.key + " with a value that it " +
+                  (stood ? "did not have in the end" : "did not leave there"));
+}
+
 void Checkers::CheckLedger(Node& node) {
   History& history = world_.history();
   struct Pair {
@@ -809,6 +817,8 @@ void Checkers::CheckLedger(Node& node) {
       throw Violation("an invented conflict at " + node.name() + ": " + history.Name(shown) + " and " +
                       history.Name(lost) + " of " + e.key);
     }
+    CheckListed(node, e, e.shown, shown);
+    CheckListed(node, e, e.lost, lost);
     const auto [low, high] = std::minmax(shown, lost);
     listed[{Key{e.db, e.key}, Place{e.type, e.element}, low.origin, high.origin}].push_back({low, high});
     return true;

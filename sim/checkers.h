@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crdt/key_state.h"
+#include "conflict/ledger.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
 #include "sim/tracked_lists.h"
@@ -51,6 +52,7 @@ class Checkers {
   // vector lists it.
   void CheckFolded();
   void CheckLedger(Node& node);
+  void CheckListed(Node& node, const conflict::LedgerEntry& e, const conflict::LedgerVersion& listed, Dot dot);
   // With one writer there is no conflict.
   void CheckNoConflicts();
   // Equal vectors and equal digests at all nodes that are up.

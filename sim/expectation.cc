@@ -286,6 +286,8 @@ Expectation::Verdict Expectation::JudgeString(const resp::Value& reply) {
   const int64_t kept = before.exists ? before.expire_ms : crdt::kNever;
   if (name == "SET") {
     int64_t expire = args_.size() > 4 ? now_ms_ + *base::ParseInt64(args_[4]) : crdt::kNever;
+    if (args_.size() > 4 && args_[3] == "PXAT") expire = *base::ParseInt64(args_[4]);
+    if (expire <= now_ms_) return AfterGone(args_[1]);
     if (args_.size() == 4) expire = kept;  // KEEPTTL
     if (args_.size() == 4 && before.clash) return "";
     return AfterText(args_[1], std::string(args_[2]), expire);

@@ -356,6 +356,17 @@ std::vector<OracleRegister::Version> Oracle::VersionsOf(const Key& key,
   return versions;
 }
 
+std::optional<OracleRegister::Version> Oracle::FinalOf(const Key& key, const Place& place, Dot change) const {
+  const std::vector<Item>* items = Find(key, place);
+  if (items == nullptr) return std::nullopt;
+  for (const Item& item : *items) {
+    if (item.part != Part::kVersion || item.origin != change.origin || item.sequence != change.sequence) continue;
+    if (std::find(item.killers.begin(), item.killers.end(), change) != item.killers.end()) continue;
+    return OracleRegister::Version{change, item.hlc, item.never, item.absent, item.value};
+  }
+  return std::nullopt;
+}
+
 std::vector<Place> Oracle::PlacesOf(const Key& key) const {
   std::vector<Place> places;
   auto it = index_.find(key);

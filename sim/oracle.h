@@ -122,6 +122,8 @@ class Oracle {
   OracleState StateOf(const Key& key, const Vector& seen) const;
   // The versions of one register only.
   std::vector<OracleRegister::Version> VersionsOf(const Key& key, const Place& place, const Vector& seen) const;
+  // What the change made of the register in the end; nothing if it left none there.
+  std::optional<OracleRegister::Version> FinalOf(const Key& key, const Place& place, Dot change) const;
   // How many origins have ever incremented the register, cleared or not.
   size_t CountIncrementOrigins(const Key& key, const Place& place, const Vector& seen) const;
   // The registers of the key that were ever written.

@@ -415,6 +415,7 @@ TEST_F(RestoreTest, StrayFilesAreNotTaken) {
   log::WriteFile(path_ + "/store/stray", "stray");
   ASSERT_TRUE(Restore(path_, target_).ok());
   EXPECT_FALSE(fs::exists(target_ + "/store/stray"));
+  EXPECT_FALSE(fs::exists(target_ + "/LOCK")) << "held while it was filled only";
 }
 
 }  // namespace

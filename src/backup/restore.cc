@@ -1,7 +1,9 @@
 #include "backup/restore.h"
 
 #include <cerrno>
+#include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "backup/files.h"
@@ -78,6 +80,35 @@ base::Status Fill(const std::string& path, const std::string& dir, const Manifes
   return {};
 }
 
+// A server takes the same lock before it looks into its directory.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(const std::string& dir)
+      : path_(dir + "/LOCK"), fd_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {}
+  ~DirectoryLock() {
+    if (fd_ < 0) return;
+    if (held_) ::unlink(path_.c_str());
+    ::close(fd_);
+  }
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+  base::Status Take(const std::string& dir) {
+    if (fd_ < 0) return Failure("cannot write to " + dir, errno);
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) {
+      held_ = true;
+      return {};
+    }
+    if (errno != EWOULDBLOCK) return Failure("cannot lock " + path_, errno);
+    return base::Invalid(dir + " is in use by another process: stop that one or give another --dir");
+  }
+
+ private:
+  std::string path_;
+  int fd_;
+  bool held_ = false;
+};
+
 }  // namespace
 
 base::Result<Manifest> Verify(const std::string& path) {
@@ -113,6 +144,12 @@ base::Result<Manifest> Restore(const std::string& path, const std::string& dir) 
     }
     if (base::Status s = SyncDirectory(std::filesystem::path(real).parent_path().string()); !s.ok())
       return s;
+  }
+  DirectoryLock lock(real);
+  if (base::Status s = lock.Take(dir); !s.ok()) return s;
+  // A server may have begun in it since we looked.
+  if (::access((real + "/log").c_str(), F_OK) == 0) {
+    return base::Invalid(dir + " is not empty: give a directory that is absent or empty");
   }
   const std::string marker = real + "/" + kRestoringName;
   if (base::Status s = WriteFile(marker, "polyarch restore has not ended here\n"); !s.ok())

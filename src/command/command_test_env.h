@@ -252,7 +252,6 @@ class TestNode : private keyspace::Observer {
                    std::string_view,
                    crdt::Type,
                    std::string_view,
-                   const crdt::Register&,
                    clock::Dot) override {}
   void Merged(uint8_t, std::string_view, const crdt::KeyState&, const crdt::KeyState&) override {}
 

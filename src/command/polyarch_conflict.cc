@@ -306,7 +306,7 @@ void ConflictResolve(Context& c) {
   Resolution resolution;
   if (!Translate(c, *token, *found, resolution)) return;
   if (!IsVisible(c, state)) return c.reply.Error(kNoSuchKey);
-  if (place.field && c.keys.Open(ref, element.type).status != keyspace::Collection::Status::kFound) {
+  if (place.field && c.keys.Open(ref, element.type).status == keyspace::Collection::Status::kOtherType) {
     return c.reply.Error(kWrongType);
   }
   // A key that is a collection and no string besides has no version that a value could replace: it would be one of

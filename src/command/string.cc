@@ -125,6 +125,12 @@ void SetWithOptions(Context& c) {
     }
     if (!old.exists()) options.keep_ttl = false;
   }
+  if (options.has_expiry && expire_ms <= c.now_ms) {
+    // Born expired: as a value it could win against one that is not.
+    if (c.keys.Read(ref).exists()) c.change.Delete(ref);
+    if (!options.get) c.reply.Ok();
+    return;
+  }
   Change::Ttl ttl = options.has_expiry ? Change::Ttl::kAt
                     : options.keep_ttl ? Change::Ttl::kKeep
                                        : Change::Ttl::kNone;

@@ -123,7 +123,7 @@ bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key) 
 
 void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bool existed) {
   using Ttl = keyspace::Change::Ttl;
-  c.change.Put(ref, whole, existed ? Ttl::kKeep : Ttl::kNone);
+  c.change.Put(ref, whole, existed ? Ttl::kPart : Ttl::kNone);
 }
 
 }  // namespace polyarch::command

@@ -252,6 +252,7 @@ void Engine::Close() {
   body_.push_back(wire::kChangeEnd);
   ++frame_.count;
   change_open_ = false;
+  if (!met_.empty()) [[unlikely]] NoteMet();
   newest_own_ = {*replica_.own(), frame_.first + frame_.count - 1};
   replica_.RaiseApplied(newest_own_.origin(), newest_own_.sequence());
   if (change_effects_ > 0) {
@@ -266,6 +267,7 @@ void Engine::Abandon() {
   body_.resize(change_start_);
   last_stamp_ = stamp_before_;
   last_element_.any = false;  // what it was may be gone: the next one is written in full
+  met_.clear();
   change_open_ = false;
 }
 
@@ -327,6 +329,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
       NoteFold(effect, {origin, sequence});
     }
+    if (!met_.empty()) [[unlikely]] NoteMet();
     if (tells) TellTouched(touched);
   }
   if (PLANTED(kFeedLocalOnly)) keyspace_.TakeConflictChanges();
@@ -394,9 +397,27 @@ void Engine::VersionsMet(uint8_t db,
                          std::string_view key,
                          crdt::Type type,
                          std::string_view element,
-                         const crdt::Register& state,
                          clock::Dot added) {
-  if (!conflict::IsConflict(state.versions) || db == crdt::kReservedDatabase) return;
+  if (db == crdt::kReservedDatabase) return;
+  met_.insert({db, std::string(key), type, std::string(element), added});
+}
+
+// What a change held in its middle nobody has ever read: what lost, and to what, shows when all of it is applied.
+void Engine::NoteMet() {
+  for (const Meeting& m : met_) {
+    const keyspace::KeyRef ref = keyspace_.Ref(m.db, m.key);
+    if (m.type == crdt::Type::kString) {
+      NoteMeeting(m, keyspace_.OwnState(ref));
+    } else {
+      NoteMeeting(m, keyspace_.ElementState(ref, m.type, m.element));
+    }
+  }
+  met_.clear();
+}
+
+void Engine::NoteMeeting(const Meeting& meeting, const crdt::Register& state) {
+  const auto& [db, key, type, element, added] = meeting;
+  if (!conflict::IsConflict(state.versions)) return;
   const crdt::Version* fresh = nullptr;
   for (const crdt::Version& v : state.versions) {
     if (v.dot == added) fresh = &v;

@@ -32,6 +32,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -113,6 +114,8 @@ class Host {
   virtual void Push(uint64_t client_id, std::string_view bytes) = 0;
   // One line for the operator. Severity: 0 info, 1 warning, 2 alarm.
   virtual void Report(int severity, const std::string& line) = 0;
+  // A number from outside of the process (see replication::ReplicaHost); 0: there is none.
+  virtual uint64_t Entropy() { return 0; }
 };
 
 struct Clocks {
@@ -160,6 +163,8 @@ class Engine final : public command::ClusterHost,
 
   // Where recovery from this store begins: everything before was durable. 0 if nothing is known.
   static log::Position CheckpointPosition(storage::Store& store);
+  // Up to where the store reflects the log: everything before was durable, too.
+  static log::Position ReflectedPosition(storage::Store& store);
 
   void BeginTick(const Clocks& now);
   Outcome Execute(command::Client& client,
@@ -296,7 +301,6 @@ class Engine final : public command::ClusterHost,
                    std::string_view key,
                    crdt::Type type,
                    std::string_view element,
-                   const crdt::Register& state,
                    clock::Dot added) override;
   void Merged(uint8_t db,
               std::string_view key,
@@ -330,6 +334,7 @@ class Engine final : public command::ClusterHost,
   void RefusedAsRetired(const std::string& by, bool mutual) override;
   bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
   void SyncWanted() override { sync_wanted_ = true; }
+  uint64_t Entropy() override { return host_.Entropy(); }
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
@@ -499,6 +504,19 @@ class Engine final : public command::ClusterHost,
   void
   ReadConfiguration();  // members, policies, priorities, ended origins from the reserved keyspace
   void UpdateTime();
+  // Registers in which the change that is being applied met versions that its writer had not seen.
+  struct Meeting {
+    uint8_t db;
+    std::string key;
+    crdt::Type type;
+    std::string element;
+    clock::Dot added;
+    auto operator<=>(const Meeting& other) const {
+      return std::tie(db, key, type, element) <=> std::tie(other.db, other.key, other.type, other.element);
+    }
+  };
+  void NoteMet();
+  void NoteMeeting(const Meeting& meeting, const crdt::Register& state);
   // The ledger gets `lost`, unless it is what is shown: under an id that follows from the log's
   // position, or under the ledger's next one.
   void NoteLost(uint8_t db,
@@ -783,6 +801,7 @@ class Engine final : public command::ClusterHost,
   uint64_t skewed_stamps_ = 0;
   log::Position position_ = 0;    // where the frame that is being applied ends
   uint64_t ledger_entries_ = 0;   // noted for it
+  std::set<Meeting> met_;         // in the change that is being applied
   log::Position ledger_position_ = 0;  // at the start: all that came before was noted, and is stored or was given up
   // Is the record that is replayed one of those? Rows may be newer than it, or gone: what it met cannot be told.
   bool IsNoted() const { return replaying_ && position_ <= ledger_position_; }

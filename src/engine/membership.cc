@@ -212,7 +212,7 @@ void Engine::EndRename() {
   Report(2,
          "another process at " + rename_after_ + " is leader " + options_.leader_id +
              " (a copied directory?): this one goes on as " + renaming_->leader +
-             "; give it an --id of its own or retire it");
+             "; to be rid of it retire it, and join with an empty directory and an --id of its own");
   options_.leader_id = renaming_->leader;
   join_nonce_ = renaming_->nonce;
   renaming_.reset();

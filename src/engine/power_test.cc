@@ -25,6 +25,28 @@ Sequences HeadOf(std::string_view head) {
   return out;
 }
 
+// Rows are written behind the log: a log that ends before what they reflect has lost what was durable. What is appended
+// after its end would be taken for reflected.
+TEST(PowerCut, ALogThatEndsBeforeItsRowsIsRefused) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a");
+  ASSERT_TRUE(a.Start().ok());
+  for (int i = 0; i < 100; ++i) a.Ask({"SET", "k" + std::to_string(i), "v"});
+  cluster.Run(1'000);
+  a.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(1'000);
+  a.Ask({"SET", "k", "v"});
+  cluster.Run(1'000);
+  a.Kill();
+  storage::MemoryStore& store = a.store();
+  std::string beyond;
+  base::PutFixed64(beyond, a.log().end() + 8);
+  storage::Batch batch;
+  batch.Put(storage::Family::kMeta, kLedgerPositionRowKey, beyond);
+  store.Write(std::move(batch));
+  EXPECT_EQ(a.Start().code(), base::Code::kCorrupt);
+}
+
 // A reader of an origin begins at the last segment whose head does not reach beyond what it wants.
 // A head that counts a frame which only follows it would let a reader miss that frame.
 TEST(PowerCut, SegmentHeadsSayWhatWasLogged) {

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/planted.h"
+#include "base/remedy.h"
 #include "engine/engine.h"
 #include "engine/rows.h"
 
@@ -14,7 +15,13 @@ constexpr size_t kReplayChunk = 4 << 20;
 
 base::Status BadRow(const std::string& what) {
   return base::Corrupt("the store holds an unreadable " + what +
-                       ": restore the directory from a backup, or empty it and start with --join");
+                       std::string(base::kDirectoryRemedy));
+}
+
+// Of what was read from the store or the log.
+base::Status WithRemedy(const base::Status& status) {
+  if (status.code() != base::Code::kCorrupt) return status;
+  return base::Corrupt(status.message() + std::string(base::kDirectoryRemedy));
 }
 
 }  // namespace
@@ -99,7 +106,7 @@ base::Status Engine::LoadRows() {
         origins_.Intern(origin);
         return true;
       });
-  if (!status.ok() || !bad.ok()) return status.ok() ? bad : status;
+  if (!status.ok() || !bad.ok()) return status.ok() ? bad : WithRemedy(status);
   stored_origins_ = origins_.size();
   if (!checkpoint.empty() && !DecodeCheckpointMeta(checkpoint)) return BadRow("checkpoint row");
 
@@ -141,12 +148,12 @@ base::Status Engine::LoadRows() {
     keyspace_.Load(name.db, name.key, std::move(data.state));
     return true;
   });
-  if (!status.ok() || !bad.ok()) return status.ok() ? bad : status;
+  if (!status.ok() || !bad.ok()) return status.ok() ? bad : WithRemedy(status);
   status = store_.Scan(storage::Family::kLedger, [&](std::string_view key, std::string_view row) {
     ledger_.Load(key, row);
     return true;
   });
-  return status.ok() ? LoadStaged() : status;
+  return status.ok() ? LoadStaged() : WithRemedy(status);
 }
 
 // A transfer that was under way, or one whose cut-over the log may hold. Unreadable rows of it are
@@ -212,8 +219,8 @@ base::Status Engine::ReplayCutOver(const CutOverRecord& record, log::Position en
   if (staged_ == nullptr || staged_->progress.id != record.transfer ||
       staged_->progress.position != record.position || !staged_->complete()) {
     return base::Corrupt(
-        "the log says that another leader's state was taken over, and the store does not hold it: "
-        "restore the directory from a backup, or empty it and start with --join");
+        "the log says that another leader's state was taken over, and the store does not hold it" +
+        std::string(base::kDirectoryRemedy));
   }
   ++transfers_.replayed;
   position_ = end;
@@ -224,9 +231,11 @@ base::Status Engine::ReplayCutOver(const CutOverRecord& record, log::Position en
 
 base::Status Engine::ReplayLog() {
   if (checkpoint_position_ < log_.begin() || checkpoint_position_ > log_.end()) {
-    return base::Corrupt(
-        "the log does not reach the checkpoint: restore the directory from a backup, or empty it "
-        "and start with --join");
+    return base::Corrupt("the log does not reach the checkpoint" + std::string(base::kDirectoryRemedy));
+  }
+  if (ledger_position_ > log_.end()) {
+    return base::Corrupt("the log ends at " + std::to_string(log_.end()) + ", and the store reflects it up to " +
+                         std::to_string(ledger_position_) + std::string(base::kDirectoryRemedy));
   }
   replaying_ = true;
   ReadConfiguration();  // policies and priorities: what decides the conflicts that are met again
@@ -243,7 +252,7 @@ base::Status Engine::ReplayLog() {
       status = record.type == log::RecordType::kFrame ? ReplayFrame(record) : ReplayLocal(record);
       return status.ok();
     });
-    if (!next.ok()) status = next.status();
+    if (!next.ok()) status = WithRemedy(next.status());
     if (!status.ok()) break;
     position = *next;
   }
@@ -258,9 +267,7 @@ base::Status Engine::ReplayLog() {
 base::Status Engine::ReplayFrame(const log::Record& record) {
   wire::Frame frame;
   if (!wire::ParseFrame(record.payload, frame)) {
-    return base::Corrupt(
-        "unreadable frame in the log: restore the directory from a backup, or empty it and start "
-        "with --join");
+    return base::Corrupt("unreadable frame in the log" + std::string(base::kDirectoryRemedy));
   }
   clock::OriginIndex origin = clock::kNoOrigin;
   clock::VersionVector deps;
@@ -305,8 +312,8 @@ base::Status Engine::CheckIdentity() {
   if (!identity_known_) return {};
   if (identity_leader_ != options_.leader_id) {
     if (identity_leader_.substr(0, identity_leader_.find('~')) != options_.leader_id) {
-      return base::Invalid("the directory belongs to leader '" + identity_leader_ +
-                           "': start with --id " + identity_leader_ + " or with another --dir");
+      return base::Invalid("the directory belongs to leader '" + identity_leader_ + "': start with --id " +
+                           identity_leader_.substr(0, identity_leader_.find('~')) + " or with another --dir");
     }
     Report(2, "this directory is a copy and goes on as leader " + identity_leader_);
     options_.leader_id = identity_leader_;
@@ -328,6 +335,9 @@ void Engine::Found() {
   }
   cluster_id_ = random_.Next() | 1;
   admitted_ = true;
+  Report(0,
+         "the directory is empty and there is no --join: this leader founds a new cluster. If it had data before, stop "
+         "it: its volume may not be mounted");
   AppendIdentity();
   PutReserved("cluster", clock::Origin{"", cluster_id_}.ToString().substr(1));
   PutReserved("member/" + options_.leader_id, clock::Origin{"", join_nonce_}.ToString().substr(1));
@@ -372,6 +382,11 @@ log::Position Engine::CheckpointPosition(storage::Store& store) {
   auto row = store.Get(storage::Family::kMeta, kCheckpointRowKey);
   if (!row.ok() || row->size() < 9) return 0;
   return base::LoadFixed64(row->data() + 1);
+}
+
+log::Position Engine::ReflectedPosition(storage::Store& store) {
+  auto row = store.Get(storage::Family::kMeta, kLedgerPositionRowKey);
+  return row.ok() && row->size() == 8 ? base::LoadFixed64(row->data()) : 0;
 }
 
 bool Engine::DecodeCheckpointMeta(std::string_view bytes) {

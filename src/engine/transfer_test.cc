@@ -27,6 +27,26 @@ void Fill(TestCluster& cluster, TestNode& node, int kilobytes) {
   cluster.Run(5000);
 }
 
+// What it wants is in the only log in reach, and cannot be read there.
+TEST(StateTransfer, ADamagedLogIsGoneRoundByAState) {
+  Leaders cluster(2, 1, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  for (int i = 0; i < 20; ++i) a.Ask({"SET", "k" + std::to_string(i), "v"});
+  cluster.Run(100);
+  a.Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(1000);
+  a.log().DamageBefore(a.log().end());
+  a.Ask({"SET", "last", "v"});
+  cluster.Heal(a, b);
+  cluster.Run(10'000);
+  EXPECT_EQ(b.Ask({"GET", "k7"}), "\"v\"");
+  EXPECT_EQ(b.Ask({"GET", "last"}), "\"v\"");
+  EXPECT_TRUE(a.Reported("cannot read the log for b"));
+}
+
 TEST(StateTransfer, ALeaderThatWasAwayComesBack) {
   Leaders cluster(3, 1, Small);
   TestNode& a = cluster[0];

@@ -74,9 +74,11 @@ void Change::Wipe(const KeyRef& ref, uint8_t flags) {
 }
 
 void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t expire_ms) {
-  const Shown old = ttl == Ttl::kKeep ? keyspace_.Read(ref) : Shown{};
+  const bool keeps = ttl == Ttl::kKeep || ttl == Ttl::kPart;
+  const Shown old = keeps ? keyspace_.Read(ref) : Shown{};
   const bool keep = old.exists();
-  const bool replaces = !keep || old.kind == Shown::Kind::kCollection;
+  const bool replaces = !keep || old.kind == Shown::Kind::kCollection ||
+                        (ttl == Ttl::kKeep && keyspace_.HoldsSeveralTypes(ref));
   if (replaces) WipeCounterElements(ref);
   std::vector<crdt::Clear> clears = keyspace_.Clears(ref);
   crdt::Effect effect{.kind = crdt::EffectKind::kPut,

@@ -56,7 +56,8 @@ class Change {
 
   enum class Ttl : uint8_t {
     kNone,  // as SET: whatever expiry there was is gone
-    kKeep,  // as APPEND, SET KEEPTTL: the expiry stays
+    kKeep,  // as SET KEEPTTL: the expiry stays
+    kPart,  // as APPEND: it stays, and so does what the key holds of other types
     kAt,    // as SET EX: expires at expire_ms
   };
 

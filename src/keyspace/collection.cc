@@ -51,17 +51,15 @@ void Keyspace::ApplyElement(const crdt::Effect& effect,
   Elements& elements = ElementsOf(fat, effect.type);
   const crdt::ApplyResult result =
       elements.Apply(effect, seen, hlc, ViewerOf(ref, effect.type));
-  crdt::Register met;
   const bool told = result.concurrent && observer_ != nullptr &&
                     crdt::MayConflict(effect.type, effect.element) &&
                     (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve);
-  if (told) met = elements.Find(effect.element)->State();
   if (elements.empty()) RetireEmpty(ref, fat);
   fat.Tidy();
   CountMemory(entry, true);
   Settle(ref, slot);
   if (told)
-    observer_->VersionsMet(ref.db, ref.key, effect.type, effect.element, met, seen.dot());
+    observer_->VersionsMet(ref.db, ref.key, effect.type, effect.element, seen.dot());
 }
 
 void Keyspace::WipeElements(FatPart& fat,

@@ -473,8 +473,7 @@ void Keyspace::ApplySlow(const crdt::Effect& effect,
   }
   if (result.concurrent && observer_ != nullptr &&
       (cause != Cause::kLocal || effect.kind == crdt::EffectKind::kResolve)) {
-    observer_->VersionsMet(
-        ref.db, ref.key, crdt::Type::kString, {}, (*Lookup(ref))->State(), seen.dot());
+    observer_->VersionsMet(ref.db, ref.key, crdt::Type::kString, {}, seen.dot());
   }
 }
 

@@ -53,13 +53,10 @@ class Observer {
   virtual ~Observer() = default;
   virtual void KeyModified(const KeyRef& ref, Cause cause) = 0;
   // `added` came in beside versions that its writer had not seen (remote changes and resolutions):
-  // of the key's own register (kString), or of an element.
-  virtual void VersionsMet(uint8_t db,
-                           std::string_view key,
-                           crdt::Type type,
-                           std::string_view element,
-                           const crdt::Register& state,
-                           clock::Dot added) = 0;
+  // of the key's own register (kString), or of an element. What the change makes of it shows at its end: it may write the
+  // register again.
+  virtual void VersionsMet(
+      uint8_t db, std::string_view key, crdt::Type type, std::string_view element, clock::Dot added) = 0;
   // Another leader's state was merged into this key: `mine` is what stood here before. KeyModified
   // has been called.
   virtual void Merged(uint8_t db,

@@ -18,7 +18,7 @@ class Merged : public testing::Test {
  protected:
   struct Counting final : Observer {
     void KeyModified(const KeyRef& ref, Cause) override { modified.insert(std::string(ref.key)); }
-    void VersionsMet(uint8_t, std::string_view, crdt::Type, std::string_view, const crdt::Register&, clock::Dot) override {}
+    void VersionsMet(uint8_t, std::string_view, crdt::Type, std::string_view, clock::Dot) override {}
     void Merged(uint8_t, std::string_view key, const crdt::KeyState&, const crdt::KeyState&) override {
       merged.insert(std::string(key));
     }

@@ -104,6 +104,7 @@ base::Result<Position> MemoryLog::Read(Position from,
     return base::Invalid("position " + std::to_string(from) + " is beyond the end of the log");
   }
   if (from == end_) return from;
+  if (from < damaged_before_) return base::Corrupt("the record at " + std::to_string(from) + " fails its checksum");
   const bool committed = from < disk_->end;
   const auto& first = committed ? disk_->records : pending_;
   auto it = std::lower_bound(

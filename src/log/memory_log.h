@@ -77,6 +77,8 @@ class MemoryLog final : public Log {
   void FailSyncs();
   // All later commits fail.
   void FailCommits(base::Status status);
+  // Records that begin before `position` are damaged: from now on they cannot be read.
+  void DamageBefore(Position position) { damaged_before_ = position; }
 
  private:
   void StartSync();
@@ -95,6 +97,7 @@ class MemoryLog final : public Log {
   Position sync_target_ = 0;  // of the sync in flight
   bool fail_syncs_ = false;
   base::Status fail_commits_;
+  Position damaged_before_ = 0;
   base::Status status_;
 };
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/remedy.h"
 #include "log/format.h"
 
 namespace polyarch::log {
@@ -19,9 +20,6 @@ constexpr uint64_t kSearchBytesMax = uint64_t{16} << 30;
 // Where the records of a segment with an unreadable header are looked for: heads are small.
 constexpr uint32_t kDataOffsetProbeMax = 256 << 10;
 constexpr size_t kCopyBytes = 1 << 20;
-
-constexpr std::string_view kRemedy =
-    "; restore this node from a backup, or empty its data directory and let it join again";
 
 struct Segment {
   RecoveredSegment info;
@@ -150,8 +148,8 @@ bool AllZeros(std::string_view bytes) {
 
 class Recoverer {
  public:
-  Recoverer(Io& io, const std::string& dir, Position verify_from)
-      : io_(io), dir_(dir), verify_from_(verify_from) {}
+  Recoverer(Io& io, const std::string& dir, Position verify_from, Position durable)
+      : io_(io), dir_(dir), verify_from_(verify_from), durable_(std::max(verify_from, durable)) {}
 
   base::Result<Recovery> Run() {
     if (base::Status s = ReadHeaders(); !s.ok()) return s;
@@ -185,12 +183,12 @@ class Recoverer {
       if (!unborn.ok()) return unborn.status();
       if (!*unborn) {
         return base::Corrupt("the log's first segment " + segments_.front().info.path +
-                             " has no readable header" + std::string(kRemedy));
+                             " has no readable header" + std::string(base::kDirectoryRemedy));
       }
     }
-    if (segments_.empty() && verify_from_ > 0) {
+    if (segments_.empty() && durable_ > 0) {
       return base::Corrupt("the log in " + dir_ + " has no segments, but reached position " +
-                           std::to_string(verify_from_) + " once" + std::string(kRemedy));
+                           std::to_string(durable_) + " once" + std::string(base::kDirectoryRemedy));
     }
     return {};
   }
@@ -199,7 +197,7 @@ class Recoverer {
   // power went while it was made: there was no log yet.
   base::Result<bool> DropUnborn() {
     Segment& first = segments_.front();
-    if (segments_.size() > 1 || first.info.start > 0 || verify_from_ > 0) return false;
+    if (segments_.size() > 1 || first.info.start > 0 || durable_ > 0) return false;
     if (base::Status s = content_.Load(io_, first); !s.ok()) return s;
     if (!AllZeros(content_.From(DataOffset(0)))) return false;
     if (base::Status s = io_.Unlink(first.info.path); !s.ok()) return s;
@@ -219,7 +217,7 @@ class Recoverer {
     for (size_t i = 0; i <= first_read_; ++i) {
       if (segments_[i].valid) continue;
       return base::Corrupt("the log's segment " + segments_[i].info.path +
-                           " has no readable header, but was durable once" + std::string(kRemedy));
+                           " has no readable header, but was durable once" + std::string(base::kDirectoryRemedy));
     }
     scan_ = {segments_[first_read_].info.start, segments_[first_read_].durable};
     for (size_t i = first_read_; i < segments_.size(); ++i) {
@@ -242,7 +240,7 @@ class Recoverer {
     Search search;
     search.bad = scan_.end;
     search.durable_min = scan_.durable;
-    search.proof = verify_from_;
+    search.proof = durable_;
     const Segment& last = segments_[last_];
     const uint64_t end_offset = last.info.data_offset + (scan_.end - last.info.start);
     const std::string_view rest = content_.From(end_offset);
@@ -277,7 +275,7 @@ class Recoverer {
     return base::Corrupt("the log is damaged at position " + std::to_string(scan_.end) + " (" +
                          last.info.path + " at byte " + std::to_string(end_offset) +
                          "), though it was durable up to position " + std::to_string(search.proof) +
-                         ": acknowledged writes are lost" + std::string(kRemedy));
+                         ": acknowledged writes are lost" + std::string(base::kDirectoryRemedy));
   }
 
   // For a segment without a readable header: where its first record is; 0 if that cannot be found.
@@ -346,6 +344,7 @@ class Recoverer {
   Io& io_;
   const std::string& dir_;
   const Position verify_from_;
+  const Position durable_;  // what the caller knows of
 
   std::vector<Segment> segments_;
   size_t first_read_ = 0;  // the first segment whose records are verified
@@ -358,8 +357,8 @@ class Recoverer {
 
 }  // namespace
 
-base::Result<Recovery> Recover(Io& io, const std::string& dir, Position verify_from) {
-  return Recoverer(io, dir, verify_from).Run();
+base::Result<Recovery> Recover(Io& io, const std::string& dir, Position verify_from, Position durable) {
+  return Recoverer(io, dir, verify_from, durable).Run();
 }
 
 }  // namespace polyarch::log

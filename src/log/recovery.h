@@ -2,7 +2,7 @@
 // cut left behind it.
 //
 // A record that fails its checksum is the torn tail of a power cut, unless there is proof that it
-// was durable once: a later record or segment header, or the caller's verify_from, that names a
+// was durable once: a later record or segment header, or what the caller knows, that names a
 // durable position beyond it. With proof, acknowledged data is lost and Recover refuses (kCorrupt).
 // Without, the log ends there; whatever follows is dropped, and its bytes are overwritten so that
 // they cannot be taken for records once the log has grown past them.
@@ -38,8 +38,8 @@ struct Recovery {
 };
 
 // Verifies all records of the segments that reach beyond `verify_from`, and only the headers of
-// those before. `verify_from` is a position that is known to have been durable. kCorrupt,
+// those before. Both positions are known to have been durable: a log that ends before either is refused. kCorrupt,
 // kIncompatible, or what the environment says; each with what to do about it.
-base::Result<Recovery> Recover(Io& io, const std::string& dir, Position verify_from);
+base::Result<Recovery> Recover(Io& io, const std::string& dir, Position verify_from, Position durable = 0);
 
 }  // namespace polyarch::log

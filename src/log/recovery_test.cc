@@ -193,7 +193,7 @@ TEST(Recovery, EveryFlippedByteOfAcknowledgedRecordsIsFound) {
     auto log = SegmentedLog::Open(Small(dir));
     ASSERT_FALSE(log.ok()) << offset;
     EXPECT_EQ(log.status().code(), base::Code::kCorrupt);
-    EXPECT_NE(log.status().message().find("restore this node"), std::string::npos);
+    EXPECT_NE(log.status().message().find("restore the directory"), std::string::npos);
     EXPECT_EQ(log.status().message().find('\n'), std::string::npos);
     PatchFile(FirstPath(dir), at, std::string(1, bytes[at]));
   }
@@ -280,6 +280,14 @@ TEST(Recovery, VerifyFromSkipsOlderRecordsAndRefusesAShorterLog) {
   dir.CopyFrom(whole);
   PatchFile(dir.path() + "/" + segments.back(), kDataAlignment + 100, "damage");
   EXPECT_EQ(SegmentedLog::Open(Small(dir, end)).status().code(), base::Code::kCorrupt);
+  // So does any other position that is known to have been durable; nothing is dropped then.
+  dir.CopyFrom(whole);
+  PatchFile(dir.path() + "/" + segments.back(), kDataAlignment + 100, "damage");
+  auto known = Small(dir, *ParseSegmentName(segments.back()));
+  known.durable = end;
+  const std::string before = ReadFile(dir.path() + "/" + segments.back());
+  EXPECT_EQ(SegmentedLog::Open(known).status().code(), base::Code::kCorrupt);
+  EXPECT_TRUE(ReadFile(dir.path() + "/" + segments.back()) == before);
   TempDir empty;
   EXPECT_EQ(SegmentedLog::Open(Small(empty, 8)).status().code(), base::Code::kCorrupt);
 }

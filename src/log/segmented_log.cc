@@ -20,7 +20,7 @@ constexpr uint64_t kReadBytesMax = 1 << 20;
 base::Result<std::unique_ptr<SegmentedLog>> SegmentedLog::Open(Options options) {
   Io& io = options.io != nullptr ? *options.io : PosixIo();
   CHECK(options.segment_bytes >= 2 * kDataAlignment);
-  auto recovery = Recover(io, options.dir, options.verify_from);
+  auto recovery = Recover(io, options.dir, options.verify_from, options.durable);
   if (!recovery.ok()) return recovery.status();
 
   std::vector<Segment> segments;

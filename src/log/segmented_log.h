@@ -38,6 +38,8 @@ class SegmentedLog final : public Log {
     // A position that is known to have been durable, e.g. the last checkpoint's: older segments are
     // not read at the start, and a log that ends before it is refused.
     Position verify_from = 0;
+    // Another one, for its second use only: what is stored elsewhere reflects the log up to there.
+    Position durable = 0;
     Io* io = nullptr;  // not owned, outlives the log; null: the operating system's
     // Called after durable() has grown and after a failure. Must not call the log's other methods
     // than durable() and status(), nor block.

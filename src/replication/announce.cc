@@ -116,6 +116,7 @@ void Replica::AnnounceNews() {
 
 void Replica::NoteHave(
     Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable, NewHaves& grown) {
+  if (applied > applied_.Get(origin)) NoteSetBack(link, origin);
   if (applied > link.have.Get(origin)) {
     grown.applied.emplace_back(origin, link.have.Get(origin));
     link.have.Set(origin, applied);
@@ -125,6 +126,18 @@ void Replica::NoteHave(
     grown.durable.emplace_back(origin, link.have_durable.Get(origin));
     link.have_durable.Set(origin, durable);
   }
+}
+
+// A neighbour holds what this very process has not written: its memory was set back, or it runs twice (a snapshot of a
+// machine). What it wrote since then has the names of other changes.
+void Replica::NoteSetBack(Link& link, clock::OriginIndex origin) {
+  if (own_ != origin) return;
+  ++counters_.forks;
+  host_.Report(2,
+               "leader " + link.peer.leader + " holds changes of this process that it has not written: its machine was "
+                   "set back to a snapshot, or copied, while it ran; what it wrote since may be lost. It begins a new "
+                   "incarnation");
+  host_.ForkDetected(origin);
 }
 
 // What a neighbour has may cover fold records: then it has all that they tell of.

@@ -90,7 +90,7 @@ void Replica::ForgetOwn() {
   own_.reset();
   receipts_.clear();
   wanted_receipts_ = said_receipts_ = 0;
-  incarnation_ = random_.Next() | 1;
+  incarnation_ = (random_.Next() ^ host_.Entropy()) | 1;
   Regreet();
 }
 
@@ -384,7 +384,8 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
     host_.Report(2,
                  "leader " + hello.process.leader + " at " + hello.process.address +
-                     " belongs to another cluster; start it with an empty directory and --join");
+                     " belongs to another cluster than this one: start whichever of the two is new here with an empty "
+                     "directory and --join");
     Close(link);
     return;
   }

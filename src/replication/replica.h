@@ -83,6 +83,8 @@ class ReplicaHost {
   virtual bool StateMessage(LinkId, uint8_t, std::string_view) { return true; }
   // Somebody waits for what is in the log to be durable.
   virtual void SyncWanted() {}
+  // A number from outside of the process, for what must differ from a copy of it. 0: there is none.
+  virtual uint64_t Entropy() { return 0; }
   // A client of another leader has published this; the views are for the call only.
   virtual void Published(bool /*shard*/, std::string_view /*channel*/, std::string_view /*message*/) {}
 };
@@ -495,6 +497,7 @@ class Replica {
     clock::Folds::Grown applied;
     clock::Folds::Grown durable;
   };
+  void NoteSetBack(Link& link, clock::OriginIndex origin);
   void NoteHave(
       Link& link, clock::OriginIndex origin, uint64_t applied, uint64_t durable, NewHaves& grown);
   void ExpandHaves(Link& link, NewHaves grown);

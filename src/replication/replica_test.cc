@@ -583,6 +583,21 @@ TEST_F(ReplicaTest, ClocksAtTheirEnds) {
   EXPECT_EQ(Applied(kA), 6U);
 }
 
+// A snapshot of a running machine was put back: what the others hold of this process it has not written.
+TEST_F(ReplicaTest, AProcessThatWasSetBackBeginsAnew) {
+  LinkId link = Connect("a", 1);
+  Write();
+  Write();
+  Tick();
+  const clock::Origin own = origins.Get(*replica.own());
+  Have(link, own, 2);
+  EXPECT_TRUE(host.forks.empty());
+  Have(link, own, 3);
+  ASSERT_EQ(host.forks, std::vector<clock::Origin>{own});
+  Message(link, wire::Encode(wire::Subscribe{own, 4, 0, 1 << 20, 1}));
+  EXPECT_EQ(host.forks.size(), 2U) << "it asks for what follows on what it has";
+}
+
 TEST_F(ReplicaTest, ForkReportsCostNoIncarnationsThatAreNotUsed) {
   LinkId link = Connect("a", 1);
   Message(link, wire::Encode(wire::Fork{kB, 1}));

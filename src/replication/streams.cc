@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/planted.h"
+#include "base/remedy.h"
 #include "replication/replica.h"
 
 namespace polyarch::replication {
@@ -352,14 +353,14 @@ base::Status Replica::NoteReplayed(const wire::Frame& frame,
   if (frame.first != row.last + 1) {
     return base::Corrupt("the log skips changes of " + frame.origin.ToString() + " before " +
                          std::to_string(frame.first) +
-                         ": restore the directory, or empty it and --join");
+                         "" + std::string(base::kDirectoryRemedy));
   }
   std::vector<clock::OriginIndex> added;
   if (!DecodeDeps(frame, row, deps, added) ||
       wire::ChainOf(bytes, frame, row.chain) != frame.chain) {
     return base::Corrupt("the log does not fit the checkpoint at " + frame.origin.ToString() + ":" +
                          std::to_string(frame.first) +
-                         ": restore the directory, or empty it and --join");
+                         "" + std::string(base::kDirectoryRemedy));
   }
   for (clock::OriginIndex o : added)
     Row(origin).dictionary.Add(o);
@@ -395,6 +396,7 @@ void Replica::HandleSubscribe(Link& link, const wire::Subscribe& subscribe) {
     host_.ForkDetected(*origin);
     return;
   }
+  if (subscribe.from > row.last + 1) NoteSetBack(link, *origin);
   if (subscribe.from <= floor_.Get(*origin) && subscribe.from <= row.last) {
     link.cursors.erase(*origin);
     AnswerGap(link, *origin, floor_.Get(*origin));
@@ -504,7 +506,9 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   });
   if (!result.ok()) {
     host_.Report(2,
-                 "cannot read the log for " + link.peer.leader + ": " + result.status().message());
+                 "cannot read the log for " + link.peer.leader + ": " + result.status().message() +
+                     "; it takes the state instead");
+    AnswerGap(link, origin, Row(origin).last);
     return false;
   }
   if (gap) {

@@ -13,6 +13,7 @@
 
 #include "backup/restore.h"
 #include "base/check.h"
+#include "base/remedy.h"
 #include "log/faulty_io.h"
 #include "server/logging.h"
 
@@ -52,7 +53,14 @@ engine::Clocks Server::ReadClocks() const {
 
 base::Status Server::LockDirectory() {
   std::error_code error;
-  std::filesystem::create_directories(config_.dir, error);
+  std::filesystem::path dir = std::filesystem::absolute(config_.dir, error).lexically_normal();
+  if (!dir.has_filename()) dir = dir.parent_path();  // it ended with a slash
+  // The directories whose names of others must outlive a power cut.
+  std::vector<std::filesystem::path> parents{dir.parent_path()};
+  while (!error && !std::filesystem::exists(parents.back(), error) && parents.back().has_relative_path()) {
+    parents.push_back(parents.back().parent_path());
+  }
+  if (!error) std::filesystem::create_directories(dir, error);
   if (error) {
     return base::IoError("cannot create the directory " + config_.dir + " (" + error.message() +
                          "): give another --dir or the right to write there");
@@ -65,10 +73,16 @@ base::Status Server::LockDirectory() {
                          "): give another --dir or the right to write there");
   }
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return base::IoError("cannot lock " + path + " (" + std::strerror(errno) +
+                           "): give a --dir on a file system that has locks");
+    }
     return base::IoError("the directory " + config_.dir +
                          " is in use by another process: stop that one or give another --dir");
   }
-  if (std::filesystem::exists(config_.dir + "/" + backup::kRestoringName, error)) {
+  const bool restoring = std::filesystem::exists(config_.dir + "/" + backup::kRestoringName, error);
+  if (error) return base::IoError("cannot look into " + config_.dir + ": " + error.message());
+  if (restoring) {
     return base::Corrupt("a restore into the directory " + config_.dir +
                          " did not end: empty it and restore again");
   }
@@ -78,8 +92,10 @@ base::Status Server::LockDirectory() {
   }
   // The names must outlive a power cut as what is in them does.
   if (base::Status synced = log::PosixIo().SyncDirectory(config_.dir); !synced.ok()) return synced;
-  const std::filesystem::path parent = std::filesystem::absolute(config_.dir, error).parent_path();
-  return error ? base::Status() : log::PosixIo().SyncDirectory(parent.string());
+  for (const std::filesystem::path& parent : parents) {
+    if (base::Status synced = log::PosixIo().SyncDirectory(parent.string()); !synced.ok()) return synced;
+  }
+  return {};
 }
 
 base::Status Server::Start() {
@@ -120,6 +136,7 @@ base::Status Server::Start() {
   log_options.segment_bytes = config_.log_segment_bytes;
   log_options.ring_bytes = config_.log_ring_bytes;
   log_options.verify_from = engine::Engine::CheckpointPosition(*store_);
+  log_options.durable = engine::Engine::ReflectedPosition(*store_);
   log_options.io = io_.get();
   log_options.on_durable = [loop = loop_.get()] {
     loop->Wake();
@@ -130,7 +147,7 @@ base::Status Server::Start() {
   if (log_->bytes_dropped() > 0) {
     Log(1,
         "dropped " + std::to_string(log_->bytes_dropped()) +
-            " bytes of unacknowledged writes at the end of the log");
+            " bytes at the end of the log: they had not been synced when the power went or the process ended");
   }
 
   engine::Options engine_options;
@@ -168,19 +185,31 @@ base::Status Server::Start() {
   return {};
 }
 
+uint64_t Server::Entropy() {
+  return RandomSeed();
+}
+
+// After the log or the store has failed.
+std::string Server::WhatIsSafe(const base::Status& status) const {
+  if (status.code() == base::Code::kCorrupt) return std::string(base::kDirectoryRemedy);
+  if (*ParseDurability(config_.durability) == engine::Durability::kAlways) {
+    return "; what was acknowledged is safe: mend the disk and start again";
+  }
+  return "; what was acknowledged since the last sync is not on this disk (durability " + config_.durability +
+         "), the other leaders have what had been sent: mend the disk and start again";
+}
+
 int Server::Run() {
   loop_->Run();
   backups_->Stop();
   if (!engine_->status().ok()) {
-    Log(2,
-        "stopped: " + engine_->status().message() +
-            "; what was acknowledged is safe: mend the disk and start again");
+    Log(2, "stopped: " + engine_->status().message() + WhatIsSafe(engine_->status()));
     return 1;
   }
   engine_->PrepareStop();
   base::Status status = log_->Sync();
   if (!status.ok()) {
-    Log(2, "stopped: " + status.message());
+    Log(2, "stopped: " + status.message() + WhatIsSafe(status));
     return 1;
   }
   Log(0, "stopped");

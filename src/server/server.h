@@ -73,6 +73,7 @@ class Server final : public net::Service, public engine::Host, public command::S
     loop_->PushToClient(client_id, bytes);
   }
   void Report(int severity, const std::string& line) override;
+  uint64_t Entropy() override;
 
   // ---- command::ServerHost
   void ForEachClient(const std::function<void(command::Client&)>& visit) override;
@@ -98,6 +99,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   }
 
   base::Status LockDirectory();
+  std::string WhatIsSafe(const base::Status& status) const;
   engine::Clocks ReadClocks() const;
   // Kept free on the disk for replication, checkpoints and repairs.
   uint64_t SpaceReserve() const { return config_.log_segment_bytes * 3; }

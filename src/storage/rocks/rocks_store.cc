@@ -30,6 +30,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "base/check.h"
+#include "base/remedy.h"
 
 namespace polyarch::storage {
 
@@ -81,10 +82,7 @@ base::Status OpenStatus(const rocksdb::Status& status, const std::string& dir) {
   }
   base::Status result = ToStatus(status, "cannot open the store in " + dir);
   if (result.code() != base::Code::kCorrupt) return result;
-  return base::Corrupt(
-      result.message() +
-      "; restore this node from a backup, or empty its data directory and let it join "
-      "again");
+  return base::Corrupt(result.message() + std::string(base::kDirectoryRemedy));
 }
 
 rocksdb::Slice ToSlice(std::string_view v) {
