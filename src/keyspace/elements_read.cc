@@ -103,8 +103,23 @@ bool HasResidue(const crdt::Register& state) {
   });
 }
 
+// Is what the leaders have added up together beyond 64 bits? Each of them refuses that by itself.
+static bool IsSaturated(const crdt::Register& state) {
+  crdt::Number base = crdt::Number::Integer(0);
+  if (state.has_live_version()) base = AsNumber(state.versions[0].value).value_or(base);
+  bool is_real = base.is_real;
+  __int128 sum = base.integer;
+  for (const crdt::CounterEntry& e : state.counters) {
+    if (!e.live()) continue;
+    is_real = is_real || e.total.is_real;
+    sum += e.total.integer;
+  }
+  return !is_real && (sum > INT64_MAX || sum < INT64_MIN);
+}
+
 bool IsConflict(const crdt::Register& state) {
   if (conflict::IsConflict(state.versions)) return true;
+  if (state.has_live_counter() && IsSaturated(state)) return true;
   return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
 }
 
