@@ -34,6 +34,7 @@ void Engine::TrimLog() {
   for (const auto& [name, member] : replica_.members()) {
     if (name != options_.leader_id) held_from_[name] = HeldFrom(name);
   }
+  EndSlowSessions();
   if (!may_write() || now_.mono_us < trim_from_us_) return;
   log::Position limit = checkpoint_position_;
   if (PLANTED(kTrimPastCheckpoint)) limit = log_.durable();

@@ -18,6 +18,8 @@ constexpr int64_t kAskUs = 500'000;        // between two requests
 constexpr int64_t kOfferUs = 2'000'000;    // before a request that was not answered is repeated
 constexpr int64_t kPullUs = 1'000'000;     // before a pull that was not answered is repeated
 constexpr int64_t kCheckUs = 200'000;
+constexpr int64_t kPartsUs = 600'000'000;  // parts of other messages are no progress for longer than this
+constexpr log::Position kStoreBytesMax = 64 << 20;  // of the stream: between two flushes
 }  // namespace
 
 bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
@@ -96,10 +98,13 @@ void Engine::ReceiveState() {
   // Over a slow line one message takes long: its parts show that the sender sends.
   int64_t progress_us = incoming_.progress_us;
   if (incoming_.step == Step::kPulling) progress_us = std::max(progress_us, replica_.LastPart(incoming_.link));
-  if (now_.mono_us - progress_us > options_.state_timeout_us) {
+  if (now_.mono_us - progress_us > options_.state_timeout_us ||
+      now_.mono_us - incoming_.progress_us > std::max(kPartsUs, options_.state_timeout_us)) {
     DropStaged("its sender sends nothing");
     return;
   }
+  FlushStream();
+  if (FallsBehind()) return;
   if (incoming_.step != Step::kAsk && !replica_.IsUp(incoming_.link)) incoming_.step = Step::kAsk;
   switch (incoming_.step) {
     case Step::kAsk:
@@ -125,7 +130,9 @@ void Engine::AskForState() {
   if (staged_ == nullptr) {
     if (now_.mono_us < next_state_us_) return;
     next_state_us_ = now_.mono_us + kCheckUs;
-    const std::vector<LinkId> sources = replica_.StateSources();
+    std::vector<LinkId> sources = replica_.StateSources();
+    std::erase_if(avoided_, [&](const auto& avoided) { return now_.mono_us >= avoided.second; });
+    std::erase_if(sources, [&](LinkId link) { return avoided_.count(replica_.LeaderOf(link)) != 0; });
     if (sources.empty()) return;
     LinkId link = sources.front();
     for (LinkId other : sources) {
@@ -158,7 +165,7 @@ void Engine::AskForState() {
   replica_.SendState(*link, wire::Encode(wire::StateRequest{p.id, p.epoch, p.base, p.position}));
 }
 
-void Engine::DropStaged(const char* why) {
+void Engine::DropStaged(const std::string& why) {
   Report(1, "the state transfer from " + staged_->progress.sender + " is given up: " + why);
   last_sender_ = staged_->progress.sender;
   replica_.SendState(incoming_.link, wire::Encode(wire::StateEnd{staged_->progress.id}));
@@ -166,6 +173,42 @@ void Engine::DropStaged(const char* why) {
   ForgetIncoming();
   ++transfers_.restarted;
   next_state_us_ = now_.mono_us + kAskUs;
+}
+
+// What is on disk here the sender need not keep. Seldom: a flush costs, and little is kept for us between two.
+void Engine::FlushStream() {
+  Incoming& in = incoming_;
+  const StagedProgress& p = staged_->progress;
+  if (in.storing != 0 && store_.flushed() >= in.store_ticket) {
+    in.stored = in.storing;
+    in.storing = 0;
+  }
+  if (p.part != wire::StatePart::kStream || in.storing != 0) return;
+  if (p.position - std::max(in.stored, p.base) < std::min(kStoreBytesMax, options_.log_quota_bytes / 8)) return;
+  in.storing = p.position;
+  in.store_ticket = store_.Flush();
+}
+
+// The line is slower than what the sender's log grows by: what comes would fill this disk, and the state never be level.
+// The least of some time against the least of the time before, for writes may come in bursts.
+bool Engine::FallsBehind() {
+  Incoming& in = incoming_;
+  const StagedProgress& p = staged_->progress;
+  if (in.step != Incoming::Step::kPulling || p.part != wire::StatePart::kStream || in.sender_end < p.position) return false;
+  in.behind = std::min(in.behind, in.sender_end - p.position);
+  if (in.watched_us == 0) in.watched_us = now_.mono_us;
+  if (now_.mono_us - in.watched_us < options_.state_pause_us) return false;
+  if (in.behind >= in.behind_before) {
+    Avoid(p.sender);
+    DropStaged("it falls behind: " + std::to_string(in.behind) + " bytes of log were lacking, and " +
+               std::to_string(in.behind_before) +
+               " before. More is written than the line takes: a faster line or fewer writes help");
+    return true;
+  }
+  in.behind_before = in.behind;
+  in.behind = UINT64_MAX;
+  in.watched_us = now_.mono_us;
+  return false;
 }
 
 void Engine::ForgetIncoming() {
@@ -228,7 +271,8 @@ void Engine::SendPull() {
                                                   incoming_.map.size(),
                                                   std::move(skip),
                                                   incoming_.partial.row.size(),
-                                                  incoming_.partial.digest}));
+                                                  incoming_.partial.digest,
+                                                  incoming_.stored}));
 }
 
 // ---- what the sender says
@@ -239,6 +283,12 @@ void Engine::HandleRefusal(LinkId link, const wire::StateRefusal& refusal) {
   if (refusal.reason == wire::RefusalReason::kRestart) {
     DropStaged("its sender cannot go on with it");
     last_sender_.clear();
+    return;
+  }
+  if (refusal.reason == wire::RefusalReason::kTooSlow) {
+    Avoid(staged_->progress.sender);
+    DropStaged("it is too slow: its sender writes more than the line takes, and keeps no more of its log for it. A faster "
+               "line, fewer writes or a higher --log-quota there helps");
     return;
   }
   incoming_.step = Incoming::Step::kAsk;

@@ -1,0 +1,179 @@
+// What a state transfer may cost, and whom: log that is kept for it, senders that are asked, transfers that are not
+// needed, leaders that are not level yet.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/number.h"
+#include "engine/engine_test_util.h"
+#include "engine/rows.h"
+#include "wire/state_message.h"
+
+namespace polyarch::engine {
+namespace {
+
+constexpr uint64_t kQuota = 200 << 10;
+
+void Small(Options& options) {
+  options.log_quota_bytes = kQuota;
+  options.checkpoint_log_bytes = 50 << 10;
+  options.state_timeout_us = 1'000'000;
+}
+
+// A line of so many bytes a second.
+void Slow(Options& options, uint64_t bytes_per_second) {
+  Small(options);
+  options.state_timeout_us = 20'000'000;
+  options.state_chunk_bytes = 1000;
+  options.state_near_bytes = 2000;
+  options.state_bytes_per_second_least = options.state_bytes_per_second = bytes_per_second;
+}
+
+void Fill(TestCluster& cluster, TestNode& node, int kilobytes) {
+  for (int i = 0; i < kilobytes; ++i) {
+    node.Ask({"SET", "filler:" + std::to_string(i % 50), std::string(1000, 'x')});
+    if (i % 10 == 0) cluster.Run(100);
+  }
+  cluster.Run(5000);
+}
+
+// Writes a kilobyte each `every_ms`, for so long.
+void Trickle(TestCluster& cluster, TestNode& node, int64_t every_ms, int64_t ms) {
+  for (int64_t at = 0; at < ms; at += every_ms) {
+    node.Ask({"SET", "filler:" + std::to_string(at / every_ms % 50), std::string(1000, 'x')});
+    cluster.Run(every_ms);
+  }
+}
+
+uint64_t Retained(TestNode& node) {
+  return std::stoull(node.Info("log_retained_bytes"));
+}
+
+bool ReceivesLog(TestNode& node) {
+  return node.Info("state_transfer_percent") == "99";
+}
+
+TestNode* SenderOf(TestCluster& cluster, TestNode& receiver) {
+  for (size_t i = 0; i < cluster.size(); ++i) {
+    if (cluster[i].up() && cluster[i].options().leader_id == receiver.engine().receiving_from()) return &cluster[i];
+  }
+  return nullptr;
+}
+
+// ---- the log that is kept for a receiver
+
+// The line is as slow as the cluster writes, and nothing is lost on it.
+class SlowLine : public ::testing::Test {
+ protected:
+  SlowLine() : cluster(2, 3, [](Options& o) { Slow(o, 20'000); }) {
+    cluster.Run(20'000);  // nothing is trimmed before
+    Fill(cluster, cluster[0], 600);
+    c = &cluster.Add("c", [](Options& o) { Slow(o, 20'000); });
+    EXPECT_TRUE(c->Start().ok());
+    EXPECT_TRUE(cluster.RunUntil([&] { return c->engine().receiving_from() != ""; }));
+    Trickle(cluster, cluster[0], 50, 5'000);
+    sender = SenderOf(cluster, *c);
+    EXPECT_NE(sender, nullptr);
+    EXPECT_TRUE(ReceivesLog(*c));
+  }
+  void End() {
+    ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().may_write(); }, 120'000));
+    EXPECT_EQ(c->engine().transfers().restarted, 0U);
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+  Leaders cluster;
+  TestNode* c = nullptr;
+  TestNode* sender = nullptr;
+};
+
+TEST_F(SlowLine, WhatHasComeOfTheLogIsKeptNoLonger) {
+  Trickle(cluster, cluster[0], 50, 40'000);
+  EXPECT_TRUE(ReceivesLog(*c));
+  EXPECT_LT(Retained(*sender), 2 * kQuota) << "800 KB were written meanwhile";
+  End();
+}
+
+TEST_F(SlowLine, WhatMayBeLostWithTheReceiversProcessIsKept) {
+  for (int i = 0; i < 5; ++i) {
+    Trickle(cluster, cluster[0], 50, 3'000);
+    EXPECT_EQ(c->engine().transfers().restarted, 0U);
+    c->Kill();
+    cluster.Run(500);
+    ASSERT_TRUE(c->Start().ok());
+  }
+  Trickle(cluster, cluster[0], 50, 10'000);
+  EXPECT_TRUE(ReceivesLog(*c));
+  EXPECT_LT(Retained(*sender), 2 * kQuota);
+  End();
+  EXPECT_EQ(c->engine().transfers().resumed, 1U) << "of this process";
+}
+
+// What a link's end leaves of the receiver's memory may be lost later.
+TEST_F(SlowLine, WhatIsKeptOutlivesTheLink) {
+  cluster.Cut(*sender, *c);
+  Trickle(cluster, cluster[0], 50, 3'000);
+  cluster.Heal(*sender, *c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c->engine().transfers().resumed == 1; }));
+  Trickle(cluster, cluster[0], 50, 2'000);
+  c->Kill();
+  ASSERT_TRUE(c->Start().ok());
+  End();
+  EXPECT_EQ(c->engine().transfers().resumed, 1U) << "of this process";
+}
+
+// Slower than that: it would be behind for ever, and the sender's disk would be full.
+TEST(StateTransfer, AReceiverThatIsTooSlowIsTurnedAway) {
+  Leaders cluster(1, 4, [](Options& o) { Slow(o, 5'000); });
+  TestNode& a = cluster[0];
+  cluster.Run(20'000);
+  Fill(cluster, a, 600);
+  TestNode& c = cluster.Add("c", [](Options& o) {
+    Slow(o, 5'000);
+    o.state_pause_us = 60'000'000;
+  });
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().receiving_from() == "a"; }));
+  uint64_t most = 0;
+  uint64_t serving = 0;
+  for (int i = 0; i < 50; ++i) {
+    Trickle(cluster, a, 50, 1'000);
+    most = std::max(most, Retained(a));
+    if (i >= 30) serving += a.engine().serving();
+  }
+  EXPECT_LT(most, 2 * kQuota + 50'000) << "a megabyte was written meanwhile";
+  EXPECT_EQ(serving, 0U) << "it is not asked again at once";
+  EXPECT_TRUE(a.Reported("too slow")) << "for the operator";
+  EXPECT_TRUE(c.Reported("too slow"));
+  // When less is written it comes in.
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 120'000));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// The sender would bear it for hours; what has come fills the receiver's disk meanwhile.
+TEST(StateTransfer, AReceiverThatFallsBehindFurtherGivesUp) {
+  Leaders cluster(1, 4, [](Options& o) {
+    Slow(o, 5'000);
+    o.log_quota_bytes = 100 << 20;
+  });
+  TestNode& a = cluster[0];
+  cluster.Run(20'000);
+  Fill(cluster, a, 200);
+  TestNode& c = cluster.Add("c", [](Options& o) {
+    Slow(o, 5'000);
+    o.state_pause_us = 10'000'000;
+  });
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().receiving_from() == "a"; }));
+  Trickle(cluster, a, 150, 40'000);
+  EXPECT_TRUE(c.Reported("falls behind"));
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 240'000));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+}  // namespace
+}  // namespace polyarch::engine
