@@ -36,7 +36,7 @@ void Engine::RunDuties() {
   keyspace_.FreeSome(kFreedMax);
   if (status_.ok()) {
     ReceiveState();
-    replica_.SetCarrier(staged_ != nullptr ? incoming_.link : 0);
+    replica_.SetCarrier(receiving_from());
     SendStates();
   }
   const bool may_write = this->may_write() && status_.ok();

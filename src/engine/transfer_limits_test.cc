@@ -175,5 +175,49 @@ TEST(StateTransfer, AReceiverThatFallsBehindFurtherGivesUp) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// ---- a link that no topology asks for
+
+// Two leaves find each other when their hub dies; it returns, and then their link drops.
+TEST(StateTransfer, OverABypassItOutlivesTheLink) {
+  for (const bool restart : {false, true}) {
+    Leaders cluster(3, 5, [](Options& o) { Slow(o, 5'000); });
+    TestNode& hub = cluster[0];
+    TestNode& b = cluster[1];
+    TestNode& c = cluster[2];
+    EXPECT_EQ(hub.Ask({"TOPOLOGY", "SET", "star", "a"}), "+OK");
+    cluster.Run(20'000);
+    cluster.Cut(hub, c);
+    cluster.Cut(b, c);
+    cluster.Run(4'000);
+    Fill(cluster, b, 600);
+    ASSERT_GT(std::stoull(b.Info("log_begin")), 0U);
+    hub.Kill();
+    cluster.Heal(b, c);
+    ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 4; }));
+    ASSERT_EQ(c.Info("state_transfer_from"), "b");
+    cluster.Heal(hub, c);
+    ASSERT_TRUE(hub.Start().ok());
+    cluster.Run(4'000);
+    ASSERT_EQ(c.Info("state_transfer_in_progress"), "1");
+    if (restart) {
+      c.store().Flush();
+      while (c.store().flushing()) c.store().CompleteFlush();
+      c.Kill();
+      cluster.Run(2'000);
+      ASSERT_TRUE(c.Start().ok());
+    } else {
+      cluster.Cut(b, c);
+      cluster.Run(2'500);
+      cluster.Heal(b, c);
+    }
+    EXPECT_EQ(c.engine().transfers().resumed, 0U);
+    EXPECT_TRUE(cluster.RunUntil([&] { return c.engine().transfers().resumed == 1; }, 10'000)) << restart;
+    ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().transfers().completed == 1; }, 120'000));
+    EXPECT_EQ(c.engine().transfers().restarted, 0U);
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+}
+
 }  // namespace
 }  // namespace polyarch::engine

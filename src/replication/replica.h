@@ -310,8 +310,8 @@ class Replica {
     join_nonce_ = nonce;
     if (changed) Regreet();
   }
-  // The link over which a state comes in (0: none): kept, whatever the topology says.
-  void SetCarrier(LinkId link) { carrier_ = link; }
+  // The leader whose state comes in (empty: none): whatever the topology says, there is to be a link with it.
+  void SetCarrier(const std::string& leader) { carrier_ = leader; }
   // Further addresses to ask while joining: of leaders that are no members any more, say.
   void AddJoin(const std::string& address);
   void Rename(const std::string& leader);
@@ -600,7 +600,7 @@ class Replica {
   std::map<std::string, Member> members_;
   std::set<std::pair<std::string, uint64_t>> retired_;
   std::map<LinkId, Link> links_;
-  LinkId carrier_ = 0;
+  std::string carrier_;
   std::map<std::string, std::pair<uint64_t, uint64_t>> past_bytes_;  // of ended links, in and out
   std::map<std::string, clock::VersionVector> past_have_;  // what leaders out of reach had
   std::set<std::string> cut_;
