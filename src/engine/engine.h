@@ -452,6 +452,7 @@ class Engine final : public command::ClusterHost,
   void EndRename();
   void AdmitSelf();
   void MendAdmission();
+  bool AwaitsAdmission() const;
   bool MustAdmitSelf();
 
   // ---- clients that wait for elements (blocking.cc)
@@ -559,7 +560,7 @@ class Engine final : public command::ClusterHost,
   bool refused_ = false;           // a member said so
   bool rejoin_wanted_ = false;
   bool admit_self_wanted_ = false;
-  int64_t rejoin_since_us_ = -1;  // since when it asks to join again
+  int64_t rejoin_since_us_ = -1;  // since when it asks in vain to join again
   std::map<std::string, Admissions> admissions_;
   std::set<std::pair<std::string, std::string>> settled_;  // retired (leader, nonce) that count no more
   struct Retiring {

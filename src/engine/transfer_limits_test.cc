@@ -219,5 +219,73 @@ TEST(StateTransfer, OverABypassItOutlivesTheLink) {
   }
 }
 
+// ---- joining again
+
+// It has been admitted long since, and does not know it: the record comes with the state.
+TEST(StateTransfer, WhoeverTakesAStateDoesNotAdmitItself) {
+  Leaders cluster(3, 6, [](Options& o) { Slow(o, 2'000); });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  a.Ask({"SET", "k", "old"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(20'000);
+  c.Kill();
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "c"}), "+OK");
+  cluster.Run(15'000);
+  a.Ask({"SET", "k", "new"});
+  Fill(cluster, a, 600);
+  ASSERT_GT(std::stoull(b.Info("log_begin")), 0U);
+  c.options().rejoin = true;
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Reported("joins again"); }));
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 120'000));
+  EXPECT_EQ(c.engine().transfers().completed, 1U);
+  EXPECT_EQ(c.Ask({"GET", "k"}), "\"new\"");
+  EXPECT_FALSE(c.Reported("admits itself"));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// Its link drops before the state has come, for less than the patience of either side.
+TEST(StateTransfer, WhoeverHasBegunWithAStateDoesNotAdmitItself) {
+  Leaders cluster(2, 6, [](Options& o) { Slow(o, 2'000); });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Run(20'000);
+  b.Kill();
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "b"}), "+OK");
+  cluster.Run(15'000);
+  Fill(cluster, a, 600);
+  b.options().rejoin = true;
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.Info("state_transfer_bytes").size() >= 4; }));
+  cluster.Cut(a, b);
+  cluster.Run(15'000);
+  EXPECT_FALSE(b.engine().may_write());
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().may_write(); }, 120'000));
+  EXPECT_EQ(b.engine().transfers().completed, 1U);
+  EXPECT_FALSE(b.Reported("admits itself"));
+}
+
+TEST(StateTransfer, WhoeverFindsNobodyStillAdmitsItself) {
+  Leaders cluster(2, 6, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  b.Kill();
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "b"}), "+OK");
+  cluster.Run(15'000);
+  b.options().rejoin = true;
+  ASSERT_TRUE(b.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.Reported("joins again"); }));
+  a.Kill();
+  cluster.Run(8'000);
+  EXPECT_FALSE(b.Reported("admits itself"));
+  cluster.Run(7'000);
+  EXPECT_TRUE(b.engine().may_write());
+  EXPECT_TRUE(b.Reported("admits itself"));
+}
+
 }  // namespace
 }  // namespace polyarch::engine

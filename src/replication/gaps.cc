@@ -84,6 +84,14 @@ std::optional<LinkId> Replica::LinkOf(const std::string& leader) const {
   return std::nullopt;
 }
 
+std::vector<std::string> Replica::LinkedLeaders() const {
+  std::vector<std::string> out;
+  for (const auto& [id, link] : links_) {
+    if (link.greeted && !link.joining) out.push_back(link.peer.leader);
+  }
+  return out;
+}
+
 std::string Replica::LeaderOf(LinkId id) const {
   auto it = links_.find(id);
   return it == links_.end() ? std::string() : it->second.peer.leader;

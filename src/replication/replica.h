@@ -332,6 +332,8 @@ class Replica {
   std::vector<LinkId> StateSources() const;
   // The link to a live process of this leader, if there is one.
   std::optional<LinkId> LinkOf(const std::string& leader) const;
+  // The leaders at the other ends of links who do not ask for admission themselves.
+  std::vector<std::string> LinkedLeaders() const;
   // The leader at its other end; empty if the link is gone.
   std::string LeaderOf(LinkId link) const;
   bool IsUp(LinkId link) const { return links_.count(link) != 0; }
