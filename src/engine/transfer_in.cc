@@ -291,6 +291,11 @@ void Engine::HandleRefusal(LinkId link, const wire::StateRefusal& refusal) {
                "line, fewer writes or a higher --log-quota there helps");
     return;
   }
+  if (refusal.reason == wire::RefusalReason::kBroken) {
+    Avoid(staged_->progress.sender);
+    DropStaged("its sender cannot read its own store or log: restore it, or empty its directory and join again");
+    return;
+  }
   incoming_.step = Incoming::Step::kAsk;
   incoming_.next_ask_us =
       refusal.reason == wire::RefusalReason::kLater ? now_.mono_us + kAskUs : now_.mono_us;

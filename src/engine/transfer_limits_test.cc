@@ -287,5 +287,45 @@ TEST(StateTransfer, WhoeverFindsNobodyStillAdmitsItself) {
   EXPECT_TRUE(b.Reported("admits itself"));
 }
 
+// ---- which sender
+
+// One row of one leader is damaged: others hold it whole.
+TEST(StateTransfer, WhoeverCannotReadItsStateIsLeftForAnother) {
+  Leaders cluster(2, 1, Small);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  Fill(cluster, a, 600);
+  a.store().Damage(storage::Family::kData, DataRowKey(0, "filler:7"));
+  TestNode& c = cluster.Add("c", Small);
+  cluster.Cut(b, c);
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().transfers().restarted == 1; }));
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 20'000));
+  EXPECT_EQ(c.engine().transfers().completed, 1U);
+  EXPECT_EQ(c.engine().transfers().restarted, 1U);
+  EXPECT_TRUE(c.Reported("cannot read"));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
+// Nobody else has it: it is asked now and then.
+TEST(StateTransfer, WhoeverCannotReadItsStateIsAskedSeldom) {
+  Leaders cluster(1, 1, Small);
+  TestNode& a = cluster[0];
+  Fill(cluster, a, 600);
+  a.store().Damage(storage::Family::kData, DataRowKey(0, "filler:7"));
+  TestNode& c = cluster.Add("c", [](Options& o) {
+    Small(o);
+    o.state_pause_us = 10'000'000;
+  });
+  ASSERT_TRUE(c.Start().ok());
+  cluster.Run(35'000);
+  EXPECT_GE(a.engine().transfers().served, 3U);
+  EXPECT_LE(a.engine().transfers().served, 5U);
+  a.store().Damage(storage::Family::kData, "");
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 20'000));
+}
+
 }  // namespace
 }  // namespace polyarch::engine

@@ -296,8 +296,7 @@ bool Engine::FillStream(LinkId link, Session& session, wire::StateChunk& chunk) 
         });
     if (!read.ok()) {
       Report(2, "cannot read the log for a state transfer: " + read.status().message());
-      replica_.SendState(
-          link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+      replica_.SendState(link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kBroken}));
       EndSession(link);
       return false;
     }
@@ -328,8 +327,7 @@ bool Engine::FillRows(LinkId link,
     slice = std::move(*read);
     if (!slice.status.ok()) {
       Report(2, "cannot read the store for a state transfer: " + slice.status.message());
-      replica_.SendState(
-          link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+      replica_.SendState(link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kBroken}));
       EndSession(link);
       return false;
     }

@@ -136,7 +136,7 @@ bool Decode(std::string_view payload, StateRefusal& m) {
   m.id = in.Fixed64();
   const uint8_t reason = in.Fixed8();
   m.reason = static_cast<RefusalReason>(reason);
-  return in.ok() && in.empty() && reason >= 1 && reason <= static_cast<uint8_t>(RefusalReason::kTooSlow);
+  return in.ok() && in.empty() && reason >= 1 && reason <= static_cast<uint8_t>(RefusalReason::kBroken);
 }
 
 std::string Encode(const StatePull& m) {

@@ -65,6 +65,7 @@ enum class RefusalReason : uint8_t {
   kRestart = 2,  // what was sent cannot be gone on with: begin a new transfer
   kUnknown = 3,  // pulled without a request (the sender has started anew): ask again
   kTooSlow = 4,  // the sender keeps no more of its log for this receiver: ask others, or much later
+  kBroken = 5,   // the sender cannot read its state: ask others, or much later
 };
 struct StateRefusal {
   uint64_t id = 0;

@@ -151,8 +151,8 @@ TEST(StateMessage, APullOfTheLogSaysWhatIsStored) {
 
 TEST(StateMessage, NoOtherReasonsAreKnown) {
   StateRefusal read;
-  EXPECT_TRUE(Decode(Payload(Encode(StateRefusal{1, RefusalReason::kTooSlow})), read));
-  for (const int reason : {0, static_cast<int>(RefusalReason::kTooSlow) + 1}) {
+  EXPECT_TRUE(Decode(Payload(Encode(StateRefusal{1, RefusalReason::kBroken})), read));
+  for (const int reason : {0, static_cast<int>(RefusalReason::kBroken) + 1}) {
     EXPECT_FALSE(Decode(Payload(Encode(StateRefusal{1, static_cast<RefusalReason>(reason)})), read));
   }
 }
