@@ -373,6 +373,8 @@ class Engine final : public command::ClusterHost,
   // ---- state transfer, receiving (transfer_in.cc)
   void ReceiveState();
   void AskForState();
+  std::vector<replication::StateSource> Sources();
+  std::string ChooseAmong(std::vector<replication::StateSource> sources, const std::string& except);
   void DropStaged(const std::string& why);
   void FlushStream();
   bool FallsBehind();
@@ -413,6 +415,7 @@ class Engine final : public command::ClusterHost,
   void HandleStateRequest(LinkId link, const wire::StateRequest& request);
   void HandlePull(LinkId link, const wire::StatePull& pull);
   bool ServesState() const;
+  bool StagesBefore(LinkId link) const;
   bool CanResume(const wire::StateRequest& request);
   // How far behind its end the log may be kept for receivers.
   log::Position LogKeptForStates() const;
@@ -692,6 +695,7 @@ class Engine final : public command::ClusterHost,
     int64_t asked_us = 0;
     int64_t next_ask_us = 0;
     int64_t progress_us = 0;
+    bool told_later = false;  // nothing else has come yet
     std::vector<clock::OriginIndex> map;  // by the sender's index
     uint64_t flush_ticket = 0;
     log::Position sender_end = 0;

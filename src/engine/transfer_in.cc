@@ -100,7 +100,7 @@ void Engine::ReceiveState() {
   if (incoming_.step == Step::kPulling) progress_us = std::max(progress_us, replica_.LastPart(incoming_.link));
   if (now_.mono_us - progress_us > options_.state_timeout_us ||
       now_.mono_us - incoming_.progress_us > std::max(kPartsUs, options_.state_timeout_us)) {
-    DropStaged("its sender sends nothing");
+    DropStaged(incoming_.told_later ? "its sender is not ready" : "its sender sends nothing");
     return;
   }
   FlushStream();
@@ -125,21 +125,34 @@ void Engine::ReceiveState() {
   }
 }
 
+// Those that may be asked for their state now, best first.
+std::vector<replication::StateSource> Engine::Sources() {
+  std::vector<replication::StateSource> sources = replica_.StateSources();
+  std::erase_if(avoided_, [&](const auto& avoided) { return now_.mono_us >= avoided.second; });
+  std::erase_if(sources, [&](const auto& source) { return avoided_.count(source.leader) != 0; });
+  return sources;
+}
+
+// Of those that have about as much as the best one, any one but `except`: receivers that come at one time are not to
+// take the same. Empty if there is none.
+std::string Engine::ChooseAmong(std::vector<replication::StateSource> sources, const std::string& except) {
+  if (sources.empty()) return {};
+  const uint64_t least = sources.front().more - sources.front().more / 16;
+  std::erase_if(sources, [&](const auto& source) { return source.more < least || source.leader == except; });
+  return sources.empty() ? std::string() : sources[random_.Below(sources.size())].leader;
+}
+
 void Engine::AskForState() {
   if (now_.mono_us < incoming_.next_ask_us) return;
   if (staged_ == nullptr) {
     if (now_.mono_us < next_state_us_) return;
     next_state_us_ = now_.mono_us + kCheckUs;
-    std::vector<LinkId> sources = replica_.StateSources();
-    std::erase_if(avoided_, [&](const auto& avoided) { return now_.mono_us >= avoided.second; });
-    std::erase_if(sources, [&](LinkId link) { return avoided_.count(replica_.LeaderOf(link)) != 0; });
+    std::vector<replication::StateSource> sources = Sources();
     if (sources.empty()) return;
-    LinkId link = sources.front();
-    for (LinkId other : sources) {
-      if (replica_.LeaderOf(other) == last_sender_) continue;
-      link = other;
-      break;
-    }
+    // Whoever gave up on us is the last choice.
+    if (sources.size() > 1) std::erase_if(sources, [&](const auto& s) { return s.leader == last_sender_; });
+    const std::string sender = ChooseAmong(std::move(sources), "");
+    if (sender.empty()) return;
     last_sender_.clear();
     ForgetIncoming();
     incoming_.progress_us = now_.mono_us;
@@ -149,7 +162,7 @@ void Engine::AskForState() {
         replica_,
         keyspace_,
         StagedProgress{.id = random_.Next() | 1,
-                       .sender = replica_.LeaderOf(link),
+                       .sender = sender,
                        .part = compares ? wire::StatePart::kDigests : wire::StatePart::kRows});
     Report(0,
            "no neighbour's log reaches back to what is missing here: asking " +
@@ -297,8 +310,17 @@ void Engine::HandleRefusal(LinkId link, const wire::StateRefusal& refusal) {
     return;
   }
   incoming_.step = Incoming::Step::kAsk;
-  incoming_.next_ask_us =
-      refusal.reason == wire::RefusalReason::kLater ? now_.mono_us + kAskUs : now_.mono_us;
+  incoming_.next_ask_us = now_.mono_us;
+  if (refusal.reason != wire::RefusalReason::kLater) return;
+  incoming_.next_ask_us += kAskUs;
+  // As long as nothing has come any other one will do.
+  StagedProgress& p = staged_->progress;
+  if (p.epoch != 0) return;
+  incoming_.told_later = true;
+  const std::string other = ChooseAmong(Sources(), p.sender);
+  if (other.empty()) return;
+  replica_.SendState(link, wire::Encode(wire::StateEnd{p.id}));  // an earlier request may be on its way
+  p.sender = other;
 }
 
 bool Engine::NoteNames(uint64_t first, const std::vector<clock::Origin>& names) {
@@ -370,6 +392,7 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   staged_rows_ = true;
   incoming_.step = Incoming::Step::kPulling;
   incoming_.progress_us = now_.mono_us;
+  incoming_.told_later = false;
   Report(0,
          std::string("state transfer from ") + p.sender + (offer.resumed ? " goes on" : " begins") +
              " at " + std::to_string(p.bytes) + " bytes");

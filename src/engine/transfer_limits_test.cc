@@ -327,5 +327,71 @@ TEST(StateTransfer, WhoeverCannotReadItsStateIsAskedSeldom) {
   ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 20'000));
 }
 
+TEST(StateTransfer, ReceiversTakeDifferentSenders) {
+  Leaders cluster(2, 8, [](Options& o) { Slow(o, 5'000); });
+  cluster.Run(20'000);
+  Fill(cluster, cluster[0], 600);
+  std::vector<TestNode*> receivers;
+  for (const char* name : {"c", "d", "e", "f"}) {
+    receivers.push_back(&cluster.Add(name, [](Options& o) { Slow(o, 5'000); }));
+    ASSERT_TRUE(receivers.back()->Start().ok());
+  }
+  cluster.Run(4'000);
+  EXPECT_EQ(cluster[0].engine().serving() + cluster[1].engine().serving(), 4U);
+  EXPECT_GE(cluster[0].engine().serving(), 1U);
+  EXPECT_GE(cluster[1].engine().serving(), 1U);
+}
+
+TEST(StateTransfer, WhoeverIsToldLaterAsksAnother) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    for (const size_t busy : {0, 1}) {
+      Leaders cluster(2, seed, Small);
+      Fill(cluster, cluster[0], 600);
+      cluster.on_way = [&](TestNode& from, std::string& message) {
+        wire::StateOffer offer;
+        if (&from != &cluster[busy] || message[0] != static_cast<char>(wire::kStateOfferMessage)) return true;
+        EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), offer));
+        const uint64_t id = offer.id;
+        message = wire::Encode(wire::StateRefusal{id, wire::RefusalReason::kLater});
+        return true;
+      };
+      TestNode& c = cluster.Add("c", [](Options& o) {
+        Small(o);
+        o.state_timeout_us = 30'000'000;
+      });
+      ASSERT_TRUE(c.Start().ok());
+      ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 10'000)) << busy;
+      EXPECT_EQ(c.engine().transfers().restarted, 0U);
+      cluster.on_way = nullptr;
+      ASSERT_TRUE(cluster.Settle());
+    }
+  }
+}
+
+// Each lacks what the other's log holds no more. Who cuts over serves another state from then on.
+TEST(StateTransfer, OfTwoThatNeedEachOtherOneComesFirst) {
+  Leaders cluster(2, 9, [](Options& o) { Slow(o, 20'000); });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Run(20'000);
+  cluster.Cut(a, b);
+  cluster.Run(4'000);
+  for (TestNode* node : {&a, &b}) {
+    for (int i = 0; i < 600; ++i) {
+      node->Ask({"SET", node->options().leader_id + std::to_string(i % 50), std::string(1000, 'x')});
+      if (i % 10 == 0) cluster.Run(100);
+    }
+  }
+  cluster.Run(5'000);
+  ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+  ASSERT_GT(std::stoull(b.Info("log_begin")), 0U);
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] { return a.engine().transfers().completed == 1 && b.engine().transfers().completed == 1; }, 120'000));
+  EXPECT_EQ(a.engine().transfers().restarted + b.engine().transfers().restarted, 0U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 }  // namespace
 }  // namespace polyarch::engine

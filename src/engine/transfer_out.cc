@@ -32,6 +32,12 @@ bool Engine::ServesState() const {
   return !keyspace_.merging() && checkpoint_position_ >= barrier_;
 }
 
+// This leader's cut-over would end what it sends, so it is level itself before it begins to send. Of two that lack what
+// only the other has the lower name comes first: each waits for lower ones only, so nobody for himself.
+bool Engine::StagesBefore(LinkId link) const {
+  return staged_ != nullptr && options_.leader_id < replica_.LeaderOf(link);
+}
+
 // The rule: whoever would have to be sent more than `state_instead_bytes` of the log, and more than
 // four times what the state comes to, is not sent it. All of it is known here: where in the log it
 // would begin, the memory that the keys take, and the log behind the checkpoint. After a transfer
@@ -85,6 +91,8 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   }
   if (request.epoch != 0) {
     if (!CanResume(request)) return refuse(wire::RefusalReason::kRestart);
+  } else if (StagesBefore(link)) {
+    return refuse(wire::RefusalReason::kLater);
   } else {
     const bool none = checkpoint_meta_.empty();
     const bool stale = log_.end() - checkpoint_position_ > kStaleBytes &&

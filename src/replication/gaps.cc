@@ -57,10 +57,9 @@ void Replica::NoteStarved() {
   }
 }
 
-std::vector<LinkId> Replica::StateSources() const {
-  std::vector<LinkId> out;
+std::vector<StateSource> Replica::StateSources() const {
+  std::vector<StateSource> out;
   if (starved_since_us_ < 0 || now_us_ - starved_since_us_ < kStarvedUs) return out;
-  std::vector<std::tuple<uint64_t, std::string, LinkId>> found;
   for (const auto& [id, link] : links_) {
     if (!link.greeted || link.joining) continue;
     uint64_t more = 0;
@@ -69,11 +68,11 @@ std::vector<LinkId> Replica::StateSources() const {
       if (IsStarved(origin)) more += theirs - ours;
       return true;
     });
-    if (more > 0) found.emplace_back(~more, link.peer.leader, id);
+    if (more > 0) out.push_back({link.peer.leader, more});
   }
-  std::sort(found.begin(), found.end());
-  for (const auto& [rank, leader, id] : found)
-    out.push_back(id);
+  std::sort(out.begin(), out.end(), [](const StateSource& a, const StateSource& b) {
+    return a.more != b.more ? a.more > b.more : a.leader < b.leader;
+  });
   return out;
 }
 

@@ -101,6 +101,12 @@ struct Member {
   }
 };
 
+// A neighbour whose state would help.
+struct StateSource {
+  std::string leader;
+  uint64_t more = 0;  // changes that it has and no neighbour's log holds
+};
+
 struct LinkStats {
   std::string leader;
   std::string state;   // up: a link of ours; routed: reached over others; cut; down: out of reach
@@ -329,7 +335,7 @@ class Replica {
   // ---- gaps and state (gaps.cc)
   // The neighbours that have changes which no neighbour's log holds any more, those with most of such
   // first; empty while the log of some neighbour leads on. Settled: it has been so for a moment.
-  std::vector<LinkId> StateSources() const;
+  std::vector<StateSource> StateSources() const;
   // The link to a live process of this leader, if there is one.
   std::optional<LinkId> LinkOf(const std::string& leader) const;
   // The leaders at the other ends of links who do not ask for admission themselves.
