@@ -64,6 +64,8 @@ using LinkId = uint64_t;
 
 // No more of a state is taken in while so much waits for the store.
 inline constexpr size_t kStagedPendingMax = 32 << 20;
+// So few changes behind its neighbours a leader is level.
+inline constexpr uint64_t kLevelChanges = 10'000;
 
 enum class Durability : uint8_t { kAlways, kEverySecond, kNone };
 
@@ -378,6 +380,7 @@ class Engine final : public command::ClusterHost,
   void DropStaged(const std::string& why);
   void FlushStream();
   bool FallsBehind();
+  bool IsNeeded() const;
   // Its state is not asked for before state_pause_us.
   void Avoid(const std::string& leader) { avoided_[leader] = now_.mono_us + options_.state_pause_us; }
   void ClearStaged();

@@ -18,6 +18,7 @@ constexpr int64_t kAskUs = 500'000;        // between two requests
 constexpr int64_t kOfferUs = 2'000'000;    // before a request that was not answered is repeated
 constexpr int64_t kPullUs = 1'000'000;     // before a pull that was not answered is repeated
 constexpr int64_t kCheckUs = 200'000;
+constexpr int64_t kFedUs = 10'000'000;     // so long logs lead on before a state is not needed
 constexpr int64_t kPartsUs = 600'000'000;  // parts of other messages are no progress for longer than this
 constexpr log::Position kStoreBytesMax = 64 << 20;  // of the stream: between two flushes
 }  // namespace
@@ -105,6 +106,11 @@ void Engine::ReceiveState() {
   }
   FlushStream();
   if (FallsBehind()) return;
+  if (!IsNeeded()) {
+    DropStaged("it is not needed, neighbours' logs lead on");
+    --transfers_.restarted;
+    return;
+  }
   if (incoming_.step != Step::kAsk && !replica_.IsUp(incoming_.link)) incoming_.step = Step::kAsk;
   switch (incoming_.step) {
     case Step::kAsk:
@@ -222,6 +228,12 @@ bool Engine::FallsBehind() {
   in.behind = UINT64_MAX;
   in.watched_us = now_.mono_us;
   return false;
+}
+
+// A neighbour that was not in reach when the state was asked for may hold in its log what is missing. With no link to the
+// sender nobody may be there to tell that something is.
+bool Engine::IsNeeded() const {
+  return replica_.FedForUs() < kFedUs || replica_.behind() > kLevelChanges || !replica_.LinkOf(staged_->progress.sender);
 }
 
 void Engine::ForgetIncoming() {

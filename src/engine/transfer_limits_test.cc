@@ -393,5 +393,70 @@ TEST(StateTransfer, OfTwoThatNeedEachOtherOneComesFirst) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// ---- what is not needed
+
+// b holds the whole log (somebody makes a backup of it), and a does not.
+class OneLogHoldsAll : public ::testing::Test {
+ protected:
+  OneLogHoldsAll() : cluster(3, 11, [](Options& o) { Slow(o, 2'000); }) {
+    b.log().Pin(0);
+    cluster.Cut(a, c);
+    cluster.Cut(b, c);
+    cluster.Run(20'000);
+    Fill(cluster, a, 600);
+    EXPECT_GT(std::stoull(a.Info("log_begin")), 0U);
+    EXPECT_EQ(b.Info("log_begin"), "0");
+  }
+  void End() {
+    EXPECT_EQ(c.engine().transfers().completed, 0U);
+    EXPECT_EQ(c.Info("state_transfer_in_progress"), "0");
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+  Leaders cluster;
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+};
+
+TEST_F(OneLogHoldsAll, ItIsHeardBeforeAStateIsAskedFor) {
+  cluster.Hold(b, c);
+  cluster.Heal(a, c);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().replica().LinkOf("a").has_value(); }));
+  cluster.Run(1'000);
+  cluster.Release(b, c);
+  cluster.Run(10'000);
+  EXPECT_FALSE(c.Reported("for its state"));
+  End();
+}
+
+TEST_F(OneLogHoldsAll, OneThatIsNotHeardOfIsNotWaitedForLong) {
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().receiving_from() == "a"; }, 10'000));
+}
+
+TEST_F(OneLogHoldsAll, AStateIsGivenUpWhenItsLogHasCome) {
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 4; }));
+  cluster.Heal(b, c);
+  cluster.Run(20'000);
+  EXPECT_TRUE(c.Reported("is not needed"));
+  EXPECT_EQ(c.engine().transfers().restarted, 0U) << "nothing is begun anew";
+  End();
+}
+
+// As long as there is no link nobody says that anything is lacking.
+TEST_F(OneLogHoldsAll, ALinkThatIsDownIsNoReasonToGiveUp) {
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.Info("state_transfer_bytes").size() >= 4; }));
+  cluster.Cut(a, c);
+  cluster.Run(14'000);
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().transfers().completed == 1; }, 180'000));
+  EXPECT_EQ(c.engine().transfers().restarted, 0U);
+  EXPECT_EQ(c.engine().transfers().resumed, 1U);
+}
+
 }  // namespace
 }  // namespace polyarch::engine

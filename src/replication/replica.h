@@ -334,8 +334,12 @@ class Replica {
 
   // ---- gaps and state (gaps.cc)
   // The neighbours that have changes which no neighbour's log holds any more, those with most of such
-  // first; empty while the log of some neighbour leads on. Settled: it has been so for a moment.
+  // first; empty while the log of some neighbour leads on, or of one that may yet be heard of might. Settled: it has been
+  // so for a moment.
   std::vector<StateSource> StateSources() const;
+  // For how long the logs of neighbours have led on to all that is known of, as far as those say that have a link; it
+  // begins anew with each link. -1: they do not.
+  int64_t FedForUs() const { return fed_since_us_ < 0 ? -1 : now_us_ - fed_since_us_; }
   // The link to a live process of this leader, if there is one.
   std::optional<LinkId> LinkOf(const std::string& leader) const;
   // The leaders at the other ends of links who do not ask for admission themselves.
@@ -563,6 +567,7 @@ class Replica {
   }
   bool IsStarved(clock::OriginIndex origin) const;
   void NoteStarved();
+  bool HasMetNeighbours() const;
   void Grant(clock::OriginIndex origin, Stream& stream);
   void Forward(clock::OriginIndex origin,
                const wire::Frame& frame,
@@ -599,6 +604,7 @@ class Replica {
   clock::VersionVector durable_;
   clock::VersionVector floor_;  // changes up to there are not all in the log
   int64_t starved_since_us_ = -1;
+  int64_t fed_since_us_ = -1;
   std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
   std::vector<OriginRow> rows_;
   clock::Folds folds_;
