@@ -458,5 +458,28 @@ TEST_F(OneLogHoldsAll, ALinkThatIsDownIsNoReasonToGiveUp) {
   EXPECT_EQ(c.engine().transfers().resumed, 1U);
 }
 
+// ---- after a start
+
+// Receivers that come back first get what they need, but not without end.
+TEST(StateTransfer, ALeaderThatIsRestartedAgainAndAgainTrimsItsLog) {
+  Leaders cluster(2, 12, [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+  });
+  TestNode& a = cluster[0];
+  uint64_t most = 0;
+  for (int i = 0; i < 12; ++i) {
+    Trickle(cluster, cluster[1], 50, 6'000);
+    most = std::max(most, Retained(a));
+    a.Kill();
+    cluster.Run(500);
+    ASSERT_TRUE(a.Start().ok());
+    ASSERT_TRUE(cluster.Settle());
+  }
+  EXPECT_LT(most, 3 * kQuota) << "1.4 MB were written";
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 }  // namespace
 }  // namespace polyarch::engine
