@@ -546,7 +546,7 @@ class Session final : public engine::Host, public engine::Probe {
                                                   static_cast<wire::StatePart>(1 + input_.Below(3)),
                                                   std::string(input_.Text(9)), input_.Bits() >> 40, input_.Bits()}));
         if (input_.Percent(20)) {
-          MessageToAll(wire::Encode(wire::StateRefusal{id, static_cast<wire::RefusalReason>(1 + input_.Below(3))}));
+          MessageToAll(wire::Encode(wire::StateRefusal{id, static_cast<wire::RefusalReason>(1 + input_.Below(5))}));
         }
         if (input_.Percent(10)) MessageToAll(wire::Encode(wire::StateEnd{1 + input_.Below(4)}));
     }

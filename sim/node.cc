@@ -116,8 +116,10 @@ void Node::CheckLogSize() {
   }
   while (log_ends_.size() > 1 && world_.now_us() - log_ends_[1].first >= kFreshUs) log_ends_.pop_front();
   const uint64_t fresh = p.log->end() - std::min(p.log->end(), log_ends_.front().second);
-  const bool beyond = p.log->end() - p.log->begin() > 3 * quota + 20'000 + fresh;
-  if (!beyond || p.log->pinned() || p.engine->keeps_log_for_states() || p.engine->merging() || faulty_ || !p.engine->may_write()) {
+  // Receivers of this leader's state may hold as much of it as the state comes to.
+  const uint64_t state = p.engine->keeps_log_for_states() ? p.engine->keys().memory_bytes() : 0;
+  const bool beyond = p.log->end() - p.log->begin() > 3 * quota + state + 20'000 + fresh;
+  if (!beyond || p.log->pinned() || p.engine->merging() || faulty_ || !p.engine->may_write()) {
     oversized_us_ = 0;
     return;
   }

@@ -26,7 +26,6 @@ constexpr int64_t kKeepAddressUs = 10'000'000;  // between the first two correct
 constexpr int64_t kKeepAddressMaxUs = 3'600'000'000;
 constexpr int64_t kHandlersReportUs = 60'000'000;
 constexpr int64_t kPresentUs = 5'000'000;    // between two records that this leader is here
-constexpr uint64_t kLevelChanges = 10'000;   // so few changes behind is level
 
 }  // namespace
 
@@ -36,7 +35,7 @@ void Engine::RunDuties() {
   keyspace_.FreeSome(kFreedMax);
   if (status_.ok()) {
     ReceiveState();
-    replica_.SetCarrier(staged_ != nullptr ? incoming_.link : 0);
+    replica_.SetCarrier(receiving_from());
     SendStates();
   }
   const bool may_write = this->may_write() && status_.ok();

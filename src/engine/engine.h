@@ -65,6 +65,8 @@ using LinkId = uint64_t;
 
 // No more of a state is taken in while so much waits for the store.
 inline constexpr size_t kStagedPendingMax = 32 << 20;
+// So few changes behind its neighbours a leader is level.
+inline constexpr uint64_t kLevelChanges = 10'000;
 
 enum class Durability : uint8_t { kAlways, kEverySecond, kNone };
 
@@ -93,6 +95,9 @@ struct Options {
   uint64_t state_bytes_per_second = 64 << 20;
   size_t state_near_bytes = 256 << 10;         // so close to the sender's end is level
   int64_t state_timeout_us = 30'000'000;       // of a receiver that asks for nothing
+  // Before a sender is asked again that keeps no more of its log, or cannot read its state; and so long a receiver
+  // watches whether it comes nearer to its sender's end.
+  int64_t state_pause_us = 600'000'000;
   // Who would have to read more of the log than this, and much more than the state comes to, is told
   // to take the state.
   uint64_t state_instead_bytes = 256 << 20;
@@ -375,7 +380,14 @@ class Engine final : public command::ClusterHost,
   // ---- state transfer, receiving (transfer_in.cc)
   void ReceiveState();
   void AskForState();
-  void DropStaged(const char* why);
+  std::vector<replication::StateSource> Sources();
+  std::string ChooseAmong(std::vector<replication::StateSource> sources, const std::string& except);
+  void DropStaged(const std::string& why);
+  void FlushStream();
+  bool FallsBehind();
+  bool IsNeeded() const;
+  // Its state is not asked for before state_pause_us.
+  void Avoid(const std::string& leader) { avoided_[leader] = now_.mono_us + options_.state_pause_us; }
   void ClearStaged();
   bool HandleOffer(LinkId link, const wire::StateOffer& offer);
   void HandleRefusal(LinkId link, const wire::StateRefusal& refusal);
@@ -411,7 +423,11 @@ class Engine final : public command::ClusterHost,
   void HandleStateRequest(LinkId link, const wire::StateRequest& request);
   void HandlePull(LinkId link, const wire::StatePull& pull);
   bool ServesState() const;
+  bool StagesBefore(LinkId link) const;
   bool CanResume(const wire::StateRequest& request);
+  // How far behind its end the log may be kept for receivers.
+  log::Position LogKeptForStates() const;
+  void EndSlowSessions();
   void EndSessions();
   // ---- which slots differ, on both sides (transfer_slots.cc)
   std::vector<clock::Origin> OriginNames() const;
@@ -447,6 +463,7 @@ class Engine final : public command::ClusterHost,
   void EndRename();
   void AdmitSelf();
   void MendAdmission();
+  bool AwaitsAdmission() const;
   bool MustAdmitSelf();
 
   // ---- clients that wait for elements (blocking.cc)
@@ -567,7 +584,7 @@ class Engine final : public command::ClusterHost,
   bool refused_ = false;           // a member said so
   bool rejoin_wanted_ = false;
   bool admit_self_wanted_ = false;
-  int64_t rejoin_since_us_ = -1;  // since when it asks to join again
+  int64_t rejoin_since_us_ = -1;  // since when it asks in vain to join again
   std::map<std::string, Admissions> admissions_;
   std::set<std::pair<std::string, std::string>> settled_;  // retired (leader, nonce) that count no more
   struct Retiring {
@@ -699,9 +716,18 @@ class Engine final : public command::ClusterHost,
     int64_t asked_us = 0;
     int64_t next_ask_us = 0;
     int64_t progress_us = 0;
+    bool told_later = false;  // nothing else has come yet
     std::vector<clock::OriginIndex> map;  // by the sender's index
     uint64_t flush_ticket = 0;
     log::Position sender_end = 0;
+    // Of the sender's log: on this disk up to there, and up to where it will be when the flush is done (0: none is under way).
+    log::Position stored = 0;
+    log::Position storing = 0;
+    uint64_t store_ticket = 0;
+    // How far behind the sender's end: the least that was seen since then, and in the time before (UINT64_MAX: none).
+    int64_t watched_us = 0;
+    log::Position behind = UINT64_MAX;
+    log::Position behind_before = UINT64_MAX;
     // kDigests: what the sender's slots hold; then our own rows are compared with it.
     SlotMatcher::Digests digests;
     bool digests_here = false;
@@ -725,6 +751,7 @@ class Engine final : public command::ClusterHost,
   uint64_t next_pull_generation_ = 1;
   int64_t next_state_us_ = 0;  // before another transfer is begun
   std::string last_sender_;    // that gave up on us: others first
+  std::map<std::string, int64_t> avoided_;  // by leader: not asked before
   log::Position barrier_ = 0;  // where the last cut-over ends in our log
   clock::VersionVector barrier_floor_;
   uint64_t barrier_transfer_ = 0;

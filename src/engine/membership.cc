@@ -15,7 +15,7 @@ namespace polyarch::engine {
 namespace {
 
 constexpr int64_t kRefusalAlarmUs = 60'000'000;
-// So long it asks the others before a retired leader that may join again admits itself.
+// So long it asks in vain before a retired leader that may join again admits itself.
 constexpr int64_t kRejoinPatienceUs = 10'000'000;
 // A retired leader that was in reach has so long to come back and hand over what it holds.
 constexpr int64_t kLastWordGapUs = 10'000'000;
@@ -238,7 +238,19 @@ void Engine::Rejoin() {
   Report(0, "this leader was retired; it joins again as a new member");
 }
 
+// Whoever may have been asked has admitted it, or will: the record comes with all that was written meanwhile, by the log
+// or with a state, and that takes as long as it takes. Who is retired by what is known here can admit nobody.
+bool Engine::AwaitsAdmission() const {
+  if (staged_ != nullptr) return true;
+  const std::vector<std::string> linked = replica_.LinkedLeaders();
+  return std::any_of(linked.begin(), linked.end(), [&](const std::string& leader) {
+    auto it = admissions_.find(leader);
+    return it == admissions_.end() || !it->second.all_retired();
+  });
+}
+
 bool Engine::MustAdmitSelf() {
+  if (rejoin_since_us_ >= 0 && AwaitsAdmission()) rejoin_since_us_ = now_.mono_us;
   return admit_self_wanted_ ||
          (rejoin_since_us_ >= 0 && now_.mono_us - rejoin_since_us_ > kRejoinPatienceUs);
 }

@@ -34,7 +34,10 @@ void Engine::TrimLog() {
   for (const auto& [name, member] : replica_.members()) {
     if (name != options_.leader_id) held_from_[name] = HeldFrom(name);
   }
-  if (!may_write() || now_.mono_us < trim_from_us_) return;
+  EndSlowSessions();
+  if (!may_write()) return;
+  // Receivers that come back after a start find what may be kept for them, and no more: this process may be the tenth one.
+  if (now_.mono_us < trim_from_us_ && log_.end() - log_.begin() <= LogKeptForStates()) return;
   log::Position limit = checkpoint_position_;
   if (PLANTED(kTrimPastCheckpoint)) limit = log_.durable();
   // Until a merge is durable its log is needed from the checkpoint on, and so is what was staged.

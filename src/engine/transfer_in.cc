@@ -18,6 +18,9 @@ constexpr int64_t kAskUs = 500'000;        // between two requests
 constexpr int64_t kOfferUs = 2'000'000;    // before a request that was not answered is repeated
 constexpr int64_t kPullUs = 1'000'000;     // before a pull that was not answered is repeated
 constexpr int64_t kCheckUs = 200'000;
+constexpr int64_t kFedUs = 10'000'000;     // so long logs lead on before a state is not needed
+constexpr int64_t kPartsUs = 600'000'000;  // parts of other messages are no progress for longer than this
+constexpr log::Position kStoreBytesMax = 64 << 20;  // of the stream: between two flushes
 }  // namespace
 
 bool Engine::StateMessage(LinkId link, uint8_t type, std::string_view payload) {
@@ -96,8 +99,16 @@ void Engine::ReceiveState() {
   // Over a slow line one message takes long: its parts show that the sender sends.
   int64_t progress_us = incoming_.progress_us;
   if (incoming_.step == Step::kPulling) progress_us = std::max(progress_us, replica_.LastPart(incoming_.link));
-  if (now_.mono_us - progress_us > options_.state_timeout_us) {
-    DropStaged("its sender sends nothing");
+  if (now_.mono_us - progress_us > options_.state_timeout_us ||
+      now_.mono_us - incoming_.progress_us > std::max(kPartsUs, options_.state_timeout_us)) {
+    DropStaged(incoming_.told_later ? "its sender is not ready" : "its sender sends nothing");
+    return;
+  }
+  FlushStream();
+  if (FallsBehind()) return;
+  if (!IsNeeded()) {
+    DropStaged("it is not needed, neighbours' logs lead on");
+    --transfers_.restarted;
     return;
   }
   if (incoming_.step != Step::kAsk && !replica_.IsUp(incoming_.link)) incoming_.step = Step::kAsk;
@@ -120,19 +131,34 @@ void Engine::ReceiveState() {
   }
 }
 
+// Those that may be asked for their state now, best first.
+std::vector<replication::StateSource> Engine::Sources() {
+  std::vector<replication::StateSource> sources = replica_.StateSources();
+  std::erase_if(avoided_, [&](const auto& avoided) { return now_.mono_us >= avoided.second; });
+  std::erase_if(sources, [&](const auto& source) { return avoided_.count(source.leader) != 0; });
+  return sources;
+}
+
+// Of those that have about as much as the best one, any one but `except`: receivers that come at one time are not to
+// take the same. Empty if there is none.
+std::string Engine::ChooseAmong(std::vector<replication::StateSource> sources, const std::string& except) {
+  if (sources.empty()) return {};
+  const uint64_t least = sources.front().more - sources.front().more / 16;
+  std::erase_if(sources, [&](const auto& source) { return source.more < least || source.leader == except; });
+  return sources.empty() ? std::string() : sources[random_.Below(sources.size())].leader;
+}
+
 void Engine::AskForState() {
   if (now_.mono_us < incoming_.next_ask_us) return;
   if (staged_ == nullptr) {
     if (now_.mono_us < next_state_us_) return;
     next_state_us_ = now_.mono_us + kCheckUs;
-    const std::vector<LinkId> sources = replica_.StateSources();
+    std::vector<replication::StateSource> sources = Sources();
     if (sources.empty()) return;
-    LinkId link = sources.front();
-    for (LinkId other : sources) {
-      if (replica_.LeaderOf(other) == last_sender_) continue;
-      link = other;
-      break;
-    }
+    // Whoever gave up on us is the last choice.
+    if (sources.size() > 1) std::erase_if(sources, [&](const auto& s) { return s.leader == last_sender_; });
+    const std::string sender = ChooseAmong(std::move(sources), "");
+    if (sender.empty()) return;
     last_sender_.clear();
     ForgetIncoming();
     incoming_.progress_us = now_.mono_us;
@@ -142,7 +168,7 @@ void Engine::AskForState() {
         replica_,
         keyspace_,
         StagedProgress{.id = random_.Next() | 1,
-                       .sender = replica_.LeaderOf(link),
+                       .sender = sender,
                        .part = compares ? wire::StatePart::kDigests : wire::StatePart::kRows});
     Report(0,
            "no neighbour's log reaches back to what is missing here: asking " +
@@ -158,7 +184,7 @@ void Engine::AskForState() {
   replica_.SendState(*link, wire::Encode(wire::StateRequest{p.id, p.epoch, p.base, p.position}));
 }
 
-void Engine::DropStaged(const char* why) {
+void Engine::DropStaged(const std::string& why) {
   Report(1, "the state transfer from " + staged_->progress.sender + " is given up: " + why);
   last_sender_ = staged_->progress.sender;
   replica_.SendState(incoming_.link, wire::Encode(wire::StateEnd{staged_->progress.id}));
@@ -166,6 +192,48 @@ void Engine::DropStaged(const char* why) {
   ForgetIncoming();
   ++transfers_.restarted;
   next_state_us_ = now_.mono_us + kAskUs;
+}
+
+// What is on disk here the sender need not keep. Seldom: a flush costs, and little is kept for us between two.
+void Engine::FlushStream() {
+  Incoming& in = incoming_;
+  const StagedProgress& p = staged_->progress;
+  if (in.storing != 0 && store_.flushed() >= in.store_ticket) {
+    in.stored = in.storing;
+    in.storing = 0;
+  }
+  if (p.part != wire::StatePart::kStream || in.storing != 0) return;
+  if (p.position - std::max(in.stored, p.base) < std::min(kStoreBytesMax, options_.log_quota_bytes / 8)) return;
+  in.storing = p.position;
+  in.store_ticket = store_.Flush();
+}
+
+// The line is slower than what the sender's log grows by: what comes would fill this disk, and the state never be level.
+// The least of some time against the least of the time before, for writes may come in bursts.
+bool Engine::FallsBehind() {
+  Incoming& in = incoming_;
+  const StagedProgress& p = staged_->progress;
+  if (in.step != Incoming::Step::kPulling || p.part != wire::StatePart::kStream || in.sender_end < p.position) return false;
+  in.behind = std::min(in.behind, in.sender_end - p.position);
+  if (in.watched_us == 0) in.watched_us = now_.mono_us;
+  if (now_.mono_us - in.watched_us < options_.state_pause_us) return false;
+  if (in.behind >= in.behind_before) {
+    Avoid(p.sender);
+    DropStaged("it falls behind: " + std::to_string(in.behind) + " bytes of log were lacking, and " +
+               std::to_string(in.behind_before) +
+               " before. More is written than the line takes: a faster line or fewer writes help");
+    return true;
+  }
+  in.behind_before = in.behind;
+  in.behind = UINT64_MAX;
+  in.watched_us = now_.mono_us;
+  return false;
+}
+
+// A neighbour that was not in reach when the state was asked for may hold in its log what is missing. With no link to the
+// sender nobody may be there to tell that something is.
+bool Engine::IsNeeded() const {
+  return replica_.FedForUs() < kFedUs || replica_.behind() > kLevelChanges || !replica_.LinkOf(staged_->progress.sender);
 }
 
 void Engine::ForgetIncoming() {
@@ -228,7 +296,8 @@ void Engine::SendPull() {
                                                   incoming_.map.size(),
                                                   std::move(skip),
                                                   incoming_.partial.row.size(),
-                                                  incoming_.partial.digest}));
+                                                  incoming_.partial.digest,
+                                                  incoming_.stored}));
 }
 
 // ---- what the sender says
@@ -241,9 +310,29 @@ void Engine::HandleRefusal(LinkId link, const wire::StateRefusal& refusal) {
     last_sender_.clear();
     return;
   }
+  if (refusal.reason == wire::RefusalReason::kTooSlow) {
+    Avoid(staged_->progress.sender);
+    DropStaged("it is too slow: its sender writes more than the line takes, and keeps no more of its log for it. A faster "
+               "line, fewer writes or a higher --log-quota there helps");
+    return;
+  }
+  if (refusal.reason == wire::RefusalReason::kBroken) {
+    Avoid(staged_->progress.sender);
+    DropStaged("its sender cannot read its own store or log: restore it, or empty its directory and join again");
+    return;
+  }
   incoming_.step = Incoming::Step::kAsk;
-  incoming_.next_ask_us =
-      refusal.reason == wire::RefusalReason::kLater ? now_.mono_us + kAskUs : now_.mono_us;
+  incoming_.next_ask_us = now_.mono_us;
+  if (refusal.reason != wire::RefusalReason::kLater) return;
+  incoming_.next_ask_us += kAskUs;
+  // As long as nothing has come any other one will do.
+  StagedProgress& p = staged_->progress;
+  if (p.epoch != 0) return;
+  incoming_.told_later = true;
+  const std::string other = ChooseAmong(Sources(), p.sender);
+  if (other.empty()) return;
+  replica_.SendState(link, wire::Encode(wire::StateEnd{p.id}));  // an earlier request may be on its way
+  p.sender = other;
 }
 
 bool Engine::NoteNames(uint64_t first, const std::vector<clock::Origin>& names) {
@@ -315,6 +404,7 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   staged_rows_ = true;
   incoming_.step = Incoming::Step::kPulling;
   incoming_.progress_us = now_.mono_us;
+  incoming_.told_later = false;
   Report(0,
          std::string("state transfer from ") + p.sender + (offer.resumed ? " goes on" : " begins") +
              " at " + std::to_string(p.bytes) + " bytes");

@@ -32,6 +32,12 @@ bool Engine::ServesState() const {
   return !keyspace_.merging() && checkpoint_position_ >= barrier_;
 }
 
+// This leader's cut-over would end what it sends, so it is level itself before it begins to send. Of two that lack what
+// only the other has the lower name comes first: each waits for lower ones only, so nobody for himself.
+bool Engine::StagesBefore(LinkId link) const {
+  return staged_ != nullptr && options_.leader_id < replica_.LeaderOf(link);
+}
+
 // The rule: whoever would have to be sent more than `state_instead_bytes` of the log, and more than
 // four times what the state comes to, is not sent it. All of it is known here: where in the log it
 // would begin, the memory that the keys take, and the log behind the checkpoint. After a transfer
@@ -85,6 +91,8 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   }
   if (request.epoch != 0) {
     if (!CanResume(request)) return refuse(wire::RefusalReason::kRestart);
+  } else if (StagesBefore(link)) {
+    return refuse(wire::RefusalReason::kLater);
   } else {
     const bool none = checkpoint_meta_.empty();
     const bool stale = log_.end() - checkpoint_position_ > kStaleBytes &&
@@ -108,6 +116,8 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   session.names_sent = offer.names.size();
   session.base = offer.base;
   session.pin = session.position = offer.resumed ? request.position : offer.base;
+  // What has come may still be lost with the receiver's process.
+  if (offer.resumed && kept != kept_pins_.end()) session.pin = std::min(session.pin, kept->second.pin);
   session.done = true;  // until it pulls
   std::string meta;
   if (PLANTED(kTransferVector)) meta = EncodeCheckpointMeta(checkpoint_position_);
@@ -130,6 +140,9 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
   }
   Session& session = it->second;
   session.heard_us = now_.mono_us;
+  if (pull.part == wire::StatePart::kStream && pull.stored <= log_.durable()) {
+    session.pin = std::max(session.pin, pull.stored);
+  }
   if (pull.generation < session.generation) return;
   if (pull.generation == session.generation) {
     session.credit = std::max(session.credit, pull.credit);
@@ -160,7 +173,7 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
   session.done = false;
   if (session.read_ticket != 0) store_.DropRead(session.read_ticket);
   session.read_ticket = 0;
-  if (pull.part == wire::StatePart::kStream) session.position = session.pin = pull.position;
+  if (pull.part == wire::StatePart::kStream) session.position = pull.position;
 }
 
 void Engine::EndSessions() {
@@ -180,6 +193,33 @@ void Engine::KeepPin(const Session& session) {
   kept_pins_.erase(std::min_element(kept_pins_.begin(), kept_pins_.end(), [](const auto& a, const auto& b) {
     return a.second.heard_us < b.second.heard_us;
   }));
+}
+
+// A state is sent no slower than twice what the log grows by, so the log grows by less than the state comes to while the
+// rows are sent. Who needs more of it kept has a line that is slower than the cluster writes: it would never be level,
+// and this disk would be full.
+log::Position Engine::LogKeptForStates() const {
+  const uint64_t quota = options_.log_quota_bytes;
+  return low_space_ ? quota : quota + std::max<uint64_t>(quota, keyspace_.memory_bytes());
+}
+
+void Engine::EndSlowSessions() {
+  const log::Position most = LogKeptForStates();
+  auto slow = [&](log::Position pin) {
+    return log_.end() - pin > most;
+  };
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    const LinkId link = it->first;
+    const Session& session = (it++)->second;
+    if (!slow(session.pin)) continue;
+    Report(1,
+           "sending the state to " + replica_.LeaderOf(link) + " is too slow: " + std::to_string(log_.end() - session.pin) +
+               " bytes of log are kept for it, more than twice the quota or than quota and state (at little room: than the "
+               "quota); it is given up until later. A faster line, fewer writes or a higher --log-quota helps");
+    replica_.SendState(link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kTooSlow}));
+    EndSession(link);
+  }
+  std::erase_if(kept_pins_, [&](const auto& kept) { return slow(kept.second.pin); });
 }
 
 // One chunk a session and tick at most, no faster than the bound, and only what the link takes: the
@@ -264,8 +304,7 @@ bool Engine::FillStream(LinkId link, Session& session, wire::StateChunk& chunk) 
         });
     if (!read.ok()) {
       Report(2, "cannot read the log for a state transfer: " + read.status().message());
-      replica_.SendState(
-          link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+      replica_.SendState(link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kBroken}));
       EndSession(link);
       return false;
     }
@@ -296,8 +335,7 @@ bool Engine::FillRows(LinkId link,
     slice = std::move(*read);
     if (!slice.status.ok()) {
       Report(2, "cannot read the store for a state transfer: " + slice.status.message());
-      replica_.SendState(
-          link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kRestart}));
+      replica_.SendState(link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kBroken}));
       EndSession(link);
       return false;
     }

@@ -13,6 +13,8 @@ namespace {
 
 // Neighbours announce what they have one after another: another one's log may lead on.
 constexpr int64_t kStarvedUs = 500'000;
+// So long those that have not been heard of are waited for: the log of one of them may.
+constexpr int64_t kUnheardUs = 5'000'000;
 
 }  // namespace
 
@@ -50,6 +52,11 @@ void Replica::NoteStarved() {
   bool starved = false;
   for (size_t i = 0; i < origins_.size() && !starved; ++i)
     starved = IsStarved(static_cast<clock::OriginIndex>(i));
+  if (starved) {
+    fed_since_us_ = -1;
+  } else if (fed_since_us_ < 0) {
+    fed_since_us_ = now_us_;
+  }
   if (!starved) {
     starved_since_us_ = -1;
   } else if (starved_since_us_ < 0) {
@@ -57,10 +64,22 @@ void Replica::NoteStarved() {
   }
 }
 
-std::vector<LinkId> Replica::StateSources() const {
-  std::vector<LinkId> out;
+// Has each configured neighbour said what it has, or was it tried in vain?
+bool Replica::HasMetNeighbours() const {
+  return std::all_of(members_.begin(), members_.end(), [&](const auto& member) {
+    const std::string& name = member.first;
+    if (name == options_.leader || !healing_.IsConfigured(name) || IsCut(name) || healing_.HasFailed(name)) return true;
+    return std::any_of(links_.begin(), links_.end(), [&](const auto& entry) {
+      const Link& link = entry.second;
+      return link.greeted && link.peer.leader == name && link.haves_seen != 0;
+    });
+  });
+}
+
+std::vector<StateSource> Replica::StateSources() const {
+  std::vector<StateSource> out;
   if (starved_since_us_ < 0 || now_us_ - starved_since_us_ < kStarvedUs) return out;
-  std::vector<std::tuple<uint64_t, std::string, LinkId>> found;
+  if (now_us_ - starved_since_us_ < kUnheardUs && !HasMetNeighbours()) return out;
   for (const auto& [id, link] : links_) {
     if (!link.greeted || link.joining) continue;
     uint64_t more = 0;
@@ -69,11 +88,11 @@ std::vector<LinkId> Replica::StateSources() const {
       if (IsStarved(origin)) more += theirs - ours;
       return true;
     });
-    if (more > 0) found.emplace_back(~more, link.peer.leader, id);
+    if (more > 0) out.push_back({link.peer.leader, more});
   }
-  std::sort(found.begin(), found.end());
-  for (const auto& [rank, leader, id] : found)
-    out.push_back(id);
+  std::sort(out.begin(), out.end(), [](const StateSource& a, const StateSource& b) {
+    return a.more != b.more ? a.more > b.more : a.leader < b.leader;
+  });
   return out;
 }
 
@@ -82,6 +101,14 @@ std::optional<LinkId> Replica::LinkOf(const std::string& leader) const {
     if (link.greeted && link.peer.leader == leader) return id;
   }
   return std::nullopt;
+}
+
+std::vector<std::string> Replica::LinkedLeaders() const {
+  std::vector<std::string> out;
+  for (const auto& [id, link] : links_) {
+    if (link.greeted && !link.joining) out.push_back(link.peer.leader);
+  }
+  return out;
 }
 
 std::string Replica::LeaderOf(LinkId id) const {

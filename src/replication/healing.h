@@ -48,6 +48,8 @@ class Healing {
   bool Dials(const std::string& member) const { return dials_.count(member) != 0; }
   // To be dialed now and then.
   bool Probes(const std::string& member, int64_t now_us) const;
+  // It is out of reach, and was tried in vain.
+  bool HasFailed(const std::string& member) const { return failed_.count(member) != 0; }
   bool Wants(const std::string& leader) const;
   bool IsConfigured(const std::string& leader) const;
   const std::set<Edge>& configured() const { return configured_; }

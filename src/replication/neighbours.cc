@@ -204,7 +204,7 @@ void Replica::UpdateNeighbours() {
   for (auto& [id, link] : links_) {
     if (!link.greeted || link.deliberate) continue;
     const bool wanted =
-        joining_ || link.joining || id == carrier_ || healing_.Wants(link.peer.leader);
+        joining_ || link.joining || link.peer.leader == carrier_ || healing_.Wants(link.peer.leader);
     if (wanted != link.wanted) {
       link.wanted = wanted;
       SendPulse(link);
@@ -279,10 +279,16 @@ void Replica::DialMembers() {
       healing_.NoteFailed(name);
       continue;
     }
-    if (healing_.Dials(name) || (name == options_.leader && there == living.end())) {
+    if (healing_.Dials(name) || name == carrier_ || (name == options_.leader && there == living.end())) {
       wanted.insert(member.address);
     } else if (healing_.Probes(name, now_us_)) {
       probed.insert(member.address);
+    }
+  }
+  // It may be a member that is not known here to be one: the record comes with its state.
+  if (linked.count(carrier_) == 0 && members_.count(carrier_) == 0 && !IsCut(carrier_)) {
+    for (const auto& [address, leader] : living) {
+      if (leader == carrier_) wanted.insert(address);
     }
   }
   wanted.erase(options_.advertise);

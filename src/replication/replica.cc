@@ -453,6 +453,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     if (!healing_.IsConfigured(link.peer.leader) && members_.count(link.peer.leader) != 0) ++counters_.bypasses;
     links_changed_ = true;
     targets_found_ = 0;
+    fed_since_us_ = -1;
     AnnounceFull(link);
     SendSummary(link);
     routes_changed_ = true;

@@ -103,6 +103,12 @@ struct Member {
   }
 };
 
+// A neighbour whose state would help.
+struct StateSource {
+  std::string leader;
+  uint64_t more = 0;  // changes that it has and no neighbour's log holds
+};
+
 struct LinkStats {
   std::string leader;
   std::string state;   // up: a link of ours; routed: reached over others; cut; down: out of reach
@@ -312,8 +318,8 @@ class Replica {
     join_nonce_ = nonce;
     if (changed) Regreet();
   }
-  // The link over which a state comes in (0: none): kept, whatever the topology says.
-  void SetCarrier(LinkId link) { carrier_ = link; }
+  // The leader whose state comes in (empty: none): whatever the topology says, there is to be a link with it.
+  void SetCarrier(const std::string& leader) { carrier_ = leader; }
   // Further addresses to ask while joining: of leaders that are no members any more, say.
   void AddJoin(const std::string& address);
   void Rename(const std::string& leader);
@@ -330,10 +336,16 @@ class Replica {
 
   // ---- gaps and state (gaps.cc)
   // The neighbours that have changes which no neighbour's log holds any more, those with most of such
-  // first; empty while the log of some neighbour leads on. Settled: it has been so for a moment.
-  std::vector<LinkId> StateSources() const;
+  // first; empty while the log of some neighbour leads on, or of one that may yet be heard of might. Settled: it has been
+  // so for a moment.
+  std::vector<StateSource> StateSources() const;
+  // For how long the logs of neighbours have led on to all that is known of, as far as those say that have a link; it
+  // begins anew with each link. -1: they do not.
+  int64_t FedForUs() const { return fed_since_us_ < 0 ? -1 : now_us_ - fed_since_us_; }
   // The link to a live process of this leader, if there is one.
   std::optional<LinkId> LinkOf(const std::string& leader) const;
+  // The leaders at the other ends of links who do not ask for admission themselves.
+  std::vector<std::string> LinkedLeaders() const;
   // The leader at its other end; empty if the link is gone.
   std::string LeaderOf(LinkId link) const;
   bool IsUp(LinkId link) const { return links_.count(link) != 0; }
@@ -558,6 +570,7 @@ class Replica {
   }
   bool IsStarved(clock::OriginIndex origin) const;
   void NoteStarved();
+  bool HasMetNeighbours() const;
   void Grant(clock::OriginIndex origin, Stream& stream);
   void Forward(clock::OriginIndex origin,
                const wire::Frame& frame,
@@ -594,6 +607,7 @@ class Replica {
   clock::VersionVector durable_;
   clock::VersionVector floor_;  // changes up to there are not all in the log
   int64_t starved_since_us_ = -1;
+  int64_t fed_since_us_ = -1;
   std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
   std::vector<OriginRow> rows_;
   clock::Folds folds_;
@@ -603,7 +617,7 @@ class Replica {
   std::map<std::string, Member> members_;
   std::set<std::pair<std::string, uint64_t>> retired_;
   std::map<LinkId, Link> links_;
-  LinkId carrier_ = 0;
+  std::string carrier_;
   std::map<std::string, std::pair<uint64_t, uint64_t>> past_bytes_;  // of ended links, in and out
   std::map<std::string, clock::VersionVector> past_have_;  // what leaders out of reach had
   std::set<std::string> cut_;

@@ -147,14 +147,14 @@ TEST_F(GraphTest, ALinkThatCarriesAStateStays) {
   LinkId b = Peer("b", 2);
   Links(a, "a", 1, {2, me()});
   Links(b, "b", 2, {1, me()});
-  replica.SetCarrier(a);
+  replica.SetCarrier("a");
   alive[a].wanted = false;
   Keep(20'000);
   EXPECT_EQ(closes[a], 0);
   EXPECT_EQ(Listed(), (std::vector<uint64_t>{1, 2}));
   EXPECT_TRUE(Pulses(a).back().wanted) << "its other end must not close it, either";
   EXPECT_FALSE(Pulses(b).empty());
-  replica.SetCarrier(0);
+  replica.SetCarrier("");
   Keep(3500);
   alive.erase(a);
   Keep(1500);

@@ -131,8 +131,13 @@ std::optional<Slice> MemoryStore::TakeRead(uint64_t ticket) {
   Slice slice;
   slice.at_end = true;
   size_t bytes = 0;
+  bool damaged = false;
   slice.status = Scan(read.family, [&](std::string_view key, std::string_view value) {
     if (!read.after.empty() && key <= read.after) return true;
+    if (damaged_ == std::pair(read.family, std::string(key))) {
+      damaged = true;
+      return false;
+    }
     if (!slice.rows.empty() && bytes + key.size() + value.size() > read.bytes_max) {
       slice.at_end = false;
       return false;
@@ -141,6 +146,7 @@ std::optional<Slice> MemoryStore::TakeRead(uint64_t ticket) {
     slice.rows.emplace_back(key, value);
     return true;
   });
+  if (damaged) slice.status = base::Corrupt("a row is damaged");
   if (!slice.rows.empty()) slice.last_key = slice.rows.back().first;
   if (read.prepare && slice.status.ok()) read.prepare(slice);
   return slice;

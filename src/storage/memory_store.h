@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/random.h"
 #include "base/status.h"
@@ -64,6 +65,8 @@ class MemoryStore final : public Store {
   void FailFlushes() { fail_flushes_ = true; }
   // No read is ready.
   void SetSlow(bool slow) { slow_ = slow; }
+  // This row cannot be read by StartRead any more; no key: all can be.
+  void Damage(Family family, std::string key) { damaged_ = {family, std::move(key)}; }
   // Reads that were asked for and neither taken nor dropped.
   size_t reads_pending() const { return reads_.size(); }
 
@@ -90,6 +93,7 @@ class MemoryStore final : public Store {
   uint64_t flushed_ = 0;
   bool fail_flushes_ = false;
   bool slow_ = false;
+  std::pair<Family, std::string> damaged_;
   base::Status status_;
 };
 

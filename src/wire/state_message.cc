@@ -136,7 +136,7 @@ bool Decode(std::string_view payload, StateRefusal& m) {
   m.id = in.Fixed64();
   const uint8_t reason = in.Fixed8();
   m.reason = static_cast<RefusalReason>(reason);
-  return in.ok() && in.empty() && reason >= 1 && reason <= 3;
+  return in.ok() && in.empty() && reason >= 1 && reason <= static_cast<uint8_t>(RefusalReason::kBroken);
 }
 
 std::string Encode(const StatePull& m) {
@@ -149,6 +149,10 @@ std::string Encode(const StatePull& m) {
   base::PutVarint(out, m.credit);
   base::PutVarint(out, m.names);
   // Behind what the first format had: what is nothing is left out.
+  if (m.part == StatePart::kStream) {
+    if (m.stored != 0) base::PutVarint(out, m.stored);
+    return out;
+  }
   if (!m.skip.empty() || m.row_offset != 0) base::PutBytes(out, m.skip);
   if (m.row_offset != 0) {
     base::PutVarint(out, m.row_offset);
@@ -169,7 +173,14 @@ bool Decode(std::string_view payload, StatePull& m) {
   m.credit = in.Varint();
   m.names = in.Varint();
   m.skip.clear();
-  m.row_offset = m.row_digest = 0;
+  m.row_offset = m.row_digest = m.stored = 0;
+  if (m.part == StatePart::kStream) {
+    if (in.ok() && !in.empty()) {
+      m.stored = in.Varint();
+      if (m.stored == 0) return false;
+    }
+    return in.ok() && in.empty();
+  }
   if (in.ok() && !in.empty()) {
     m.skip = in.Bytes();
     const size_t size = m.part == StatePart::kLedger ? kBucketBitsBytes : kSlotBitsBytes;

@@ -64,6 +64,8 @@ enum class RefusalReason : uint8_t {
   kLater = 1,    // ask again soon: busy, or a checkpoint is under way
   kRestart = 2,  // what was sent cannot be gone on with: begin a new transfer
   kUnknown = 3,  // pulled without a request (the sender has started anew): ask again
+  kTooSlow = 4,  // the sender keeps no more of its log for this receiver: ask others, or much later
+  kBroken = 5,   // the sender cannot read its state: ask others, or much later
 };
 struct StateRefusal {
   uint64_t id = 0;
@@ -89,6 +91,8 @@ struct StatePull {
   // this digest, else it begins anew. 0: nothing is.
   uint64_t row_offset = 0;
   uint64_t row_digest = 0;
+  // kStream: the log up to there is on the receiver's disk; it will not ask for it again. 0: nothing is known of it.
+  uint64_t stored = 0;
 };
 
 // A larger row of a store comes in pieces, each in a chunk of its own. Only the last one moves the place:

@@ -133,6 +133,30 @@ TEST(StateMessage, APullNamesSlots) {
   EXPECT_FALSE(Decode(Payload(Encode(pull)), read));
 }
 
+TEST(StateMessage, APullOfTheLogSaysWhatIsStored) {
+  StatePull pull{1, 1, StatePart::kStream, "", 5000, 1, 17};
+  const std::string none = Encode(pull);
+  pull.stored = 4711;
+  const std::string some =
+      base::CheckGolden("peer_1_state_pull_stored", "the log up to 4711 is on the receiver's disk", Encode(pull));
+  EXPECT_EQ(some.substr(0, none.size()), none);
+  StatePull read;
+  ASSERT_TRUE(Decode(Payload(some), read));
+  EXPECT_EQ(read.stored, 4711U);
+  ASSERT_TRUE(Decode(Payload(none), read));
+  EXPECT_EQ(read.stored, 0U);
+  EXPECT_FALSE(Decode(Payload(some).substr(0, some.size() - 2), read));
+  EXPECT_FALSE(Decode(Payload(some + '\1'), read));
+}
+
+TEST(StateMessage, NoOtherReasonsAreKnown) {
+  StateRefusal read;
+  EXPECT_TRUE(Decode(Payload(Encode(StateRefusal{1, RefusalReason::kBroken})), read));
+  for (const int reason : {0, static_cast<int>(RefusalReason::kBroken) + 1}) {
+    EXPECT_FALSE(Decode(Payload(Encode(StateRefusal{1, static_cast<RefusalReason>(reason)})), read));
+  }
+}
+
 TEST(StateMessage, APullNamesWhatIsHereOfARow) {
   StatePull pull{1, 1, StatePart::kRows, "a", 0, 1, 17};
   const std::string none = Encode(pull);
