@@ -100,9 +100,6 @@ base::Status Server::LockDirectory() {
 
 base::Status Server::Start() {
   started_ms_ = NowMicros(CLOCK_REALTIME) / 1000;
-  base::Status status = LockDirectory();
-  if (!status.ok()) return status;
-
   net::LoopOptions options;
   options.bind = config_.bind;
   options.peer_bind = config_.peer_bind;
@@ -113,7 +110,10 @@ base::Status Server::Start() {
   options.limits.bulk_bytes_max = config_.bulk_bytes_max;
   options.input_bytes_max = std::max<size_t>(options.input_bytes_max, config_.bulk_bytes_max * 2);
   loop_ = std::make_unique<net::Loop>(options, *this);
-  status = loop_->Listen();
+  // Ports first: what cannot run leaves no directory behind.
+  base::Status status = loop_->Listen();
+  if (!status.ok()) return status;
+  status = LockDirectory();
   if (!status.ok()) return status;
   config_.port = loop_->port();
   config_.peer_port = loop_->peer_port();
