@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from cluster import BINARY, Cluster, free_port, until
+from cluster import BINARY, Cluster, Leader, free_port, until
 from resp import Connection, ReplyError, encode
 
 CLEAN, RUN_TIME, USAGE = 0, 1, 2
