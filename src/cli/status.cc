@@ -71,7 +71,8 @@ std::string ClockWord(const LeaderRow& leader) {
 std::string LagWord(const LeaderRow& leader) {
   if (leader.self) return "-";
   if (leader.lag_changes == 0 && leader.state == "alive") return "0";
-  return HumanCount(Positive(leader.lag_changes)) + " / " + HumanMillis(leader.lag_ms);
+  return HumanCount(Positive(leader.lag_changes)) + " / " +
+         (leader.lag_ms >= kLagMsMax ? "> " + HumanMillis(kLagMsMax) : HumanMillis(leader.lag_ms));
 }
 
 std::vector<std::string> Alarms(const Snapshot& s) {
@@ -86,7 +87,8 @@ std::vector<std::string> Alarms(const Snapshot& s) {
       out.push_back("the link to " + Printable(leader.id) + " is cut by command: LINK HEAL " +
                     Printable(leader.id) + " resumes it");
     } else if (leader.state == "unreachable") {
-      out.push_back(Printable(leader.id) + " is unreachable for " + HumanMillis(leader.lag_ms) +
+      out.push_back(Printable(leader.id) + " is unreachable" +
+                    (leader.unreachable_ms >= 0 ? " for " + HumanMillis(leader.unreachable_ms) : "") +
                     ": is it running, and is " + Printable(leader.address) +
                     " reachable from here?");
     }

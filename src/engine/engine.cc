@@ -747,7 +747,7 @@ void Engine::InfoReplication(std::string& out) {
   for (const auto& link : links) {
     line("link_" + link.leader,
          "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) + ",lag_ms=" +
-             std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
+             std::to_string(link.lag_ms) + ",unreachable_ms=" + std::to_string(link.unreachable_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
              ",bytes_out=" + std::to_string(link.bytes_out) +
              ",hops=" + std::to_string(link.hops) + ",next=" + link.next + ",log_held=" +
              std::to_string(held_from_.count(link.leader) != 0
