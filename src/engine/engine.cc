@@ -651,7 +651,7 @@ base::Result<std::string> Engine::ParseTopology(const std::vector<std::string_vi
 base::Status Engine::CutLink(std::string_view leader) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0) {
-    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Cut(leader);
 }
@@ -659,7 +659,7 @@ base::Status Engine::CutLink(std::string_view leader) {
 base::Status Engine::HealLink(std::string_view leader) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
-    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Heal(leader);
 }
@@ -667,7 +667,7 @@ base::Status Engine::HealLink(std::string_view leader) {
 base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
-    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Delay(leader, delay_ms);
 }
