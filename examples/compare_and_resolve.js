@@ -35,6 +35,10 @@ const allOfThem = (values) => [...new Set(values.filter((value) => value !== nul
 if (require.main === module) {
   (async () => {
     const [port, key, field] = process.argv.slice(2);
+    if (key === undefined || process.argv.length > 5) {
+      console.error('usage: node compare_and_resolve.js PORT KEY [FIELD]');
+      process.exit(1);
+    }
     const client = new Redis(Number(port));
     console.log(await read(client, key, allOfThem, field));
     await client.quit();

@@ -80,16 +80,15 @@ class Shown:
         for name, value in info.items():
             if name.startswith("link_") and "state=" in value:
                 fields = dict(part.split("=", 1) for part in value.split(","))
-                links.append(f"{name[5:]}: {fields.get('state')} {fields.get('lag_changes')} "
-                             f"{fields.get('lag_ms')} ms")
-        return (f"{self.name:<6}{self.port:<7}{self.rate:>10}{keys if keys is not None else '?':>10}"
-                f"{info.get('used_memory_human', '?'):>9}{info.get('changes_local', '?'):>10}"
-                f"{info.get('changes_remote', '?'):>10}{info.get('conflicts_open', '?'):>6}   "
-                + "; ".join(links))
+                behind = fields.get("lag_changes", "0")
+                links.append(f"{name[5:]} {fields.get('state')}" + (f" {behind} behind" if behind != "0" else ""))
+        return (f"{self.name:<6}{self.port:<6}{self.rate:>10}{keys if keys is not None else '?':>8}"
+                f"{info.get('used_memory_human', '?'):>9}{info.get('conflicts_open', '?'):>5}  "
+                + ", ".join(links))
 
 
-HEADER = (f"{'id':<6}{'port':<7}{'commands/s':>10}{'keys':>10}{'memory':>9}{'own':>10}{'others':>10}"
-          f"{'open':>6}   to: state, lag in changes and time")
+# In 80 columns, with the links, which are what it is about.
+HEADER = f"{'id':<6}{'port':<6}{'commands/s':>10}{'keys':>8}{'memory':>9}{'open':>5}  links, changes behind"
 
 
 def follow(leaders):

@@ -278,7 +278,7 @@ constexpr char kInfo[] =
     "# Replication\r\nleader_id:eu\r\nadmitted:1\r\nchanges_local:100\r\nchanges_remote:50\r\n"
     "conflicts_open:2\r\nconflicts_logged:15\r\nconflicts_detected:17\r\nforks_detected:0\r\n"
     "link_us:state=up,lag_changes=0,lag_ms=0,bytes_in=1000,bytes_out=2048\r\n"
-    "link_asia:state=down,lag_changes=123,lag_ms=1230,bytes_in=10,bytes_out=20\r\n"
+    "link_asia:state=down,lag_changes=123,lag_ms=1230,bytes_in=10,bytes_out=20,unreachable_ms=105000\r\n"
     "claim_eu:behind=0\r\nclaim_us:behind=1\r\nclaim_asia:behind=1234\r\n"
     "log_begin:0\r\nlog_end:10485760\r\nlog_durable:10485760\r\ncheckpoint_position:1048576\r\n"
     "checkpoint_age_ms:12000\r\ncheckpoints_done:3\r\ndirty_keys:1\r\nresidue_keys:11\r\n";
@@ -308,7 +308,7 @@ TEST(Status, SaysAll) {
   EXPECT_TRUE(
       AnyLine(lines, "11 keys wait; not confirmed yet: 1,234 by asia (unreachable), 1 by us"))
       << all;
-  EXPECT_TRUE(AnyLine(lines, "ATTENTION   asia is unreachable for 1.2 s")) << all;
+  EXPECT_TRUE(AnyLine(lines, "ATTENTION   asia is unreachable for 1 min: is it running")) << all;
   EXPECT_FALSE(AnyLine(lines, "fork")) << all;
 }
 
@@ -374,6 +374,37 @@ TEST(Alarms, EachSaysWhatToDo) {
                            "backups failed"})
     EXPECT_TRUE(AnyLine(alarms, part)) << part << " in\n" << Joined(alarms);
   EXPECT_EQ(alarms.size(), 6u);
+}
+
+TEST(Alarms, WhoseConfirmationARetirementWaitsFor) {
+  resp::Value leaders = Array();
+  leaders.items = {LeaderMap("asia", "retired", false, 9), LeaderMap("eu", "alive", true, 0),
+                   LeaderMap("oz", "unreachable", false, 9), LeaderMap("us", "alive", false, 0)};
+  std::string info = "claim_asia:behind=9\r\nclaim_eu:behind=0\r\nclaim_oz:behind=9\r\nclaim_us:behind=1\r\n";
+  const char* line = "asia is retired, and waits for the confirmation of oz (unreachable): start what is to come back, "
+                     "retire the rest as well (LEADER RETIRE oz)";
+  EXPECT_TRUE(AnyLine(Alarms(Read(leaders, info, "")), line)) << Joined(Alarms(Read(leaders, info, "")));
+  // In force: it counts no more.
+  info.erase(0, info.find("claim_eu"));
+  EXPECT_FALSE(AnyLine(Alarms(Read(leaders, info, "")), "asia"));
+}
+
+TEST(Alarms, OfALeaderThatWasRetired) {
+  resp::Value leaders = Array();
+  leaders.items = {LeaderMap("asia", "unreachable", false, 9), LeaderMap("eu", "retired", true, 0)};
+  const std::vector<std::string> alarms = Alarms(Read(leaders, "link_asia:state=down\r\n", ""));
+  ASSERT_EQ(alarms.size(), 1u) << Joined(alarms);
+  EXPECT_EQ(alarms[0], "this leader was retired: stop it, or start it with --rejoin");
+}
+
+TEST(Status, NoLagBeyondWhatIsKnown) {
+  LeaderRow row;
+  row.state = "unreachable";
+  row.lag_changes = 5;
+  row.lag_ms = 30'400;
+  EXPECT_EQ(LagWord(row), "5 / > 30 s");
+  row.lag_ms = 66;
+  EXPECT_EQ(LagWord(row), "5 / 66 ms");
 }
 
 TEST(Top, Rates) {
@@ -467,7 +498,10 @@ TEST(TopologyLines, GraphAndHops) {
   resp::Value origins = Map();
   Put(origins, "asia.00000000000000cc", Text("us"));
   Put(map, "origins", origins);
-  const std::vector<std::string> lines = TopologyLines(map, Example());
+  const std::vector<std::string> lines = TopologyLines(map, Example(), /*all=*/true);
+  const std::vector<std::string> living = TopologyLines(map, Example());
+  EXPECT_FALSE(AnyLine(living, "00000000000000cc <-")) << Joined(living);
+  EXPECT_TRUE(AnyLine(living, "and 1 of processes that are not there (--all shows them)")) << Joined(living);
   for (const char* part : {"configured  asia-us eu-us",
                            "live        eu-us asia-eu",
                            "down        asia-us",

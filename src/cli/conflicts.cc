@@ -1,5 +1,7 @@
 #include "cli/conflicts.h"
 
+#include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "base/number.h"
@@ -22,8 +24,48 @@ int PrintList(const Value& reply) {
   return Print(lines);
 }
 
-int PrintShow(const Value& reply, const std::string& key) {
+// The glob that this key alone matches.
+std::string GlobOf(const std::string& key) {
+  std::string glob;
+  for (char c : key) {
+    if (std::string_view("*?[]\\^").find(c) != std::string_view::npos) glob += '\\';
+    glob += c;
+  }
+  return glob;
+}
+
+// As a word of a shell.
+std::string Quoted(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("_-.:/,+@%=").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string out = "'";
+  for (char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// Of a collection, CONFLICT GET without FIELD says nothing: its elements are in conflict, not the key. They are
+// named by CONFLICT LIST ... FIELDS.
+int PrintElements(Connection& connection, const std::string& key) {
+  const std::string glob = GlobOf(key);
+  auto reply = connection.Call({"CONFLICT", "LIST", "COUNT", "1000", "FIELDS", "MATCH", glob});
+  if (!reply.ok()) return Fail(reply.status());
+  std::vector<std::string> lines;
+  for (const ConflictPlace& place : PlacesOf(*reply)) {
+    if (place.key != key || !place.of_element()) continue;
+    if (lines.empty()) lines.push_back("the key itself is in no conflict; of its elements these are:");
+    lines.push_back("  polyarch conflicts show " + Quoted(key) + " --field " + Quoted(place.field));
+  }
+  if (lines.empty()) return -1;
+  return Print(lines);
+}
+
+int PrintShow(Connection& connection, const Value& reply, const std::string& key, bool of_field) {
   const ShownConflict conflict = ConflictOf(reply);
+  if (!of_field && conflict.versions.size() < 2) {
+    if (const int code = PrintElements(connection, key); code >= 0) return code;
+  }
   if (conflict.token.empty())
     return Fail(base::NotFound("there is no key '" + Printable(key) + "', or no such field of it"));
   std::vector<std::string> lines = {"token  " + Printable(conflict.token)};
@@ -51,16 +93,6 @@ int PrintLog(const Value& reply) {
   return Print(lines);
 }
 
-// The glob that this key alone matches.
-std::string GlobOf(const std::string& key) {
-  std::string glob;
-  for (char c : key) {
-    if (std::string_view("*?[]\\^").find(c) != std::string_view::npos) glob += '\\';
-    glob += c;
-  }
-  return glob;
-}
-
 // The tag of what lost in an entry of the log.
 base::Result<std::string> LostTag(Connection& connection, const std::string& id) {
   const auto number = base::ParseInt64(id);
@@ -85,7 +117,7 @@ int RunConflicts(int argc, char** argv) {
       "(docs/conflicts.md).",
       "polyarch conflicts"};
   TargetOptions target;
-  target.AddTo(app);
+  target.AddTo(app, /*keys=*/true);
   bool json = false;
   app.add_flag("--json", json, "the reply as JSON");
   std::string match;
@@ -116,7 +148,7 @@ int RunConflicts(int argc, char** argv) {
   for (CLI::App* sub : {list, log, resolve}) {
     sub->add_option("--match", match, "only keys that match this glob");
     sub->add_option("--count", count, "at most so many (default: 100)")
-        ->check(CLI::Range(INT64_C(1), INT64_C(1000000)));
+        ->check(Number(1, 1'000'000, "1 to 1000000"));
   }
   log->add_option("--after", after, "only what comes after this id");
   log->add_option(
@@ -169,7 +201,7 @@ int RunConflicts(int argc, char** argv) {
     add("UNTIL", until);
   } else {
     command.insert(command.end(), {"LIST", "COUNT", number});
-    if (!json) command.push_back("FIELDS");
+    command.push_back("FIELDS");
     if (by_hand && !key.empty()) match = GlobOf(key);
     add("MATCH", match);
   }
@@ -189,8 +221,10 @@ int RunConflicts(int argc, char** argv) {
     if (places.empty()) return Print("no open conflicts");
     return ResolveByHand(**connection, places);
   }
+  if (json && !show->parsed() && !log->parsed() && !restore->parsed() && !resolve->parsed())
+    return Print(Json(PlacesValue(*reply)));
   if (json) return Print(Json(*reply));
-  if (show->parsed()) return PrintShow(*reply, key);
+  if (show->parsed()) return PrintShow(**connection, *reply, key, show->count("--field") > 0);
   if (log->parsed()) return PrintLog(*reply);
   if (restore->parsed() || resolve->parsed()) return Print(Printable(TextOf(&*reply)));
   return PrintList(*reply);

@@ -45,6 +45,8 @@ struct ConflictPlace {
 std::string PlaceText(const ConflictPlace& place);
 // The reply to CONFLICT LIST ... FIELDS.
 std::vector<ConflictPlace> PlacesOf(const resp::Value& reply);
+// The same as maps of key, field (null: of the key itself) and type (null: several).
+resp::Value PlacesValue(const resp::Value& reply);
 
 // Asks, on standard input, what each conflict is to become; the exit code.
 int ResolveByHand(Connection& connection, const std::vector<ConflictPlace>& places);

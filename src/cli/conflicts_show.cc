@@ -101,4 +101,15 @@ std::vector<ConflictPlace> PlacesOf(const Value& reply) {
   return places;
 }
 
+Value PlacesValue(const Value& reply) {
+  Value out = Array();
+  for (const ConflictPlace& place : PlacesOf(reply)) {
+    Value& map = out.items.emplace_back(Map());
+    Put(map, "key", Text(place.key));
+    Put(map, "field", place.of_element() ? Text(place.field) : Value{});
+    Put(map, "type", place.type.empty() ? Value{} : Text(place.type));
+  }
+  return out;
+}
+
 }  // namespace polyarch::cli

@@ -226,7 +226,12 @@ base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> argu
     if (status.code() == base::Code::kBusy) {
       return base::IoError(
           target_.Name() + " gives " + status.message() +
-          ": it is stopped or overloaded; see its log, or give a longer --timeout");
+          ": it is stopped or overloaded; see its log, or give a longer --timeout" +
+          (answered_ ? "" : ". Or is this not a leader's client port? Peer and HTTP ports are others"));
+    }
+    if (!answered_) {
+      return base::IoError(target_.Name() + " ended the connection without an answer (" + status.message() +
+                           "): is this a leader's client port? Peer and HTTP ports are others");
     }
     return base::IoError("lost the connection to " + target_.Name() + " (" + status.message() +
                          "): see the leader's log");
@@ -240,6 +245,7 @@ base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> argu
   for (;;) {
     switch (reader_.Next()) {
       case resp::ReplyReader::State::kValue:
+        answered_ = true;
         if (reader_.value().type == resp::Value::Type::kPush) continue;
         return std::move(reader_.value());
       case resp::ReplyReader::State::kError:

@@ -62,6 +62,7 @@ class Connection {
   const Target target_;
   int fd_;
   resp::ReplyReader reader_;
+  bool answered_ = false;  // something that is RESP has come
 };
 
 }  // namespace polyarch::cli

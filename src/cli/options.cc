@@ -1,5 +1,6 @@
 #include "cli/options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -8,17 +9,55 @@
 
 namespace polyarch::cli {
 
-void TargetOptions::AddTo(CLI::App& app) {
+namespace {
+
+// What CLI11 found wrong, in our words.
+std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  if (error.get_name() == "ExtrasError") {
+    // The message lists all that is left, from the last to the first.
+    const std::vector<std::string> left = app.remaining(true);
+    const std::string first = left.empty() ? text : left.front();
+    const bool flag = first.size() > 1 && first.starts_with('-');
+    return flag ? "unknown flag '" + first + "'" : "'" + first + "' is not expected here";
+  }
+  const size_t colon = text.find(':');
+  if (error.get_name() == "ArgumentMismatch" && text.ends_with("missing") && colon != std::string::npos)
+    return text.substr(0, colon) + " needs a value";
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+}  // namespace
+
+CLI::Validator Number(double min, double max, const char* text) {
+  return CLI::Validator(
+      [=](std::string& value) -> std::string {
+        char* end = nullptr;
+        const double number = std::strtod(value.c_str(), &end);
+        if (!value.empty() && *end == '\0' && number >= min && number <= max) return {};
+        return std::string(text) + ", not '" + value + "'";
+      },
+      "");
+}
+
+void TargetOptions::AddTo(CLI::App& app, bool keys) {
   // -h is the host, as in redis-cli.
   app.set_help_flag("--help", "print this and end");
   app.add_option("-p,--port", port_, "the leader's client port (default: 7400)")
-      ->check(CLI::Range(1, 65535))
+      ->check(Number(1, 65535, "a port is 1 to 65535"))
       ->group("Which leader");
   app.add_option("-h,--host", host_, "the leader's host (default: 127.0.0.1)")
       ->group("Which leader");
   app.add_option("-u,--uri",
                  uri_,
                  "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p and -a win over it")
+      ->check(CLI::Validator(
+          [](std::string& uri) -> std::string {
+            Target unused;
+            return ParseUri(uri, unused).message();
+          },
+          ""))
       ->group("Which leader");
   app.add_option(
          "-a,--password",
@@ -26,11 +65,13 @@ void TargetOptions::AddTo(CLI::App& app) {
          "the password; better in the environment as POLYARCH_PASSWORD, since other users of "
          "this machine can see command lines")
       ->group("Which leader");
-  app.add_option("-n,--db", database_, "the database of keys (default: 0)")
-      ->check(CLI::Range(0, 15))
-      ->group("Which leader");
+  if (keys) {
+    app.add_option("-n,--db", database_, "the database of keys (default: 0)")
+        ->check(Number(0, 15, "a database is 0 to 15"))
+        ->group("Which leader");
+  }
   app.add_option("--timeout", timeout_s_, "seconds to wait for an answer (default: 5)")
-      ->check(CLI::Range(0.001, 86400.0))
+      ->check(Number(0.001, 86400.0, "0.001 to 86400 seconds"))
       ->group("Which leader");
 }
 
@@ -68,10 +109,7 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
     std::fputs(asked->help(before).c_str(), stdout);
     return 0;
   } catch (const CLI::ParseError& error) {
-    std::string text = error.what();
-    for (char& c : text) {
-      if (c == '\n') c = ' ';
-    }
+    const std::string text = Explain(app, error);
     std::fprintf(stderr,
                  "%s: %s; see %s --help\n",
                  app.get_name().c_str(),

@@ -19,7 +19,8 @@ inline constexpr char kPasswordVariable[] = "POLYARCH_PASSWORD";
 // Which leader. The password comes from -a, else from the URI, else from the environment.
 class TargetOptions {
  public:
-  void AddTo(CLI::App& app);
+  // `keys`: the subcommand is about keys, so it has -n.
+  void AddTo(CLI::App& app, bool keys = false);
   base::Result<Target> Resolve() const;
   // Resolves and connects.
   base::Result<std::unique_ptr<Connection>> Connect() const;
@@ -32,6 +33,9 @@ class TargetOptions {
   int database_ = -1;
   double timeout_s_ = 5;
 };
+
+// A check of an option: a number within; `text` says for people what is allowed.
+CLI::Validator Number(double min, double max, const char* text);
 
 // Parses; the exit code if the program ends here (help, wrong usage).
 std::optional<int> Parse(CLI::App& app, int argc, char** argv);

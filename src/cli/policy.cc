@@ -14,7 +14,7 @@ int RunPolicy(int argc, char** argv) {
       "pattern (docs/conflicts.md).",
       "polyarch policy"};
   TargetOptions target;
-  target.AddTo(app);
+  target.AddTo(app, /*keys=*/true);
   bool json = false;
   app.add_flag("--json", json, "the reply as JSON");
   std::string pattern;
@@ -31,7 +31,7 @@ int RunPolicy(int argc, char** argv) {
   set->add_option("pattern", pattern, "a glob, such as 'cart:*'; the most specific one wins")
       ->required();
   set->add_option("policy", policy, "[FIELD field] lww | lww DELETES | priority [LEADER...] | siblings | "
-                  "merge MIN|MAX|UNION|CONCAT|JSON")
+                  "merge MIN|MAX|JSON | merge UNION|CONCAT [SEPARATOR] | handler NAME")
       ->required();
   CLI::App* del = app.add_subcommand("del", "forget a pattern");
   del->add_option("pattern", pattern, "as it was set")->required();

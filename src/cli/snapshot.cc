@@ -94,6 +94,7 @@ Snapshot Read(const resp::Value& leaders, std::string_view info, std::string_vie
     LeaderRow row;
     row.id = TextOf(Find(map, "id"));
     row.address = TextOf(Find(map, "address"));
+    row.incarnation = TextOf(Find(map, "incarnation"));
     row.state = TextOf(Find(map, "state"));
     row.link = TextOf(Find(map, "link"));
     row.lag_changes = NumberOf(Find(map, "lag_changes"));
@@ -103,6 +104,9 @@ Snapshot Read(const resp::Value& leaders, std::string_view info, std::string_vie
       row.retained_bytes = NumberOf(retained);
     row.self = NumberOf(Find(map, "self")) != 0;
     row.traffic = SplitFields(out.Text("link_" + row.id));
+    if (auto since = row.traffic.find("unreachable_ms"); since != row.traffic.end())
+      row.unreachable_ms = ToNumber(since->second);
+    row.counts = out.Has("claim_" + row.id);
     const Fields claim = SplitFields(out.Text("claim_" + row.id));
     if (auto behind = claim.find("behind"); behind != claim.end())
       row.unclaimed = ToNumber(behind->second);

@@ -16,17 +16,23 @@ namespace polyarch::cli {
 
 using Fields = std::map<std::string, std::string, std::less<>>;
 
+// No leader tells a lag that is longer.
+inline constexpr int64_t kLagMsMax = 30'000;
+
 struct LeaderRow {
   std::string id;
   std::string address;
+  std::string incarnation;  // empty: the leader that was asked does not know it
   std::string state;
   std::string link;  // up, cut, delayed, ... at the leader that was asked
   int64_t lag_changes = 0;
-  int64_t lag_ms = 0;
+  int64_t lag_ms = 0;           // at most about kLagMsMax
+  int64_t unreachable_ms = -1;  // -1: in reach, or the leader that was asked does not say
   int64_t clock_difference_ms = 0;
   bool self = false;
   Fields traffic;               // INFO's line of the link: bytes_in, bytes_out, ...
   int64_t retained_bytes = -1;  // of the log, kept for it; -1: the leader does not say
+  bool counts = false;          // as a member: purging and retirements wait for what it confirms
   int64_t unclaimed = 0;        // changes applied here that it has not claimed
   uint64_t changes = 0;         // of its origins that the vector lists: not of folded ones
 };

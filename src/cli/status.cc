@@ -71,22 +71,49 @@ std::string ClockWord(const LeaderRow& leader) {
 std::string LagWord(const LeaderRow& leader) {
   if (leader.self) return "-";
   if (leader.lag_changes == 0 && leader.state == "alive") return "0";
-  return HumanCount(Positive(leader.lag_changes)) + " / " + HumanMillis(leader.lag_ms);
+  return HumanCount(Positive(leader.lag_changes)) + " / " +
+         (leader.lag_ms >= kLagMsMax ? "> " + HumanMillis(kLagMsMax) : HumanMillis(leader.lag_ms));
 }
+
+namespace {
+
+// A retired leader that still counts: those whose confirmation its retirement waits for, and who cannot give it.
+std::string RetirementLine(const Snapshot& s, const LeaderRow& retired) {
+  std::string names;
+  std::string commands;
+  for (const LeaderRow& other : s.leaders) {
+    if (other.self || !other.counts || other.unclaimed == 0 || other.state == "alive" || other.state == "retired")
+      continue;
+    names += (names.empty() ? "" : ", ") + Printable(other.id) + " (" + Printable(other.state) + ")";
+    commands += (commands.empty() ? "" : ", ") + ("LEADER RETIRE " + Printable(other.id));
+  }
+  if (names.empty()) return {};
+  return Printable(retired.id) + " is retired, and waits for the confirmation of " + names +
+         ": start what is to come back, retire the rest as well (" + commands + ")";
+}
+
+}  // namespace
 
 std::vector<std::string> Alarms(const Snapshot& s) {
   std::vector<std::string> out;
+  const LeaderRow* self = s.self();
+  const bool out_of_it = self != nullptr && self->state == "retired";
+  if (out_of_it) out.push_back("this leader was retired: stop it, or start it with --rejoin");
   if (s.Has("admitted") && s.Number("admitted") == 0)
     out.push_back(
         "not admitted yet: writes answer -HISTORY until a member that is reachable admits this "
         "leader");
   for (const LeaderRow& leader : s.leaders) {
-    if (leader.self) continue;
+    if (leader.self || out_of_it) continue;
+    if (leader.state == "retired" && leader.counts) {
+      if (std::string line = RetirementLine(s, leader); !line.empty()) out.push_back(std::move(line));
+    }
     if (LinkWord(leader) == "cut") {
       out.push_back("the link to " + Printable(leader.id) + " is cut by command: LINK HEAL " +
                     Printable(leader.id) + " resumes it");
     } else if (leader.state == "unreachable") {
-      out.push_back(Printable(leader.id) + " is unreachable for " + HumanMillis(leader.lag_ms) +
+      out.push_back(Printable(leader.id) + " is unreachable" +
+                    (leader.unreachable_ms >= 0 ? " for " + HumanMillis(leader.unreachable_ms) : "") +
                     ": is it running, and is " + Printable(leader.address) +
                     " reachable from here?");
     }

@@ -101,7 +101,7 @@ std::vector<std::pair<std::string, std::string>> Rows(const Value& value) {
 
 }  // namespace
 
-std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s) {
+std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s, bool all) {
   std::vector<std::string> leaders;
   for (const LeaderRow& leader : s.leaders)
     leaders.push_back(Printable(leader.id));
@@ -204,8 +204,21 @@ std::vector<std::string> TopologyLines(const Value& topology, const Snapshot& s)
     shown.insert(origins);
     out.emplace_back();
     out.emplace_back("changes of each origin come from");
-    for (const auto& [origin, source] : Rows(*origins))
-      out.push_back("  " + origin + " <- " + (source.empty() ? "nobody" : source));
+    // Each process has an origin of its own: nothing comes any more of those that have ended.
+    std::set<std::string> living;
+    for (const LeaderRow& leader : s.leaders) {
+      if (!leader.incarnation.empty()) living.insert(Printable(leader.id + "." + leader.incarnation));
+    }
+    size_t ended = 0;
+    for (const auto& [origin, source] : Rows(*origins)) {
+      if (!all && !living.empty() && living.count(origin) == 0) {
+        ++ended;
+      } else {
+        out.push_back("  " + origin + " <- " + (source.empty() ? "nobody" : source));
+      }
+    }
+    if (ended > 0)
+      out.push_back("  and " + std::to_string(ended) + " of processes that are not there (--all shows them)");
     if (origins->items.empty()) out.emplace_back("  none");
   }
   for (size_t i = 0; i + 1 < topology.items.size(); i += 2) {
@@ -227,16 +240,18 @@ int RunTopology(int argc, char** argv) {
   target.AddTo(app);
   bool json = false;
   app.add_flag("--json", json, "the reply of TOPOLOGY GET as JSON");
+  bool all = false;
+  app.add_flag("--all", all, "origins of processes that have ended, too");
   CLI::App* get = app.add_subcommand("get", "show it (also without a subcommand)");
   CLI::App* set = app.add_subcommand(
       "set",
-      "set it, for the whole cluster:\n  mesh | ring A B C... | star HUB... | links A-B B-C...");
+      "set it, for the whole cluster:\n  mesh | ring A B C... | star HUB | links A-B B-C...");
   for (CLI::App* sub : {get, set}) {
     sub->set_help_flag("--help", "print this and end");
     sub->fallthrough();
   }
   std::vector<std::string> words;
-  set->add_option("shape", words, "mesh | ring A B C... | star HUB... | links A-B B-C...")
+  set->add_option("shape", words, "mesh | ring A B C... | star HUB | links A-B B-C...")
       ->required();
   if (auto code = Parse(app, argc, argv)) return *code;
   auto connection = target.Connect();
@@ -257,7 +272,7 @@ int RunTopology(int argc, char** argv) {
   if (!snapshot.ok()) return Fail(snapshot.status());
   if (topology->is_error()) *topology = Map();
   if (json) return Print(Json(*topology));
-  return Print(TopologyLines(*topology, *snapshot));
+  return Print(TopologyLines(*topology, *snapshot, all));
 }
 
 }  // namespace polyarch::cli

@@ -77,7 +77,7 @@ void FeedCreate(Context& c) {
     const bool known = std::any_of(
         leaders.begin(), leaders.end(), [&](const LeaderInfo& l) { return l.id == name; });
     if (!known) {
-      return c.reply.Error("ERR there is no leader '" + std::string(name.substr(0, 64)) +
+      return c.reply.Error("ERR no leader '" + std::string(name.substr(0, 64)) +
                            "'; see LEADER LIST");
     }
     if (std::find(group.leaders.begin(), group.leaders.end(), name) != group.leaders.end()) {

@@ -198,6 +198,19 @@ base::Status Engine::WriteAllowed() const {
             "write to another one, or start this one with --rejoin"};
   }
   if (!admitted_) {
+    if (NameIsTaken()) {
+      return {base::Code::kBusy,
+              "HISTORY not yet admitted to writes: leader " + options_.leader_id + " is alive at " + rename_after_ +
+                  "; start this one with another --id"};
+    }
+    const std::vector<replication::LinkStats> links = replica_.Links();
+    const bool alone = std::none_of(links.begin(), links.end(), [](const auto& link) { return link.state == "up"; });
+    if (alone && !options_.join.empty()) {
+      std::string tried;
+      for (const std::string& address : options_.join) tried += (tried.empty() ? "" : ", ") + address;
+      return {base::Code::kBusy,
+              "HISTORY not yet admitted to writes: no member reached (tried " + tried + "); see this leader's log"};
+    }
     return {base::Code::kBusy,
             "HISTORY not yet admitted to writes: this leader is still catching up with the "
             "cluster; try again soon"};
@@ -524,6 +537,7 @@ void Engine::AnswerRequests() {
   if (rejoin_wanted_) Rejoin();
   if (!may_write()) {
     join_requests_.clear();
+    if (rename_wanted_ && !admitted_) ReportTakenName();
     rename_wanted_ = false;
     if (renaming_) {
       renaming_.reset();
@@ -542,6 +556,8 @@ void Engine::AnswerRequests() {
           return v.value.substr(0, nonce.size()) == nonce;
         });
     if (there) continue;
+    // It asks again: until that one is gone, if it is a process that has died and is not missed yet.
+    if (!NamesakeOf(request).empty()) continue;
     // The record's deps are its floor: the new member's first claim.
     PutReserved("member/" + request.leader, nonce + " " + VersionVectorText());
     PutReserved("address/" + request.leader, request.address);
@@ -635,7 +651,7 @@ base::Result<std::string> Engine::ParseTopology(const std::vector<std::string_vi
 base::Status Engine::CutLink(std::string_view leader) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0) {
-    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Cut(leader);
 }
@@ -643,7 +659,7 @@ base::Status Engine::CutLink(std::string_view leader) {
 base::Status Engine::HealLink(std::string_view leader) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
-    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Heal(leader);
 }
@@ -651,7 +667,7 @@ base::Status Engine::HealLink(std::string_view leader) {
 base::Status Engine::DelayLink(std::string_view leader, int64_t delay_ms) {
   if (leader == options_.leader_id) return base::Invalid("a leader has no link to itself");
   if (replica_.members().count(std::string(leader)) == 0 && replica_.drills().count(std::string(leader)) == 0) {
-    return base::NotFound("no such leader '" + std::string(leader) + "'; see LEADER LIST");
+    return base::NotFound("no leader '" + std::string(leader) + "'; see LEADER LIST");
   }
   return replica_.Delay(leader, delay_ms);
 }
@@ -731,7 +747,7 @@ void Engine::InfoReplication(std::string& out) {
   for (const auto& link : links) {
     line("link_" + link.leader,
          "state=" + link.state + ",lag_changes=" + std::to_string(link.lag_changes) + ",lag_ms=" +
-             std::to_string(link.lag_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
+             std::to_string(link.lag_ms) + ",unreachable_ms=" + std::to_string(link.unreachable_ms) + ",bytes_in=" + std::to_string(link.bytes_in) +
              ",bytes_out=" + std::to_string(link.bytes_out) +
              ",hops=" + std::to_string(link.hops) + ",next=" + link.next + ",log_held=" +
              std::to_string(held_from_.count(link.leader) != 0

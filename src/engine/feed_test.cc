@@ -278,7 +278,7 @@ TEST_F(ConflictFeed, RefusesWhatMakesNoSense) {
             "-ERR a pattern must not be empty; '*' is for all keys");
   EXPECT_EQ(error({"CREATE", "g", "*", "LEADER", "a"}), "-ERR syntax error");
   EXPECT_EQ(error({"CREATE", "g", "*", "LEADERS", "z"}),
-            "-ERR there is no leader 'z'; see LEADER LIST");
+            "-ERR no leader 'z'; see LEADER LIST");
   EXPECT_EQ(error({"CREATE", "g", "*", "LEADERS", "a", "a"}), "-ERR leader 'a' is named twice");
   EXPECT_EQ(error({"READ", "bookings", "x", "COUNT", "0"}),
             "-ERR COUNT must be a number from 1 to 1000");

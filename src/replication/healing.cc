@@ -104,6 +104,11 @@ bool Healing::Probes(const std::string& member, int64_t now_us) const {
   return lost != lost_us_.end() && now_us - lost->second >= kProbeUs && !PLANTED(kNoBypass);
 }
 
+int64_t Healing::OutOfReachUs(const std::string& member, int64_t now_us) const {
+  auto lost = lost_us_.find(member);
+  return lost == lost_us_.end() ? 0 : now_us - lost->second;
+}
+
 bool Healing::Wants(const std::string& leader) const {
   return members_.count(self_) == 0 || members_.count(leader) == 0 || leader == self_ ||
          dials_.count(leader) != 0 || needed_.count(leader) != 0;

@@ -52,6 +52,8 @@ class Healing {
   bool HasFailed(const std::string& member) const { return failed_.count(member) != 0; }
   bool Wants(const std::string& leader) const;
   bool IsConfigured(const std::string& leader) const;
+  // How long this member has been out of reach of this process; 0: it is not.
+  int64_t OutOfReachUs(const std::string& member, int64_t now_us) const;
   const std::set<Edge>& configured() const { return configured_; }
   const std::set<std::string>& gone() const { return gone_; }
 

@@ -115,7 +115,8 @@ struct LinkStats {
   std::string next;    // the neighbour over which it is reached; empty: out of reach
   uint32_t hops = 0;
   uint64_t lag_changes = 0;
-  int64_t lag_ms = 0;
+  int64_t lag_ms = 0;           // of what the last 30 s tell
+  int64_t unreachable_ms = 0;   // out of reach since so long, as this process knows; 0: in reach
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
   uint64_t incarnation = 0;

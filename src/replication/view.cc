@@ -78,6 +78,7 @@ std::vector<LinkStats> Replica::Links() const {
       NoteLag(stats, link.have);
     }
     if (!direct) NoteLag(stats, SaidToHave(name));
+    stats.unreachable_ms = healing_.OutOfReachUs(name, now_us_) / 1000;
     out.push_back(std::move(stats));
   }
   return out;

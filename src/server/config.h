@@ -1,5 +1,5 @@
-// What a server is told at its start: by flags, by a TOML file, by defaults, in that order. Every
-// flag is also a key of the file, by the same name without dashes in front.
+// What a server is told at its start: by flags, by a TOML file (config_file.h), by defaults, in that
+// order. Every flag is also a key of the file, by the same name without dashes in front.
 #pragma once
 
 #include <cstdint>

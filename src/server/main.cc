@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   }
   const bool help =
       argc >= 2 && (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0);
+  if (argc >= 2 && !help) std::fprintf(stderr, "polyarch: unknown subcommand '%s'\n", argv[1]);
   Usage(help ? stdout : stderr);
   return help ? 0 : 2;
 }

@@ -100,9 +100,6 @@ base::Status Server::LockDirectory() {
 
 base::Status Server::Start() {
   started_ms_ = NowMicros(CLOCK_REALTIME) / 1000;
-  base::Status status = LockDirectory();
-  if (!status.ok()) return status;
-
   net::LoopOptions options;
   options.bind = config_.bind;
   options.peer_bind = config_.peer_bind;
@@ -113,7 +110,10 @@ base::Status Server::Start() {
   options.limits.bulk_bytes_max = config_.bulk_bytes_max;
   options.input_bytes_max = std::max<size_t>(options.input_bytes_max, config_.bulk_bytes_max * 2);
   loop_ = std::make_unique<net::Loop>(options, *this);
-  status = loop_->Listen();
+  // Ports first: what cannot run leaves no directory behind.
+  base::Status status = loop_->Listen();
+  if (!status.ok()) return status;
+  status = LockDirectory();
   if (!status.ok()) return status;
   config_.port = loop_->port();
   config_.peer_port = loop_->peer_port();
@@ -164,6 +164,7 @@ base::Status Server::Start() {
   engine_options.state_timeout_us = config_.state_timeout_ms * 1000;
   engine_options.ledger = {
       config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
+  join_watch_ = std::make_unique<JoinWatch>(config_.join, config_.advertise);
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   status = engine_->Start(ReadClocks());
   if (!status.ok()) return status;
@@ -219,6 +220,10 @@ int Server::Run() {
 void Server::OnTimer() {
   if (now_.mono_us < next_space_check_us_) return;
   next_space_check_us_ = now_.mono_us + 1'000'000;
+  if (join_watch_ && engine_->admitted()) join_watch_.reset();
+  if (join_watch_) {
+    for (const std::string& line : join_watch_->Due(now_.mono_us)) Log(1, line);
+  }
   struct statvfs space {};
   if (statvfs(config_.dir.c_str(), &space) != 0) return;
   const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
@@ -325,16 +330,20 @@ bool Server::IsAuthenticated(const net::Session& session) const {
 }
 
 void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) {
+  if (join_watch_) join_watch_->LinkUp(link, dialed);
   engine_->OnLinkUp(link, dialed, remote_address);
 }
 void Server::OnLinkMessage(net::LinkId link, std::string_view message) {
+  if (join_watch_) join_watch_->Heard(link);
   engine_->OnLinkMessage(link, message);
 }
 void Server::OnLinkDown(net::LinkId link) {
+  if (join_watch_) join_watch_->LinkDown(link);
   engine_->OnLinkDown(link);
 }
 void Server::OnDialFailed(std::string address, std::string reason) {
   Log(-1, "cannot reach " + address + ": " + reason);
+  if (join_watch_) join_watch_->DialFailed(address, reason);
   engine_->OnDialFailed(address);
 }
 

@@ -17,6 +17,7 @@
 #include "net/service.h"
 #include "server/backups.h"
 #include "server/config.h"
+#include "server/join_watch.h"
 #include "storage/rocks/rocks_store.h"
 
 namespace polyarch::server {
@@ -117,6 +118,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Backups> backups_;
+  std::unique_ptr<JoinWatch> join_watch_;  // until it is admitted
   int lock_fd_ = -1;
   bool failed_ = false;
   bool low_space_ = false;

@@ -107,6 +107,7 @@ def test_http(long):
         assert get(http_port, "/healthz") == (200, "ok\n")
         assert metrics(http_port)[0]["polyarch_ready"] == 0
         assert "ATTENTION" in polyarch("status", "-p", late.port)
+        assert "client port?" in polyarch("status", "-p", http_port, "--timeout", "0.5", code=1)
 
 
 def _resolve_by_hand(cluster):
@@ -127,6 +128,12 @@ def _resolve_by_hand(cluster):
     cluster.heal_all()
     cluster.wait_converged()
     assert polyarch("conflicts", "list", "-p", eu.port) == "wiki:a\nwiki:b\nwiki:c*\nwiki:d\nwiki:h field title\n"
+    # Of a hash it is the field that is in conflict: its key leads there.
+    assert "polyarch conflicts show wiki:h --field title" in polyarch("conflicts", "show", "wiki:h", "-p", eu.port)
+    assert "us" in polyarch("conflicts", "show", "wiki:h", "--field", "title", "-p", eu.port)
+    listed = json.loads(polyarch("conflicts", "--json", "-p", eu.port))
+    assert {"key": "wiki:h", "field": "title", "type": "hash"} in listed, listed
+    assert {"key": "wiki:a", "field": None, "type": "string"} in listed, listed
     told = answer("7\n2\n", "wiki:a")
     assert "[1] eu" in told and "[2] us" in told and "none of these" in told and "1 resolved, 0 left" in told, told
     assert "3 left (1 skipped)" in answer("e\nboth's\ns\nq\n"), told
@@ -210,13 +217,26 @@ def test_operator_commands(long):
             text = polyarch(*words, "--help")
             assert "polyarch " + " ".join(words) in text, text
             polyarch(*words, "--bogus", code=2)
+        for words, told in ((["status", "-p", "abc"], "a port is 1 to 65535, not 'abc'"), (["status", "x", "y"], "'x' is not expected here"),
+                            (["status", "-u", "foo"], "is no URI"), (["status", "-n", "1"], "unknown flag '-n'"),
+                            (["top", "--timeout"], "needs a value")):
+            assert told in polyarch(*words, code=2), words
+        done = subprocess.run([BINARY, "foo"], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert done.returncode == 2 and done.stderr.startswith("polyarch: unknown subcommand 'foo'\n"), done.stderr
+        # Another port of the leader.
+        assert "client port?" in polyarch("status", "-p", eu.peer_port, "--timeout", "1", code=1)
         # A leader that is stopped, and one that is gone.
         us.freeze()
         assert "gives no answer within 300 ms" in polyarch("status", "-p", us.port, "--timeout", "0.3", code=1)
         us.thaw()
         cluster.asia.kill()
         assert "is it running?" in polyarch("status", "-p", cluster.asia.port, code=1)
-        until("eu notices", lambda: "asia is unreachable" in polyarch("status", *port))
+        until("eu notices", lambda: "asia is unreachable for" in polyarch("status", *port))
+        # How long it lasts is told, whatever is written meanwhile.
+        time.sleep(2)
+        eu.call("SET", "k", "v")
+        assert eu.links()["asia"]["unreachable_ms"] >= 2000, eu.links()
+        assert eu.links()["us"]["unreachable_ms"] == 0, eu.links()
 
 
 class Terminal:

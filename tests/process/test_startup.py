@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from cluster import BINARY, Cluster, free_port, until
+from cluster import BINARY, Cluster, Leader, free_port, until
 from resp import Connection, ReplyError, encode
 
 CLEAN, RUN_TIME, USAGE = 0, 1, 2
@@ -45,8 +45,99 @@ def test_startup_errors(long):
         with open(fresh("bad.toml"), "w", encoding="utf-8") as file:
             file.write("id = 'x'\nno_such_key = 1\n")
         _fails(USAGE, "no_such_key", "--id", "x", "--config", fresh("bad.toml"))
+        _fails(USAGE, "is a directory", "--id", "x", "--config", cluster.directory)
+        for text, words in [
+                ("bind = ['127.0.0.1'\n", "this is no TOML"), ("id = w\n", "this is no TOML"), ("\nlog_quota = '1gb'\n", ":2: unknown key 'log_quota' (log-quota?)"),
+                ("port = '7001'\n", ":1: 'port' is a whole number"), ("join = [1]\n", ":1: 'join' is a list of texts"),
+                ("[server]\nport = 1\n", ":1: 'server' is a table"), ("log-ring = 'much'\n", ":1: log-ring: 64kb to 16gb, not 'much'")]:
+            with open(fresh("bad.toml"), "w", encoding="utf-8") as file:
+                file.write(text)
+            _fails(USAGE, words, "--id", "x", "--config", fresh("bad.toml"))
+        for flags, words in [
+                (["--port", "abc"], "--port: a port is 0 to 65535, not 'abc'"), (["--prot", "1", "2"], "unknown flag '--prot' (port?)"),
+                (["--port"], "--port needs a value"), (["lost"], "'lost'"),
+                (["--port", "7001", "--peer-port", "7001"], "--port and --peer-port are both 7001")]:
+            _fails(USAGE, words, "--id", "x", "--dir", fresh("8"), *flags)
+        assert not os.path.exists(fresh("1")) and not os.path.exists(fresh("8")), "the directory was touched for nothing"
         eu.terminate()
         _fails(RUN_TIME, "eu", "--id", "other", "--port", spare, "--dir", eu.directory)
+
+
+def test_configuration_file(long):
+    """Values are what TOML says they are: a password may hold anything."""
+    port = free_port((0, 1000, 2000))
+    with Cluster(["spare"]) as cluster:
+        path = os.path.join(cluster.directory, "x.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"""# a leader
+id = "x"          # its name
+port = {port}
+bind = ["127.0.0.1"]
+join = []
+dir = '{cluster.directory}/x'
+requirepass = "se#cret, \\"a\\\\b\\""
+log-quota = "64mb"
+max-clock-skew = 2000
+""")
+        child = subprocess.Popen([BINARY, "server", "--config", path], stderr=subprocess.DEVNULL)
+        try:
+            def serves():
+                try:
+                    with Connection(port) as connection:
+                        return connection.call("AUTH", 'se#cret, "a\\b"') == b"OK" and connection
+                except OSError:
+                    return False
+            until("it serves", serves)
+            with Connection(port) as connection:
+                connection.call("AUTH", 'se#cret, "a\\b"')
+                assert connection.call("CONFIG", "GET", "log-quota") == [b"log-quota", str(64 << 20).encode()]
+                assert connection.call("CONFIG", "GET", "max-clock-skew") == [b"max-clock-skew", b"2000ms"]
+        finally:
+            child.terminate()
+            child.wait(10)
+
+
+def test_join_that_leads_nowhere(long):
+    """Said in the log, address by address, and to clients."""
+    with Cluster(["eu"]) as cluster:
+        eu = cluster.eu
+        port, closed = free_port((0, 1000)), free_port()
+        wrong = [f"127.0.0.1:{eu.port}", f"127.0.0.1:{closed}", "nowhere.invalid:8001", f"127.0.0.1:{port + 1000}"]
+        late = Leader("late", os.path.join(cluster.directory, "late"), ["--http-port", "0"], port=port)
+        cluster.leaders["late"] = late
+        late.start(join=wrong, extra=["--durability", "always"])
+
+        def log():
+            with open(late.log_path, encoding="utf-8") as file:
+                return file.read()
+        until("the log says why", lambda: log().count("cannot join: ") >= 4)
+        for address, why in zip(wrong, ("speaks no peer protocol", "connection refused", "", "own address")):
+            assert f"cannot join: {address}: " in log() and why in log(), log()
+        reply = late.ask("SET", "k", "v")
+        assert isinstance(reply, ReplyError) and "no member reached (tried " + ", ".join(wrong) in reply.text, reply
+        late.terminate()
+        # One right address is enough.
+        late.start(join=[wrong[0], eu.peer_address], extra=["--durability", "always"])
+        until("it is admitted", lambda: late.ask("SET", "k", "v") == b"OK")
+
+
+def test_a_name_that_lives_is_taken(long):
+    with Cluster(["eu", "us"]) as cluster:
+        twin = Leader("us", os.path.join(cluster.directory, "twin"), ["--http-port", "0"], port=free_port((0, 1000)))
+        cluster.leaders["twin"] = twin
+        twin.start(join=[cluster.eu.peer_address], extra=["--durability", "always"])
+
+        def refused():
+            reply = twin.ask("SET", "k", "v")
+            return isinstance(reply, ReplyError) and f"leader us is alive at {cluster.us.peer_address}" in reply.text
+        until("it says so", refused)
+        time.sleep(3)
+        assert refused() and cluster.eu.info()["leaders"] == "2"
+        assert cluster.us.call("SET", "k", "v") == b"OK"
+        # Its namesake is gone: this is us with an empty disk.
+        cluster.us.kill()
+        until("it is admitted", lambda: twin.ask("SET", "k", "w") == b"OK")
+        assert cluster.eu.info()["leaders"] == "2"
 
 
 def test_password_set_later(long):
