@@ -77,6 +77,8 @@ TEST(Membership, TheNameOfALeaderThatLivesIsTaken) {
                   "; start this one with another --id");
     EXPECT_EQ(twin.engine().leader_id(), "b");
     // That one is gone: its name is free, and this is b with an empty directory.
+    cluster.Run(100);
+    EXPECT_EQ(a.Ask({"GET", "k"}), "\"v\"");
     b.Kill();
     twin.options().join = {a.address()};
     if (asked == 1) {
