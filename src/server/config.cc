@@ -234,7 +234,7 @@ std::string Flags::Meant(std::string name) const {
 }
 
 std::string Flags::Explain(const CLI::ParseError& error) const {
-  if (error.get_name() == "ExtrasError" && !app.remaining().empty()) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) && !app.remaining().empty()) {
     const std::string first = app.remaining().front();
     if (!first.starts_with('-')) return "'" + first + "' is not expected: it belongs to no flag";
     const std::string name = first.substr(first.find_first_not_of('-') == std::string::npos ? 1 : first.find_first_not_of('-'));

@@ -179,6 +179,7 @@ def test_retire(long):
             assert cluster.eu.call("LEADER", "RETIRE", "asia") == b"OK"
             for leader in (cluster.eu, cluster.us):
                 until(f"{leader.name} knows", lambda at=leader: _state(at, "asia") == "retired")
+                until(f"{leader.name} counts it out", lambda at=leader: at.info("replication")["leaders"] == "2")
                 until(f"{leader.name} keeps nothing of the expired key",
                       lambda at=leader: at.info("persistence")["residue_keys"] == "0")
             cluster.restart("asia", ready=False)
