@@ -14,7 +14,7 @@ namespace {
 // What CLI11 found wrong, in our words.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   std::string text = error.what();
-  if (error.get_name() == "ExtrasError") {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
     // The message lists all that is left, from the last to the first.
     const std::vector<std::string> left = app.remaining(true);
     const std::string first = left.empty() ? text : left.front();
