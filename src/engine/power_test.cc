@@ -37,13 +37,14 @@ TEST(PowerCut, ALogThatEndsBeforeItsRowsIsRefused) {
   cluster.Run(1'000);
   a.Ask({"SET", "k", "v"});
   cluster.Run(1'000);
-  a.Kill();
-  storage::MemoryStore& store = a.store();
   std::string beyond;
   base::PutFixed64(beyond, a.log().end() + 8);
   storage::Batch batch;
   batch.Put(storage::Family::kMeta, kLedgerPositionRowKey, beyond);
-  store.Write(std::move(batch));
+  a.store().Write(std::move(batch));
+  a.store().Flush();
+  cluster.Run(10);
+  a.Kill();
   EXPECT_EQ(a.Start().code(), base::Code::kCorrupt);
 }
 
