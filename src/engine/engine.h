@@ -799,6 +799,7 @@ class Engine final : public command::ClusterHost,
     uint64_t row_digest = 0;
     log::Position position = 0;
     log::Position pin = 0;  // what of the log it may still need
+    uint64_t behind = 0;    // how much that was when it began
     uint64_t generation = 0;
     uint64_t sent = 0;
     uint64_t credit = 0;
@@ -812,6 +813,7 @@ class Engine final : public command::ClusterHost,
   // Of receivers whose link is gone: they come back within a moment and go on. By transfer.
   struct KeptPin {
     log::Position pin = 0;
+    uint64_t behind = 0;
     int64_t heard_us = 0;
   };
   std::map<uint64_t, KeptPin> kept_pins_;
