@@ -198,11 +198,6 @@ base::Status Engine::WriteAllowed() const {
             "write to another one, or start this one with --rejoin"};
   }
   if (!admitted_) {
-    if (NameIsTaken()) {
-      return {base::Code::kBusy,
-              "HISTORY not yet admitted to writes: leader " + options_.leader_id + " is alive at " + rename_after_ +
-                  "; start this one with another --id"};
-    }
     const std::vector<replication::LinkStats> links = replica_.Links();
     const bool alone = std::none_of(links.begin(), links.end(), [](const auto& link) { return link.state == "up"; });
     if (alone && !options_.join.empty()) {
@@ -537,7 +532,6 @@ void Engine::AnswerRequests() {
   if (rejoin_wanted_) Rejoin();
   if (!may_write()) {
     join_requests_.clear();
-    if (rename_wanted_ && !admitted_) ReportTakenName();
     rename_wanted_ = false;
     if (renaming_) {
       renaming_.reset();
@@ -556,8 +550,6 @@ void Engine::AnswerRequests() {
           return v.value.substr(0, nonce.size()) == nonce;
         });
     if (there) continue;
-    // It asks again: until that one is gone, if it is a process that has died and is not missed yet.
-    if (!NamesakeOf(request).empty()) continue;
     // The record's deps are its floor: the new member's first claim.
     PutReserved("member/" + request.leader, nonce + " " + VersionVectorText());
     PutReserved("address/" + request.leader, request.address);

@@ -459,8 +459,6 @@ class Engine final : public command::ClusterHost,
   bool HasClaimed(const std::string& name, const std::vector<clock::Dot>& dots) const;
   bool OwesLastClaim() const;  // this leader, of its own retirement
   void Rejoin();
-  bool NameIsTaken() const;
-  void ReportTakenName();
   void BeginRename();
   void EndRename();
   void AdmitSelf();
@@ -612,10 +610,7 @@ class Engine final : public command::ClusterHost,
     uint64_t nonce;
     std::string address;
   };
-  std::string NamesakeOf(const JoinRequest& request) const;
   std::vector<JoinRequest> join_requests_;
-  int64_t name_taken_us_ = -1;       // when, last, a living process had the name under which this one asks for admission
-  int64_t name_taken_told_us_ = -1;  // ... and when that was reported
   uint64_t cluster_id_ = 0;
   uint64_t join_nonce_ = 0;
   uint64_t found_lease_ms_ = 0;  // recovery: the newest bound in the log

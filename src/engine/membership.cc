@@ -15,7 +15,6 @@ namespace polyarch::engine {
 namespace {
 
 constexpr int64_t kRefusalAlarmUs = 60'000'000;
-constexpr int64_t kNameTakenUs = 5'000'000;  // without another sign of it the name is free
 // So long it asks in vain before a retired leader that may join again admits itself.
 constexpr int64_t kRejoinPatienceUs = 10'000'000;
 // A retired leader that was in reach has so long to come back and hand over what it holds.
@@ -195,38 +194,6 @@ void Engine::RefusedAsRetired(const std::string& by, bool mutual) {
          "leader " + by +
              " refuses this one: it was retired from the cluster (LEADER RETIRE). Its data is kept; start it with "
              "--rejoin to join again as a new member");
-}
-
-// The address of a living process that has the name of who asks for admission, and had it first: under one name there is
-// one leader. Two that have the name already (a copied directory) settle it between them; see BeginRename.
-std::string Engine::NamesakeOf(const JoinRequest& request) const {
-  if (request.leader == options_.leader_id) return options_.advertise;
-  std::pair<int64_t, uint64_t> asked{INT64_MAX, UINT64_MAX};
-  const std::vector<const wire::LinkState*> living = replica_.graph().Reachable();
-  for (const wire::LinkState* state : living) {
-    const wire::ProcessInfo& process = state->process;
-    if (process.leader == request.leader && process.address == request.address)
-      asked = std::min(asked, {process.started_ms, process.nonce});
-  }
-  for (const wire::LinkState* state : living) {
-    const wire::ProcessInfo& process = state->process;
-    if (process.leader != request.leader || process.address == request.address) continue;
-    if (std::pair<int64_t, uint64_t>(process.started_ms, process.nonce) < asked) return process.address;
-  }
-  return {};
-}
-
-bool Engine::NameIsTaken() const {
-  return !admitted_ && name_taken_us_ >= 0 && now_.mono_us - name_taken_us_ < kNameTakenUs;
-}
-
-void Engine::ReportTakenName() {
-  name_taken_us_ = now_.mono_us;
-  if (name_taken_told_us_ >= 0 && now_.mono_us - name_taken_told_us_ < kRefusalAlarmUs) return;
-  name_taken_told_us_ = now_.mono_us;
-  Report(2,
-         "leader " + options_.leader_id + " is alive at " + rename_after_ +
-             ": this one is not admitted under its name; start it with another --id, or stop that one");
 }
 
 // The new name is on disk before anybody is told of it: a power cut could take it from this process, which would take

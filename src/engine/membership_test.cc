@@ -59,38 +59,6 @@ TEST(Membership, WhomWeTookOutDoesNotTakeUsOut) {
 }
 
 // A second process with the name of a leader that lives, and an empty directory.
-TEST(Membership, TheNameOfALeaderThatLivesIsTaken) {
-  for (size_t asked : {0u, 1u}) {
-    SCOPED_TRACE(asked == 0 ? "asks another member" : "asks its namesake");
-    Leaders cluster(2);
-    TestNode& a = cluster[0];
-    TestNode& b = cluster[1];
-    TestNode& twin = cluster.Add("b");
-    twin.options().join = {asked == 0 ? a.address() : b.address()};
-    ASSERT_TRUE(twin.Start().ok());
-    cluster.Run(20'000);
-    EXPECT_EQ(a.Info("leaders"), "2");
-    EXPECT_EQ(b.engine().leader_id(), "b");
-    EXPECT_EQ(b.Ask({"SET", "k", "v"}), "+OK");
-    EXPECT_EQ(twin.Ask({"SET", "k", "v"}),
-              "-HISTORY not yet admitted to writes: leader b is alive at " + b.address() +
-                  "; start this one with another --id");
-    EXPECT_EQ(twin.engine().leader_id(), "b");
-    // That one is gone: its name is free, and this is b with an empty directory.
-    cluster.Run(100);
-    EXPECT_EQ(a.Ask({"GET", "k"}), "\"v\"");
-    b.Kill();
-    twin.options().join = {a.address()};
-    if (asked == 1) {
-      twin.Kill();
-      ASSERT_TRUE(twin.Start().ok());
-    }
-    ASSERT_TRUE(cluster.RunUntil([&] { return twin.engine().may_write(); }));
-    EXPECT_EQ(a.Info("leaders"), "2");
-    ASSERT_TRUE(cluster.RunUntil([&] { return twin.Ask({"GET", "k"}) == "\"v\""; }));
-  }
-}
-
 TEST(Membership, WhoReachesNobodySaysWhomItTried) {
   Leaders cluster(1);
   TestNode& b = cluster.Add("b");

@@ -121,25 +121,6 @@ def test_join_that_leads_nowhere(long):
         until("it is admitted", lambda: late.ask("SET", "k", "v") == b"OK")
 
 
-def test_a_name_that_lives_is_taken(long):
-    with Cluster(["eu", "us"]) as cluster:
-        twin = Leader("us", os.path.join(cluster.directory, "twin"), ["--http-port", "0"], port=free_port((0, 1000)))
-        cluster.leaders["twin"] = twin
-        twin.start(join=[cluster.eu.peer_address], extra=["--durability", "always"])
-
-        def refused():
-            reply = twin.ask("SET", "k", "v")
-            return isinstance(reply, ReplyError) and f"leader us is alive at {cluster.us.peer_address}" in reply.text
-        until("it says so", refused)
-        time.sleep(3)
-        assert refused() and cluster.eu.info()["leaders"] == "2"
-        assert cluster.us.call("SET", "k", "v") == b"OK"
-        # Its namesake is gone: this is us with an empty disk.
-        cluster.us.kill()
-        until("it is admitted", lambda: twin.ask("SET", "k", "w") == b"OK")
-        assert cluster.eu.info()["leaders"] == "2"
-
-
 def test_password_set_later(long):
     """Nobody who is connected is shut out; what would shut all out, or let all in, is refused."""
     with Cluster(["eu"]) as cluster:
