@@ -80,6 +80,7 @@ void Simulation::DrawCluster() {
   }
   limits_.state_chunk_bytes = static_cast<size_t>(d.Scale(800, 100'000));  // one a tick
   limits_.state_pause_us = d.Scale(1, 30) * kSecond;
+  limits_.state_grace_us = 0;  // logs are to stay small
   limits_.state_window_bytes = limits_.state_chunk_bytes * static_cast<size_t>(d.Between(1, 8));
   limits_.state_near_bytes = static_cast<size_t>(d.Scale(1, 100'000));
   limits_.state_timeout_us = d.Between(1, 6) * kSecond;

@@ -98,6 +98,8 @@ struct Options {
   // Before a sender is asked again that keeps no more of its log, or cannot read its state; and so long a receiver
   // watches whether it comes nearer to its sender's end.
   int64_t state_pause_us = 600'000'000;
+  // A transfer is not too slow before, unless there is little room: who joins under load is behind for a while.
+  int64_t state_grace_us = 120'000'000;
   // Who would have to read more of the log than this, and much more than the state comes to, is told
   // to take the state.
   uint64_t state_instead_bytes = 256 << 20;
@@ -795,6 +797,7 @@ class Engine final : public command::ClusterHost,
     log::Position position = 0;
     log::Position pin = 0;  // what of the log it may still need
     uint64_t behind = 0;    // how much that was when it began
+    int64_t began_us = 0;
     uint64_t generation = 0;
     uint64_t sent = 0;
     uint64_t credit = 0;
@@ -809,6 +812,7 @@ class Engine final : public command::ClusterHost,
   struct KeptPin {
     log::Position pin = 0;
     uint64_t behind = 0;
+    int64_t began_us = 0;
     int64_t heard_us = 0;
   };
   std::map<uint64_t, KeptPin> kept_pins_;

@@ -25,6 +25,7 @@ void Small(Options& options) {
 // A line of so many bytes a second.
 void Slow(Options& options, uint64_t bytes_per_second) {
   Small(options);
+  options.state_grace_us = 0;
   options.state_timeout_us = 20'000'000;
   options.state_chunk_bytes = 1000;
   options.state_near_bytes = 2000;

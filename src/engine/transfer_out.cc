@@ -118,10 +118,12 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   session.pin = session.position = offer.resumed ? request.position : offer.base;
   // What has come may still be lost with the receiver's process.
   if (offer.resumed && kept != kept_pins_.end()) session.pin = std::min(session.pin, kept->second.pin);
+  session.began_us = now_.mono_us;
   if (!offer.resumed) {
     session.behind = log_.end() - session.pin;
   } else if (kept != kept_pins_.end()) {
     session.behind = kept->second.behind;
+    session.began_us = kept->second.began_us;
   }
   session.done = true;  // until it pulls
   std::string meta;
@@ -193,7 +195,7 @@ void Engine::EndSessions() {
 
 // What a receiver needs of the log outlives its link: after a short cut it goes on where it was.
 void Engine::KeepPin(const Session& session) {
-  kept_pins_[session.id] = {session.pin, session.behind, session.heard_us};
+  kept_pins_[session.id] = {session.pin, session.behind, session.began_us, session.heard_us};
   if (kept_pins_.size() <= kKeptPinsMax) return;
   kept_pins_.erase(std::min_element(kept_pins_.begin(), kept_pins_.end(), [](const auto& a, const auto& b) {
     return a.second.heard_us < b.second.heard_us;
@@ -211,13 +213,14 @@ log::Position Engine::LogKeptForStates() const {
 void Engine::EndSlowSessions() {
   const log::Position most = LogKeptForStates();
   // What was written between the checkpoint and the beginning is nobody's slowness.
-  auto slow = [&](log::Position pin, uint64_t behind) {
+  auto slow = [&](log::Position pin, uint64_t behind, int64_t began_us) {
+    if (!low_space_ && now_.mono_us - began_us < options_.state_grace_us) return false;
     return log_.end() - pin > most + behind;
   };
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     const LinkId link = it->first;
     const Session& session = (it++)->second;
-    if (!slow(session.pin, session.behind)) continue;
+    if (!slow(session.pin, session.behind, session.began_us)) continue;
     Report(1,
            "sending the state to " + replica_.LeaderOf(link) + " is too slow: " + std::to_string(log_.end() - session.pin) +
                " bytes of log are kept for it, more than twice the quota or than quota and state (at little room: than the "
@@ -225,7 +228,9 @@ void Engine::EndSlowSessions() {
     replica_.SendState(link, wire::Encode(wire::StateRefusal{session.id, wire::RefusalReason::kTooSlow}));
     EndSession(link);
   }
-  std::erase_if(kept_pins_, [&](const auto& kept) { return slow(kept.second.pin, kept.second.behind); });
+  std::erase_if(kept_pins_, [&](const auto& kept) { 
+    return slow(kept.second.pin, kept.second.behind, kept.second.began_us);
+  });
 }
 
 // One chunk a session and tick at most, no faster than the bound, and only what the link takes: the
