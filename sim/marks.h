@@ -134,6 +134,11 @@ enum class Mark : int {
   kWatchHeld,     // EXEC ran, and what was watched was as it had been read
   kWaitTogether,  // several clients were told to wait for one key
   kMessageCame,   // a subscriber was told a message
+  kAgreed,               // a command on a key under policy `sync` was answered
+  kAgreedNoQuorum,       // ... without a majority
+  kAgreedInDoubt,        // ... in doubt
+  kAgreedSettled,        // SYNC OUTCOME told how one ended
+  kAgreedComparedInVain, // EXEC behind a WATCH of such a key ran nothing
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more

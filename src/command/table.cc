@@ -384,6 +384,9 @@ const Row* Run(Context& c) {
   if (row == nullptr) return nullptr;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
+  if (c.agreed != nullptr && ((row->flags & kWrite) != 0 || row->handler == Exec)) [[unlikely]] {
+    if (c.agreed->Takes(c, *row)) return row;
+  }
   if (c.notify) [[unlikely]] {
     RunAndNotify(c, *row);
   } else {

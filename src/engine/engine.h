@@ -49,6 +49,7 @@
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/agreed.h"
 #include "engine/pacer.h"
 #include "engine/slot_digest.h"
 #include "engine/staged.h"
@@ -78,6 +79,8 @@ struct Options {
   bool rejoin = false;
   Durability durability = Durability::kAlways;
   int64_t clock_skew_ms_max = 5000;
+  // The directory is a copy, or was put back: the votes in it are not to be gone on with.
+  bool new_seat = false;
   uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
   size_t frame_bytes_max = 1 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
@@ -179,6 +182,7 @@ class Engine final : public command::ClusterHost,
   // The connection is gone, and with it the command in which it waits. Inside a tick.
   void ForgetClient(uint64_t client) {
     waiters_.Forget(client);
+    agreed_.Forget(client);
     watches_.Forget(client);
     subscriptions_.Forget(client);
   }
@@ -277,6 +281,12 @@ class Engine final : public command::ClusterHost,
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size(); }
+  command::AgreedHost* agreed() override { return &agreed_; }
+  base::Status MayAgree() const override { return agreed_.MayBegin(); }
+  base::Status ForceElectors(std::vector<std::string> leaders) override {
+    return agreed_.ForceElectors(std::move(leaders));
+  }
+  AgreedKeys& agreed_keys() { return agreed_; }
   command::Watches& watches() override { return watches_; }
   size_t Holders(uint64_t dot) override;
   command::SessionMark MarkSession() override;
@@ -294,6 +304,7 @@ class Engine final : public command::ClusterHost,
 
  private:
   struct Session;
+  friend class AgreedKeys;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -343,6 +354,7 @@ class Engine final : public command::ClusterHost,
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
+  void RoutedHere(std::string_view message) override { agreed_.Arrived(message); }
   // ---- messages between clients (publish.cc)
   void DeliverArrived();
   bool notifies() const { return notices_ != 0 && !subscriptions_.empty(); }
@@ -478,7 +490,7 @@ class Engine final : public command::ClusterHost,
                    const Waiters::Waiter& waiter,
                    const Waiters::Key& key,
                    keyspace::Change& change);
-  void Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply);
+  void Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply, uint64_t wrote = 0);
 
   // ---- duties (duties.cc)
   void RunDuties();
@@ -574,6 +586,7 @@ class Engine final : public command::ClusterHost,
   keyspace::Keyspace keyspace_;
   clock::HlcClock hlc_;
   replication::Replica replica_;
+  AgreedKeys agreed_;
 
   Clocks now_;
   bool in_tick_ = false;
