@@ -69,7 +69,7 @@ void Engine::BeginTick(const Clocks& now) {
     founded_at_ = 0;
     replica_.SetClusterId(cluster_id_);
   }
-  keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
+  SetKeyspaceTime();
 }
 
 void Engine::EndTick() {
