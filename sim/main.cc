@@ -64,30 +64,42 @@ struct Plan {
   bool stop_at_failure = false;
   bool quiet = false;       // print no failures (planted bugs)
   Size size;                // of the clusters
+  bool record = false;      // clients whose histories are judged
+  std::string history;      // the file that the history of one seed goes to
 };
 
-void PrintFailure(uint64_t seed, const std::string& reason) {
-  std::printf("seed %llu FAILED: %s\n  replay: polyarch-sim %llu -v\n",
+void PrintFailure(uint64_t seed, const std::string& reason, bool record = false) {
+  std::printf("seed %llu FAILED: %s\n  replay: polyarch-sim %llu -v%s\n",
               static_cast<unsigned long long>(seed), reason.c_str(),
-              static_cast<unsigned long long>(seed));
+              static_cast<unsigned long long>(seed), record ? " --history FILE" : "");
   std::fflush(stdout);
 }
 
 // Once more, with the story, which costs time and is therefore not kept the first time.
-void PrintStory(uint64_t seed, Size size) {
+void PrintStory(uint64_t seed, const Plan& plan) {
   Trace trace(Trace::Mode::kTail);
-  RunSeed(seed, trace, size);
+  RunSeed(seed, trace, plan.size, plan.record);
   std::printf("  the last events:\n%s", trace.Tail().c_str());
   std::fflush(stdout);
 }
 
+void WriteHistory(const std::string& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  const bool written = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (file == nullptr || std::fclose(file) != 0 || !written) {
+    std::fprintf(stderr, "polyarch-sim: cannot write %s\n", path.c_str());
+    _exit(2);
+  }
+}
+
 bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
   Trace trace(plan.verbose ? Trace::Mode::kPrint : Trace::Mode::kOff);
-  SeedResult result = RunSeed(seed, trace, plan.size);
+  SeedResult result = RunSeed(seed, trace, plan.size, plan.record);
+  if (!plan.history.empty()) WriteHistory(plan.history, result.history);
   if (result.passed && seed - plan.from < plan.twice) {
     Trace again_trace(Trace::Mode::kOff);
-    SeedResult again = RunSeed(seed, again_trace, plan.size);
-    if (!again.passed || again.fingerprint != result.fingerprint) {
+    SeedResult again = RunSeed(seed, again_trace, plan.size, plan.record);
+    if (!again.passed || again.fingerprint != result.fingerprint || again.history != result.history) {
       result.passed = false;
       result.reason = "two runs of this seed differ " + again.reason;
     }
@@ -104,8 +116,8 @@ bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
   const bool report = !plan.quiet && shared.failed.load() < kReportedMax;
   ++shared.failed;
   if (report) {
-    PrintFailure(seed, result.reason);
-    if (!plan.verbose && shared.failed.load() == 1) PrintStory(seed, plan.size);
+    PrintFailure(seed, result.reason, plan.record);
+    if (!plan.verbose && shared.failed.load() == 1) PrintStory(seed, plan);
   }
   return false;
 }
@@ -171,7 +183,7 @@ void RunPlan(const Plan& plan, Shared& shared) {
       uint64_t lowest = shared.first_failure.load();
       if (seed < lowest) shared.first_failure = seed;
       if (!plan.quiet) {
-        PrintFailure(seed, "the process died: signal " + std::to_string(WTERMSIG(status)));
+        PrintFailure(seed, "the process died: signal " + std::to_string(WTERMSIG(status)), plan.record);
       }
       if (plan.stop_at_failure) shared.next = plan.seeds;
       *it = Fork(place, plan, shared, begin);
@@ -342,6 +354,8 @@ int Main(int argc, char** argv) {
           },
           "N..M"));
   app.add_flag("--cost", cost, "print the table of what each topology costs, by number of leaders; --topology and --leaders choose a part");
+  app.add_flag("--histories", plan.record, "with clients whose histories are judged by the causal check of polyarch-check");
+  app.add_option("--history", plan.history, "the same, of one seed; writes the history to this file")->needs(seed_option);
   app.add_flag("-v", plan.verbose, "tell everything");
   CLI11_PARSE(app, argc, argv);
   if (app.count("--planted") > 0) planted = true;
@@ -369,6 +383,7 @@ int Main(int argc, char** argv) {
     plan.seeds = UINT64_MAX / 2;
   }
   if (twice) plan.twice = plan.seeds;
+  if (!plan.history.empty()) plan.record = true;
   return RunSeeds(plan);
 }
 

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "base/hash.h"
+#include "history/causal.h"
+#include "history/history.h"
 #include "sim/marks.h"
 
 namespace polyarch::sim {
@@ -26,10 +28,11 @@ constexpr int64_t kQuietUs = 12 * kSecond;      // nothing appended for so long
 
 }  // namespace
 
-Simulation::Simulation(uint64_t seed, Trace& trace, Size size)
+Simulation::Simulation(uint64_t seed, Trace& trace, Size size, bool record)
     : seed_(seed), world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()), size_(size) {
   profile_ = static_cast<Profile>(seed % static_cast<uint64_t>(Profile::kCount));
   if (profile_ == Profile::kAway || profile_ == Profile::kExpiry) limits_.residue_quota = Mix(~seed) % 4;
+  if (record) recorded_ = std::make_unique<Recorded>(world_, Mix(seed + 1));
 }
 
 // ---- drawing
@@ -59,6 +62,7 @@ void Simulation::DrawCluster() {
   Draw& d = draw_;
   const unsigned durability_weights[] = {60, 30, 10};
   limits_.durability = static_cast<engine::Durability>(d.Weighted(durability_weights));
+  if (recorded_) limits_.durability = engine::Durability::kAlways;
   limits_.rejoin = d.Percent(50);
   limits_.ledger.age_ms_max = 400LL * 365 * 24 * 3600 * 1000;  // clocks jump by years
   if (profile_ == Profile::kPower) {
@@ -209,6 +213,11 @@ WorkloadProfile Simulation::DrawWorkload() {
   if (p.policy != 0 && seed_ % 5 == 2) p.feed = 12;
   p.handlers = p.policy != 0 && seed_ % 7 == 5;
   if (p.merges || p.handlers) p.policy = std::max(p.policy, 3U);
+  // What is recorded has no conflicts to resolve, and nobody takes its keys away.
+  if (recorded_) {
+    p.policy = p.feed = p.flush = p.retire = 0;
+    p.merges = p.handlers = false;
+  }
   ttl_ = p.set_ttl + p.expire > 0;
   return p;
 }
@@ -279,6 +288,11 @@ void Simulation::DrawFaults() {
     force(Fault::kRestore, 8);
   } else if (weights_[static_cast<size_t>(Fault::kBackup)] == 0) {
     force(Fault::kRestore, 0);
+  }
+  if (recorded_) {
+    // A client of a disk that went back is no session any more.
+    for (Fault f : {Fault::kWipe, Fault::kBackup, Fault::kRestore, Fault::kClone}) force(f, 0);
+    back_up_transfers_ = false;
   }
 
   Weather& weather = world_.network().weather();
@@ -551,7 +565,7 @@ void Simulation::Run() {
   DrawCluster();
   DrawFaults();
   workload_ = std::make_unique<Workload>(world_, DrawWorkload());
-  one_writer_ = profile_ == Profile::kOneWriter;
+  one_writer_ = profile_ == Profile::kOneWriter && !recorded_;
   if (one_writer_) {
     world_.SetWriters({draw_.Pick(world_.nodes()).get()});
   }
@@ -560,6 +574,17 @@ void Simulation::Run() {
   world_.on_failed = [this](Node& node) { Restart(node, draw_.Scale(10 * kMs, down_max_us_)); };
   Safety();
   Liveness();
+  if (!recorded_) return;
+  recorded_->Finish();
+  // Clocks may be years apart: which of two concurrent writes is shown follows no one order then.
+  auto parsed = history::History::Parse(recorded_->text());
+  if (!parsed.ok()) throw Violation("the history cannot be read: " + parsed.status().message());
+  auto verdict = history::CheckCausal(*parsed);
+  if (!verdict.ok()) throw Violation("the history cannot be checked: " + verdict.status().message());
+  if (verdict->count > 0) {
+    const history::Violation& first = verdict->violations.front();
+    throw Violation("history: line " + std::to_string(first.lines.front()) + ": " + first.rule + ": " + first.text);
+  }
 }
 
 // A transfer is a small target: whoever takes part in one is hit more often than others.
@@ -616,6 +641,7 @@ void Simulation::Safety() {
   while (world_.now_us() < end_us) {
     world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
     workload_->Step();
+    if (recorded_) recorded_->Step();
     if (harass_percent_ != 0 || back_up_transfers_) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
       next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
@@ -1059,15 +1085,16 @@ void Simulation::RetireTheDead() {
   }
 }
 
-SeedResult RunSeed(uint64_t seed, Trace& trace, Size size) {
+SeedResult RunSeed(uint64_t seed, Trace& trace, Size size, bool record) {
   SeedResult result;
-  Simulation simulation(seed, trace, size);
+  Simulation simulation(seed, trace, size, record);
   try {
     simulation.Run();
     result.passed = true;
   } catch (const Violation& violation) {
     result.reason = violation.what();
   }
+  result.history = simulation.history();
   World& world = simulation.world();
   result.fingerprint = world.Fingerprint();
   result.acknowledged = world.checkers().acknowledged();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/backups.h"
+#include "sim/recorded.h"
 #include "sim/world.h"
 
 namespace polyarch::sim {
@@ -20,6 +21,7 @@ struct SeedResult {
   uint64_t frames = 0;
   uint64_t events = 0;
   int64_t simulated_us = 0;
+  std::string history;  // with `record`: for polyarch-check
 };
 
 // How many leaders a seed has: drawn from this range; by default what the seed likes, 2 to 7.
@@ -29,15 +31,18 @@ struct Size {
   bool large() const { return most > 7; }
 };
 
-// Never throws. `trace` gets the story if it is on.
-SeedResult RunSeed(uint64_t seed, Trace& trace, Size size = {});
+// Never throws. `trace` gets the story if it is on. `record`: with clients whose history is written down and
+// judged; then with no fault that takes from a disk what was acknowledged, and no policy but `lww`.
+SeedResult RunSeed(uint64_t seed, Trace& trace, Size size = {}, bool record = false);
 
 // "3 leaders, everysec, profile counters, ...": what the seed draws.
 class Simulation {
  public:
-  Simulation(uint64_t seed, Trace& trace, Size size);
+  Simulation(uint64_t seed, Trace& trace, Size size, bool record);
   void Run();
   World& world() { return world_; }
+  // Of the recorded clients; empty if there are none.
+  std::string history() const { return recorded_ == nullptr ? "" : recorded_->text(); }
 
  private:
   // What a seed is mostly about.
@@ -142,6 +147,7 @@ class Simulation {
   std::vector<std::pair<size_t, Disk>> backups_;
   std::set<uint64_t> backups_under_way_;  // nonces of processes
   std::unique_ptr<Workload> workload_;
+  std::unique_ptr<Recorded> recorded_;
   int next_place_ = 0;
   size_t nodes_max_ = 9;  // with those that join and the copies
 };
