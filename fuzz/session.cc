@@ -69,7 +69,7 @@ class Session final : public engine::Host, public engine::Probe {
   void CloseLink(engine::LinkId link) override { closing_.insert(link); }
   void Dial(const std::string& address) override { dialed_.insert(address); }
   void Resume(uint64_t) override {}
-  void Push(uint64_t, std::string_view) override {}
+  void Push(uint64_t, std::string_view, bool) override {}
   void Report(int, const std::string& line) override { CHECK(line.size() < 4096); }
 
   // ---- engine::Probe

@@ -129,6 +129,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "watched key had not changed",
     "told to wait with others",
     "message came to a subscriber",
+    "key kept by a client has changed",
+    "all that a client kept may have changed",
     "session carried to another leader",
     "session waited for",
     "session has seen what is lost",

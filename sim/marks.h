@@ -134,6 +134,8 @@ enum class Mark : int {
   kWatchHeld,     // EXEC ran, and what was watched was as it had been read
   kWaitTogether,  // several clients were told to wait for one key
   kMessageCame,   // a subscriber was told a message
+  kCacheInvalidated,  // a client was told that a key which it kept has changed
+  kCacheFlushed,      // ... that any may have
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more

@@ -285,6 +285,7 @@ void Node::Tick() {
   const bool was_failed = !p.log->status().ok();
   p.engine->BeginTick(Clocks());
   if (p.listener.subscribed == 0) Listen();
+  CheckCaches();
   std::deque<Input> inputs = std::move(p.inputs);
   std::deque<Op> commands = std::move(p.commands);
   p.inputs.clear();
@@ -333,6 +334,22 @@ void Node::Listen() {
   const std::vector<std::string_view> args = {"SUBSCRIBE", kNewsChannel};
   resp::Buffer out;
   p.engine->Execute(p.listener, args, out, *this);
+}
+
+void Node::CheckCaches() {
+  Process& p = *process_;
+  // Every other process's client is told of all keys.
+  if (p.caches == nullptr) p.caches = std::make_unique<Caches>(serial_ * 100 + 98, (serial_ + static_cast<uint64_t>(options_.place)) % 2 == 0);
+  const std::string wrong = p.caches->Check(*p.engine, *this, world_.draw());
+  if (!wrong.empty()) throw Violation(label_ + " " + wrong);
+}
+
+std::vector<std::string> Node::TakeTold() {
+  std::vector<std::string> all;
+  for (auto& [id, texts] : process_->told)
+    all.insert(all.end(), texts.begin(), texts.end());
+  process_->told.clear();
+  return all;
 }
 
 void Node::AfterTick() {
@@ -587,11 +604,17 @@ void Node::CloseLink(engine::LinkId link) {
 }
 void Node::Dial(const std::string& address) { world_.network().Dial(process_->network_id, address); }
 
-void Node::Push(uint64_t client_id, std::string_view bytes) {
+void Node::Push(uint64_t client_id, std::string_view bytes, bool) {
   resp::ReplyReader reader;
   reader.Feed(bytes);
   if (reader.Next() != resp::ReplyReader::State::kValue) throw Violation(label_ + " pushes no message");
-  const std::string wrong = process_->messages.Note(reader.value(), client_id);
+  Process& p = *process_;
+  if (client_id != p.listener.id && (p.caches == nullptr || client_id != p.caches->id())) {
+    p.told[client_id].push_back(reader.value().ToString());
+    return;
+  }
+  const std::string wrong = client_id == p.listener.id ? p.messages.Note(reader.value(), client_id)
+                                                       : p.caches->Note(reader.value());
   if (!wrong.empty() && noted_.empty()) noted_ = label_ + " " + wrong;
 }
 

@@ -20,6 +20,7 @@
 #include "engine/engine.h"
 #include "log/memory_log.h"
 #include "resp/reply.h"
+#include "sim/caches.h"
 #include "sim/history.h"
 #include "sim/messages.h"
 #include "sim/network.h"
@@ -140,6 +141,8 @@ class Node final : public engine::Host,
   std::string process_name() const { return label_ + "." + std::to_string(boots_); }
   uint64_t published() const { return process_->published; }
   const Messages& messages() const { return process_->messages; }
+  // What clients of this process were pushed since this was asked last, in their order.
+  std::vector<std::string> TakeTold();
   // waiting.cc. Between ticks: nobody waits for what is there.
   void CheckWaiters() const;
   void NoteWaits(Op& op);
@@ -194,7 +197,7 @@ class Node final : public engine::Host,
   void CloseLink(engine::LinkId link) override;
   void Dial(const std::string& address) override;
   void Resume(uint64_t client_id) override;
-  void Push(uint64_t client_id, std::string_view bytes) override;
+  void Push(uint64_t client_id, std::string_view bytes, bool held) override;
   void Report(int severity, const std::string& line) override;
 
   // ---- engine::Probe
@@ -249,6 +252,8 @@ class Node final : public engine::Host,
     Transactions transactions;
     command::Client listener;  // subscribed to kNewsChannel
     Messages messages;
+    std::unique_ptr<Caches> caches;
+    std::map<uint64_t, std::vector<std::string>> told;  // what other clients were pushed
     uint64_t published = 0;
     std::vector<uint32_t> ordinals;         // by the process's origin index
     bool sync_pending = false;
@@ -261,6 +266,7 @@ class Node final : public engine::Host,
   void Tick();
   void Feed(const Input& input);
   void Listen();
+  void CheckCaches();
   void Run(Op op);
   void Finish(Op& op);
   void AfterTick();

@@ -336,6 +336,14 @@ class Story {
       const bool began = world_.RunUntil(
           kSettleUs, 1 * kMs, [&] { return node.engine().received_bytes() > 0; });
       if (!began) throw Failure("no state comes");
+    } else if (verb == "told") {
+      const size_t arrow = text.find(" -> ");
+      if (arrow == std::string::npos) throw Failure("told what?");
+      std::string all;
+      for (const std::string& told : Of(words.at(1)).TakeTold())
+        all += (all.empty() ? "" : " ") + told;
+      if (all.empty()) all = "nothing";
+      if (!base::GlobMatch(text.substr(arrow + 4), all) && text.substr(arrow + 4) != all) throw Failure("it was told " + all);
     } else if (verb == "expect-logged") {
       need(2);
       ExpectLogged(words[1]);

@@ -8,6 +8,7 @@
 //                                    frame-bytes BYTES, window-bytes BYTES, residue-quota KEYS
 //   eu: SET k v -> OK                a command at a node and its reply (glob), as Value::ToString
 //   eu: CONFLICT GET k -> $token     keeps the reply (of a list the first item) for later lines
+//   told eu -> TEXT                  what clients of this node were pushed since the last time; or "nothing"
 //   cut eu us | cut eu | cut eu>us   a link, all links of a node, one direction
 //   heal | heal eu us | heal eu      the network again
 //   delay eu us 500ms                one link, both directions

@@ -206,7 +206,7 @@ class Leader final : public engine::Host {
   void CloseLink(engine::LinkId) override {}
   void Dial(const std::string&) override {}
   void Resume(uint64_t) override {}
-  void Push(uint64_t, std::string_view) override {}
+  void Push(uint64_t, std::string_view, bool) override {}
   void Report(int, const std::string&) override {}
 
  private:

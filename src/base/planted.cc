@@ -26,7 +26,8 @@ const char* NameOf(Bug bug) {
       "kReceiptApplied", "kTokenUndurable", "kSessionOneOrigin",
       "kHandlerByNumbering", "kHandlerStale", "kHandlerViewByWriters",
       "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly",
-      "kFloorsJoined", "kRetireUnheard", "kClaimBeforeAdmission"};
+      "kFloorsJoined", "kRetireUnheard", "kClaimBeforeAdmission",
+      "kTrackLocalOnly", "kTrackNoExpiry"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

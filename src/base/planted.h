@@ -94,6 +94,8 @@ enum class Bug : int {
   kFloorsJoined,       // of several admissions the most that any covers counts as the first claim
   kRetireUnheard,  // a retired leader is out at once, though it is in reach and holds what nobody else has
   kClaimBeforeAdmission,  // what an earlier process of the name claimed counts for the one admitted after it
+  kTrackLocalOnly,     // client-side caches are told of changes by this leader's clients only
+  kTrackNoExpiry,      // ... and not of keys that become hidden
   kCount,
 };
 

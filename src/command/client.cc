@@ -82,9 +82,15 @@ std::string ClientLine(Context& c, const Client& client) {
   number("age", std::max<int64_t>(0, c.now_ms - client.created_ms) / 1000);
   number("idle", std::max<int64_t>(0, c.now_ms - client.active_ms) / 1000);
   std::string flags;
-  if (client.blocked == Client::Blocked::kWaits) flags += 'b';
+  if (client.monitors) flags += 'O';
   if (client.subscribed != 0) flags += 'P';
   if (client.transaction != nullptr) flags += 'x';
+  if (client.blocked == Client::Blocked::kWaits || client.paused) flags += 'b';
+  if (client.tracking != nullptr) {
+    flags += 't';
+    if (client.tracking->broken) flags += 'R';
+    if (client.tracking->broadcast) flags += 'B';
+  }
   if (c.cluster.watches().Dirty(client.id)) flags += 'd';
   if (client.no_evict) flags += 'e';
   field("flags", flags.empty() ? "N" : flags);
@@ -101,7 +107,7 @@ std::string ClientLine(Context& c, const Client& client) {
   field("events", "r");
   field("cmd", client.last_command.empty() ? "NULL" : client.last_command);
   field("user", client.user);
-  number("redir", -1);
+  number("redir", client.tracking == nullptr ? -1 : static_cast<int64_t>(client.tracking->redirect));
   number("resp", client.protocol);
   field("lib-name", client.library_name);
   field("lib-ver", client.library_version);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,18 @@ struct Transaction {
   std::shared_ptr<size_t> all_bytes;  // what those of all clients take
 };
 
+// How a client tracks keys (CLIENT TRACKING ON).
+struct KeyTracking {
+  bool broadcast = false;  // tells of all keys with one of the prefixes, instead of what was read
+  bool opt_in = false;     // reads count behind CLIENT CACHING YES only
+  bool opt_out = false;    // reads do not count behind CLIENT CACHING NO
+  bool no_loop = false;    // its own writes are not told
+  bool caching = false;    // CLIENT CACHING was said for the command that follows
+  bool broken = false;     // who is to be told instead is gone
+  uint64_t redirect = 0;   // that client; 0: itself
+  std::set<std::string, std::less<>> prefixes;
+};
+
 struct Client {
   uint64_t id = 0;
   std::string address;  // "127.0.0.1:50000"
@@ -42,12 +55,16 @@ struct Client {
   std::string library_version;
   std::string user = "default";
   std::string_view last_command;  // "config|get": a row's name, so it lives for ever
+  const Row* ran = nullptr;      // what its last request has run; null: nothing, or a part of a transaction
+  const Row* refused = nullptr;  // what it asked for, and was refused
   uint8_t db = 0;
   int protocol = 2;
   bool authenticated = false;
   bool gone = false;  // nothing reaches it any more
   bool no_evict = false;
   bool no_touch = false;
+  bool paused = false;    // its request waits for the end of a pause
+  bool monitors = false;  // MONITOR
   enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext } reply_mode = ReplyMode::kOn;
   int64_t created_ms = 0;
   int64_t active_ms = 0;  // of the last command
@@ -57,6 +74,7 @@ struct Client {
   enum class Blocked : uint8_t { kNot, kWaits, kAnswered } blocked = Blocked::kNot;
   uint64_t wrote = 0;  // the dot of its last change; 0: it has written nothing
   std::unique_ptr<Transaction> transaction;  // after MULTI, before EXEC
+  std::unique_ptr<KeyTracking> tracking;     // null: it tracks no keys
   size_t subscribed = 0;  // to so many channels, patterns and shard channels
 };
 

@@ -44,6 +44,15 @@ Client& TestNode::Connect() {
   return *server.clients.back();
 }
 
+void TestNode::TellTracking(bool end_of_tick) {
+  auto send = [this](Client& client, std::string_view bytes, bool held) {
+    cluster.pushes[client.id].append(bytes);
+    cluster.held_pushes += held ? 1 : 0;
+  };
+  cluster.tracking().Settle(send);
+  if (end_of_tick) cluster.tracking().Broadcast(send);
+}
+
 std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::string_view> args) {
   resp::Buffer out;
   {
@@ -60,8 +69,12 @@ std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::stri
                     .random = 42,
                     .may_wait = may_wait,
                     .notify = notify};
+    running_ = client.id;
     Dispatch(context);
+    running_ = 0;
     cluster.watches().Settle(keys);
+    TellTracking();
+    cluster.monitors().Settle([&](Client& to, std::string_view bytes) { cluster.pushes[to.id].append(bytes); });
     last_suspended = context.suspended;
     last_close = context.close;
     last_pushed = context.pushed;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "command/monitors.h"
 #include "command/table.h"
 #include "keyspace/change.h"
 #include "resp/reply.h"
@@ -108,8 +109,13 @@ class FakeCluster : public ClusterHost {
     return client == 77;
   }
   size_t blocked_clients() const override { return 0; }
+  void Pause(int64_t millis, bool writes_only) override { paused = {millis, writes_only}; }
+  void Unpause() override { paused = {0, false}; }
+  std::pair<int64_t, bool> paused;
   Watches& watches() override { return watches_; }
   Scripts& scripts() override { return scripts_; }
+  Tracking& tracking() override { return tracking_; }
+  Monitors& monitors() override { return monitors_; }
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override {
     events.push_back({notice, std::string(event) + " " + std::to_string(db) + " " + std::string(key)});
   }
@@ -136,6 +142,7 @@ class FakeCluster : public ClusterHost {
   std::vector<std::pair<std::string, std::string>> published;  // to all leaders
   std::vector<std::pair<uint32_t, std::string>> events;        // "set 0 key"
   std::map<uint64_t, std::string> pushes;                      // what clients were sent beside replies
+  size_t held_pushes = 0;  // of them, those that wait for the disk
   TopologyInfo topology{.topology = "mesh"};
   bool checkpoint_done = false;
   base::Status write_allowed;
@@ -161,6 +168,8 @@ class FakeCluster : public ClusterHost {
   conflict::Ledger ledger_{conflict::Ledger::Limits{}};
   conflict::Feeds feeds_;
   Watches watches_;
+  Tracking tracking_;
+  Monitors monitors_;
   Scripts scripts_;
   Subscriptions subscriptions_;
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
@@ -213,6 +222,8 @@ class TestNode : private keyspace::Observer {
 
   Client& Connect();
   // Runs one request of `client`; what it replied, if anything, in the order of the bytes.
+  // What is told to clients that track goes to cluster.pushes; so does, at the end of a tick, what prefixes bring.
+  void TellTracking(bool end_of_tick = false);
   std::vector<resp::Value> Run(Client& client, std::span<const std::string_view> args);
   // The same by the first client, one reply as text (see resp::Value::ToString).
   std::string Ask(std::initializer_list<std::string_view> args);
@@ -246,6 +257,7 @@ class TestNode : private keyspace::Observer {
   void ApplyRemote(const crdt::Effect& effect);
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override {
     cluster.watches().NoteModified(ref, cause);
+    cluster.tracking().NoteModified(ref, cause, running_);
     if (ref.db == crdt::kReservedDatabase && Scripts::Owns(ref.key)) cluster.scripts().NoteChanged(ref.key);
   }
   void VersionsMet(uint8_t,
@@ -257,6 +269,7 @@ class TestNode : private keyspace::Observer {
 
   int64_t now_ms_ = kTestStartMs;
   uint64_t next_client_id_ = 1;
+  uint64_t running_ = 0;  // the client whose command runs
   uint64_t remote_sequence_ = 0;
   clock::VersionVector nothing_seen_;
 };

@@ -2,6 +2,7 @@
 // form.
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <map>
 #include <vector>
 
@@ -132,6 +133,41 @@ void InfoCpu(Context& c, std::string& out) {
 void InfoCluster(Context&, std::string& out) {
   out.append("cluster_enabled:0\n");
 }
+void InfoCommandstats(Context& c, std::string& out) {
+  const auto& all = c.server.observations().commands();
+  const auto rows = Table::Instance().rows();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const CommandStats& stats = all[i];
+    if (stats.calls + stats.rejected == 0) continue;
+    char per_call[32];
+    const double micros = static_cast<double>(stats.nanos) / 1000;
+    std::snprintf(per_call, sizeof per_call, "%.2f", stats.calls == 0 ? 0 : micros / static_cast<double>(stats.calls));
+    out.append("cmdstat_").append(rows[i].name);
+    out.append(":calls=").append(std::to_string(stats.calls));
+    out.append(",usec=").append(std::to_string(stats.nanos / 1000));
+    out.append(",usec_per_call=").append(per_call);
+    out.append(",rejected_calls=").append(std::to_string(stats.rejected));
+    out.append(",failed_calls=").append(std::to_string(stats.failed)).append("\n");
+  }
+}
+void InfoErrorstats(Context& c, std::string& out) {
+  for (const auto& [name, count] : c.server.observations().errors())
+    out.append("errorstat_").append(name).append(":count=").append(std::to_string(count)).append("\n");
+}
+void InfoLatencystats(Context& c, std::string& out) {
+  const auto& all = c.server.observations().commands();
+  const auto rows = Table::Instance().rows();
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].histogram == nullptr) continue;
+    const Histogram& histogram = *all[i].histogram;
+    char line[128];
+    std::snprintf(line, sizeof line, ":p50=%.3f,p99=%.3f,p99.9=%.3f\n",
+                  static_cast<double>(histogram.AtPercentile(50)) / 1000,
+                  static_cast<double>(histogram.AtPercentile(99)) / 1000,
+                  static_cast<double>(histogram.AtPercentile(99.9)) / 1000);
+    out.append("latency_percentiles_usec_").append(rows[i].name).append(line);
+  }
+}
 void InfoKeyspace(Context& c, std::string& out) {
   for (uint8_t db = 0; db < kDatabases; ++db) {
     size_t keys = c.keys.Size(db);
@@ -146,8 +182,9 @@ struct Section {
   std::string_view name;   // as asked for
   std::string_view title;  // as shown
   void (*write)(Context&, std::string&);
+  bool always = true;  // also if nothing is asked for
 };
-constexpr std::array<Section, 9> kSections = {{
+constexpr std::array<Section, 12> kSections = {{
     {"server", "Server", InfoServer},
     {"clients", "Clients", InfoClients},
     {"memory", "Memory", InfoMemory},
@@ -155,22 +192,25 @@ constexpr std::array<Section, 9> kSections = {{
     {"stats", "Stats", InfoStats},
     {"replication", "Replication", InfoReplication},
     {"cpu", "CPU", InfoCpu},
+    {"commandstats", "Commandstats", InfoCommandstats, false},
+    {"errorstats", "Errorstats", InfoErrorstats},
+    {"latencystats", "Latencystats", InfoLatencystats, false},
     {"cluster", "Cluster", InfoCluster},
     {"keyspace", "Keyspace", InfoKeyspace},
 }};
 
-bool IsAsked(Context& c, std::string_view name) {
-  if (c.count() == 1) return true;
-  return std::any_of(c.args.begin() + 1, c.args.end(), [name](std::string_view word) {
-    return EqualsIgnoreCase(word, name) || EqualsIgnoreCase(word, "all") ||
-           EqualsIgnoreCase(word, "default") || EqualsIgnoreCase(word, "everything");
+bool IsAsked(Context& c, const Section& section) {
+  if (c.count() == 1) return section.always;
+  return std::any_of(c.args.begin() + 1, c.args.end(), [&section](std::string_view word) {
+    return EqualsIgnoreCase(word, section.name) || EqualsIgnoreCase(word, "all") ||
+           EqualsIgnoreCase(word, "everything") || (section.always && EqualsIgnoreCase(word, "default"));
   });
 }
 
 void Info(Context& c) {
   std::string text;
   for (const Section& section : kSections) {
-    if (!IsAsked(c, section.name)) continue;
+    if (!IsAsked(c, section)) continue;
     if (!text.empty()) text.append("\r\n");
     text.append("# ").append(section.title).append("\r\n");
     std::string lines;

@@ -1,6 +1,7 @@
 // The connection itself: PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET.
 #include "base/number.h"
 #include "command/families.h"
+#include "command/monitors.h"
 #include "command/support.h"
 #include "command/transaction.h"
 #include "command/version.h"
@@ -135,6 +136,8 @@ void Quit(Context& c) {
 void Reset(Context& c) {
   EndTransaction(c);
   c.cluster.subscriptions().Clear(c.client);
+  c.cluster.tracking().Disable(c.client);
+  c.cluster.monitors().Forget(c.client.id);
   c.client.db = 0;
   c.client.protocol = 2;
   c.client.name.clear();

@@ -27,6 +27,12 @@ void AddExpireFamily(std::vector<Row>& rows);         // expire.cc
 void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at whole databases
 void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc
 void AddClientFamily(std::vector<Row>& rows);         // client.cc
+void AddClientTrackingFamily(std::vector<Row>& rows);  // client_tracking.cc
+void AddDebugFamily(std::vector<Row>& rows);          // debug.cc
+void AddSlowlogFamily(std::vector<Row>& rows);        // slowlog.cc
+void AddLatencyFamily(std::vector<Row>& rows);        // latency.cc
+void AddMonitorFamily(std::vector<Row>& rows);        // monitors.cc
+void AddClientPauseFamily(std::vector<Row>& rows);    // client_pause.cc
 void AddServerFamily(std::vector<Row>& rows);         // server.cc
 void AddConfigFamily(std::vector<Row>& rows);         // config.cc: CONFIG, INFO
 void AddIntrospectionFamily(std::vector<Row>& rows);  // introspection.cc: COMMAND

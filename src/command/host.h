@@ -15,14 +15,18 @@
 #include "base/status.h"
 #include "clock/session_token.h"
 #include "command/client.h"
+#include "command/observations.h"
 #include "command/scripts.h"
 #include "command/subscriptions.h"
+#include "command/tracking.h"
 #include "command/watches.h"
 #include "conflict/feed.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 
 namespace polyarch::command {
+
+class Monitors;
 
 struct LeaderInfo {
   std::string id;
@@ -117,6 +121,10 @@ class ClusterHost {
   // timeout, or with an error. False if it does not wait.
   virtual bool Unblock(uint64_t client, bool with_error) = 0;
   virtual size_t blocked_clients() const = 0;
+  // Commands of clients, or only those that may write, wait from now on. What waits longer already, or more, goes on
+  // so. A pause ends by itself.
+  virtual void Pause(int64_t millis, bool writes_only) = 0;
+  virtual void Unpause() = 0;
 
   // Who listens here. Publish sends a message to them and to the subscribers of all other leaders in reach, and
   // returns how many there are here. Nothing is logged, nothing is sent again.
@@ -126,6 +134,9 @@ class ClusterHost {
   virtual void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) = 0;
 
   virtual Watches& watches() = 0;
+  // Who has read which keys, and is told when they change.
+  virtual Tracking& tracking() = 0;
+  virtual Monitors& monitors() = 0;
   virtual Scripts& scripts() = 0;
 
   // ---- WAIT and SESSION
@@ -157,6 +168,9 @@ class ServerHost {
  public:
   virtual ~ServerHost() = default;
 
+  // What was observed of commands: filled by whoever runs them, as this room tells (command_timer.h).
+  Observations& observations() { return observations_; }
+
   virtual void ForEachClient(const std::function<void(Client&)>& visit) = 0;
   virtual bool KillClient(uint64_t id) = 0;
   virtual size_t ClientOutputBytes(uint64_t id) const = 0;
@@ -181,6 +195,7 @@ class ServerHost {
   virtual int64_t WallMicros() = 0;
   // Of a clock that nobody sets.
   virtual int64_t MonotonicMicros() { return WallMicros(); }
+  virtual int64_t MonotonicNanos() { return MonotonicMicros() * 1000; }
   // How long a script may take.
   virtual int64_t script_ms_max() const { return 1000; }
   // redis.log: `level` 0 (debug) to 3 (warning).
@@ -195,6 +210,9 @@ class ServerHost {
   virtual std::optional<base::Result<BackupSummary>> TakeBackup(uint64_t /*ticket*/) {
     return std::nullopt;
   }
+
+ private:
+  Observations observations_;
 };
 
 }  // namespace polyarch::command

@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "base/planted.h"
+#include "command/monitors.h"
 #include "command/notify.h"
 #include "command/support.h"
 #include "command/table.h"
@@ -72,8 +73,11 @@ bool IsForbidden(const Row& row) {
 ScriptHost::ScriptHost(Context& c, bool read_only)
     : c_(c),
       read_only_(read_only),
-      random_(c.random),
-      until_us_(c.server.MonotonicMicros() + c.server.script_ms_max() * 1000) {}
+      random_(c.random), timer_(c.server) {
+  const int64_t now_ns = c.server.MonotonicNanos();
+  timer_.Begin(now_ns);
+  until_us_ = now_ns / 1000 + c.server.script_ms_max() * 1000;
+}
 
 base::Status ScriptHost::Refuse(std::string line) {
   refusal_ = std::move(line);
@@ -131,6 +135,9 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
         "done: try again soon");
   }
   inner.notify ? RunAndNotify(inner, *row) : row->handler(inner);
+  if (c_.cluster.monitors().any()) FeedMonitors(inner, *row, /*of_script=*/true);
+  timer_.Ran(*row, words, nullptr, out.view(), /*last=*/false);
+  if (c_.client.tracking != nullptr) TrackRead(inner, *row);
   CHECK(!inner.suspended);
   if (PLANTED(kTornScript)) c_.change.Finish();
   if (c_.change.bytes() > kChangeBytesMax) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "command/command_timer.h"
 #include "command/context.h"
 #include "command/pubsub.h"
 #include "script/interpreter.h"
@@ -18,6 +19,9 @@ class ScriptHost : public script::Host {
  public:
   // `read_only`: it may not write.
   ScriptHost(Context& c, bool read_only);
+  ~ScriptHost() override { timer_.End(); }
+  ScriptHost(const ScriptHost&) = delete;
+  ScriptHost& operator=(const ScriptHost&) = delete;
 
   base::Status Call(std::span<const std::string_view> words,
                     int protocol,
@@ -36,6 +40,7 @@ class ScriptHost : public script::Host {
   Context& c_;
   const bool read_only_;
   base::Random random_;
+  CommandTimer timer_;
   std::vector<Publication> publications_;
   int64_t until_us_ = 0;
   std::string refusal_;

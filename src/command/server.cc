@@ -1,10 +1,7 @@
-// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE, DEBUG,
+// The process: TIME, SHUTDOWN, SAVE and its relatives (mapped to checkpoints), ROLE,
 // LOLWUT.
 #include <algorithm>
-#include <cmath>
 
-#include "base/glob.h"
-#include "base/number.h"
 #include "base/random.h"
 #include "command/families.h"
 #include "command/support.h"
@@ -79,34 +76,6 @@ void Role(Context& c) {
   c.reply.Bulk("master");
   c.reply.Integer(static_cast<int64_t>(changes));
   c.reply.Array(0);
-}
-
-// ---- DEBUG
-
-// As Redis: only if the configuration says so, since DEBUG SLEEP stops everybody.
-bool DebugAllowed(Context& c) {
-  auto found = c.server.ConfigGet("enable-debug-command");
-  std::string allowed = found.empty() ? "yes" : found[0].second;
-  bool local = c.client.address.starts_with("127.") || c.client.address.starts_with("[::1]");
-  if (allowed == "yes" || (allowed == "local" && local)) return true;
-  c.reply.Error(
-      "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "
-      "can "
-      "run it from a local connection, otherwise you need to set this option in the configuration "
-      "file, and then restart the server.");
-  return false;
-}
-
-void DebugSleep(Context& c) {
-  if (!DebugAllowed(c)) return;
-  std::optional<long double> seconds = base::ParseLongDouble(c.args[2]);
-  if (!seconds || *seconds < 0) return c.reply.Error(kNotFloat);
-  c.server.Sleep(static_cast<double>(*seconds));
-  c.reply.Ok();
-}
-
-void DebugDigest(Context& c) {
-  if (DebugAllowed(c)) c.reply.Simple(c.cluster.DigestText());
 }
 
 // ---- LOLWUT: many leaders, one state
@@ -193,42 +162,6 @@ void AddServerFamily(std::vector<Row>& rows) {
        .handler = Role,
        .summary = "Tells the role of the server: always a master",
        .since = "2.8.12",
-       .group = "server",
-       .complexity = "O(1)"},
-      {.name = "debug",
-       .arity = -2,
-       .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous",
-       .summary = "Tools for tests",
-       .since = "1.0.0",
-       .group = "server",
-       .complexity = "Depends on the subcommand"},
-      {.name = "debug|sleep",
-       .arity = 3,
-       .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous",
-       .handler = DebugSleep,
-       .summary = "Stops the whole server for some seconds",
-       .since = "1.0.0",
-       .group = "server",
-       .complexity = "O(1)",
-       .syntax = "seconds:double"},
-      {.name = "debug|digest",
-       .arity = 2,
-       .flags = kAdmin | kNoScript | kLoading | kStale,
-       .categories = "@admin @slow @dangerous",
-       .handler = DebugDigest,
-       .summary = "Returns a digest of all that is stored",
-       .since = "1.0.0",
-       .group = "server",
-       .complexity = "O(1)"},
-      {.name = "debug|help",
-       .arity = 2,
-       .flags = kLoading | kStale,
-       .categories = "@admin @slow @dangerous",
-       .handler = ContainerHelp,
-       .summary = "Print this help",
-       .since = "1.0.0",
        .group = "server",
        .complexity = "O(1)"},
       {.name = "lolwut",

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "command/families.h"
+#include "command/monitors.h"
 #include "command/notify.h"
 #include "command/pubsub.h"
 #include "command/support.h"
@@ -116,7 +117,13 @@ Table::Table() {
   AddScanFamily(rows_);
   AddConnectionFamily(rows_);
   AddClientFamily(rows_);
+  AddClientTrackingFamily(rows_);
+  AddClientPauseFamily(rows_);
+  AddSlowlogFamily(rows_);
+  AddLatencyFamily(rows_);
+  AddMonitorFamily(rows_);
   AddServerFamily(rows_);
+  AddDebugFamily(rows_);
   AddConfigFamily(rows_);
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
@@ -343,6 +350,11 @@ bool AllowWrite(Context& c, const Row& row) {
 
 namespace {
 
+const Row* Refuse(Context& c, const Row& row) {
+  c.client.refused = &row;
+  return nullptr;
+}
+
 // All that is checked before a command runs, or is queued. Null: the error was given.
 const Row* Check(Context& c) {
   bool container = false;
@@ -354,22 +366,33 @@ const Row* Check(Context& c) {
   auto count = static_cast<int>(c.count());
   if (row->arity >= 0 ? count != row->arity : count < -row->arity) [[unlikely]] {
     ReplyWrongArity(c, *row);
-    return nullptr;
+    return Refuse(c, *row);
   }
   if (!c.client.authenticated && (row->flags & kNoAuth) == 0 && c.server.password_required())
       [[unlikely]] {
     c.reply.Error("NOAUTH Authentication required.");
-    return nullptr;
+    return Refuse(c, *row);
   }
-  if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return nullptr;
+  if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return Refuse(c, *row);
   return row;
+}
+
+// What a client that monitors must leave alone, as in Redis.
+bool TouchesKeys(const Context& c, const Row& row) {
+  if ((row.flags & (kReadonly | kWrite | kRunsScript)) != 0) return true;
+  if (row.name == "publish" || row.name == "spublish") return true;
+  return row.handler == Exec && c.client.transaction != nullptr && c.client.transaction->writes;
 }
 
 // Check of what a subscriber, or a client in a transaction, asks for. Null: it is not to be run now.
 const Row* CheckInState(Context& c) {
   const size_t out_before = c.reply.out().size();
   const Row* row = Check(c);
-  if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = nullptr;
+  if (row != nullptr && c.client.subscribed != 0 && !AllowSubscriber(c, *row)) row = Refuse(c, *row);
+  if (row != nullptr && c.client.monitors && TouchesKeys(c, *row)) {
+    c.reply.Error("ERR Replica can't interact with the keyspace");
+    row = Refuse(c, *row);
+  }
   if (c.client.transaction == nullptr) return row;
   if (row == nullptr) {
     NoteRefused(c, out_before);
@@ -378,16 +401,36 @@ const Row* CheckInState(Context& c) {
   return Enqueue(c, *row) ? nullptr : row;
 }
 
+// CLIENT CACHING is about the next command, or the next transaction.
+void EndCaching(Context& c, const Row* row) {
+  if (c.client.transaction != nullptr || (row != nullptr && row->name.starts_with("client|"))) return;
+  if (c.client.tracking != nullptr) c.client.tracking->caching = false;
+}
+
 const Row* Run(Context& c) {
-  const bool in_state = c.client.transaction != nullptr || c.client.subscribed != 0;
+  c.client.ran = c.client.refused = nullptr;
+  const bool in_state = c.client.transaction != nullptr || c.client.subscribed != 0 || c.client.monitors;
   const Row* row = in_state ? CheckInState(c) : Check(c);
-  if (row == nullptr) return nullptr;
+  if (row == nullptr) {
+    if (c.client.tracking != nullptr) EndCaching(c, row);
+    return nullptr;
+  }
+  c.client.ran = row;
   c.client.last_command = row->name;
   c.client.active_ms = c.now_ms;
+  const bool shown = c.cluster.monitors().any();
+  // As in Redis a script comes before what it calls, all else behind what it does.
+  if (shown && (row->flags & kRunsScript) != 0) FeedMonitors(c, *row, /*of_script=*/false);
   if (c.notify) [[unlikely]] {
     RunAndNotify(c, *row);
   } else {
     row->handler(c);
+  }
+  if (shown && (row->flags & kRunsScript) == 0) [[unlikely]]
+    FeedMonitors(c, *row, /*of_script=*/false);
+  if (c.client.tracking != nullptr) [[unlikely]] {
+    TrackRead(c, *row);
+    EndCaching(c, row);
   }
   return row;
 }

@@ -138,6 +138,12 @@ bool KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
 // the error was given.
 bool AllowWrite(Context& c, const Row& row);
 
+// Does CLIENT PAUSE concern this request? (client_pause.cc)
+bool MayPause(const Client& client, Arguments args, const Row& row, bool writes_only);
+
+// The client tracks keys, and has run this: the keys that it has read count (client_tracking.cc).
+void TrackRead(Context& c, const Row& row);
+
 // Looks the command up, checks authentication, arity, key sizes and WriteAllowed, and runs its
 // handler; does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong
 // ("ERR unknown command 'x', with args beginning with: ", "ERR wrong number of arguments for 'x'

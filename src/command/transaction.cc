@@ -7,7 +7,9 @@
 #include "base/number.h"
 #include "base/planted.h"
 #include "base/random.h"
+#include "command/command_timer.h"
 #include "command/families.h"
+#include "command/monitors.h"
 #include "command/notify.h"
 #include "command/pubsub.h"
 #include "command/support.h"
@@ -53,7 +55,8 @@ void ReplyTooLarge(Context& c) {
 void RunStep(Context& c,
              const Step& step,
              uint64_t random,
-             std::vector<Publication>& publications) {
+             std::vector<Publication>& publications,
+             CommandTimer& timer) {
   using Mode = Client::ReplyMode;
   resp::Writer reply(c.reply.out(), c.client.protocol);
   Context inner{.client = c.client,
@@ -70,7 +73,14 @@ void RunStep(Context& c,
                 .notify = c.notify};
   const bool silent = c.client.reply_mode == Mode::kOff;
   const size_t before = c.reply.out().size();
+  const bool shown = c.cluster.monitors().any();
+  const bool script = (step.row->flags & kRunsScript) != 0;
+  if (shown && script) FeedMonitors(inner, *step.row, /*of_script=*/false);
   inner.notify ? RunAndNotify(inner, *step.row) : step.row->handler(inner);
+  if (shown && !script) FeedMonitors(inner, *step.row, /*of_script=*/false);
+  const std::string_view out = c.reply.out().view();
+  timer.Ran(*step.row, step.args, &c.client, out.substr(std::min(before, out.size())), /*last=*/false);
+  if (c.client.tracking != nullptr) TrackRead(inner, *step.row);
   CHECK(!inner.suspended);
   if (silent && c.client.reply_mode == Mode::kOff) c.reply.out().Truncate(before);
   c.close |= inner.close;
@@ -88,8 +98,10 @@ void RunSteps(Context& c, std::span<const Step> steps) {
   if (!silent) c.reply.Array(steps.size());
   base::Random random(c.random);
   std::vector<Publication> publications;
+  CommandTimer timer(c.server);
+  timer.Begin(c.server.MonotonicNanos());
   for (const Step& step : steps) {
-    RunStep(c, step, random.Next(), publications);
+    RunStep(c, step, random.Next(), publications, timer);
     if (PLANTED(kTornTransaction)) c.change.Finish();
     if (!c.abandon.empty()) {
       // Else what the reply says would not be so.
@@ -106,6 +118,7 @@ void RunSteps(Context& c, std::span<const Step> steps) {
       return ReplyTooLarge(c);
     }
   }
+  timer.End();
   c.change.EndTransaction();
   // Its steps have been silent each for itself, until one of them turned replies on.
   c.pushed = silent;

@@ -2,6 +2,7 @@
 // longest first, as soon as the command that brought them is done, in that command's change; or
 // when the frame is applied that did. Who waited runs its own command then, on that key only.
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/engine.h"
@@ -82,10 +83,33 @@ void Engine::ServeWaiter(uint64_t id,
                            .random = random_.Next(),
                            .notify = notifies(),
                            .ready = &ready};
+  const uint64_t acting = std::exchange(acting_, id);
   command::Dispatch(context);
+  acting_ = acting;
   if (context.suspended) return;
   waiters_.SetAnswer(id, std::string(out.view()));
   host_.Resume(id);
+}
+
+bool Engine::Pauses(command::Client& client, command::Arguments arguments) {
+  const command::Row* row = command::Table::Instance().Find(arguments);
+  if (row == nullptr || !command::MayPause(client, arguments, *row, !pauses_all_)) return false;
+  client.paused = true;
+  paused_clients_.push_back(client.id);
+  return true;
+}
+
+void Engine::Pause(int64_t millis, bool writes_only) {
+  // 0 would be for ever there.
+  const int64_t until_us = millis == 0 ? now_.mono_us : DeadlineAfter(now_.mono_us, millis);
+  paused_until_us_ = std::max(paused_until_us_, until_us);
+  pauses_all_ |= !writes_only;
+}
+
+void Engine::Unpause() {
+  paused_until_us_ = -1;
+  pauses_all_ = false;
+  ResumeWaiters(paused_clients_);
 }
 
 void Engine::ServeWaiters() {
@@ -96,7 +120,8 @@ void Engine::ServeWaiters() {
         Answer(id, [&](resp::Writer& writer) { writer.Error(allowed.message()); });
     }
   }
-  if (waiters_.any_ready()) {
+  // Who waits for elements would write.
+  if (waiters_.any_ready() && paused_until_us_ < 0) {
     keyspace::Change change(*this, keyspace_);
     ServeWaiters(change);
   }

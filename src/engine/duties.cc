@@ -461,6 +461,7 @@ void Engine::ReadConfiguration() {
     keyspace_.PoliciesChanged();
     if (staged_) staged_->PoliciesChanged();
     watches_.NoteAll();
+    tracking_.NoteAll();
   }
   if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);
   ReadMembers(std::move(admissions));

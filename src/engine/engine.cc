@@ -70,6 +70,8 @@ void Engine::BeginTick(const Clocks& now) {
     replica_.SetClusterId(cluster_id_);
   }
   keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
+  TrackExpired();
+  if (paused_until_us_ >= 0 && now_.mono_us >= paused_until_us_) Unpause();
 }
 
 void Engine::EndTick() {
@@ -82,6 +84,7 @@ void Engine::EndTick() {
   FollowConflicts();
   ServeWaiters();
   DeliverArrived();
+  if (tracking_.active()) TellTracking(/*end_of_tick=*/true);
   FinishFrame();
   base::Status committed = log_.Commit();
   if (status_.ok() && !committed.ok()) status_ = committed;
@@ -114,6 +117,8 @@ Outcome Engine::Execute(command::Client& client,
                         command::ServerHost& server) {
   if (client.blocked != command::Client::Blocked::kNot) [[unlikely]] return TakeAnswer(client, out);
   resp::Writer writer(out, client.protocol);
+  if (client.paused) [[unlikely]] client.paused = false;
+  if (paused_until_us_ >= 0 && Pauses(client, arguments)) [[unlikely]] return Outcome::kSuspended;
   if (keyspace_.merging()) [[unlikely]] {
     // What looks at all keys waits until they are merged.
     const command::Row* found = command::Table::Instance().Find(arguments);
@@ -136,6 +141,7 @@ Outcome Engine::Execute(command::Client& client,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next(),
                            .notify = notifies()};
+  acting_ = client.id;
   const command::Row* row = command::Dispatch(context);
   // What a read has brought to light (a merge) waits for the end of the tick.
   if (waiters_.any_ready() && change.wrote()) [[unlikely]] {
@@ -144,7 +150,14 @@ Outcome Engine::Execute(command::Client& client,
   }
   change.Finish();
   if (change.wrote()) client.wrote = newest_own_.bits();
+  acting_ = 0;
   if (watches_.unsettled()) [[unlikely]] watches_.Settle(keyspace_);
+  if (monitors_.unsent()) [[unlikely]] {
+    monitors_.Settle(
+        [this](command::Client& to, std::string_view bytes) { host_.Push(to.id, bytes, /*held=*/false); });
+  }
+  // Behind the reply, if there is one.
+  if (tracking_.unsettled()) [[unlikely]] TellTracking(/*end_of_tick=*/false);
   if (context.suspended && (!context.wait.keys.empty() || context.wait.poll)) {
     AddWaiter(context);
     return Outcome::kSuspended;
@@ -253,7 +266,9 @@ void Engine::Add(const crdt::Effect& effect) {
   for (clock::Dot dot : effect.seen) replica_.NameInFrame(frame_, frame_deps_, dot.origin());
   wire::AppendEffect(body_, effect, replica_.Row(*replica_.own()).dictionary, &last_element_);
   ++change_effects_;
-  if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end() + 1;
+  if (effect.kind != crdt::EffectKind::kFlush) return;
+  flushed_at_ = any_written_at_ = log_.end() + 1;
+  tracking_.NoteAll();
 }
 
 void Engine::Close() {
@@ -333,7 +348,10 @@ void Engine::ApplyBody(const wire::Frame& frame,
     while (reader.NextEffect(effect, index)) {
       ++effects;
       if (tells) [[unlikely]] NoteTouched(effect, touched);
-      if (effect.kind == crdt::EffectKind::kFlush) flushed_at_ = any_written_at_ = log_.end();
+      if (effect.kind == crdt::EffectKind::kFlush) {
+        flushed_at_ = any_written_at_ = log_.end();
+        tracking_.NoteAll();
+      }
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
       NoteFold(effect, {origin, sequence});
     }
@@ -395,6 +413,9 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);
   if (cause == keyspace::Cause::kMerged && notifies()) merged_keys_.emplace_back(ref.db, ref.key);
   if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
+  const bool local = cause == keyspace::Cause::kLocal;
+  // What a client's look has merged is not its doing.
+  if (!PLANTED(kTrackLocalOnly) || local) tracking_.NoteModified(ref, cause, local ? acting_ : 0);
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;

@@ -44,6 +44,7 @@
 #include "clock/version_vector.h"
 #include "command/context.h"
 #include "command/host.h"
+#include "command/monitors.h"
 #include "command/notify.h"
 #include "command/pubsub.h"
 #include "command/table.h"
@@ -117,8 +118,9 @@ class Host {
   virtual void Dial(const std::string& address) = 0;  // OnLinkUp or OnDialFailed follows
   // The suspended command of this client can be run again.
   virtual void Resume(uint64_t client_id) = 0;
-  // Bytes for a subscriber, beside its replies.
-  virtual void Push(uint64_t client_id, std::string_view bytes) = 0;
+  // Bytes for a client, beside its replies. `held`: they leave when the log is durable up to
+  // hold_position() as of EndTick, as a held reply does.
+  virtual void Push(uint64_t client_id, std::string_view bytes, bool held) = 0;
   // One line for the operator. Severity: 0 info, 1 warning, 2 alarm.
   virtual void Report(int severity, const std::string& line) = 0;
   // A number from outside of the process (see replication::ReplicaHost); 0: there is none.
@@ -181,8 +183,11 @@ class Engine final : public command::ClusterHost,
   // The connection is gone, and with it the command in which it waits. Inside a tick.
   void ForgetClient(uint64_t client) {
     waiters_.Forget(client);
+    std::erase(paused_clients_, client);
     watches_.Forget(client);
     subscriptions_.Forget(client);
+    tracking_.Forget(client);
+    monitors_.Forget(client);
   }
   void OnLinkUp(LinkId link, const std::string& dialed, const std::string& remote_address);
   void OnLinkMessage(LinkId link, std::string_view message);
@@ -278,12 +283,16 @@ class Engine final : public command::ClusterHost,
   void InfoPersistence(std::string& out) override;
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
   bool Unblock(uint64_t client, bool with_error) override;
-  size_t blocked_clients() const override { return waiters_.size(); }
+  size_t blocked_clients() const override { return waiters_.size() + paused_clients_.size(); }
+  void Pause(int64_t millis, bool writes_only) override;
+  void Unpause() override;
   command::Watches& watches() override { return watches_; }
   size_t Holders(uint64_t dot) override;
   command::SessionMark MarkSession() override;
   bool IsDurable(uint64_t position) override;
   command::SessionLack LackOf(const clock::SessionToken& token, bool all) override;
+  command::Tracking& tracking() override { return tracking_; }
+  command::Monitors& monitors() override { return monitors_; }
   command::Scripts& scripts() override { return scripts_; }
   size_t& unread_configuration() override { return unread_configuration_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }
@@ -357,6 +366,9 @@ class Engine final : public command::ClusterHost,
   using TouchedKeys = std::map<std::pair<uint8_t, std::string>, Touched>;
   void NoteTouched(const crdt::Effect& effect, TouchedKeys& keys);
   void TellTouched(TouchedKeys& keys);
+  // ---- client-side caching (publish.cc)
+  void TrackExpired();  // keys that time hides, or shows again
+  void TellTracking(bool end_of_tick);
   void SendPublished();
 
   // ---- frames of this node
@@ -470,6 +482,8 @@ class Engine final : public command::ClusterHost,
 
   // ---- clients that wait for elements (blocking.cc)
   void AddWaiter(command::Context& context);
+  // CLIENT PAUSE: must this request wait? Then it does.
+  bool Pauses(command::Client& client, command::Arguments arguments);
   Outcome TakeAnswer(command::Client& client, resp::Buffer& out);
   // Whoever can be served, in this change; the other one: by a change of its own, and whose time is over.
   bool IsLost(clock::OriginIndex origin, uint64_t sequence) const;  // sessions.cc
@@ -760,7 +774,14 @@ class Engine final : public command::ClusterHost,
   bool staged_rows_ = false;    // the store holds rows of a transfer
   std::vector<uint64_t> merge_waiters_;  // client ids
   Waiters waiters_;
+  int64_t paused_until_us_ = -1;  // CLIENT PAUSE; -1: there is none
+  bool pauses_all_ = false;       // else what may write
+  std::vector<uint64_t> paused_clients_;
   command::Watches watches_;
+  command::Tracking tracking_;
+  command::Monitors monitors_;
+  uint64_t acting_ = 0;  // the client whose command runs; 0: none
+  int64_t tracked_until_ms_ = INT64_MIN;  // the time for which all has been told
   command::Scripts scripts_;
   size_t unread_configuration_ = 0;
   command::Subscriptions subscriptions_;

@@ -86,7 +86,8 @@ class TestNode final : public Host {
   // The same by another client.
   std::string AskAs(command::Client& client, const std::vector<std::string_view>& args);
   std::vector<uint64_t> resumed;
-  std::map<uint64_t, std::string> pushed;  // to subscribers
+  std::map<uint64_t, std::string> pushed;  // to subscribers, and to those who track keys
+  size_t held_pushes = 0;                  // of them, those that wait for the disk
   Outcome last_outcome = Outcome::kReplied;
 
   Engine& engine() { return *engine_; }
@@ -113,7 +114,10 @@ class TestNode final : public Host {
   void CloseLink(LinkId link) override;
   void Dial(const std::string& address) override;
   void Resume(uint64_t client) override { resumed.push_back(client); }
-  void Push(uint64_t client, std::string_view bytes) override { pushed[client].append(bytes); }
+  void Push(uint64_t client, std::string_view bytes, bool held) override {
+    pushed[client].append(bytes);
+    held_pushes += held ? 1 : 0;
+  }
   void Report(int severity, const std::string& line) override;
 
  private:

@@ -13,7 +13,7 @@ size_t Engine::Publish(bool shard, std::string_view channel, std::string_view me
     published_.push_back({shard, std::string(channel), std::string(message)});
   return subscriptions_.Deliver(
       shard, channel, message, [this](command::Client& client, std::string_view bytes) {
-        host_.Push(client.id, bytes);
+        host_.Push(client.id, bytes, /*held=*/false);
       });
 }
 
@@ -24,7 +24,7 @@ void Engine::Notify(uint32_t notice, std::string_view event, uint8_t db, std::st
     channel.append(of);
     subscriptions_.Deliver(
         /*shard=*/false, channel, what, [this](command::Client& client, std::string_view bytes) {
-          host_.Push(client.id, bytes);
+          host_.Push(client.id, bytes, /*held=*/false);
         });
   };
   if ((notices_ & command::kNoticeKeyspace) != 0) tell("keyspace", key, event);
@@ -83,10 +83,34 @@ void Engine::DeliverArrived() {
   for (const command::Publication& p : arrived_) {
     subscriptions_.Deliver(
         p.shard, p.channel, p.message, [this](command::Client& client, std::string_view bytes) {
-          host_.Push(client.id, bytes);
+          host_.Push(client.id, bytes, /*held=*/false);
         });
   }
   arrived_.clear();
+}
+
+// Keys become hidden as time goes by, and come back if a clock does; they are removed much later, perhaps, when all
+// members say so.
+void Engine::TrackExpired() {
+  const int64_t now_ms = keyspace_.time_ms();
+  if (tracking_.active() && tracked_until_ms_ != now_ms && !PLANTED(kTrackNoExpiry)) {
+    const auto [from_ms, to_ms] = std::minmax(tracked_until_ms_, now_ms);
+    keyspace_.VisitExpiring(from_ms, to_ms, [this](uint8_t db, std::string_view key) {
+      tracking_.NoteModified(keyspace_.Ref(db, key), keyspace::Cause::kLocal, 0);
+    });
+    // Before anybody reads them, those too who want to hear of prefixes.
+    TellTracking(/*end_of_tick=*/true);
+  }
+  tracked_until_ms_ = now_ms;
+}
+
+void Engine::TellTracking(bool end_of_tick) {
+  const bool holds = options_.durability == Durability::kAlways;
+  auto send = [&](command::Client& client, std::string_view bytes, bool held) {
+    host_.Push(client.id, bytes, held && holds);
+  };
+  tracking_.Settle(send);
+  if (end_of_tick) tracking_.Broadcast(send);
 }
 
 void Engine::SendPublished() {

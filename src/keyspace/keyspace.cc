@@ -652,6 +652,13 @@ void Keyspace::VisitExpired(int64_t from_ms,
   }
 }
 
+void Keyspace::VisitExpiring(int64_t from_ms,
+                             int64_t to_ms,
+                             base::FunctionRef<void(uint8_t db, std::string_view key)> visit) const {
+  for (auto it = expiry_index_.lower_bound({from_ms, nullptr}); it != expiry_index_.end() && it->first < to_ms; ++it)
+    visit(it->second->db(), it->second->key());
+}
+
 int64_t Keyspace::LatestHidden(int64_t before_ms) const {
   auto it = expiry_index_.lower_bound({std::min(time_ms_, before_ms), nullptr});
   return it == expiry_index_.begin() ? -1 : std::prev(it)->first;

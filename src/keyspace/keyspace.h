@@ -201,6 +201,11 @@ class Keyspace {
     clock::OriginIndex winner;
   };
   void VisitExpired(int64_t from_ms, const std::function<bool(const Expired&)>& visit) const;
+  // Keys, of which one side of this span shows something and the other does not: whose expiry is at or after
+  // `from_ms`, and before `to_ms`.
+  void VisitExpiring(int64_t from_ms,
+                     int64_t to_ms,
+                     base::FunctionRef<void(uint8_t db, std::string_view key)> visit) const;
   // The latest instant among hidden keys, and before `before_ms`; -1 if there is none.
   int64_t LatestHidden(int64_t before_ms = INT64_MAX) const;
   // The earliest expiry instant of any live key that has one; kNever if none.

@@ -134,7 +134,9 @@ void Clients::OnReadEnd(Client& c, ssize_t result) {
 void Clients::Turn(Client& c, std::string_view input, bool own, size_t commands_max) {
   context_.buffers.Lend(c.out);
   c.out.SetLimit(context_.options.output_bytes_hard_max);
+  context_.service.TurnBegin();
   size_t done = ExecuteAll(c, input, commands_max);
+  context_.service.TurnEnd();
   if (own) {
     c.in.Consume(done);
   } else if (done < input.size()) {
@@ -175,6 +177,7 @@ size_t Clients::ExecuteAll(Client& c, std::string_view input, size_t commands_ma
       return input.size();
     }
     if (!parser.arguments().empty()) {
+      if (at + parser.consumed() >= input.size() || commands + 1 >= commands_max) context_.service.LastOfTurn();
       Outcome outcome = ExecuteOne(c, parser.arguments());
       if (outcome == Outcome::kSuspended) return at;
       if (outcome == Outcome::kClose) c.closing = true;
@@ -448,10 +451,11 @@ void Clients::Send(ClientId id, std::string_view bytes, bool held) {
   QueueWrite(*c);
 }
 
-void Clients::Push(ClientId id, std::string_view bytes) {
+void Clients::Push(ClientId id, std::string_view bytes, bool held) {
   Client* c = Find(id);
   if (c == nullptr || c->dead || c->closing) return;
   context_.buffers.Lend(c->out);
+  if (held) Hold(*c, c->out.size());
   c->out.Append(bytes);
   // It has dropped what it held: the rest of a reply that has left in part would be missing.
   if (c->out.overflowed()) return KillSlow(*c);

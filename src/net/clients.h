@@ -122,7 +122,7 @@ class Clients {
   void CloseNow(ClientId id);
   size_t OutputBytes(ClientId id) const;
   void Send(ClientId id, std::string_view bytes, bool held);
-  void Push(ClientId id, std::string_view bytes);
+  void Push(ClientId id, std::string_view bytes, bool held);
 
  private:
   Client* Find(ClientId id) const;

@@ -75,7 +75,9 @@ class Loop final : public Control {
   void SendToClient(ClientId id, std::string_view bytes, bool held) override {
     clients_.Send(id, bytes, held);
   }
-  void PushToClient(ClientId id, std::string_view bytes) override { clients_.Push(id, bytes); }
+  void PushToClient(ClientId id, std::string_view bytes, bool held) override {
+    clients_.Push(id, bytes, held);
+  }
   void Stop() override { stop_requested_.store(true, std::memory_order_relaxed); }
   void Abort() override {
     aborted_ = true;

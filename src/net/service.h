@@ -70,6 +70,11 @@ class Service {
                           Session& session,
                           std::span<const std::string_view> arguments,
                           resp::Buffer& out) = 0;
+  // A client's turn: requests that it has sent, one behind the other. LastOfTurn comes before the Execute of the last
+  // one, if it is known to be. Turns may be within each other: what a command wakes runs behind it.
+  virtual void TurnBegin() {}
+  virtual void LastOfTurn() {}
+  virtual void TurnEnd() {}
   // True once the client may use the full limits (before, net applies the pre-authentication ones).
   virtual bool IsAuthenticated(const Session& session) const = 0;
 
@@ -106,9 +111,9 @@ class Control {
   // they may leave only when this tick's log position is durable. Not for the client whose Execute
   // is running and has begun its reply. A Control without clients may leave this empty.
   virtual void SendToClient(ClientId /*id*/, std::string_view /*bytes*/, bool /*held*/) {}
-  // A message that the client has subscribed to, from within any call, behind what is in its output. Who does
-  // not read its messages is closed by limits of their own.
-  virtual void PushToClient(ClientId /*id*/, std::string_view /*bytes*/) {}
+  // A message that the client has asked for (a subscription, tracked keys), from within any call, behind what is
+  // in its output; `held` as above. Who does not read its messages is closed by limits of their own.
+  virtual void PushToClient(ClientId /*id*/, std::string_view /*bytes*/, bool /*held*/) {}
   virtual void Stop() = 0;  // leave the loop after this tick; what is ready to leave still does
   // Leave the loop at once: nothing leaves any more, this tick's replies and messages included.
   virtual void Abort() { Stop(); }

@@ -29,8 +29,6 @@ constexpr std::pair<const char*, const char*> kRemembered[] = {
     {"set-max-intset-entries", "512"},
     {"zset-max-listpack-entries", "128"},
     {"zset-max-listpack-value", "64"},
-    {"slowlog-log-slower-than", "10000"},
-    {"slowlog-max-len", "128"},
     {"lazyfree-lazy-expire", "no"},
     {"lazyfree-lazy-user-del", "no"},
 };
@@ -74,6 +72,13 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["durability"] = DurabilityName(durability);
   all["bind"] = bind;
   all["notify-keyspace-events"] = command::FormatNotices(engine_->notices());
+  command::Observations& observed = observations();
+  all["slowlog-log-slower-than"] = std::to_string(observed.slowlog.micros_min);
+  all["slowlog-max-len"] = std::to_string(observed.slowlog.size_max());
+  all["latency-monitor-threshold"] = std::to_string(observed.latency.millis_min);
+  all["latency-tracking"] = observed.tracks_latency ? "yes" : "no";
+  all["latency-tracking-info-percentiles"] = "50 99 99.9";
+  all["tracking-table-max-keys"] = std::to_string(engine_->tracking().keys_max());
   all["port"] = std::to_string(config_.port);
   all["peer-port"] = std::to_string(config_.peer_port);
   all["http-port"] = std::to_string(config_.http_port);
@@ -99,6 +104,42 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   return out;
 }
 
+namespace {
+
+constexpr size_t kSlowlogMax = 1'000'000;  // each may take 5 KB
+
+bool IsObservation(std::string_view name) {
+  constexpr std::string_view kNames[] = {"slowlog-log-slower-than", "slowlog-max-len",
+                                         "latency-monitor-threshold", "latency-tracking",
+                                         "tracking-table-max-keys"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+}  // namespace
+
+// What is noted of commands and keys for clients and operators.
+base::Status Server::SetObservation(std::string_view name, std::string_view value) {
+  command::Observations& observed = observations();
+  if (name == "latency-tracking") {
+    if (value != "yes" && value != "no") return base::Invalid("argument must be 'yes' or 'no'");
+    observed.tracks_latency = value == "yes";
+    return {};
+  }
+  const int64_t low = name == "slowlog-log-slower-than" ? -1 : 0;
+  const auto high = name == "slowlog-max-len" ? static_cast<int64_t>(kSlowlogMax) : INT64_MAX;
+  const std::optional<int64_t> number = base::ParseInt64(value);
+  if (!number) return base::Invalid("argument couldn't be parsed into an integer");
+  if (*number < low || *number > high) {
+    return base::Invalid("argument must be between " + std::to_string(low) + " and " + std::to_string(high) +
+                         " inclusive");
+  }
+  if (name == "slowlog-log-slower-than") observed.slowlog.micros_min = *number;
+  if (name == "slowlog-max-len") observed.slowlog.SetSize(static_cast<size_t>(*number));
+  if (name == "latency-monitor-threshold") observed.latency.millis_min = *number;
+  if (name == "tracking-table-max-keys") engine_->tracking().SetKeysMax(static_cast<size_t>(*number));
+  return {};
+}
+
 base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
   if (name == "requirepass") {
     if (base::Status fits = CheckPasswordSetting(config_, value); !fits.ok()) return fits;
@@ -113,6 +154,7 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     engine_->SetNotices(*notices);
     return {};
   }
+  if (IsObservation(name)) return SetObservation(name, value);
   if (name == "busy-reply-threshold" || name == "lua-time-limit") {
     constexpr int64_t kMsMax = 60'000;
     const std::optional<int64_t> ms = base::ParseInt64(value);
@@ -157,6 +199,7 @@ void Server::ConfigResetStat() {
   commands_base_ = commands_;
   connections_base_ = loop_->stats().clients_received;
   loop_->ForgetLongestTick();
+  observations().ResetStatistics();
 }
 
 void Server::InfoSection(std::string_view section, std::string& out) {
@@ -184,6 +227,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("connected_clients", std::to_string(clients_.size()));
     line("maxclients", std::to_string(loop_->maxclients()));
     line("blocked_clients", std::to_string(engine_->blocked_clients()));
+    line("tracking_clients", std::to_string(engine_->tracking().clients()));
     line("pubsub_clients", std::to_string(engine_->subscriptions().clients()));
   } else if (section == "memory") {
     const uint64_t resident = ResidentBytes();
@@ -209,6 +253,9 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("pubsub_patterns", std::to_string(engine_->subscriptions().names(Kind::kPattern)));
     line("pubsubshard_channels", std::to_string(engine_->subscriptions().names(Kind::kShard)));
     line("pubsub_limit_disconnections", std::to_string(stats.push_limit_closes));
+    line("tracking_total_keys", std::to_string(engine_->tracking().keys()));
+    line("tracking_total_items", std::to_string(engine_->tracking().items()));
+    line("tracking_total_prefixes", std::to_string(engine_->tracking().prefixes()));
     line("link_errors", std::to_string(stats.link_errors));
     line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
     line("ticks", std::to_string(stats.ticks));

@@ -271,6 +271,7 @@ void Server::TickEnd() {
   engine_->EndTick();
   backups_->AfterTick(now_.wall_ms);
   end_of_turn_us_ = NowMicros(CLOCK_MONOTONIC) - begun_us;
+  observations().latency.Note("end-of-turn", now_.wall_ms / 1000, end_of_turn_us_ / 1000);
   WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
@@ -310,7 +311,12 @@ net::Outcome Server::Execute(net::ClientId,
   command::Client& client = static_cast<ClientSession&>(session).client;
   client.active_ms = now_.wall_ms;
   ++commands_;
-  switch (engine_->Execute(client, arguments, out, *this)) {
+  const size_t before = out.size();
+  const engine::Outcome outcome = engine_->Execute(client, arguments, out, *this);
+  // What waits is counted when it has its answer.
+  if (outcome != engine::Outcome::kSuspended) NoteRan(client, arguments, out, before);
+  last_of_turn_ = false;
+  switch (outcome) {
     case engine::Outcome::kReplied:
       return net::Outcome::kReplied;
     case engine::Outcome::kHeld:
@@ -323,6 +329,17 @@ net::Outcome Server::Execute(net::ClientId,
       return net::Outcome::kHeldClose;
   }
   return net::Outcome::kReplied;
+}
+
+void Server::NoteRan(const command::Client& client,
+                     command::Arguments arguments,
+                     const resp::Buffer& out,
+                     size_t before) {
+  const std::string_view reply = out.view().substr(std::min(before, out.size()));
+  if (client.ran != nullptr) [[likely]]
+    return timer_.Ran(*client.ran, arguments, &client, reply, last_of_turn_);
+  if (client.refused != nullptr) ++observations().Of(*client.refused).rejected;
+  if (reply.starts_with('-')) observations().NoteError(reply.substr(1));
 }
 
 bool Server::IsAuthenticated(const net::Session& session) const {
@@ -387,6 +404,12 @@ void Server::Sleep(double seconds) {
 
 int64_t Server::WallMicros() {
   return NowMicros(CLOCK_REALTIME) + config_.clock_offset_ms * 1000;
+}
+
+int64_t Server::MonotonicNanos() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
 
 int64_t Server::MonotonicMicros() {

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "command/client.h"
+#include "command/command_timer.h"
 #include "command/host.h"
 #include "engine/engine.h"
 #include "log/io.h"
@@ -48,6 +49,9 @@ class Server final : public net::Service, public engine::Host, public command::S
                        net::Session& session,
                        std::span<const std::string_view> arguments,
                        resp::Buffer& out) override;
+  void TurnBegin() override { timer_.Begin(); }
+  void LastOfTurn() override { last_of_turn_ = true; }
+  void TurnEnd() override { timer_.End(); }
   bool IsAuthenticated(const net::Session& session) const override;
   void OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) override;
   void OnLinkMessage(net::LinkId link, std::string_view message) override;
@@ -70,8 +74,8 @@ class Server final : public net::Service, public engine::Host, public command::S
   void CloseLink(engine::LinkId link) override { loop_->CloseLink(link); }
   void Dial(const std::string& address) override { loop_->Dial(address); }
   void Resume(uint64_t client_id) override { loop_->Resume(client_id); }
-  void Push(uint64_t client_id, std::string_view bytes) override {
-    loop_->PushToClient(client_id, bytes);
+  void Push(uint64_t client_id, std::string_view bytes, bool held) override {
+    loop_->PushToClient(client_id, bytes, held);
   }
   void Report(int severity, const std::string& line) override;
   uint64_t Entropy() override;
@@ -90,6 +94,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void Sleep(double seconds) override;
   int64_t WallMicros() override;
   int64_t MonotonicMicros() override;
+  int64_t MonotonicNanos() override;
   int64_t script_ms_max() const override { return script_ms_max_; }
   void ScriptLog(int level, std::string_view line) override;
   base::Result<uint64_t> StartBackup(std::string_view path, uint64_t client) override {
@@ -100,10 +105,12 @@ class Server final : public net::Service, public engine::Host, public command::S
   }
 
   base::Status LockDirectory();
+  base::Status SetObservation(std::string_view name, std::string_view value);
   std::string WhatIsSafe(const base::Status& status) const;
   engine::Clocks ReadClocks() const;
   // Kept free on the disk for replication, checkpoints and repairs.
   uint64_t SpaceReserve() const { return config_.log_segment_bytes * 3; }
+  void NoteRan(const command::Client& client, command::Arguments arguments, const resp::Buffer& out, size_t before);
   // pages.cc
   void WatchSyncs();
   void WatchTurns(const net::Clocks& now);
@@ -128,6 +135,8 @@ class Server final : public net::Service, public engine::Host, public command::S
   int64_t sync_waits_since_us_ = 0;   // since when that has not grown although it should
   int64_t started_ms_ = 0;
   uint64_t commands_ = 0;
+  command::CommandTimer timer_{*this};  // of the turn under way
+  bool last_of_turn_ = false;
   uint64_t commands_base_ = 0;
   uint64_t connections_base_ = 0;
   engine::Clocks now_;

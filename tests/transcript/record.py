@@ -24,7 +24,7 @@ class Redis:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no",
+        command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
                    "--dir", self.directory.name]
         if password:
             command += ["--requirepass", password]
