@@ -136,6 +136,11 @@ enum class Mark : int {
   kMessageCame,   // a subscriber was told a message
   kCacheInvalidated,  // a client was told that a key which it kept has changed
   kCacheFlushed,      // ... that any may have
+  kAgreed,               // a command on a key under policy `sync` was answered
+  kAgreedNoQuorum,       // ... without a majority
+  kAgreedInDoubt,        // ... in doubt
+  kAgreedSettled,        // SYNC OUTCOME told how one ended
+  kAgreedComparedInVain, // EXEC behind a WATCH of such a key ran nothing
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more

@@ -71,6 +71,9 @@ void Node::Start() {
   engine_options.advertise = options_.address;
   engine_options.join = options_.join;
   engine_options.seed = world_.draw().Next();
+  // An empty disk holds nobody's votes.
+  if (disk_.log->end == 0) seat_place_ = disk_.log;
+  engine_options.new_seat = seat_place_ != disk_.log;
   p.engine = std::make_unique<engine::Engine>(engine_options, *this, *p.log, *p.store);
   p.engine->SetProbe(this);
   for (int i = 0; i <= options_.clients; ++i) {  // and the operator
@@ -88,6 +91,7 @@ void Node::Start() {
   wall_ms_max_ = std::max(wall_ms_max_, WallMs());
   world_.Log([&] { return "start " + label_ + " with " + world_.history().Text(durable_); });
   base::Status status = p.engine->Start(Clocks());
+  seat_claimed_ = disk_.log->end;
   ThrowNoted();
   if (!status.ok()) throw Violation(label_ + " does not start: " + status.ToString());
   CheckStarted();
@@ -185,12 +189,22 @@ void Node::End(EndOfProcess how) {
   if (p.engine->merging()) SOMETIMES(kCrashInMerge);
   world_.network().Leave(p.network_id, world_.draw().Percent(30));
   const Vector before = p.applied;
+  std::vector<uint64_t> agreed;
+  for (const auto* ops : {&p.agreed_commands, &p.agreed_waiting}) {
+    for (const AgreedOp& op : *ops) agreed.push_back(op.call);
+  }
+  for (const AgreedOp& op : p.agreed_executed) agreed.push_back(op.call);
+  for (const auto& [id, op] : p.agreed_suspended) agreed.push_back(op.call);
+  for (uint64_t call : agreed) world_.agreed().Lost(call);
   if (how == EndOfProcess::kKilled && !p.stamps.empty()) stamp_durable_ = p.stamps.back().second;
   process_.reset();
   ++serial_;
   frame_.reset();
   dictionary_ = nullptr;
 
+  if (how != EndOfProcess::kPower || disk_.log->durable >= seat_claimed_) seat_place_ = disk_.log;
+  // As the server does: what is on the disk behind a sync that failed cannot be known.
+  if (std::exchange(seat_abandoned_, false)) seat_place_ = nullptr;
   if (how == EndOfProcess::kPower) {
     const size_t records = disk_.log->records.size();
     disk_.log->Crash(world_.draw().random());
@@ -239,6 +253,7 @@ void Node::FailSyncs() {
   if (!up()) return;
   SOMETIMES(kSyncFailed);
   faulty_ = true;
+  seat_abandoned_ = true;
   process_->log->FailSyncs();
   Wake(world_.now_us());
 }
@@ -293,6 +308,12 @@ void Node::Tick() {
   std::vector<uint64_t> resumed = std::move(p.resumed);
   p.resumed.clear();
   for (uint64_t id : resumed) {
+    if (auto agreed = p.agreed_suspended.find(id); agreed != p.agreed_suspended.end()) {
+      AgreedOp op = std::move(agreed->second);
+      p.agreed_suspended.erase(agreed);
+      RunAgreed(std::move(op));
+      continue;
+    }
     auto it = p.suspended.find(id);
     if (it == p.suspended.end()) continue;
     Op op = std::move(it->second);
@@ -309,6 +330,7 @@ void Node::Tick() {
       commands.pop_front();
     }
   }
+  for (AgreedOp& op : std::exchange(p.agreed_commands, {})) RunAgreed(std::move(op));
   p.engine->EndTick();
   ThrowNoted();
   if (p.frames_in_tick > 1) SOMETIMES(kManyFramesInTick);
@@ -361,6 +383,10 @@ void Node::AfterTick() {
     p.waiting.push_back(std::move(op));
   }
   p.executed.clear();
+  for (AgreedOp& op : std::exchange(p.agreed_executed, {})) {
+    if (op.held) op.hold = p.engine->hold_position();
+    p.agreed_waiting.push_back(std::move(op));
+  }
   Release();
   ScheduleDisk();
   Wake(world_.now_us() + options_.timer_us);
@@ -368,6 +394,11 @@ void Node::AfterTick() {
 
 void Node::Release() {
   Process& p = *process_;
+  while (!p.agreed_waiting.empty() && p.log->durable() >= p.agreed_waiting.front().hold) {
+    const AgreedOp op = std::move(p.agreed_waiting.front());
+    p.agreed_waiting.pop_front();
+    world_.agreed().Answered(op.call, op.replies);
+  }
   const bool always = options_.engine.durability == engine::Durability::kAlways;
   while (!p.waiting.empty()) {
     Op& op = p.waiting.front();
@@ -462,6 +493,49 @@ bool Node::ClientBusy(int client) const {
 }
 
 bool Node::has_commands() const { return up() && !process_->commands.empty(); }
+
+void Node::AskAgreed(uint64_t call, const std::string& key, std::vector<std::vector<std::string>> commands) {
+  AgreedOp op;
+  op.call = call;
+  op.key = key;
+  op.commands = std::move(commands);
+  op.client = std::make_unique<command::Client>();
+  op.client->id = (uint64_t{1} << 40) + call;
+  op.client->authenticated = true;
+  op.client->db = kAgreedDb;
+  process_->agreed_commands.push_back(std::move(op));
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+void Node::RunAgreed(AgreedOp op) {
+  Process& p = *process_;
+  // Who has not heard of it yet writes as ever: what he writes is no part of the history.
+  const bool begins = op.replies.empty() && op.client->blocked == command::Client::Blocked::kNot;
+  if (begins && !op.key.empty() && !p.engine->agreed_keys().IsAgreed(op.key)) {
+    resp::Value refused;
+    refused.type = resp::Value::Type::kError;
+    refused.text = "TRYAGAIN not in force here";
+    op.replies = {std::move(refused)};
+    op.commands.clear();
+  }
+  while (op.replies.size() < op.commands.size()) {
+    resp::Buffer out;
+    const engine::Outcome outcome = p.engine->Execute(*op.client, Views(op.commands[op.replies.size()]), out, *this);
+    ThrowNoted();
+    if (outcome == engine::Outcome::kSuspended) {
+      const uint64_t id = op.client->id;
+      p.agreed_suspended.emplace(id, std::move(op));
+      return;
+    }
+    resp::ReplyReader reader;
+    reader.Feed(out.view());
+    if (reader.Next() != resp::ReplyReader::State::kValue) throw Violation(label_ + " gives no reply to an agreed command");
+    op.replies.push_back(std::move(reader.value()));
+    op.held = op.held || outcome == engine::Outcome::kHeld;
+  }
+  p.engine->ForgetClient(op.client->id);
+  p.agreed_executed.push_back(std::move(op));
+}
 
 void Node::Run(Op op) {
   Process& p = *process_;

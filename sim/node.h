@@ -20,6 +20,7 @@
 #include "engine/engine.h"
 #include "log/memory_log.h"
 #include "resp/reply.h"
+#include "sim/agreed.h"
 #include "sim/caches.h"
 #include "sim/history.h"
 #include "sim/messages.h"
@@ -143,6 +144,9 @@ class Node final : public engine::Host,
   const Messages& messages() const { return process_->messages; }
   // What clients of this process were pushed since this was asked last, in their order.
   std::vector<std::string> TakeTold();
+  // Commands of a client of its own on a key that leaders agree on (sim/agreed.h); the world's history is told how
+  // they end.
+  void AskAgreed(uint64_t call, const std::string& key, std::vector<std::vector<std::string>> commands);
   // waiting.cc. Between ticks: nobody waits for what is there.
   void CheckWaiters() const;
   void NoteWaits(Op& op);
@@ -237,6 +241,10 @@ class Node final : public engine::Host,
     std::unique_ptr<engine::Engine> engine;
     std::deque<Input> inputs;
     std::deque<Op> commands;
+    std::deque<AgreedOp> agreed_commands;
+    std::map<uint64_t, AgreedOp> agreed_suspended;  // by client id
+    std::vector<AgreedOp> agreed_executed;          // in this tick
+    std::deque<AgreedOp> agreed_waiting;            // for the disk, in order
     std::vector<std::unique_ptr<command::Client>> clients;
     std::map<uint64_t, Op> suspended;       // by client id
     std::vector<uint64_t> resumed;
@@ -268,6 +276,7 @@ class Node final : public engine::Host,
   void Listen();
   void CheckCaches();
   void Run(Op op);
+  void RunAgreed(AgreedOp op);
   void Finish(Op& op);
   void AfterTick();
   void Release();
@@ -291,6 +300,10 @@ class Node final : public engine::Host,
   World& world_;
   Options options_;
   Disk disk_;
+  // Where this disk was when the votes on it were known to be its own (server/seat.h): a copy is elsewhere.
+  std::shared_ptr<const void> seat_place_;
+  log::Position seat_claimed_ = 0;  // once durable up to there, it is
+  bool seat_abandoned_ = false;     // a sync has failed
   std::string label_;
   std::unique_ptr<Process> process_;
   uint64_t serial_ = 0;  // of the process: events of an earlier one are void

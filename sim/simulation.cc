@@ -209,6 +209,8 @@ WorkloadProfile Simulation::DrawWorkload() {
     default: break;
   }
   // By the seed alone, so that the others draw what they drew before there were merges.
+  agreed_ = profile_ != Profile::kOneWriter && seed_ % 6 == 4;
+  if (agreed_) p.flush = 0;  // it is refused while there is such a key
   p.merges = p.policy != 0 && seed_ % 7 == 3;
   if (p.policy != 0 && seed_ % 5 == 2) p.feed = 12;
   p.handlers = p.policy != 0 && seed_ % 7 == 5;
@@ -642,6 +644,7 @@ void Simulation::Safety() {
     world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
     workload_->Step();
     if (recorded_) recorded_->Step();
+    if (agreed_) world_.agreed().Step();
     if (harass_percent_ != 0 || back_up_transfers_) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
       next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
@@ -946,6 +949,7 @@ void Simulation::Liveness() {
   }
   CountTransfers();
   CountMessages();
+  if (agreed_) world_.agreed().Check();
 }
 
 // In a settled cluster each message comes to every leader, once, and is sent N-1 times in all.
@@ -1101,6 +1105,8 @@ SeedResult RunSeed(uint64_t seed, Trace& trace, Size size, bool record) {
   result.frames = world.history().frames();
   result.events = world.scheduler().events();
   result.simulated_us = world.now_us();
+  result.agreed_checked = world.agreed().checked();
+  result.agreed_undecided = world.agreed().undecided();
   return result;
 }
 

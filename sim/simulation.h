@@ -22,6 +22,8 @@ struct SeedResult {
   uint64_t events = 0;
   int64_t simulated_us = 0;
   std::string history;  // with `record`: for polyarch-check
+  uint64_t agreed_checked = 0;    // histories of keys under policy `sync`
+  uint64_t agreed_undecided = 0;  // of them: too large to tell
 };
 
 // How many leaders a seed has: drawn from this range; by default what the seed likes, 2 to 7.
@@ -124,6 +126,7 @@ class Simulation {
   Profile profile_ = Profile::kMixed;
   size_t anchor_ = 0;         // a node whose disk is never taken away
   bool one_writer_ = false;
+  bool agreed_ = false;       // some keys are under policy `sync`
   bool ttl_ = false;
   int64_t safety_us_ = 0;
   int64_t op_every_us_ = 0;

@@ -61,6 +61,7 @@ class World {
   Network& network() { return network_; }
   History& history() { return history_; }
   Checkers& checkers() { return checkers_; }
+  AgreedHistory& agreed() { return agreed_; }
   Travellers& travellers() { return travellers_; }
   FeedWatch& feeds() { return feeds_; }
   int64_t now_us() const { return scheduler_.now_us(); }
@@ -118,6 +119,7 @@ class World {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
+  AgreedHistory agreed_{*this};
   Travellers travellers_{*this};
   FeedWatch feeds_;
   uint64_t next_op_ = 1;

@@ -17,6 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "release")
 SIMULATOR = os.path.join(BUILD, "polyarch-sim")
 PLANTED = os.path.join(ROOT, "build", "planted", "polyarch-sim")
+PLANTED_SYNC = os.path.join(ROOT, "build", "planted", "sync_test")
 PROCESS = os.path.join(ROOT, "tests", "process", "run.py")
 # ctest has a smoke run of the first seeds; here are others.
 SEEDS_FROM = 1001
@@ -51,6 +52,8 @@ class Commands:
         if os.path.exists(PLANTED):
             self.commands["planted"] = [PLANTED, "--planted", "--jobs", str(os.cpu_count() or 1), "--scenarios",
                                         os.path.join(ROOT, "tests", "scenario")]
+        if os.path.exists(PLANTED_SYNC):
+            self.commands["planted_sync"] = [PLANTED_SYNC, "--gtest_filter=Sync.*"]
 
     def run(self, name):
         begin = time.monotonic()
@@ -58,7 +61,7 @@ class Commands:
                               stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
         lines = done.stdout.splitlines()
         line(done.returncode == 0, name, time.monotonic() - begin, lines[-1] if lines else "")
-        if done.returncode != 0 or name == "planted":
+        if done.returncode != 0 or name.startswith("planted"):
             print("\n".join("      " + text for text in lines[-100:]), flush=True)
         return done.returncode == 0
 

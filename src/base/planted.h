@@ -81,6 +81,28 @@ enum class Bug : int {
   kWaiterLocalOnly,    // elements that other leaders bring wake nobody
   kWaiterNewestFirst,  // of those who wait for a key the last one is served first
   kSketchRegisterLost, // a union of HyperLogLogs takes each eighth register from the first one alone
+  kSyncVolatilePromise, // an elector forgets its promises when it restarts
+  kSyncAnswerEarly, // an elector's answer leaves before its vote is on disk
+  kSyncEpochUnchecked, // an elector answers who knows an older electorate
+  kSyncSeatReturns, // a seat that left the electorate comes back with its rows
+  kSyncDropNewer, // a row is dropped although it has a newer promise
+  kSyncNoFloor, // a dropped row leaves no floor
+  kSyncCollectMajority, // a row is collected by a quorum instead of all electors
+  kSyncNoSweep, // a change of electors does not carry the registers over
+  kSyncMajorityOfNext, // while electors change a majority of the new ones is a quorum
+  kSyncBackByNext, // a majority of the new electors ends a change alone
+  kSyncNoPromise, // a write in one round trip was not promised
+  kSyncNextReused, // the ballot that was promised is drawn again
+  kSyncReadAny, // a read takes the newest of a quorum's tuples for decided
+  kSyncReapply, // a write that took effect is applied again by its next try
+  kSyncRetryAfterTimeout, // a write is proposed again after it was said to be in doubt
+  kSyncNoQuorumLies, // a write whose accept was sent is said to be without effect
+  kSyncNameByBallot, // a write has the name of its latest try
+  kSyncLastResult, // the reply is that of the last try, not of the one that took effect
+  kSyncShortChain, // names are cut off the chain without a trace
+  kSyncIgnoreDeps, // a value is accepted and shown before what it depends on
+  kSyncVotesUnchecked, // an elector does not ask whether others know of votes that its disk has lost
+  kSyncKeepVotes, // a restored disk keeps its seat
   kReceiptApplied,     // a receipt tells of what is applied and not durable yet
   kTokenUndurable,     // SESSION TOKEN does not wait for the disk
   kSessionOneOrigin,   // SESSION WAIT looks at the first origin of a token only

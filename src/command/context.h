@@ -20,8 +20,6 @@ namespace polyarch::command {
 
 struct Publication;
 
-using Arguments = std::span<const std::string_view>;
-
 // What a suspended command waits for. Views are of its arguments.
 struct Wait {
   crdt::Type type = crdt::Type::kString;
@@ -50,6 +48,8 @@ struct Context {
   // Run by EXEC: where PUBLISH leaves what goes out when all of it has run. Else null.
   std::vector<Publication>* publications = nullptr;
   bool notify = false;     // somebody may listen to what happens to keys
+  AgreedHost* agreed = nullptr;  // if there are keys on which leaders agree: it is asked before a write
+  bool waits_for_others = false;  // with `suspended`: it is answered when they have agreed
   bool pushed = false;     // what it wrote stays, whatever CLIENT REPLY says (pushes)
   // The command has waited and is run again because this key has elements: no other is to be looked at.
   const std::string_view* ready = nullptr;

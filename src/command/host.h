@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "clock/ballot.h"
 #include "clock/session_token.h"
 #include "command/client.h"
 #include "command/observations.h"
@@ -56,6 +57,27 @@ struct TopologyInfo {
   std::vector<std::string> bypasses;    // live ones that are not configured
   std::vector<Route> routes;            // to each leader in reach
   std::vector<std::pair<std::string, std::string>> sources;  // origin, neighbour it is pulled from
+};
+
+struct Context;
+struct Row;
+using Arguments = std::span<const std::string_view>;
+
+// Keys whose writes are agreed on among leaders (policy `sync`).
+class AgreedHost {
+ public:
+  virtual ~AgreedHost() = default;
+  // The command is to write keys. True: it is answered (an error), or suspended until it has been agreed on. False: it
+  // runs as any other.
+  virtual bool Takes(Context& context, const Row& row) = 0;
+  // EVAL with that source is to run, which may write. True: as for Takes. It is if its only key is one of them.
+  virtual bool TakesScript(Context& context, std::string_view source, Arguments keys, Arguments rest) = 0;
+  // A script is about to run this command. If it may not, the script ends with that line, and what it did is taken
+  // back.
+  virtual base::Status MayRun(Context& context, const Row& row) = 0;
+  // SYNC READ, SYNC OUTCOME: answered, or suspended.
+  virtual void AskRead(Context& context, std::string_view key) = 0;
+  virtual void AskOutcome(Context& context, std::string_view key, const clock::Ballot& name) = 0;
 };
 
 // What SESSION TOKEN tells, and up to where the log must be durable before it does.
@@ -138,6 +160,14 @@ class ClusterHost {
   virtual Tracking& tracking() = 0;
   virtual Monitors& monitors() = 0;
   virtual Scripts& scripts() = 0;
+  // Null where nothing is ever agreed on.
+  virtual AgreedHost* agreed() { return nullptr; }
+  // Replaces the electors without their agreement.
+  virtual base::Status ForceElectors(std::vector<std::string> /*leaders*/) {
+    return base::Invalid("this leader agrees with nobody");
+  }
+  // May a policy `sync` be set? Else a line for the client.
+  virtual base::Status MayAgree() const { return base::Invalid("this leader agrees with nobody"); }
 
   // ---- WAIT and SESSION
   // How many other members hold this change (its bits; 0: all do) durably, as far as they have told; and

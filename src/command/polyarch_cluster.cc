@@ -12,6 +12,7 @@ namespace {
 
 // A drill longer than that is a cut.
 constexpr int64_t kLinkDelayMsMax = 3'600'000;
+constexpr size_t kElectorsNamedMax = 9;
 
 // This node's own link with it.
 std::string_view LinkOf(const LeaderInfo& info) {
@@ -84,6 +85,45 @@ void LeaderRetire(Context& c) {
   if (!record.ok()) return c.reply.Error("ERR " + record.status().message());
   c.change.Put(c.keys.Ref(crdt::kReservedDatabase, "retired/" + std::string(c.args[2])), *record,
                keyspace::Change::Ttl::kNone);
+  c.reply.Ok();
+}
+
+// LEADER ELECTORS id... | AUTO | FORCE id...
+void LeaderElectors(Context& c) {
+  const bool force = c.count() > 3 && EqualsIgnoreCase(c.args[2], "force");
+  const bool automatic = c.count() == 3 && EqualsIgnoreCase(c.args[2], "auto");
+  const std::vector<LeaderInfo> leaders = c.cluster.Leaders();
+  std::vector<std::string> electors;
+  for (size_t i = force ? 3 : 2; i < c.count() && !automatic; ++i) {
+    const std::string id(c.args[i]);
+    const bool known = std::any_of(
+        leaders.begin(), leaders.end(), [&](const LeaderInfo& info) { return info.id == id; });
+    if (!known) {
+      return c.reply.Error("ERR no leader '" + id.substr(0, 64) + "'; see LEADER LIST");
+    }
+    if (std::find(electors.begin(), electors.end(), id) != electors.end()) {
+      return c.reply.Error("ERR leader '" + id + "' is named twice");
+    }
+    electors.push_back(id);
+  }
+  if (electors.size() > kElectorsNamedMax) {
+    return c.reply.Error("LIMIT at most " + std::to_string(kElectorsNamedMax) + " electors");
+  }
+  if (force) {
+    const base::Status forced = c.cluster.ForceElectors(std::move(electors));
+    if (!forced.ok()) return c.reply.Error("ERR " + forced.message());
+    return c.reply.Bulk(
+        "these leaders become the electors when all have answered (see electors in INFO "
+        "replication); what the old ones agreed on and none of these has applied is lost");
+  }
+  if (const base::Status may = c.cluster.MayAgree(); !may.ok()) {
+    return c.reply.Error("ERR " + may.message());
+  }
+  std::string names;
+  for (const std::string& id : electors)
+    names += (names.empty() ? "" : " ") + id;
+  c.change.Put(
+      c.keys.Ref(crdt::kReservedDatabase, "electors"), names, keyspace::Change::Ttl::kNone);
   c.reply.Ok();
 }
 
@@ -245,6 +285,12 @@ void AddClusterRows(std::vector<Row>& rows) {
        .categories = "@admin @write @slow @dangerous", .handler = LeaderRetire,
        .summary = "Takes a leader out for good: it holds nothing back any more and is refused", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)", .syntax = "id"},
+      {.name = "leader|electors", .arity = -3, .flags = kWrite | kAdmin | kNoScript,
+       .categories = "@admin @write @slow @dangerous", .handler = LeaderElectors,
+       .summary = "Names who votes on keys under policy 'sync' (AUTO: up to five leaders); FORCE: without the "
+                  "agreement of the present electors, when a majority of them is gone for good",
+       .since = "polyarch 0.1.0", .group = "polyarch",
+       .complexity = "O(N) where N is the number of leaders", .syntax = "FORCE? id*"},
       {.name = "leader|help", .arity = 2, .flags = kLoading | kStale, .categories = "@slow",
        .handler = ContainerHelp, .summary = "Print this help", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(1)"},
@@ -327,6 +373,7 @@ void AddClusterRows(std::vector<Row>& rows) {
 void AddPolyarchFamily(std::vector<Row>& rows) {
   AddPolicyRows(rows);
   AddHandlerRows(rows);
+  AddSyncRows(rows);
   AddConflictRows(rows);
   AddFeedRows(rows);
   AddClusterRows(rows);

@@ -117,10 +117,9 @@ TEST(PolicyCommand, Shows) {
 TEST(PolicyCommand, Refuses) {
   TestNode node;
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "best"}),
-            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge, handler");
-  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "sync"}),
-            "-ERR policy 'sync' is not available in this version; one of lww, lww DELETES, priority, "
-            "siblings, merge, handler");
+            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge, handler, sync");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "sync"}), "-ERR this leader agrees with nobody");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f", "sync"}), "-ERR policy 'sync' is of whole keys, not of a field");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "handler"}),
             "-ERR policy 'handler' takes the name of one handler (HANDLER LIST)");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "handler", "h"}),
@@ -129,7 +128,7 @@ TEST(PolicyCommand, Refuses) {
             "-ERR policy 'merge' knows no function 'SUM'; one of MIN, MAX, UNION, CONCAT, JSON");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f"}),
-            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler");
+            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler, sync");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", std::string(1025, 'f'), "lww"}),
             "-LIMIT field longer than 1024 bytes; it can have no policy of its own");
   EXPECT_EQ(node.Ask({"POLICY", "GET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");

@@ -35,6 +35,9 @@ void Run(Context& c,
   if (read_only && script.has_shebang && !writes_not) {
     return c.reply.Error("ERR Can not execute a script with write flag using *_ro command.");
   }
+  if (c.agreed != nullptr && c.may_wait && !read_only && !writes_not) [[unlikely]] {
+    if (c.agreed->TakesScript(c, script.source, arguments.keys, arguments.rest)) return;
+  }
   RunScript(c,
             *ready.interpreter,
             {.reference = script.reference,

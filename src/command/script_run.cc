@@ -128,6 +128,10 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
     if (c_.change.keeps() && c_.change.kept_bytes() + CopyBytes(inner, *row) > kKeptBytesMax)
       return Refuse(TooMuchReplaced());
   }
+  if (c_.agreed != nullptr) [[unlikely]] {
+    if (const base::Status may = c_.agreed->MayRun(inner, *row); !may.ok())
+      return Refuse(may.message());
+  }
   if ((row->flags & kWholeKeyspace) != 0 && c_.keys.merging()) {
     return Refuse(
         "TRYAGAIN this leader is merging another one's state, and the script looks at all keys; "

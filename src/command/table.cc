@@ -421,6 +421,13 @@ const Row* Run(Context& c) {
   const bool shown = c.cluster.monitors().any();
   // As in Redis a script comes before what it calls, all else behind what it does.
   if (shown && (row->flags & kRunsScript) != 0) FeedMonitors(c, *row, /*of_script=*/false);
+  if (c.agreed != nullptr && ((row->flags & kWrite) != 0 || row->handler == Exec)) [[unlikely]] {
+    if (c.agreed->Takes(c, *row)) {
+      if (shown && (row->flags & kRunsScript) == 0) FeedMonitors(c, *row, /*of_script=*/false);
+      if (c.client.tracking != nullptr) EndCaching(c, row);
+      return row;
+    }
+  }
   if (c.notify) [[unlikely]] {
     RunAndNotify(c, *row);
   } else {

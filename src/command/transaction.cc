@@ -70,7 +70,8 @@ void RunStep(Context& c,
                 .random = random,
                 .may_wait = false,
                 .publications = &publications,
-                .notify = c.notify};
+                .notify = c.notify,
+                .agreed = c.agreed};
   const bool silent = c.client.reply_mode == Mode::kOff;
   const size_t before = c.reply.out().size();
   const bool shown = c.cluster.monitors().any();

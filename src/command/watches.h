@@ -42,6 +42,10 @@ class Watches {
   void Settle(keyspace::Keyspace& keys);
 
   bool watching(uint64_t client) const { return clients_.count(client) != 0; }
+  bool IsWatching(uint64_t client, const std::pair<uint8_t, std::string>& key) const {
+    auto it = clients_.find(client);
+    return it != clients_.end() && it->second.keys.count(key) != 0;
+  }
   // Has a key of this client been noted as changed?
   bool Dirty(uint64_t client) const;
   // For EXEC: the same, after looking at each of its keys, so that an expiry or a merge of this

@@ -11,9 +11,9 @@ namespace polyarch::conflict {
 
 namespace {
 
-constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge, handler";
+constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge, handler, sync";
 // Policies of the design that this version does not have yet.
-constexpr std::array<std::string_view, 2> kLaterNames = {"sync", "pop-owner"};
+constexpr std::array<std::string_view, 1> kLaterNames = {"pop-owner"};
 
 constexpr std::string_view kFunctions = "MIN, MAX, UNION, CONCAT, JSON";
 // By MergeFunction, in the words of POLICY SET.
@@ -139,6 +139,8 @@ std::string Policy::ToString() const {
       return MergeText(*this);
     case PolicyKind::kHandler:
       return "handler " + handler;
+    case PolicyKind::kSync:
+      return "sync";
     case PolicyKind::kPriority:
       break;
   }
@@ -165,6 +167,11 @@ base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
   if (SameWord(name, "siblings")) {
     if (!arguments.empty()) return base::Invalid("policy 'siblings' takes no arguments");
     policy.kind = PolicyKind::kSiblings;
+    return policy;
+  }
+  if (SameWord(name, "sync")) {
+    if (!arguments.empty()) return base::Invalid("policy 'sync' takes no arguments");
+    policy.kind = PolicyKind::kSync;
     return policy;
   }
   if (SameWord(name, "priority")) {

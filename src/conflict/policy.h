@@ -36,6 +36,7 @@ enum class PolicyKind : uint8_t {
   kSiblings,  // no winner: several distinct versions are shown by CONFLICT GET only
   kHandler,   // what the user's function makes of all versions (loaded_handler.h)
   kMerge,     // what a function makes of all values (merge.h); of a delete and a value, the value
+  kSync,      // writes are agreed on first (sync/agreement.h); of what was written before or beside that, kLww
 };
 
 struct Policy {
@@ -104,6 +105,11 @@ class PolicyTable {
   std::string_view PatternFor(std::string_view key) const;
   bool empty() const { return by_specificity_.empty() && fields_.empty(); }
   size_t size() const { return by_specificity_.size() + fields_.size(); }
+  // Which keys are under `sync`: every pattern, and whether its policy is that one; empty if none is. The text comes
+  // back from ParseSyncRules: a table in which what is not `sync` is lww.
+  std::string SyncRules() const;
+  static std::optional<PolicyTable> ParseSyncRules(std::string_view rules);
+  bool IsSync(std::string_view key) const { return For(key).kind == PolicyKind::kSync; }
   bool has_fields() const { return !fields_.empty(); }
   // Does what a field shows depend on its name? If it may have a policy of its own, or a handler is given it.
   bool tells_fields() const { return has_fields() || !handlers_.empty(); }

@@ -1,6 +1,7 @@
 // Which policy counts for a key, or for a field.
 #include <algorithm>
 
+#include "base/codec.h"
 #include "base/glob.h"
 #include "base/number.h"
 #include "conflict/policy.h"
@@ -111,6 +112,31 @@ std::string_view PolicyTable::PatternFor(std::string_view key) const {
     if (base::GlobMatch(pattern, key)) return pattern;
   }
   return {};
+}
+
+std::string PolicyTable::SyncRules() const {
+  std::string rules;
+  bool any = false;
+  for (const auto& [pattern, policy] : by_specificity_) {
+    const bool sync = policy.kind == PolicyKind::kSync;
+    any = any || sync;
+    base::PutFixed8(rules, sync ? 1 : 0);
+    base::PutBytes(rules, pattern);
+  }
+  return any ? rules : std::string();
+}
+
+std::optional<PolicyTable> PolicyTable::ParseSyncRules(std::string_view rules) {
+  PolicyTable table;
+  base::Reader in(rules);
+  while (!in.empty()) {
+    Policy policy;
+    if (in.Fixed8() != 0) policy.kind = PolicyKind::kSync;
+    std::string pattern(in.Bytes());
+    if (!in.ok() || table.size() >= kPatternsMax) return std::nullopt;
+    table.Set(std::move(pattern), std::move(policy));
+  }
+  return table;
 }
 
 }  // namespace polyarch::conflict

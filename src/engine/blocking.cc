@@ -40,8 +40,8 @@ void Engine::AddWaiter(command::Context& context) {
 
 Outcome Engine::TakeAnswer(command::Client& client, resp::Buffer& out) {
   if (client.blocked == command::Client::Blocked::kWaits) return Outcome::kSuspended;
-  out.Append(waiters_.TakeAnswer(client));
   client.wrote = newest_own_.bits();  // or it wrote nothing: then more than is needed
+  out.Append(waiters_.TakeAnswer(client));
   // It tells of a write, or that there was nothing, which a write may have brought about.
   return options_.durability == Durability::kAlways ? Outcome::kHeld : Outcome::kReplied;
 }
@@ -82,6 +82,7 @@ void Engine::ServeWaiter(uint64_t id,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next(),
                            .notify = notifies(),
+                           .agreed = agreed_.in_use() ? &agreed_ : nullptr,
                            .ready = &ready};
   const uint64_t acting = std::exchange(acting_, id);
   command::Dispatch(context);
@@ -144,20 +145,22 @@ bool Engine::Poll(uint64_t id, bool over) {
   return true;
 }
 
-void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply) {
+void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply, uint64_t wrote) {
   using ReplyMode = command::Client::ReplyMode;
   command::Client& client = *waiters_.Find(id)->client;
   resp::Buffer out;
   resp::Writer writer(out, client.protocol);
   if (client.reply_mode == ReplyMode::kOn) reply(writer);
   if (client.reply_mode == ReplyMode::kSkipNext) client.reply_mode = ReplyMode::kOn;
-  waiters_.SetAnswer(id, std::string(out.view()));
+  waiters_.SetAnswer(id, std::string(out.view()), wrote);
   host_.Resume(id);
 }
 
 bool Engine::Unblock(uint64_t client, bool with_error) {
-  if (waiters_.Find(client) == nullptr) return false;
-  if (!with_error && waiters_.Find(client)->poll) return Poll(client, /*over=*/true);
+  const Waiters::Waiter* waiter = waiters_.Find(client);
+  // What is being agreed on cannot be called back.
+  if (waiter == nullptr || waiter->for_others) return false;
+  if (!with_error && waiter->poll) return Poll(client, /*over=*/true);
   Answer(client, [&](resp::Writer& writer) {
     if (with_error) return writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     writer.NullArray();

@@ -296,7 +296,18 @@ void Engine::CheckpointSlice() {
       base::PutFixed64(reflected, position);
       batch.Put(storage::Family::kMeta, kLedgerPositionRowKey, std::move(reflected));
     }
-    if (!more) {
+    sync::Elector::Dirty votes;
+    const bool more_votes = agreed_.agreement().elector().TakeDirty(rows, votes);
+    if (votes.all_gone) batch.ClearPrefix(storage::Family::kMeta, kVoteRowPrefix);
+    for (auto& [key, row] : votes.rows) {
+      if (row.empty()) {
+        batch.Delete(storage::Family::kMeta, kVoteRowPrefix + key);
+      } else {
+        batch.Put(storage::Family::kMeta, kVoteRowPrefix + key, std::move(row));
+      }
+    }
+    if (!votes.meta.empty()) batch.Put(storage::Family::kMeta, kVotesRowKey, std::move(votes.meta));
+    if (!more && !more_votes) {
       pass_->walked = true;
       if (PLANTED(kCheckpointVector)) pass_->meta = EncodeCheckpointMeta(log_.end());
       batch.Put(storage::Family::kMeta, kCheckpointRowKey, pass_->meta);
@@ -365,9 +376,10 @@ void Engine::ReadConfiguration() {
   uint64_t cursor = 0;
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
-      // Those that tell of ended origins are many: ReadEnded.
+      // Those that tell of ended origins are many (ReadEnded), and so is what was decided (agreed.h).
       // Scripts are asked for when they run (command/scripts.h).
-      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) && !command::Scripts::Owns(key))
+      if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) &&
+          !key.starts_with(kDecidedPrefix) && !command::Scripts::Owns(key))
         keys.emplace_back(key);
     });
   } while (cursor != 0);
@@ -448,6 +460,14 @@ void Engine::ReadConfiguration() {
       for (std::string_view word : SplitWords(text))
         order.emplace_back(word);
       policies_.SetDefaultOrder(std::move(order));
+    } else if (key == kElectorateKey) {
+      agreed_.ReadElectorate();
+    } else if (key == kElectorsKey) {
+      const std::string text = Reserved(key).value_or("");
+      std::vector<std::string> chosen;
+      for (std::string_view word : SplitWords(text))
+        chosen.emplace_back(word);
+      agreed_.SetChosen(std::move(chosen));
     } else if (key == "topology") {
       auto parsed = replication::Topology::ParseStored(Reserved(key).value_or(""));
       if (parsed.ok()) topology = std::move(*parsed);
@@ -464,6 +484,7 @@ void Engine::ReadConfiguration() {
     tracking_.NoteAll();
   }
   if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);
+  agreed_.PoliciesChanged();
   ReadMembers(std::move(admissions));
   replica_.SetTopology(topology);
   replica_.SetPrecedence(policies_.default_order());

@@ -49,6 +49,7 @@ Engine::Engine(Options options, Host& host, log::Log& log, storage::Store& store
       ledger_(options_.ledger),
       keyspace_(origins_, policies_, HashKey(options_.seed)),
       replica_(ReplicaOptions(options_), *this, log, origins_, random_.Next()),
+      agreed_(*this, options_.leader_id, options_.seed),
       written_at_(kFilterSize),
       pacer_(options_.state_bytes_per_second_least, options_.state_bytes_per_second) {
   keyspace_.SetObserver(this);
@@ -72,6 +73,7 @@ void Engine::BeginTick(const Clocks& now) {
   keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
   TrackExpired();
   if (paused_until_us_ >= 0 && now_.mono_us >= paused_until_us_) Unpause();
+  agreed_.BeginTick();
 }
 
 void Engine::EndTick() {
@@ -81,6 +83,7 @@ void Engine::EndTick() {
   if (configuration_changed_) ReadConfiguration();
   AnswerRequests();
   RunDuties();
+  agreed_.Tick();
   FollowConflicts();
   ServeWaiters();
   DeliverArrived();
@@ -101,6 +104,7 @@ void Engine::OnLinkUp(LinkId link, const std::string& dialed, const std::string&
 }
 void Engine::OnLinkMessage(LinkId link, std::string_view message) {
   replica_.OnLinkMessage(link, message);
+  agreed_.TakeInbox();
 }
 void Engine::OnLinkDown(LinkId link) {
   replica_.OnLinkDown(link);
@@ -140,9 +144,14 @@ Outcome Engine::Execute(command::Client& client,
                            .server = server,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next(),
-                           .notify = notifies()};
+                           .notify = notifies(),
+                           .agreed = agreed_.in_use() ? &agreed_ : nullptr};
   acting_ = client.id;
   const command::Row* row = command::Dispatch(context);
+  if (context.waits_for_others) [[unlikely]] {
+    acting_ = 0;
+    return Outcome::kSuspended;
+  }
   // What a read has brought to light (a merge) waits for the end of the tick.
   if (waiters_.any_ready() && change.wrote()) [[unlikely]] {
     if (change.bytes() > kServeInChangeBytesMax) change.Finish();
@@ -407,9 +416,13 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
     // Scripts are many, and no part of what is read whole.
     const bool script = command::Scripts::Owns(ref.key);
     if (script) scripts_.NoteChanged(ref.key);
-    if (!acknowledges && !script && !ref.key.starts_with(kFoldedPrefix)) configuration_changed_ = true;
+    const bool decided = ref.key.starts_with(kDecidedPrefix);
+    if (decided) agreed_.DecidedChanged(ref.key);
+    if (!acknowledges && !script && !decided && !ref.key.starts_with(kFoldedPrefix))
+      configuration_changed_ = true;
   }
   if (replaying_) return;
+  agreed_.Touched(ref);
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);
   if (cause == keyspace::Cause::kMerged && notifies()) merged_keys_.emplace_back(ref.db, ref.key);
   if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
@@ -547,6 +560,7 @@ void Engine::AnswerRequests() {
   if (forget_wanted_) {
     forget_wanted_ = false;
     replica_.ForgetOwn();
+    agreed_.SetBack();
     records_due_ = true;
   }
   if (MustAdmitSelf()) AdmitSelf();
@@ -731,6 +745,7 @@ void Engine::InfoReplication(std::string& out) {
   line("publishes_duplicate", std::to_string(replica_.counters().publishes_again));
   line("publishes_sent", std::to_string(replica_.counters().publishes_out));
   line("publishes_dropped", std::to_string(replica_.counters().publishes_dropped));
+  if (agreed_.in_use()) agreed_.Info(out);
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
   line("conflicts_detected", std::to_string(conflicts_detected_));

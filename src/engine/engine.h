@@ -50,6 +50,7 @@
 #include "command/table.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "engine/agreed.h"
 #include "engine/pacer.h"
 #include "engine/slot_digest.h"
 #include "engine/staged.h"
@@ -79,6 +80,8 @@ struct Options {
   bool rejoin = false;
   Durability durability = Durability::kAlways;
   int64_t clock_skew_ms_max = 5000;
+  // The directory is a copy, or was put back: the votes in it are not to be gone on with.
+  bool new_seat = false;
   uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
   size_t frame_bytes_max = 1 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
@@ -184,6 +187,7 @@ class Engine final : public command::ClusterHost,
   void ForgetClient(uint64_t client) {
     waiters_.Forget(client);
     std::erase(paused_clients_, client);
+    agreed_.Forget(client);
     watches_.Forget(client);
     subscriptions_.Forget(client);
     tracking_.Forget(client);
@@ -286,6 +290,12 @@ class Engine final : public command::ClusterHost,
   size_t blocked_clients() const override { return waiters_.size() + paused_clients_.size(); }
   void Pause(int64_t millis, bool writes_only) override;
   void Unpause() override;
+  command::AgreedHost* agreed() override { return &agreed_; }
+  base::Status MayAgree() const override { return agreed_.MayBegin(); }
+  base::Status ForceElectors(std::vector<std::string> leaders) override {
+    return agreed_.ForceElectors(std::move(leaders));
+  }
+  AgreedKeys& agreed_keys() { return agreed_; }
   command::Watches& watches() override { return watches_; }
   size_t Holders(uint64_t dot) override;
   command::SessionMark MarkSession() override;
@@ -305,6 +315,7 @@ class Engine final : public command::ClusterHost,
 
  private:
   struct Session;
+  friend class AgreedKeys;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -354,6 +365,7 @@ class Engine final : public command::ClusterHost,
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
+  void RoutedHere(std::string_view message) override { agreed_.Arrived(message); }
   // ---- messages between clients (publish.cc)
   void DeliverArrived();
   bool notifies() const { return notices_ != 0 && !subscriptions_.empty(); }
@@ -494,7 +506,7 @@ class Engine final : public command::ClusterHost,
                    const Waiters::Waiter& waiter,
                    const Waiters::Key& key,
                    keyspace::Change& change);
-  void Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply);
+  void Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply, uint64_t wrote = 0);
 
   // ---- duties (duties.cc)
   void RunDuties();
@@ -590,6 +602,7 @@ class Engine final : public command::ClusterHost,
   keyspace::Keyspace keyspace_;
   clock::HlcClock hlc_;
   replication::Replica replica_;
+  AgreedKeys agreed_;
 
   Clocks now_;
   bool in_tick_ = false;

@@ -167,6 +167,7 @@ base::Result<std::string> Engine::RetireRecord(std::string_view leader) {
   if (it->second.all_retired()) {
     return base::Invalid("leader '" + std::string(leader) + "' is retired already");
   }
+  if (const base::Status may = agreed_.MayRetire(leader); !may.ok()) return may;
   std::set<std::string> nonces = it->second.retired;
   nonces.insert(it->second.nonces.begin(), it->second.nonces.end());
   std::string record;
@@ -218,6 +219,7 @@ void Engine::EndRename() {
   renaming_.reset();
   rename_wanted_ = false;  // it was about the old name
   replica_.Rename(options_.leader_id);
+  agreed_.Rename(options_.leader_id);
   replica_.ForgetOwn();
   records_due_ = true;
   replica_.SetJoining(false, join_nonce_);

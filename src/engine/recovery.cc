@@ -46,6 +46,7 @@ base::Status Engine::Start(const Clocks& now) {
   last_claim_us_ = now.mono_us;
   if (identity_known_ && admitted_) MendAdmission();
   if (!identity_known_) Found();
+  agreed_.Start(/*found=*/false, options_.new_seat);
   if (admitted_) {
     replica_.SetJoining(false, join_nonce_);
     // The address may have changed since the last start.
@@ -97,6 +98,12 @@ base::Status Engine::LoadRows() {
       store_.Scan(storage::Family::kMeta, [&](std::string_view key, std::string_view row) {
         if (key == kCheckpointRowKey) checkpoint = row;
         if (key == kLedgerPositionRowKey && row.size() == 8) ledger_position_ = base::LoadFixed64(row.data());
+        const std::string_view votes(kVoteRowPrefix);
+        if (key.starts_with(votes) ? !agreed_.LoadRow(key.substr(votes.size()), row)
+                                   : key == kVotesRowKey && !agreed_.LoadMeta(row)) {
+          bad = BadRow("vote");
+          return false;
+        }
         if (key.substr(0, sizeof(kOriginRowPrefix) - 1) != kOriginRowPrefix) return true;
         clock::Origin origin;
         if (!DecodeOriginRow(row, origin) || OriginRowKey(origins_.size()) != key) {
@@ -304,6 +311,12 @@ base::Status Engine::ReplayLocal(const log::Record& record) {
     case LocalRecord::kStart:
       epochs_.emplace_back(record.position, local.nonce);
       break;
+    case LocalRecord::kVote:
+      if (!agreed_.Replay(local.vote)) {
+        return base::Corrupt(
+            "unreadable vote in the log: restore the directory from a backup, or empty it and start with --join");
+      }
+      break;
   }
   return {};
 }
@@ -339,6 +352,7 @@ void Engine::Found() {
          "the directory is empty and there is no --join: this leader founds a new cluster. If it had data before, stop "
          "it: its volume may not be mounted");
   AppendIdentity();
+  agreed_.Start(/*found=*/true, options_.new_seat);
   PutReserved("cluster", clock::Origin{"", cluster_id_}.ToString().substr(1));
   PutReserved("member/" + options_.leader_id, clock::Origin{"", join_nonce_}.ToString().substr(1));
   PutReserved("address/" + options_.leader_id, options_.advertise);

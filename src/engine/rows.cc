@@ -183,6 +183,12 @@ std::string EncodeStart(uint64_t nonce) {
   return out;
 }
 
+std::string EncodeVoteRecord(std::string_view record) {
+  std::string out(1, static_cast<char>(LocalRecord::kVote));
+  base::PutBytes(out, record);
+  return out;
+}
+
 bool DecodeLocal(std::string_view payload, Local& local) {
   base::Reader in(payload);
   local.type = static_cast<LocalRecord>(in.Fixed8());
@@ -202,6 +208,9 @@ bool DecodeLocal(std::string_view payload, Local& local) {
       break;
     case LocalRecord::kStart:
       local.nonce = in.Fixed64();
+      break;
+    case LocalRecord::kVote:
+      local.vote = in.Bytes();
       break;
     default:
       return false;

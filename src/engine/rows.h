@@ -19,6 +19,8 @@ inline constexpr char kFormatRowKey[] = "format";
 inline constexpr char kCheckpointRowKey[] = "checkpoint";
 // The position that the stored ledger reflects: with each batch of rows all that was noted is written. 8 bytes.
 inline constexpr char kLedgerPositionRowKey[] = "ledger-position";
+inline constexpr char kVotesRowKey[] = "votes";   // what an elector keeps once
+inline constexpr char kVoteRowPrefix[] = "vote/";  // and of each key (sync/records.h)
 inline constexpr char kOriginRowPrefix[] = "origin/";
 inline constexpr char kStoreFormat[] = "1";
 
@@ -88,7 +90,7 @@ std::string EncodeOriginRow(const clock::Origin& origin);
 bool DecodeOriginRow(std::string_view row, clock::Origin& origin);
 
 // Local records of the log.
-enum class LocalRecord : uint8_t { kIdentity = 1, kLease = 2, kCutOver = 3, kStart = 4 };
+enum class LocalRecord : uint8_t { kIdentity = 1, kLease = 2, kCutOver = 3, kStart = 4, kVote = 5 };
 struct Identity {
   uint64_t cluster = 0;
   std::string leader;
@@ -106,11 +108,13 @@ struct Local {
   uint64_t lease_ms = 0;
   CutOverRecord cut_over;
   uint64_t nonce = 0;  // kStart: of the process that began here
+  std::string vote;    // kVote: an elector's record (sync/records.h)
 };
 std::string EncodeLease(uint64_t lease_ms);
 std::string EncodeIdentity(const Identity& identity);
 std::string EncodeCutOver(const CutOverRecord& cut_over);
 std::string EncodeStart(uint64_t nonce);
+std::string EncodeVoteRecord(std::string_view record);
 bool DecodeLocal(std::string_view payload, Local& local);
 
 // The checkpoint row: where recovery begins, and what was known there.

@@ -39,17 +39,18 @@ void Waiters::Remove(uint64_t client) {
   waiters_.erase(found);
 }
 
-void Waiters::SetAnswer(uint64_t client, std::string reply) {
+void Waiters::SetAnswer(uint64_t client, std::string reply, uint64_t wrote) {
   waiters_.at(client).second.client->blocked = Client::Blocked::kAnswered;
   Remove(client);
-  answers_[client] = std::move(reply);
+  answers_[client] = {std::move(reply), wrote};
 }
 
 std::string Waiters::TakeAnswer(Client& client) {
   client.blocked = Client::Blocked::kNot;
   auto found = answers_.find(client.id);
   CHECK(found != answers_.end());
-  std::string reply = std::move(found->second);
+  std::string reply = std::move(found->second.reply);
+  if (found->second.wrote != 0) client.wrote = found->second.wrote;
   answers_.erase(found);
   return reply;
 }
@@ -81,8 +82,9 @@ std::vector<uint64_t> Waiters::WaitingFor(const Key& key) const {
 
 std::vector<uint64_t> Waiters::All() const {
   std::vector<uint64_t> clients;
-  for (const auto& [client, waiter] : waiters_)
-    clients.push_back(client);
+  for (const auto& [client, waiter] : waiters_) {
+    if (!waiter.second.for_others) clients.push_back(client);
+  }
   return clients;
 }
 

@@ -29,6 +29,7 @@ class Waiters {
     crdt::Type type = crdt::Type::kString;
     bool writes = false;     // what it waits to do
     bool when_gone = false;  // serve it, too, if a key shows nothing or another type
+    bool for_others = false; // waits for what leaders agree on: not in All()
     std::set<Key> keys;
     int64_t deadline_us = INT64_MAX;
     std::function<bool(resp::Writer&, bool over)> poll;  // as command::Wait says; or none
@@ -39,10 +40,11 @@ class Waiters {
   // waits.
   void Add(Waiter waiter);
   const Waiter* Find(uint64_t client) const;
-  // The client waits no more, and has an answer to take.
-  void SetAnswer(uint64_t client, std::string reply);
+  // The client waits no more, and has an answer to take. `wrote`: the dot of the change of which it
+  // tells, as bits; 0: of what this leader wrote last.
+  void SetAnswer(uint64_t client, std::string reply, uint64_t wrote = 0);
   // The answer of a client that has one, which is then in no state any more.
-  std::string TakeAnswer(command::Client& client);
+  std::string TakeAnswer(command::Client& client);  // and notes what it `wrote`
   // Whatever is kept of a client that is gone.
   void Forget(uint64_t client);
 
@@ -56,6 +58,7 @@ class Waiters {
   std::vector<Key> TakeReady();
   // Who waits for a key, the longest first.
   std::vector<uint64_t> WaitingFor(const Key& key) const;
+  // Who waits for elements.
   std::vector<uint64_t> All() const;
   // Who is asked at the end of each tick.
   const std::set<uint64_t>& Polled() const { return polled_; }
@@ -69,7 +72,11 @@ class Waiters {
   std::map<uint64_t, std::pair<uint64_t, Waiter>> waiters_;  // by client, with its number
   std::map<Key, std::map<uint64_t, uint64_t>> by_key_;       // clients by number
   std::set<std::pair<int64_t, uint64_t>> deadlines_;
-  std::map<uint64_t, std::string> answers_;
+  struct Answer {
+    std::string reply;
+    uint64_t wrote = 0;
+  };
+  std::map<uint64_t, Answer> answers_;
   std::set<uint64_t> polled_;
   std::vector<Key> ready_;
   std::set<Key> is_ready_;  // the same

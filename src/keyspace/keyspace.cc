@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "base/planted.h"
 #include "crdt/stream.h"
+#include "keyspace/decided.h"
 
 namespace polyarch::keyspace {
 
@@ -120,6 +121,9 @@ Collection Keyspace::OpenAgain(const KeyRef& ref, crdt::Type type) {
 }
 
 Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, bool again) {
+  if (Keyspace* decided = DecidedOf(ref)) {
+    return decided->OpenElements(decided->Ref(ref.db, ref.key), type, again);
+  }
   Collection collection;
   Entry** slot = Lookup(ref);
   if (slot == nullptr) return collection;
@@ -139,7 +143,21 @@ Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, bool again
   return collection;
 }
 
+void Keyspace::SetTime(int64_t time_ms) {
+  time_ms_ = time_ms;
+  if (decided_ != nullptr) decided_->values().SetTime(time_ms);
+}
+
+Keyspace* Keyspace::DecidedOf(const KeyRef& ref) const {
+  if (decided_ == nullptr || !decided_->Holds(ref.db, ref.key)) [[likely]]
+    return nullptr;
+  return &decided_->values();
+}
+
 Shown Keyspace::Read(const KeyRef& ref) {
+  if (Keyspace* decided = DecidedOf(ref)) [[unlikely]] {
+    return decided->Read(decided->Ref(ref.db, ref.key));
+  }
   Entry** slot = Lookup(ref);
   return slot == nullptr ? Shown{} : ShowEntry(ref, **slot);
 }
@@ -205,19 +223,54 @@ void Keyspace::WatchConflicts(bool on) {
 }
 
 size_t Keyspace::Size(uint8_t db) const {
-  return live_[db];
+  size_t size = live_[db];
+  if (decided_ == nullptr) return size;
+  decided_->ForEach([&](uint8_t of, std::string_view key, bool present) {
+    if (of != db) return;
+    const KeyRef ref = Ref(db, key);
+    Entry** slot = tables_[db].Find(ref.hash, key);
+    if (slot != nullptr && (*slot)->has(Entry::kLive)) --size;
+    if (present) ++size;
+  });
+  return size;
+}
+
+namespace {
+
+// Cursors of what is decided, which comes behind all else. The table's own do not reach so far.
+constexpr uint64_t kDecidedCursor = uint64_t{1} << 63;
+
+}  // namespace
+
+uint64_t Keyspace::ScanDecided(uint8_t db,
+                               uint64_t cursor,
+                               size_t count,
+                               const std::function<void(std::string_view key)>& visit) {
+  const uint64_t next = decided_->values().Scan(db, cursor & ~kDecidedCursor, count, visit);
+  return next == 0 ? 0 : next | kDecidedCursor;
 }
 
 uint64_t Keyspace::Scan(uint8_t db,
                         uint64_t cursor,
                         size_t count,
                         const std::function<void(std::string_view key)>& visit) {
-  return tables_[db].Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
-    if (Read(Ref(db, entry->key())).exists()) visit(entry->key());
+  if (decided_ != nullptr && (cursor & kDecidedCursor) != 0)
+    return ScanDecided(db, cursor, count, visit);
+  const uint64_t next = tables_[db].Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
+    const KeyRef ref = Ref(db, entry->key());
+    if (DecidedOf(ref) == nullptr && Read(ref).exists()) visit(entry->key());
   });
+  return next == 0 && decided_ != nullptr && decided_->size() != 0 ? kDecidedCursor : next;
 }
 
 std::optional<std::string> Keyspace::RandomKey(uint8_t db, uint64_t random) {
+  if (decided_ != nullptr) {
+    const size_t decided = decided_->values().Size(db);
+    if (decided != 0 && random % std::max(Size(db), decided) < decided) {
+      auto key = decided_->values().RandomKey(db, random);
+      if (key) return key;
+    }
+  }
   if (live_[db] == 0) return std::nullopt;
   if (merge_ == nullptr) {
     const Entry* entry = tables_[db].Sample(

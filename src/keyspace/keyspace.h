@@ -65,6 +65,7 @@ class Observer {
                       const crdt::KeyState& merged) = 0;
 };
 
+class DecidedView;
 class Keyspace;
 
 // What a read shows.
@@ -127,7 +128,10 @@ class Keyspace {
 
   void SetObserver(Observer* observer) { observer_ = observer; }
   // The time that counts for hiding: set before each tick.
-  void SetTime(int64_t time_ms) { time_ms_ = time_ms; }
+  void SetTime(int64_t time_ms);
+  // What it holds of a key is shown instead of what is here (Read, Open, Size, Scan, RandomKey). May be null; the
+  // caller's, and outlives its use.
+  void SetDecided(DecidedView* decided) { decided_ = decided; }
   int64_t time_ms() const { return time_ms_; }
 
   KeyRef Ref(uint8_t db, std::string_view key) const {
@@ -451,11 +455,18 @@ class Keyspace {
   Shown ShowFat(const KeyRef& ref, const FatPart& fat);
   Shown ShowEntry(const KeyRef& ref, const Entry& entry);
   void CountMemory(const Entry* entry, bool added);
+  // The keyspace that has the key's decided value; null: this one says what it shows.
+  Keyspace* DecidedOf(const KeyRef& ref) const;
+  uint64_t ScanDecided(uint8_t db,
+                       uint64_t cursor,
+                       size_t count,
+                       const std::function<void(std::string_view key)>& visit);
 
   clock::OriginTable& origins_;
   const conflict::PolicyTable& policies_;
   base::SipKey hash_key_;
   Observer* observer_ = nullptr;
+  DecidedView* decided_ = nullptr;
   int64_t time_ms_ = 0;
   std::vector<Table> tables_;                          // kDatabases + the reserved one
   std::vector<size_t> live_;                           // keys with something live, a database

@@ -64,6 +64,7 @@ class SegmentedLog final : public Log {
   Position end() const override { return ring_.end(); }
   Position durable() const override { return syncer_->durable(); }
   base::Status status() const override { return syncer_->status(); }
+  bool sync_failed() const { return syncer_->sync_failed(); }
 
   // kCorrupt when what is on disk fails its checksum, or `from` is not the start of a record;
   // kInvalid when it lies beyond end(). From disk, the payloads of one call are all in memory at

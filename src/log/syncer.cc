@@ -134,6 +134,7 @@ void Syncer::ServeSync(std::unique_lock<std::mutex>& lock) {
 
   lock.lock();
   if (!status.ok()) {
+    sync_failed_.store(true, std::memory_order_release);
     FailLocked(std::move(status));
   } else if (status_.ok()) {
     // Not after a failed write, though these bytes are safe: whoever sees durable() grow must not

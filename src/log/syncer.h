@@ -54,6 +54,8 @@ class Syncer {
   Position durable() const { return durable_.load(std::memory_order_acquire); }
   bool failed() const { return failed_.load(std::memory_order_acquire); }
   base::Status status() const;
+  // Was it a sync that failed? What the disk holds behind durable() cannot be known then.
+  bool sync_failed() const { return sync_failed_.load(std::memory_order_acquire); }
 
   // All bytes below `target` are written to their files.
   void Request(Position target);
@@ -91,6 +93,7 @@ class Syncer {
 
   std::atomic<Position> durable_;
   std::atomic<bool> failed_ = false;
+  std::atomic<bool> sync_failed_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable work_;  // for the thread

@@ -337,6 +337,8 @@ void Replica::Handle(Link& link, std::string_view message) {
     if (well_formed) HandleReceipt(link, receipt);
   } else if (type == wire::MessageType::kPublish) {
     well_formed = HandlePublish(link, message);
+  } else if (type == wire::MessageType::kRouted) {
+    well_formed = HandleRouted(message);
   } else if (type == wire::MessageType::kFork) {
     wire::Fork fork;
     well_formed = wire::Decode(payload, fork);
@@ -554,9 +556,11 @@ void Replica::CheckClash() {
   // whose words are still on their way, died before our nonce was drawn.
   const Process* rival = nullptr;
   bool proven = false;
+  proven_rival_ = 0;
   auto look = [&](const Process& p) {
     if (p.leader != options_.leader || p.nonce == nonce_) return;
     const bool later = std::pair(started_ms_, nonce_) > std::pair(p.started_ms, p.nonce);
+    if (p.rival == nonce_) proven_rival_ = p.nonce;
     if (p.rival == nonce_ && later) {
       proven = true;
       clash_address_ = p.address;

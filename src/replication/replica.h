@@ -87,6 +87,8 @@ class ReplicaHost {
   virtual uint64_t Entropy() { return 0; }
   // A client of another leader has published this; the views are for the call only.
   virtual void Published(bool /*shard*/, std::string_view /*channel*/, std::string_view /*message*/) {}
+  // A message for this process (SendRouted); the view is for the call only.
+  virtual void RoutedHere(std::string_view /*message*/) {}
 };
 
 struct Member {
@@ -173,6 +175,10 @@ class Replica {
     uint64_t publishes_again = 0;
     uint64_t publishes_out = 0;
     uint64_t publishes_dropped = 0;
+    // Messages from process to process: for this one, passed on for others, and lost here.
+    uint64_t routed_in = 0;
+    uint64_t routed_on = 0;
+    uint64_t routed_lost = 0;
   };
 
   Replica(Options options,
@@ -214,6 +220,17 @@ class Replica {
   // Passes on what has come since the last call. Behind Tick, so that frames go first.
   void ForwardPublished();
 
+  // ---- messages from process to process (routed.cc)
+  // To the nearest process of that leader. False: it is out of reach, or what is on its way there already is
+  // too much. It may be lost all the same.
+  bool SendRouted(const std::string& leader, std::string_view message);
+  bool InReach(std::string_view leader) const { return graph_.Reaches(leader); }
+  // Is another process of this leader's name in reach (CheckClash)?
+  bool has_rival() const { return rival_ != 0; }
+  // Its nonce, if it is in reach and has said that it knows this process: it is no earlier one. Else 0.
+  uint64_t proven_rival() const { return proven_rival_; }
+  // Rises with every change of who is in reach, and over which way.
+  uint64_t graph_version() const { return graph_.version(); }
   // ---- receipts (receipts.cc)
   // For a little while from now on others are asked who holds this process's changes up to `sequence`.
   void WantReceipts(uint64_t sequence);
@@ -541,6 +558,9 @@ class Replica {
   bool HandlePublish(Link& link, std::string_view message);
   void SendOn(uint64_t source, std::string_view message, const Link* from);
 
+  // ---- routed.cc
+  bool HandleRouted(std::string_view message);
+  bool PassOn(uint64_t to, std::string_view message);
   // ---- receipts.cc
   struct Wish {  // another process's, for receipts
     uint64_t sequence = 0;
@@ -628,6 +648,7 @@ class Replica {
   std::map<uint64_t, int64_t>
       own_name_seen_us_;  // other incarnations of our name: since when known
   uint64_t rival_ = 0;  // the nonce of another process of our name, as far as we have heard
+  uint64_t proven_rival_ = 0;
   uint64_t hello_version_ = 1;
   LinkStates graph_;
   Healing healing_;

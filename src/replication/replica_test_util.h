@@ -125,6 +125,7 @@ class CheckingHost : public ReplicaHost {
     ++refusals;
     mutual_refusals += mutual ? 1 : 0;
   }
+  void RoutedHere(std::string_view message) override { routed.emplace_back(message); }
   void SyncWanted() override { ++syncs_wanted; }
 
   const clock::VersionVector& applied() const { return applied_; }
@@ -136,6 +137,7 @@ class CheckingHost : public ReplicaHost {
   std::vector<LinkId> closed;
   std::vector<std::string> dialed;
   std::map<int, int> reports;
+  std::vector<std::string> routed;
   std::vector<clock::Origin> forks;
   std::vector<std::string> joins;
   int clashes = 0;

@@ -16,6 +16,7 @@
 #include "base/remedy.h"
 #include "log/faulty_io.h"
 #include "server/logging.h"
+#include "server/seat.h"
 
 namespace polyarch::server {
 
@@ -125,6 +126,19 @@ base::Status Server::Start() {
         (v6 ? "[" + host + "]" : host) + ":" + std::to_string(config_.peer_port);
   }
 
+  // An empty directory holds nobody's votes: it is claimed at once. A founder whose seat was lost between its first votes and
+  // the claim could not be replaced by anybody.
+  bool own_seat = IsOwnSeat(config_.dir);
+  auto empty = [this](const char* part) {
+    std::error_code none;
+    return std::filesystem::is_empty(config_.dir + part, none) ||
+           none == std::errc::no_such_file_or_directory;
+  };
+  if (!own_seat && empty("/log") && empty("/store")) {
+    status = ClaimSeat(config_.dir);
+    if (!status.ok()) return status;
+    own_seat = true;
+  }
   auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
   if (!store.ok()) return store.status();
   store_ = std::move(*store);
@@ -164,11 +178,15 @@ base::Status Server::Start() {
   engine_options.state_timeout_us = config_.state_timeout_ms * 1000;
   engine_options.ledger = {
       config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
+  engine_options.new_seat = !own_seat;
   join_watch_ = std::make_unique<JoinWatch>(config_.join, config_.advertise);
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   status = engine_->Start(ReadClocks());
   if (!status.ok()) return status;
   status = log_->Sync();
+  if (!status.ok()) return status;
+  // The votes of another place are given up, and that is durable.
+  if (!own_seat) status = ClaimSeat(config_.dir);
   if (!status.ok()) return status;
   backups_ = std::make_unique<Backups>(
       Backups::Options{.data_dir = config_.dir,
@@ -275,6 +293,7 @@ void Server::TickEnd() {
   WatchSyncs();
   if (!engine_->status().ok() && !failed_) {
     failed_ = true;
+    if (log_->sync_failed()) (void)AbandonSeat(config_.dir);
     // With `everysec` replies do not wait for the disk, but they promise that the log has taken the
     // write: those of this tick must not leave.
     loop_->Abort();

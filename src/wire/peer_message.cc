@@ -398,4 +398,25 @@ bool Decode(std::string_view payload, Publish& m) {
   return in.ok() && in.empty() && shard <= 1;
 }
 
+std::string Encode(const Routed& m) {
+  std::string out = Begin(MessageType::kRouted);
+  base::PutFixed64(out, m.to);
+  base::PutFixed8(out, m.hops);
+  base::PutFixed8(out, m.layout);
+  base::PutBytes(out, m.payload);
+  return out;
+}
+
+bool Decode(std::string_view payload, Routed& m) {
+  base::Reader in(payload);
+  m.to = in.Fixed64();
+  m.hops = in.Fixed8();
+  m.layout = in.Fixed8();
+  m.payload = {};
+  if (!in.ok() || m.layout == 0) return false;
+  if (m.layout != Routed::kLayout) return true;
+  m.payload = in.Bytes();
+  return in.ok() && in.empty();
+}
+
 }  // namespace polyarch::wire

@@ -31,6 +31,7 @@ enum class MessageType : uint8_t {
   kLinkWant = 11,
   kHaveMore = 12,
   kPublish = 13,
+  kRouted = 14,
   kWantReceipt = 15,
   kReceipt = 16,
   kRefused = 30,
@@ -161,6 +162,19 @@ struct Publish {
   std::string_view message;
 };
 
+// A message from one process to another, over as many links as it takes; not logged, not sent again. Who is not
+// meant passes it on to the next one on the shortest way, `hops` times at most: while link states
+// differ, it could go in circles. The view is of the bytes that were decoded.
+struct Routed {
+  static constexpr uint8_t kLayout = 1;
+  static constexpr uint8_t kHopsMax = 64;
+  static constexpr size_t kHopsAt = 9;  // where `hops` is in the whole message
+  uint8_t layout = kLayout;  // of what follows `hops`; of a later one nothing else is known
+  uint64_t to = 0;           // the nonce of the process that is meant
+  uint8_t hops = kHopsMax;   // how often it may be passed on
+  std::string_view payload;
+};
+
 // Sent instead of a greeting's answer: why there will be no link. The receiver closes.
 struct Refused {
   enum class Reason : uint8_t { kRetired = 1 };
@@ -181,6 +195,7 @@ std::string Encode(const LinkSummary& m);
 std::string Encode(const LinkWant& m);
 std::string Encode(const Refused& m);
 std::string Encode(const Publish& m);
+std::string Encode(const Routed& m);
 std::string Encode(const WantReceipt& m);
 std::string Encode(const Receipt& m);
 
@@ -199,6 +214,7 @@ bool Decode(std::string_view payload, LinkWant& m);
 // A reason that this version does not know is read as it is.
 bool Decode(std::string_view payload, Refused& m);
 bool Decode(std::string_view payload, Publish& m);
+bool Decode(std::string_view payload, Routed& m);
 bool Decode(std::string_view payload, WantReceipt& m);
 bool Decode(std::string_view payload, Receipt& m);
 

@@ -463,7 +463,7 @@ clock::Origin RandomOrigin(base::Random& random) { return {RandomText(random, 25
 
 // One message of each type, by turns, encoded.
 std::string RandomMessage(base::Random& random) {
-  switch (random.Below(15)) {
+  switch (random.Below(16)) {
     case 0: {
       Hello m;
       m.cluster = random.Next();
@@ -543,8 +543,12 @@ std::string RandomMessage(base::Random& random) {
                             .channel = channel,
                             .message = message});
     }
-    case 12: return Encode(WantReceipt{RandomOrigin(random), RandomBits(random) >> 16});
-    case 13: return Encode(Receipt{RandomOrigin(random), RandomText(random, 254) + "x", RandomBits(random) >> 16});
+    case 12: {
+      const std::string payload = std::string(random.Below(200), 'p');
+      return Encode(Routed{.to = random.Next(), .hops = static_cast<uint8_t>(random.Below(65)), .payload = payload});
+    }
+    case 13: return Encode(WantReceipt{RandomOrigin(random), RandomBits(random) >> 16});
+    case 14: return Encode(Receipt{RandomOrigin(random), RandomText(random, 254) + "x", RandomBits(random) >> 16});
     default: return Encode(Fork{RandomOrigin(random), RandomBits(random) >> 16});
   }
 }
@@ -569,6 +573,7 @@ std::optional<std::string> Again(std::string_view message) {
     case MessageType::kLinkWant: return again(LinkWant{});
     case MessageType::kRefused: return again(Refused{});
     case MessageType::kPublish: return again(Publish{});
+    case MessageType::kRouted: return again(Routed{});
     case MessageType::kWantReceipt: return again(WantReceipt{});
     case MessageType::kReceipt: return again(Receipt{});
     case MessageType::kFrame: break;
@@ -776,6 +781,8 @@ TEST(Golden, PeerMessages) {
       {"peer_1_link_want", "LinkWant", Encode(LinkWant{{0x1111, 0x2222}})},
       {"peer_1_publish", "Publish: message 300 of a process, to the shard channel news",
        Encode(Publish{.source = 0x1122334455667788, .number = 300, .shard = true, .channel = "news", .message = "hello"})},
+      {"peer_1_routed", "Routed: to a process, 64 hops at most",
+       Encode(Routed{.to = 0x1122334455667788, .payload = "payload"})},
       {"peer_1_want_receipt", "WantReceipt: who holds the origin's changes up to 9 durably?", Encode(WantReceipt{origin, 9})},
       {"peer_1_receipt", "Receipt: us holds them up to 8", Encode(Receipt{origin, "us", 8})},
       {"peer_1_refused", "Refused: retired", Encode(Refused{Refused::Reason::kRetired, 0x1122334455667788})},
