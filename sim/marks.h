@@ -96,6 +96,9 @@ enum class Mark : int {
   kBeyondFold,    // a frame beyond the fold of its origin was applied
   kNamedFolded,   // an effect named a folded origin that its author had not listed
   kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
+  kFoldedWithout, // an origin was folded without a member that is away or silent
+  kBaseInPieces, // the checkpoint row of an offer came in pieces
+  kClaimedBeyond, // a leader claimed the others' time, its own clock being behind
   kSlotsEqual,   // slots found equal: not sent in a state transfer
   kRowInPieces,  // a row of a state came in pieces
   kRowGoesOn,    // ... and was gone on with over another link

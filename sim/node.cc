@@ -145,6 +145,7 @@ void Node::CheckLogSize() {
 void Node::NoteTransfers() {
   const engine::Engine::TransferStats& now = process_->engine->transfers();
   engine::Engine::TransferStats& seen = transfers_seen_;
+  if (process_->engine->folds_without_all() > 0) SOMETIMES(kFoldedWithout);
   if (now.resumed > seen.resumed) SOMETIMES(kStateResumed);
   if (now.restarted > seen.restarted) SOMETIMES(kStateRestarted);
   if (now.replayed > seen.replayed) SOMETIMES(kCutOverReplayed);
@@ -231,6 +232,7 @@ void Node::ReplaceDisk(Disk disk) {
   Join(ever_durable_, durable_);
   lost_data_ = true;
   stamp_durable_ = 0;
+  claimed_beyond_ms_ = INT64_MIN;
   met_.clear();
   world_.DiskChanged(*this, true);
 }
@@ -377,6 +379,7 @@ std::vector<std::string> Node::TakeTold() {
 void Node::AfterTick() {
   Process& p = *process_;
   NoteDurable();
+  CheckClaimedTime();
   for (Op& op : p.executed) {
     op.hold = p.engine->hold_position();
     if (op.needs_tick) op.need = std::max(op.need, op.hold);
@@ -390,6 +393,24 @@ void Node::AfterTick() {
   Release();
   ScheduleDisk();
   Wake(world_.now_us() + options_.timer_us);
+}
+
+std::set<std::string> Node::CountingMembers() const {
+  std::set<std::string> members;
+  for (const auto& [name, member] : process_->engine->replica().members()) {
+    if (!member.away) members.insert(name);
+  }
+  return members;
+}
+
+void Node::CheckClaimedTime() {
+  // The median of other members is another one; within a process it must not matter.
+  if (!process_->claims && claimed_by_ != CountingMembers()) claimed_beyond_ms_ = INT64_MIN;
+  process_->claims = true;
+  const int64_t time_ms = process_->engine->keys().time_ms();
+  if (time_ms >= claimed_beyond_ms_) return;
+  throw Violation(label_ + " has claimed " + std::to_string(claimed_beyond_ms_) + " and takes it for " +
+                  std::to_string(time_ms) + " now");
 }
 
 void Node::Release() {
@@ -663,11 +684,17 @@ void Node::DialFailed(const std::string& address) {
 void Node::Send(engine::LinkId link, std::string_view message) {
   wire::StateChunk chunk;
   if (message[0] == static_cast<char>(wire::kStateChunkMessage) && wire::Decode(message.substr(1), chunk) &&
-      (chunk.part == wire::StatePart::kRows || chunk.part == wire::StatePart::kLedger)) {
+      chunk.part != wire::StatePart::kDigests && chunk.part != wire::StatePart::kStream) {
     size_t beside = kStateMessageBytes + 8 * chunk.rows.size();
     for (const clock::Origin& name : chunk.names)
       beside += name.leader.size() + 16;
     if (message.size() > options_.engine.state_chunk_bytes + beside) return CloseLink(link);
+    if (chunk.part == wire::StatePart::kBase) SOMETIMES(kBaseInPieces);
+  }
+  wire::StateOffer offer;
+  if (message[0] == static_cast<char>(wire::kStateOfferMessage) && wire::Decode(message.substr(1), offer) &&
+      offer.checkpoint.size() > options_.engine.state_chunk_bytes + kStateMessageBytes) {
+    return CloseLink(link);
   }
   world_.network().Send(link, message);
 }
@@ -772,6 +799,11 @@ void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool o
   frame_ = frame;
   frame_bytes_ = bytes;
   frame_own_ = own;
+  if (own && frame.clock_ms > WallMs()) {
+    SOMETIMES(kClaimedBeyond);
+    claimed_beyond_ms_ = std::max(claimed_beyond_ms_, frame.clock_ms);
+    claimed_by_ = CountingMembers();
+  }
   try {
     HandleFrame();
   } catch (const Violation& violation) {

@@ -82,6 +82,7 @@ void Simulation::DrawCluster() {
     segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
     limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
   }
+  if (d.Percent(70)) limits_.fold_patience_us = d.Scale(1, 60) * kSecond;
   limits_.state_chunk_bytes = static_cast<size_t>(d.Scale(800, 100'000));  // one a tick
   limits_.state_pause_us = d.Scale(1, 30) * kSecond;
   limits_.state_grace_us = 0;  // logs are to stay small

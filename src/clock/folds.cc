@@ -49,16 +49,26 @@ void Folds::Follow(Grown grown, Get get, Raised raised) const {
 
 bool Folds::Expand(VersionVector& vector, Grown grown) const {
   if (empty()) return false;
-  bool any = false;
+  std::map<OriginIndex, uint64_t> added;
   Follow(
       std::move(grown),
-      [&](OriginIndex o) { return vector.Get(o); },
-      [&](OriginIndex o, uint64_t sequence) {
-        if (!any) vector.Rebase(base());  // so that what is added takes no room
-        any = true;
-        vector.Set(o, sequence);
-      });
-  return any;
+      [&](OriginIndex o) {
+        auto it = added.find(o);
+        return it == added.end() ? vector.Get(o) : it->second;
+      },
+      [&](OriginIndex o, uint64_t sequence) { added[o] = sequence; });
+  if (added.empty()) return false;
+  // All at once, since they may be many, and over the base: there they take no room.
+  vector.Rebase(base());
+  std::vector<VersionVector::Entry> entries;
+  auto it = added.begin();
+  for (const VersionVector::Entry& entry : vector.entries()) {
+    for (; it != added.end() && it->first < entry.first; ++it) entries.push_back(*it);
+    if (it == added.end() || it->first != entry.first) entries.push_back(entry);
+  }
+  entries.insert(entries.end(), it, added.end());
+  vector = VersionVector::Over(base(), entries);
+  return true;
 }
 
 void Folds::Expand(VersionVector& vector) const {

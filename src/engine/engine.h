@@ -91,6 +91,8 @@ struct Options {
   uint64_t log_quota_bytes = 4ULL << 30;
   // Of what is kept for members that are away, in keys and elements.
   uint64_t residue_quota = 1'000'000;
+  // Ended origins are folded without a member that counts and has claimed nothing for so long.
+  int64_t fold_patience_us = 60'000'000;
   // State transfers.
   size_t state_chunk_bytes = 256 << 10;
   size_t state_window_bytes = 1 << 20;
@@ -219,6 +221,8 @@ class Engine final : public command::ClusterHost,
   // Prefetch for a batch: which keys the next commands will touch.
   keyspace::Keyspace& keys() { return keyspace_; }
   replication::Replica& replica() { return replica_; }
+  // Records written although a member that is away or silent had not claimed the end of the origin.
+  uint64_t folds_without_all() const { return folds_without_all_; }
   void SetProbe(Probe* probe) { probe_ = probe; }
   void SetDurability(Durability durability) { options_.durability = durability; }
   Durability durability() const { return options_.durability; }
@@ -416,6 +420,8 @@ class Engine final : public command::ClusterHost,
   void Avoid(const std::string& leader) { avoided_[leader] = now_.mono_us + options_.state_pause_us; }
   void ClearStaged();
   bool HandleOffer(LinkId link, const wire::StateOffer& offer);
+  bool TakeOffer(const wire::StateOffer& offer);  // with its checkpoint row
+  bool TakeBasePiece(wire::StateChunk& chunk);
   void HandleRefusal(LinkId link, const wire::StateRefusal& refusal);
   bool HandleChunk(LinkId link, wire::StateChunk& chunk);
   bool FitsPartial(const wire::StateChunk& piece) const;
@@ -516,6 +522,8 @@ class Engine final : public command::ClusterHost,
   // An effect of a change that is known by `dot`, if it is a fold record.
   void NoteFold(const crdt::Effect& effect, clock::Dot dot);
   void FoldEnded();
+  // Is this leader the one that writes fold records?
+  bool Folds() const;
   void SettleFolds();
   // Is this leader the one that tidies up for all: the first member by name that is here?
   bool IsTidier() const;
@@ -562,6 +570,7 @@ class Engine final : public command::ClusterHost,
   };
   void NoteMet();
   void NoteMeeting(const Meeting& meeting, const crdt::Register& state);
+  void SetKeyspaceTime();
   // The ledger gets `lost`, unless it is what is shown: under an id that follows from the log's
   // position, or under the ledger's next one.
   void NoteLost(uint8_t db,
@@ -676,8 +685,10 @@ class Engine final : public command::ClusterHost,
   bool owes_claim_ = false;
   std::map<clock::OriginIndex, std::vector<clock::Dot>> ended_;  // and the records that ended it
   std::vector<std::string> ended_keys_;  // of the reserved database: changed, not read yet
+  std::map<clock::OriginIndex, int64_t> unfolded_since_us_;  // of ended origins: when one was seen so first
   size_t folds_settled_ = 0;
   uint64_t folds_written_ = 0;
+  uint64_t folds_without_all_ = 0;
   bool records_due_ = true;           // look for origins of ours to end before the next frame
   int64_t owes_since_us_ = 0;
   clock::VersionVector nonempty_;  // applied, without trailing empty frames
@@ -685,6 +696,9 @@ class Engine final : public command::ClusterHost,
   int64_t last_skew_alarm_us_ = -1;
   int64_t others_clock_ms_ =
       INT64_MIN;  // median of the members' claimed clocks minus the skew bound
+  int64_t claimed_time_ms_ = INT64_MIN;     // the highest that was durable here: what this leader claims
+  int64_t undurable_clock_ms_ = INT64_MIN;  // what it may claim once the log is durable up to `durable_clock_at_`
+  log::Position durable_clock_at_ = 0;
   // A round looks at all residue once, a slice at a time. The next one follows when it may purge more:
   // the stable vector has grown, or keys were met that had changed; and after a while in any case.
   struct PurgeRound {
@@ -773,6 +787,8 @@ class Engine final : public command::ClusterHost,
       uint64_t bytes = 0;  // of the whole row
       uint64_t digest = 0;
     } partial;
+    // What was offered, while the checkpoint row that belongs to it is pulled.
+    std::optional<wire::StateOffer> offer;
     std::string ledger_skip;  // buckets of the sender's ledger that are here
   };
   std::unique_ptr<Staged> staged_;

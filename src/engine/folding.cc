@@ -55,32 +55,79 @@ bool Engine::IsTidier() const {
   return first != replica_.members().end() && first->first == options_.leader_id;
 }
 
-// An origin is folded when every member, away ones too, has claimed the record that ended it: then
-// none of them will write anything that had not seen what it wrote. For a leader that was retired
-// the records that retired it take that place.
+// Records of folds are true whoever writes them, and two are harmless: the first one in reach does, though another may
+// count that has stopped.
+bool Engine::Folds() const {
+  for (const auto& [name, member] : replica_.members()) {
+    if (name == options_.leader_id) return true;
+    if (!member.away && replica_.graph().Reaches(name)) return false;
+  }
+  return false;
+}
+
+// An origin is folded when every member that is here has claimed the record that ended it: then none of them will
+// write anything that had not seen what it wrote. For a leader that was retired the records that retired it take that
+// place. Whoever is away, or has been silent since, is not waited for: what it writes, and what it knows of the origin
+// beyond the fold, is read as ever; and the others' vectors must not grow for as long as it is gone.
 void Engine::FoldEnded() {
-  if (!IsTidier()) return;
-  const clock::VersionVector stable = replica_.Stable();
+  if (!Folds()) return;
+  std::set<std::string> away;
+  std::set<std::string> silent;  // and away
+  for (const auto& [name, member] : replica_.members()) {
+    auto heard = heard_.find(name);
+    const bool stands = heard != heard_.end() && now_.mono_us - heard->second.since_us > options_.fold_patience_us;
+    if (member.away) away.insert(name);
+    if (member.away || (stands && name != options_.leader_id)) silent.insert(name);
+  }
+  const clock::VersionVector stable = replica_.StableWithout(away);
+  const clock::VersionVector heard_of = silent == away ? stable : replica_.StableWithout(silent);
+  std::optional<clock::VersionVector> of_all;
+  std::map<std::string, clock::VersionVector> claims;  // of members that are not waited for
   std::vector<std::string> keys;
+  std::map<clock::OriginIndex, int64_t> waiting;
   auto consider = [&](clock::OriginIndex origin, const std::vector<clock::Dot>& records) {
     const uint64_t applied = replica_.applied().Get(origin);
     if (keys.size() >= kFoldsMax || applied == 0 || applied <= replica_.FoldedAt(origin)) return;
     // Ended by another process of its name, it may still live, and claim what we fold: for ever.
-    if (replica_.IsLive(origin)) return;
-    const bool all = std::all_of(
-        records.begin(), records.end(), [&](clock::Dot record) { return stable.Covers(record); });
+    if (replica_.IsLive(origin) || records.empty()) return;
+    auto before = unfolded_since_us_.find(origin);
+    const int64_t since_us = before == unfolded_since_us_.end() ? now_.mono_us : before->second;
+    waiting[origin] = since_us;
+    auto covered = [&](const clock::VersionVector& by) {
+      return std::all_of(records.begin(), records.end(), [&](clock::Dot record) { return by.Covers(record); });
+    };
     // Trailing claims oblige nobody; everything else must have reached all.
-    if (!all || records.empty() || nonempty_.Get(origin) > stable.Get(origin)) return;
+    auto reached = [&](const clock::VersionVector& by) {
+      return covered(by) && nonempty_.Get(origin) <= by.Get(origin);
+    };
+    if (!reached(stable) && (now_.mono_us - since_us <= options_.fold_patience_us || !reached(heard_of))) return;
+    // What it claimed itself is dropped with the fold: its leader must have claimed more.
+    const std::string& leader = origins_.Get(origin).leader;
+    if (silent.count(leader) != 0) {
+      auto [claim, fresh] = claims.try_emplace(leader);
+      if (fresh) claim->second = replica_.Claim(leader);
+      if (!covered(claim->second)) return;
+    }
+    if (!silent.empty()) {
+      if (!of_all) of_all = replica_.Stable();
+      if (!reached(*of_all)) ++folds_without_all_;
+    }
     keys.push_back(FoldedKey(origins_.Get(origin), applied));
   };
-  for (const auto& [origin, records] : ended_) consider(origin, records);
-  for (const auto& [name, a] : admissions_) {
-    if (!a.all_retired() || replica_.members().count(name) != 0) continue;
-    for (size_t i = 0; i < replica_.row_count(); ++i) {
-      const auto origin = static_cast<clock::OriginIndex>(i);
-      if (origins_.Get(origin).leader == name && ended_.count(origin) == 0) consider(origin, a.records);
+  for (const auto& [name, of] : replica_.leaders()) {
+    const auto a = admissions_.find(name);
+    const bool retired =
+        a != admissions_.end() && a->second.all_retired() && replica_.members().count(name) == 0;
+    for (const clock::OriginIndex origin : of.rows) {
+      const auto ended = ended_.find(origin);
+      if (ended != ended_.end()) {
+        consider(origin, ended->second);
+      } else if (retired) {
+        consider(origin, a->second.records);
+      }
     }
   }
+  unfolded_since_us_ = std::move(waiting);
   for (const std::string& key : keys) PutReserved(key, "");
   FinishFrame();
   for (const std::string& key : keys) {
@@ -99,6 +146,7 @@ void Engine::SettleFolds() {
     if (replica_.applied().Covers(fold.record)) nonempty_.Raise(fold.origin, fold.sequence);
   }
   nonempty_.Rebase(replica_.folds().base());
+  for (auto& [position, vector] : heads_) vector.Rebase(replica_.folds().base());
 }
 
 }  // namespace polyarch::engine

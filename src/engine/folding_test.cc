@@ -121,6 +121,83 @@ TEST(Folding, AnEffectMayNameAFoldedOrigin) {
   EXPECT_EQ(a.Ask({"GET", "n"}), "\"1\"");
 }
 
+// Members that are gone hold nothing back: not when they were silent for long, nor when they are away.
+TEST(Folding, WhoIsSilentIsNotWaitedFor) {
+  Leaders cluster(3, [](Options& options) { options.fold_patience_us = 30'000'000; });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  for (TestNode* node : {&b, &c}) node->Ask({"INCRBY", "n", "1"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(b, a);
+  cluster.Cut(c, a);  // who would write the records
+  cluster.Cut(b, c);
+  c.Ask({"INCRBY", "n", "10"});
+  b.Ask({"INCRBY", "n", "100"});
+  b.Kill();
+  ASSERT_TRUE(b.Start().ok());
+  b.Ask({"DEL", "n"});
+  b.Ask({"INCRBY", "n", "1000"});
+  cluster.Run(20'000);
+  EXPECT_EQ(b.Info("origins_folded"), "0");
+  cluster.Run(30'000);
+  EXPECT_EQ(b.Info("origins_folded"), "1") << "the first one in reach writes the record";
+  EXPECT_EQ(a.Info("origins_folded"), "0");
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Ask({"GET", "n"}) == "\"12\""; }));
+  cluster.Heal(a, b);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] {
+    return a.Info("origins_folded") == "1" && c.Info("origins_folded") == "1" && cluster.Settled();
+  }));
+  EXPECT_TRUE(cluster.SameDigest());
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(cluster[i].Ask({"GET", "n"}), "\"1010\"") << i << ": what c wrote, and what b wrote behind its DEL";
+    EXPECT_EQ(Listed(cluster[i]), 3U) << i;
+  }
+}
+
+// Each start under load leaves frames that were not known to be durable when it was killed.
+TEST(Folding, ManyStartsWhileAMemberIsGone) {
+  constexpr int kStarts = 60;
+  Leaders cluster(3, [](Options& options) {
+    options.durability = Durability::kEverySecond;
+    options.fold_patience_us = 10'000'000;
+  });
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  TestNode& c = cluster[2];
+  ASSERT_TRUE(cluster.Settle());
+  c.Kill();
+  size_t unfolded = 0;
+  for (int i = 0; i < kStarts; ++i) {
+    b.Kill();
+    ASSERT_TRUE(b.Start().ok());
+    for (int k = 0; k < 70; ++k) b.Ask({"SET", "k" + std::to_string(k % 7), std::to_string(i)});
+    cluster.Run(800);
+    if (i % 5 == 4) cluster.Run(3'000);  // claims are paid once a second
+    for (size_t o = 0; o < a.engine().replica().row_count(); ++o) {
+      const replication::OriginRow& row = a.engine().replica().rows()[o];
+      EXPECT_TRUE(!row.ended || row.waiting.empty()) << i;
+    }
+    unfolded = std::max(unfolded, Listed(a));
+  }
+  cluster.Run(15'000);
+  EXPECT_LE(unfolded, 25U);
+  EXPECT_LE(Listed(a), 4U);
+  const uint64_t ticket = a.engine().StartCheckpoint();
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().CheckpointDone(ticket); }));
+  auto row = a.store().Get(storage::Family::kMeta, kCheckpointRowKey);
+  ASSERT_TRUE(row.ok());
+  EXPECT_LT(row->size() / kStarts, 300U);
+  ASSERT_TRUE(c.Start().ok());
+  c.Ask({"SET", "own", "1"});
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(15'000);
+  EXPECT_TRUE(cluster.SameDigest());
+  for (size_t i = 0; i < 3; ++i) EXPECT_LE(Listed(cluster[i]), 3U) << i;
+}
+
 // A leader that starts over and over. Vectors stay as small as what lives. (A counter keeps an entry for
 // each start that incremented it: docs/design/0012.)
 // POLYARCH_TEST_LONG in the environment: 10,000 times.

@@ -96,6 +96,8 @@ void Engine::SettleRetirements() {
              return settled_.count({name, nonce}) != 0;
            });
   };
+  // Looked at each second, with what is over the same base.
+  for (auto& [name, a] : admissions_) a.member.floor.Rebase(replica_.folds().base());
   auto set_members = [&] {
     std::map<std::string, replication::Member> members;
     for (const auto& [name, a] : admissions_) {

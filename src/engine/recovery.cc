@@ -40,6 +40,7 @@ base::Status Engine::Start(const Clocks& now) {
   if (identity_known_) replica_.SetClusterId(cluster_id_);
   ReadConfiguration();
   UpdateTime();
+  UpdateTime();  // what was found is durable: it may be claimed
   owes_claim_ = admitted_ && identity_known_;
   last_checkpoint_us_ = now.mono_us;
   last_checkpoint_ms_ = now.wall_ms;
@@ -387,9 +388,7 @@ std::string Engine::EncodeCheckpointMeta(log::Position start) const {
   row.floor = barrier_floor_;
   row.nonempty = nonempty_;
   row.base = replica_.folds().base();
-  for (size_t i = 0; i < replica_.row_count(); ++i)
-    row.rows.push_back(replica_.row(static_cast<clock::OriginIndex>(i)));
-  return EncodeCheckpoint(row);
+  return EncodeCheckpoint(row, replica_.rows());
 }
 
 log::Position Engine::CheckpointPosition(storage::Store& store) {
@@ -421,8 +420,7 @@ bool Engine::DecodeCheckpointMeta(std::string_view bytes) {
   nonempty_ = row.nonempty;
   for (size_t i = 0; i < row.rows.size(); ++i) {
     auto origin = static_cast<clock::OriginIndex>(i);
-    replica_.Row(origin) = std::move(row.rows[i]);
-    replica_.RestoreApplied(origin, replica_.Row(origin).last);
+    replica_.RestoreRow(origin, std::move(row.rows[i]));
   }
   return true;
 }

@@ -219,6 +219,10 @@ bool DecodeLocal(std::string_view payload, Local& local) {
 }
 
 std::string EncodeCheckpoint(const CheckpointRow& row) {
+  return EncodeCheckpoint(row, row.rows);
+}
+
+std::string EncodeCheckpoint(const CheckpointRow& row, const std::vector<replication::OriginRow>& rows) {
   std::string out(1, static_cast<char>(kCheckpointVersion));
   base::PutFixed64(out, row.start);
   base::PutFixed64(out, row.identity.cluster);
@@ -232,8 +236,8 @@ std::string EncodeCheckpoint(const CheckpointRow& row) {
   replication::EncodeVector(out, row.floor);
   replication::EncodeVector(out, clock::VersionVector::Over(row.base, {}));
   replication::EncodeOver(out, row.nonempty, row.base);
-  base::PutVarint(out, row.rows.size());
-  for (const replication::OriginRow& r : row.rows)
+  base::PutVarint(out, rows.size());
+  for (const replication::OriginRow& r : rows)
     r.Encode(out, row.base);
   return out;
 }

@@ -132,6 +132,8 @@ struct CheckpointRow {
   std::vector<replication::OriginRow> rows;  // by origin index
 };
 std::string EncodeCheckpoint(const CheckpointRow& row);
+// The same with other rows than `row.rows`, which need not be copied for it.
+std::string EncodeCheckpoint(const CheckpointRow& row, const std::vector<replication::OriginRow>& rows);
 // `origins`: how many indices there are. False on malformed bytes; what it may take of memory is
 // bounded by what this node would need for its own.
 bool DecodeCheckpoint(std::string_view bytes, size_t origins, CheckpointRow& row);

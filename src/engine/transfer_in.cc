@@ -282,15 +282,16 @@ void Engine::KeepSession() {
 // to be left out would make the sender send what is staged here already.
 void Engine::SendPull() {
   const StagedProgress& p = staged_->progress;
+  const bool base = incoming_.offer.has_value();
   std::string skip;
-  if (p.part == wire::StatePart::kRows) skip = staged_->equal_slots;
+  if (p.part == wire::StatePart::kRows && !base) skip = staged_->equal_slots;
   if (p.part == wire::StatePart::kLedger) skip = incoming_.ledger_skip;
   incoming_.asked_us = now_.mono_us;
   replica_.SendState(incoming_.link,
                      wire::Encode(wire::StatePull{p.id,
                                                   incoming_.generation,
-                                                  p.part,
-                                                  p.after,
+                                                  base ? wire::StatePart::kBase : p.part,
+                                                  base ? std::string() : p.after,
                                                   p.position,
                                                   incoming_.granted,
                                                   incoming_.map.size(),
@@ -365,10 +366,38 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
       incoming_.step != Incoming::Step::kOffered) {
     return true;
   }
-  StagedProgress& p = staged_->progress;
-  if (offer.resumed != (p.epoch != 0)) return false;
+  if (offer.resumed != (staged_->progress.epoch != 0)) return false;
   incoming_.map.clear();
+  incoming_.offer.reset();
   if (!NoteNames(0, offer.names)) return false;
+  if (offer.resumed || !offer.checkpoint.empty()) return TakeOffer(offer);
+  incoming_.offer = offer;
+  incoming_.step = Incoming::Step::kPulling;
+  incoming_.progress_us = now_.mono_us;
+  Pull(true);
+  return true;
+}
+
+// A piece of the sender's checkpoint row; with the last one the offer is whole. Nothing of it is durable before.
+bool Engine::TakeBasePiece(wire::StateChunk& chunk) {
+  // Something on the way was lost: it will be pulled again.
+  if (chunk.first_name > incoming_.map.size() || !FitsPartial(chunk)) return true;
+  if (!NoteNames(chunk.first_name, chunk.names) || !TakePiece(chunk)) return false;
+  incoming_.progress_us = now_.mono_us;
+  if (incoming_.partial.row.size() < chunk.row_bytes) {
+    Pull(false);
+    return true;
+  }
+  const std::string row = std::move(incoming_.partial.row);
+  incoming_.partial = {};
+  wire::StateOffer offer = std::move(*incoming_.offer);
+  incoming_.offer.reset();
+  offer.checkpoint = row;
+  return TakeOffer(offer);
+}
+
+bool Engine::TakeOffer(const wire::StateOffer& offer) {
+  StagedProgress& p = staged_->progress;
   storage::Batch batch;
   if (!offer.resumed) {
     CheckpointRow base;
@@ -445,6 +474,13 @@ bool Engine::HandleChunk(LinkId link, wire::StateChunk& chunk) {
   }
   StagedProgress& p = staged_->progress;
   // Whichever pull it answers: what counts is that it follows what is here.
+  if (chunk.part == wire::StatePart::kBase) {
+    if (!incoming_.offer || TakeBasePiece(chunk)) return true;
+    ++transfers_.malformed;
+    DropStaged("its checkpoint row is malformed; upgrade or repair its sender");
+    return false;
+  }
+  if (incoming_.offer) return true;
   if (chunk.part != p.part || incoming_.digests_here) return true;
   const bool fits =
       p.part == wire::StatePart::kStream ? chunk.from == p.position : chunk.after == p.after;

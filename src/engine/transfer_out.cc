@@ -130,7 +130,15 @@ void Engine::HandleStateRequest(LinkId link, const wire::StateRequest& request) 
   if (PLANTED(kTransferVector)) meta = EncodeCheckpointMeta(checkpoint_position_);
   offer.ledger = ledger_.Buckets();
   session.ledger_end = ledger_.next_id();
-  if (!offer.resumed) offer.checkpoint = meta.empty() ? checkpoint_meta_ : meta;
+  if (!offer.resumed) {
+    const std::string& row = meta.empty() ? checkpoint_meta_ : meta;
+    if (row.size() > PieceBytes()) {
+      session.part = wire::StatePart::kBase;
+      session.pieces = {kTransferBaseRowKey, row, base::ContentHash64(row, session.id), 0, true};
+    } else {
+      offer.checkpoint = row;
+    }
+  }
   ++transfers_.served;
   replica_.SendState(link, wire::Encode(offer));
   EndSession(link);
@@ -160,6 +168,11 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
        !log_.Holds(pull.position))) {
     replica_.SendState(
         link, wire::Encode(wire::StateRefusal{pull.id, wire::RefusalReason::kRestart}));
+    EndSession(link);
+    return;
+  }
+  if (pull.part == wire::StatePart::kBase && session.part != wire::StatePart::kBase) {
+    replica_.SendState(link, wire::Encode(wire::StateRefusal{pull.id, wire::RefusalReason::kUnknown}));
     EndSession(link);
     return;
   }
@@ -282,6 +295,10 @@ void Engine::MoveBehind(Session& session, const wire::StateChunk& chunk) {
   const std::string key(chunk.rows.back().first);
   if (session.part == wire::StatePart::kDigests) {
     session.after = SlotStart(SlotOfRowKey(key) + 1);
+    return;
+  }
+  if (session.part == wire::StatePart::kBase) {  // kept until another part is pulled: it is not in the store
+    session.pieces->sent += chunk.rows.back().second.size();
     return;
   }
   if (session.pieces) {

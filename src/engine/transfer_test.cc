@@ -441,6 +441,57 @@ TEST(StateTransfer, ARowMayBeLargerThanAMessage) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// As many origins as there ever were are told of in the sender's checkpoint row.
+TEST(StateTransfer, ItsCheckpointRowMayBeLargerThanAMessage) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+    o.state_chunk_bytes = 1000;
+    o.state_window_bytes = 4000;
+  };
+  Leaders cluster(2, 21, options);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  for (int i = 0; i < 300; ++i) {
+    b.Kill();
+    ASSERT_TRUE(b.Start().ok());
+    b.Ask({"SET", "k", std::to_string(i)});
+    cluster.Run(30);
+  }
+  cluster.Run(20'000);  // nothing is trimmed before
+  Fill(cluster, a, 600);
+  ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+  auto row = a.store().Get(storage::Family::kMeta, kCheckpointRowKey);
+  ASSERT_TRUE(row.ok());
+  ASSERT_GT(row->size(), 12'000U);
+  int pieces = 0;
+  TestNode* sender = nullptr;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    wire::StateChunk chunk;
+    if (message[0] != static_cast<char>(wire::kStateChunkMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), chunk));
+    if (chunk.part != wire::StatePart::kBase) return true;
+    ++pieces;
+    sender = &from;
+    return pieces % 25 != 0;
+  };
+  for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 10'000;
+  TestNode& c = cluster.Add("c", options);
+  c.message_bytes_max = 10'000;
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return pieces >= 5; }));
+  // Its sender goes on with another checkpoint meanwhile.
+  sender->Ask({"SET", "meanwhile", "1"});
+  sender->Ask({"POLYARCH", "CHECKPOINT"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 120'000));
+  EXPECT_EQ(c.Info("state_transfers"), "1");
+  EXPECT_EQ(c.engine().transfers().malformed, 0U);
+  EXPECT_GT(pieces, 12);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  EXPECT_EQ(c.Ask({"GET", "k"}), "\"299\"");
+}
+
 // ---- rows in pieces: one that takes its time, and what may happen meanwhile
 
 class Pieces : public ::testing::Test {

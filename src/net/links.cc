@@ -94,6 +94,11 @@ void Links::Connect(std::string address, std::vector<SocketAddress> addresses) {
   link.id = next_id_++;
   link.dialed = std::move(address);
   link.addresses = std::move(addresses);
+  // A dial has time for a few of them only, and the first ones may be those that are dead.
+  if (auto tried = tried_.find(link.dialed); tried != tried_.end()) {
+    auto it = std::find(link.addresses.begin(), link.addresses.end(), tried->second);
+    if (it != link.addresses.end()) std::rotate(link.addresses.begin(), std::next(it), link.addresses.end());
+  }
   link.deadline_us = context_.now.mono_us + context_.options.dial_timeout_ms * 1000LL;
   links_.emplace(link.id, std::move(owned));
   TryNext(link, "no address");
@@ -108,12 +113,26 @@ void Links::TryNext(Link& link, std::string reason) {
     if (link.fd.ok() &&
         (::connect(link.fd.get(), address.get(), address.size) == 0 || errno == EINPROGRESS) &&
         poller_.Add(link, EPOLLOUT)) {
+      const bool more = link.next_address < link.addresses.size();
+      link.address_deadline_us = more ? context_.now.mono_us + context_.options.dial_address_ms * 1000LL : 0;
       return;
     }
     reason = std::strerror(errno);
   }
   Kill(link);
+  NoteTried(link);
   DialFailed(link.dialed, std::move(reason));
+}
+
+void Links::NoteTried(const Link& link) {
+  if (link.addresses.size() > 1) tried_[link.dialed] = link.addresses[link.next_address - 1];
+}
+
+void Links::TryFurther() {
+  for (auto& [id, link] : links_) {
+    if (link->dead || link->address_deadline_us == 0 || context_.now.mono_us < link->address_deadline_us) continue;
+    TryNext(*link, "timed out");
+  }
 }
 
 void Links::OnConnected(Link& link) {
@@ -125,8 +144,11 @@ void Links::OnConnected(Link& link) {
   // A port in the ephemeral range where nobody listens may be given to the dialing socket itself,
   // which then meets itself (TCP's simultaneous open).
   if (remote == LocalAddress(link.fd.get())) return TryNext(link, "nobody listens there");
+  // The next dial begins with this one.
+  const size_t count = link.addresses.size();
+  if (count > 1) tried_[link.dialed] = link.addresses[(link.next_address + count - 2) % count];
   link.addresses.clear();
-  link.deadline_us = 0;
+  link.deadline_us = link.address_deadline_us = 0;
   poller_.Want(link, EPOLLIN);
   Up(link, remote.ToString());
 }
@@ -205,9 +227,15 @@ void Links::Send(LinkId id, std::string_view message) {
   Link* link = Find(id);
   if (link == nullptr || !link->up) return;
   // The peer would refuse the message, or does not keep up although flow control asked it to.
-  if (message.size() > context_.options.link_message_bytes_max ||
-      link->out.size() > context_.options.link_output_bytes_max) {
-    return Fail(*link);
+  const bool large = message.size() > context_.options.link_message_bytes_max;
+  if (large || link->out.size() > context_.options.link_output_bytes_max) {
+    std::string reason =
+        large ? "a message of " + std::to_string(message.size()) + " bytes is more than the " +
+                    std::to_string(context_.options.link_message_bytes_max) + " that a link takes"
+              : std::to_string(link->out.size()) + " bytes wait for a peer that does not read them";
+    Fail(*link);
+    context_.service.OnSendRefused(id, std::move(reason));
+    return;
   }
   context_.buffers.Lend(link->out);
   AppendFrame(link->out, message);
@@ -272,6 +300,7 @@ void Links::Sweep() {
       Fail(*link);
     } else {
       Kill(*link);
+      NoteTried(*link);
       DialFailed(link->dialed, "timed out");
     }
   }

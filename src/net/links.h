@@ -32,7 +32,8 @@ struct Link : Pollable {
   resp::Buffer out;
   size_t missing = 0;                    // bytes that the message under way lacks; 0: unknown
   int64_t deadline_us = 0;               // of the connect, or of the first message; 0: none
-  std::vector<SocketAddress> addresses;  // while connecting: what there is to try
+  int64_t address_deadline_us = 0;       // while connecting and more addresses follow: of this one
+  std::vector<SocketAddress> addresses;  // while connecting: what there is to try, in this order
   size_t next_address = 0;
 
   bool up = false;
@@ -52,6 +53,8 @@ class Links {
   void OnEvent(Link& link, uint32_t events);
   // Starts what Dial asked for and reports lookups. Inside the tick.
   void RunDials();
+  // Those that wait for an address in vain try the next one. Behind the events of a tick, which may be of the one before.
+  void TryFurther();
   void Sweep();
   void Reap();
   // Writes what this tick gathered; one call of the kernel for each link.
@@ -59,6 +62,8 @@ class Links {
   bool has_work() const { return !dials_.empty() || !dead_.empty(); }
   void CloseAll();
 
+  // As RunDials, of a name whose addresses are known.
+  void Connect(std::string address, std::vector<SocketAddress> addresses);
   void Dial(std::string address) { dials_.push_back(std::move(address)); }
   void Send(LinkId id, std::string_view message);
   size_t Backlog(LinkId id) const;
@@ -67,10 +72,10 @@ class Links {
  private:
   Link* Find(LinkId id) const;
   void DialFailed(const std::string& address, std::string reason);
-  void Connect(std::string address, std::vector<SocketAddress> addresses);
   // Tries the next address; OnDialFailed if there is none.
   void TryNext(Link& link, std::string reason);
   void OnConnected(Link& link);
+  void NoteTried(const Link& link);
   void Up(Link& link, std::string remote);
   void Read(Link& link);
   // Hands complete messages over; the count of bytes that are done with.
@@ -86,6 +91,8 @@ class Links {
   LinkId next_id_ = 1;
   std::map<LinkId, std::unique_ptr<Link>> links_;
   std::vector<std::string> dials_;
+  // By dialed name with several addresses: behind which of them the next dial begins.
+  std::map<std::string, SocketAddress> tried_;
   std::vector<Link*> writes_;
   std::vector<Link*> dead_;
 };

@@ -129,8 +129,121 @@ TEST(LinkTest, ABacklogWithoutEndClosesTheLink) {
   server.toy.Await("up");
   for (int i = 0; i < 10; ++i)
     to_server.Call({"LINKBIG", "5000000"});
+  EXPECT_NE(server.toy.Await("refused").find("does not read"), std::string::npos);
   server.toy.Await("down");
   EXPECT_EQ(server.StatsAtEnd().link_errors, 1U);
+}
+
+// It would come again and again, and nobody would know why the link does not stay.
+TEST(LinkTest, AMessageThatNoLinkTakesIsToldOf) {
+  LoopOptions options;
+  options.link_message_bytes_max = 1 << 20;
+  Server server(options);
+  Peer to_server(server.loop.port());
+  Peer peer(server.loop.peer_port());
+  server.toy.Await("up");
+  to_server.Call({"LINKBIG", "2000000"});
+  EXPECT_EQ(server.toy.Await("refused"),
+            "refused a message of 2000000 bytes is more than the 1048576 that a link takes");
+  server.toy.Await("down");
+  EXPECT_EQ(server.StatsAtEnd().link_errors, 1U);
+}
+
+// ---- names with several addresses
+
+// Of this host, any free port.
+SocketAddress AnyPort() {
+  SocketAddress address = Resolve(*ParseHostPort("127.0.0.1:1"), /*numeric=*/true)->front();
+  reinterpret_cast<sockaddr_in*>(address.get())->sin_port = 0;
+  return address;
+}
+
+// A socket whose queue is full, so that whoever connects hears nothing.
+class Mute {
+ public:
+  Mute() : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    SocketAddress any = AnyPort();
+    EXPECT_EQ(::bind(fd_.get(), any.get(), any.size), 0);
+    EXPECT_EQ(::listen(fd_.get(), 0), 0);
+    address_ = LocalAddress(fd_.get());
+    for (int i = 0; i < 4; ++i) {
+      fill_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+      (void)::connect(fill_.back().get(), address_.get(), address_.size);
+    }
+  }
+  const SocketAddress& address() const { return address_; }
+
+ private:
+  Fd fd_;
+  SocketAddress address_;
+  std::vector<Fd> fill_;
+};
+
+// Links without a loop: their time is in the test's hands.
+class Dials : public ::testing::Test {
+ protected:
+  Dials() {
+    EXPECT_TRUE(poller.Open().ok());
+    listener = Fd(::socket(AF_INET, SOCK_STREAM, 0));
+    SocketAddress any = AnyPort();
+    EXPECT_EQ(::bind(listener.get(), any.get(), any.size), 0);
+    EXPECT_EQ(::listen(listener.get(), 16), 0);
+    live = LocalAddress(listener.get());
+  }
+  void Pass(int64_t ms) {
+    context.now.mono_us += ms * 1000;
+    toy.TickBegin(context.now);
+    const int ready = poller.Wait(20);
+    for (int i = 0; i < ready; ++i)
+      links.OnEvent(*static_cast<Link*>(static_cast<Pollable*>(poller.event(i).data.ptr)), poller.event(i).events);
+    links.TryFurther();
+    links.Sweep();
+    links.Reap();
+    toy.TickEnd();
+  }
+  // Until it is up, or has failed: the time that it took.
+  int64_t Dial(const std::vector<SocketAddress>& addresses, bool& up) {
+    links.Connect("name:1", addresses);
+    for (int64_t ms = 0;; ms += 100) {
+      if (toy.Told("up name:1") || toy.Told("failed name:1")) {
+        up = toy.Told("up name:1");
+        toy.Await(up ? "up" : "failed");
+        return ms;
+      }
+      if (ms > 60'000) return ms;
+      Pass(100);
+    }
+  }
+
+  Toy toy;
+  Context context{LoopOptions{}, toy};
+  Poller poller;
+  Links links{context, poller, [] {}};
+  Mute mute;
+  Fd listener;
+  SocketAddress live;
+};
+
+TEST_F(Dials, EachAddressHasItsTime) {
+  bool up = false;
+  const Mute other;
+  EXPECT_LE(Dial({mute.address(), other.address(), live}, up), 2500);
+  EXPECT_TRUE(up);
+  // And next time the one that answered is the first.
+  EXPECT_LE(Dial({mute.address(), other.address(), live}, up), 200);
+  EXPECT_TRUE(up);
+}
+
+TEST_F(Dials, TheNextDialBeginsBehindTheLastAddress) {
+  std::vector<Mute> mutes(8);
+  std::vector<SocketAddress> addresses;
+  for (const Mute& m : mutes) addresses.push_back(m.address());
+  addresses.push_back(live);
+  bool up = true;
+  EXPECT_NEAR(static_cast<double>(Dial(addresses, up)), 5000, 200) << "as long as a dial takes";
+  EXPECT_FALSE(up);
+  EXPECT_LE(Dial(addresses, up), 4500);
+  EXPECT_TRUE(up);
 }
 
 }  // namespace

@@ -162,6 +162,7 @@ void Loop::Tick(int ready) {
   clients_.RunResumed();
   links_.RunDials();
   DispatchAll(ready);
+  links_.TryFurther();
   clients_.RunBacklog();
   service.OnTimer();
   clients_.RunResumed();

@@ -4,6 +4,7 @@
 // round trip, which is a whole tick.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -57,6 +58,11 @@ class Toy : public Service {
     });
     EXPECT_TRUE(seen) << "waited in vain for " << prefix;
     return found;
+  }
+
+  bool Told(const std::string& prefix) {
+    std::lock_guard lock(mutex_);
+    return std::any_of(told_.begin(), told_.end(), [&](const std::string& t) { return t.starts_with(prefix); });
   }
 
   void TickBegin(const Clocks& now) override {
@@ -136,6 +142,11 @@ class Toy : public Service {
   void OnLinkDown(LinkId) override {
     EXPECT_TRUE(in_tick_);
     Tell("down");
+  }
+  void OnSendRefused(LinkId link, std::string reason) override {
+    EXPECT_TRUE(in_tick_);
+    EXPECT_EQ(link, last_link_);
+    Tell("refused " + reason);
   }
   void OnDialFailed(std::string address, std::string reason) override {
     EXPECT_TRUE(in_tick_);

@@ -65,6 +65,7 @@ struct LoopOptions {
   size_t link_output_bytes_max = 512ULL << 20;
   int link_first_message_ms = 10'000;
   int dial_timeout_ms = 5'000;
+  int dial_address_ms = 1'000;  // of that, one address of a name while more follow
 
   int http_deadline_ms = 10'000;
   int stop_flush_ms = 1'000;  // how long replies may still leave after Stop

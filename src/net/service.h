@@ -85,6 +85,8 @@ class Service {
   // A part of a message has come: the peer is alive, and a large message takes its time.
   virtual void OnLinkPart(LinkId /*link*/) {}
   virtual void OnLinkDown(LinkId link) = 0;
+  // A message could not be sent and the link is closed for it; why, for people. OnLinkDown follows.
+  virtual void OnSendRefused(LinkId /*link*/, std::string /*reason*/) {}
   virtual void OnDialFailed(std::string address, std::string reason) = 0;
 
   // Called in every tick, at least every `timer_ms` (LoopOptions); cheap.

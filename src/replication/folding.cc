@@ -41,6 +41,7 @@ void Replica::SettleFolds() {
     row.claim.clear();
     row.waiting = {};
     row.compact = true;
+    NoteRow(origin);
     if (i < streams_.size() && streams_[i].source != 0 && streams_[i].queue.empty()) {
       Unsubscribe(origin, streams_[i]);
     }

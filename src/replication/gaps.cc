@@ -41,6 +41,7 @@ bool Replica::IsStarved(clock::OriginIndex origin) const {
   if (i < streams_.size()) next = std::max(next, streams_[i].next);
   bool more = false;
   for (const auto& [id, link] : links_) {
+    ++steps_;
     if (!link.greeted || link.have.Get(origin) < next) continue;
     more = true;
     if (CanServe(link, origin, next)) return false;
@@ -48,10 +49,9 @@ bool Replica::IsStarved(clock::OriginIndex origin) const {
   return more;
 }
 
-void Replica::NoteStarved() {
-  bool starved = false;
-  for (size_t i = 0; i < origins_.size() && !starved; ++i)
-    starved = IsStarved(static_cast<clock::OriginIndex>(i));
+void Replica::NoteStarved(const std::set<clock::OriginIndex>& looked_at) {
+  const bool starved = std::any_of(
+      looked_at.begin(), looked_at.end(), [this](clock::OriginIndex origin) { return IsStarved(origin); });
   if (starved) {
     fed_since_us_ = -1;
   } else if (fed_since_us_ < 0) {
@@ -132,8 +132,9 @@ void Replica::JoinState(const std::vector<OriginRow>& rows, log::Position end) {
     const int64_t clock_ms = row.clock_ms;
     row = theirs;
     unsettled_.push_back(origin);
-    row.ended |= ended;
+    if (ended) row.SetEnded();
     row.clock_ms = std::max(row.clock_ms, clock_ms);
+    NoteRow(origin);
     applied_.Raise(origin, theirs.last);
     if (!PLANTED(kForwardAcross)) floor_.Raise(origin, theirs.last);
     NoteLogged(origin, theirs.last, end);

@@ -81,10 +81,14 @@ void Replica::HandleLinkSummary(Link& link, const wire::LinkSummary& summary) {
     if (mine == nullptr || mine->number < item.number) want.nonces.push_back(item.nonce);
   }
   if (!want.nonces.empty()) SendTo(link, wire::Encode(want));
-  for (const wire::LinkState* mine : graph_.Reachable()) {
+  // What they do not list they may know all the same, and not reach: a link that is held back joins two parts of which
+  // each knows the other. So they are told what there is, and ask for what they lack.
+  const std::vector<const wire::LinkState*> reached = graph_.Reachable();
+  const bool more = std::any_of(reached.begin(), reached.end(), [&](const wire::LinkState* mine) {
     auto it = theirs.find(mine->process.nonce);
-    if (it == theirs.end() || it->second < mine->number) link.flood.insert(mine->process.nonce);
-  }
+    return it == theirs.end() || it->second < mine->number;
+  });
+  if (more) SendSummary(link);
 }
 
 void Replica::HandleLinkWant(Link& link, const wire::LinkWant& want) {

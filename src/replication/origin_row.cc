@@ -77,6 +77,7 @@ void OriginRow::Note(const wire::Frame& frame,
     waiting.clear();
     return;
   }
+  if (ended) return;
   if (waiting.size() >= kWaitingMax) waiting.erase(waiting.begin() + kWaitingMax / 2);
   waiting.emplace_back(frame.last(), std::move(covered));
 }
@@ -136,6 +137,7 @@ bool OriginRow::Decode(base::Reader& in, size_t origins, const Base& base, uint8
   }
   clock_ms = in.SignedVarint();
   if (old) ended = in.Fixed8() != 0;
+  if (ended) waiting = {};
   return in.ok() && entries > 0;
 }
 

@@ -29,13 +29,20 @@ struct OriginRow {
   clock::VersionVector deps;
   bool has_claim = false;
   clock::VersionVector claim;                                      // includes the frame itself
-  std::vector<std::pair<uint64_t, clock::VersionVector>> waiting;  // frames not known durable yet
-  int64_t clock_ms = -1;  // the author's clock in its newest frame
+  // Frames not known durable yet. None of an origin that has ended: its successor's claims cover more.
+  std::vector<std::pair<uint64_t, clock::VersionVector>> waiting;
+  int64_t clock_ms = -1;  // the latest that a frame of the author said
   bool ended = false;     // by an `ended` record
   // The origin is folded at `last`: what is kept is what a later frame of it would need.
   bool compact = false;
   // The fold records that the origin itself wrote were looked at up to here; not kept on disk.
   uint64_t followed = 0;
+
+  // By a record. An older claim is as sound, so what waits to become one is dropped.
+  void SetEnded() {
+    ended = true;
+    waiting = {};
+  }
 
   // Takes a frame that has just been applied; `deps` are its full deps.
   void Note(const wire::Frame& frame,

@@ -57,6 +57,28 @@ OriginRow& Replica::Row(clock::OriginIndex origin) {
   return rows_[i];
 }
 
+void Replica::NoteRow(clock::OriginIndex origin) {
+  const OriginRow& row = rows_[clock::IndexOf(origin)];
+  OfLeader& of = leaders_[origins_.Get(origin).leader];
+  of.clock_ms = std::max(of.clock_ms, row.clock_ms);
+  const bool listed = row.last != 0 && !(row.ended && row.compact);
+  auto it = std::lower_bound(of.rows.begin(), of.rows.end(), origin);
+  const bool is = it != of.rows.end() && *it == origin;
+  if (listed && !is) of.rows.insert(it, origin);
+  if (!listed && is) of.rows.erase(it);
+}
+
+void Replica::RestoreRow(clock::OriginIndex origin, OriginRow row) {
+  RestoreApplied(origin, row.last);
+  Row(origin) = std::move(row);
+  NoteRow(origin);
+}
+
+void Replica::SetEnded(clock::OriginIndex origin) {
+  Row(origin).SetEnded();
+  NoteRow(origin);
+}
+
 // ---- this node's origin
 
 clock::OriginIndex Replica::Mint() {
@@ -116,11 +138,12 @@ void Replica::SetMembers(std::map<std::string, Member> members) {
 
 std::vector<clock::OriginIndex> Replica::OriginsToEnd() {
   std::vector<clock::OriginIndex> out;
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto index = static_cast<clock::OriginIndex>(i);
-    if (Row(index).ended || applied_.Get(index) == 0) continue;
+  const auto of = leaders_.find(options_.leader);
+  if (of == leaders_.end()) return out;
+  for (const clock::OriginIndex index : of->second.rows) {
+    ++steps_;
+    if (row(index).ended || (own_ && index == *own_)) continue;
     const clock::Origin& origin = origins_.Get(index);
-    if (origin.leader != options_.leader || (own_ && index == *own_)) continue;
     const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
     bool live = process != 0 && process != nonce_;
     for (const auto& [id, link] : links_) {
@@ -669,14 +692,15 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
   }
   bool any_live = false;
   clock::VersionVector live;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    if (origins_.Get(origin).leader == name && rows_[i].ended && claims(rows_[i])) base.Join(rows_[i].claim);
+  const auto of = leaders_.find(name);
+  if (of == leaders_.end()) return base;
+  steps_ += of->second.rows.size();
+  for (const clock::OriginIndex origin : of->second.rows) {
+    if (row(origin).ended && claims(row(origin))) base.Join(row(origin).claim);
   }
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
-    if (origins_.Get(origin).leader != name || rows_[i].ended || rows_[i].last == 0) continue;
-    const clock::VersionVector& claim = claims(rows_[i]) ? rows_[i].claim : base;
+  for (const clock::OriginIndex origin : of->second.rows) {
+    if (row(origin).ended) continue;
+    const clock::VersionVector& claim = claims(row(origin)) ? row(origin).claim : base;
     if (any_live) {
       live.Meet(claim);
     } else {
@@ -688,18 +712,22 @@ clock::VersionVector Replica::Claim(const std::string& name) const {
 }
 
 clock::VersionVector Replica::Stable() const {
-  return Claimed(/*away_too=*/!PLANTED(kStableWithoutAway));
+  return PLANTED(kStableWithoutAway) ? StableOfCounting() : StableWithout({});
 }
 
 clock::VersionVector Replica::StableOfCounting() const {
-  return Claimed(/*away_too=*/false);
+  std::set<std::string> away;
+  for (const auto& [name, member] : members_) {
+    if (member.away) away.insert(name);
+  }
+  return StableWithout(away);
 }
 
-clock::VersionVector Replica::Claimed(bool away_too) const {
+clock::VersionVector Replica::StableWithout(const std::set<std::string>& left_out) const {
   clock::VersionVector stable;
   bool any = false;
   for (const auto& [name, member] : members_) {
-    if (member.away && !away_too) continue;
+    if (left_out.count(name) != 0) continue;
     clock::VersionVector claim = Claim(name);
     if (any) {
       stable.Meet(claim);
@@ -712,26 +740,20 @@ clock::VersionVector Replica::Claimed(bool away_too) const {
 }
 
 int64_t Replica::MemberClock(const std::string& name) const {
-  int64_t clock = -1;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    if (origins_.Get(static_cast<clock::OriginIndex>(i)).leader == name) {
-      clock = std::max(clock, rows_[i].clock_ms);
-    }
-  }
-  return clock;
+  ++steps_;
+  const auto of = leaders_.find(name);
+  return of == leaders_.end() ? -1 : of->second.clock_ms;
 }
 
 size_t Replica::causal_waiting() const {
   size_t count = 0;
-  for (const Stream& stream : streams_)
-    count += stream.queue.size();
+  for (const clock::OriginIndex origin : queued_) count += streams_[clock::IndexOf(origin)].queue.size();
   return count;
 }
 
 size_t Replica::queued_bytes() const {
   size_t bytes = 0;
-  for (const Stream& stream : streams_)
-    bytes += stream.queued_bytes;
+  for (const clock::OriginIndex origin : queued_) bytes += streams_[clock::IndexOf(origin)].queued_bytes;
   return bytes;
 }
 

@@ -193,6 +193,8 @@ class Replica {
     now_us_ = mono_us;
     wall_ms_ = wall_ms;
   }
+  // This node's frames claim this time, if its own clock is behind it. Never lower than the one before.
+  void SetClaimedTime(int64_t time_ms) { claimed_ms_ = time_ms; }
   // Timers, pumping, announcements; at the end of each tick.
   void Tick();
   // Applies whatever the gate lets through. Not while a local frame is open.
@@ -275,8 +277,13 @@ class Replica {
   const clock::VersionVector& applied() const { return applied_; }
   const clock::VersionVector& durable() const { return durable_; }
   OriginRow& Row(clock::OriginIndex origin);
+  // From a checkpoint.
+  void RestoreRow(clock::OriginIndex origin, OriginRow row);
+  // The row has changed.
+  void NoteRow(clock::OriginIndex origin);
   const OriginRow& row(clock::OriginIndex origin) const { return rows_[clock::IndexOf(origin)]; }
   size_t row_count() const { return rows_.size(); }
+  const std::vector<OriginRow>& rows() const { return rows_; }
   void SetMembers(std::map<std::string, Member> members);
   void SetTopology(const Topology& topology) { healing_.SetTopology(topology); }
   // The order in which leaders take the place of a star's hub.
@@ -287,7 +294,15 @@ class Replica {
   const std::map<std::string, Member>& members() const { return members_; }
   // Admissions (leader, join nonce) that count for nothing any more: no links with their processes.
   void SetRetired(std::set<std::pair<std::string, uint64_t>> retired);
-  void SetEnded(clock::OriginIndex origin) { Row(origin).ended = true; }
+  void SetEnded(clock::OriginIndex origin);
+  // What is looked at often of all that is known of the origins of a leader.
+  struct OfLeader {
+    int64_t clock_ms = -1;                  // the highest that it has claimed
+    std::vector<clock::OriginIndex> rows;  // rising: applied here, and not both ended and folded
+  };
+  const std::map<std::string, OfLeader, std::less<>>& leaders() const { return leaders_; }
+  // Rows, streams and links that were looked at on time: what an idle leader costs.
+  uint64_t steps() const { return steps_; }
 
   // ---- folding (folding.cc)
   // A record that was found in a frame, in a row, or in a state that is staged: it is true whoever
@@ -349,6 +364,8 @@ class Replica {
   clock::VersionVector Stable() const;
   // The same without away members. What it covers may still be news to them.
   clock::VersionVector StableOfCounting() const;
+  // The same without these members.
+  clock::VersionVector StableWithout(const std::set<std::string>& left_out) const;
   // The clock that the member last claimed, -1 if none.
   int64_t MemberClock(const std::string& member) const;
 
@@ -403,7 +420,6 @@ class Replica {
   std::string SegmentHead() const;  // the log's head provider
 
  private:
-  clock::VersionVector Claimed(bool away_too) const;
   using Process = wire::ProcessInfo;
   struct Cursor {  // a subscription that we serve
     uint64_t next = 1;
@@ -590,8 +606,8 @@ class Replica {
     return next > link.gap.Get(origin);
   }
   bool IsStarved(clock::OriginIndex origin) const;
-  void NoteStarved();
   bool HasMetNeighbours() const;
+  void NoteStarved(const std::set<clock::OriginIndex>& looked_at);
   void Grant(clock::OriginIndex origin, Stream& stream);
   void Forward(clock::OriginIndex origin,
                const wire::Frame& frame,
@@ -616,6 +632,7 @@ class Replica {
 
   int64_t now_us_ = 0;
   int64_t wall_ms_ = 0;
+  int64_t claimed_ms_ = INT64_MIN;
   int64_t started_ms_ = 0;
   uint64_t nonce_ = 0;
   uint64_t incarnation_ = 0;
@@ -631,9 +648,14 @@ class Replica {
   int64_t fed_since_us_ = -1;
   std::deque<std::tuple<log::Position, clock::OriginIndex, uint64_t>> undurable_;
   std::vector<OriginRow> rows_;
+  std::map<std::string, OfLeader, std::less<>> leaders_;
+  mutable uint64_t steps_ = 0;
   clock::Folds folds_;
   std::vector<clock::OriginIndex> unsettled_;  // folded since SettleFolds
   std::vector<Stream> streams_;
+  std::vector<clock::OriginIndex> live_;  // whose process was in reach when targets were found last
+  std::set<clock::OriginIndex> flowing_;  // streams that have a source or a target, and others
+  std::set<clock::OriginIndex> queued_;   // streams with a queue, and others
   std::vector<std::vector<std::pair<uint64_t, log::Position>>> index_;  // by origin: sparse
   std::map<std::string, Member> members_;
   std::set<std::pair<std::string, uint64_t>> retired_;

@@ -27,16 +27,31 @@ Replica::Link* Replica::LinkOfProcess(uint64_t nonce) {
 
 void Replica::FindTargets() {
   if (targets_found_ == origins_.size()) return;
+  std::vector<clock::OriginIndex> origins;
+  if (targets_found_ != 0) {
+    for (size_t i = targets_found_; i < origins_.size(); ++i) origins.push_back(static_cast<clock::OriginIndex>(i));
+  } else {  // of those alone that live, or did when it was last done
+    for (const clock::OriginIndex origin : live_) {
+      Stream& stream = StreamOf(origin);
+      stream.target = stream.author = 0;
+      stream.live = false;
+    }
+    live_.clear();
+    for (const wire::LinkState* state : graph_.Reachable()) {
+      const auto origin = origins_.Find({state->process.leader, state->process.incarnation});
+      if (origin) origins.push_back(*origin);
+    }
+    (void)StreamOf(static_cast<clock::OriginIndex>(origins_.size() - 1));
+  }
   std::map<uint64_t, LinkId> link_of;  // by the neighbour's nonce
-  for (size_t i = targets_found_; i < origins_.size(); ++i) {
-    auto index = static_cast<clock::OriginIndex>(i);
+  for (const clock::OriginIndex index : origins) {
     const clock::Origin& origin = origins_.Get(index);
     Stream& stream = StreamOf(index);
-    stream.target = 0;
-    stream.author = 0;
     const uint64_t process = graph_.ProcessOf(origin.leader, origin.incarnation);
-    stream.live = process != 0;
-    if (process == 0 || process == nonce_) continue;
+    if (process == 0) continue;
+    stream.live = true;
+    live_.push_back(index);
+    if (process == nonce_) continue;
     const uint64_t next = graph_.ReachOf(process)->next;
     auto [it, fresh] = link_of.try_emplace(next, 0);
     if (fresh) {
@@ -44,14 +59,17 @@ void Replica::FindTargets() {
       if (link != nullptr) it->second = link->id;
     }
     stream.target = it->second;
+    if (stream.target != 0) flowing_.insert(index);
     if (next == process) stream.author = it->second;
   }
+  steps_ += origins.size();
   targets_found_ = origins_.size();
 }
 
 Replica::Link* Replica::MostOf(clock::OriginIndex origin, uint64_t more_than, LinkId except) {
   Link* best = nullptr;
   for (auto& [id, link] : links_) {
+    ++steps_;
     if (id == except || !link.greeted || link.deliberate || link.have.Get(origin) <= more_than) continue;
     if (!CanServe(link, origin, more_than + 1)) continue;
     if (best == nullptr || link.have.Get(origin) > best->have.Get(origin) ||
@@ -65,12 +83,27 @@ Replica::Link* Replica::MostOf(clock::OriginIndex origin, uint64_t more_than, Li
 void Replica::Route() {
   routes_changed_ = false;
   FindTargets();
-  for (size_t i = 0; i < origins_.size(); ++i) {
-    auto origin = static_cast<clock::OriginIndex>(i);
+  // Nothing is to be done about any other: most origins have ended long ago, and all have all of them.
+  std::set<clock::OriginIndex> looked_at = flowing_;
+  looked_at.insert(queued_.begin(), queued_.end());
+  for (const auto& [id, link] : links_) {
+    if (!link.greeted) continue;
+    // What both have is compared only where either differs from what is folded, unless folds are being settled.
+    const bool alike = link.have.base() == applied_.base() || link.have.base() == nullptr;
+    steps_ += alike ? link.have.entries().size() + applied_.entries().size() : link.have.index_end();
+    link.have.ForEachAbove(applied_, [&](clock::OriginIndex origin, uint64_t, uint64_t) {
+      looked_at.insert(origin);
+      return true;
+    });
+  }
+  for (const clock::OriginIndex origin : looked_at) {
+    ++steps_;
     if (own_ && *own_ == origin) continue;
     RouteOrigin(origin);
+    const Stream& stream = StreamOf(origin);
+    if (stream.source == 0 && stream.target == 0) flowing_.erase(origin);
   }
-  NoteStarved();
+  NoteStarved(looked_at);
 }
 
 void Replica::RouteOrigin(clock::OriginIndex origin) {

@@ -203,6 +203,98 @@ TEST_F(GraphTest, AFlappingLinkIsHeldBack) {
   EXPECT_FALSE(Listed().empty());
 }
 
+// While a link is held back its ends reach different processes; both know all of them all the same.
+TEST_F(GraphTest, WhatIsBeyondAHeldBackLinkIsSentOnce) {
+  LinkId b = Peer("b", 2);
+  Links(b, "b", 2, {me()});
+  Keep(200);
+  for (int i = 0; i < 6; ++i) {
+    LinkId a = Peer("a", 1);
+    Links(a, "a", 1, {9});
+    Keep(100);
+    alive.erase(a);
+    replica.OnLinkDown(a);
+    Tick(50);
+  }
+  LinkId a = Peer("a", 1);
+  Links(a, "a", 1, {9});
+  const uint64_t said = number;
+  for (int i = 0; i < 13; ++i) {  // its heartbeats, and what follows from their being different
+    Message(a, wire::Encode(wire::LinkSummary{{{1, said}}}));
+    if (i == 1) Message(a, wire::Encode(wire::LinkWant{{2, me()}}));
+    Keep(300);
+  }
+  EXPECT_EQ(Listed(), (std::vector<uint64_t>{2})) << "it is held back";
+  std::map<std::pair<uint64_t, uint64_t>, int> times;
+  int summaries = 0;
+  for (const std::string& message : host.sent[a]) {
+    wire::LinkStates m;
+    summaries += message[0] == static_cast<char>(wire::MessageType::kLinkSummary) ? 1 : 0;
+    if (message[0] != static_cast<char>(wire::MessageType::kLinkState)) continue;
+    ASSERT_TRUE(wire::Decode(std::string_view(message).substr(1), m));
+    for (const wire::LinkState& state : m.entries) ++times[{state.process.nonce, state.number}];
+  }
+  EXPECT_EQ(times.size(), 2U) << "what a asked for";
+  for (const auto& [state, n] : times) EXPECT_EQ(n, 1) << state.first;
+  EXPECT_GE(summaries, 5) << "it can see what there is, and ask";
+}
+
+// An idle leader costs what lives, not what ever lived.
+TEST_F(GraphTest, FoldedOriginsCostNothing) {
+  constexpr uint64_t kFolded = 20'000;
+  constexpr uint64_t kMembers = 50;
+  std::vector<std::string> names{"me"};
+  for (uint64_t i = 1; i < kMembers; ++i) names.push_back("n" + std::to_string(i));
+  SetMembers(names, "mesh");
+  const clock::Origin scribe{"n1", 10};  // who wrote the records
+  const clock::OriginIndex records = replica.InternForeign(scribe);
+  OriginRow row = replica.Row(records);
+  row.last = kFolded;
+  row.clock_ms = kWallMs;
+  replica.RestoreRow(records, row);
+  for (uint64_t i = 0; i < kFolded; ++i) {
+    const clock::OriginIndex origin = replica.InternForeign({names[i % kMembers], 1'000'000 + i});
+    row = replica.Row(origin);
+    row.last = 3;
+    row.clock_ms = kWallMs - 1;
+    row.ended = true;
+    replica.RestoreRow(origin, row);
+    replica.AddFold({clock::Dot(records, i + 1), origin, 3});
+  }
+  replica.SettleFolds();
+  ASSERT_EQ(replica.folded(), kFolded);
+  std::set<uint64_t> all{me()};
+  for (uint64_t i = 1; i < kMembers; ++i) all.insert(i);
+  for (uint64_t i = 1; i < kMembers; ++i) {
+    const LinkId link = Peer(names[i], i);
+    Links(link, names[i], i, all);
+    Have(link, scribe, kFolded);
+  }
+  Keep(1000);
+  for (auto& [link, pulse] : alive) pulse.graph = replica.graph().hash();
+  ASSERT_EQ(replica.graph().leaders().size(), kMembers);
+  ASSERT_TRUE(replica.synced_with_links());
+  const uint64_t before = replica.steps();
+  for (int i = 0; i < 20; ++i) {
+    Keep(50);  // 100 ms: twice what the engine asks for meanwhile
+    for (const std::string& name : names) EXPECT_GE(replica.MemberClock(name), -1);
+    (void)replica.OriginsToEnd();
+    if (i % 10 != 0) continue;
+    (void)replica.Stable();
+    (void)replica.StableOfCounting();
+    for (const std::string& name : names) (void)replica.Holds(name);
+  }
+  EXPECT_LT(replica.steps() - before, 20'000U);
+  EXPECT_EQ(replica.MemberClock("n1"), kWallMs);
+  EXPECT_EQ(replica.MemberClock("n2"), kWallMs - 1);
+  // What one of them goes on with is pulled.
+  const clock::Origin late{"n7", 1'000'007};
+  Have(1, late, 5);
+  Keep(200);
+  ASSERT_TRUE(Subscribed(1, late));
+  EXPECT_EQ(Subscribed(1, late)->from, 4U);
+}
+
 TEST_F(GraphTest, ARivalSeveralStepsAway) {
   LinkId a = Peer("a", 1);
   Links(a, "a", 1, {3, me()});

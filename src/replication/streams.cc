@@ -47,6 +47,7 @@ void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link)
     if (PLANTED(kSubscribeFromZero)) ++stream.next;
   }
   stream.source = link.id;
+  flowing_.insert(origin);
   stream.generation = next_generation_++;
   stream.subscribed_us = now_us_;
   stream.consumed = 0;
@@ -128,6 +129,7 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
     }
     stream.queue.push_back({name.first, last, frame.chain, std::string(bytes)});
     stream.queued_bytes += bytes.size();
+    queued_.insert(*index);
     stream.next = last + 1;
     stream.progress_us = now_us_;
     stream.waiting_us = 0;
@@ -155,10 +157,12 @@ void Replica::ApplyReady() {
   bool progress = true;
   while (progress) {
     progress = false;
-    for (size_t i = 0; i < streams_.size(); ++i) {
-      auto origin = static_cast<clock::OriginIndex>(i);
+    for (auto it = queued_.begin(); it != queued_.end();) {
+      const clock::OriginIndex origin = *it;
+      const size_t i = clock::IndexOf(origin);
       while (!streams_[i].queue.empty() && TryApply(origin, streams_[i]))
         progress = true;
+      it = streams_[i].queue.empty() ? queued_.erase(it) : std::next(it);
     }
   }
 }
@@ -277,6 +281,7 @@ bool Replica::TryApply(clock::OriginIndex origin, Stream& stream) {
   // Rows may grow while effects are applied (records name origins): no reference is kept across.
   host_.ApplyFrame(frame, pending.bytes, Row(origin), origin, deps);
   Row(origin).Note(frame, deps, origin);
+  NoteRow(origin);
   applied_.Raise(origin, frame.last());
   NoteIndex(origin, frame.first, start);
   NoteLogged(origin, frame.last(), end);
@@ -323,7 +328,7 @@ void Replica::PrepareDeps(wire::Frame& frame, clock::VersionVector& deps) {
   frame.origin = origins_.Get(self);
   frame.first = row.last + 1;
   frame.durable = durable_.Get(self);
-  frame.clock_ms = wall_ms_;
+  frame.clock_ms = std::max(wall_ms_, claimed_ms_);
 }
 
 void Replica::NoteOwn(const wire::Frame& frame,
@@ -332,6 +337,7 @@ void Replica::NoteOwn(const wire::Frame& frame,
                       log::Position start,
                       log::Position end) {
   Row(*own_).Note(frame, deps, *own_);
+  NoteRow(*own_);
   applied_.Raise(*own_, frame.last());
   ++counters_.frames_own;
   NoteIndex(*own_, frame.first, start);
@@ -365,6 +371,7 @@ base::Status Replica::NoteReplayed(const wire::Frame& frame,
   for (clock::OriginIndex o : added)
     Row(origin).dictionary.Add(o);
   Row(origin).Note(frame, deps, origin);
+  NoteRow(origin);
   applied_.Raise(origin, frame.last());
   NoteIndex(origin, frame.first, start);
   NoteLogged(origin, frame.last(), end);

@@ -383,6 +383,11 @@ void Server::OnDialFailed(std::string address, std::string reason) {
   engine_->OnDialFailed(address);
 }
 
+void Server::OnSendRefused(net::LinkId link, std::string reason) {
+  const std::string leader = engine_->replica().LeaderOf(link);
+  Report(2, "the link with " + (leader.empty() ? "a peer" : leader) + " is closed: " + reason);
+}
+
 void Server::Report(int severity, const std::string& line) {
   Log(severity, line);
 }

@@ -58,6 +58,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void OnLinkPart(net::LinkId link) override { engine_->OnLinkPart(link); }
   void OnLinkDown(net::LinkId link) override;
   void OnDialFailed(std::string address, std::string reason) override;
+  void OnSendRefused(net::LinkId link, std::string reason) override;
   void OnTimer() override;
   std::string OnHttpGet(std::string_view path) override;
 

@@ -29,7 +29,7 @@ struct Frame {
   uint64_t count = 0;    // changes; at least 1 (the empty frame is one empty change)
   clock::Hlc base;       // stamps in the body count from here
   uint64_t durable = 0;  // the author's highest own sequence known durable
-  int64_t clock_ms = 0;  // the author's wall clock
+  int64_t clock_ms = 0;  // the time at which the author hides what has expired: its clock, or later
   std::vector<std::pair<uint64_t, uint64_t>> deps_changed;  // place, increase of the sequence
   std::vector<std::pair<clock::Origin, uint64_t>>
       deps_new;  // origin, sequence; in dictionary order

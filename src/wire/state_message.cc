@@ -47,7 +47,7 @@ void ReadNames(base::Reader& in, std::vector<clock::Origin>& names) {
 
 StatePart ReadPart(base::Reader& in) {
   const uint8_t part = in.Fixed8();
-  if (part < 1 || part > 4) in.Fail();
+  if (part < 1 || part > 5) in.Fail();
   return static_cast<StatePart>(part);
 }
 
@@ -263,6 +263,7 @@ bool Decode(std::string_view payload, StateChunk& m) {
       m.rows.emplace_back(key, row);
     }
     m.row_bytes = m.row_offset = m.row_digest = 0;
+    if (m.part == StatePart::kBase && (flags & kPieceFlag) == 0) return false;
     if ((flags & kPieceFlag) != 0) {
       m.row_bytes = in.Varint();
       m.row_offset = in.Varint();

@@ -31,8 +31,9 @@ struct Gap {
 };
 
 // The parts of a transfer. kDigests comes first, and is left out by a receiver that has nothing to
-// compare: which slots of the sender's store hold what.
-enum class StatePart : uint8_t { kRows = 1, kLedger = 2, kStream = 3, kDigests = 4 };
+// compare: which slots of the sender's store hold what. kBase, before all others, is the sender's checkpoint row,
+// where that is too large for the offer: one row, in pieces.
+enum class StatePart : uint8_t { kRows = 1, kLedger = 2, kStream = 3, kDigests = 4, kBase = 5 };
 
 // No store holds a larger row: RocksDB does not take it.
 inline constexpr uint64_t kRowBytesMax = UINT32_MAX;
@@ -56,7 +57,7 @@ struct StateOffer {
   bool resumed = false;
   uint64_t stamp = 0;                // the highest stamp that it has seen
   std::vector<clock::Origin> names;  // of the sender's origins, by its index
-  std::string_view checkpoint;       // its checkpoint row; empty if resumed
+  std::string_view checkpoint;       // its checkpoint row; empty if resumed, or to be pulled (kBase)
   std::vector<std::pair<uint16_t, uint64_t>> ledger;  // digests of its ledger's buckets that hold something
 };
 
@@ -87,7 +88,7 @@ struct StatePull {
   // What is here already. kRows: slots (kSlotBitsBytes); kLedger: buckets (kBucketBitsBytes) as of the
   // offer, what was noted since is sent; empty: nothing.
   std::string skip;
-  // kRows, kLedger: so much of the row behind `after` is here; it goes on there if it is still the row with
+  // kRows, kLedger, kBase: so much of the row behind `after` is here; it goes on there if it is still the row with
   // this digest, else it begins anew. 0: nothing is.
   uint64_t row_offset = 0;
   uint64_t row_digest = 0;
@@ -108,7 +109,7 @@ struct StateChunk {
   uint64_t end = 0;        // where the sender's durable log ends
   uint64_t first_name = 0;           // the index of the first of `names`
   std::vector<clock::Origin> names;  // origins that the sender has met since
-  // kRows, kLedger: key, row. kDigests: slot (2 bytes, big-endian), digest (16 bytes, or none).
+  // kRows, kLedger, kBase: key, row. kDigests: slot (2 bytes, big-endian), digest (16 bytes, or none).
   std::vector<std::pair<std::string_view, std::string_view>> rows;
   // Of a piece, which is the only one of `rows`: how large the row is (0: rows are whole), where the piece
   // begins, and the row's digest (ContentHash64 with the transfer as its seed).

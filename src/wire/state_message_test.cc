@@ -81,6 +81,9 @@ TEST(StateMessage, Golden) {
   Check(StatePull{0x1111, 3, StatePart::kLedger, "after", 2000, 1 << 20, 17}, "peer_1_state_pull", "what follows");
   Check(Rows(), "peer_1_state_chunk_rows", "two rows and an origin");
   Check(Piece(), "peer_1_state_chunk_piece", "bytes 30 to 35 of a row of 100");
+  StateChunk base = Piece();
+  base.part = StatePart::kBase;
+  Check(base, "peer_1_state_chunk_base", "bytes 30 to 35 of a checkpoint row of 100");
   Check(Digests(), "peer_1_state_chunk_digests", "slot 7, and slot 256 that must be sent");
   Check(Stream(), "peer_1_state_chunk_stream", "two frames");
   Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
@@ -195,6 +198,10 @@ TEST(StateMessage, APieceIsOneOfARow) {
   EXPECT_TRUE(refused([](StateChunk& m) { m.rows.emplace_back("other", "row"); }));
   EXPECT_TRUE(refused([](StateChunk& m) { m.rows.clear(); }));
   EXPECT_TRUE(refused([](StateChunk& m) { m.part = StatePart::kDigests; }));
+  EXPECT_TRUE(refused([](StateChunk& m) {
+    m.part = StatePart::kBase;
+    m.row_bytes = m.row_offset = m.row_digest = 0;
+  })) << "a checkpoint row comes in pieces, if only one";
   EXPECT_TRUE(refused([](StateChunk& m) { m.last = true; })) << "more of the row follows";
   EXPECT_FALSE(refused([](StateChunk& m) {
     m.row_bytes = 35;
