@@ -75,6 +75,7 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_slice_keys = static_cast<size_t>(slices ? d.Between(1, 3) : 2000);
   limits_.checkpoint_log_bytes = static_cast<uint64_t>(slices ? d.Scale(1, 20'000) : d.Scale(10'000, 1 << 30));
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
+  limits_.checkpoint_replayed_bytes = limits_.checkpoint_log_bytes / 16;
   if (profile_ == Profile::kAway || d.Percent(20)) {
     limits_.log_quota_bytes = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
     // What many members say of each other (claims, away, present) must not by itself exceed it.

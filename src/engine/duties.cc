@@ -262,8 +262,10 @@ void Engine::CheckpointSlice() {
       log_.RequestSync();
       return;
     }
-    // The clients come first, unless the log grows faster than this pass gets on.
-    const bool hurry = log_.end() - pass_->start > options_.checkpoint_log_bytes / 2;
+    // The clients come first, unless the log grows faster than this pass gets on, or no earlier pass came to its end: a
+    // process that is killed again and again would have more to read at each start.
+    const bool hurry = log_.end() - pass_->start > options_.checkpoint_log_bytes / 2 ||
+                       pass_->start - checkpoint_position_ > options_.checkpoint_log_bytes * 3 / 2;
     const size_t rows = hurry ? options_.checkpoint_slice_keys
                               : Pacer::Rows(now_.mono_us, rows_since_us_, options_.checkpoint_slice_keys);
     if (rows == 0) return;

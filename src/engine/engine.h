@@ -86,6 +86,9 @@ struct Options {
   size_t frame_bytes_max = 1 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
   int64_t checkpoint_interval_ms = 300'000;
+  // A start that had to read so much log begins a checkpoint at once: the next one shall not read it again, also if
+  // this process lives shorter than the interval.
+  uint64_t checkpoint_replayed_bytes = 64ULL << 20;
   size_t checkpoint_slice_keys = 2000;
   size_t window_bytes = 4 << 20;  // flow control, an origin
   uint64_t log_quota_bytes = 4ULL << 30;

@@ -64,6 +64,7 @@ base::Status Engine::Start(const Clocks& now) {
   trim_from_us_ = now.mono_us + options_.state_timeout_us;
   status = log_.Commit();
   log_.RequestSync();
+  checkpoint_wanted_ = log_.end() - checkpoint_position_ >= options_.checkpoint_replayed_bytes;
   return status;
 }
 
