@@ -48,6 +48,21 @@ TEST(PowerCut, ALogThatEndsBeforeItsRowsIsRefused) {
   EXPECT_EQ(a.Start().code(), base::Code::kCorrupt);
 }
 
+// A process that never lives for a whole checkpoint interval would read its whole log at each start.
+TEST(PowerCut, WhatWasReadOnceIsNotReadAgain) {
+  TestCluster cluster;
+  TestNode& a = cluster.Add("a", [](Options& options) { options.checkpoint_replayed_bytes = 20 << 10; });
+  ASSERT_TRUE(a.Start().ok());
+  for (int life = 0; life < 10; ++life) {
+    for (int i = 0; i < 100; ++i) a.Ask({"SET", "k" + std::to_string(i), std::string(200, 'v')});
+    cluster.Run(500);
+    a.Kill();
+    ASSERT_TRUE(a.Start().ok());
+    cluster.Run(100);
+    EXPECT_LT(a.log().end() - a.engine().checkpoint_position(), 60U << 10) << "life " << life;
+  }
+}
+
 // A reader of an origin begins at the last segment whose head does not reach beyond what it wants.
 // A head that counts a frame which only follows it would let a reader miss that frame.
 TEST(PowerCut, SegmentHeadsSayWhatWasLogged) {

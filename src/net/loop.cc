@@ -62,6 +62,14 @@ base::Status Loop::Listen() {
   return OpenListeners();
 }
 
+void Loop::AnswerLoading() {
+  std::vector<const Listener*> answered;
+  for (const auto& listener : listeners_) {
+    if (listener->serves != Serves::kPeers) answered.push_back(listener.get());
+  }
+  loading_ = std::make_unique<Loading>(std::move(answered));
+}
+
 void Loop::LimitClientsToFiles() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -129,6 +137,7 @@ base::Status Loop::OpenListeners() {
 // ------------------------------------------------------------------------------------------
 
 void Loop::Run() {
+  loading_.reset();
   do {
     int wait_ms = WaitMs();
     if (wait_ms != 0) {

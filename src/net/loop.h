@@ -29,6 +29,7 @@
 #include "net/http.h"
 #include "net/links.h"
 #include "net/listener.h"
+#include "net/loading.h"
 #include "net/options.h"
 #include "net/poller.h"
 #include "net/service.h"
@@ -45,6 +46,8 @@ class Loop final : public Control {
 
   // Opens the sockets. Errors name the address, the cause and the remedy.
   base::Status Listen();
+  // From here to Run, whoever connects is told that the data is being read (loading.h).
+  void AnswerLoading();
   // Serves until Stop or RequestStop, then lets replies leave for at most stop_flush_ms and closes
   // all sockets. Listen comes before.
   void Run();
@@ -114,6 +117,7 @@ class Loop final : public Control {
   Links links_;
   HttpPort http_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unique_ptr<Loading> loading_;  // ends before the listeners
   int port_ = 0;
   int peer_port_ = 0;
   int http_port_ = 0;

@@ -49,6 +49,36 @@ TEST(LoopTest, ListenErrorsSayWhatToDo) {
   EXPECT_NE(Loop(options, toy).Listen().message().find("--bind"), std::string::npos);
 }
 
+TEST(LoopTest, WhoComesWhileDataIsReadIsToldSo) {
+  Toy toy;
+  LoopOptions options;
+  options.port = 0;
+  options.peer_port = 0;
+  options.http_any_port = true;
+  Loop loop(options, toy);
+  ASSERT_TRUE(loop.Listen().ok());
+  toy.SetControl(&loop);
+  loop.AnswerLoading();
+  const std::string loading = "-LOADING Polyarch is loading the dataset in memory\r\n";
+  EXPECT_EQ(Peer(loop.port()).AllBytes(), loading);
+  Peer talks(loop.port());
+  talks.Send("*1\r\n$4\r\nPING\r\n");
+  EXPECT_EQ(talks.AllBytes(), loading);
+  auto page = [&](const std::string& request) {
+    Peer peer(loop.http_port());
+    peer.Send(request);
+    return peer.AllBytes();
+  };
+  EXPECT_TRUE(page("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 503 "));
+  EXPECT_TRUE(page("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 200 "));
+  EXPECT_EQ(page(std::string(20'000, 'x')), "");
+  Peer waits(loop.peer_port());  // nobody is told anything there
+  std::thread thread([&] { loop.Run(); });
+  EXPECT_EQ(Peer(loop.port()).Call({"ECHO", "x"}), Text("x"));
+  loop.RequestStop();
+  thread.join();
+}
+
 TEST(LoopTest, UnixSocket) {
   std::string path = ::testing::TempDir() + "/net_test_" + std::to_string(::getpid()) + ".sock";
   LoopOptions options;

@@ -116,6 +116,8 @@ base::Status Server::Start() {
   if (!status.ok()) return status;
   status = LockDirectory();
   if (!status.ok()) return status;
+  const int64_t began_us = ReadClocks().mono_us;
+  loop_->AnswerLoading();
   config_.port = loop_->port();
   config_.peer_port = loop_->peer_port();
   config_.http_port = loop_->http_port();
@@ -197,6 +199,12 @@ base::Status Server::Start() {
       *engine_,
       *log_,
       *store_);
+  constexpr int64_t kLongStartUs = 1'000'000;
+  if (const int64_t lasted_us = ReadClocks().mono_us - began_us; lasted_us >= kLongStartUs) {
+    Log(0,
+        "the start took " + std::to_string(lasted_us / 1000) + " ms: rows of the store, and " +
+            std::to_string((log_->end() - engine_->checkpoint_position()) >> 20) + " MiB of log behind them");
+  }
   Log(0,
       "leader " + engine_->leader_id() + " serves clients on port " + std::to_string(config_.port) +
           ", peers on " + config_.advertise +
