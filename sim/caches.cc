@@ -1,10 +1,25 @@
 #include "sim/caches.h"
 
+#include <cstdio>
 #include <vector>
 
 #include "sim/marks.h"
 
 namespace polyarch::sim {
+namespace {
+
+// Of a reply: what is not printable as \\xNN.
+std::string Text(std::string_view bytes) {
+  std::string out;
+  for (const unsigned char c : bytes) {
+    char text[8];
+    std::snprintf(text, sizeof text, c >= ' ' && c < 127 ? "%c" : "\\x%02x", c);
+    out += text;
+  }
+  return out;
+}
+
+}  // namespace
 
 Caches::Caches(uint64_t id, bool broadcast) : broadcast_(broadcast) {
   client_.id = id;
@@ -42,7 +57,7 @@ std::string Caches::Check(engine::Engine& engine, command::ServerHost& server, D
     const std::string shown = Ask(engine, server, looker_, "DUMP", key);
     // This look may have merged the key.
     if (!compares || kept_.count(key) == 0 || shown == value) continue;
-    return "shows something else for '" + key + "', and who has read it was not told";
+    return "shows something else for '" + key + "', and who has read it was not told: " + Text(shown) + " is not " + Text(value);
   }
   if (kept_.size() >= kKeysMax) kept_.erase(kept_.begin());
   const std::string key = draw.OneIn(3) ? last_ : engine.keys().RandomKey(client_.db, draw.Next()).value_or("");

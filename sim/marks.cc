@@ -93,7 +93,6 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "disk returned after the fold",
     "origin folded without a member",
     "checkpoint row in pieces",
-    "claimed beyond its own clock",
     "slots found equal",
     "row of a state in pieces",
     "row in pieces gone on with",

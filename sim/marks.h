@@ -98,7 +98,6 @@ enum class Mark : int {
   kDiskReturned,  // a disk came back with changes that nobody had seen before their origin was folded
   kFoldedWithout, // an origin was folded without a member that is away or silent
   kBaseInPieces, // the checkpoint row of an offer came in pieces
-  kClaimedBeyond, // a leader claimed the others' time, its own clock being behind
   kSlotsEqual,   // slots found equal: not sent in a state transfer
   kRowInPieces,  // a row of a state came in pieces
   kRowGoesOn,    // ... and was gone on with over another link

@@ -232,7 +232,6 @@ void Node::ReplaceDisk(Disk disk) {
   Join(ever_durable_, durable_);
   lost_data_ = true;
   stamp_durable_ = 0;
-  claimed_beyond_ms_ = INT64_MIN;
   met_.clear();
   world_.DiskChanged(*this, true);
 }
@@ -379,7 +378,6 @@ std::vector<std::string> Node::TakeTold() {
 void Node::AfterTick() {
   Process& p = *process_;
   NoteDurable();
-  CheckClaimedTime();
   for (Op& op : p.executed) {
     op.hold = p.engine->hold_position();
     if (op.needs_tick) op.need = std::max(op.need, op.hold);
@@ -393,24 +391,6 @@ void Node::AfterTick() {
   Release();
   ScheduleDisk();
   Wake(world_.now_us() + options_.timer_us);
-}
-
-std::set<std::string> Node::CountingMembers() const {
-  std::set<std::string> members;
-  for (const auto& [name, member] : process_->engine->replica().members()) {
-    if (!member.away) members.insert(name);
-  }
-  return members;
-}
-
-void Node::CheckClaimedTime() {
-  // The median of other members is another one; within a process it must not matter.
-  if (!process_->claims && claimed_by_ != CountingMembers()) claimed_beyond_ms_ = INT64_MIN;
-  process_->claims = true;
-  const int64_t time_ms = process_->engine->keys().time_ms();
-  if (time_ms >= claimed_beyond_ms_) return;
-  throw Violation(label_ + " has claimed " + std::to_string(claimed_beyond_ms_) + " and takes it for " +
-                  std::to_string(time_ms) + " now");
 }
 
 void Node::Release() {
@@ -799,11 +779,6 @@ void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool o
   frame_ = frame;
   frame_bytes_ = bytes;
   frame_own_ = own;
-  if (own && frame.clock_ms > WallMs()) {
-    SOMETIMES(kClaimedBeyond);
-    claimed_beyond_ms_ = std::max(claimed_beyond_ms_, frame.clock_ms);
-    claimed_by_ = CountingMembers();
-  }
   try {
     HandleFrame();
   } catch (const Violation& violation) {

@@ -264,7 +264,6 @@ class Node final : public engine::Host,
     std::map<uint64_t, std::vector<std::string>> told;  // what other clients were pushed
     uint64_t published = 0;
     std::vector<uint32_t> ordinals;         // by the process's origin index
-    bool claims = false;                    // it has had a tick
     bool sync_pending = false;
     bool flush_pending = false;
     int64_t next_tick_us = -1;
@@ -280,9 +279,6 @@ class Node final : public engine::Host,
   void RunAgreed(AgreedOp op);
   void Finish(Op& op);
   void AfterTick();
-  // What has been claimed beyond this node's own clock is past here, and stays so.
-  void CheckClaimedTime();
-  std::set<std::string> CountingMembers() const;
   void Release();
   void ScheduleDisk();
   engine::Clocks Clocks() const;
@@ -317,8 +313,6 @@ class Node final : public engine::Host,
   int64_t drift_ppm_ = 0;
   int64_t drift_since_us_ = 0;
   int64_t wall_ms_max_ = 0;
-  int64_t claimed_beyond_ms_ = INT64_MIN;   // the latest time that its frames said, where its clock was behind that
-  std::set<std::string> claimed_by_;        // the members that counted then
   uint64_t stamp_durable_ = 0;  // the highest own stamp that is on disk
   Vector durable_;
   Vector ever_durable_;

@@ -139,7 +139,8 @@ void Tracking::TellReaders(Entry& entry, uint64_t by) {
 
 void Tracking::Touch(const keyspace::KeyRef& ref, keyspace::Cause cause, uint64_t by) {
   if (ref.db == crdt::kReservedDatabase) return;
-  if (cause == keyspace::Cause::kCleaned || cause == keyspace::Cause::kReverted) return;
+  if (cause == keyspace::Cause::kReverted) return;
+  // A version that is cleaned may have been one of several that stood: without it there is no conflict to be shown.
   if (auto it = by_name_.find({ref.hash, ref.key}); it != by_name_.end()) TellReaders(*it->second, by);
   // All are going to be told that anything may have changed.
   if (flushed_) return;

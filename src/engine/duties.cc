@@ -92,27 +92,12 @@ void Engine::KeepAddress() {
 
 void Engine::UpdateTime() {
   std::vector<int64_t> clocks;
-  for (const auto& [name, member] : replica_.members()) {
-    // One that has claimed nothing yet is the lowest: what it claims one day can only raise the median.
-    if (!member.away) clocks.push_back(replica_.MemberClock(name));
-  }
+  for (const auto& [name, member] : replica_.members())
+    clocks.push_back(replica_.MemberClock(name));
   if (clocks.empty()) return;
   std::sort(clocks.begin(), clocks.end());
   others_clock_ms_ = clocks[(clocks.size() - 1) / 2] - options_.clock_skew_ms_max;
-  // A claim of this leader's clock alone would hold back the removal of expired keys everywhere if that clock is behind,
-  // although it hides them, too. What is claimed must not be taken back: neither by a power cut (so only what is
-  // durable here counts) nor since the members are others.
-  if (log_.durable() >= durable_clock_at_) {
-    claimed_time_ms_ = std::max(claimed_time_ms_, undurable_clock_ms_);
-    replica_.SetClaimedTime(claimed_time_ms_);
-    undurable_clock_ms_ = others_clock_ms_;
-    durable_clock_at_ = log_.end();
-  }
-  SetKeyspaceTime();
-}
-
-void Engine::SetKeyspaceTime() {
-  keyspace_.SetTime(std::max({now_.wall_ms, others_clock_ms_, claimed_time_ms_}));
+  keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
 }
 
 void Engine::ExtendLease() {
@@ -184,11 +169,9 @@ void Engine::RemoveExpired() {
 // ---- claims
 
 void Engine::WriteClaim() {
-  // What only the others' clocks have hidden is claimed when their claims are durable here. A leader whose clock is
-  // behind follows the others' claims at a distance of the skew bound: as long as a key waits they go so far beyond.
-  const int64_t hidden_ms = keyspace_.LatestHidden(std::max(now_.wall_ms, claimed_time_ms_));
-  const int64_t beyond_ms = now_.wall_ms >= claimed_time_ms_ ? options_.clock_skew_ms_max : 0;
-  const bool late = hidden_ms >= 0 && hidden_ms + beyond_ms >= last_claimed_clock_ms_;
+  // A claim says this leader's own clock: what only the others' clocks have hidden it cannot help yet.
+  const int64_t hidden_ms = keyspace_.LatestHidden(now_.wall_ms);
+  const bool late = hidden_ms >= last_claimed_clock_ms_ && hidden_ms >= 0;
   const bool ends = !replica_.OriginsToEnd().empty();
   if (!owes_claim_ && !late && !ends) {
     owes_since_us_ = -1;

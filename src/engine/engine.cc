@@ -70,7 +70,7 @@ void Engine::BeginTick(const Clocks& now) {
     founded_at_ = 0;
     replica_.SetClusterId(cluster_id_);
   }
-  SetKeyspaceTime();
+  keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
   TrackExpired();
   if (paused_until_us_ >= 0 && now_.mono_us >= paused_until_us_) Unpause();
   agreed_.BeginTick();

@@ -573,7 +573,6 @@ class Engine final : public command::ClusterHost,
   };
   void NoteMet();
   void NoteMeeting(const Meeting& meeting, const crdt::Register& state);
-  void SetKeyspaceTime();
   // The ledger gets `lost`, unless it is what is shown: under an id that follows from the log's
   // position, or under the ledger's next one.
   void NoteLost(uint8_t db,
@@ -699,9 +698,6 @@ class Engine final : public command::ClusterHost,
   int64_t last_skew_alarm_us_ = -1;
   int64_t others_clock_ms_ =
       INT64_MIN;  // median of the members' claimed clocks minus the skew bound
-  int64_t claimed_time_ms_ = INT64_MIN;     // the highest that was durable here: what this leader claims
-  int64_t undurable_clock_ms_ = INT64_MIN;  // what it may claim once the log is durable up to `durable_clock_at_`
-  log::Position durable_clock_at_ = 0;
   // A round looks at all residue once, a slice at a time. The next one follows when it may purge more:
   // the stable vector has grown, or keys were met that had changed; and after a while in any case.
   struct PurgeRound {

@@ -40,7 +40,6 @@ base::Status Engine::Start(const Clocks& now) {
   if (identity_known_) replica_.SetClusterId(cluster_id_);
   ReadConfiguration();
   UpdateTime();
-  UpdateTime();  // what was found is durable: it may be claimed
   owes_claim_ = admitted_ && identity_known_;
   last_checkpoint_us_ = now.mono_us;
   last_checkpoint_ms_ = now.wall_ms;

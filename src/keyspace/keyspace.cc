@@ -256,10 +256,19 @@ uint64_t Keyspace::Scan(uint8_t db,
                         const std::function<void(std::string_view key)>& visit) {
   if (decided_ != nullptr && (cursor & kDecidedCursor) != 0)
     return ScanDecided(db, cursor, count, visit);
+  std::vector<std::string> unmerged;  // reading a key may merge it: that replaces its entry
   const uint64_t next = tables_[db].Scan(cursor, std::max<size_t>(count, 1), [&](Entry* entry) {
+    if (merge_ != nullptr) [[unlikely]] {
+      unmerged.emplace_back(entry->key());
+      return;
+    }
     const KeyRef ref = Ref(db, entry->key());
     if (DecidedOf(ref) == nullptr && Read(ref).exists()) visit(entry->key());
   });
+  for (const std::string& key : unmerged) {
+    const KeyRef ref = Ref(db, key);
+    if (DecidedOf(ref) == nullptr && Read(ref).exists()) visit(key);
+  }
   return next == 0 && decided_ != nullptr && decided_->size() != 0 ? kDecidedCursor : next;
 }
 

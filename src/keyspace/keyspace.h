@@ -43,8 +43,8 @@ struct KeyRef {
   uint64_t hash = 0;
 };
 
-// kMerged: another leader's state was merged. kCleaned: only what no read shows has changed. kReverted: a
-// transaction was given up.
+// kMerged: another leader's state was merged. kCleaned: only residue went; if it was one of several versions, there may
+// be no conflict to be shown any more. kReverted: a transaction was given up.
 enum class Cause : uint8_t { kLocal, kRemote, kMerged, kLoaded, kCleaned, kReverted };
 
 // Told of every change of a key's state. Calls come in the middle of Apply: do not call back.

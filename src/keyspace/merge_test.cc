@@ -226,6 +226,34 @@ TEST_F(Merged, AKeyThatTheOtherSideLacksMergesWithAbsent) {
   EXPECT_EQ(mine_->Size(0), 0U);
 }
 
+// Reading replaces the entry that the walk has come to.
+TEST_F(Merged, AWalkNamesWhatItMerges) {
+  clock::VersionVector none;
+  std::set<std::string> names;
+  for (uint64_t i = 1; i <= 200; ++i) {
+    const std::string name = std::string(i % 60, 'k') + std::to_string(i);
+    names.insert(name);
+    const crdt::Effect put{.kind = crdt::EffectKind::kPut, .db = 0, .flags = crdt::kWipes, .key = name, .value = "v"};
+    mine_->Apply(put, crdt::Seen(none, one_, {i, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+    theirs_->Apply(put, crdt::Seen(none, two_, {i, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+  }
+  clock::VersionVector mine;
+  mine.Set(one_, 200);
+  clock::VersionVector theirs;
+  theirs.Set(two_, 200);
+  Counting counting;
+  mine_->SetObserver(&counting);
+  mine_->BeginMerge(std::move(theirs_), mine, theirs);
+  std::set<std::string> walked;
+  uint64_t cursor = 0;
+  do {
+    cursor = mine_->Scan(0, cursor, 10, [&](std::string_view key) { walked.emplace(key); });
+  } while (cursor != 0);
+  EXPECT_EQ(walked, names);
+  EXPECT_EQ(counting.modified, names);
+  EXPECT_EQ(counting.merged, names);
+}
+
 TEST_F(Merged, WhatAFilterPassesOverIsTakenAsMerged) {
   clock::VersionVector none;
   const crdt::Effect put{.kind = crdt::EffectKind::kPut, .db = 0, .flags = crdt::kWipes, .key = "k", .value = "old"};

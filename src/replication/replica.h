@@ -193,8 +193,6 @@ class Replica {
     now_us_ = mono_us;
     wall_ms_ = wall_ms;
   }
-  // This node's frames claim this time, if its own clock is behind it. Never lower than the one before.
-  void SetClaimedTime(int64_t time_ms) { claimed_ms_ = time_ms; }
   // Timers, pumping, announcements; at the end of each tick.
   void Tick();
   // Applies whatever the gate lets through. Not while a local frame is open.
@@ -632,7 +630,6 @@ class Replica {
 
   int64_t now_us_ = 0;
   int64_t wall_ms_ = 0;
-  int64_t claimed_ms_ = INT64_MIN;
   int64_t started_ms_ = 0;
   uint64_t nonce_ = 0;
   uint64_t incarnation_ = 0;

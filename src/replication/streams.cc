@@ -328,7 +328,7 @@ void Replica::PrepareDeps(wire::Frame& frame, clock::VersionVector& deps) {
   frame.origin = origins_.Get(self);
   frame.first = row.last + 1;
   frame.durable = durable_.Get(self);
-  frame.clock_ms = std::max(wall_ms_, claimed_ms_);
+  frame.clock_ms = wall_ms_;
 }
 
 void Replica::NoteOwn(const wire::Frame& frame,
