@@ -95,8 +95,8 @@ AgreedKeys::Plan AgreedKeys::PlanOf(const command::Context& c,
       plan.written.emplace_back(args[i]);
     plan.unfit = plan.unfit || !MayBeAgreed(of);
     plan.name = Upper(of.name);
-    if ((of.flags & command::kWholeKeyspace) != 0)
-      (of.name == "flushdb" ? plan.flushes_one : plan.flushes_all) = true;
+    plan.flushes_one = plan.flushes_one || of.name == "flushdb";
+    plan.flushes_all = plan.flushes_all || of.name == "flushall";
     if (of.name == "conflict|restore" && args.size() > 2) {
       // Its key is in the log of conflicts.
       const std::optional<int64_t> id = base::ParseInt64(args[2]);

@@ -340,7 +340,6 @@ a SLOWLOG LEN
 a SLOWLOG GET
 a CONFIG SET slowlog-log-slower-than -2
 a CONFIG SET slowlog-log-slower-than x
-a CONFIG SET slowlog-max-len -1
 a CONFIG SET slowlog-max-len x
 a CONFIG SET latency-monitor-threshold -1
 a CONFIG SET slowlog-log-slower-than 0
