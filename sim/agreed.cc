@@ -38,9 +38,10 @@ bool Apply(const AgreedCall& call, bool told, std::optional<std::string>& value,
     case Kind::kCompareAndSet:
       // By version: of equal values it may be another one.
       if (told && !call.done) return true;
+      // Of one that was not answered nobody knows what it expected.
       if (told && before != call.expected) return false;
-      changed = before == call.expected;
-      if (changed) value = call.argument;
+      changed = true;
+      value = call.argument;
       return true;
     case Kind::kOutcome:
     case Kind::kPolicy:
@@ -121,6 +122,10 @@ void AgreedHistory::Ask(Node& node,
                         std::vector<std::vector<std::string>> commands) {
   call.begin_us = world_.now_us();
   const std::string key = call.key;
+  world_.Log([&] {
+    return "agreed " + std::to_string(calls_.size()) + " " + key + " kind " + std::to_string(static_cast<int>(call.kind)) +
+           " is asked at " + node.name() + (call.kind == Kind::kOutcome ? " about " + std::to_string(call.asks) : "");
+  });
   calls_.push_back(std::move(call));
   ++open_;
   node.AskAgreed(calls_.size() - 1, key, std::move(commands));

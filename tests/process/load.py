@@ -136,8 +136,6 @@ class Writer(threading.Thread):
             reply = connection.read()
             if isinstance(reply, ReplyError) and reply.text.startswith("HISTORY "):
                 continue  # it lost even its own admission in a power cut; not acknowledged is not promised
-            if isinstance(reply, ReplyError) and reply.text.startswith("LOADING "):
-                raise ConnectionError(reply.text)
             if isinstance(reply, ReplyError):
                 raise AssertionError(f"{self.leader.name} answered {reply.text!r} to {kind} {key}")
             if kind == "incr":

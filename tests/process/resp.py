@@ -116,6 +116,8 @@ class Connection:
         if kind == b"+":
             return Status(rest)
         if kind == b"-":
+            if rest.startswith(b"LOADING "):
+                raise ConnectionRefusedError(rest.decode())  # and it closes the connection
             return ReplyError(rest.decode("utf-8", "replace"))
         if kind == b":":
             return int(rest)

@@ -140,9 +140,6 @@ def test_sync_kill(long):
                     results.append((None, reply))
                 elif str(reply).startswith("TIMEOUT in doubt "):
                     results.append((str(reply).split()[3], None))
-                elif str(reply).startswith("LOADING"):
-                    connection.close()
-                    connection = None
                 elif not str(reply).startswith(("NOQUORUM", "TRYAGAIN", "HISTORY")):
                     errors.append(reply)
                     return
