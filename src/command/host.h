@@ -78,6 +78,8 @@ class AgreedHost {
   // SYNC READ, SYNC OUTCOME: answered, or suspended.
   virtual void AskRead(Context& context, std::string_view key) = 0;
   virtual void AskOutcome(Context& context, std::string_view key, const clock::Ballot& name) = 0;
+  // Is this a try of a round, of which there may be several? The client's command was shown to MONITOR before.
+  virtual bool Tries() const { return false; }
 };
 
 // What SESSION TOKEN tells, and up to where the log must be durable before it does.

@@ -377,30 +377,32 @@ void ConflictRestore(Context& c) {
   std::optional<int64_t> id =
       ReadInteger(c, c.args[2], "ERR invalid id: it must be one of CONFLICT LOG");
   if (!id) return;
-  const conflict::LedgerEntry* entry =
+  const conflict::LedgerEntry* found =
       *id > 0 ? c.cluster.ledger().Find(static_cast<uint64_t>(*id)) : nullptr;
-  if (entry == nullptr || entry->db != c.client.db) {
+  if (found == nullptr || found->db != c.client.db) {
     return c.reply.Error("ERR no conflict " + base::FormatInt64(*id) +
                          " in the log of this leader, for this database");
   }
+  // A copy: to look at the key may merge it with another leader's state, which may put a newer entry in this one's place.
+  const conflict::LedgerEntry entry = *found;
   auto is_named = [&](const conflict::LedgerVersion& v) {
     return c.args[3] == conflict::TagText(v.origin, v.sequence);
   };
-  if (!is_named(entry->lost) && !is_named(entry->shown)) {
+  if (!is_named(entry.lost) && !is_named(entry.shown)) {
     return c.reply.Error("ERR wrong tag: what lost in conflict " + base::FormatInt64(*id) + " is " +
-                         conflict::TagText(entry->lost.origin, entry->lost.sequence));
+                         conflict::TagText(entry.lost.origin, entry.lost.sequence));
   }
   // The other one, too: under a policy that came later it may be the one that lost.
-  const conflict::LedgerVersion& lost = is_named(entry->lost) ? entry->lost : entry->shown;
-  const keyspace::KeyRef ref = c.Ref(entry->key);
-  if (!FitsChange(c, entry->key.size() + entry->element.size() + lost.value.size())) return;
-  if (entry->type != crdt::Type::kString) {
-    const keyspace::Collection now = c.keys.Open(ref, entry->type);
+  const conflict::LedgerVersion& lost = is_named(entry.lost) ? entry.lost : entry.shown;
+  const keyspace::KeyRef ref = c.Ref(entry.key);
+  if (!FitsChange(c, entry.key.size() + entry.element.size() + lost.value.size())) return;
+  if (entry.type != crdt::Type::kString) {
+    const keyspace::Collection now = c.keys.Open(ref, entry.type);
     if (now.status == keyspace::Collection::Status::kOtherType) return c.reply.Error(kWrongType);
     if (!lost.absent) {
-      c.change.PutElement(ref, entry->type, entry->element, lost.value);
-    } else if (now.Contains(entry->element)) {
-      c.change.RemoveElement(ref, entry->type, entry->element);
+      c.change.PutElement(ref, entry.type, entry.element, lost.value);
+    } else if (now.Contains(entry.element)) {
+      c.change.RemoveElement(ref, entry.type, entry.element);
     }
     return c.reply.Ok();
   }

@@ -139,7 +139,7 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
         "done: try again soon");
   }
   inner.notify ? RunAndNotify(inner, *row) : row->handler(inner);
-  if (c_.cluster.monitors().any()) FeedMonitors(inner, *row, /*of_script=*/true);
+  if (c_.cluster.monitors().any() && (c_.agreed == nullptr || !c_.agreed->Tries())) FeedMonitors(inner, *row, /*of_script=*/true);
   timer_.Ran(*row, words, nullptr, out.view(), /*last=*/false);
   if (c_.client.tracking != nullptr) TrackRead(inner, *row);
   CHECK(!inner.suspended);

@@ -2,6 +2,7 @@
 // never say that one fits which does not; one that it cannot vouch for runs all the same, but what its
 // keys held is kept meanwhile, so that it can be taken back.
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -201,9 +202,11 @@ class Sizer {
     const conflict::LedgerEntry* entry =
         number ? c_.cluster.ledger().Find(static_cast<uint64_t>(*number)) : nullptr;
     if (entry == nullptr) return 0;
-    const uint64_t bytes = entry->key.size() + entry->element.size() + entry->lost.value.size() +
-                           entry->shown.value.size() + Held(c_.keys.Ref(db_, entry->key), entry->key.size());
-    Grow(entry->key, words + bytes);
+    // To look at the key may merge it, which may drop the entry.
+    const std::string& key = ledger_keys_.emplace_back(entry->key);
+    uint64_t bytes = key.size() + entry->element.size() + entry->lost.value.size() + entry->shown.value.size();
+    bytes += Held(c_.keys.Ref(db_, key), key.size());
+    Grow(key, words + bytes);
     return bytes;
   }
 
@@ -223,6 +226,7 @@ class Sizer {
   uint8_t db_;
   uint64_t all_ = 0;
   // What the steps so far may have added to a key.
+  std::deque<std::string> ledger_keys_;
   std::map<std::pair<uint8_t, std::string_view>, uint64_t> grown_;
   bool revertible_ = true;
 };

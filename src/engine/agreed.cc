@@ -274,12 +274,17 @@ base::Status AgreedKeys::ForceElectors(std::vector<std::string> leaders) {
 base::Status AgreedKeys::MayRetire(std::string_view leader) const {
   if (!in_use()) return {};
   const wire::Electorate& electorate = agreement_.electorate();
+  // One that is retired already votes no more, although its seat has not been replaced yet.
+  auto gone = [&](const std::string& name) {
+    auto it = engine_.admissions_.find(name);
+    return name == leader || (it != engine_.admissions_.end() && it->second.all_retired());
+  };
   for (const auto* seats : {&electorate.now, &electorate.next}) {
     const auto votes = static_cast<size_t>(
-        std::count_if(seats->begin(), seats->end(), [&](const wire::Seat& seat) {
-          return seat.leader == leader;
-        }));
-    if (votes == 0 || 2 * (seats->size() - votes) > seats->size()) continue;
+        std::count_if(seats->begin(), seats->end(), [&](const wire::Seat& seat) { return gone(seat.leader); }));
+    const bool has_seat = std::any_of(
+        seats->begin(), seats->end(), [&](const wire::Seat& seat) { return seat.leader == leader; });
+    if (!has_seat || 2 * (seats->size() - votes) > seats->size()) continue;
     return base::Invalid("leader '" + std::string(leader) +
                          "' votes on keys under policy 'sync', and the others are no majority "
                          "without it: name other electors first (LEADER ELECTORS)");
@@ -599,11 +604,25 @@ void AgreedKeys::RemoveExpired() {
   }
 }
 
+// Without its row whoever proposes begins with what he shows. So every member, away ones too, must have said that he has
+// applied the record of the delete: to another one the value that he still shows would be a first proposal.
+bool AgreedKeys::IsAbsentEverywhere(const wire::SyncKey& key) {
+  const sync::VoteRow* row = agreement_.elector().Find(key);
+  clock::Dot dot;
+  const std::optional<DecidedRecord> record = Newest({key.db, key.key}, &dot);
+  if (row == nullptr || !record || !record->absent || record->version < row->tuple.version) return false;
+  const auto& members = engine_.replica_.members();
+  return std::all_of(members.begin(), members.end(), [&](const auto& member) {
+    return engine_.replica_.Claim(member.first).Covers(dot);
+  });
+}
+
 // Rows of what has been absent for long go, if all electors are there to say so.
 void AgreedKeys::CollectRows() {
   if (!agreement_.electorate().next.empty()) return;
   for (const wire::SyncKey& key :
        agreement_.elector().Collectable(engine_.now_.wall_ms, kAbsentMs, kCollectMax)) {
+    if (!IsAbsentEverywhere(key)) continue;
     sync::Op op;
     op.kind = sync::OpKind::kCollect;
     op.deadline_us = engine_.now_.mono_us + kAgreedTimeoutUs;
@@ -626,8 +645,11 @@ void AgreedKeys::Duties() {
       members.count(self) == 0)
     return;
   bool first = true;  // of those in reach, by name
-  for (const auto& [name, member] : members)
-    first = first && (name >= self || !InReach(name));
+  for (const auto& [name, member] : members) {
+    auto admitted = engine_.admissions_.find(name);
+    const bool retired = admitted != engine_.admissions_.end() && admitted->second.all_retired();
+    first = first && (name >= self || retired || !InReach(name));
+  }
   if (electorate.epoch > written_epoch_) {
     if (unwritten_since_us_ < 0) unwritten_since_us_ = now;
     if (first || now - unwritten_since_us_ > 2'000'000) WriteElectorate();

@@ -164,6 +164,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   void WriteElectorate();
   void Duties();
   void RemoveExpired();
+  bool IsAbsentEverywhere(const wire::SyncKey& key);
   void CollectRows();
 
   // ---- sync::Host

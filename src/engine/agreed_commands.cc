@@ -132,6 +132,7 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
   if (exec && (c.client.transaction == nullptr || c.client.transaction->aborted ||
                !c.client.transaction->writes))
     return false;
+  if (exec && !engine_.WriteAllowed().ok()) return false;  // then EXEC says so
   std::vector<std::vector<std::string>> steps;
   const Plan plan = PlanOf(c, row, steps);
   auto refuse = [&](const std::string& text) {
@@ -160,14 +161,17 @@ bool AgreedKeys::Takes(command::Context& c, const command::Row& row) {
   if (exec && engine_.watches_.Changed(c.client.id, engine_.keyspace_)) return false;
   if (!agreed) {
     for (const std::string& key : plan.written) {
-      auto known = known_.find({c.client.db, key});
-      if (known == known_.end() || !known->second.live) continue;
-      if (engine_.change_open_) {  // who has waited is served in the change that brought the elements
-        to_release_.insert(known->first);
-        return refuse("TRYAGAIN policy 'sync' of '" + key +
-                      "' has just ended; nothing was written, try again");
+      // COPY, MOVE and SELECT in a transaction write in other databases.
+      for (uint8_t db = 0; db < crdt::kDatabases; ++db) {
+        auto known = known_.find({db, key});
+        if (known == known_.end() || !known->second.live) continue;
+        if (engine_.change_open_) {  // who has waited is served in the change that brought the elements
+          to_release_.insert(known->first);
+          return refuse("TRYAGAIN policy 'sync' of '" + key +
+                        "' has just ended; nothing was written, try again");
+        }
+        Release({db, key});
       }
-      Release({c.client.db, key});
     }
     return false;
   }
@@ -251,8 +255,10 @@ base::Status AgreedKeys::MayRun(command::Context& c, const command::Row& row) {
           "CROSSSYNC a script writes a key under policy 'sync' only as the one key that EVAL or "
           "EVALSHA names, outside of MULTI; nothing was done");
     }
-    auto known = known_.find({c.client.db, key});
-    if (known != known_.end() && known->second.live) to_release_.insert(known->first);
+    for (uint8_t db = 0; db < crdt::kDatabases; ++db) {
+      auto known = known_.find({db, key});
+      if (known != known_.end() && known->second.live) to_release_.insert(known->first);
+    }
   }
   if (to_release_.size() == released) return {};
   return base::Invalid(

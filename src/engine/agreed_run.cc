@@ -21,6 +21,7 @@ class AgreedRun::Alone final : public command::AgreedHost {
  public:
   Alone(uint8_t db, std::string_view key) : db_(db), key_(key) {}
 
+  bool Tries() const override { return true; }
   bool Takes(command::Context&, const command::Row&) override { return false; }
   bool TakesScript(command::Context&,
                    std::string_view,

@@ -492,6 +492,37 @@ TEST_F(Agreed, ElectorsCanBeNamed) {
   EXPECT_EQ(Do(b, {"GETSET", "s:k", "2"}), "\"1\"");
 }
 
+// Without the row, whoever still shows the value would propose it.
+TEST_F(Agreed, ADeletedKeyKeepsItsRowUntilAllHaveSeenTheDelete) {
+  Begin();
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "a", "b"}), "+OK");
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b"); }));
+  EXPECT_EQ(Do(a, {"SET", "s:lock", "Ada"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  EXPECT_EQ(Do(a, {"DEL", "s:lock"}), "1");
+  const size_t rows = a.engine().agreed_keys().agreement().elector().rows();
+  cluster.Run(700'000);
+  EXPECT_EQ(c.Ask({"GET", "s:lock"}), "\"Ada\"");
+  EXPECT_EQ(a.engine().agreed_keys().agreement().elector().rows(), rows);
+  cluster.Heal(a, c);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().agreed_keys().agreement().QuorumInReach(); }));
+  EXPECT_EQ(Do(c, {"SET", "s:lock", "Grace", "NX"}), "+OK");
+  EXPECT_EQ(Do(a, {"DEL", "s:lock"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(700'000);
+  EXPECT_EQ(a.engine().agreed_keys().agreement().elector().rows(), rows - 1);
+}
+
+// The seat of one that is being retired is replaced later.
+TEST_F(Agreed, TwoAreNotRetiredInOneBreath) {
+  Begin();
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "b"}), "+OK");
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "c"}).substr(0, 5), "-ERR ");
+}
+
 TEST_F(Agreed, ElectorsThatAreGoneAreReplacedByForce) {
   Begin();
   EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");

@@ -150,6 +150,7 @@ Outcome Engine::Execute(command::Client& client,
   const command::Row* row = command::Dispatch(context);
   if (context.waits_for_others) [[unlikely]] {
     acting_ = 0;
+    SettleMonitors();
     return Outcome::kSuspended;
   }
   // What a read has brought to light (a merge) waits for the end of the tick.
@@ -161,10 +162,7 @@ Outcome Engine::Execute(command::Client& client,
   if (change.wrote()) client.wrote = newest_own_.bits();
   acting_ = 0;
   if (watches_.unsettled()) [[unlikely]] watches_.Settle(keyspace_);
-  if (monitors_.unsent()) [[unlikely]] {
-    monitors_.Settle(
-        [this](command::Client& to, std::string_view bytes) { host_.Push(to.id, bytes, /*held=*/false); });
-  }
+  SettleMonitors();
   // Behind the reply, if there is one.
   if (tracking_.unsettled()) [[unlikely]] TellTracking(/*end_of_tick=*/false);
   if (context.suspended && (!context.wait.keys.empty() || context.wait.poll)) {

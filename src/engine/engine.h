@@ -386,6 +386,13 @@ class Engine final : public command::ClusterHost,
   void NoteTouched(const crdt::Effect& effect, TouchedKeys& keys);
   void TellTouched(TouchedKeys& keys);
   // ---- client-side caching (publish.cc)
+  // Sends what clients under MONITOR are to be shown.
+  void SettleMonitors() {
+    if (!monitors_.unsent()) [[likely]]
+      return;
+    monitors_.Settle(
+        [this](command::Client& to, std::string_view bytes) { host_.Push(to.id, bytes, /*held=*/false); });
+  }
   void TrackExpired();  // keys that time hides, or shows again
   void TellTracking(bool end_of_tick);
   void SendPublished();

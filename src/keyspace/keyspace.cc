@@ -719,6 +719,7 @@ void Keyspace::VisitExpiring(int64_t from_ms,
                              base::FunctionRef<void(uint8_t db, std::string_view key)> visit) const {
   for (auto it = expiry_index_.lower_bound({from_ms, nullptr}); it != expiry_index_.end() && it->first < to_ms; ++it)
     visit(it->second->db(), it->second->key());
+  if (decided_ != nullptr) decided_->values().VisitExpiring(from_ms, to_ms, visit);
 }
 
 int64_t Keyspace::LatestHidden(int64_t before_ms) const {

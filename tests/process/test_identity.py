@@ -163,11 +163,11 @@ def test_retire(long):
     had."""
     with Cluster() as cluster:
         values = {}
-        for _ in range(3 if long else 1):
+        for turn in range(3 if long else 1):
             _write(cluster.eu, "before", 200, values)
             _settle(cluster, values)
             cluster.isolate("asia")
-            _write(cluster.asia, "only at asia", 100, values)
+            _write(cluster.asia, f"only at asia {turn}", 100, values)
             cluster.asia.kill()
             for leader in (cluster.eu, cluster.us):
                 leader.call("LINK", "HEAL", "asia")
@@ -189,7 +189,7 @@ def test_retire(long):
                 reply = cluster.asia.ask("SET", "asia", "writes")
                 return isinstance(reply, ReplyError) and reply.text.startswith("RETIRED ")
             until("asia is refused", told)
-            assert cluster.eu.call("EXISTS", "only at asia:0") == 0
+            assert cluster.eu.call("EXISTS", f"only at asia {turn}:0") == 0
             cluster.asia.terminate()
             cluster.restart("asia", extra=["--rejoin"])
             until("asia writes again", lambda: cluster.asia.ask("SET", "asia is", "back") == b"OK")

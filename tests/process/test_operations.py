@@ -189,7 +189,7 @@ def _tell(port, story, like=None, normal=lambda text: text):
         for other, connection in connections.items():
             raw = connection.take(0.04) if like is None else connection.take_at_least(like[len(told)][2].get(other, 0))
             text = raw.decode("utf-8", "replace")
-            for n, i in ids.items():
+            for n, i in ids.items() if re.search(r"\$[a-d]\b", story) else ():
                 text = re.sub(r":%s\r\n" % i, f":${n}\r\n", text)
             came[other] = (normal(text), len(raw))
         told.append((line, {n: t for n, (t, _) in came.items()}, {n: s for n, (_, s) in came.items()}))
