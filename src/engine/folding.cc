@@ -87,12 +87,13 @@ void Engine::FoldEnded() {
   std::map<clock::OriginIndex, int64_t> waiting;
   auto consider = [&](clock::OriginIndex origin, const std::vector<clock::Dot>& records) {
     const uint64_t applied = replica_.applied().Get(origin);
-    if (keys.size() >= kFoldsMax || applied == 0 || applied <= replica_.FoldedAt(origin)) return;
+    if (applied == 0 || applied <= replica_.FoldedAt(origin)) return;
     // Ended by another process of its name, it may still live, and claim what we fold: for ever.
     if (replica_.IsLive(origin) || records.empty()) return;
     auto before = unfolded_since_us_.find(origin);
     const int64_t since_us = before == unfolded_since_us_.end() ? now_.mono_us : before->second;
     waiting[origin] = since_us;
+    if (keys.size() >= kFoldsMax) return;
     auto covered = [&](const clock::VersionVector& by) {
       return std::all_of(records.begin(), records.end(), [&](clock::Dot record) { return by.Covers(record); });
     };

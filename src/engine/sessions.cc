@@ -31,14 +31,15 @@ bool Engine::IsDurable(uint64_t position) {
   return false;
 }
 
-// It is lost if its origin is folded below it, or has ended, and every member that counts has claimed the
-// record of that without having it: what a claim covers it has on disk, with all that it rests on.
+// It is lost if its origin has ended, and every member that counts has claimed the record of that without having it: what a
+// claim covers it has on disk, with all that it rests on. (A fold alone is no proof: it does not wait for a silent member.)
 bool Engine::IsLost(clock::OriginIndex origin, uint64_t sequence) const {
   if (replica_.IsLive(origin)) return false;
-  const uint64_t folded = replica_.FoldedAt(origin);
-  if (folded != 0 && folded < sequence) return true;
   auto ended = ended_.find(origin);
-  if (ended == ended_.end() || ended->second.empty()) return false;
+  if (ended == ended_.end() || ended->second.empty()) {
+    const uint64_t folded = replica_.FoldedAt(origin);
+    return folded != 0 && folded < sequence;
+  }
   const auto& members = replica_.members();
   return std::all_of(members.begin(), members.end(), [&](const auto& entry) {
     if (entry.second.away) return true;

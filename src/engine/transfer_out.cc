@@ -171,7 +171,8 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
     EndSession(link);
     return;
   }
-  if (pull.part == wire::StatePart::kBase && session.part != wire::StatePart::kBase) {
+  if (pull.part == wire::StatePart::kBase &&
+      (session.part != wire::StatePart::kBase || !session.pieces || !pull.after.empty())) {
     replica_.SendState(link, wire::Encode(wire::StateRefusal{pull.id, wire::RefusalReason::kUnknown}));
     EndSession(link);
     return;
