@@ -62,12 +62,12 @@ void Simulation::DrawCluster() {
   Draw& d = draw_;
   const unsigned durability_weights[] = {60, 30, 10};
   limits_.durability = static_cast<engine::Durability>(d.Weighted(durability_weights));
-  if (recorded_) limits_.durability = engine::Durability::kAlways;
   limits_.rejoin = d.Percent(50);
   limits_.ledger.age_ms_max = 400LL * 365 * 24 * 3600 * 1000;  // clocks jump by years
   if (profile_ == Profile::kPower) {
     limits_.durability = d.Percent(70) ? engine::Durability::kEverySecond : engine::Durability::kNone;
   }
+  if (recorded_) limits_.durability = engine::Durability::kAlways;
   const bool tiny = profile_ == Profile::kFlow || d.Percent(25);
   limits_.frame_bytes_max = d.Percent(tiny ? 60 : 10) ? static_cast<size_t>(d.Scale(1, 200)) : 1 << 20;
   limits_.window_bytes = d.Percent(tiny ? 70 : 10) ? static_cast<size_t>(d.Scale(1, 4000)) : 4 << 20;
