@@ -15,8 +15,8 @@ constexpr uint64_t kRegisters = 4;
 constexpr uint64_t kCounters = 2;
 constexpr int64_t kPatienceUs = 30 * kSecond;
 
-std::string Register(uint64_t n) { return "h:" + std::to_string(n); }
-std::string Counter(uint64_t n) { return "h:n" + std::to_string(n); }
+std::string Register(uint64_t n) { return std::string(kRecordedPrefix) + std::to_string(n); }
+std::string Counter(uint64_t n) { return std::string(kRecordedPrefix) + "n" + std::to_string(n); }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "resp/reply.h"
@@ -17,6 +18,9 @@
 namespace polyarch::sim {
 
 class World;
+
+// Of their keys. No other client may write them, CONFLICT RESTORE included: it is a new write of an old value.
+inline constexpr std::string_view kRecordedPrefix = "h:";
 
 class Recorded {
  public:

@@ -6,6 +6,7 @@
 #include "command/table.h"
 #include "sim/expectation.h"
 #include "sim/marks.h"
+#include "sim/recorded.h"
 #include "sim/world.h"
 
 namespace polyarch::sim {
@@ -455,7 +456,10 @@ void Workload::Resolve(Node& node, int client) {
           tag = value.items[0].items[3].text;
         }
       }
-      if (id.empty() || tag.empty() || StartsWith(key, kTrackedPrefix) || StartsWith(key, kTransferPrefix)) return;
+      if (id.empty() || tag.empty() || StartsWith(key, kTrackedPrefix) || StartsWith(key, kTransferPrefix) ||
+          StartsWith(key, kRecordedPrefix)) {
+        return;
+      }
       if (world_.draw().Percent(50)) Give(node, client, {"CONFLICT", "RESTORE", id, tag});
     };
   }

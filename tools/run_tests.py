@@ -25,6 +25,8 @@ SEEDS = 300
 SEEDS_LONG = 20000
 SEEDS_LARGE = 4  # clusters of 20 to 50 leaders
 SEEDS_LARGE_LONG = 200
+SEEDS_HISTORIES = 60  # with clients whose histories are judged
+SEEDS_HISTORIES_LONG = 5000
 
 
 def line(fine, name, seconds, note=""):
@@ -44,6 +46,9 @@ class Commands:
             self.commands["simulator_large"] = [
                 SIMULATOR, "--leaders", "20..50", "--from", str(SEEDS_FROM), "--seeds",
                 str(SEEDS_LARGE_LONG if long else SEEDS_LARGE), "--jobs", str(os.cpu_count() or 1)]
+            self.commands["simulator_histories"] = [
+                SIMULATOR, "--histories", "--from", str(SEEDS_FROM), "--seeds",
+                str(SEEDS_HISTORIES_LONG if long else SEEDS_HISTORIES), "--twice-first", "5", "--jobs", str(os.cpu_count() or 1)]
         if os.path.exists(PLANTED):
             self.commands["planted"] = [PLANTED, "--planted", "--jobs", str(os.cpu_count() or 1), "--scenarios",
                                         os.path.join(ROOT, "tests", "scenario")]
