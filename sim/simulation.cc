@@ -1012,9 +1012,11 @@ void Simulation::FallSilent() {
     if (!node->engine().idle()) throw Violation(node->name() + " is silent but not idle: " + node->engine().BusyWith());
   }
   world_.checkers().CheckConverged();
-  world_.checkers().CheckResidue();
+  // Who votes on agreed keys, and is gone, cannot be retired while the others are no majority: residue and folding wait.
+  const bool held_back = agreed_ && !DeadMembers().empty();
+  if (!held_back) world_.checkers().CheckResidue();
   world_.checkers().CheckPresent();
-  world_.checkers().CheckFolded();
+  if (!held_back) world_.checkers().CheckFolded();
   world_.feeds().Check();
 }
 
@@ -1078,17 +1080,21 @@ void Simulation::Operate(Node& node, std::vector<std::string> args) {
 // Members without a process (copies that took another name and whose disk was replaced) would hold purging back for
 // ever: the operator retires them.
 void Simulation::RetireTheDead() {
+  for (const std::string& name : DeadMembers()) {
+    SOMETIMES(kRetired);
+    Operate(*world_.nodes()[0], {"LEADER", "RETIRE", name});
+  }
+}
+
+// By what the first node knows.
+std::vector<std::string> Simulation::DeadMembers() {
   std::set<std::string> alive;
   for (auto& node : world_.nodes()) alive.insert(node->engine().leader_id());
-  Node& node = *world_.nodes()[0];
   std::vector<std::string> dead;
-  for (const auto& [name, member] : node.engine().replica().members()) {
+  for (const auto& [name, member] : world_.nodes()[0]->engine().replica().members()) {
     if (alive.count(name) == 0) dead.push_back(name);
   }
-  for (const std::string& name : dead) {
-    SOMETIMES(kRetired);
-    Operate(node, {"LEADER", "RETIRE", name});
-  }
+  return dead;
 }
 
 SeedResult RunSeed(uint64_t seed, Trace& trace, Size size, bool record) {

@@ -99,6 +99,7 @@ class Simulation {
   void CountTransfers();
   void CountMessages();
   void RetireTheDead();
+  std::vector<std::string> DeadMembers();
   void SomebodyWrites();
   // A command of the operator's, whatever the workload's clients wait for.
   void Operate(Node& node, std::vector<std::string> args);

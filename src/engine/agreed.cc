@@ -39,6 +39,25 @@ std::string ReservedKey(const std::pair<uint8_t, std::string>& key) {
   return out + key.second;
 }
 
+// The rules in an electorate bear the number of the epoch with which they came into force: the same ones may end and
+// come back. docs/FORMATS.md, "electorate".
+constexpr uint8_t kNumbered = 2;
+
+std::string Numbered(const std::string& rules, uint64_t epoch) {
+  if (rules.empty()) return rules;
+  std::string out;
+  base::PutFixed8(out, kNumbered);
+  base::PutVarint(out, epoch);
+  return out + rules;
+}
+
+std::string_view WithoutNumber(std::string_view rules) {
+  if (rules.empty() || static_cast<uint8_t>(rules[0]) != kNumbered) return rules;
+  base::Reader in(rules.substr(1));
+  (void)in.Varint();
+  return in.Raw(in.remaining());
+}
+
 // Could it have been what the first decision began with? What could not stays, hidden.
 bool IsPlain(const crdt::KeyState& state) {
   size_t bytes = 0;
@@ -136,6 +155,11 @@ void AgreedKeys::Tick() {
   for (const Key& key : std::exchange(to_release_, {})) {
     if (StandingOf(key.second) == Standing::kOrdinary && engine_.may_write()) Release(key);
   }
+  if (engine_.may_write()) {
+    for (const Key& key : std::exchange(overtaken_, {})) {
+      if (StandingOf(key.second) == Standing::kOrdinary) GiveWay(key);
+    }
+  }
   for (const Told& told : std::exchange(answers_, {})) {
     if (engine_.waiters_.Find(told.client) == nullptr) continue;
     engine_.Answer(
@@ -177,6 +201,7 @@ void AgreedKeys::RefreshOne(const Key& key) {
     const crdt::KeyState beneath =
         engine_.keyspace_.State(engine_.keyspace_.Ref(key.first, key.second));
     shows = !beneath.live() || AllSeen(record->deps, beneath);
+    if (!shows) overtaken_.insert(key);
   }
   if (!shows) {
     view_.Erase(key.first, key.second);
@@ -287,7 +312,8 @@ base::Status AgreedKeys::MayRetire(std::string_view leader) const {
     if (!has_seat || 2 * (seats->size() - votes) > seats->size()) continue;
     return base::Invalid("leader '" + std::string(leader) +
                          "' votes on keys under policy 'sync', and the others are no majority "
-                         "without it: name other electors first (LEADER ELECTORS)");
+                         "without it: name other electors first (LEADER ELECTORS" +
+                         (agreement_.QuorumInReach() ? ")" : " FORCE: no majority of them is in reach)"));
   }
   return {};
 }
@@ -316,9 +342,15 @@ void AgreedKeys::ReadElectorate() {
   // that tells of it.
   if (newest.rules != rules_text_) {
     rules_text_ = newest.rules;
-    rules_ = conflict::PolicyTable::ParseSyncRules(rules_text_).value_or(conflict::PolicyTable());
+    rules_ = conflict::PolicyTable::ParseSyncRules(WithoutNumber(rules_text_)).value_or(conflict::PolicyTable());
   }
   if (started_ && newest.epoch > agreement_.electorate().epoch) agreement_.Learn(newest);
+}
+
+// The record tells that what was written before its rules came into force is applied where it is. Whoever has heard of
+// the electorate only may lack it.
+bool AgreedKeys::MayWriteElectorate() const {
+  return agreement_.electorate().rules == rules_text_ || agreement_.HasDecidedElectorate();
 }
 
 void AgreedKeys::WriteElectorate() {
@@ -373,6 +405,15 @@ void AgreedKeys::Release(const Key& key) {
       keys.Ref(crdt::kReservedDatabase, name), Encode(*record), keyspace::Change::Ttl::kNone);
   change.Finish();
   known_[key].live = false;
+}
+
+// A decision came to light after the end of `sync`, and an ordinary write that had not seen it stands already: so it
+// stays, also when that value is deleted later.
+void AgreedKeys::GiveWay(const Key& key) {
+  std::optional<DecidedRecord> record = Newest(key);
+  if (!record || record->released) return;
+  record->released = true;
+  engine_.PutReserved(ReservedKey(key), Encode(*record));
 }
 
 // ---- sync::Host
@@ -553,8 +594,13 @@ bool AgreedKeys::Released(const wire::SyncKey& key, const clock::Ballot& version
 
 bool AgreedKeys::InForce(const wire::SyncKey& key, const wire::Electorate& electorate) const {
   if (electorate.rules == rules_text_) return rules_.IsSync(key.key);
-  const auto rules = conflict::PolicyTable::ParseSyncRules(electorate.rules);
+  const auto rules = conflict::PolicyTable::ParseSyncRules(WithoutNumber(electorate.rules));
   return rules && rules->IsSync(key.key);
+}
+
+// They came with the record that somebody wrote who had applied what was written before them.
+bool AgreedKeys::HasRulesOf(const wire::Electorate& electorate) const {
+  return electorate.rules == rules_text_;
 }
 
 void AgreedKeys::NoteStrays(const Key& key, const crdt::KeyState& beneath) {
@@ -585,8 +631,11 @@ void AgreedKeys::NoteStrays(const Key& key, const crdt::KeyState& beneath) {
 void AgreedKeys::RemoveExpired() {
   constexpr size_t kAtOnce = 50;
   view_.values().VisitExpired(INT64_MIN, [&](const keyspace::Keyspace::Expired& e) {
-    if (expiring_.size() >= kAtOnce) return false;
-    if (StandingOf(e.key) == Standing::kAgreed) expiring_.emplace(e.db, std::string(e.key));
+    if (expiring_.size() + to_release_.size() >= kAtOnce) return false;
+    const Standing standing = StandingOf(e.key);
+    if (standing == Standing::kAgreed) expiring_.emplace(e.db, std::string(e.key));
+    // The delete that it becomes is an ordinary one.
+    if (standing == Standing::kOrdinary) to_release_.emplace(e.db, std::string(e.key));
     return true;
   });
   const std::set<Key> keys = expiring_;
@@ -652,10 +701,10 @@ void AgreedKeys::Duties() {
   }
   if (electorate.epoch > written_epoch_) {
     if (unwritten_since_us_ < 0) unwritten_since_us_ = now;
-    if (first || now - unwritten_since_us_ > 2'000'000) WriteElectorate();
+    if ((first || now - unwritten_since_us_ > 2'000'000) && MayWriteElectorate()) WriteElectorate();
   }
-  if (!policies_sync_ && rules_text_.empty()) return;
   if (first) RemoveExpired();
+  if (!policies_sync_ && rules_text_.empty()) return;
   if (first && now >= next_collect_us_) {
     next_collect_us_ = now + kCollectUs;
     CollectRows();
@@ -700,14 +749,18 @@ void AgreedKeys::Duties() {
     agreement_.ChangeElectors(wanted);
     return;
   }
-  if (!first || joint || wanted_rules_ == rules_text_) return;
+  // Imposed (LEADER ELECTORS FORCE) with rules of which nobody who had seen them begin has written a record: they begin
+  // once more.
+  const bool unwritten = electorate.rules != rules_text_ && unwritten_since_us_ >= 0 &&
+                         now - unwritten_since_us_ > 10'000'000;
+  if (!first || joint || (wanted_rules_ == WithoutNumber(rules_text_) && !unwritten)) return;
   const bool all = std::all_of(members.begin(), members.end(), [&](const auto& entry) {
     return entry.second.away || (entry.first != self && !InReach(entry.first)) ||
            engine_.replica_.Claim(entry.first).Includes(wanted_seen_);
   });
   if (!all && now - wanted_since_us_ < 10'000'000) return;
   next_change_us_ = now + 1'000'000;
-  agreement_.ChangeRules(wanted_rules_);
+  agreement_.ChangeRules(Numbered(wanted_rules_, electorate.epoch + 1));
 }
 
 void AgreedKeys::Info(std::string& out) const {
@@ -721,7 +774,7 @@ void AgreedKeys::Info(std::string& out) const {
   line("electors", names);
   line("electorate_epoch", std::to_string(agreement_.electorate().epoch));
   line("electors_changing", agreement_.electorate().next.empty() ? "0" : "1");
-  line("sync_in_force", rules_text_ == wanted_rules_ ? "1" : "0");
+  line("sync_in_force", WithoutNumber(rules_text_) == wanted_rules_ ? "1" : "0");
   line("sync_rounds", std::to_string(c.rounds));
   line("sync_rounds_fast", std::to_string(c.fast));
   line("sync_no_quorum", std::to_string(c.no_quorum));

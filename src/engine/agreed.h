@@ -153,6 +153,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   std::string Error(const Call& call, const std::string& text) const;
   std::string ReadReply(const Call& call, const wire::Tuple* tuple);
   void Release(const Key& key);
+  void GiveWay(const Key& key);
   void RefreshOne(const Key& key);
   std::optional<DecidedRecord> Newest(const Key& key, clock::Dot* dot = nullptr);
   // The change that brought the newest one; 0: there is none.
@@ -162,6 +163,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   std::string ElectorNames() const;
   bool AllSeen(const wire::Dependencies& deps, const crdt::KeyState& state);
   void WriteElectorate();
+  bool MayWriteElectorate() const;
   void Duties();
   void RemoveExpired();
   bool IsAbsentEverywhere(const wire::SyncKey& key);
@@ -185,6 +187,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   clock::Ballot Shown(const wire::SyncKey& key) const override;
   bool Released(const wire::SyncKey& key, const clock::Ballot& version) const override;
   bool InForce(const wire::SyncKey& key, const wire::Electorate& electorate) const override;
+  bool HasRulesOf(const wire::Electorate& electorate) const override;
   void Done(sync::OpId op, const sync::Result& result) override;
   void ElectorateKnown(const wire::Electorate& electorate) override;
   bool HasRival() const override;
@@ -212,10 +215,11 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   };
   std::vector<Told> answers_;   // to be given at the end of the tick
   std::set<Key> to_release_;  // at the end of the tick, if they are ordinary keys then
+  std::set<Key> overtaken_;   // decided values behind which an ordinary write stands that had not seen them
   uint64_t next_op_ = 1;
   base::Random random_;
 
-  std::string rules_text_;  // that are in force
+  std::string rules_text_;  // that are in force, with their number (see Numbered)
   conflict::PolicyTable rules_;
   std::string wanted_rules_;  // that the policies say
   bool policies_sync_ = false;

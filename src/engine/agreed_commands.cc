@@ -394,7 +394,13 @@ void AgreedKeys::Done(sync::OpId op, const sync::Result& result) {
   std::string reply;
   switch (result.verdict) {
     case sync::Verdict::kDone:
-      if (call.kind == Call::Kind::kRead) {
+      if (call.kind == Call::Kind::kCommand && !engine_.may_write()) {
+        // Decided, but this leader was taken out meanwhile, and could not write it down: what others tell counts.
+        reply = Error(call,
+                      "TIMEOUT in doubt " + result.name.ToString() +
+                          " this leader was taken out while the write was agreed on; ask SYNC OUTCOME with this name "
+                          "at another one");
+      } else if (call.kind == Call::Kind::kRead) {
         reply = ReadReply(call, result.tuple);
       } else if (auto found = call.told.find(result.attempt); found != call.told.end()) {
         reply = std::move(found->second.reply);

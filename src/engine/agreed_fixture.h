@@ -93,6 +93,15 @@ class Agreed : public testing::Test {
     EXPECT_EQ(a.Ask({"POLICY", "SET", pattern, "sync"}), "+OK");
     ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b,c"); })) << a.Info("electors");
   }
+  void End(const std::vector<TestNode*>& heard) {
+    EXPECT_EQ(heard[0]->Ask({"POLICY", "DEL", "s:*"}), "1");
+    ASSERT_TRUE(cluster.RunUntil([&] {
+      for (TestNode* node : heard) {
+        if (!node->engine().policies().empty() || node->Info("sync_in_force") != "1") return false;
+      }
+      return true;
+    }));
+  }
   bool InForce(const std::string& electors) {
     for (size_t i = 0; i < cluster.size(); ++i) {
       if (!cluster[i].up()) continue;
@@ -101,6 +110,9 @@ class Agreed : public testing::Test {
         return false;
     }
     return true;
+  }
+  static uint64_t Epoch(TestNode& node) {
+    return static_cast<AgreedKeys*>(node.engine().agreed())->agreement().electorate().epoch;
   }
   // The reply, when all have had time to agree.
   std::string Do(TestNode& node, std::vector<std::string> words, int64_t ms = 5000) {

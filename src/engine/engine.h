@@ -861,6 +861,7 @@ class Engine final : public command::ClusterHost,
     uint64_t read_ticket = 0;
     size_t names_sent = 0;
     int64_t heard_us = 0;
+    int64_t sent_us = 0;  // when the last chunk was
     int64_t next_send_us = 0;
   };
   std::map<LinkId, Session> sessions_;

@@ -362,13 +362,15 @@ void Engine::PutNewOrigins(storage::Batch& batch) {
 }
 
 bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
-  if (staged_ == nullptr || offer.id != staged_->progress.id || link != incoming_.link ||
-      incoming_.step != Incoming::Step::kOffered) {
-    return true;
-  }
+  if (staged_ == nullptr || offer.id != staged_->progress.id || link != incoming_.link) return true;
+  // The request was repeated, and both were answered, with a checkpoint in between: nothing is taken yet, and the sender
+  // goes by its newer offer.
+  const bool again = incoming_.step == Incoming::Step::kPulling && incoming_.offer.has_value();
+  if (incoming_.step != Incoming::Step::kOffered && !again) return true;
   if (offer.resumed != (staged_->progress.epoch != 0)) return false;
   incoming_.map.clear();
   incoming_.offer.reset();
+  incoming_.partial = {};
   if (!NoteNames(0, offer.names)) return false;
   if (offer.resumed || !offer.checkpoint.empty()) return TakeOffer(offer);
   incoming_.offer = offer;
@@ -460,7 +462,7 @@ bool Engine::TakePiece(wire::StateChunk& piece) {
   partial.row.append(bytes);
   if (partial.row.size() < piece.row_bytes) {
     staged_->progress.bytes += key.size() + bytes.size();
-    incoming_.consumed += key.size() + bytes.size();
+    incoming_.consumed += 1 + key.size() + bytes.size();
     return true;
   }
   bytes = partial.row;
@@ -591,8 +593,8 @@ bool Engine::TakeChunk(const wire::StateChunk& chunk, storage::Batch& batch) {
     batch.Put(storage::Family::kSpool, SpoolKey(end), std::string(frame));
   }
   p.bytes += bytes;
-  // A chunk counts at least a byte: an endless row of empty ones takes credit, too.
-  incoming_.consumed += std::max<uint64_t>(bytes, 1);
+  // A chunk counts a byte more than what is in it, as at its sender: an endless row of empty ones takes credit, too.
+  incoming_.consumed += 1 + bytes;
   if (chunk.part == wire::StatePart::kStream) {
     staged_->Advance(chunk.to);
   } else if (chunk.last && chunk.part != wire::StatePart::kDigests) {

@@ -154,6 +154,37 @@ TEST(StateTransfer, AReceiverThatIsTooSlowIsTurnedAway) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// Between two rows that are sent, more are passed over than are read while a receiver waits for a word.
+TEST(StateTransfer, PassingOverWhatIsEqualIsNotSilence) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.log_quota_bytes = 1 << 20;
+    o.state_chunk_bytes = 300;
+    o.state_window_bytes = 1000;
+  };
+  Leaders cluster(2, 1, options);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  for (int i = 0; i < 6000; ++i) a.Ask({"SET", "old:" + std::to_string(i), std::string(100, 'o')});
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&a, &b}) node->Ask({"POLYARCH", "CHECKPOINT"});
+  cluster.Run(2000);
+  cluster.Cut(a, b);
+  cluster.Run(4000);
+  for (int i = 0; i < 3000; ++i) {
+    a.Ask({"SET", "filler:" + std::to_string(i % 5), std::string(1000, 'x')});
+    if (i % 10 == 0) cluster.Run(100);
+  }
+  cluster.Run(5000);
+  ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }, 300'000));
+  EXPECT_EQ(b.engine().transfers().restarted, 0U);
+  EXPECT_GT(b.engine().transfers().slots_equal, 4000U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 // The sender would bear it for hours; what has come fills the receiver's disk meanwhile.
 TEST(StateTransfer, AReceiverThatFallsBehindFurtherGivesUp) {
   Leaders cluster(1, 4, [](Options& o) {

@@ -18,6 +18,7 @@ constexpr size_t kKeptPinsMax = 16;
 constexpr size_t kPieceBytesLeast = 512;
 constexpr size_t kBacklogMax = 1 << 20;
 constexpr int64_t kSyncUs = 100'000;
+constexpr int64_t kSilentUs = 500'000;
 // A checkpoint older than this that leaves so much log behind it is renewed first: rows are cheaper
 // than frames.
 constexpr int64_t kStaleUs = 30'000'000;
@@ -178,10 +179,14 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
     return;
   }
   session.generation = pull.generation;
+  const bool same = pull.part == session.part && pull.after == session.after;
   // A row that is on its way need not be read again.
-  if (pull.part != session.part || pull.after != session.after) session.pieces.reset();
+  if (!same) session.pieces.reset();
+  // Nor what was passed over behind the last row that was sent: it would be begun anew with each pull that is repeated.
+  const bool read_on = same && pull.part == wire::StatePart::kRows && pull.skip == session.skip;
   session.part = pull.part;
-  session.after = session.scan = pull.after;
+  session.after = pull.after;
+  if (!read_on) session.scan = pull.after;
   session.row_offset = pull.row_offset;
   session.row_digest = pull.row_digest;
   if (session.pieces) ResumePieces(session);
@@ -192,8 +197,10 @@ void Engine::HandlePull(LinkId link, const wire::StatePull& pull) {
   session.credit = std::max<uint64_t>(pull.credit, 1);
   session.sent = 0;
   session.done = false;
-  if (session.read_ticket != 0) store_.DropRead(session.read_ticket);
-  session.read_ticket = 0;
+  if (session.read_ticket != 0 && !read_on) {
+    store_.DropRead(session.read_ticket);
+    session.read_ticket = 0;
+  }
   if (pull.part == wire::StatePart::kStream) session.position = pull.position;
 }
 
@@ -277,6 +284,7 @@ void Engine::SendStates() {
       chunk.names.push_back(origins_.Get(static_cast<clock::OriginIndex>(session.names_sent)));
     }
     replica_.SendState(link, wire::Encode(chunk));
+    session.sent_us = now_.mono_us;
     uint64_t bytes = 1;
     for (const auto& [end, frame] : chunk.frames)
       bytes += frame.size();
@@ -391,7 +399,10 @@ bool Engine::FillRows(LinkId link,
   for (const auto& [key, row] : slice.rows)
     chunk.rows.emplace_back(key, row);
   session.done = chunk.last = slice.at_end;
-  return !slice.rows.empty() || slice.at_end || session.part != wire::StatePart::kRows;
+  // Many rows may be passed over before there is one to send: an empty chunk now and then tells that this goes on.
+  const int64_t silent_us = now_.mono_us - session.sent_us;
+  return !slice.rows.empty() || slice.at_end || session.part != wire::StatePart::kRows ||
+         silent_us > std::min(kSilentUs, options_.state_timeout_us / 4);
 }
 
 // From where the receiver has the row, if what it has is of this one.

@@ -442,28 +442,55 @@ TEST(StateTransfer, ARowMayBeLargerThanAMessage) {
 }
 
 // As many origins as there ever were are told of in the sender's checkpoint row.
-TEST(StateTransfer, ItsCheckpointRowMayBeLargerThanAMessage) {
-  auto options = [](Options& o) {
+// A checkpoint row with hundreds of origins, larger than a message.
+class LargeBase : public ::testing::Test {
+ protected:
+  static void Tune(Options& o) {
     Small(o);
     o.state_timeout_us = 20'000'000;
     o.state_chunk_bytes = 1000;
     o.state_window_bytes = 4000;
-  };
-  Leaders cluster(2, 21, options);
+  }
+  void SetUp() override {
+    for (int i = 0; i < 300; ++i) {
+      b.Kill();
+      ASSERT_TRUE(b.Start().ok());
+      b.Ask({"SET", "k", std::to_string(i)});
+      cluster.Run(30);
+    }
+    cluster.Run(20'000);  // nothing is trimmed before
+    Fill(cluster, a, 600);
+    ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+    auto row = a.store().Get(storage::Family::kMeta, kCheckpointRowKey);
+    ASSERT_TRUE(row.ok());
+    ASSERT_GT(row->size(), 12'000U);
+    for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 10'000;
+  }
+  TestNode& Join() {
+    TestNode& c = cluster.Add("c", Tune);
+    c.message_bytes_max = 10'000;
+    EXPECT_TRUE(c.Start().ok());
+    return c;
+  }
+  // Its sender goes on with another checkpoint.
+  void Renew(TestNode& node) {
+    node.Ask({"SET", "meanwhile", "1"});
+    node.Ask({"POLYARCH", "CHECKPOINT"});
+  }
+  void ExpectJoined(TestNode& c) {
+    ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 120'000));
+    EXPECT_EQ(c.Info("state_transfers"), "1");
+    EXPECT_EQ(c.engine().transfers().malformed, 0U);
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+    EXPECT_EQ(c.Ask({"GET", "k"}), "\"299\"");
+  }
+  Leaders cluster{2, 21, Tune};
   TestNode& a = cluster[0];
   TestNode& b = cluster[1];
-  for (int i = 0; i < 300; ++i) {
-    b.Kill();
-    ASSERT_TRUE(b.Start().ok());
-    b.Ask({"SET", "k", std::to_string(i)});
-    cluster.Run(30);
-  }
-  cluster.Run(20'000);  // nothing is trimmed before
-  Fill(cluster, a, 600);
-  ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
-  auto row = a.store().Get(storage::Family::kMeta, kCheckpointRowKey);
-  ASSERT_TRUE(row.ok());
-  ASSERT_GT(row->size(), 12'000U);
+};
+
+TEST_F(LargeBase, ComesInPieces) {
   int pieces = 0;
   TestNode* sender = nullptr;
   cluster.on_way = [&](TestNode& from, std::string& message) {
@@ -475,21 +502,34 @@ TEST(StateTransfer, ItsCheckpointRowMayBeLargerThanAMessage) {
     sender = &from;
     return pieces % 25 != 0;
   };
-  for (size_t i = 0; i < 2; ++i) cluster[i].message_bytes_max = 10'000;
-  TestNode& c = cluster.Add("c", options);
-  c.message_bytes_max = 10'000;
-  ASSERT_TRUE(c.Start().ok());
+  TestNode& c = Join();
   ASSERT_TRUE(cluster.RunUntil([&] { return pieces >= 5; }));
-  // Its sender goes on with another checkpoint meanwhile.
-  sender->Ask({"SET", "meanwhile", "1"});
-  sender->Ask({"POLYARCH", "CHECKPOINT"});
-  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }, 120'000));
-  EXPECT_EQ(c.Info("state_transfers"), "1");
-  EXPECT_EQ(c.engine().transfers().malformed, 0U);
+  Renew(*sender);
+  ExpectJoined(c);
   EXPECT_GT(pieces, 12);
-  ASSERT_TRUE(cluster.Settle());
-  EXPECT_TRUE(cluster.SameDigest());
-  EXPECT_EQ(c.Ask({"GET", "k"}), "\"299\"");
+}
+
+// The request was repeated, and each was answered, with a checkpoint in between: the pieces are of the newer one.
+TEST_F(LargeBase, IsThatOfTheNewestOffer) {
+  TestNode* sender = nullptr;
+  TestNode* c = nullptr;
+  std::string first;
+  int offers = 0;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    if (message[0] != static_cast<char>(wire::kStateOfferMessage)) return true;
+    if (++offers == 1) {  // it takes longer than the receiver waits
+      first = message;
+      sender = &from;
+      return false;
+    }
+    if (offers == 2 && &from == sender) c->Feed(*c->engine().replica().LinkOf(from.options().leader_id), first);
+    return true;
+  };
+  c = &Join();
+  ASSERT_TRUE(cluster.RunUntil([&] { return offers == 1; }));
+  Renew(*sender);
+  ExpectJoined(*c);
+  EXPECT_GE(offers, 2);
 }
 
 // ---- rows in pieces: one that takes its time, and what may happen meanwhile

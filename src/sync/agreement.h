@@ -95,6 +95,9 @@ class Agreement final : private Host {
   // Agrees on what the electorate's rules are, from the next epoch on. Not while electors change.
   void ChangeRules(std::string rules);
   bool changing() const { return change_.step != Change::Step::kIdle; }
+  // Is this leader one that has applied what the decision on the present electorate rests on: the one that decided it,
+  // or one whose vote it had?
+  bool HasDecidedElectorate() const;
   const Proposer::Counters& counters() const { return proposer_.counters(); }
   Proposer& proposer() { return proposer_; }
   size_t malformed() const { return malformed_; }
@@ -142,6 +145,7 @@ class Agreement final : private Host {
   bool InForce(const wire::SyncKey& key, const wire::Electorate& electorate) const override {
     return host_.InForce(key, electorate);
   }
+  bool HasRulesOf(const wire::Electorate& electorate) const override { return host_.HasRulesOf(electorate); }
   void Done(OpId op, const Result& result) override { host_.Done(op, result); }
   bool HasRival() const override { return host_.HasRival(); }
   uint64_t Entropy() override { return host_.Entropy(); }
@@ -187,6 +191,7 @@ class Agreement final : private Host {
   };
   Proof proof_;
   uint64_t changes_ = 0;
+  uint64_t decided_epoch_ = 0;  // the newest electorate that a round of this process decided
   int64_t now_us_ = 0;
   int64_t wall_ms_ = 0;
   std::deque<std::string> to_self_;

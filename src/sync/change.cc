@@ -20,8 +20,20 @@ void Agreement::SubmitChange(
   Op op{.kind = OpKind::kChange, .deadline_us = now_us_ + options_.decide_us};
   op.change = std::move(change);
   op.back = back;
-  op.done = std::move(done);
+  op.done = [this, done = std::move(done)](const Result& result) {
+    if (result.verdict == Verdict::kDone) decided_epoch_ = electorate().epoch;
+    done(result);
+  };
   proposer_.Submit({wire::kElectorateDb, ""}, std::move(op));
+}
+
+bool Agreement::HasDecidedElectorate() const {
+  const uint64_t epoch = electorate().epoch;
+  if (decided_epoch_ == epoch) return true;
+  const VoteRow* row = elector_.Find({wire::kElectorateDb, ""});
+  if (row == nullptr || row->accepted.none()) return false;
+  base::Reader in(row->tuple.value);
+  return wire::ReadElectorate(in).epoch == epoch && in.ok();
 }
 
 void Agreement::ChangeRules(std::string rules) {

@@ -87,6 +87,8 @@ class Host {
   virtual bool InForce(const wire::SyncKey& /*key*/, const wire::Electorate& /*electorate*/) const {
     return true;
   }
+  // Is here what was written before these rules came into force? Operations wait until it is.
+  virtual bool HasRulesOf(const wire::Electorate& /*electorate*/) const { return true; }
   virtual void Done(OpId op, const Result& result) = 0;
 
   // Is there another live process of this leader's name, as far as is known? It may hold the same

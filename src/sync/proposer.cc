@@ -119,6 +119,11 @@ void Proposer::Attempt(const SyncKey& key, Round& round, bool first) {
   if (key.db != wire::kElectorateDb && !host_.InForce(key, *electorate_)) {
     return Finish(key, round, round.offered ? Verdict::kInDoubt : Verdict::kNoQuorum, nullptr);
   }
+  if (key.db != wire::kElectorateDb && !host_.HasRulesOf(*electorate_)) {
+    round.phase = Phase::kPause;
+    round.until_us = now_us_ + options_.resend_us_least;
+    return;
+  }
   round.electorate = electorate_;
   round.answers.clear();
   round.fast = false;
