@@ -370,7 +370,6 @@ bool Engine::HandleOffer(LinkId link, const wire::StateOffer& offer) {
   if (offer.resumed != (staged_->progress.epoch != 0)) return false;
   incoming_.map.clear();
   incoming_.offer.reset();
-  incoming_.partial = {};
   if (!NoteNames(0, offer.names)) return false;
   if (offer.resumed || !offer.checkpoint.empty()) return TakeOffer(offer);
   incoming_.offer = offer;
