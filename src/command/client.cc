@@ -78,6 +78,7 @@ std::string ClientLine(Context& c, const Client& client) {
   number("id", static_cast<int64_t>(client.id));
   field("addr", client.address);
   field("laddr", client.local_address);
+  number("fd", -1);
   field("name", client.name);
   number("age", std::max<int64_t>(0, c.now_ms - client.created_ms) / 1000);
   number("idle", std::max<int64_t>(0, c.now_ms - client.active_ms) / 1000);
@@ -103,7 +104,28 @@ std::string ClientLine(Context& c, const Client& client) {
   subscriptions("ssub", Subscriptions::Kind::kShard);
   number("multi", client.transaction == nullptr
                       ? -1 : static_cast<int64_t>(client.transaction->commands.size()));
-  number("omem", static_cast<int64_t>(c.server.ClientOutputBytes(client.id)));
+  // Of the request that runs, as it came; what is behind it is not known here.
+  int64_t request = 0;
+  int64_t arguments = 0;
+  if (client.id == c.client.id) {
+    auto counted = [](size_t n) { return static_cast<int64_t>(base::FormatInt64(static_cast<int64_t>(n)).size()) + 3; };
+    request = counted(c.count());
+    for (std::string_view argument : c.args) {
+      arguments += static_cast<int64_t>(argument.size());
+      request += counted(argument.size()) + static_cast<int64_t>(argument.size()) + 2;
+    }
+  }
+  const auto output = static_cast<int64_t>(c.server.ClientOutputBytes(client.id));
+  number("qbuf", request);
+  number("qbuf-free", 0);
+  number("argv-mem", arguments);
+  number("multi-mem", 0);
+  number("rbs", 0);
+  number("rbp", 0);
+  number("obl", output);
+  number("oll", 0);
+  number("omem", output);
+  number("tot-mem", request + arguments + output);
   field("events", "r");
   field("cmd", client.last_command.empty() ? "NULL" : client.last_command);
   field("user", client.user);

@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "command/families.h"
+#include "command/script_run.h"
 #include "command/support.h"
 #include "command/transaction.h"
 
@@ -20,6 +21,11 @@ void ClientPause(Context& c) {
   const auto millis = ReadInteger(c, c.args[2], "ERR timeout is not an integer or out of range");
   if (!millis) return;
   if (*millis < 0) return c.reply.Error("ERR timeout is negative");
+  if (writes) {
+    // Which functions write nothing is known once their libraries are read.
+    ScriptHost host(c, /*read_only=*/true);
+    c.cluster.scripts().Libraries(c.keys, host);
+  }
   c.cluster.Pause(*millis, writes);
   c.reply.Ok();
 }
@@ -31,15 +37,19 @@ void ClientUnpause(Context& c) {
 
 }  // namespace
 
-bool MayPause(const Client& client, Arguments args, const Row& row, bool writes_only) {
+bool MayPause(
+    const Client& client, const Scripts& scripts, Arguments args, const Row& row, bool writes_only) {
   if (row.handler == ClientUnpause) return false;
   // What is wrong with it is said at once.
   const auto count = static_cast<int>(args.size());
   if (row.arity >= 0 ? count != row.arity : count < -row.arity) return false;
   if (!writes_only || (row.flags & kWrite) != 0) return true;
-  if ((row.flags & kRunsScript) != 0) return !row.name.ends_with("_ro");
-  if (row.handler == Exec) return client.transaction != nullptr && client.transaction->writes;
-  return row.name == "publish" || row.name == "spublish" || row.name == "pfcount";
+  if ((row.flags & kRunsScript) != 0) {
+    // SCRIPT LOAD and its like are no writes for Redis either.
+    return !row.name.ends_with("_ro") && !row.name.starts_with("script|") && !scripts.ReadsOnly(row.name, args[1]);
+  }
+  if (row.handler == Exec) return client.transaction != nullptr && client.transaction->pauses;
+  return MayReplicate(row);
 }
 
 void AddClientPauseFamily(std::vector<Row>& rows) {

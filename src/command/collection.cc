@@ -33,29 +33,26 @@ std::string_view TypeName(crdt::Type type) {
   return "none";
 }
 
-std::string_view EncodingOf(const Collection& collection) {
-  constexpr size_t kListpackEntriesMax = 128;
-  constexpr size_t kHashListpackEntriesMax = 512;
-  constexpr size_t kListpackValueMax = 64;
-  constexpr size_t kIntsetEntriesMax = 512;
+std::string_view EncodingOf(const Collection& collection, const EncodingLimits& limits) {
   const crdt::Type type = collection.elements->type();
+  const size_t value_max = type == crdt::Type::kHash ? limits.hash_value : limits.sorted_set_value;
   bool integers = true;
   bool small = true;
   collection.ForEach([&](const ElementView& entry) {
     integers = integers && base::ParseInt64(entry.key()).has_value();
     small =
-        small && entry.key().size() <= kListpackValueMax &&
-        (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= kListpackValueMax);
+        small && entry.key().size() <= value_max &&
+        (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= value_max);
     return integers || small;
   });
   const size_t size = collection.size();
   switch (type) {
     case crdt::Type::kSet:
-      return integers && size <= kIntsetEntriesMax ? "intset" : "hashtable";
+      return integers && size <= limits.set_integers ? "intset" : "hashtable";
     case crdt::Type::kHash:
-      return small && size <= kHashListpackEntriesMax ? "listpack" : "hashtable";
+      return small && size <= limits.hash_entries ? "listpack" : "hashtable";
     case crdt::Type::kSortedSet:
-      return small && size <= kListpackEntriesMax ? "listpack" : "skiplist";
+      return small && size <= limits.sorted_set_entries ? "listpack" : "skiplist";
     case crdt::Type::kList:
       return "quicklist";
     case crdt::Type::kStream:

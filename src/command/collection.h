@@ -16,9 +16,13 @@ namespace polyarch::command {
 
 // "string", "hash", "set", "zset", "list", "stream".
 std::string_view TypeName(crdt::Type type);
-// What OBJECT ENCODING says: Redis's name for a collection of this size and content under its default
+// What OBJECT ENCODING says: Redis's name for a collection of this size and content under these
 // limits, since that is what clients and tools compare with.
-std::string_view EncodingOf(const keyspace::Collection& collection);
+std::string_view EncodingOf(const keyspace::Collection& collection, const EncodingLimits& limits);
+// The same of any value; of one that is not in conflict.
+std::string_view EncodingOf(Context& c, const keyspace::KeyRef& ref, const keyspace::Shown& shown);
+// Since the newest write of a key that there is: reads leave no trace.
+int64_t IdleSeconds(Context& c, const keyspace::KeyRef& ref);
 
 // The key's elements of `type`, possibly none; nothing (WRONGTYPE given) if it shows another type.
 std::optional<keyspace::Collection> Open(Context& c, const keyspace::KeyRef& ref, crdt::Type type);

@@ -525,18 +525,34 @@ TEST(Server, InfoHasSections) {
   EXPECT_EQ(node.Ask({"INFO", "keyspace"}),
             "\"# Keyspace\\r\\ndb0:keys=1,expires=0,avg_ttl=0\\r\\n\"");
   EXPECT_EQ(node.Ask({"INFO", "Replication"}),
-            "\"# Replication\\r\\nrole:master\\r\\nleader_id:eu\\r\\n\"");
+            "\"# Replication\\r\\nrole:master\\r\\nleader_id:eu\\r\\nmaster_repl_offset:1\\r\\n\"");
   std::string all = node.Ask({"INFO"});
   EXPECT_NE(all.find("redis_version:7.0.15\\r\\n"), std::string::npos);
   EXPECT_NE(all.find("\\r\\n\\r\\n# Clients\\r\\n"), std::string::npos);
   EXPECT_EQ(node.Ask({"INFO", "nosuch"}), "\"\"");
 }
 
+TEST(Debug, EqualValuesHaveEqualDigests) {
+  TestNode node;
+  auto digest = [&](std::string_view key) { return node.Ask({"DEBUG", "DIGEST-VALUE", key}); };
+  node.Ask({"SADD", "one", "a", "b", "c"});
+  node.Ask({"SADD", "two", "c", "b", "a"});
+  EXPECT_EQ(digest("one"), digest("two"));
+  node.Ask({"SREM", "two", "a"});
+  EXPECT_NE(digest("one"), digest("two"));
+  node.Ask({"HSET", "h", "f", "1", "g", "2"});
+  node.Ask({"COPY", "h", "i"});
+  EXPECT_EQ(digest("h"), digest("i"));
+  node.Ask({"HINCRBY", "i", "g", "1"});
+  EXPECT_NE(digest("h"), digest("i"));
+  EXPECT_EQ(digest("none"), "[+0000000000000000000000000000000000000000]");
+}
+
 TEST(Config, SetIsAllOrNothing) {
   TestNode node;
   EXPECT_EQ(
       node.Ask({"CONFIG", "SET", "maxmemory", "1", "timeout", "bad"}),
-      "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be good");
+      "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer");
   EXPECT_EQ(node.Ask({"CONFIG", "GET", "maxmemory", "time*"}),
             "[\"maxmemory\", \"0\", \"timeout\", \"0\"]");
   EXPECT_EQ(node.Ask({"CONFIG", "SET", "maxmemory", "1", "TIMEOUT", "2"}), "+OK");
@@ -557,7 +573,7 @@ TEST(Clients, ListAndKill) {
   EXPECT_EQ(node.Ask(second, {"CLIENT", "SETNAME", "two"}), "+OK");
   EXPECT_EQ(node.Ask(second, {"CLIENT", "SETINFO", "LIB-NAME", "lib"}), "+OK");
   std::string list = node.Ask({"CLIENT", "LIST"});
-  EXPECT_NE(list.find("id=2 addr=127.0.0.1:50002 laddr=127.0.0.1:7400 name=two age=0"),
+  EXPECT_NE(list.find("id=2 addr=127.0.0.1:50002 laddr=127.0.0.1:7400 fd=-1 name=two age=0"),
             std::string::npos)
       << list;
   EXPECT_NE(list.find("cmd=client|setinfo user=default redir=-1 resp=2 lib-name=lib lib-ver="),

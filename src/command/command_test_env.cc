@@ -11,17 +11,19 @@ std::vector<std::pair<std::string, std::string>> FakeServer::ConfigGet(std::stri
   for (const auto& parameter : parameters) {
     if (base::GlobMatch(pattern, parameter.first)) found.push_back(parameter);
   }
+  for (auto& parameter : remembered().All(true)) {
+    if (base::GlobMatch(pattern, parameter.first)) found.push_back(std::move(parameter));
+  }
   return found;
 }
 
 base::Status FakeServer::ConfigSet(std::string_view name, std::string_view value) {
-  if (value == "bad") return base::Invalid("argument must be good");
   for (auto& parameter : parameters) {
     if (parameter.first != name) continue;
     parameter.second = value;
     return {};
   }
-  return base::NotFound("no such parameter");
+  return remembered().Set(name, value);
 }
 
 TestNode::TestNode()

@@ -207,8 +207,7 @@ class FakeServer : public ServerHost {
   }
 
   std::vector<std::unique_ptr<Client>> clients;
-  std::vector<std::pair<std::string, std::string>> parameters = {
-      {"appendonly", "yes"}, {"maxmemory", "0"}, {"save", ""}, {"timeout", "0"}};
+  std::vector<std::pair<std::string, std::string>> parameters;  // beside those that are remembered
   std::string password;
   int resets = 0;
   double slept_seconds = 0;

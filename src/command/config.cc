@@ -116,6 +116,10 @@ void InfoClients(Context& c, std::string& out) {
 }
 void InfoMemory(Context& c, std::string& out) {
   c.server.InfoSection("memory", out);
+  const Scripts& scripts = c.cluster.scripts();
+  out.append("number_of_cached_scripts:").append(std::to_string(scripts.size())).append("\n");
+  out.append("number_of_functions:").append(std::to_string(scripts.functions())).append("\n");
+  out.append("number_of_libraries:").append(std::to_string(scripts.libraries())).append("\n");
 }
 void InfoPersistence(Context& c, std::string& out) {
   c.cluster.InfoPersistence(out);
@@ -123,9 +127,15 @@ void InfoPersistence(Context& c, std::string& out) {
 }
 void InfoStats(Context& c, std::string& out) {
   c.server.InfoSection("stats", out);
+  uint64_t errors = 0;
+  for (const auto& [name, count] : c.server.observations().errors())
+    errors += count;
+  out.append("expired_keys:").append(std::to_string(c.cluster.expired_keys()));
+  out.append("\nevicted_keys:0\ntotal_error_replies:").append(std::to_string(errors)).append("\n");
 }
 void InfoReplication(Context& c, std::string& out) {
   c.cluster.InfoReplication(out);
+  out.append("master_repl_offset:").append(std::to_string(CountChanges(c.cluster.applied()))).append("\n");
 }
 void InfoCpu(Context& c, std::string& out) {
   c.server.InfoSection("cpu", out);

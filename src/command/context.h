@@ -47,6 +47,8 @@ struct Context {
   bool may_wait = true;    // if not, what would wait answers as if its time were over
   // Run by EXEC: where PUBLISH leaves what goes out when all of it has run. Else null.
   std::vector<Publication>* publications = nullptr;
+  bool made_consumer = false;  // of a stream's group: there was none of this name
+  bool scripted = false;   // run by a script
   bool notify = false;     // somebody may listen to what happens to keys
   AgreedHost* agreed = nullptr;  // if there are keys on which leaders agree: it is asked before a write
   bool waits_for_others = false;  // with `suspended`: it is answered when they have agreed

@@ -1,5 +1,12 @@
 // DEBUG: tools for tests and drills.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "base/number.h"
+#include "command/collection.h"
+#include "command/dump.h"
 #include "command/families.h"
 #include "command/support.h"
 
@@ -10,7 +17,7 @@ namespace {
 bool DebugAllowed(Context& c) {
   auto found = c.server.ConfigGet("enable-debug-command");
   std::string allowed = found.empty() ? "yes" : found[0].second;
-  bool local = c.client.address.starts_with("127.") || c.client.address.starts_with("[::1]");
+  bool local = c.client.address.starts_with("127.") || c.client.address.starts_with("[::1]") || c.client.address.starts_with("/");
   if (allowed == "yes" || (allowed == "local" && local)) return true;
   c.reply.Error(
       "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "
@@ -92,6 +99,10 @@ void DebugProtocol(Context& c) {
 // The state is on the disk when this answers; there is nothing to be read back.
 void DebugReload(Context& c) {
   if (!DebugAllowed(c)) return;
+  const bool known = std::all_of(c.args.begin() + 2, c.args.end(), [](std::string_view option) {
+    return EqualsIgnoreCase(option, "merge") || EqualsIgnoreCase(option, "noflush") || EqualsIgnoreCase(option, "nosave");
+  });
+  if (!known) return c.reply.Error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
   if (c.client.ticket == 0) c.client.ticket = c.cluster.StartCheckpoint();
   if (!c.cluster.CheckpointDone(c.client.ticket)) {
     c.suspended = true;
@@ -99,6 +110,49 @@ void DebugReload(Context& c) {
   }
   c.client.ticket = 0;
   c.reply.Ok();
+}
+
+void DebugDigestValue(Context& c) {
+  if (!DebugAllowed(c)) return;
+  constexpr std::string_view kNothing = "0000000000000000000000000000000000000000";
+  std::vector<std::string> digests;
+  for (std::string_view key : c.args.subspan(2)) {
+    std::optional<KeyDigest> digest = c.keys.Exists(c.Ref(key)) ? DigestOf(c, key) : KeyDigest{.hex = std::string(kNothing)};
+    if (!digest) return;
+    digests.push_back(std::move(digest->hex));
+  }
+  c.reply.Array(digests.size());
+  for (const std::string& digest : digests)
+    c.reply.Simple(digest);
+}
+
+// In Redis's form, for those who look into it. Where a value lies in memory is nobody's business.
+void DebugObject(Context& c) {
+  if (!DebugAllowed(c)) return;
+  const keyspace::KeyRef ref = c.Ref(c.args[2]);
+  const keyspace::Shown shown = c.keys.Read(ref);
+  if (!shown.exists()) return c.reply.Error("ERR no such key");
+  const std::optional<KeyDigest> digest = DigestOf(c, c.args[2]);
+  if (!digest) return;
+  constexpr size_t kFooter = 11;  // the type's byte, the version and the checksum
+  const int64_t idle = IdleSeconds(c, ref);
+  const int64_t lru = (c.now_ms / 1000 - idle) % (1 << 24);
+  std::string line = "Value at:0x0 refcount:1 encoding:";
+  line.append(EncodingOf(c, ref, shown));
+  line.append(" serializedlength:").append(std::to_string(digest->dump_bytes - kFooter));
+  line.append(" lru:").append(std::to_string(lru)).append(" lru_seconds_idle:").append(std::to_string(idle));
+  c.reply.Simple(line);
+}
+
+void DebugLog(Context& c) {
+  if (!DebugAllowed(c)) return;
+  c.server.ScriptLog(3, std::string("DEBUG LOG: ").append(c.args[2]));
+  c.reply.Ok();
+}
+
+// For test suites: what these switch is not there.
+void DebugNothing(Context& c) {
+  if (DebugAllowed(c)) c.reply.Ok();
 }
 
 }  // namespace
@@ -122,9 +176,28 @@ void AddDebugFamily(std::vector<Row>& rows) {
       {.name = "debug|protocol", .arity = 3, .flags = kOperator, .categories = kCategories,
        .handler = DebugProtocol, .summary = "Answers with a value of this type of the protocol", .since = "6.0.0",
        .group = "server", .complexity = "O(1)", .syntax = "type"},
-      {.name = "debug|reload", .arity = 2, .flags = kOperator | kNoMulti, .categories = kCategories,
+      {.name = "debug|reload", .arity = -2, .flags = kOperator | kNoMulti, .categories = kCategories,
+       .handler = DebugReload, .summary = "Makes a checkpoint", .since = "1.0.0", .group = "server",
+       .complexity = "O(N) where N is the number of keys that have changed",
+       .syntax = "option:(MERGE|NOFLUSH|NOSAVE)?*"},
+      {.name = "debug|loadaof", .arity = 2, .flags = kOperator | kNoMulti, .categories = kCategories,
        .handler = DebugReload, .summary = "Makes a checkpoint", .since = "1.0.0", .group = "server",
        .complexity = "O(N) where N is the number of keys that have changed"},
+      {.name = "debug|digest-value", .arity = -2, .flags = kOperator, .categories = kCategories,
+       .handler = DebugDigestValue, .summary = "Returns a digest of each value", .since = "5.0.0", .group = "server",
+       .complexity = "O(N) where N is the size of the values", .syntax = "key?*"},
+      {.name = "debug|object", .arity = 3, .flags = kOperator, .categories = kCategories,
+       .handler = DebugObject, .summary = "Tells about a value, in Redis's form", .since = "1.0.0", .group = "server",
+       .complexity = "O(N) where N is the size of the value", .syntax = "key"},
+      {.name = "debug|log", .arity = 3, .flags = kOperator, .categories = kCategories, .handler = DebugLog,
+       .summary = "Writes a line into the log", .since = "6.0.0", .group = "server", .complexity = "O(1)",
+       .syntax = "message"},
+      {.name = "debug|set-active-expire", .arity = 3, .flags = kOperator, .categories = kCategories,
+       .handler = DebugNothing, .summary = "Does nothing", .since = "1.0.0", .group = "server",
+       .complexity = "O(1)", .syntax = "on:integer"},
+      {.name = "debug|quicklist-packed-threshold", .arity = 3, .flags = kOperator, .categories = kCategories,
+       .handler = DebugNothing, .summary = "Does nothing", .since = "7.0.0", .group = "server",
+       .complexity = "O(1)", .syntax = "bytes"},
       {.name = "debug|help", .arity = 2, .flags = kLoading | kStale, .categories = kCategories,
        .handler = ContainerHelp, .summary = "Print this help", .since = "1.0.0", .group = "server",
        .complexity = "O(1)"},

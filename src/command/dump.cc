@@ -1,8 +1,11 @@
 // DUMP and RESTORE: values in Redis's format (rdb/value.h), to and from Redis, too.
+#include <algorithm>
 #include <limits>
 
 #include "base/number.h"
+#include "base/sha1.h"
 #include "command/collection.h"
+#include "command/dump.h"
 #include "command/families.h"
 #include "command/list.h"
 #include "command/stream.h"
@@ -49,19 +52,25 @@ bool ReadCollection(Context& c,
   return ok;
 }
 
-void Dump(Context& c) {
-  const KeyRef ref = c.Ref(c.args[1]);
+// What the key shows; nothing with the error given, or with none if there is no key.
+std::optional<rdb::Value> ReadValue(Context& c, std::string_view key) {
+  const KeyRef ref = c.Ref(key);
   const Shown shown = c.keys.Read(ref);
-  if (!shown.exists()) return c.reply.Null();
+  if (!shown.exists()) return std::nullopt;
   rdb::Value value{.type = shown.type};
   if (shown.kind == Shown::Kind::kCollection) {
-    if (!ReadCollection(c, c.args[1], c.keys.Open(ref, shown.type), value)) return;
+    if (!ReadCollection(c, key, c.keys.Open(ref, shown.type), value)) return std::nullopt;
   } else {
-    if (RefuseConflict(c, c.args[1], shown)) return;
+    if (RefuseConflict(c, key, shown)) return std::nullopt;
     char scratch[base::kInt64CharsMax];
     value.text = shown.Text(scratch);
   }
-  c.reply.Bulk(rdb::WriteDump(value));
+  return value;
+}
+
+void Dump(Context& c) {
+  if (!c.keys.Exists(c.Ref(c.args[1]))) return c.reply.Null();
+  if (const std::optional<rdb::Value> value = ReadValue(c, c.args[1])) c.reply.Bulk(rdb::WriteDump(*value));
 }
 
 // ---- RESTORE
@@ -202,6 +211,16 @@ void Restore(Context& c) {
 }
 
 }  // namespace
+
+std::optional<KeyDigest> DigestOf(Context& c, std::string_view key) {
+  std::optional<rdb::Value> value = ReadValue(c, key);
+  if (!value) return std::nullopt;
+  if (value->type == crdt::Type::kSet) std::sort(value->items.begin(), value->items.end());
+  std::sort(value->fields.begin(), value->fields.end());
+  std::sort(value->members.begin(), value->members.end());
+  const std::string payload = rdb::WriteDump(*value);
+  return KeyDigest{.hex = base::Sha1Hex(payload), .dump_bytes = payload.size()};
+}
 
 void AddDumpFamily(std::vector<Row>& rows) {
   // clang-format off: a row as few lines as it needs

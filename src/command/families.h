@@ -29,6 +29,7 @@ void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc
 void AddClientFamily(std::vector<Row>& rows);         // client.cc
 void AddClientTrackingFamily(std::vector<Row>& rows);  // client_tracking.cc
 void AddDebugFamily(std::vector<Row>& rows);          // debug.cc
+void AddClusterFamily(std::vector<Row>& rows);        // cluster.cc
 void AddSlowlogFamily(std::vector<Row>& rows);        // slowlog.cc
 void AddLatencyFamily(std::vector<Row>& rows);        // latency.cc
 void AddMonitorFamily(std::vector<Row>& rows);        // monitors.cc

@@ -176,8 +176,11 @@ void FunctionDelete(Context& c) {
 }
 
 void FunctionFlush(Context& c) {
-  if (c.count() > 3 || (c.count() == 3 && !EqualsIgnoreCase(c.args[2], "sync") &&
-                        !EqualsIgnoreCase(c.args[2], "async"))) {
+  if (c.count() > 3) {
+    return c.reply.Error("ERR unknown subcommand or wrong number of arguments for '" + std::string(c.args[1]) +
+                         "'. Try FUNCTION HELP.");
+  }
+  if (c.count() == 3 && !EqualsIgnoreCase(c.args[2], "sync") && !EqualsIgnoreCase(c.args[2], "async")) {
     return c.reply.Error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
   }
   DeleteAll(c);

@@ -17,6 +17,7 @@
 #include "clock/session_token.h"
 #include "command/client.h"
 #include "command/observations.h"
+#include "command/remembered.h"
 #include "command/scripts.h"
 #include "command/subscriptions.h"
 #include "command/tracking.h"
@@ -132,6 +133,8 @@ class ClusterHost {
   virtual bool CheckpointDone(uint64_t ticket) const = 0;
   // The wall time of the last checkpoint that ended, or of the start if there was none.
   virtual int64_t last_checkpoint_ms() const = 0;
+  // Removed by this node since its start, being past their time.
+  virtual uint64_t expired_keys() const { return 0; }
 
   // May this node accept writes? Else a line for the client: "HISTORY not yet admitted ...",
   // "DISKFULL ...".
@@ -202,6 +205,8 @@ class ServerHost {
 
   // What was observed of commands: filled by whoever runs them, as this room tells (command_timer.h).
   Observations& observations() { return observations_; }
+  // Redis's parameters that a process keeps for its clients.
+  Remembered& remembered() { return remembered_; }
 
   virtual void ForEachClient(const std::function<void(Client&)>& visit) = 0;
   virtual bool KillClient(uint64_t id) = 0;
@@ -245,6 +250,7 @@ class ServerHost {
 
  private:
   Observations observations_;
+  Remembered remembered_;
 };
 
 }  // namespace polyarch::command

@@ -287,7 +287,25 @@ void CommandList(Context& c) {
     c.reply.Bulk(name);
 }
 
-void CommandGetkeys(Context& c) {
+// How the key at `place` among those found is used.
+std::string AccessOf(const Row& row, Arguments args, size_t place, size_t key) {
+  const size_t bar = row.key_access.find('|');
+  const bool second = place > 0 && bar != std::string_view::npos;
+  std::string_view access = second ? row.key_access.substr(bar + 1) : row.key_access.substr(0, bar);
+  if (place > 0 && bar == std::string_view::npos && !row.keys.options.empty()) access = "OW update";  // SORT's STORE
+  constexpr std::string_view kVariable = " variable_flags";
+  if (!access.ends_with(kVariable)) return std::string(access);
+  auto has = [&](std::string_view word) {
+    return std::any_of(args.begin() + static_cast<std::ptrdiff_t>(key) + 1, args.end(), [word](std::string_view arg) {
+      return EqualsIgnoreCase(arg, word);
+    });
+  };
+  if (row.name == "set") return has("get") ? "RW access update" : "OW update";
+  if (row.name == "bitfield") return has("set") || has("incrby") ? "RW access update" : "RO access";
+  return std::string(access.substr(0, access.size() - kVariable.size()));
+}
+
+void ReplyKeys(Context& c, bool with_access) {
   Arguments args = c.args.subspan(2);
   const Row* row = Table::Instance().Find(args);
   if (row == nullptr) return c.reply.Error("ERR Invalid command specified");
@@ -300,8 +318,24 @@ void CommandGetkeys(Context& c) {
   if (!KeyIndices(*row, args, keys))
     return c.reply.Error("ERR Invalid arguments specified for command");
   c.reply.Array(keys.size());
-  for (size_t i : keys)
-    c.reply.Bulk(args[i]);
+  for (size_t place = 0; place < keys.size(); ++place) {
+    if (!with_access) {
+      c.reply.Bulk(args[keys[place]]);
+      continue;
+    }
+    const std::string access = AccessOf(*row, args, place, keys[place]);
+    c.reply.Array(2);
+    c.reply.Bulk(args[keys[place]]);
+    c.reply.Set(CountWords(access));
+    ForEachWord(access, [&](std::string_view word) { c.reply.Simple(word); });
+  }
+}
+
+void CommandGetkeys(Context& c) {
+  ReplyKeys(c, false);
+}
+void CommandGetkeysandflags(Context& c) {
+  ReplyKeys(c, true);
 }
 
 }  // namespace
@@ -369,6 +403,15 @@ void AddIntrospectionFamily(std::vector<Row>& rows) {
        .handler = CommandGetkeys,
        .summary = "Returns the keys among the arguments of a command",
        .since = "2.8.13",
+       .group = "server",
+       .complexity = "O(N) where N is the number of arguments"},
+      {.name = "command|getkeysandflags",
+       .arity = -4,
+       .flags = kLoading | kStale,
+       .categories = "@slow @connection",
+       .handler = CommandGetkeysandflags,
+       .summary = "Returns the keys of a command, and how it uses each",
+       .since = "7.0.0",
        .group = "server",
        .complexity = "O(N) where N is the number of arguments"},
       {.name = "command|help",

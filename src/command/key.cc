@@ -168,24 +168,41 @@ void Move(Context& c) {
 // ---- OBJECT
 
 void ObjectEncoding(Context& c) {
-  constexpr size_t kEmbeddedBytesMax = 44;  // Redis's embstr
-  Shown shown = c.keys.Read(c.Ref(c.args[2]));
+  const KeyRef ref = c.Ref(c.args[2]);
+  const Shown shown = c.keys.Read(ref);
   if (!shown.exists()) return c.reply.Null();
-  if (shown.kind == Shown::Kind::kCollection)
-    return c.reply.Bulk(EncodingOf(c.keys.Open(c.Ref(c.args[2]), shown.type)));
-  if (RefuseConflict(c, c.args[2], shown)) return;
-  if (shown.is_integer || base::ParseInt64(shown.value)) return c.reply.Bulk("int");
-  c.reply.Bulk(shown.value.size() <= kEmbeddedBytesMax ? "embstr" : "raw");
+  if (shown.kind != Shown::Kind::kCollection && RefuseConflict(c, c.args[2], shown)) return;
+  c.reply.Bulk(EncodingOf(c, ref, shown));
 }
 
 void ObjectRefcount(Context& c) {
   c.keys.Exists(c.Ref(c.args[2])) ? c.reply.Integer(1) : c.reply.Null();
 }
 
-// Reads leave no trace here, so "idle" is the time since the newest write.
 void ObjectIdletime(Context& c) {
   KeyRef ref = c.Ref(c.args[2]);
-  if (!c.keys.Exists(ref)) return c.reply.Null();
+  c.keys.Exists(ref) ? c.reply.Integer(IdleSeconds(c, ref)) : c.reply.Null();
+}
+
+void ObjectFreq(Context& c) {
+  if (!c.keys.Exists(c.Ref(c.args[2]))) return c.reply.Null();
+  c.reply.Error(
+      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
+      "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
+}
+
+}  // namespace
+
+std::string_view EncodingOf(Context& c, const KeyRef& ref, const Shown& shown) {
+  constexpr size_t kEmbeddedBytesMax = 44;  // Redis's embstr
+  if (shown.kind == Shown::Kind::kCollection) {
+    return EncodingOf(c.keys.Open(ref, shown.type), c.server.remembered().encodings());
+  }
+  if (shown.is_integer || base::ParseInt64(shown.value)) return "int";
+  return shown.value.size() <= kEmbeddedBytesMax ? "embstr" : "raw";
+}
+
+int64_t IdleSeconds(Context& c, const KeyRef& ref) {
   crdt::KeyState state = c.keys.State(ref);
   uint64_t newest_ms = 0;
   for (const crdt::Version& v : state.versions)
@@ -198,17 +215,8 @@ void ObjectIdletime(Context& c) {
   }
   for (const crdt::ExpiryVersion& e : state.expiries)
     newest_ms = std::max(newest_ms, e.hlc.ms());
-  c.reply.Integer(std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000));
+  return std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000);
 }
-
-void ObjectFreq(Context& c) {
-  if (!c.keys.Exists(c.Ref(c.args[2]))) return c.reply.Null();
-  c.reply.Error(
-      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
-      "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
-}
-
-}  // namespace
 
 void AddKeyFamily(std::vector<Row>& rows) {
   // clang-format off: a row as few lines as it needs

@@ -83,6 +83,12 @@ constexpr Told kTold[] = {
     {"smove", {kM, "srem"}, {kM, "sadd"}},
     {"sort", {kL, "sortstore"}, {}, Gone::kInstead},
     {"unlink", kDel, kDel, Gone::kInstead},
+    {"xack", {}},  // Redis says nothing of it
+    {"xgroup|create", {kNoticeStream, "xgroup-create"}},
+    {"xgroup|createconsumer", {kNoticeStream, "xgroup-createconsumer"}},
+    {"xgroup|delconsumer", {kNoticeStream, "xgroup-delconsumer"}},
+    {"xgroup|destroy", {kNoticeStream, "xgroup-destroy"}},
+    {"xgroup|setid", {kNoticeStream, "xgroup-setid"}},
     {"zincrby", {kZ, "zincr"}},
 };
 
@@ -125,6 +131,9 @@ Told ToldOf(const Context& c, const Row& row) {
     told.gone = Gone::kInstead;
   }
   if (name == "setex" || name == "psetex") told.first = {kS, "set"};
+  if (name == "xreadgroup" || name == "xclaim" || name == "xautoclaim") {
+    told.first = c.made_consumer ? Event{kNoticeStream, "xgroup-createconsumer"} : Event{};
+  }
   if (name == "rename") {
     told = {name, {kG, "rename_from"}, {kG, "rename_to"}, Gone::kInstead};
   }

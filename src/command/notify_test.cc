@@ -54,6 +54,18 @@ TEST_F(NotifyTest, ByCommand) {
   EXPECT_EQ(Events({"ZINCRBY", "z", "1", "a"}), "zincr 0 z");
   EXPECT_EQ(Events({"ZPOPMIN", "z"}), "zpopmin 0 z");
   EXPECT_EQ(Events({"ZUNIONSTORE", "y", "1", "z"}), "zunionstore 0 y");
+  EXPECT_EQ(Events({"XGROUP", "CREATE", "x", "g", "$", "MKSTREAM"}), "xgroup-create 0 x");
+  EXPECT_EQ(Events({"XGROUP", "CREATECONSUMER", "x", "g", "a"}), "xgroup-createconsumer 0 x");
+  EXPECT_EQ(Events({"XADD", "x", "1-1", "f", "v"}), "xadd 0 x");
+  EXPECT_EQ(Events({"XREADGROUP", "GROUP", "g", "a", "STREAMS", "x", ">"}), "");
+  EXPECT_EQ(Events({"XCLAIM", "x", "g", "b", "0", "1-1"}), "xgroup-createconsumer 0 x");
+  EXPECT_EQ(Events({"XAUTOCLAIM", "x", "g", "c", "0", "0"}), "xgroup-createconsumer 0 x");
+  EXPECT_EQ(Events({"XAUTOCLAIM", "x", "g", "c", "0", "0"}), "");
+  EXPECT_EQ(Events({"XACK", "x", "g", "1-1"}), "");
+  EXPECT_EQ(Events({"XREADGROUP", "GROUP", "g", "d", "STREAMS", "x", ">"}), "xgroup-createconsumer 0 x");
+  EXPECT_EQ(Events({"XGROUP", "DELCONSUMER", "x", "g", "d"}), "xgroup-delconsumer 0 x");
+  EXPECT_EQ(Events({"XGROUP", "SETID", "x", "g", "0"}), "xgroup-setid 0 x");
+  EXPECT_EQ(Events({"XGROUP", "DESTROY", "x", "g"}), "xgroup-destroy 0 x");
   EXPECT_EQ(Events({"SETBIT", "bits", "7", "1"}), "setbit 0 bits");
   EXPECT_EQ(Events({"GET", "bits"}), "");
   EXPECT_EQ(Events({"GETDEL", "bits"}), "del 0 bits");

@@ -118,12 +118,13 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
                 .random = random_.Next(),
                 .may_wait = false,
                 .publications = &publications_,
+                .scripted = true,
                 .notify = c_.notify};
+  if (read_only_ && MayReplicate(*row)) {
+    reply.Error("ERR Write commands are not allowed from read-only scripts.");
+    return {};
+  }
   if ((row->flags & kWrite) != 0) {
-    if (read_only_) {
-      reply.Error("ERR Write commands are not allowed from read-only scripts.");
-      return {};
-    }
     if (!AllowWrite(inner, *row)) return {};
     if (c_.change.keeps() && c_.change.kept_bytes() + CopyBytes(inner, *row) > kKeptBytesMax)
       return Refuse(TooMuchReplaced());

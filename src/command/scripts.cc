@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "base/sha1.h"
 #include "command/support.h"
+#include "resp/parser.h"
 
 namespace polyarch::command {
 namespace {
@@ -13,17 +14,13 @@ namespace {
 constexpr size_t kShaChars = 40;
 constexpr size_t kLibraryNameBytesMax = kKeyBytesMax - kFunctionPrefix.size();  // it is in a key
 
-std::vector<std::string_view> Words(std::string_view line) {
-  std::vector<std::string_view> words;
-  while (!line.empty()) {
-    const size_t begin = line.find_first_not_of(" \t\r");
-    if (begin == std::string_view::npos) break;
-    line.remove_prefix(begin);
-    const size_t end = std::min(line.find_first_of(" \t\r"), line.size());
-    words.push_back(line.substr(0, end));
-    line.remove_prefix(end);
-  }
-  return words;
+// The words of a first line, which may be quoted as in inline commands; none if a quote does not end.
+std::vector<std::string> Words(std::string_view line) {
+  resp::Parser parser;
+  const std::string request = std::string(line) + "\n";
+  const resp::Limits limits{.inline_bytes_max = request.size()};
+  if (parser.Next(request, limits) != resp::Parser::State::kRequest) return {};
+  return {parser.arguments().begin(), parser.arguments().end()};
 }
 
 // The first line's flags. What is run is the rest, with its line end, so that lines count from the
@@ -33,10 +30,11 @@ base::Status ReadShebang(Scripts::Script& script, std::string_view& body) {
   if (!body.starts_with("#!")) return {};
   const size_t end = body.find('\n');
   if (end == std::string_view::npos) return base::Invalid("ERR Invalid script shebang");
-  const std::vector<std::string_view> words = Words(body.substr(0, end));
+  const std::vector<std::string> words = Words(body.substr(0, end));
+  if (words.empty()) return base::Invalid("ERR Invalid engine in script shebang");
   body.remove_prefix(end);
   if (words.front() != "#!lua") {
-    return base::Invalid("ERR Unexpected engine in script shebang: " + std::string(words.front()));
+    return base::Invalid("ERR Unexpected engine in script shebang: " + words.front());
   }
   script.has_shebang = true;
   for (size_t i = 1; i < words.size(); ++i) {
@@ -62,7 +60,7 @@ base::Result<std::string> LibraryName(std::string_view source, std::string_view&
   if (!source.starts_with("#!")) return base::Invalid("ERR Missing library metadata");
   const size_t end = source.find('\n');
   if (end == std::string_view::npos) return base::Invalid("ERR Invalid library metadata");
-  const std::vector<std::string_view> words = Words(source.substr(2, end - 2));
+  const std::vector<std::string> words = Words(source.substr(0, end));
   body = source.substr(end);
   if (words.empty()) return base::Invalid("ERR Invalid library metadata");
   std::string name;
@@ -91,8 +89,8 @@ base::Result<std::string> LibraryName(std::string_view source, std::string_view&
     return base::Invalid("LIMIT a library's name may be " + std::to_string(kLibraryNameBytesMax) +
                          " bytes long");
   }
-  if (!EqualsIgnoreCase(words.front(), "lua"))
-    return base::Invalid("ERR Engine '" + std::string(words.front()) + "' not found");
+  const std::string_view engine = std::string_view(words.front()).substr(2);
+  if (!EqualsIgnoreCase(engine, "lua")) return base::Invalid("ERR Engine '" + std::string(engine) + "' not found");
   return name;
 }
 
@@ -293,6 +291,22 @@ const std::map<std::string, Scripts::Library, std::less<>>& Scripts::Libraries(
       functions_.try_emplace(ToLower(function.name), Function{&library, &function});
   }
   return libraries_;
+}
+
+bool Scripts::ReadsOnly(std::string_view command, std::string_view word) const {
+  if (command == "eval") {
+    Script script{.source = std::string(word.substr(0, word.find('\n') + 1))};
+    std::string_view body;
+    return ReadShebang(script, body).ok() && (script.flags & script::kFlagNoWrites) != 0;
+  }
+  const std::string lower = ToLower(word);
+  if (command == "evalsha") {
+    const auto found = by_sha_.find(lower);
+    return found != by_sha_.end() && (found->second->flags & script::kFlagNoWrites) != 0;
+  }
+  const auto found = functions_.find(lower);
+  return !libraries_changed_ && found != functions_.end() &&
+         (found->second.function->flags & script::kFlagNoWrites) != 0;
 }
 
 Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys,

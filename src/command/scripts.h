@@ -66,6 +66,9 @@ class Scripts {
   // By its SHA-1, in any case; null: unknown.
   Ready Find(keyspace::Keyspace& keys, std::string_view sha, const Expired& expired);
   bool Knows(keyspace::Keyspace& keys, std::string_view sha);
+  // Does what EVAL (`word` is the source), EVALSHA or FCALL is to run say of itself that it writes nothing? False also
+  // if it is not known yet.
+  bool ReadsOnly(std::string_view command, std::string_view word) const;
 
   // ---- libraries
   struct Library {
@@ -97,6 +100,11 @@ class Scripts {
                                   script::Host& host,
                                   Library& library);
   const script::Limits& limits() const { return limits_; }
+
+  // How many are compiled, and of libraries how many were read.
+  size_t size() const { return kept_.size(); }
+  size_t functions() const { return functions_.size(); }
+  size_t libraries() const { return libraries_.size(); }
 
  private:
   static constexpr size_t kKeptMax = 4096;  // compiled scripts

@@ -61,6 +61,12 @@ void Bgsave(Context& c) {
   c.reply.Simple("Background saving started");
 }
 
+// The log is shortened by checkpoints.
+void Bgrewriteaof(Context& c) {
+  c.cluster.StartCheckpoint();
+  c.reply.Simple("Background append only file rewriting started");
+}
+
 void Lastsave(Context& c) {
   c.reply.Integer(c.cluster.last_checkpoint_ms() / 1000);
 }
@@ -69,9 +75,7 @@ void Lastsave(Context& c) {
 // applied
 
 void Role(Context& c) {
-  const clock::VersionVector& applied = c.cluster.applied();
-  uint64_t changes = 0;
-  applied.ForEach([&](clock::OriginIndex, uint64_t sequence) { changes += sequence; });
+  const uint64_t changes = CountChanges(c.cluster.applied());
   c.reply.Array(3);
   c.reply.Bulk("master");
   c.reply.Integer(static_cast<int64_t>(changes));
@@ -145,6 +149,15 @@ void AddServerFamily(std::vector<Row>& rows) {
        .group = "server",
        .complexity = "O(1)",
        .syntax = "SCHEDULE?@3.2.2"},
+      {.name = "bgrewriteaof",
+       .arity = 1,
+       .flags = kAdmin | kNoScript | kNoAsyncLoading,
+       .categories = "@admin @slow @dangerous",
+       .handler = Bgrewriteaof,
+       .summary = "Begins a checkpoint",
+       .since = "1.0.0",
+       .group = "server",
+       .complexity = "O(1)"},
       {.name = "lastsave",
        .arity = 1,
        .flags = kLoading | kStale | kFast,

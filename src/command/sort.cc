@@ -202,8 +202,8 @@ void RunSort(Context& c, bool only_reads) {
                         (shown.type == kList || shown.type == crdt::Type::kSet ||
                          shown.type == crdt::Type::kSortedSet);
   if (shown.exists() && !sortable) return c.reply.Error(kWrongType);
-  if (options.store && options.unsorted && shown.exists() && shown.type == crdt::Type::kSet) {
-    // A set has no order of its own; what is stored must not depend on where it is looked at.
+  if ((options.store || c.scripted) && options.unsorted && shown.exists() && shown.type == crdt::Type::kSet) {
+    // A set has no order of its own; what is stored or scripted must not depend on where it is looked at.
     options.unsorted = false;
     options.alpha = true;
     options.by.reset();

@@ -24,10 +24,6 @@ struct TrimOptions {
   int64_t limit = 0;  // of entries removed; 0: none
 };
 
-// What "about" spares: Redis frees whole nodes of entries.
-constexpr size_t kNodeEntries = 100;
-constexpr int64_t kLimitDefault = 100 * kNodeEntries;
-
 struct AddOptions {
   TrimOptions trim;
   bool create = true;
@@ -108,8 +104,26 @@ bool ReadAddOptions(Context& c, bool adds, AddOptions& options) {
     c.reply.Error("ERR syntax error, LIMIT cannot be used without the special ~ option");
     return false;
   }
-  if (!options.any_limit && trim.approximate) trim.limit = kLimitDefault;
+  if (!options.any_limit && trim.approximate) {
+    constexpr int64_t kLimitMax = 1'000'000;
+    trim.limit = std::min(kLimitMax, 100 * static_cast<int64_t>(StreamNodeEntries(c)));
+  }
   return true;
+}
+
+// How many of at most `most` entries go if it need not be exact. Redis frees whole nodes of entries: of such ones
+// that began where entries were added, as far as none was removed from between.
+size_t WholeNodes(const Stream& stream, size_t most, int64_t limit, size_t node_entries) {
+  const size_t length = stream.length();
+  size_t node = node_entries - stream.meta().removed % node_entries;
+  size_t count = 0;
+  while (count < length) {
+    const size_t next = count + std::min(node, length - count);
+    if (next > most || (limit > 0 && next > static_cast<size_t>(limit))) break;
+    count = next;
+    node = node_entries;
+  }
+  return count;
 }
 
 // Returns how many entries it has removed.
@@ -121,10 +135,7 @@ size_t Trim(Context& c, const KeyRef& ref, const Stream& stream, const TrimOptio
   } else {
     count = std::min(length, stream.CountBefore(trim.id));
   }
-  if (trim.approximate) {
-    if (trim.limit > 0) count = std::min(count, static_cast<size_t>(trim.limit));
-    if (count < length) count -= count % kNodeEntries;
-  }
+  if (trim.approximate) count = WholeNodes(stream, count, trim.limit, StreamNodeEntries(c));
   if (count == 0) return 0;
   // What tells of the stream comes first, so that a stream that loses its last entry is there all the
   // time. One effect takes all that goes.

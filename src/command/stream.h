@@ -106,4 +106,7 @@ void AddStreamGroupRows(std::vector<Row>& rows);  // stream_group.cc
 void AddStreamClaimRows(std::vector<Row>& rows);  // stream_claim.cc
 void AddStreamInfoRows(std::vector<Row>& rows);   // stream_info.cc
 
+// How many entries a node of Redis's streams holds (`stream-node-max-entries`).
+size_t StreamNodeEntries(Context& c);
+
 }  // namespace polyarch::command

@@ -30,11 +30,11 @@ void Field(Context& c, std::string_view name, StreamId value) {
   ReplyStreamId(c, value);
 }
 
-// Redis keeps entries in nodes of 100 in a radix tree; tools look at these numbers.
+// Redis keeps entries in nodes in a radix tree; tools look at these numbers.
 void ReplyCounts(Context& c, const Stream& stream) {
-  constexpr int64_t kNodeEntries = 100;
+  const auto node_entries = static_cast<int64_t>(StreamNodeEntries(c));
   const auto length = static_cast<int64_t>(stream.length());
-  const int64_t nodes = (length + kNodeEntries - 1) / kNodeEntries;
+  const int64_t nodes = (length + node_entries - 1) / node_entries;
   const crdt::StreamMeta meta = stream.meta();
   Field(c, "length", length);
   Field(c, "radix-tree-keys", nodes);

@@ -175,6 +175,7 @@ void NoteConsumer(Context& c,
                   std::string_view group,
                   std::string_view consumer) {
   const auto seen = stream.FindConsumer(group, consumer);
+  c.made_consumer |= !seen;
   if (seen && c.now_ms - *seen <= kSeenExactMs) return;
   c.change.PutElement(
       ref, kStream, crdt::StreamConsumerName(group, consumer), crdt::EncodeStreamSeen(c.now_ms));
@@ -223,6 +224,11 @@ int64_t EntriesReadAt(const Stream& stream, StreamId id) {
 bool HasDeletedBeyond(const Stream& stream, StreamId id) {
   const StreamId deleted = stream.meta().deleted;
   return stream.length() != 0 && deleted != StreamId{} && id <= deleted;
+}
+
+size_t StreamNodeEntries(Context& c) {
+  const size_t entries = c.server.remembered().encodings().stream_node_entries;
+  return entries == 0 ? EncodingLimits{}.stream_node_entries : entries;
 }
 
 }  // namespace polyarch::command

@@ -126,4 +126,10 @@ void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bo
   c.change.Put(ref, whole, existed ? Ttl::kPart : Ttl::kNone);
 }
 
+uint64_t CountChanges(const clock::VersionVector& applied) {
+  uint64_t changes = 0;
+  applied.ForEach([&](clock::OriginIndex, uint64_t sequence) { changes += sequence; });
+  return changes;
+}
+
 }  // namespace polyarch::command

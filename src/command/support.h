@@ -71,6 +71,8 @@ bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key);
 void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bool existed);
 
 // An option word: the reply of Redis to one that does not belong there.
+// How many changes that are: what Redis's clients take for an offset.
+uint64_t CountChanges(const clock::VersionVector& applied);
 inline void ReplySyntaxError(Context& c) {
   c.reply.Error(kSyntaxError);
 }

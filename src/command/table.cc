@@ -64,6 +64,7 @@ inline Table::Name Table::Pack(std::string_view name, uint16_t parent) {
   if (size > 8) [[unlikely]] {
     packed.words[1] = Lower(LoadUpTo8(p + 8, size - 8));
     if (size > 16) packed.words[2] = Lower(LoadUpTo8(p + 16, size - 16));
+    if (size > 24) packed.words[3] = Lower(LoadUpTo8(p + 24, size - 24));
   }
   return packed;
 }
@@ -71,7 +72,7 @@ inline Table::Name Table::Pack(std::string_view name, uint16_t parent) {
 inline size_t Table::Home(const Name& name) const {
   uint64_t mixed = name.words[0] * 0x9e3779b97f4a7c15ULL;
   mixed ^= std::rotl((name.words[1] ^ name.parent) * 0xbf58476d1ce4e5b9ULL, 29);
-  mixed ^= name.words[2] * 0x94d049bb133111ebULL;
+  mixed ^= (name.words[2] ^ name.words[3]) * 0x94d049bb133111ebULL;
   return (mixed >> 40) & mask_;
 }
 
@@ -124,6 +125,7 @@ Table::Table() {
   AddMonitorFamily(rows_);
   AddServerFamily(rows_);
   AddDebugFamily(rows_);
+  AddClusterFamily(rows_);
   AddConfigFamily(rows_);
   AddIntrospectionFamily(rows_);
   AddPolyarchFamily(rows_);
@@ -271,6 +273,10 @@ bool KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out) {
   if (!row.keys.halves.empty()) sound = HalvedKeys(row.keys, args, out);
   if (!row.keys.options.empty()) OptionKeys(row.keys, args, out);
   return sound;
+}
+
+bool MayReplicate(const Row& row) {
+  return (row.flags & kWrite) != 0 || row.name == "publish" || row.name == "spublish" || row.name == "pfcount";
 }
 
 namespace {

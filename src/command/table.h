@@ -101,11 +101,11 @@ class Table {
   std::vector<const Row*> Subcommands(std::string_view container) const;
 
  private:
-  // A name of up to 24 bytes, lower case, padded with zeros: compared and hashed as three words.
-  static constexpr size_t kNameBytesMax = 24;
+  // A name of up to 32 bytes, lower case, padded with zeros: compared and hashed as four words.
+  static constexpr size_t kNameBytesMax = 32;
   static constexpr uint16_t kNone = 0xffff;
   struct Name {
-    uint64_t words[3] = {0, 0, 0};
+    uint64_t words[4] = {0, 0, 0, 0};
     uint32_t size = 0;
     uint16_t parent = kNone;  // the container's row, for a subcommand
     friend bool operator==(const Name&, const Name&) = default;
@@ -138,8 +138,13 @@ bool KeyIndices(const Row& row, Arguments args, std::vector<size_t>& out);
 // the error was given.
 bool AllowWrite(Context& c, const Row& row);
 
+// Writes, or what Redis may replicate though it does not change keys: it waits while writes are paused, and is not
+// for scripts that only read.
+bool MayReplicate(const Row& row);
+
 // Does CLIENT PAUSE concern this request? (client_pause.cc)
-bool MayPause(const Client& client, Arguments args, const Row& row, bool writes_only);
+bool MayPause(
+    const Client& client, const Scripts& scripts, Arguments args, const Row& row, bool writes_only);
 
 // The client tracks keys, and has run this: the keys that it has read count (client_tracking.cc).
 void TrackRead(Context& c, const Row& row);

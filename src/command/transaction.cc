@@ -203,6 +203,7 @@ bool Enqueue(Context& c, const Row& row) {
     t.words.append(arg);
   }
   t.writes |= (row.flags & kWrite) != 0;
+  t.pauses |= MayPause(c.client, c.cluster.scripts(), c.args, row, /*writes_only=*/true);
   t.whole_keyspace |= (row.flags & kWholeKeyspace) != 0;
   return true;
 }

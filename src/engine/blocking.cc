@@ -94,7 +94,7 @@ void Engine::ServeWaiter(uint64_t id,
 
 bool Engine::Pauses(command::Client& client, command::Arguments arguments) {
   const command::Row* row = command::Table::Instance().Find(arguments);
-  if (row == nullptr || !command::MayPause(client, arguments, *row, !pauses_all_)) return false;
+  if (row == nullptr || !command::MayPause(client, scripts_, arguments, *row, !pauses_all_)) return false;
   client.paused = true;
   paused_clients_.push_back(client.id);
   return true;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "command/support.h"
 #include "engine/engine.h"
 #include "engine/rows.h"
 
@@ -160,8 +161,12 @@ void Engine::RemoveExpired() {
   expired_from_ms_ = go_on;
   std::sort(keys.begin(), keys.end());  // equal instants come in the order of addresses
   for (const auto& [db, key] : keys) {
+    const keyspace::KeyRef ref = keyspace_.Ref(db, key);
+    removes_hidden_ = !keyspace_.Exists(ref);  // who tracks it was told when it became so
     keyspace::Change change(*this, keyspace_);
-    change.RemoveExpired(keyspace_.Ref(db, key));
+    change.RemoveExpired(ref);
+    removes_hidden_ = false;
+    ++expired_keys_;
     if (notifies()) Notify(command::kNoticeExpired, "expired", db, key);
   }
 }
@@ -331,6 +336,7 @@ void Engine::CheckpointSlice() {
     checkpoint_ended_us_ = now_.mono_us;
     checkpoints_done_ = checkpoints_started_;
     last_checkpoint_ms_ = now_.wall_ms;
+    changes_at_checkpoint_ = command::CountChanges(replica_.applied());
     pass_.reset();
     ResumeWaiters(checkpoint_waiters_);
   }

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/planted.h"
+#include "command/support.h"
 #include "command/transaction.h"
 #include "engine/rows.h"
 #include "wire/change_codec.h"
@@ -426,7 +427,7 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
   const bool local = cause == keyspace::Cause::kLocal;
   // What a client's look has merged is not its doing.
-  if (!PLANTED(kTrackLocalOnly) || local) tracking_.NoteModified(ref, cause, local ? acting_ : 0);
+  if (!removes_hidden_ && (!PLANTED(kTrackLocalOnly) || local)) tracking_.NoteModified(ref, cause, local ? acting_ : 0);
   // A frame under way is not in the log yet: it will end beyond the present end.
   const log::Position position = log_.end() + (frame_open_ ? 1 : 0);
   written_at_[ref.hash % kFilterSize] = position;
@@ -799,6 +800,15 @@ void Engine::InfoPersistence(std::string& out) {
   line("dirty_keys", keyspace_.dirty_count());
   line("residue_keys", keyspace_.residue_keys().size());
   line("residue_given_up", residue_given_up_);
+  // As Redis's clients look for them: a checkpoint is what both mean.
+  line("rdb_changes_since_last_save", command::CountChanges(applied()) - changes_at_checkpoint_);
+  line("rdb_bgsave_in_progress", pass_ ? 1 : 0);
+  line("rdb_last_save_time", static_cast<uint64_t>(last_checkpoint_ms_ / 1000));
+  line("aof_enabled", 1);
+  line("aof_rewrite_in_progress", pass_ ? 1 : 0);
+  line("aof_rewrite_scheduled", 0);
+  for (const char* name : {"rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"})
+    out += std::string(name) + ":ok\r\n";
 }
 
 std::string Engine::BusyWith() const {

@@ -289,6 +289,7 @@ class Engine final : public command::ClusterHost,
   uint64_t StartCheckpoint() override;
   bool CheckpointDone(uint64_t ticket) const override { return checkpoints_done_ >= ticket; }
   int64_t last_checkpoint_ms() const override { return last_checkpoint_ms_; }
+  uint64_t expired_keys() const override { return expired_keys_; }
   base::Status WriteAllowed() const override;
   void InfoReplication(std::string& out) override;
   void InfoPersistence(std::string& out) override;
@@ -747,6 +748,9 @@ class Engine final : public command::ClusterHost,
   int64_t last_checkpoint_ms_ = 0;
   uint64_t checkpoints_started_ = 0;
   uint64_t checkpoints_done_ = 0;
+  uint64_t changes_at_checkpoint_ = 0;  // applied, when the last one ended
+  bool removes_hidden_ = false;         // the change under way changes nothing of what a key shows
+  uint64_t expired_keys_ = 0;           // removed here since the start
   std::string identity_leader_;  // as found on disk
   bool identity_known_ = false;
   log::Position checkpoint_position_ = 0;  // where recovery would begin

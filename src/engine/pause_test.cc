@@ -1,6 +1,7 @@
 // CLIENT PAUSE: who waits, for how long, and what goes on meanwhile.
 #include <gtest/gtest.h>
 
+#include "base/sha1.h"
 #include "engine/engine_test_util.h"
 
 namespace polyarch::engine {
@@ -34,10 +35,19 @@ class PauseTest : public testing::Test {
 
 TEST_F(PauseTest, WritesWaitUntilItsEnd) {
   TestNode& a = Add("a");
+  constexpr std::string_view kReads = "#!lua flags=no-writes\nreturn 1";
+  const std::string sha = base::Sha1Hex(kReads);
+  EXPECT_EQ(a.AskAs(operator_, {"SCRIPT", "LOAD", kReads}), "\"" + sha + "\"");
+  EXPECT_EQ(a.AskAs(operator_,
+                    {"FUNCTION", "LOAD",
+                     "#!lua name=l\nredis.register_function{function_name='reads',callback=function() return 1 "
+                     "end,flags={'no-writes'}}\nredis.register_function('writes', function() return 1 end)"}),
+            "\"l\"");
   EXPECT_EQ(a.AskAs(operator_, {"CLIENT", "PAUSE", "500", "WRITE"}), "+OK");
   for (const auto& args : std::vector<std::vector<std::string_view>>{{"SET", "k", "1"},
                                                                      {"EVAL", "return 1", "0"},
                                                                      {"PUBLISH", "c", "m"},
+                                                                     {"FCALL", "writes", "0"},
                                                                      {"PFCOUNT", "k"},
                                                                      {"POLICY", "SET", "k", "siblings"}}) {
     EXPECT_TRUE(Waits(a, writer, args)) << args[0];
@@ -45,6 +55,10 @@ TEST_F(PauseTest, WritesWaitUntilItsEnd) {
   }
   for (const auto& args : std::vector<std::vector<std::string_view>>{{"GET", "k"},
                                                                      {"EVAL_RO", "return 1", "0"},
+                                                                     {"EVAL", kReads, "0"},
+                                                                     {"EVALSHA", sha, "0"},
+                                                                     {"FCALL", "reads", "0"},
+                                                                     {"SCRIPT", "LOAD", "return 2"},
                                                                      {"SET", "k"},
                                                                      {"NOSUCH"},
                                                                      {"PING"}}) {
@@ -109,6 +123,13 @@ TEST_F(PauseTest, ATransactionWaitsWhole) {
   a.AskAs(writer, {"MULTI"});
   a.AskAs(writer, {"GET", "k"});
   EXPECT_EQ(a.AskAs(writer, {"EXEC"}), "[\"1\"]");
+  for (const auto& args : std::vector<std::vector<std::string_view>>{{"EVAL", "return 1", "0"}, {"PUBLISH", "c", "m"}}) {
+    a.AskAs(writer, {"MULTI"});
+    a.AskAs(writer, args);
+    EXPECT_TRUE(Waits(a, writer, {"EXEC"})) << args[0];
+    a.engine().ForgetClient(writer.id);
+    a.AskAs(writer, {"DISCARD"});
+  }
 }
 
 }  // namespace

@@ -110,6 +110,19 @@ TEST_F(TrackingTest, AKeyIsToldWhenItIsHiddenWhetherItCanBeRemovedOrNot) {
   EXPECT_EQ(Take(a, client), ">[\"invalidate\", [\"k\"]]");
 }
 
+TEST_F(TrackingTest, WhatIsHiddenIsNotToldAgainWhenItIsRemoved) {
+  TestNode& a = Add("a");
+  ASSERT_TRUE(cluster.Settle());
+  command::Client& all = Tracker(a, /*broadcast=*/true);
+  a.Ask({"SET", "k", "v", "PX", "500"});
+  EXPECT_EQ(Take(a, all), "");
+  cluster.Tick();
+  EXPECT_EQ(Take(a, all), ">[\"invalidate\", [\"k\"]]");
+  cluster.Run(60'000);
+  EXPECT_EQ(a.engine().expired_keys(), 1U);
+  EXPECT_EQ(Take(a, all), ">[\"invalidate\", [\"k\"]]");
+}
+
 TEST_F(TrackingTest, PoliciesAndResolutionsAreTold) {
   TestNode& a = Add("a");
   TestNode& b = Add("b");

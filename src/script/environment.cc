@@ -327,6 +327,22 @@ void End(lua_State* lua, const char* name) {
   lua_pop(lua, 1);
 }
 
+// A global that is not there is an error.
+void RefuseMissing(lua_State* lua, int globals) {
+  lua_newtable(lua);
+  lua_pushcfunction(lua, &MissingGlobal);
+  lua_setfield(lua, -2, "__index");
+  lua_setmetatable(lua, globals);
+}
+
+// What scripts see as their globals, which are protected, is the table on top from now on; it is popped.
+void ShowGlobals(lua_State* lua) {
+  lua_getmetatable(lua, LUA_GLOBALSINDEX);
+  lua_insert(lua, -2);
+  lua_setfield(lua, -2, "__index");
+  lua_pop(lua, 1);
+}
+
 int Open(lua_State* lua) {
   for (const luaL_Reg& library : {luaL_Reg{"", luaopen_base},
                                   luaL_Reg{LUA_STRLIBNAME, luaopen_string},
@@ -419,11 +435,7 @@ int Open(lua_State* lua) {
   Wrap(lua, "resume", &Guarded<&Resume>);
   End(lua, LUA_COLIBNAME);
 
-  // A global that is not there is an error.
-  lua_newtable(lua);
-  lua_pushcfunction(lua, &MissingGlobal);
-  lua_setfield(lua, -2, "__index");
-  lua_setmetatable(lua, 2);
+  RefuseMissing(lua, 2);
   lua_pushlightuserdata(lua, &kBehindKey);
   lua_pushvalue(lua, 2);
   lua_rawset(lua, LUA_REGISTRYINDEX);
@@ -476,6 +488,21 @@ void SetGlobal(lua_State* lua, const char* name) {
 void Expose(lua_State* lua, const char* name) {
   Protect(lua);
   SetGlobal(lua, name);
+}
+
+void ExposeOnly(lua_State* lua, const char* name) {
+  Protect(lua);
+  lua_newtable(lua);
+  lua_insert(lua, -2);
+  lua_setfield(lua, -2, name);
+  RefuseMissing(lua, lua_gettop(lua));
+  ShowGlobals(lua);
+}
+
+void ExposeAll(lua_State* lua) {
+  lua_pushlightuserdata(lua, &kBehindKey);
+  lua_rawget(lua, LUA_REGISTRYINDEX);
+  ShowGlobals(lua);
 }
 
 }  // namespace polyarch::script

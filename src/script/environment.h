@@ -18,6 +18,10 @@ void OpenEnvironment(lua::State& lua);
 // Makes the table on top, which is popped, the global `name`: scripts can read it, and not change
 // it.
 void Expose(lua_State* lua, const char* name);
+// While a library is loaded: makes the table on top, which is popped, the only global that there is. Functions
+// that are made meanwhile see all globals once they are run after ExposeAll.
+void ExposeOnly(lua_State* lua, const char* name);
+void ExposeAll(lua_State* lua);
 // Sets what stands behind the global `name` to the value on top, which is popped.
 void SetGlobal(lua_State* lua, const char* name);
 // Puts in the place of the table on top one that shows the same and cannot be changed.

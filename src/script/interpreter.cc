@@ -180,11 +180,14 @@ base::Status Interpreter::LoadLibrary(std::string_view source,
   loading_ = &functions;
   lua_State* lua = lua_.get();
   auto expose = [](lua_State* state) {
-    OpenRedis(state,
-              static_cast<Interpreter*>(lua_touserdata(state, 1))->loading() != nullptr
-                  ? RedisModule::kLoading
-                  : RedisModule::kFunction);
-    Expose(state, "redis");
+    if (static_cast<Interpreter*>(lua_touserdata(state, 1))->loading() != nullptr) {
+      OpenRedis(state, RedisModule::kLoading);
+      ExposeOnly(state, "redis");
+    } else {
+      ExposeAll(state);
+      OpenRedis(state, RedisModule::kFunction);
+      Expose(state, "redis");
+    }
     return 0;
   };
   base::Status status;
@@ -197,7 +200,9 @@ base::Status Interpreter::LoadLibrary(std::string_view source,
     lua_pushcfunction(lua, &NotePlace);
     lua_insert(lua, 1);
     if (lua_pcall(lua, 0, 0, 1) != 0) {
-      const std::string why = lua_.ended() ? lua_.end() : TextField(lua, "err");
+      const std::string why = lua::MeterOf(lua).out_of_time() ? "ERR FUNCTION LOAD timeout"
+                              : lua_.ended()                  ? lua_.end()
+                                                              : TextField(lua, "err");
       status = base::Invalid("Error registering functions: " +
                              (why.empty() ? "not enough memory" : why));
     }

@@ -78,6 +78,7 @@ bool CallCommand(lua_State* lua) {
     PushError(lua, status.message());
     return true;
   }
+  lua_settop(lua, 0);  // room for the reply where there were thousands of arguments
   const bool error = PushReply(lua, out.view());
   out.clear();
   return error;

@@ -209,6 +209,8 @@ Flags::Flags(Config& config) {
       ->check(Whole(0, kConflictLogAgeMaxS, "0 to a thousand years, in seconds"))->capture_default_str();
   Add(Holds::kMeasure, "max-clock-skew", config.clock_skew_ms_max, "how far ahead another clock may be")
       ->transform(Measure(kTimes, 0, 365ULL * 24 * 3600 * 1000, "0ms to a year, e.g. 5s"))->default_str("5s");
+  Add(Holds::kText, "unix-socket", config.unix_socket,
+      "a path: clients of this machine's user may connect there, too");
   Add(Holds::kWhole, "maxclients", config.maxclients, "how many clients at once")
       ->check(Whole(1, 1'000'000, "1 to 1000000"))->capture_default_str();
   AddFlag("insecure", config.insecure, "listen beyond this machine without a password");

@@ -18,6 +18,7 @@ struct Config {
   std::vector<std::string> bind = {"127.0.0.1"};
   int port = 7400;
   int peer_port = 0;      // 0: port + 1000
+  std::string unix_socket;  // a path; empty: none
   int http_port = -1;     // -1: port + 2000; 0: off
   std::string advertise;  // empty: the first bind address and the peer port
   std::string dir = "data";

@@ -14,25 +14,6 @@ namespace polyarch::server {
 
 namespace {
 
-// Redis's parameters that have no counterpart here, with its defaults: applications set or read
-// them.
-constexpr std::pair<const char*, const char*> kRemembered[] = {
-    {"save", ""},
-    {"appendonly", "yes"},
-    {"timeout", "0"},
-    {"tcp-keepalive", "300"},
-    {"maxmemory", "0"},
-    {"maxmemory-policy", "noeviction"},
-    {"hash-max-listpack-entries", "128"},
-    {"hash-max-listpack-value", "64"},
-    {"list-max-listpack-size", "-2"},
-    {"set-max-intset-entries", "512"},
-    {"zset-max-listpack-entries", "128"},
-    {"zset-max-listpack-value", "64"},
-    {"lazyfree-lazy-expire", "no"},
-    {"lazyfree-lazy-user-del", "no"},
-};
-
 uint64_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
   uint64_t size = 0;
@@ -63,10 +44,9 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   for (const std::string& address : config_.bind)
     bind += (bind.empty() ? "" : " ") + address;
   std::map<std::string, std::string> all;
-  for (const auto& [name, value] : kRemembered)
-    all[name] = value;
-  for (const auto& [name, value] : remembered_)
-    all[name] = value;
+  // A hidden one is found by its name, not by a pattern.
+  for (auto& [name, value] : remembered().All(pattern.find_first_of("*?[") == std::string_view::npos))
+    all[name] = std::move(value);
   const engine::Durability durability = engine_->durability();
   all["appendfsync"] = durability == engine::Durability::kNone ? "no" : DurabilityName(durability);
   all["durability"] = DurabilityName(durability);
@@ -82,6 +62,7 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["port"] = std::to_string(config_.port);
   all["peer-port"] = std::to_string(config_.peer_port);
   all["http-port"] = std::to_string(config_.http_port);
+  all["unixsocket"] = config_.unix_socket;
   all["advertise"] = config_.advertise;
   all["dir"] = config_.dir;
   all["databases"] = "16";
@@ -186,12 +167,10 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     engine_->ledger().SetLimits(limits);
     return {};
   }
-  for (const auto& [known, initial] : kRemembered) {
-    if (name == known) {
-      remembered_[std::string(name)] = value;
-      return {};
-    }
-  }
+  if (remembered().Has(name)) return remembered().Set(name, value);
+  // To set what cannot be changed to what it is changes nothing.
+  const auto present = ConfigGet(name);
+  if (present.size() == 1 && present[0].second == value) return {};
   return base::Invalid("can't set immutable config");
 }
 
@@ -210,7 +189,10 @@ void Server::InfoSection(std::string_view section, std::string& out) {
   const net::LoopStats& stats = loop_->stats();
   if (section == "server") {
     const int64_t uptime_s = (WallMicros() / 1000 - config_.clock_offset_ms - started_ms_) / 1000;
+    line("redis_git_sha1", "00000000");  // as of a release's sources
+    line("redis_git_dirty", "0");
     line("os", "Linux");
+    line("multiplexing_api", "epoll");
     line("arch_bits", "64");
     line("process_id", std::to_string(getpid()));
     line("run_id",

@@ -108,6 +108,7 @@ base::Status Server::Start() {
   options.peer_port = config_.peer_port;
   options.http_port = config_.http_port;
   options.maxclients = config_.maxclients;
+  options.unix_socket = config_.unix_socket;
   options.limits.bulk_bytes_max = config_.bulk_bytes_max;
   options.input_bytes_max = std::max<size_t>(options.input_bytes_max, config_.bulk_bytes_max * 2);
   loop_ = std::make_unique<net::Loop>(options, *this);

@@ -142,8 +142,6 @@ class Server final : public net::Service, public engine::Host, public command::S
   uint64_t connections_base_ = 0;
   engine::Clocks now_;
   std::map<uint64_t, ClientSession*> clients_;
-  // Parameters that Redis has and that change nothing here: accepted and remembered.
-  std::map<std::string, std::string, std::less<>> remembered_;
   int64_t script_ms_max_ = 1000;
   int64_t script_log_since_us_ = 0;  // lines of scripts in the log are counted from then on
   int script_log_lines_ = 0;

@@ -1,6 +1,7 @@
 """Starting and stopping: errors of one line that name the cause, exit codes, a clean end under load."""
 
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -78,6 +79,7 @@ dir = '{cluster.directory}/x'
 requirepass = "se#cret, \\"a\\\\b\\""
 log-quota = "64mb"
 max-clock-skew = 2000
+unix-socket = '{cluster.directory}/x.sock'
 """)
         child = subprocess.Popen([BINARY, "server", "--config", path], stderr=subprocess.DEVNULL)
         try:
@@ -92,6 +94,16 @@ max-clock-skew = 2000
                 connection.call("AUTH", 'se#cret, "a\\b"')
                 assert connection.call("CONFIG", "GET", "log-quota") == [b"log-quota", str(64 << 20).encode()]
                 assert connection.call("CONFIG", "GET", "max-clock-skew") == [b"max-clock-skew", b"2000ms"]
+            path = os.path.join(cluster.directory, "x.sock")
+            assert os.stat(path).st_mode & 0o777 == 0o700
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                client.sendall(encode("AUTH", 'se#cret, "a\\b"') + encode("CONFIG", "GET", "unixsocket"))
+                expected = b"+OK\r\n" + encode("unixsocket", path)
+                reply = b""
+                while len(reply) < len(expected):
+                    reply += client.recv(4096)
+                assert reply == expected, reply
         finally:
             child.terminate()
             child.wait(10)
