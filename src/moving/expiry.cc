@@ -63,10 +63,7 @@ std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::str
     if (!instant) return std::nullopt;
     const std::string later = base::FormatInt64(LaterExpiry(*instant));
     if (setex) return std::vector<std::string>{"SET", std::string(words[1]), std::string(words[3]), "PXAT", later};
-    auto out = Copied(words);
-    out[0] = "PEXPIREAT";
-    out[2] = later;
-    return out;
+    return std::vector<std::string>{"PEXPIREAT", std::string(words[1]), later};
   }
   if (name == "SET") {
     for (size_t i = 3; i + 1 < words.size(); ++i) {

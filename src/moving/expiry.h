@@ -19,7 +19,8 @@ int64_t LaterExpiry(int64_t expire_ms);
 // The instant itself, if it was moved by LaterExpiry; nothing if not.
 std::optional<int64_t> TrueExpiry(int64_t expire_ms, int64_t now_ms);
 
-// A command as replicas get it, with its instant moved; nothing if it sets none. Times from now become instants.
+// A command as replicas get it, with its instant moved; nothing if it sets none. Times from now become instants, and
+// conditions (NX, GT) go: they were met at the source.
 std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::string_view> words, int64_t now_ms);
 
 std::string Upper(std::string_view word);

@@ -278,7 +278,9 @@ base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& word
       return leader_.Write(views, offset_);
     }
   }
-  return leader_.Write(words, offset_);
+  // A condition was met at the source; here another instant may stand that is not set right yet.
+  const bool conditional = words.size() > 3 && (name == "PEXPIREAT" || name == "EXPIREAT");
+  return leader_.Write(std::span(words).first(conditional ? 3 : words.size()), offset_);
 }
 
 // A step: some keys of the database under way.

@@ -30,7 +30,7 @@ TEST(Expiry, CommandsGetLaterInstants) {
   EXPECT_EQ(Later({"expireat", "k", s}), expire);
   EXPECT_EQ(Later({"EXPIRE", "k", "5"}), expire);
   EXPECT_EQ(Later({"PEXPIRE", "k", "5000"}), expire);
-  EXPECT_EQ(Later({"PEXPIREAT", "k", ms, "GT"}), (std::vector<std::string>{"PEXPIREAT", "k", later, "GT"}));
+  EXPECT_EQ(Later({"PEXPIREAT", "k", ms, "GT"}), expire);
   const std::vector<std::string> set = {"SET", "k", "v", "PXAT", later};
   EXPECT_EQ(Later({"SET", "k", "v", "PXAT", ms}), set);
   EXPECT_EQ(Later({"SET", "k", "v", "EXAT", s}), set);
