@@ -51,7 +51,7 @@ class Import:
 
 def run(*arguments, code=0, env=None):
     """A subcommand: what it says on both outputs."""
-    done = subprocess.run([BINARY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=250,
+    done = subprocess.run([BINARY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800,
                           env={**os.environ, **(env or {})}, check=False)
     assert done.returncode == code, f"{arguments}: ended with {done.returncode}: {done.stdout[-3000:]}"
     return done.stdout
@@ -270,3 +270,58 @@ def test_export(long):
         assert not [name for name in os.listdir(cluster.directory) if name.endswith(".partial")]
         assert shutil.which("redis-check-rdb") is None or "RDB looks OK" in subprocess.run(
             ["redis-check-rdb", exported], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def _peak_rss(process):
+    with open(f"/proc/{process.pid}/status") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) * 1024
+
+
+def test_import_large(long):
+    """A large data set of all types, a million elements in one key among them, is followed while it is written to, and then
+    imported from its file: the importer's memory does not grow with it."""
+    with Cluster(["eu"], flags=["--durability", "everysec", "--log-quota", "2gb"]) as cluster:
+        port = start_redis_server(cluster, "--rdbcompression", "no", "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb",
+                                  "--client-output-buffer-limit", "replica 1gb 512mb 60")
+        scale = 50 if long else 1
+        with Connection(port, timeout=600) as redis:
+            fill(redis, random.Random(8), 20 * scale)
+            for i in range(scale):
+                redis.call("EVAL", "for i = 1, 10000 do redis.call('SET', 'bulk:' .. ARGV[1] .. ':' .. i, string.rep(ARGV[1] .. i .. '.', 130)) end "
+                           "for i = 1, 20000 do redis.call('HSET', 'large:hash', ARGV[1] .. ':' .. i, 'value ' .. i) end "
+                           "for i = 1, 20000 do redis.call('RPUSH', 'large:list', ARGV[1] .. ':element:' .. i) end "
+                           "for i = 1, 20000 do redis.call('SADD', 'large:set', ARGV[1] .. ':member:' .. i) end "
+                           "for i = 1, 20000 do redis.call('ZADD', 'large:zset', i / 3, ARGV[1] .. ':member:' .. i) end "
+                           "for i = 1, 10000 do redis.call('XADD', 'large:stream', '*', 'field', 'value ' .. i) end", 0, i)
+            redis.call("SET", "large:string", "x" * (60 << 20 if long else 1 << 20))
+            writer = Changes(port, 9, 20 * scale)
+            writer.start()
+            begin = time.monotonic()
+            importer = Import(cluster, "--from", f"redis://127.0.0.1:{port}", "--to", f"127.0.0.1:{cluster.eu.port}")
+            importer.wait_for("copied ", 1800)
+            copied = time.monotonic() - begin
+            importer.wait_for("level with the source", 1800)
+            level = time.monotonic() - begin
+            peak = _peak_rss(importer.process)
+            writer.stop()
+            importer.cut_over()
+            said = run("import", "--from", f"redis://127.0.0.1:{port}", "--to", f"127.0.0.1:{cluster.eu.port}", "--verify-only")
+            assert "no difference" in said, said
+            redis.call("SAVE")
+            size = os.path.getsize(os.path.join(cluster.directory, "dump.rdb"))
+            begin = time.monotonic()
+            from_file = Import(cluster, "--file", os.path.join(cluster.directory, "dump.rdb"), "--to", f"127.0.0.1:{cluster.eu.port}", "--replace")
+            file_peak = 0
+            while from_file.process.alive():
+                try:
+                    file_peak = _peak_rss(from_file.process)
+                except (OSError, StopIteration):
+                    pass
+                time.sleep(0.05)
+            from_file.end()
+            file_s = time.monotonic() - begin
+            assert "no difference" in run("import", "--from", f"redis://127.0.0.1:{port}", "--to", f"127.0.0.1:{cluster.eu.port}", "--verify-only")
+            limit = (450 if long else 150) << 20
+            assert max(peak, file_peak) < limit, (peak, file_peak)
+        print(f"note: {size / 2**20:.0f} MiB; live: copied after {copied:.1f} s, level after {level:.1f} s, {peak / 2**20:.0f} MiB, "
+              f"{writer.done} commands meanwhile; file: {file_s:.1f} s, {file_peak / 2**20:.0f} MiB")
