@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -181,7 +182,7 @@ class Export {
     int64_t heard = cli::MonotonicMs();
     while (leader_.waiting() > 0) {
       const size_t before = leader_.waiting();
-      TRY(leader_.Pump(1000, [&](resp::Value&& reply) {
+      const base::Status pumped = leader_.Pump(1000, [&](resp::Value&& reply) {
         if (at % 2 == 0) {
           expire_ms = reply.integer;
         } else if (reply.is_error()) {
@@ -196,8 +197,13 @@ class Export {
           bytes_ += taken.size();
           status = output_.Write(taken);
         }
-      }));
+      });
       TRY(status);
+      if (!pumped.ok()) {
+        return base::Status(pumped.code(), pumped.message() + " at key " + cli::Printable(keys[std::min(at / 2, keys.size() - 1)].text) +
+                                               " of database " + std::to_string(database) + ": see its log. A value whose dump is larger than 256 MiB "
+                                               "cannot be exported");
+      }
       if (leader_.waiting() != before) heard = cli::MonotonicMs();
       if (cli::MonotonicMs() - heard > Link::kReplyMs) return base::IoError(leader_.Name() + " gives no answer: see its log");
     }

@@ -85,14 +85,7 @@ base::Status Follower::TakeCopy() {
   if (options_.flush && !options_.merge) {
     progress_.Milestone(options_.database ? "empties database " + std::to_string(*options_.database) + " of the leader"
                                           : "empties the leader");
-    if (options_.database) {
-      TRY(leader_.Select(*options_.database));
-      TRY(leader_.Write({"FLUSHDB"}, 0));
-    } else {
-      TRY(leader_.Write({"FLUSHALL"}, 0));
-      TRY(leader_.Write({"FUNCTION", "FLUSH"}, 0));
-    }
-    TRY(leader_.Flush());
+    TRY(leader_.Empty(options_.database));
   }
   progress_.Milestone(copy_.number == 1 ? "the copy begins" : "a new copy begins (number " + std::to_string(copy_.number) + ")" +
                                                                   (renew_why_.empty() ? "" : ": " + renew_why_));

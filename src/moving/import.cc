@@ -129,14 +129,7 @@ base::Status ImportFile(const Options& o, Leader& leader, Progress& progress, co
   File file(fd);
   const auto size = static_cast<uint64_t>(info.st_size);
   if (o.replace) {
-    const auto database = o.chosen();
-    if (database) {
-      if (base::Status s = leader.Select(*database); !s.ok()) return s;
-    }
-    if (auto reply = leader.Ask({database ? "FLUSHDB" : "FLUSHALL"}); !reply.ok()) return reply.status();
-    if (!database) {
-      if (auto reply = leader.Ask({"FUNCTION", "FLUSH"}); !reply.ok()) return reply.status();
-    }
+    if (base::Status s = leader.Empty(o.chosen()); !s.ok()) return s;
   }
   LoadCounts counts;
   const int64_t begin = cli::MonotonicMs();

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/number.h"
+#include "base/try.h"
 #include "cli/dial.h"
 #include "cli/text.h"
 
@@ -111,6 +112,15 @@ void Leader::Check(const resp::Value& reply, const std::string& what) {
 void Leader::Refused(std::string line) {
   ++refused_;
   if (refusals_.size() < kRefusalsKept) refusals_.push_back(std::move(line));
+}
+
+base::Status Leader::Empty(std::optional<int> database) {
+  if (database) {
+    TRY(Select(*database));
+    return Ask({"FLUSHDB"}).status();
+  }
+  TRY(Ask({"FLUSHALL"}).status());
+  return Ask({"FUNCTION", "FLUSH"}).status();
 }
 
 base::Result<resp::Value> Leader::Ask(std::initializer_list<std::string_view> words) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,6 +42,8 @@ class Leader {
   uint64_t acknowledged() const { return acknowledged_; }
   uint64_t written() const { return written_; }
 
+  // FLUSHALL, with all functions; or of one database.
+  base::Status Empty(std::optional<int> database);
   // One command by itself, behind all others.
   base::Result<resp::Value> Ask(std::initializer_list<std::string_view> words);
   // For several by themselves: everything before is answered, and the caller empties it.

@@ -1,6 +1,7 @@
 """Moving in and out: `polyarch import` from a running redis-server and from an RDB file, `polyarch export` into one."""
 
 import os
+import pty
 import random
 import shutil
 import signal
@@ -129,6 +130,34 @@ def pairs_in(info):
     return dict(line.split(":", 1) for line in info.decode().split("\r\n") if ":" in line)
 
 
+def _told_on_a_terminal(arguments, env):
+    """Runs an import on a terminal of its own, and types cutover once it follows."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(BINARY, [BINARY, *arguments], env)
+    said = b""
+    try:
+        deadline = time.monotonic() + 60
+        typed = False
+        while time.monotonic() < deadline:
+            try:
+                part = os.read(terminal, 4096)
+            except OSError:  # it has ended
+                break
+            if not part:
+                break
+            said += part
+            if b"type cutover to end" in said and not typed:
+                os.write(terminal, b"cutover\n")
+                typed = True
+        assert typed, said[-500:]
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, said[-500:]
+    finally:
+        os.close(terminal)
+    return said.decode()
+
+
 def test_import_live_again(long):
     """With passwords; killed in the middle and begun again with --replace; a source that swaps databases; one database alone."""
     with Cluster(["eu"], flags=["--requirepass", "there"]) as cluster:
@@ -165,6 +194,9 @@ def test_import_live_again(long):
                                           "--verify", env=env)
             assert time.monotonic() - before < 60
             assert cluster.eu.call("GET", "stays") == b"here"
+            # On a terminal, it is told there.
+            said = _told_on_a_terminal(["import", "--from", f"redis://:here@127.0.0.1:{port}/3", *address[2:], "--replace"], {**os.environ, **env})
+            assert "cut over" in said, said
             # What the leader refuses is told.
             redis.call("SET", "k" * 70_000, "too long a key")
             said = run("import", *address, "--replace", "--until-synced", env=env, code=1)
