@@ -229,7 +229,13 @@ base::Status Follower::Apply(const std::vector<std::string_view>& words) {
     return options_.publish ? leader_.Write(words, offset_) : base::Status();
   if (name == "MULTI" || name == "EXEC") {
     in_transaction_ = name == "MULTI";
-    return leader_.Write(words, offset_);
+    if (in_transaction_) {
+      if (wanted()) TRY(leader_.Select(source_database_));
+      transaction_database_ = leader_.database();
+    }
+    TRY(leader_.Write(words, offset_));
+    if (!in_transaction_ && leader_.database() != transaction_database_) leader_.ForgetDatabase();
+    return {};
   }
   if (name == "SWAPDB") {
     renew_ = true;

@@ -83,6 +83,7 @@ class Follower {
   uint64_t offset_ = 0;  // of replication: what has been read
   int source_database_ = 0;
   bool in_transaction_ = false;
+  int transaction_database_ = 0;  // the leader's where it began
   std::optional<uint64_t> goal_;  // the source's offset when it was asked last
   int64_t goal_asked_ms_ = 0;
   bool renew_ = false;  // something that only a new copy can follow

@@ -50,7 +50,7 @@ void Define(CLI::App& app, Options& o) {
   auto* from = app.add_option("--from", o.from,
                               "a running Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]. With /DB that database alone. The password "
                               "may stand in POLYARCH_SOURCE_PASSWORD instead, which other users of this machine cannot see");
-  app.add_option("--file", o.file, "an RDB file, of Redis up to 7.2")->excludes(from);
+  app.add_option("--file", o.file, "an RDB file, of Redis up to 7.2; -: standard input")->excludes(from);
   app.add_option("--to", o.to,
                  "the leader: HOST:PORT, or redis://[:PASSWORD@]HOST:PORT (default: 127.0.0.1:7400). The password may stand in "
                  "POLYARCH_PASSWORD");
@@ -122,7 +122,7 @@ class File : public rdb::FileSource {
 };
 
 base::Status ImportFile(const Options& o, Leader& leader, Progress& progress, const Stop& stop) {
-  const int fd = ::open(o.file.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = o.file == "-" ? ::dup(STDIN_FILENO) : ::open(o.file.c_str(), O_RDONLY | O_CLOEXEC);
   struct stat info {};
   if (fd < 0 || ::fstat(fd, &info) != 0)
     return base::IoError("cannot open " + cli::Printable(o.file) + " (" + std::strerror(errno) + ")");
@@ -167,7 +167,10 @@ base::Status ImportLive(const Options& o, Leader& leader, bool flush, Progress& 
   const int64_t begin = cli::MonotonicMs();
   Follower follower(o.source, leader, options, progress, stop);
   auto end = follower.Run();
-  if (!end.ok()) return end.status();
+  if (!end.ok()) {
+    return base::Status(end.status().code(), end.status().message() +
+                                                 ". The leader holds what came before that: mend it and begin again with --replace");
+  }
   if (*end == Follower::End::kStopped)
     return base::IoError("stopped before the cut-over: what the leader holds is not whole; begin again with --replace");
   progress.Milestone("cut over: the leader has all that the source had written; " + cli::HumanCount(follower.keys()) + " keys and " +

@@ -28,6 +28,9 @@ class Leader {
 
   // The database of what follows.
   base::Status Select(int database);
+  int database() const { return database_; }
+  // Which database it is in is not known: a transaction that selects may do nothing.
+  void ForgetDatabase() { database_ = -1; }
   // Waits while too much is under way. `mark`: rises; acknowledged() is that of the last command answered.
   base::Status Write(std::span<const std::string_view> words, uint64_t mark);
   base::Status Write(std::initializer_list<std::string_view> words, uint64_t mark) {

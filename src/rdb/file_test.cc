@@ -139,7 +139,7 @@ TEST(RdbFile, ReadsWhatRedisSaves) {
   EXPECT_EQ(read.values.at({0, "intset"}).items, (std::vector<std::string>{"-3", "1", "70000"}));
   EXPECT_EQ(read.values.at({0, "set"}).items.size(), 10U);
   EXPECT_EQ(read.values.at({0, "hash"}).fields.size(), 10U);
-  EXPECT_EQ(read.values.at({0, "hash listpack"}).fields[1].second, std::string(70, 'x'));
+  EXPECT_EQ(read.values.at({0, "hash listpack"}).fields[1].second, std::string(64, 'x'));
   EXPECT_EQ(read.values.at({0, "zset"}).members.size(), 10U);
   const StreamValue& stream = read.values.at({0, "stream"}).stream;
   EXPECT_EQ(stream.entries.size(), 4U);

@@ -70,6 +70,7 @@ class Changes(threading.Thread):
     def stop(self):
         self.ending.set()
         self.join(30)
+        time.sleep(0.1)  # then those that live for milliseconds are gone
         assert self.failed is None, self.failed
 
     def run(self):
