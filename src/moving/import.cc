@@ -173,7 +173,7 @@ base::Status ImportLive(const Options& o, Leader& leader, bool flush, Progress& 
   }
   if (*end == Follower::End::kStopped)
     return base::IoError("stopped before the cut-over: what the leader holds is not whole; begin again with --replace");
-  progress.Milestone("cut over: the leader has all that the source had written; " + cli::HumanCount(follower.keys()) + " keys and " +
+  progress.Milestone("cut over, lag 0: the leader has all that the source had written; " + cli::HumanCount(follower.keys()) + " keys and " +
                      cli::HumanCount(follower.commands()) + " commands in " + cli::HumanMillis(cli::MonotonicMs() - begin) +
                      (follower.reconnects() > 0 ? ", " + std::to_string(follower.reconnects()) + " times reconnected" : "") +
                      (follower.copies() > 1 ? ", " + std::to_string(follower.copies()) + " copies" : ""));

@@ -212,15 +212,15 @@ def test_import_file(long):
         with Connection(port) as redis, cluster.eu.connect() as leader:
             fill(redis, random.Random(6), 300 if long else 40)
             # Values that are written in pieces.
-            for part in range(20):
+            for part in range(10):
                 redis.call("HSET", "large hash", *[f"{part}:{i}:{word}" for i in range(3000) for word in ("field", "value" * 5)])
                 redis.call("RPUSH", "large list", *[f"{part}:{i}" * 4 for i in range(3000)])
                 redis.call("ZADD", "large zset", *[word for i in range(3000) for word in (i / 7, f"{part}:{i}")])
                 redis.call("SADD", "large set", *[f"{part}:{i}" * 4 for i in range(3000)])
-                redis.pipeline([("XADD", "large stream", f"{part * 2000 + i + 1}-0", "field", "value" * 10) for i in range(2000)])
+                redis.pipeline([("XADD", "large stream", f"{part * 3000 + i + 1}-0", "field", "value" * 10) for i in range(3000)])
             redis.call("XGROUP", "CREATE", "large stream", "g", "0")
             redis.call("XREADGROUP", "GROUP", "g", "c", "COUNT", "500", "STREAMS", "large stream", ">")
-            redis.call("XDEL", "large stream", "39999-0")
+            redis.call("XDEL", "large stream", "29999-0")
             redis.call("SET", "large string", "x" * 5_000_000)
             redis.call("PEXPIRE", "large hash", 500_000)
             redis.call("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('one', function() return 1 end)")
