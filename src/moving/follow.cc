@@ -57,8 +57,10 @@ base::Result<Follower::End> Follower::Run() {
     if (!status.ok()) return status;
     bool again = false;
     auto end = FollowStream(again);
-    if (stop_.stop()) return End::kStopped;
-    if (!again) return end;
+    if (again && !stop_.stop()) continue;
+    // What was read before the end is to be there, whatever the end is.
+    if (base::Status s = leader_.Flush(); !s.ok() && end.ok()) return s;
+    return end;
   }
 }
 
@@ -358,6 +360,10 @@ base::Status Follower::PauseSource() {
   if (!reply.ok()) return base::Invalid("the source cannot pause its clients' writes (" + reply.status().message() + "): leave out --pause");
   progress_.Milestone("the source's writes are paused for " + cli::HumanMillis(options_.pause_ms));
   return {};
+}
+
+bool Follower::whole() const {
+  return settled() && !in_transaction_ && leader_.acknowledged() >= replica_.health().received;
 }
 
 uint64_t Follower::lag() const {

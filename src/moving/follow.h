@@ -41,6 +41,8 @@ class Follower {
 
   base::Result<End> Run();
 
+  // The leader has all that has come from the source, with its true instants.
+  bool whole() const;
   uint64_t keys() const { return counts_.keys; }
   uint64_t commands() const { return commands_; }
   uint64_t copies() const { return copy_.number; }

@@ -168,11 +168,16 @@ base::Status ImportLive(const Options& o, Leader& leader, bool flush, Progress& 
   Follower follower(o.source, leader, options, progress, stop);
   auto end = follower.Run();
   if (!end.ok()) {
-    return base::Status(end.status().code(), end.status().message() +
-                                                 ". The leader holds what came before that: mend it and begin again with --replace");
+    // A source that is gone for good leaves what it had sent.
+    const char* then = follower.copies() == 0 ? ""
+                       : follower.whole()     ? "; the leader has all that the source had sent: use it as it is, or begin again with --replace"
+                                              : "; the leader holds a part of it: begin again with --replace";
+    return base::Status(end.status().code(), end.status().message() + then);
   }
   if (*end == Follower::End::kStopped)
-    return base::IoError("stopped before the cut-over: what the leader holds is not whole; begin again with --replace");
+    return base::IoError(std::string("stopped before the cut-over: ") +
+                         (follower.whole() ? "the leader has all that had come, and follows no more"
+                                           : "the leader holds a part of the data; begin again with --replace"));
   progress.Milestone("cut over, lag 0: the leader has all that the source had written; " + cli::HumanCount(follower.keys()) + " keys and " +
                      cli::HumanCount(follower.commands()) + " commands in " + cli::HumanMillis(cli::MonotonicMs() - begin) +
                      (follower.reconnects() > 0 ? ", " + std::to_string(follower.reconnects()) + " times reconnected" : "") +

@@ -65,8 +65,8 @@ void Leader::Skip(uint64_t mark) {
 }
 
 base::Status Leader::Poll(int64_t wait_ms) {
-  if (waiting_.empty()) return {};
-  if (base::Status s = link_->Pump(wait_ms, [this](resp::Value&& reply) { Take(std::move(reply)); }); !s.ok()) return s;
+  // Also while nothing is missing: it may have gone.
+  if (base::Status s = link_->Pump(waiting_.empty() ? 0 : wait_ms, [this](resp::Value&& reply) { Take(std::move(reply)); }); !s.ok()) return s;
   if (!fatal_.empty()) return base::Invalid(fatal_);
   return {};
 }

@@ -197,10 +197,22 @@ def test_import_live_again(long):
             # On a terminal, it is told there.
             said = _told_on_a_terminal(["import", "--from", f"redis://:here@127.0.0.1:{port}/3", *address[2:], "--replace"], {**os.environ, **env})
             assert "cut over" in said, said
+            # Either side may end.
+            importer = Import(cluster, *address, "--replace", env=env)
+            importer.wait_for("level with the source")
+            cluster.eu.kill()
+            assert "lost the connection to the leader" in importer.end(1)
+            cluster.restart("eu")
             # What the leader refuses is told.
             redis.call("SET", "k" * 70_000, "too long a key")
             said = run("import", *address, "--replace", "--until-synced", env=env, code=1)
             assert "the leader refused 1 commands or values" in said and "LIMIT key longer" in said, said
+            redis.call("DEL", "k" * 70_000)
+            importer = Import(cluster, *address, "--replace", "--patience", "1", env=env)
+            importer.wait_for("level with the source")
+        cluster.others[0].kill()
+        said = importer.end(1)
+        assert "cannot reach the source" in said and "the leader has all that the source had sent" in said, said
 
 
 def test_import_file(long):
