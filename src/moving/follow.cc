@@ -60,6 +60,7 @@ base::Result<Follower::End> Follower::Run() {
     if (again && !stop_.stop()) continue;
     // What was read before the end is to be there, whatever the end is.
     if (base::Status s = leader_.Flush(); !s.ok() && end.ok()) return s;
+    if (again) return End::kStopped;
     return end;
   }
 }

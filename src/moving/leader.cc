@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kWaitingMax = 4000;
 constexpr size_t kWaitingBytesMax = 8 << 20;
+constexpr size_t kArgumentsMax = 1 << 20;
 constexpr uint64_t kChangeBytesMax = 65 << 20;
 constexpr size_t kSendBytes = 64 << 10;
 constexpr size_t kKeyShown = 60;
@@ -35,8 +36,12 @@ base::Result<std::unique_ptr<Leader>> Leader::Open(const cli::Target& target) {
   auto limit = leader->Ask({"CONFIG", "GET", "proto-max-bulk-len"});
   if (!limit.ok()) return limit.status();
   const auto bulk = base::ParseInt64(cli::TextOf(cli::Find(*limit, "proto-max-bulk-len")));
-  leader->bulk_bytes_max_ = std::min(kChangeBytesMax, static_cast<uint64_t>(bulk.value_or(0)));
+  leader->argument_bytes_max_ = static_cast<uint64_t>(bulk.value_or(0));
   return leader;
+}
+
+uint64_t Leader::string_bytes_max() const {
+  return std::min(kChangeBytesMax, argument_bytes_max_);
 }
 
 base::Status Leader::Select(int database) {
@@ -51,6 +56,14 @@ base::Status Leader::Write(std::span<const std::string_view> words, uint64_t mar
     bytes += word.size() + 16;
   std::string what(words[0].substr(0, kKeyShown));
   if (words.size() > 1) what.append(" ").append(words[1].substr(0, kKeyShown));
+  // It would close the connection.
+  const auto longest = std::max_element(words.begin(), words.end(), [](auto a, auto b) { return a.size() < b.size(); });
+  if (words.size() > kArgumentsMax || longest->size() > argument_bytes_max_) {
+    Refused(cli::Printable(what) + ": its " + std::to_string(words.size()) + " arguments, the longest of " + std::to_string(longest->size()) +
+            " bytes, are more than the leader takes (--max-bulk)");
+    Skip(mark);
+    return {};
+  }
   link_->Put(words);
   waiting_.push_back({mark, bytes, std::move(what)});
   waiting_bytes_ += bytes;

@@ -23,8 +23,8 @@ class Leader {
 
   static base::Result<std::unique_ptr<Leader>> Open(const cli::Target& target);
 
-  // Its largest argument, and its largest change.
-  uint64_t bulk_bytes_max() const { return bulk_bytes_max_; }
+  // The longest string that it takes: as an argument, and in a change.
+  uint64_t string_bytes_max() const;
 
   // The database of what follows.
   base::Status Select(int database);
@@ -72,7 +72,7 @@ class Leader {
   std::deque<Waiting> waiting_;
   size_t waiting_bytes_ = 0;
   int database_ = 0;
-  uint64_t bulk_bytes_max_ = 0;
+  uint64_t argument_bytes_max_ = UINT64_MAX;
   uint64_t acknowledged_ = 0;
   uint64_t written_ = 0;
   uint64_t refused_ = 0;

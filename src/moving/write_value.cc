@@ -135,7 +135,7 @@ base::Status WritePiece(Leader& leader, const rdb::FileItem& item, const rdb::Va
 rdb::ReaderLimits LimitsFor(const Leader& leader) {
   rdb::ReaderLimits limits;
   limits.piece_bytes = kPieceBytes;
-  limits.string_bytes_max = leader.bulk_bytes_max();
+  limits.string_bytes_max = leader.string_bytes_max();
   return limits;
 }
 
@@ -145,7 +145,7 @@ base::Status WriteValue(Leader& leader, const rdb::FileItem& item, std::optional
   const auto refuse = [&](const std::string& why) { leader.Refused(cli::Printable(item.name) + ": " + why); };
   if (item.oversize != 0) {
     refuse("a string of " + std::to_string(item.oversize) + " bytes in it is more than the leader takes (" +
-           std::to_string(leader.bulk_bytes_max()) + ", --max-bulk); it is left empty");
+           std::to_string(leader.string_bytes_max()) + ", --max-bulk); it is left empty");
     if (encoding == rdb::Encoding::kString) return {};
   }
   if (encoding != rdb::Encoding::kString && item.first && item.last && item.cost <= 2 * kPieceBytes) {

@@ -160,7 +160,7 @@ def _told_on_a_terminal(arguments, env):
 
 def test_import_live_again(long):
     """With passwords; killed in the middle and begun again with --replace; a source that swaps databases; one database alone."""
-    with Cluster(["eu"], flags=["--requirepass", "there"]) as cluster:
+    with Cluster(["eu"], flags=["--requirepass", "there", "--max-bulk", "1mb"]) as cluster:
         port = start_redis_server(cluster, *SMALL_LIMITS, "--repl-diskless-sync", "no", password="here")
         env = {"POLYARCH_PASSWORD": "there", "POLYARCH_SOURCE_PASSWORD": "here"}
         address = ("--from", f"redis://127.0.0.1:{port}", "--to", f"127.0.0.1:{cluster.eu.port}")
@@ -208,6 +208,17 @@ def test_import_live_again(long):
             said = run("import", *address, "--replace", "--until-synced", env=env, code=1)
             assert "the leader refused 1 commands or values" in said and "LIMIT key longer" in said, said
             redis.call("DEL", "k" * 70_000)
+            redis.call("SET", "too long", "x" * 1_100_000)
+            said = run("import", *address, "--replace", "--until-synced", env=env, code=1)
+            assert "too long: a string of 1100000 bytes in it is more than the leader takes (1048576, --max-bulk)" in said, said
+            importer = Import(cluster, *address, "--replace", env=env)
+            importer.wait_for("level with the source")
+            redis.call("DEL", "too long")
+            redis.call("SET", "again", "x" * 1_100_000)
+            redis.call("SET", "after it", "1")
+            until("it goes on", lambda: cluster.eu.call("GET", "after it") == b"1")
+            assert "SET again: its 3 arguments, the longest of 1100000 bytes, are more than the leader takes" in importer.cut_over(1)
+            redis.call("DEL", "again")
             importer = Import(cluster, *address, "--replace", "--patience", "1", env=env)
             importer.wait_for("level with the source")
         cluster.others[0].kill()
