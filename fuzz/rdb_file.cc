@@ -1,5 +1,5 @@
-// RDB files: what `polyarch import` is given. Small pieces and small reads, so that values are divided in all ways; what comes out is
-// read as the importer reads it.
+// RDB files: what `polyarch import` is given. Small pieces and small reads, so that values are
+// divided in all ways; what comes out is read as the importer reads it.
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -88,10 +88,16 @@ std::string Sample(base::Random& random) {
     }
     value.stream.last = value.stream.entries.back().id;
     value.stream.added = value.stream.entries.size();
-    value.stream.groups = {{.name = "g", .last = {1, 1}, .entries_read = -1, .consumers = {{"c", 5}}, .pending = {{{1, 1}, "c", 7, 1}}}};
+    value.stream.groups = {{.name = "g",
+                            .last = {1, 1},
+                            .entries_read = -1,
+                            .consumers = {{"c", 5}},
+                            .pending = {{{1, 1}, "c", 7, 1}}}};
     std::string body;
     rdb::WriteBody(value, body);
-    writer.Key("key", body, random.Percent(50) ? std::optional<int64_t>(random.Below(1 << 30)) : std::nullopt);
+    writer.Key("key",
+               body,
+               random.Percent(50) ? std::optional<int64_t>(random.Below(1 << 30)) : std::nullopt);
   }
   writer.End();
   std::string file = writer.Take();

@@ -13,8 +13,8 @@ int64_t MonotonicMs();
 
 inline constexpr int64_t kNoDeadline = INT64_MAX;
 
-// A connected socket, which does not block; the caller closes it. Each address of the name is tried, within the
-// target's time in all. An error says why the last one failed.
+// A connected socket, which does not block; the caller closes it. Each address of the name is
+// tried, within the target's time in all. An error says why the last one failed.
 base::Result<int> Dial(const Target& target);
 
 // Until poll(2) says `events`, or the deadline (MonotonicMs) has passed: kBusy.

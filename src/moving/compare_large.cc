@@ -14,7 +14,9 @@ constexpr int64_t kListPart = 2000;
 constexpr std::string_view kCount = "2000";
 
 bool Same(const resp::Value& a, const resp::Value& b) {
-  if (a.type != b.type || a.text != b.text || a.integer != b.integer || a.items.size() != b.items.size()) return false;
+  if (a.type != b.type || a.text != b.text || a.integer != b.integer ||
+      a.items.size() != b.items.size())
+    return false;
   for (size_t i = 0; i < a.items.size(); ++i) {
     if (!Same(a.items[i], b.items[i])) return false;
   }
@@ -22,7 +24,11 @@ bool Same(const resp::Value& a, const resp::Value& b) {
 }
 
 // One request to both.
-base::Status AskBoth(Link& a, Link& b, std::initializer_list<std::string_view> words, resp::Value& reply_a, resp::Value& reply_b) {
+base::Status AskBoth(Link& a,
+                     Link& b,
+                     std::initializer_list<std::string_view> words,
+                     resp::Value& reply_a,
+                     resp::Value& reply_b) {
   a.Put(words);
   b.Put(words);
   auto first = a.Collect();
@@ -35,19 +41,31 @@ base::Status AskBoth(Link& a, Link& b, std::initializer_list<std::string_view> w
 }
 
 // Strings and lists: by place.
-base::Result<std::string> CompareRanges(Link& source, Link& leader, std::string_view key, std::string_view command, int64_t part,
+base::Result<std::string> CompareRanges(Link& source,
+                                        Link& leader,
+                                        std::string_view key,
+                                        std::string_view command,
+                                        int64_t part,
                                         std::string_view differs) {
   for (int64_t at = 0;; at += part) {
     resp::Value a;
     resp::Value b;
-    TRY(AskBoth(source, leader, {command, key, base::FormatInt64(at), base::FormatInt64(at + part - 1)}, a, b));
+    TRY(AskBoth(source,
+                leader,
+                {command, key, base::FormatInt64(at), base::FormatInt64(at + part - 1)},
+                a,
+                b));
     if (!Same(a, b)) return std::string(differs);
     if (a.text.empty() && a.items.empty()) return std::string();
   }
 }
 
-// What the source's scan gives, asked for at the leader. They are as many, so none but these can be there.
-base::Result<std::string> CompareScans(Link& source, Link& leader, std::string_view key, std::string_view type) {
+// What the source's scan gives, asked for at the leader. They are as many, so none but these can be
+// there.
+base::Result<std::string> CompareScans(Link& source,
+                                       Link& leader,
+                                       std::string_view key,
+                                       std::string_view type) {
   const bool set = type == "set";
   const std::string_view scan = set ? "SSCAN" : type == "hash" ? "HSCAN" : "ZSCAN";
   const std::string_view ask = set ? "SMISMEMBER" : type == "hash" ? "HMGET" : "ZMSCORE";
@@ -67,7 +85,8 @@ base::Result<std::string> CompareScans(Link& source, Link& leader, std::string_v
     auto there = leader.Collect();
     if (!there.ok()) return there.status();
     const resp::Value& reply = (*there)[0];
-    if (reply.items.size() * step != items.size()) return std::string("cannot be compared at the leader");
+    if (reply.items.size() * step != items.size())
+      return std::string("cannot be compared at the leader");
     for (size_t i = 0; i < reply.items.size(); ++i) {
       bool same = false;
       if (set) {
@@ -79,7 +98,10 @@ base::Result<std::string> CompareScans(Link& source, Link& leader, std::string_v
         const auto y = base::ParseLongDouble(reply.items[i].text, /*allow_inf=*/true);
         same = x && y && static_cast<double>(*x) == static_cast<double>(*y);
       }
-      if (!same) return std::string(type == "hash" ? "the fields differ" : set ? "the members differ" : "the members or scores differ");
+      if (!same)
+        return std::string(type == "hash" ? "the fields differ"
+                           : set          ? "the members differ"
+                                          : "the members or scores differ");
     }
   } while (cursor != "0");
   return std::string();
@@ -105,8 +127,11 @@ base::Result<std::string> CompareStreams(Link& source, Link& leader, std::string
     const std::string& name = group.items[1].text;
     bool found = false;
     for (const resp::Value& other : b.items) {
-      // Its name, how many consumers and pending entries it has, its last id: pairs of a name and what it is.
-      const auto same = [&](size_t i) { return Same(group.items[i], other.items[i]); };
+      // Its name, how many consumers and pending entries it has, its last id: pairs of a name and
+      // what it is.
+      const auto same = [&](size_t i) {
+        return Same(group.items[i], other.items[i]);
+      };
       if (other.items.size() < 8 || other.items[1].text != name) continue;
       if (!same(3) || !same(5) || !same(7)) return std::string("a group differs");
       found = true;
@@ -118,9 +143,14 @@ base::Result<std::string> CompareStreams(Link& source, Link& leader, std::string
 
 }  // namespace
 
-base::Result<std::string> CompareLarge(Link& source, Link& leader, std::string_view key, std::string_view type) {
-  if (type == "string") return CompareRanges(source, leader, key, "GETRANGE", kStringPart, "the values differ");
-  if (type == "list") return CompareRanges(source, leader, key, "LRANGE", kListPart, "the elements differ");
+base::Result<std::string> CompareLarge(Link& source,
+                                       Link& leader,
+                                       std::string_view key,
+                                       std::string_view type) {
+  if (type == "string")
+    return CompareRanges(source, leader, key, "GETRANGE", kStringPart, "the values differ");
+  if (type == "list")
+    return CompareRanges(source, leader, key, "LRANGE", kListPart, "the elements differ");
   if (type == "stream") return CompareStreams(source, leader, key);
   return CompareScans(source, leader, key, type);
 }

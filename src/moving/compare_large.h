@@ -10,6 +10,9 @@
 namespace polyarch::moving {
 
 // What differs, for people; empty: nothing.
-base::Result<std::string> CompareLarge(Link& source, Link& leader, std::string_view key, std::string_view type);
+base::Result<std::string> CompareLarge(Link& source,
+                                       Link& leader,
+                                       std::string_view key,
+                                       std::string_view type);
 
 }  // namespace polyarch::moving

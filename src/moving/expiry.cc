@@ -15,7 +15,10 @@ constexpr int64_t kLaterMs = 1000 * kYearMs;
 constexpr int64_t kLongestMs = 900 * kYearMs;
 
 // An instant of this number: in seconds or not, from now or not.
-std::optional<int64_t> InstantOf(std::string_view number, bool seconds, bool from_now, int64_t now_ms) {
+std::optional<int64_t> InstantOf(std::string_view number,
+                                 bool seconds,
+                                 bool from_now,
+                                 int64_t now_ms) {
   const auto value = base::ParseInt64(number);
   if (!value) return std::nullopt;
   int64_t ms = *value;
@@ -53,23 +56,28 @@ std::string Upper(std::string_view word) {
   return upper;
 }
 
-std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::string_view> words, int64_t now_ms) {
+std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::string_view> words,
+                                                        int64_t now_ms) {
   if (words.size() < 3) return std::nullopt;
   const std::string name = Upper(words[0]);
-  const bool expire = name == "EXPIRE" || name == "EXPIREAT" || name == "PEXPIRE" || name == "PEXPIREAT";
+  const bool expire =
+      name == "EXPIRE" || name == "EXPIREAT" || name == "PEXPIRE" || name == "PEXPIREAT";
   const bool setex = words.size() == 4 && (name == "SETEX" || name == "PSETEX");
   if (expire || setex) {
     const auto instant = InstantOf(words[2], name[0] != 'P', !name.ends_with("AT"), now_ms);
     if (!instant) return std::nullopt;
     const std::string later = base::FormatInt64(LaterExpiry(*instant));
-    if (setex) return std::vector<std::string>{"SET", std::string(words[1]), std::string(words[3]), "PXAT", later};
+    if (setex)
+      return std::vector<std::string>{
+          "SET", std::string(words[1]), std::string(words[3]), "PXAT", later};
     return std::vector<std::string>{"PEXPIREAT", std::string(words[1]), later};
   }
   if (name == "SET") {
     for (size_t i = 3; i + 1 < words.size(); ++i) {
       const std::string option = Upper(words[i]);
       if (option != "EX" && option != "PX" && option != "EXAT" && option != "PXAT") continue;
-      const auto instant = InstantOf(words[i + 1], option[0] != 'P', !option.ends_with("AT"), now_ms);
+      const auto instant =
+          InstantOf(words[i + 1], option[0] != 'P', !option.ends_with("AT"), now_ms);
       if (!instant) return std::nullopt;
       auto out = Copied(words);
       out[i] = "PXAT";
@@ -79,7 +87,8 @@ std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::str
     return std::nullopt;
   }
   if (name == "RESTORE" && words.size() >= 4) {
-    const bool absolute = std::any_of(words.begin() + 4, words.end(), [](auto word) { return Upper(word) == "ABSTTL"; });
+    const bool absolute = std::any_of(
+        words.begin() + 4, words.end(), [](auto word) { return Upper(word) == "ABSTTL"; });
     const auto instant = InstantOf(words[2], false, !absolute, now_ms);
     if (!instant || words[2] == "0") return std::nullopt;
     auto out = Copied(words);

@@ -70,7 +70,8 @@ class Output {
 
  private:
   static base::Status Failed(const std::string& what, const std::string& path) {
-    return base::IoError("cannot " + what + " " + cli::Printable(path) + " (" + std::strerror(errno) + ")");
+    return base::IoError("cannot " + what + " " + cli::Printable(path) + " (" +
+                         std::strerror(errno) + ")");
   }
 
   int fd_ = -1;
@@ -84,7 +85,9 @@ class Form {
   virtual ~Form() = default;
   virtual void Libraries(std::string_view payload) = 0;
   virtual void Database(int database) = 0;
-  virtual void Key(std::string_view key, std::string_view payload, std::optional<int64_t> expire_ms) = 0;
+  virtual void Key(std::string_view key,
+                   std::string_view payload,
+                   std::optional<int64_t> expire_ms) = 0;
   virtual void End() = 0;
   virtual size_t size() const = 0;
   virtual std::string Take() = 0;
@@ -101,7 +104,9 @@ class AsRdb : public Form {
     if (const auto body = rdb::BodyOfDump(payload)) writer_.Libraries(*body);
   }
   void Database(int database) override { writer_.Database(database); }
-  void Key(std::string_view key, std::string_view payload, std::optional<int64_t> expire_ms) override {
+  void Key(std::string_view key,
+           std::string_view payload,
+           std::optional<int64_t> expire_ms) override {
     if (const auto body = rdb::BodyOfDump(payload)) writer_.Key(key, *body, expire_ms);
   }
   void End() override { writer_.End(); }
@@ -114,10 +119,18 @@ class AsRdb : public Form {
 
 class AsCommands : public Form {
  public:
-  void Libraries(std::string_view payload) override { resp::AppendRequest(out_, {"FUNCTION", "RESTORE", payload, "REPLACE"}); }
-  void Database(int database) override { resp::AppendRequest(out_, {"SELECT", base::FormatInt64(database)}); }
-  void Key(std::string_view key, std::string_view payload, std::optional<int64_t> expire_ms) override {
-    resp::AppendRequest(out_, {"RESTORE", key, base::FormatInt64(expire_ms.value_or(0)), payload, "REPLACE", "ABSTTL"});
+  void Libraries(std::string_view payload) override {
+    resp::AppendRequest(out_, {"FUNCTION", "RESTORE", payload, "REPLACE"});
+  }
+  void Database(int database) override {
+    resp::AppendRequest(out_, {"SELECT", base::FormatInt64(database)});
+  }
+  void Key(std::string_view key,
+           std::string_view payload,
+           std::optional<int64_t> expire_ms) override {
+    resp::AppendRequest(
+        out_,
+        {"RESTORE", key, base::FormatInt64(expire_ms.value_or(0)), payload, "REPLACE", "ABSTTL"});
   }
   void End() override {}
   size_t size() const override { return out_.size(); }
@@ -140,7 +153,8 @@ class Export {
     }
     for (int database = 0; database < Leader::kDatabases; ++database) {
       if (only && *only != database) continue;
-      if (auto reply = leader_.Ask({"SELECT", std::to_string(database)}); !reply.ok()) return reply.status();
+      if (auto reply = leader_.Ask({"SELECT", std::to_string(database)}); !reply.ok())
+        return reply.status();
       TRY(Database(database));
     }
     form_.End();
@@ -161,12 +175,15 @@ class Export {
       if (stop_.stop()) return base::IoError("stopped: nothing was exported");
       auto reply = leader_.Ask({"SCAN", cursor, "COUNT", kScanCount});
       if (!reply.ok()) return reply.status();
-      if (reply->items.size() != 2) return base::Invalid(leader_.Name() + " answers SCAN with something else");
+      if (reply->items.size() != 2)
+        return base::Invalid(leader_.Name() + " answers SCAN with something else");
       cursor = reply->items[0].text;
       const std::vector<resp::Value>& found = reply->items[1].items;
       if (!found.empty() && !std::exchange(named, true)) form_.Database(database);
       TRY(Keys(database, found));
-      progress_.Show([&] { return "export: " + cli::HumanCount(keys_) + " keys, " + cli::HumanBytes(bytes_); });
+      progress_.Show([&] {
+        return "export: " + cli::HumanCount(keys_) + " keys, " + cli::HumanBytes(bytes_);
+      });
     } while (cursor != "0");
     return {};
   }
@@ -188,7 +205,9 @@ class Export {
         } else if (reply.is_error()) {
           Trouble(database, keys[at / 2].text, reply.text);
         } else if (!reply.is_null()) {  // else it is gone
-          form_.Key(keys[at / 2].text, reply.text, expire_ms >= 0 ? std::optional(expire_ms) : std::nullopt);
+          form_.Key(keys[at / 2].text,
+                    reply.text,
+                    expire_ms >= 0 ? std::optional(expire_ms) : std::nullopt);
           ++keys_;
         }
         ++at;
@@ -200,12 +219,16 @@ class Export {
       });
       TRY(status);
       if (!pumped.ok()) {
-        return base::Status(pumped.code(), pumped.message() + " at key " + cli::Printable(keys[std::min(at / 2, keys.size() - 1)].text) +
-                                               " of database " + std::to_string(database) + ": see its log. A value whose dump is larger than 256 MiB "
-                                               "cannot be exported");
+        return base::Status(pumped.code(),
+                            pumped.message() + " at key " +
+                                cli::Printable(keys[std::min(at / 2, keys.size() - 1)].text) +
+                                " of database " + std::to_string(database) +
+                                ": see its log. A value whose dump is larger than 256 MiB "
+                                "cannot be exported");
       }
       if (leader_.waiting() != before) heard = cli::MonotonicMs();
-      if (cli::MonotonicMs() - heard > Link::kReplyMs) return base::IoError(leader_.Name() + " gives no answer: see its log");
+      if (cli::MonotonicMs() - heard > Link::kReplyMs)
+        return base::IoError(leader_.Name() + " gives no answer: see its log");
     }
     return {};
   }
@@ -213,7 +236,8 @@ class Export {
   void Trouble(int database, std::string_view key, std::string_view text) {
     ++troubles_;
     if (lines_.size() < kTroublesShown)
-      lines_.push_back("db" + std::to_string(database) + " " + cli::Printable(key) + ": " + cli::Printable(text));
+      lines_.push_back("db" + std::to_string(database) + " " + cli::Printable(key) + ": " +
+                       cli::Printable(text));
   }
 
   Link& leader_;
@@ -231,8 +255,10 @@ class Export {
 
 int RunExport(int argc, char** argv) {
   CLI::App app{
-      "Writes a leader's data, of all databases, as an RDB file that Redis 7.0 loads, or as commands for redis-cli --pipe. The leader goes on "
-      "serving: each key is as it was when it was read. Exit code 1: something failed, or a key could not be read.",
+      "Writes a leader's data, of all databases, as an RDB file that Redis 7.0 loads, or as "
+      "commands for redis-cli --pipe. The leader goes on "
+      "serving: each key is as it was when it was read. Exit code 1: something failed, or a key "
+      "could not be read.",
       "polyarch export"};
   cli::TargetOptions target_options;
   target_options.AddTo(app);
@@ -241,7 +267,8 @@ int RunExport(int argc, char** argv) {
   bool commands = false;
   app.add_option("--out", out, "the file; -: standard output")->required();
   app.add_flag("--commands", commands, "commands instead of an RDB file: SELECT and RESTORE");
-  app.add_option("-n,--db", database, "this database alone")->check(cli::Number(0, 15, "a database is 0 to 15"));
+  app.add_option("-n,--db", database, "this database alone")
+      ->check(cli::Number(0, 15, "a database is 0 to 15"));
   if (auto code = cli::Parse(app, argc, argv)) return *code;
   auto target = target_options.Resolve();
   if (!target.ok()) return cli::Fail(target.status());
@@ -258,10 +285,13 @@ int RunExport(int argc, char** argv) {
   Progress progress;
   Stop stop;
   Export run(**link, *form, output, progress, stop);
-  if (base::Status s = run.Run(database < 0 ? std::nullopt : std::optional(database)); !s.ok()) return cli::Fail(s);
+  if (base::Status s = run.Run(database < 0 ? std::nullopt : std::optional(database)); !s.ok())
+    return cli::Fail(s);
   progress.Milestone("exported " + cli::HumanCount(run.keys()) + " keys to " + cli::Printable(out));
   if (run.troubles() == 0) return 0;
-  std::fprintf(stderr, "polyarch: %s keys could not be read; the first ones:\n", cli::HumanCount(run.troubles()).c_str());
+  std::fprintf(stderr,
+               "polyarch: %s keys could not be read; the first ones:\n",
+               cli::HumanCount(run.troubles()).c_str());
   for (const std::string& line : run.lines())
     std::fprintf(stderr, "  %s\n", line.c_str());
   return 1;

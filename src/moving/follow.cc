@@ -44,8 +44,16 @@ base::Status Stopped() {
 
 }  // namespace
 
-Follower::Follower(const cli::Target& source, Leader& leader, FollowOptions options, Progress& progress, Stop& stop)
-    : source_(source), leader_(leader), options_(std::move(options)), progress_(progress), stop_(stop),
+Follower::Follower(const cli::Target& source,
+                   Leader& leader,
+                   FollowOptions options,
+                   Progress& progress,
+                   Stop& stop)
+    : source_(source),
+      leader_(leader),
+      options_(std::move(options)),
+      progress_(progress),
+      stop_(stop),
       replica_(source, options_.spool_directory, options_.patience_ms) {}
 
 base::Result<Follower::End> Follower::Run() {
@@ -70,28 +78,37 @@ base::Status Follower::TakeCopy() {
     if (stop_.stop()) return Stopped();
     auto copy = replica_.Current();
     if (!copy.ok()) return copy.status();
-    // A copy that was left half-way is looked at again: only the receiver knows whether another one is to come.
+    // A copy that was left half-way is looked at again: only the receiver knows whether another one
+    // is to come.
     if (copy->number != before) {
       copy_ = *copy;
       break;
     }
     const Replica::Health health = replica_.health();
-    progress_.Show([&] { return "waits for the source" + (health.trouble.empty() ? "" : ": " + health.trouble); });
+    progress_.Show([&] {
+      return "waits for the source" + (health.trouble.empty() ? "" : ": " + health.trouble);
+    });
     static_cast<void>(leader_.Poll(0));
     ::poll(nullptr, 0, 20);
   }
   if (copy_.number > 1) {
     if (options_.merge)
-      leader_.Refused("a new copy was begun, and --merge deletes nothing: keys that were deleted at the source meanwhile are still here");
+      leader_.Refused(
+          "a new copy was begun, and --merge deletes nothing: keys that were deleted at the source "
+          "meanwhile are still here");
     options_.flush = true;
   }
   if (options_.flush && !options_.merge) {
-    progress_.Milestone(options_.database ? "empties database " + std::to_string(*options_.database) + " of the leader"
-                                          : "empties the leader");
+    progress_.Milestone(options_.database
+                            ? "empties database " + std::to_string(*options_.database) +
+                                  " of the leader"
+                            : "empties the leader");
     TRY(leader_.Empty(options_.database));
   }
-  progress_.Milestone(copy_.number == 1 ? "the copy begins" : "a new copy begins (number " + std::to_string(copy_.number) + ")" +
-                                                                  (renew_why_.empty() ? "" : ": " + renew_why_));
+  progress_.Milestone(copy_.number == 1
+                          ? "the copy begins"
+                          : "a new copy begins (number " + std::to_string(copy_.number) + ")" +
+                                (renew_why_.empty() ? "" : ": " + renew_why_));
   renew_ = false;
   renew_why_.clear();
   counts_ = {};
@@ -102,7 +119,12 @@ base::Status Follower::TakeCopy() {
     return {};
   };
   SpoolSource from(*copy_.spool, tick);
-  TRY(Load(from, leader_, LoadOptions{.database = options_.database, .later_expiry = true}, 0, counts_, tick));
+  TRY(Load(from,
+           leader_,
+           LoadOptions{.database = options_.database, .later_expiry = true},
+           0,
+           counts_,
+           tick));
   // The receiver may still be at the mark behind the RDB.
   while (!copy_.stream) {
     TRY(tick());
@@ -113,9 +135,10 @@ base::Status Follower::TakeCopy() {
     if (!copy_.stream) ::poll(nullptr, 0, 20);
   }
   if (counts_.bytes != copy_.stream->begin)
-    return base::Corrupt("the source's snapshot is " + std::to_string(copy_.stream->begin) + " bytes long, and ends at byte " +
-                         std::to_string(counts_.bytes));
-  progress_.Milestone("copied " + cli::HumanCount(counts_.keys) + " keys, " + cli::HumanBytes(counts_.bytes) + "; follows");
+    return base::Corrupt("the source's snapshot is " + std::to_string(copy_.stream->begin) +
+                         " bytes long, and ends at byte " + std::to_string(counts_.bytes));
+  progress_.Milestone("copied " + cli::HumanCount(counts_.keys) + " keys, " +
+                      cli::HumanBytes(counts_.bytes) + "; follows");
   copy_.spool->Seek(copy_.stream->begin);
   in_.clear();
   at_ = 0;
@@ -143,7 +166,9 @@ base::Result<Follower::End> Follower::FollowStream(bool& again) {
     if (!status.ok()) return status;
     TRY(leader_.Poll(0));
     replica_.Acknowledge(leader_.acknowledged());
-    progress_.Show([&] { return Line(settled() ? "follows" : settling ? "sets expiries" : "catches up"); });
+    progress_.Show([&] {
+      return Line(settled() ? "follows" : settling ? "sets expiries" : "catches up");
+    });
     if (settling) {
       if (!in_transaction_) TRY(Settle());
       if (settled()) progress_.Milestone("level with the source: lag " + cli::HumanBytes(lag()));
@@ -187,7 +212,8 @@ base::Status Follower::ReadStream(int64_t wait_ms) {
   while (at_ < in_.size() && !renew_) {
     switch (parser_.Next(std::string_view(in_).substr(at_), kLimits)) {
       case resp::Parser::State::kError:
-        return base::Corrupt("the source's stream is no RESP (" + parser_.error() + ") at offset " + std::to_string(offset_));
+        return base::Corrupt("the source's stream is no RESP (" + parser_.error() + ") at offset " +
+                             std::to_string(offset_));
       case resp::Parser::State::kNeedMore:
         if (at_ > kReadBytes) {
           in_.erase(0, at_);
@@ -220,11 +246,12 @@ base::Status Follower::Apply(const std::vector<std::string_view>& words) {
   }
   if (name == "SELECT" && words.size() == 2) {
     const auto database = base::ParseInt64(words[1]);
-    if (!database || *database < 0) return base::Corrupt("the source selects no database: " + cli::Printable(words[1]));
+    if (!database || *database < 0)
+      return base::Corrupt("the source selects no database: " + cli::Printable(words[1]));
     source_database_ = static_cast<int>(std::min<int64_t>(*database, INT32_MAX));
     if (wanted() && source_database_ >= Leader::kDatabases) {
-      return base::Invalid("the source writes to database " + std::to_string(source_database_) + ", a leader has 0 to " +
-                           std::to_string(Leader::kDatabases - 1));
+      return base::Invalid("the source writes to database " + std::to_string(source_database_) +
+                           ", a leader has 0 to " + std::to_string(Leader::kDatabases - 1));
     }
     return {};
   }
@@ -255,7 +282,8 @@ base::Status Follower::Apply(const std::vector<std::string_view>& words) {
   return ApplyToDatabase(words, name);
 }
 
-base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& words, const std::string& name) {
+base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& words,
+                                       const std::string& name) {
   const bool copies = name == "COPY" && words.size() > 3 && Upper(words[3]) == "DB";
   if (options_.database && (name == "MOVE" || copies)) {
     // What comes from a database that is not followed is not known here.
@@ -317,7 +345,9 @@ base::Status Follower::SettleKeys(int database, const std::vector<std::string>& 
   const int64_t now = WallMs();
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto instant = TrueExpiry((*instants)[i].integer, now);
-    if (instant) TRY(leader_.Write({"PEXPIREAT", keys[i], base::FormatInt64(*instant)}, leader_.acknowledged()));
+    if (instant)
+      TRY(leader_.Write({"PEXPIREAT", keys[i], base::FormatInt64(*instant)},
+                        leader_.acknowledged()));
   }
   return leader_.Flush();
 }
@@ -347,9 +377,11 @@ base::Status Follower::AskGoal() {
   }
   constexpr std::string_view kField = "master_repl_offset:";
   const size_t at = reply->text.find(kField);
-  if (at == std::string::npos) return base::Invalid("the source tells no master_repl_offset in INFO replication");
+  if (at == std::string::npos)
+    return base::Invalid("the source tells no master_repl_offset in INFO replication");
   const size_t begin = at + kField.size();
-  const auto offset = base::ParseInt64(std::string_view(reply->text).substr(begin, reply->text.find('\r', begin) - begin));
+  const auto offset = base::ParseInt64(
+      std::string_view(reply->text).substr(begin, reply->text.find('\r', begin) - begin));
   if (!offset) return base::Invalid("the source tells no master_repl_offset in INFO replication");
   goal_ = static_cast<uint64_t>(*offset);
   return {};
@@ -358,7 +390,9 @@ base::Status Follower::AskGoal() {
 base::Status Follower::PauseSource() {
   TRY(Connect());
   auto reply = asking_->Ask({"CLIENT", "PAUSE", std::to_string(options_.pause_ms), "WRITE"});
-  if (!reply.ok()) return base::Invalid("the source cannot pause its clients' writes (" + reply.status().message() + "): leave out --pause");
+  if (!reply.ok())
+    return base::Invalid("the source cannot pause its clients' writes (" +
+                         reply.status().message() + "): leave out --pause");
   progress_.Milestone("the source's writes are paused for " + cli::HumanMillis(options_.pause_ms));
   return {};
 }
@@ -376,8 +410,8 @@ std::string Follower::Line(std::string_view phase) const {
   const Replica::Health health = replica_.health();
   std::string line(phase);
   if (phase == "copy") {
-    line += ": " + Bar(counts_.bytes, copy_.rdb_bytes.value_or(0)) + " " + cli::HumanBytes(counts_.bytes) + ", " +
-            cli::HumanCount(counts_.keys) + " keys";
+    line += ": " + Bar(counts_.bytes, copy_.rdb_bytes.value_or(0)) + " " +
+            cli::HumanBytes(counts_.bytes) + ", " + cli::HumanCount(counts_.keys) + " keys";
   } else {
     line += ": lag " + cli::HumanBytes(lag()) + ", " + cli::HumanCount(commands_) + " commands";
     if (!health.connected) line += "; not connected: " + health.trouble;

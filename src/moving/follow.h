@@ -1,5 +1,5 @@
-// A running Redis, followed: a copy of what it holds, then what it writes, until it is cut over. Until then the leader's
-// data is the import's.
+// A running Redis, followed: a copy of what it holds, then what it writes, until it is cut over.
+// Until then the leader's data is the import's.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,11 @@ class Follower {
  public:
   enum class End : uint8_t { kCutOver, kStopped };
 
-  Follower(const cli::Target& source, Leader& leader, FollowOptions options, Progress& progress, Stop& stop);
+  Follower(const cli::Target& source,
+           Leader& leader,
+           FollowOptions options,
+           Progress& progress,
+           Stop& stop);
 
   base::Result<End> Run();
 
@@ -94,7 +98,8 @@ class Follower {
   // Instants that are set right: the database under way, and where in it.
   int settling_ = kLater;
   std::string settle_cursor_ = "0";
-  std::set<std::pair<int, std::string>> settle_moved_;  // keys that took another one's instant meanwhile
+  std::set<std::pair<int, std::string>>
+      settle_moved_;  // keys that took another one's instant meanwhile
 };
 
 }  // namespace polyarch::moving

@@ -20,7 +20,8 @@ constexpr size_t kSendBytes = 64 << 10;
 constexpr size_t kKeyShown = 60;
 
 // Refusals that all later writes would get, too.
-constexpr std::array<std::string_view, 5> kFatal = {"HISTORY ", "DISKFULL ", "RETIRED ", "NOAUTH ", "LOADING "};
+constexpr std::array<std::string_view, 5> kFatal = {
+    "HISTORY ", "DISKFULL ", "RETIRED ", "NOAUTH ", "LOADING "};
 
 }  // namespace
 
@@ -47,7 +48,8 @@ uint64_t Leader::string_bytes_max() const {
 base::Status Leader::Select(int database) {
   if (database == database_) return {};
   database_ = database;
-  return Write({"SELECT", std::to_string(database)}, waiting_.empty() ? acknowledged_ : waiting_.back().mark);
+  return Write({"SELECT", std::to_string(database)},
+               waiting_.empty() ? acknowledged_ : waiting_.back().mark);
 }
 
 base::Status Leader::Write(std::span<const std::string_view> words, uint64_t mark) {
@@ -57,9 +59,11 @@ base::Status Leader::Write(std::span<const std::string_view> words, uint64_t mar
   std::string what(words[0].substr(0, kKeyShown));
   if (words.size() > 1) what.append(" ").append(words[1].substr(0, kKeyShown));
   // It would close the connection.
-  const auto longest = std::max_element(words.begin(), words.end(), [](auto a, auto b) { return a.size() < b.size(); });
+  const auto longest = std::max_element(
+      words.begin(), words.end(), [](auto a, auto b) { return a.size() < b.size(); });
   if (words.size() > kArgumentsMax || longest->size() > argument_bytes_max_) {
-    Refused(cli::Printable(what) + ": its " + std::to_string(words.size()) + " arguments, the longest of " + std::to_string(longest->size()) +
+    Refused(cli::Printable(what) + ": its " + std::to_string(words.size()) +
+            " arguments, the longest of " + std::to_string(longest->size()) +
             " bytes, are more than the leader takes (--max-bulk)");
     Skip(mark);
     return {};
@@ -68,7 +72,8 @@ base::Status Leader::Write(std::span<const std::string_view> words, uint64_t mar
   waiting_.push_back({mark, bytes, std::move(what)});
   waiting_bytes_ += bytes;
   ++written_;
-  if (waiting_.size() >= kWaitingMax || waiting_bytes_ >= kWaitingBytesMax) return Drain(kWaitingMax / 2, kWaitingBytesMax / 2);
+  if (waiting_.size() >= kWaitingMax || waiting_bytes_ >= kWaitingBytesMax)
+    return Drain(kWaitingMax / 2, kWaitingBytesMax / 2);
   // Not each by itself: many requests make one write to the socket.
   return link_->unsent() < kSendBytes ? base::Status() : Poll(0);
 }
@@ -79,7 +84,10 @@ void Leader::Skip(uint64_t mark) {
 
 base::Status Leader::Poll(int64_t wait_ms) {
   // Also while nothing is missing: it may have gone.
-  if (base::Status s = link_->Pump(waiting_.empty() ? 0 : wait_ms, [this](resp::Value&& reply) { Take(std::move(reply)); }); !s.ok()) return s;
+  if (base::Status s = link_->Pump(waiting_.empty() ? 0 : wait_ms,
+                                   [this](resp::Value&& reply) { Take(std::move(reply)); });
+      !s.ok())
+    return s;
   if (!fatal_.empty()) return base::Invalid(fatal_);
   return {};
 }
@@ -97,7 +105,8 @@ base::Status Leader::Drain(size_t count, size_t bytes) {
     const int64_t now = cli::MonotonicMs();
     if (waiting_.size() != before || link_->unsent() != unsent) heard = now;
     if (now - heard > Link::kReplyMs)
-      return base::IoError(link_->Name() + " gives no answer for " + cli::HumanMillis(Link::kReplyMs) + ": see its log");
+      return base::IoError(link_->Name() + " gives no answer for " +
+                           cli::HumanMillis(Link::kReplyMs) + ": see its log");
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// The leader that an import writes to: commands go through one pipelined connection, and their replies are looked at.
-// What a leader refuses is counted, the first ones are kept with their key; what no later write would get over (it is
-// not admitted, its disk is full) ends the import.
+// The leader that an import writes to: commands go through one pipelined connection, and their
+// replies are looked at. What a leader refuses is counted, the first ones are kept with their key;
+// what no later write would get over (it is not admitted, its disk is full) ends the import.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ class Leader {
   int database() const { return database_; }
   // Which database it is in is not known: a transaction that selects may do nothing.
   void ForgetDatabase() { database_ = -1; }
-  // Waits while too much is under way. `mark`: rises; acknowledged() is that of the last command answered.
+  // Waits while too much is under way. `mark`: rises; acknowledged() is that of the last command
+  // answered.
   base::Status Write(std::span<const std::string_view> words, uint64_t mark);
   base::Status Write(std::initializer_list<std::string_view> words, uint64_t mark) {
     return Write({words.begin(), words.size()}, mark);

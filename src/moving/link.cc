@@ -13,15 +13,16 @@
 namespace polyarch::moving {
 
 base::Status ParseAddress(std::string_view text, cli::Target& target) {
-  return cli::ParseUri(text.find("://") == std::string_view::npos ? "redis://" + std::string(text) : std::string(text),
+  return cli::ParseUri(text.find("://") == std::string_view::npos ? "redis://" + std::string(text)
+                                                                  : std::string(text),
                        target);
 }
 
 base::Result<int> DialAs(const cli::Target& target, std::string_view who) {
   auto fd = cli::Dial(target);
   if (fd.ok()) return fd;
-  return base::IoError("cannot reach " + std::string(who) + " at " + target.Name() + " (" + fd.status().message() +
-                       "): is it running, and is the address right?");
+  return base::IoError("cannot reach " + std::string(who) + " at " + target.Name() + " (" +
+                       fd.status().message() + "): is it running, and is the address right?");
 }
 
 std::vector<std::string_view> AuthWords(const cli::Target& target) {
@@ -38,14 +39,16 @@ base::Result<std::unique_ptr<Link>> Link::Open(const cli::Target& target, std::s
     auto reply = link->Collect();
     if (!reply.ok()) return reply.status();
     if ((*reply)[0].is_error()) {
-      return base::Invalid(link->Name() + " refuses the password (" + cli::Printable((*reply)[0].text) +
-                           "): check the URI");
+      return base::Invalid(link->Name() + " refuses the password (" +
+                           cli::Printable((*reply)[0].text) + "): check the URI");
     }
   }
   auto pong = link->Ask({"PING"});
   if (pong.ok()) return link;
   if (pong.status().message().starts_with("NOAUTH"))
-    return base::Invalid(link->Name() + " needs a password: give redis://:PASSWORD@HOST:PORT, or the environment variable");
+    return base::Invalid(
+        link->Name() +
+        " needs a password: give redis://:PASSWORD@HOST:PORT, or the environment variable");
   return base::Invalid(link->Name() + ": " + pong.status().message());
 }
 
@@ -68,7 +71,8 @@ base::Status Link::Lost(const std::string& why) const {
 
 base::Status Link::Pump(int64_t wait_ms, base::FunctionRef<void(resp::Value&&)> take) {
   const bool sending = unsent() > 0;
-  pollfd fd{.fd = fd_, .events = static_cast<short>(POLLIN | (sending ? POLLOUT : 0)), .revents = 0};
+  pollfd fd{
+      .fd = fd_, .events = static_cast<short>(POLLIN | (sending ? POLLOUT : 0)), .revents = 0};
   const int ready = ::poll(&fd, 1, static_cast<int>(wait_ms));
   if (ready < 0 && errno != EINTR) return Lost(std::strerror(errno));
   if (ready <= 0) return {};
@@ -108,7 +112,9 @@ base::Result<std::vector<resp::Value>> Link::Collect() {
   size_t left = unsent();
   while (waiting_ > 0) {
     const size_t before = waiting_;
-    if (base::Status s = Pump(1000, [&](resp::Value&& reply) { replies.push_back(std::move(reply)); }); !s.ok())
+    if (base::Status s =
+            Pump(1000, [&](resp::Value&& reply) { replies.push_back(std::move(reply)); });
+        !s.ok())
       return s;
     const int64_t now = cli::MonotonicMs();
     if (waiting_ != before || unsent() != left) heard = now;

@@ -1,6 +1,7 @@
-// One connection to a server that speaks RESP2, leader or Redis, for many requests at a time: requests are put in,
-// bytes go both ways while it waits, replies come out in order. So neither side can wait for the other with full
-// buffers. Errors are one line for people, and end the connection.
+// One connection to a server that speaks RESP2, leader or Redis, for many requests at a time:
+// requests are put in, bytes go both ways while it waits, replies come out in order. So neither
+// side can wait for the other with full buffers. Errors are one line for people, and end the
+// connection.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@
 
 namespace polyarch::moving {
 
-// HOST:PORT, HOST, or redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]; what it does not say stays as in `target`.
+// HOST:PORT, HOST, or redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]; what it does not say stays as in
+// `target`.
 base::Status ParseAddress(std::string_view text, cli::Target& target);
 
 // Connects. `who`: "the source", "the leader", for errors. The caller closes the socket.
@@ -42,19 +44,21 @@ class Link {
   size_t waiting() const { return waiting_; }  // requests without a reply
   size_t unsent() const { return out_.size() - sent_; }
 
-  // Sends what it can and takes what has come, `take` gets each reply. Waits up to `wait_ms` for the first thing that
-  // can be done.
+  // Sends what it can and takes what has come, `take` gets each reply. Waits up to `wait_ms` for
+  // the first thing that can be done.
   base::Status Pump(int64_t wait_ms, base::FunctionRef<void(resp::Value&&)> take);
   // All replies to what was put in.
   base::Result<std::vector<resp::Value>> Collect();
-  // One request and its reply; nothing else may be waiting. An error of the server is a kInvalid with its text.
+  // One request and its reply; nothing else may be waiting. An error of the server is a kInvalid
+  // with its text.
   base::Result<resp::Value> Ask(std::initializer_list<std::string_view> words);
 
   const cli::Target& target() const { return target_; }
   std::string Name() const { return who_ + " " + target_.Name(); }
 
  private:
-  Link(cli::Target target, std::string who, int fd) : target_(std::move(target)), who_(std::move(who)), fd_(fd) {}
+  Link(cli::Target target, std::string who, int fd)
+      : target_(std::move(target)), who_(std::move(who)), fd_(fd) {}
   base::Status Lost(const std::string& why) const;
 
   const cli::Target target_;

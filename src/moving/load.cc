@@ -12,8 +12,9 @@ namespace polyarch::moving {
 namespace {
 
 base::Status TooManyDatabases(uint64_t database) {
-  return base::Invalid("the source has a database " + std::to_string(database) + ", a leader has 0 to " +
-                       std::to_string(Leader::kDatabases - 1) + ": move its keys to one of these first");
+  return base::Invalid("the source has a database " + std::to_string(database) +
+                       ", a leader has 0 to " + std::to_string(Leader::kDatabases - 1) +
+                       ": move its keys to one of these first");
 }
 
 }  // namespace
@@ -46,7 +47,9 @@ base::Status Load(rdb::FileSource& source,
       case rdb::FileItem::Kind::kLibrary: {
         const std::string_view text = item.text;
         const std::string payload = rdb::WriteLibraries({&text, 1});
-        if (base::Status s = leader.Write({"FUNCTION", "RESTORE", payload, "REPLACE"}, mark); !s.ok()) return s;
+        if (base::Status s = leader.Write({"FUNCTION", "RESTORE", payload, "REPLACE"}, mark);
+            !s.ok())
+          return s;
         break;
       }
       case rdb::FileItem::Kind::kValue: {

@@ -11,8 +11,10 @@ bool IsSubcommand(std::string_view name) {
 }
 
 const char* Summary() {
-  return "       polyarch import --from URI | --file F  from a running Redis, until cut-over, or from an RDB file\n"
-         "       polyarch export --out FILE             a leader's data as an RDB file, or as commands\n";
+  return "       polyarch import --from URI | --file F  from a running Redis, until cut-over, or "
+         "from an RDB file\n"
+         "       polyarch export --out FILE             a leader's data as an RDB file, or as "
+         "commands\n";
 }
 
 int Run(int argc, char** argv) {

@@ -6,7 +6,7 @@
 namespace polyarch::moving {
 
 bool IsSubcommand(std::string_view name);
-const char* Summary();  // of the subcommands, for the usage
+const char* Summary();           // of the subcommands, for the usage
 int Run(int argc, char** argv);  // argv[0]: the subcommand
 
 }  // namespace polyarch::moving

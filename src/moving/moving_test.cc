@@ -1,10 +1,11 @@
+#include "moving/moving.h"
+
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "moving/expiry.h"
 #include "moving/link.h"
-#include "moving/moving.h"
 #include "moving/progress.h"
 #include "moving/spool.h"
 #include "moving/verify.h"
@@ -34,15 +35,22 @@ TEST(Expiry, CommandsGetLaterInstants) {
   const std::vector<std::string> set = {"SET", "k", "v", "PXAT", later};
   EXPECT_EQ(Later({"SET", "k", "v", "PXAT", ms}), set);
   EXPECT_EQ(Later({"SET", "k", "v", "EXAT", s}), set);
-  EXPECT_EQ(Later({"SET", "k", "v", "ex", "5"}), (std::vector<std::string>{"SET", "k", "v", "PXAT", later}));
+  EXPECT_EQ(Later({"SET", "k", "v", "ex", "5"}),
+            (std::vector<std::string>{"SET", "k", "v", "PXAT", later}));
   EXPECT_EQ(Later({"SETEX", "k", "5", "v"}), set);
   EXPECT_EQ(Later({"PSETEX", "k", "5000", "v"}), set);
-  EXPECT_EQ(Later({"RESTORE", "k", ms, "x", "ABSTTL"}), (std::vector<std::string>{"RESTORE", "k", later, "x", "ABSTTL"}));
+  EXPECT_EQ(Later({"RESTORE", "k", ms, "x", "ABSTTL"}),
+            (std::vector<std::string>{"RESTORE", "k", later, "x", "ABSTTL"}));
   EXPECT_EQ(Later({"RESTORE", "k", "5000", "x", "REPLACE"}),
             (std::vector<std::string>{"RESTORE", "k", later, "x", "REPLACE", "ABSTTL"}));
   // What sets none.
-  for (const auto& words : std::initializer_list<std::initializer_list<std::string_view>>{
-           {"SET", "k", "EX"}, {"SET", "k", "v", "KEEPTTL"}, {"RESTORE", "k", "0", "x"}, {"PERSIST", "k"}, {"GET"}, {"PEXPIREAT", "k", "x"}})
+  for (const auto& words :
+       std::initializer_list<std::initializer_list<std::string_view>>{{"SET", "k", "EX"},
+                                                                      {"SET", "k", "v", "KEEPTTL"},
+                                                                      {"RESTORE", "k", "0", "x"},
+                                                                      {"PERSIST", "k"},
+                                                                      {"GET"},
+                                                                      {"PEXPIREAT", "k", "x"}})
     EXPECT_TRUE(Later(words).empty());
 }
 
@@ -129,7 +137,11 @@ TEST(Difference, OfStreams) {
   a.stream.entries = {{{1, 1}, {"f", "v"}}};
   a.stream.last = {1, 1};
   a.stream.added = 1;
-  rdb::StreamValue::Group group{.name = "g", .last = {1, 1}, .entries_read = 1, .consumers = {{"c", 5}}, .pending = {{{1, 1}, "c", 9, 1}}};
+  rdb::StreamValue::Group group{.name = "g",
+                                .last = {1, 1},
+                                .entries_read = 1,
+                                .consumers = {{"c", 5}},
+                                .pending = {{{1, 1}, "c", 9, 1}}};
   a.stream.groups = {group};
   rdb::Value b = a;
   b.stream.groups[0].consumers[0].seen_ms = 700;

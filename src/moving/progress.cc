@@ -17,7 +17,9 @@ constexpr size_t kBarWidth = 20;
 
 }  // namespace
 
-Progress::Progress() : terminal_(::isatty(STDERR_FILENO) != 0), next_ms_(cli::MonotonicMs() + (terminal_ ? 0 : kLinesMs)) {}
+Progress::Progress()
+    : terminal_(::isatty(STDERR_FILENO) != 0),
+      next_ms_(cli::MonotonicMs() + (terminal_ ? 0 : kLinesMs)) {}
 
 void Progress::Clear() {
   if (!shown_) return;
@@ -35,7 +37,10 @@ void Progress::Show(base::FunctionRef<std::string()> line) {
   if (now < next_ms_) return;
   next_ms_ = now + (terminal_ ? kTerminalMs : kLinesMs);
   if (!terminal_) return Milestone(line());
-  std::fprintf(stderr, "\r\x1b[K%s", cli::CutOff(line(), static_cast<size_t>(std::max(20, cli::Screen::width() - 1))).c_str());
+  std::fprintf(
+      stderr,
+      "\r\x1b[K%s",
+      cli::CutOff(line(), static_cast<size_t>(std::max(20, cli::Screen::width() - 1))).c_str());
   std::fflush(stderr);
   shown_ = true;
 }

@@ -1,5 +1,5 @@
-// What a long-running subcommand says of itself: on a terminal one line that is written over, else a line now and then.
-// Milestones are lines of their own in both.
+// What a long-running subcommand says of itself: on a terminal one line that is written over, else
+// a line now and then. Milestones are lines of their own in both.
 #pragma once
 
 #include <cstdint>

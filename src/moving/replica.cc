@@ -19,7 +19,8 @@ namespace polyarch::moving {
 namespace {
 
 constexpr int64_t kAcknowledgeMs = 1000;
-// Redis pings its replicas every 10 s; while it makes a snapshot it sends an empty line each second.
+// Redis pings its replicas every 10 s; while it makes a snapshot it sends an empty line each
+// second.
 constexpr int64_t kSilenceMs = 60'000;
 constexpr int64_t kBackoffMinMs = 100;
 constexpr int64_t kBackoffMaxMs = 2000;
@@ -30,7 +31,9 @@ constexpr size_t kLineMax = 4096;
 }  // namespace
 
 Replica::Replica(cli::Target source, std::string spool_directory, int64_t patience_ms)
-    : source_(std::move(source)), spool_directory_(std::move(spool_directory)), patience_ms_(patience_ms) {
+    : source_(std::move(source)),
+      spool_directory_(std::move(spool_directory)),
+      patience_ms_(patience_ms) {
   if (::pipe2(wake_, O_CLOEXEC | O_NONBLOCK) != 0) wake_[0] = wake_[1] = -1;
   thread_ = std::thread([this] { Run(); });
 }
@@ -102,7 +105,8 @@ void Replica::Run() {
       if (copy_.spool) copy_.spool->End(status, /*at_once=*/false);
       return;
     }
-    backoff = cli::MonotonicMs() - begin > 2 * kBackoffMaxMs ? kBackoffMinMs : std::min(2 * backoff, kBackoffMaxMs);
+    backoff = cli::MonotonicMs() - begin > 2 * kBackoffMaxMs ? kBackoffMinMs
+                                                             : std::min(2 * backoff, kBackoffMaxMs);
     SleepMs(backoff);
     char drop[64];
     while (::read(wake_[0], drop, sizeof drop) > 0) {
@@ -130,9 +134,11 @@ base::Status Replica::Fill(int64_t wait_ms) {
   }
   const int64_t deadline = cli::MonotonicMs() + wait_ms;
   for (;;) {
-    pollfd fds[2] = {{.fd = fd_, .events = POLLIN, .revents = 0}, {.fd = wake_[0], .events = POLLIN, .revents = 0}};
+    pollfd fds[2] = {{.fd = fd_, .events = POLLIN, .revents = 0},
+                     {.fd = wake_[0], .events = POLLIN, .revents = 0}};
     const int64_t left = std::max<int64_t>(0, deadline - cli::MonotonicMs());
-    if (::poll(fds, 2, static_cast<int>(left)) < 0 && errno != EINTR) return base::IoError(std::strerror(errno));
+    if (::poll(fds, 2, static_cast<int>(left)) < 0 && errno != EINTR)
+      return base::IoError(std::strerror(errno));
     if (stopping_ || restart_) return base::Status(base::Code::kBusy, "it is to end");
     if (fds[1].revents != 0) {
       char drop[64];
@@ -146,9 +152,12 @@ base::Status Replica::Fill(int64_t wait_ms) {
       const ssize_t n = ::recv(fd_, in_.data() + before, kReadBytes, 0);
       in_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
       if (n > 0) return {};
-      if (n == 0) return base::IoError("lost the connection to the source " + source_.Name() + " (it was closed)");
+      if (n == 0)
+        return base::IoError("lost the connection to the source " + source_.Name() +
+                             " (it was closed)");
       if (!cli::IsTransient(errno))
-        return base::IoError("lost the connection to the source " + source_.Name() + " (" + std::strerror(errno) + ")");
+        return base::IoError("lost the connection to the source " + source_.Name() + " (" +
+                             std::strerror(errno) + ")");
     }
     if (cli::MonotonicMs() >= deadline) return {};
   }
@@ -168,7 +177,8 @@ base::Result<std::string> Replica::Line(int64_t wait_ms) {
       return base::IoError("the source " + source_.Name() +
                            " does not answer as a Redis does: is this the client port of a Redis?");
     }
-    if (base::Status s = Fill(std::min<int64_t>(1000, deadline - cli::MonotonicMs())); !s.ok()) return s;
+    if (base::Status s = Fill(std::min<int64_t>(1000, deadline - cli::MonotonicMs())); !s.ok())
+      return s;
   }
 }
 
@@ -191,24 +201,27 @@ base::Status Replica::Handshake() {
   if (!source_.password.empty()) {
     std::string request;
     resp::AppendRequest(request, AuthWords(source_));
-    if (base::Status s = cli::SendAll(fd_, request.data(), request.size(), cli::MonotonicMs() + source_.timeout_ms);
+    if (base::Status s = cli::SendAll(
+            fd_, request.data(), request.size(), cli::MonotonicMs() + source_.timeout_ms);
         !s.ok())
       return s;
     auto line = Line(source_.timeout_ms);
     if (!line.ok()) return line.status();
     if (line->starts_with("-") && !line->starts_with("-LOADING")) {
       final_ = true;
-      return base::Invalid("the source " + source_.Name() + " refuses the password (" + cli::Printable(*line) +
-                           "): check the URI");
+      return base::Invalid("the source " + source_.Name() + " refuses the password (" +
+                           cli::Printable(*line) + "): check the URI");
     }
   }
   if (base::Status s = Ask({"PING"}, reply); !s.ok()) return s;
   if (reply.starts_with("-NOAUTH")) {
     final_ = true;
-    return base::Invalid("the source " + source_.Name() +
-                         " needs a password: give redis://:PASSWORD@HOST:PORT, or set POLYARCH_SOURCE_PASSWORD");
+    return base::Invalid(
+        "the source " + source_.Name() +
+        " needs a password: give redis://:PASSWORD@HOST:PORT, or set POLYARCH_SOURCE_PASSWORD");
   }
-  if (reply.starts_with("-")) return base::IoError("the source " + source_.Name() + ": " + cli::Printable(reply.substr(1)));
+  if (reply.starts_with("-"))
+    return base::IoError("the source " + source_.Name() + ": " + cli::Printable(reply.substr(1)));
   // What an old one does not know it answers with an error, and goes on.
   if (base::Status s = Ask({"REPLCONF", "listening-port", "0"}, reply); !s.ok()) return s;
   return Ask({"REPLCONF", "capa", "eof", "capa", "psync2"}, reply);
@@ -217,7 +230,9 @@ base::Status Replica::Handshake() {
 base::Status Replica::Psync() {
   const std::string next = std::to_string(received_ + 1);
   const bool go_on = !replication_id_.empty();
-  if (base::Status s = go_on ? Send({"PSYNC", replication_id_, next}) : Send({"PSYNC", "?", "-1"}); !s.ok()) return s;
+  if (base::Status s = go_on ? Send({"PSYNC", replication_id_, next}) : Send({"PSYNC", "?", "-1"});
+      !s.ok())
+    return s;
   std::string reply;
   while (reply.empty()) {  // empty lines: it is busy
     auto line = Line(kSilenceMs);
@@ -230,18 +245,23 @@ base::Status Replica::Psync() {
   }
   if (reply.starts_with("+FULLRESYNC ")) {
     const size_t space = reply.find(' ', 12);
-    const auto offset = space == std::string::npos ? std::nullopt : base::ParseInt64(std::string_view(reply).substr(space + 1));
-    if (!offset || *offset < 0) return base::IoError("the source " + source_.Name() + " says " + cli::Printable(reply));
+    const auto offset = space == std::string::npos
+                            ? std::nullopt
+                            : base::ParseInt64(std::string_view(reply).substr(space + 1));
+    if (!offset || *offset < 0)
+      return base::IoError("the source " + source_.Name() + " says " + cli::Printable(reply));
     replication_id_ = reply.substr(12, space - 12);
     received_ = static_cast<uint64_t>(*offset);
     return BeginCopy();
   }
   if (reply.starts_with("-ERR") || reply.starts_with("-NOPERM") || !reply.starts_with("-")) {
     final_ = true;
-    return base::Invalid("the source " + source_.Name() + " does not replicate (" + cli::Printable(reply) +
+    return base::Invalid("the source " + source_.Name() + " does not replicate (" +
+                         cli::Printable(reply) +
                          "): it must be a Redis from 2.8 on whose user may PSYNC and REPLCONF");
   }
-  return base::IoError("the source " + source_.Name() + " is not ready: " + cli::Printable(reply.substr(1)));
+  return base::IoError("the source " + source_.Name() +
+                       " is not ready: " + cli::Printable(reply.substr(1)));
 }
 
 base::Status Replica::BeginCopy() {
@@ -253,8 +273,10 @@ base::Status Replica::BeginCopy() {
   whole_ = false;
   acknowledged_ = 0;
   const std::lock_guard lock(mutex_);
-  if (copy_.spool) copy_.spool->End(base::Status(base::Code::kBusy, "a new copy begins"), /*at_once=*/true);
-  copy_ = Copy{.number = copy_.number + 1, .spool = std::move(*spool), .rdb_bytes = {}, .stream = {}};
+  if (copy_.spool)
+    copy_.spool->End(base::Status(base::Code::kBusy, "a new copy begins"), /*at_once=*/true);
+  copy_ =
+      Copy{.number = copy_.number + 1, .spool = std::move(*spool), .rdb_bytes = {}, .stream = {}};
   health_.received = received_;
   return {};
 }
@@ -266,15 +288,19 @@ base::Status Replica::ReceiveSnapshot() {
     if (!line.ok()) return line.status();
     head = std::move(*line);
   }
-  if (!head.starts_with("$")) return base::IoError("the source " + source_.Name() + " cannot make a snapshot: " + cli::Printable(head));
+  if (!head.starts_with("$"))
+    return base::IoError("the source " + source_.Name() +
+                         " cannot make a snapshot: " + cli::Printable(head));
   std::string mark;
   uint64_t left = UINT64_MAX;
   if (head.starts_with("$EOF:")) {
     mark = head.substr(5);
-    if (mark.size() != kMarkBytes) return base::IoError("the source sends no mark for the end of its snapshot");
+    if (mark.size() != kMarkBytes)
+      return base::IoError("the source sends no mark for the end of its snapshot");
   } else {
     const auto size = base::ParseInt64(std::string_view(head).substr(1));
-    if (!size || *size <= 0) return base::IoError("the source sends no size of its snapshot: " + cli::Printable(head));
+    if (!size || *size <= 0)
+      return base::IoError("the source sends no size of its snapshot: " + cli::Printable(head));
     left = static_cast<uint64_t>(*size);
     const std::lock_guard lock(mutex_);
     copy_.rdb_bytes = left;
@@ -286,7 +312,8 @@ base::Status Replica::ReceiveSnapshot() {
     if (here > 0) {
       heard = last_well_ms_ = cli::MonotonicMs();
       size_t part = static_cast<size_t>(std::min<uint64_t>(here, left));
-      // Nothing follows the mark until this end has said that it has the snapshot, so the mark is the last thing here.
+      // Nothing follows the mark until this end has said that it has the snapshot, so the mark is
+      // the last thing here.
       const std::string_view bytes = std::string_view(in_).substr(at_);
       if (!mark.empty()) {
         ended = bytes.ends_with(mark);
@@ -308,7 +335,8 @@ base::Status Replica::ReceiveSnapshot() {
     }
     if (ended) break;
     if (base::Status s = Fill(1000); !s.ok()) return s;
-    if (cli::MonotonicMs() - heard > kSilenceMs) return base::IoError("the source sends nothing more of its snapshot");
+    if (cli::MonotonicMs() - heard > kSilenceMs)
+      return base::IoError("the source sends nothing more of its snapshot");
   }
   whole_ = true;
   const std::lock_guard lock(mutex_);
@@ -317,8 +345,8 @@ base::Status Replica::ReceiveSnapshot() {
 }
 
 base::Status Replica::SendAcknowledgement() {
-  // Before the leader has anything of the stream, the snapshot's offset is what there is: a source that sends its
-  // snapshot straight from memory waits for this word.
+  // Before the leader has anything of the stream, the snapshot's offset is what there is: a source
+  // that sends its snapshot straight from memory waits for this word.
   uint64_t offset = acknowledged_;
   {
     const std::lock_guard lock(mutex_);
@@ -348,9 +376,12 @@ base::Status Replica::ReceiveStream() {
       const std::lock_guard lock(mutex_);
       health_.received = received_;
     }
-    if (base::Status s = Fill(std::clamp<int64_t>(told + kAcknowledgeMs - now, 0, kAcknowledgeMs)); !s.ok()) return s;
+    if (base::Status s = Fill(std::clamp<int64_t>(told + kAcknowledgeMs - now, 0, kAcknowledgeMs));
+        !s.ok())
+      return s;
     if (cli::MonotonicMs() - heard > kSilenceMs)
-      return base::IoError("the source " + source_.Name() + " says nothing for " + cli::HumanMillis(kSilenceMs));
+      return base::IoError("the source " + source_.Name() + " says nothing for " +
+                           cli::HumanMillis(kSilenceMs));
   }
 }
 

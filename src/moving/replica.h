@@ -1,6 +1,7 @@
-// The side that a running Redis sees: a replica. A thread of its own keeps the connection, takes the snapshot and what
-// is written after it into a spool, says how far the leader has it (REPLCONF ACK), and goes on after a lost connection
-// with PSYNC where it stopped. Where the source cannot go on from there, a new copy begins.
+// The side that a running Redis sees: a replica. A thread of its own keeps the connection, takes
+// the snapshot and what is written after it into a spool, says how far the leader has it (REPLCONF
+// ACK), and goes on after a lost connection with PSYNC where it stopped. Where the source cannot go
+// on from there, a new copy begins.
 #pragma once
 
 #include <atomic>
@@ -21,7 +22,8 @@ namespace polyarch::moving {
 struct Copy {
   uint64_t number = 0;  // from 1
   std::shared_ptr<Spool> spool;
-  std::optional<uint64_t> rdb_bytes;  // as the source announces it; nothing while it makes it, or if it does not
+  // As the source announces it; nothing while it makes it, or if it does not.
+  std::optional<uint64_t> rdb_bytes;
   struct Stream {
     uint64_t begin = 0;   // the place in the spool
     uint64_t offset = 0;  // of replication, there

@@ -42,7 +42,8 @@ base::Status Spool::Append(std::string_view bytes) {
     const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      return base::IoError("cannot write to the spool in " + directory_ + " (" + std::strerror(errno) +
+      return base::IoError("cannot write to the spool in " + directory_ + " (" +
+                           std::strerror(errno) +
                            "): make room, or give another directory with --spool");
     }
     at += static_cast<uint64_t>(n);
@@ -70,18 +71,23 @@ base::Result<size_t> Spool::Read(char* into, size_t size, int64_t wait_ms) {
   uint64_t there = 0;
   {
     std::unique_lock lock(mutex_);
-    came_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return appended_ > read_ || !end_.ok(); });
+    came_.wait_for(
+        lock, std::chrono::milliseconds(wait_ms), [&] { return appended_ > read_ || !end_.ok(); });
     if (!end_.ok() && (at_once_ || appended_ <= read_)) return end_;
     there = appended_;
   }
   if (there <= read_) return size_t{0};
   const size_t part = static_cast<size_t>(std::min<uint64_t>(size, there - read_));
   const ssize_t n = ::pread(fd_, into, part, static_cast<off_t>(read_));
-  if (n <= 0) return base::IoError("cannot read the spool in " + directory_ + " (" + std::strerror(errno) + ")");
+  if (n <= 0)
+    return base::IoError("cannot read the spool in " + directory_ + " (" + std::strerror(errno) +
+                         ")");
   read_ += static_cast<uint64_t>(n);
   if (read_ > freed_ + kFreeBytes + kKeepBytes) {
     // Where a file system cannot do this the file just stays larger.
-    static_cast<void>(::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(freed_),
+    static_cast<void>(::fallocate(fd_,
+                                  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                  static_cast<off_t>(freed_),
                                   static_cast<off_t>(kFreeBytes)));
     freed_ += kFreeBytes;
   }

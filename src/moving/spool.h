@@ -1,5 +1,6 @@
-// A queue of bytes between two threads, in a file without a name: what a source sends is taken off its hands at once,
-// however slowly it can be written. Memory is not used for it; the disk's blocks are given back behind the reader.
+// A queue of bytes between two threads, in a file without a name: what a source sends is taken off
+// its hands at once, however slowly it can be written. Memory is not used for it; the disk's blocks
+// are given back behind the reader.
 #pragma once
 
 #include <condition_variable>
@@ -22,7 +23,8 @@ class Spool {
 
   // ---- the writer
   base::Status Append(std::string_view bytes);
-  // No more will come; the reader gets `why` behind the last byte, or at once if it is to drop the rest.
+  // No more will come; the reader gets `why` behind the last byte, or at once if it is to drop the
+  // rest.
   void End(base::Status why, bool at_once);
   uint64_t appended() const;
 

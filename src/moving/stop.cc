@@ -42,7 +42,8 @@ bool Stop::cut_over() {
     char line[256];
     if (::poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN) != 0) {
       const ssize_t n = ::read(STDIN_FILENO, line, sizeof line);
-      if (n > 0 && std::string_view(line, static_cast<size_t>(n)).starts_with("cutover")) g_cut_over = 1;
+      if (n > 0 && std::string_view(line, static_cast<size_t>(n)).starts_with("cutover"))
+        g_cut_over = 1;
     }
   }
   return g_cut_over != 0;

@@ -1,5 +1,5 @@
-// What people tell a running import: SIGUSR1, or a line "cutover" on its terminal, to cut over; SIGINT and SIGTERM to stop,
-// a second one at once.
+// What people tell a running import: SIGUSR1, or a line "cutover" on its terminal, to cut over;
+// SIGINT and SIGTERM to stop, a second one at once.
 #pragma once
 
 namespace polyarch::moving {

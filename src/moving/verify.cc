@@ -31,15 +31,23 @@ constexpr int64_t kAgainMs = 1000;
 constexpr int kRounds = 3;
 
 std::string LengthCommand(std::string_view type) {
-  static const std::map<std::string_view, std::string> kCommands = {{"string", "STRLEN"}, {"list", "LLEN"}, {"set", "SCARD"},
-                                                                    {"hash", "HLEN"},     {"zset", "ZCARD"}, {"stream", "XLEN"}};
+  static const std::map<std::string_view, std::string> kCommands = {{"string", "STRLEN"},
+                                                                    {"list", "LLEN"},
+                                                                    {"set", "SCARD"},
+                                                                    {"hash", "HLEN"},
+                                                                    {"zset", "ZCARD"},
+                                                                    {"stream", "XLEN"}};
   const auto found = kCommands.find(type);
   return found == kCommands.end() ? "" : found->second;
 }
 
 class Comparison {
  public:
-  Comparison(Link& source, Link& leader, const VerifyOptions& options, Progress& progress, const Stop& stop)
+  Comparison(Link& source,
+             Link& leader,
+             const VerifyOptions& options,
+             Progress& progress,
+             const Stop& stop)
       : source_(source), leader_(leader), options_(options), progress_(progress), stop_(stop) {}
 
   base::Status Run();
@@ -52,7 +60,8 @@ class Comparison {
   };
 
   base::Status Database(int database);
-  base::Status Scan(Link& link, base::FunctionRef<base::Status(const std::vector<std::string>&)> each);
+  base::Status Scan(Link& link,
+                    base::FunctionRef<base::Status(const std::vector<std::string>&)> each);
   base::Status Compare(const std::vector<std::string>& keys, std::vector<Suspect>& suspects);
   base::Status CompareSmall(const std::vector<std::string>& keys, std::vector<Suspect>& suspects);
   base::Status OnlyAtLeader(const std::vector<std::string>& keys, std::vector<Suspect>& suspects);
@@ -71,7 +80,8 @@ class Comparison {
   VerifyReport report_;
 };
 
-base::Result<std::pair<std::vector<resp::Value>, std::vector<resp::Value>>> Comparison::CollectBoth() {
+base::Result<std::pair<std::vector<resp::Value>, std::vector<resp::Value>>>
+Comparison::CollectBoth() {
   auto a = source_.Collect();
   if (!a.ok()) return a.status();
   auto b = leader_.Collect();
@@ -85,7 +95,8 @@ base::Result<std::set<int>> DatabasesOf(Link& link) {
   if (!reply.ok()) return reply.status();
   std::set<int> databases;
   const std::string_view text = reply->text;
-  for (size_t at = text.find("\ndb"); at != std::string_view::npos; at = text.find("\ndb", at + 1)) {
+  for (size_t at = text.find("\ndb"); at != std::string_view::npos;
+       at = text.find("\ndb", at + 1)) {
     const auto number = base::ParseInt64(text.substr(at + 3, text.find(':', at) - at - 3));
     if (number) databases.insert(static_cast<int>(*number));
   }
@@ -122,7 +133,8 @@ base::Status Comparison::Database(int database) {
   };
   TRY(Scan(source_, compare));
   if (!options_.others_allowed)
-    TRY(Scan(leader_, [&](const std::vector<std::string>& keys) { return OnlyAtLeader(keys, suspects); }));
+    TRY(Scan(leader_,
+             [&](const std::vector<std::string>& keys) { return OnlyAtLeader(keys, suspects); }));
   for (int round = 1; round < kRounds && !suspects.empty(); ++round) {
     ::poll(nullptr, 0, kAgainMs);
     // A scan may give a key twice.
@@ -132,22 +144,27 @@ base::Status Comparison::Database(int database) {
     suspects.clear();
     TRY(Compare({again.begin(), again.end()}, suspects));
   }
-  std::sort(suspects.begin(), suspects.end(), [](const Suspect& a, const Suspect& b) { return a.key < b.key; });
+  std::sort(suspects.begin(), suspects.end(), [](const Suspect& a, const Suspect& b) {
+    return a.key < b.key;
+  });
   report_.differences += suspects.size();
   for (const Suspect& suspect : suspects) {
     if (report_.lines.size() < kLinesMax)
-      report_.lines.push_back("db" + number + " " + cli::Printable(suspect.key) + ": " + suspect.why);
+      report_.lines.push_back("db" + number + " " + cli::Printable(suspect.key) + ": " +
+                              suspect.why);
   }
   return {};
 }
 
-base::Status Comparison::Scan(Link& link, base::FunctionRef<base::Status(const std::vector<std::string>&)> each) {
+base::Status Comparison::Scan(
+    Link& link, base::FunctionRef<base::Status(const std::vector<std::string>&)> each) {
   std::string cursor = "0";
   do {
     if (stop_.stop()) return base::IoError("the comparison was stopped");
     auto reply = link.Ask({"SCAN", cursor, "COUNT", "200"});
     if (!reply.ok()) return reply.status();
-    if (reply->items.size() != 2) return base::Invalid(link.Name() + " answers SCAN with something else");
+    if (reply->items.size() != 2)
+      return base::Invalid(link.Name() + " answers SCAN with something else");
     cursor = reply->items[0].text;
     std::vector<std::string> keys;
     for (resp::Value& key : reply->items[1].items)
@@ -160,14 +177,18 @@ base::Status Comparison::Scan(Link& link, base::FunctionRef<base::Status(const s
 
 std::string Comparison::TtlDifference(int64_t a, int64_t b) const {
   if (a < 0 && b < 0) return "";
-  const auto text = [](int64_t ttl) { return ttl < 0 ? std::string("never") : "in " + std::to_string(ttl) + " ms"; };
+  const auto text = [](int64_t ttl) {
+    return ttl < 0 ? std::string("never") : "in " + std::to_string(ttl) + " ms";
+  };
   if (a >= 0 && b >= 0 && std::abs(a - b) <= options_.ttl_tolerance_ms) return "";
   return "expires " + text(a) + " at the source, " + text(b) + " at the leader";
 }
 
-base::Status Comparison::Compare(const std::vector<std::string>& keys, std::vector<Suspect>& suspects) {
+base::Status Comparison::Compare(const std::vector<std::string>& keys,
+                                 std::vector<Suspect>& suspects) {
   if (suspects.size() > kSuspectsMax)
-    return base::Invalid("more than " + cli::HumanCount(kSuspectsMax) + " keys differ: is this the right leader?");
+    return base::Invalid("more than " + cli::HumanCount(kSuspectsMax) +
+                         " keys differ: is this the right leader?");
   for (const std::string& key : keys) {
     PutBoth({"TYPE", key});
     PutBoth({"PTTL", key});
@@ -182,15 +203,19 @@ base::Status Comparison::Compare(const std::vector<std::string>& keys, std::vect
     const int64_t ttl = a[2 * i + 1].integer;
     const int64_t ttl_there = b[2 * i + 1].integer;
     // About to expire, and gone at one of them already.
-    const bool ending = (ttl >= 0 && ttl <= options_.ttl_tolerance_ms) || (ttl_there >= 0 && ttl_there <= options_.ttl_tolerance_ms);
+    const bool ending = (ttl >= 0 && ttl <= options_.ttl_tolerance_ms) ||
+                        (ttl_there >= 0 && ttl_there <= options_.ttl_tolerance_ms);
     if (type != type_there) {
       if ((type == "none" || type_there == "none") && ending) continue;
       if (type == "none" && options_.others_allowed) continue;
-      suspects.push_back({keys[i], type_there == "none" ? "is missing at the leader"
-                                   : type == "none"     ? "is at the leader alone"
-                                                        : "is a " + type + " at the source, a " + type_there + " at the leader"});
+      suspects.push_back({keys[i],
+                          type_there == "none" ? "is missing at the leader"
+                          : type == "none"     ? "is at the leader alone"
+                                           : "is a " + type + " at the source, a " + type_there +
+                                                 " at the leader"});
     } else if (type != "none") {
-      if (std::string why = TtlDifference(ttl, ttl_there); !why.empty()) suspects.push_back({keys[i], why});
+      if (std::string why = TtlDifference(ttl, ttl_there); !why.empty())
+        suspects.push_back({keys[i], why});
       same.push_back(i);
     }
   }
@@ -198,7 +223,8 @@ base::Status Comparison::Compare(const std::vector<std::string>& keys, std::vect
   for (const size_t i : same) {
     const std::string command = LengthCommand(a[2 * i].text);
     if (command.empty()) {
-      suspects.push_back({keys[i], "is of a type that a leader has not: " + cli::Printable(a[2 * i].text)});
+      suspects.push_back(
+          {keys[i], "is of a type that a leader has not: " + cli::Printable(a[2 * i].text)});
       continue;
     }
     PutBoth({command, keys[i]});
@@ -217,8 +243,10 @@ base::Status Comparison::Compare(const std::vector<std::string>& keys, std::vect
       continue;
     }
     if (length != lengths->second[j].integer) {
-      suspects.push_back({key, "has " + std::to_string(length) + (type == "string" ? " bytes" : " elements") + " at the source, " +
-                                   std::to_string(lengths->second[j].integer) + " at the leader"});
+      suspects.push_back({key,
+                          "has " + std::to_string(length) +
+                              (type == "string" ? " bytes" : " elements") + " at the source, " +
+                              std::to_string(lengths->second[j].integer) + " at the leader"});
       continue;
     }
     if (length > (type == "string" ? kStringMax : kElementsMax)) {
@@ -238,7 +266,8 @@ base::Status Comparison::Compare(const std::vector<std::string>& keys, std::vect
   return CompareSmall(small, suspects);
 }
 
-base::Status Comparison::CompareSmall(const std::vector<std::string>& keys, std::vector<Suspect>& suspects) {
+base::Status Comparison::CompareSmall(const std::vector<std::string>& keys,
+                                      std::vector<Suspect>& suspects) {
   for (const std::string& key : keys)
     PutBoth({"DUMP", key});
   auto dumps = CollectBoth();
@@ -253,7 +282,8 @@ base::Status Comparison::CompareSmall(const std::vector<std::string>& keys, std:
         why = who + " answers " + cli::Printable(replies[side]->text);
       } else if (replies[side]->is_null()) {
         why = "is gone at " + who;
-      } else if (rdb::ReadDump(replies[side]->text, kUnpackedMax, values[side]) != rdb::ReadStatus::kOk) {
+      } else if (rdb::ReadDump(replies[side]->text, kUnpackedMax, values[side]) !=
+                 rdb::ReadStatus::kOk) {
         why = who + " dumps it in a way that is not known here";
       }
     }
@@ -265,13 +295,15 @@ base::Status Comparison::CompareSmall(const std::vector<std::string>& keys, std:
   return {};
 }
 
-base::Status Comparison::OnlyAtLeader(const std::vector<std::string>& keys, std::vector<Suspect>& suspects) {
+base::Status Comparison::OnlyAtLeader(const std::vector<std::string>& keys,
+                                      std::vector<Suspect>& suspects) {
   for (const std::string& key : keys)
     PutBoth({"EXISTS", key});
   auto found = CollectBoth();
   if (!found.ok()) return found.status();
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (found->first[i].integer == 0 && found->second[i].integer == 1) suspects.push_back({keys[i], "is at the leader alone"});
+    if (found->first[i].integer == 0 && found->second[i].integer == 1)
+      suspects.push_back({keys[i], "is at the leader alone"});
   }
   return {};
 }
@@ -279,16 +311,20 @@ base::Status Comparison::OnlyAtLeader(const std::vector<std::string>& keys, std:
 bool SameSketch(const std::string& a, const std::string& b) {
   crdt::HllRegisters left;
   crdt::HllRegisters right;
-  return crdt::HasHllHeader(a) && crdt::HasHllHeader(b) && crdt::ReadHll(a, left) && crdt::ReadHll(b, right) &&
-         std::equal(left.begin(), left.end(), right.begin());
+  return crdt::HasHllHeader(a) && crdt::HasHllHeader(b) && crdt::ReadHll(a, left) &&
+         crdt::ReadHll(b, right) && std::equal(left.begin(), left.end(), right.begin());
 }
 
 std::string StreamDifference(rdb::StreamValue& a, rdb::StreamValue& b) {
   if (a.entries != b.entries) return "the entries differ";
-  if (a.last != b.last) return "the last id is " + crdt::ToString(a.last) + " at the source, " + crdt::ToString(b.last) + " at the leader";
+  if (a.last != b.last)
+    return "the last id is " + crdt::ToString(a.last) + " at the source, " +
+           crdt::ToString(b.last) + " at the leader";
   if (a.deleted != b.deleted) return "the highest deleted id differs";
   if (a.added != b.added) return "the number of entries ever added differs";
-  const auto by_name = [](const auto& x, const auto& y) { return x.name < y.name; };
+  const auto by_name = [](const auto& x, const auto& y) {
+    return x.name < y.name;
+  };
   for (rdb::StreamValue* stream : {&a, &b}) {
     std::sort(stream->groups.begin(), stream->groups.end(), by_name);
     for (auto& group : stream->groups) {
@@ -304,7 +340,9 @@ std::string StreamDifference(rdb::StreamValue& a, rdb::StreamValue& b) {
     const auto& y = b.groups[i];
     if (x.name != y.name) return "the groups differ";
     const std::string group = "group " + cli::Printable(x.name) + ": ";
-    if (x.last != y.last) return group + "the last id is " + crdt::ToString(x.last) + " at the source, " + crdt::ToString(y.last) + " at the leader";
+    if (x.last != y.last)
+      return group + "the last id is " + crdt::ToString(x.last) + " at the source, " +
+             crdt::ToString(y.last) + " at the leader";
     if (x.consumers != y.consumers) return group + "the consumers differ";
     if (x.pending != y.pending) return group + "what is pending differs";
   }
@@ -338,8 +376,11 @@ std::string DifferenceOf(rdb::Value a, rdb::Value b) {
   return "";
 }
 
-base::Result<VerifyReport> Verify(const cli::Target& source, const cli::Target& leader, const VerifyOptions& options,
-                                  Progress& progress, const Stop& stop) {
+base::Result<VerifyReport> Verify(const cli::Target& source,
+                                  const cli::Target& leader,
+                                  const VerifyOptions& options,
+                                  Progress& progress,
+                                  const Stop& stop) {
   auto a = Link::Open(source, "the source");
   if (!a.ok()) return a.status();
   auto b = Link::Open(leader, "the leader");

@@ -28,11 +28,14 @@ struct VerifyReport {
 };
 
 // Keys that differ are looked at again, twice, a second later: both may be written to meanwhile.
-base::Result<VerifyReport> Verify(const cli::Target& source, const cli::Target& leader, const VerifyOptions& options,
-                                  Progress& progress, const Stop& stop);
+base::Result<VerifyReport> Verify(const cli::Target& source,
+                                  const cli::Target& leader,
+                                  const VerifyOptions& options,
+                                  Progress& progress,
+                                  const Stop& stop);
 
-// What differs between two values, for people; empty: nothing. Order counts in lists and streams alone; when a consumer
-// was seen last, and what a HyperLogLog has cached, do not count.
+// What differs between two values, for people; empty: nothing. Order counts in lists and streams
+// alone; when a consumer was seen last, and what a HyperLogLog has cached, do not count.
 std::string DifferenceOf(rdb::Value a, rdb::Value b);
 
 }  // namespace polyarch::moving

@@ -55,21 +55,30 @@ class Adder {
   const uint64_t mark_;
 };
 
-base::Status WriteItems(Leader& leader, const rdb::FileItem& item, const rdb::Value& value, uint64_t mark) {
+base::Status WriteItems(Leader& leader,
+                        const rdb::FileItem& item,
+                        const rdb::Value& value,
+                        uint64_t mark) {
   Adder adder(leader, value.type == crdt::Type::kSet ? "SADD" : "RPUSH", item.name, mark);
   for (const std::string& one : value.items)
     TRY(adder.Add({one}));
   return adder.Write();
 }
 
-base::Status WriteFields(Leader& leader, const rdb::FileItem& item, const rdb::Value& value, uint64_t mark) {
+base::Status WriteFields(Leader& leader,
+                         const rdb::FileItem& item,
+                         const rdb::Value& value,
+                         uint64_t mark) {
   Adder adder(leader, "HSET", item.name, mark);
   for (const auto& [name, text] : value.fields)
     TRY(adder.Add({name, text}));
   return adder.Write();
 }
 
-base::Status WriteMembers(Leader& leader, const rdb::FileItem& item, const rdb::Value& value, uint64_t mark) {
+base::Status WriteMembers(Leader& leader,
+                          const rdb::FileItem& item,
+                          const rdb::Value& value,
+                          uint64_t mark) {
   // The adder keeps views.
   std::vector<std::string> scores;
   scores.reserve(value.members.size());
@@ -81,22 +90,42 @@ base::Status WriteMembers(Leader& leader, const rdb::FileItem& item, const rdb::
   return adder.Write();
 }
 
-base::Status WriteGroup(Leader& leader, std::string_view key, const rdb::StreamValue::Group& group, uint64_t mark) {
-  TRY(leader.Write({"XGROUP", "CREATE", key, group.name, crdt::ToString(group.last), "ENTRIESREAD",
+base::Status WriteGroup(Leader& leader,
+                        std::string_view key,
+                        const rdb::StreamValue::Group& group,
+                        uint64_t mark) {
+  TRY(leader.Write({"XGROUP",
+                    "CREATE",
+                    key,
+                    group.name,
+                    crdt::ToString(group.last),
+                    "ENTRIESREAD",
                     base::FormatInt64(group.entries_read)},
                    mark));
   for (const rdb::StreamValue::Consumer& consumer : group.consumers)
     TRY(leader.Write({"XGROUP", "CREATECONSUMER", key, group.name, consumer.name}, mark));
   for (const rdb::StreamValue::Pending& pending : group.pending) {
-    TRY(leader.Write({"XCLAIM", key, group.name, pending.consumer, "0", crdt::ToString(pending.id), "TIME",
-                      base::FormatInt64(pending.delivered_ms), "RETRYCOUNT",
-                      base::FormatInt64(static_cast<int64_t>(pending.count)), "FORCE", "JUSTID"},
+    TRY(leader.Write({"XCLAIM",
+                      key,
+                      group.name,
+                      pending.consumer,
+                      "0",
+                      crdt::ToString(pending.id),
+                      "TIME",
+                      base::FormatInt64(pending.delivered_ms),
+                      "RETRYCOUNT",
+                      base::FormatInt64(static_cast<int64_t>(pending.count)),
+                      "FORCE",
+                      "JUSTID"},
                      mark));
   }
   return {};
 }
 
-base::Status WriteStream(Leader& leader, const rdb::FileItem& item, const rdb::Value& value, uint64_t mark) {
+base::Status WriteStream(Leader& leader,
+                         const rdb::FileItem& item,
+                         const rdb::Value& value,
+                         uint64_t mark) {
   for (const rdb::StreamValue::Entry& entry : value.stream.entries) {
     const std::string id = crdt::ToString(entry.id);
     std::vector<std::string_view> words = {"XADD", item.name, id};
@@ -104,8 +133,12 @@ base::Status WriteStream(Leader& leader, const rdb::FileItem& item, const rdb::V
     TRY(leader.Write(words, mark));
   }
   if (!item.last) return {};
-  TRY(leader.Write({"XSETID", item.name, crdt::ToString(value.stream.last), "ENTRIESADDED",
-                    base::FormatInt64(static_cast<int64_t>(value.stream.added)), "MAXDELETEDID",
+  TRY(leader.Write({"XSETID",
+                    item.name,
+                    crdt::ToString(value.stream.last),
+                    "ENTRIESADDED",
+                    base::FormatInt64(static_cast<int64_t>(value.stream.added)),
+                    "MAXDELETEDID",
                     crdt::ToString(value.stream.deleted)},
                    mark));
   for (const rdb::StreamValue::Group& group : value.stream.groups)
@@ -113,7 +146,10 @@ base::Status WriteStream(Leader& leader, const rdb::FileItem& item, const rdb::V
   return {};
 }
 
-base::Status WritePiece(Leader& leader, const rdb::FileItem& item, const rdb::Value& value, uint64_t mark) {
+base::Status WritePiece(Leader& leader,
+                        const rdb::FileItem& item,
+                        const rdb::Value& value,
+                        uint64_t mark) {
   switch (value.type) {
     case crdt::Type::kString:
       return leader.Write({"SET", item.name, value.text}, mark);
@@ -139,16 +175,23 @@ rdb::ReaderLimits LimitsFor(const Leader& leader) {
   return limits;
 }
 
-base::Status WriteValue(Leader& leader, const rdb::FileItem& item, std::optional<int64_t> expire_ms, uint64_t mark) {
+base::Status WriteValue(Leader& leader,
+                        const rdb::FileItem& item,
+                        std::optional<int64_t> expire_ms,
+                        uint64_t mark) {
   const std::string expiry = expire_ms ? base::FormatInt64(*expire_ms) : "0";
   const auto encoding = static_cast<rdb::Encoding>(static_cast<uint8_t>(item.text[0]));
-  const auto refuse = [&](const std::string& why) { leader.Refused(cli::Printable(item.name) + ": " + why); };
+  const auto refuse = [&](const std::string& why) {
+    leader.Refused(cli::Printable(item.name) + ": " + why);
+  };
   if (item.oversize != 0) {
-    refuse("a string of " + std::to_string(item.oversize) + " bytes in it is more than the leader takes (" +
+    refuse("a string of " + std::to_string(item.oversize) +
+           " bytes in it is more than the leader takes (" +
            std::to_string(leader.string_bytes_max()) + ", --max-bulk); it is left empty");
     if (encoding == rdb::Encoding::kString) return {};
   }
-  if (encoding != rdb::Encoding::kString && item.first && item.last && item.cost <= 2 * kPieceBytes) {
+  if (encoding != rdb::Encoding::kString && item.first && item.last &&
+      item.cost <= 2 * kPieceBytes) {
     std::string payload = item.text;
     rdb::PutFooter(payload);
     return leader.Write({"RESTORE", item.name, expiry, payload, "REPLACE", "ABSTTL"}, mark);

@@ -105,7 +105,8 @@ base::Status FileReader::String(std::string& text) {
     uint64_t packed = 0;
     TRY(Length(packed, nullptr));
     TRY(Length(size, nullptr));
-    if (packed > kKeyBytesMax || size > kKeyBytesMax) return Damaged("a string of " + std::to_string(size) + " bytes");
+    if (packed > kKeyBytesMax || size > kKeyBytesMax)
+      return Damaged("a string of " + std::to_string(size) + " bytes");
     std::string bytes;
     TRY(Bytes(packed, &bytes));
     auto unpacked = LzfUnpack(bytes, size);
@@ -163,12 +164,14 @@ base::Status FileReader::Header() {
   if (status.code() == base::Code::kCorrupt)
     return base::Corrupt("not an RDB file: it is shorter than its header");
   if (!status.ok()) return status;
-  const auto version = base::ParseInt64(magic.substr(std::min<size_t>(magic.find_first_not_of('0', 5), 8)));
+  const auto version =
+      base::ParseInt64(magic.substr(std::min<size_t>(magic.find_first_not_of('0', 5), 8)));
   if (!magic.starts_with("REDIS") || !version || *version < 1)
     return base::Corrupt("not an RDB file: it does not begin with REDIS and a version");
   if (*version > kVersionReadMax) {
     return base::Status(base::Code::kIncompatible,
-                        "RDB version " + std::to_string(*version) + " is of a later Redis than 7.2, the last one that is known here");
+                        "RDB version " + std::to_string(*version) +
+                            " is of a later Redis than 7.2, the last one that is known here");
   }
   version_ = static_cast<int>(*version);
   return {};
@@ -215,11 +218,13 @@ base::Status FileReader::Opcodes(FileItem& item, uint8_t byte, bool& done) {
       item.kind = FileItem::Kind::kEnd;
       return End();
     case Opcode::kModuleAux:
-      return base::Status(base::Code::kIncompatible,
-                          "data of a module at byte " + std::to_string(position()) + ": modules are not supported");
+      return base::Status(
+          base::Code::kIncompatible,
+          "data of a module at byte " + std::to_string(position()) + ": modules are not supported");
     case Opcode::kLibraryOfCandidate:
       return base::Status(base::Code::kIncompatible,
-                          "a function as a release candidate of Redis 7.0 wrote it, at byte " + std::to_string(position()));
+                          "a function as a release candidate of Redis 7.0 wrote it, at byte " +
+                              std::to_string(position()));
     default:
       break;
   }
@@ -252,7 +257,8 @@ base::Status FileReader::End() {
   TRY(Bytes(8, &raw));
   const uint64_t told = base::LoadFixed64(raw.data());
   // 0: it was written without.
-  if (told != 0 && told != wanted) return base::Corrupt("damaged: the checksum at the end is of other bytes");
+  if (told != 0 && told != wanted)
+    return base::Corrupt("damaged: the checksum at the end is of other bytes");
   return {};
 }
 
@@ -308,7 +314,8 @@ base::Status FileReader::BeginValue(uint8_t byte, FileItem&) {
   units_left_ = 1;
   if (counted_) {
     TRY(Length(units_left_, nullptr));
-    if (units_left_ == 0 && form_ != Form::kStreamNodes) return Damaged("a collection without elements");
+    if (units_left_ == 0 && form_ != Form::kStreamNodes)
+      return Damaged("a collection without elements");
   }
   first_ = true;
   oversize_ = 0;
@@ -364,11 +371,13 @@ base::Status FileReader::CopyStreamGroup(int form) {
   TRY(CopyString(units_));
   for (int i = form == 1 ? 2 : 3; i > 0; --i)
     TRY(Length(number, &units_));
-  const auto too_long = [this] { return units_.size() > limits_.stream_tail_bytes_max; };
-  const base::Status refused =
-      base::Status(base::Code::kIncompatible, "a stream whose groups take more than " +
-                                                  std::to_string(limits_.stream_tail_bytes_max) + " bytes, at byte " +
-                                                  std::to_string(position()));
+  const auto too_long = [this] {
+    return units_.size() > limits_.stream_tail_bytes_max;
+  };
+  const base::Status refused = base::Status(base::Code::kIncompatible,
+                                            "a stream whose groups take more than " +
+                                                std::to_string(limits_.stream_tail_bytes_max) +
+                                                " bytes, at byte " + std::to_string(position()));
   uint64_t pending = 0;
   TRY(Length(pending, &units_));
   for (; pending > 0; --pending) {
@@ -401,7 +410,8 @@ base::Status FileReader::Piece(FileItem& item) {
     ++units_copied_;
   }
   // The tail of a stream in pieces comes by itself, so that no piece grows by it.
-  const bool last = units_left_ == 0 && (form_ != Form::kStreamNodes || cost_ < limits_.piece_bytes || units_copied_ == 0);
+  const bool last = units_left_ == 0 && (form_ != Form::kStreamNodes ||
+                                         cost_ < limits_.piece_bytes || units_copied_ == 0);
   if (last && form_ == Form::kStreamNodes) TRY(CopyStreamTail());
   item.kind = FileItem::Kind::kValue;
   item.name = key_;

@@ -73,7 +73,10 @@ void Join(Value& value, Value&& piece, bool first) {
   value.stream.entries = std::move(entries);
 }
 
-base::Status ReadAll(FileSource& source, ReaderLimits limits, Read& out, bool* malformed = nullptr) {
+base::Status ReadAll(FileSource& source,
+                     ReaderLimits limits,
+                     Read& out,
+                     bool* malformed = nullptr) {
   FileReader reader(source, limits);
   FileItem item;
   uint64_t database = 0;
@@ -98,8 +101,8 @@ base::Status ReadAll(FileSource& source, ReaderLimits limits, Read& out, bool* m
         out.oversize = std::max(out.oversize, item.oversize);
         if (item.expire_ms) out.expiries[item.name] = *item.expire_ms;
         Value value;
-        const ReadStatus status =
-            item.first && item.last ? ReadBody(item.text, kLimit, value) : ReadPiece(item.text, kLimit, value);
+        const ReadStatus status = item.first && item.last ? ReadBody(item.text, kLimit, value)
+                                                          : ReadPiece(item.text, kLimit, value);
         if (status != ReadStatus::kOk) {
           if (malformed == nullptr) return base::Corrupt("value of " + item.name);
           *malformed = true;
@@ -195,7 +198,8 @@ TEST(RdbFile, WhatIsDamagedIsAnError) {
   }
 }
 
-// A file that was written without a checksum: damage may come out as other values, and as nothing worse.
+// A file that was written without a checksum: damage may come out as other values, and as nothing
+// worse.
 TEST(RdbFile, DamageWithoutAChecksumIsNothingUndefined) {
   std::string file = Bytes(kFile);
   std::fill(file.end() - 8, file.end(), '\0');
@@ -255,8 +259,10 @@ TEST(RdbFile, WhatIsWrittenIsRead) {
 }
 
 TEST(RdbFile, OlderEncodingsAndOpcodes) {
-  const std::string real = Bytes("1b00000013000000040000026162") + Bytes("04f4") + Bytes("02c038ff") + Bytes("04d070110100ff");
-  for (const Encoding encoding : {Encoding::kHashZiplist, Encoding::kSortedSetZiplist, Encoding::kListZiplist}) {
+  const std::string real = Bytes("1b00000013000000040000026162") + Bytes("04f4") +
+                           Bytes("02c038ff") + Bytes("04d070110100ff");
+  for (const Encoding encoding :
+       {Encoding::kHashZiplist, Encoding::kSortedSetZiplist, Encoding::kListZiplist}) {
     std::string body(1, static_cast<char>(encoding));
     PutString(body, real);
     EXPECT_EQ(ReadOk(OneValue(body)).values.size(), 1U);
@@ -273,12 +279,14 @@ TEST(RdbFile, OlderEncodingsAndOpcodes) {
   limits.piece_bytes = 1;
   EXPECT_EQ(ReadOk(OneValue(quicklist), limits).values.at({2, "k"}).items.size(), 8U);
   // Scores as text.
-  const Read scores = ReadOk(OneValue(Bytes("03020161") + Bytes("03312e35") + Bytes("0162fe")), limits);
+  const Read scores =
+      ReadOk(OneValue(Bytes("03020161") + Bytes("03312e35") + Bytes("0162fe")), limits);
   EXPECT_EQ(scores.values.at({2, "k"}).members[0].second, 1.5);
   EXPECT_EQ(scores.pieces, 2U);
   // Version 6, seconds, idle time, frequency, sizes of tables; no checksum before version 5.
-  const std::string old = "REDIS0006" + Bytes("fe00") + Bytes("fb0101") + Bytes("fd00f15365") + Bytes("f80a") + Bytes("f903") +
-                          Bytes("00016b0176") + Bytes("ff") + std::string(8, '\0');
+  const std::string old = "REDIS0006" + Bytes("fe00") + Bytes("fb0101") + Bytes("fd00f15365") +
+                          Bytes("f80a") + Bytes("f903") + Bytes("00016b0176") + Bytes("ff") +
+                          std::string(8, '\0');
   EXPECT_EQ(ReadOk(old).expiries.at("k"), int64_t{0x6553f100} * 1000);
   EXPECT_EQ(ReadOk("REDIS0003" + Bytes("00016b0176ff")).values.size(), 1U);
 }
@@ -336,27 +344,33 @@ TEST(RdbFile, RefusesWithACause) {
   EXPECT_NE(text("REDIS0000\xff").find("not an RDB file"), std::string::npos);
   EXPECT_NE(text("REDIS0012\xff").find("RDB version 12 is of a later Redis"), std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("f7")).find("modules are not supported"), std::string::npos);
-  EXPECT_NE(text("REDIS0010" + Bytes("07016b")).find("modules are not supported"), std::string::npos);
+  EXPECT_NE(text("REDIS0010" + Bytes("07016b")).find("modules are not supported"),
+            std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("f6")).find("release candidate"), std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("08016b")).find("no such encoding: 8"), std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("02016b00")).find("without elements"), std::string::npos);
   // Sizes that are not there take no memory.
   EXPECT_NE(text("REDIS0010" + Bytes("00016b80f0000000")).find("cut off"), std::string::npos);
-  EXPECT_NE(text("REDIS0010" + Bytes("0081ffffffffffffffff")).find("a string of"), std::string::npos);
-  EXPECT_NE(text("REDIS0010" + Bytes("00016b81ffffffffffffffff")).find("a string of"), std::string::npos);
-  EXPECT_NE(text("REDIS0010" + Bytes("04016b81ffffffffffffffff")).find("cut off"), std::string::npos);
+  EXPECT_NE(text("REDIS0010" + Bytes("0081ffffffffffffffff")).find("a string of"),
+            std::string::npos);
+  EXPECT_NE(text("REDIS0010" + Bytes("00016b81ffffffffffffffff")).find("a string of"),
+            std::string::npos);
+  EXPECT_NE(text("REDIS0010" + Bytes("04016b81ffffffffffffffff")).find("cut off"),
+            std::string::npos);
 }
 
 TEST(RdbFile, LongStringsArePassedOver) {
   ReaderLimits limits;
   limits.string_bytes_max = 100;
   limits.piece_bytes = 50;
-  Value value{.type = crdt::Type::kList, .items = {"a", std::string(101, 'x'), "b", std::string(100, 'y')}};
+  Value value{.type = crdt::Type::kList,
+              .items = {"a", std::string(101, 'x'), "b", std::string(100, 'y')}};
   std::string body;
   WriteBody(value, body);
   const Read read = ReadOk(OneValue(body), limits);
   EXPECT_EQ(read.oversize, 101U);
-  EXPECT_EQ(read.values.at({2, "k"}).items, (std::vector<std::string>{"a", "", "b", std::string(100, 'y')}));
+  EXPECT_EQ(read.values.at({2, "k"}).items,
+            (std::vector<std::string>{"a", "", "b", std::string(100, 'y')}));
 }
 
 TEST(RdbFile, LargeValuesTakeNoMoreThanAPiece) {

@@ -30,7 +30,9 @@ void FileWriter::Database(int database) {
   PutLength(out_, static_cast<uint64_t>(database));
 }
 
-void FileWriter::Key(std::string_view key, std::string_view body, std::optional<int64_t> expire_ms) {
+void FileWriter::Key(std::string_view key,
+                     std::string_view body,
+                     std::optional<int64_t> expire_ms) {
   if (expire_ms) {
     PutOpcode(out_, Opcode::kExpireMs);
     base::PutFixed64(out_, static_cast<uint64_t>(*expire_ms));

@@ -1,5 +1,5 @@
-// Writes an RDB file (version 10, which Redis 7.0 reads), key by key, from bodies as DUMP gives them. It keeps
-// no more than what has not been taken yet.
+// Writes an RDB file (version 10, which Redis 7.0 reads), key by key, from bodies as DUMP gives
+// them. It keeps no more than what has not been taken yet.
 #pragma once
 
 #include <cstdint>
