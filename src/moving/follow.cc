@@ -303,7 +303,10 @@ base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& word
     }
   }
   if (settling_ == kLater) {
+    // It may take an instant with it.
+    if (name == "MOVE" || copies) counts_.expiring.fill(true);
     if (auto later = WithLaterExpiry(words, WallMs())) {
+      counts_.expiring[static_cast<size_t>(source_database_)] = true;
       const std::vector<std::string_view> views(later->begin(), later->end());
       return leader_.Write(views, offset_);
     }
@@ -316,7 +319,8 @@ base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& word
 // A step: some keys of the database under way.
 base::Status Follower::Settle() {
   const int database = settling_;
-  if (options_.database && *options_.database != database) {
+  if ((options_.database && *options_.database != database) ||
+      !counts_.expiring[static_cast<size_t>(database)]) {
     ++settling_;
     return settled() ? SettleMoved() : base::Status();
   }

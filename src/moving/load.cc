@@ -55,6 +55,7 @@ base::Status Load(rdb::FileSource& source,
       case rdb::FileItem::Kind::kValue: {
         if (!wanted) break;
         std::optional<int64_t> expire_ms = item.expire_ms;
+        if (expire_ms) counts.expiring[static_cast<size_t>(leader.database())] = true;
         if (expire_ms && options.later_expiry) {
           expire_ms = LaterExpiry(*expire_ms);
         } else if (expire_ms && item.first && item.last && *expire_ms <= WallMs()) {

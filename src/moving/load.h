@@ -1,6 +1,7 @@
 // An RDB, from a file or as a source sends it, written to a leader.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -20,6 +21,7 @@ struct LoadOptions {
 struct LoadCounts {
   uint64_t keys = 0;
   uint64_t expired = 0;
+  std::array<bool, Leader::kDatabases> expiring{};  // databases with keys that expire
   uint64_t bytes = 0;  // of the file
 };
 

@@ -46,8 +46,8 @@ struct FileItem {
   bool first = true;                 // of the pieces
   bool last = true;
   size_t cost = 0;  // of this piece
-  uint64_t oversize =
-      0;  // last piece: a string of so many bytes was longer than the limit, and the value lacks it
+  // In the last piece: a string of so many bytes was longer than the limit, and is empty here.
+  uint64_t oversize = 0;
 };
 
 class FileReader {
