@@ -10,19 +10,17 @@
 #include <utility>
 #include <vector>
 
-#include "base/number.h"
 #include "base/try.h"
 #include "cli/dial.h"
 #include "cli/options.h"
 #include "cli/text.h"
 #include "moving/commands.h"
 #include "moving/expiry.h"
+#include "moving/export_form.h"
 #include "moving/leader.h"
 #include "moving/link.h"
 #include "moving/progress.h"
 #include "moving/stop.h"
-#include "rdb/file_writer.h"
-#include "rdb/value.h"
 
 namespace polyarch::moving {
 
@@ -31,6 +29,8 @@ namespace {
 constexpr size_t kWriteBytes = 1 << 20;
 constexpr std::string_view kScanCount = "200";
 constexpr size_t kTroublesShown = 20;
+// A collection of more elements is read in parts.
+constexpr int64_t kLargeElements = 100'000;
 
 // PATH.partial until it is whole; or standard output.
 class Output {
@@ -77,67 +77,6 @@ class Output {
   int fd_ = -1;
   std::string path_;
   std::string partial_;  // there, and not whole
-};
-
-// The two forms.
-class Form {
- public:
-  virtual ~Form() = default;
-  virtual void Libraries(std::string_view payload) = 0;
-  virtual void Database(int database) = 0;
-  virtual void Key(std::string_view key,
-                   std::string_view payload,
-                   std::optional<int64_t> expire_ms) = 0;
-  virtual void End() = 0;
-  virtual size_t size() const = 0;
-  virtual std::string Take() = 0;
-};
-
-class AsRdb : public Form {
- public:
-  explicit AsRdb(int64_t now_ms) {
-    writer_.Aux("redis-ver", "7.0.15");
-    writer_.Aux("redis-bits", "64");
-    writer_.Aux("ctime", base::FormatInt64(now_ms / 1000));
-  }
-  void Libraries(std::string_view payload) override {
-    if (const auto body = rdb::BodyOfDump(payload)) writer_.Libraries(*body);
-  }
-  void Database(int database) override { writer_.Database(database); }
-  void Key(std::string_view key,
-           std::string_view payload,
-           std::optional<int64_t> expire_ms) override {
-    if (const auto body = rdb::BodyOfDump(payload)) writer_.Key(key, *body, expire_ms);
-  }
-  void End() override { writer_.End(); }
-  size_t size() const override { return writer_.size(); }
-  std::string Take() override { return writer_.Take(); }
-
- private:
-  rdb::FileWriter writer_;
-};
-
-class AsCommands : public Form {
- public:
-  void Libraries(std::string_view payload) override {
-    resp::AppendRequest(out_, {"FUNCTION", "RESTORE", payload, "REPLACE"});
-  }
-  void Database(int database) override {
-    resp::AppendRequest(out_, {"SELECT", base::FormatInt64(database)});
-  }
-  void Key(std::string_view key,
-           std::string_view payload,
-           std::optional<int64_t> expire_ms) override {
-    resp::AppendRequest(
-        out_,
-        {"RESTORE", key, base::FormatInt64(expire_ms.value_or(0)), payload, "REPLACE", "ABSTTL"});
-  }
-  void End() override {}
-  size_t size() const override { return out_.size(); }
-  std::string Take() override { return std::exchange(out_, {}); }
-
- private:
-  std::string out_;
 };
 
 class Export {
@@ -188,10 +127,68 @@ class Export {
     return {};
   }
 
-  base::Status Keys(int database, const std::vector<resp::Value>& keys) {
-    for (const resp::Value& key : keys) {
-      leader_.Put({"PEXPIRETIME", key.text});
-      leader_.Put({"DUMP", key.text});
+  base::Status Keys(int database, const std::vector<resp::Value>& found) {
+    std::vector<std::string> keys;
+    for (const resp::Value& key : found)
+      leader_.Put({"TYPE", key.text});
+    auto types = leader_.Collect();
+    if (!types.ok()) return types.status();
+    for (size_t i = 0; i < found.size(); ++i) {
+      const std::string& type = (*types)[i].text;
+      const std::string_view length = LengthCommand(type);
+      if (length.empty() || type == "string" || type == "stream") continue;
+      leader_.Put({length, found[i].text});
+    }
+    auto lengths = leader_.Collect();
+    if (!lengths.ok()) return lengths.status();
+    size_t next = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      const std::string& type = (*types)[i].text;
+      const std::string_view length = LengthCommand(type);
+      const bool counted = !length.empty() && type != "string" && type != "stream";
+      if (counted && (*lengths)[next++].integer > kLargeElements) {
+        TRY(Large(found[i].text, type));
+      } else {
+        keys.push_back(found[i].text);
+      }
+    }
+    return Small(database, keys);
+  }
+
+  base::Status Flush() {
+    if (form_.size() < kWriteBytes) return {};
+    const std::string taken = form_.Take();
+    bytes_ += taken.size();
+    return output_.Write(taken);
+  }
+
+  base::Status Large(const std::string& key, const std::string& type) {
+    auto expire = leader_.Ask({"PEXPIRETIME", key});
+    if (!expire.ok()) return expire.status();
+    if (expire->integer == -2) return {};
+    const auto flush = [this] {
+      return Flush();
+    };
+    TRY(form_.BeginLarge(key, type));
+    const auto take = [&](const std::vector<resp::Value>& items) -> base::Status {
+      if (stop_.stop()) return base::IoError("stopped: nothing was exported");
+      progress_.Show([&] {
+        return "export: " + cli::HumanCount(keys_) + " keys, within " + cli::Printable(key);
+      });
+      TRY(form_.Elements(items));
+      return Flush();
+    };
+    TRY(ReadLarge(leader_, key, type, take));
+    ++keys_;
+    return form_.EndLarge(expire->integer >= 0 ? std::optional(expire->integer) : std::nullopt,
+                          flush);
+  }
+
+  base::Status Small(int database, const std::vector<std::string>& keys) {
+    if (keys.empty()) return {};
+    for (const std::string& key : keys) {
+      leader_.Put({"PEXPIRETIME", key});
+      leader_.Put({"DUMP", key});
     }
     size_t at = 0;
     int64_t expire_ms = 0;
@@ -203,25 +200,20 @@ class Export {
         if (at % 2 == 0) {
           expire_ms = reply.integer;
         } else if (reply.is_error()) {
-          Trouble(database, keys[at / 2].text, reply.text);
+          Trouble(database, keys[at / 2], reply.text);
         } else if (!reply.is_null()) {  // else it is gone
-          form_.Key(keys[at / 2].text,
-                    reply.text,
-                    expire_ms >= 0 ? std::optional(expire_ms) : std::nullopt);
+          form_.Key(
+              keys[at / 2], reply.text, expire_ms >= 0 ? std::optional(expire_ms) : std::nullopt);
           ++keys_;
         }
         ++at;
-        if (form_.size() >= kWriteBytes && status.ok()) {
-          std::string taken = form_.Take();
-          bytes_ += taken.size();
-          status = output_.Write(taken);
-        }
+        if (status.ok()) status = Flush();
       });
       TRY(status);
       if (!pumped.ok()) {
         return base::Status(pumped.code(),
                             pumped.message() + " at key " +
-                                cli::Printable(keys[std::min(at / 2, keys.size() - 1)].text) +
+                                cli::Printable(keys[std::min(at / 2, keys.size() - 1)]) +
                                 " of database " + std::to_string(database) +
                                 ": see its log. A value whose dump is larger than 256 MiB "
                                 "cannot be exported");
@@ -263,9 +255,12 @@ int RunExport(int argc, char** argv) {
   cli::TargetOptions target_options;
   target_options.AddTo(app);
   std::string out;
+  std::string spool = "/var/tmp";
   int database = -1;
   bool commands = false;
   app.add_option("--out", out, "the file; -: standard output")->required();
+  app.add_option(
+      "--spool", spool, "the directory for a large collection on its way (default: /var/tmp)");
   app.add_flag("--commands", commands, "commands instead of an RDB file: SELECT and RESTORE");
   app.add_option("-n,--db", database, "this database alone")
       ->check(cli::Number(0, 15, "a database is 0 to 15"));
@@ -278,9 +273,9 @@ int RunExport(int argc, char** argv) {
   if (base::Status s = output.Open(out); !s.ok()) return cli::Fail(s);
   std::unique_ptr<Form> form;
   if (commands) {
-    form = std::make_unique<AsCommands>();
+    form = MakeCommandsForm();
   } else {
-    form = std::make_unique<AsRdb>(WallMs());
+    form = MakeRdbForm(WallMs(), spool);
   }
   Progress progress;
   Stop stop;

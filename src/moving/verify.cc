@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <poll.h>
 #include <set>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "cli/text.h"
 #include "crdt/hyperloglog.h"
 #include "moving/compare_large.h"
+#include "moving/export_form.h"
 #include "moving/leader.h"
 #include "moving/link.h"
 
@@ -29,17 +29,6 @@ constexpr int64_t kBatchElements = 10'000;
 constexpr size_t kUnpackedMax = size_t{1} << 31;
 constexpr int64_t kAgainMs = 1000;
 constexpr int kRounds = 3;
-
-std::string LengthCommand(std::string_view type) {
-  static const std::map<std::string_view, std::string> kCommands = {{"string", "STRLEN"},
-                                                                    {"list", "LLEN"},
-                                                                    {"set", "SCARD"},
-                                                                    {"hash", "HLEN"},
-                                                                    {"zset", "ZCARD"},
-                                                                    {"stream", "XLEN"}};
-  const auto found = kCommands.find(type);
-  return found == kCommands.end() ? "" : found->second;
-}
 
 class Comparison {
  public:
@@ -221,7 +210,7 @@ base::Status Comparison::Compare(const std::vector<std::string>& keys,
   }
   std::vector<size_t> counted;
   for (const size_t i : same) {
-    const std::string command = LengthCommand(a[2 * i].text);
+    const std::string_view command = LengthCommand(a[2 * i].text);
     if (command.empty()) {
       suspects.push_back(
           {keys[i], "is of a type that a leader has not: " + cli::Printable(a[2 * i].text)});

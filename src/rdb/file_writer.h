@@ -7,7 +7,15 @@
 #include <string>
 #include <string_view>
 
+#include "crdt/effect.h"
+
 namespace polyarch::rdb {
+
+// An element of a collection: an item; of a hash a field with its value, of a sorted set a member
+// with its score.
+void PutElement(std::string& out, std::string_view item);
+void PutElement(std::string& out, std::string_view field, std::string_view value);
+void PutElement(std::string& out, std::string_view member, double score);
 
 class FileWriter {
  public:
@@ -21,6 +29,13 @@ class FileWriter {
   void Database(int database);
   // `body`: a value's encoding and bytes (rdb/value.h). `expire_ms`: since 1970.
   void Key(std::string_view key, std::string_view body, std::optional<int64_t> expire_ms);
+  // The same of a large collection, whose `count` elements follow.
+  void Begin(std::string_view key,
+             crdt::Type type,
+             uint64_t count,
+             std::optional<int64_t> expire_ms);
+  // As PutElement writes them.
+  void Elements(std::string_view bytes) { out_.append(bytes); }
   // The end, with its checksum.
   void End();
 
@@ -29,6 +44,8 @@ class FileWriter {
   std::string Take();
 
  private:
+  void Head(std::string_view key, uint8_t encoding, std::optional<int64_t> expire_ms);
+
   std::string out_;
   uint64_t sum_ = 0;  // of what was taken
 };

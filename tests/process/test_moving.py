@@ -307,6 +307,13 @@ def test_export(long):
             leader.call("HINCRBY", "hash:new", "n", 7)
             leader.call("LINSERT", "list:k:1", "BEFORE", leader.call("LINDEX", "list:k:1", 0), "inserted")
             leader.call("XADD", "stream:new", "*", "f", "v")
+            # What is read in parts.
+            for part in range(11):
+                leader.pipeline([("RPUSH", "large list", *[f"{part}:{i}" for i in range(10_000)]),
+                                 ("SADD", "large set", *[f"{part}:{i}" for i in range(10_000)]),
+                                 ("HSET", "large hash", *[f"{part}:{i}" for i in range(20_000)]),
+                                 ("ZADD", "large zset", *[word for i in range(10_000) for word in (i / 7, f"{part}:{i}")])])
+            leader.pipeline([("ZADD", "large zset", "-inf", "low", "1e300", "high"), ("PEXPIRE", "large hash", 700_000)])
             leader.call("SET", b"binary\x00\xff", b"\x00\xff", "PX", 800_000)
         exported = os.path.join(cluster.directory, "exported.rdb")
         assert "exported" in run("export", "-p", cluster.eu.port, "--out", exported)
