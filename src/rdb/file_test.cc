@@ -258,6 +258,34 @@ TEST(RdbFile, WhatIsWrittenIsRead) {
   EXPECT_FALSE(StatusOf(file).ok()) << "its checksum is looked at";
 }
 
+TEST(RdbFile, CollectionsAreWrittenElementByElement) {
+  FileWriter writer;
+  writer.Begin("l", crdt::Type::kList, 2, std::nullopt);
+  std::string elements;
+  PutElement(elements, "a");
+  PutElement(elements, "b");
+  writer.Elements(elements);
+  writer.Begin("h", crdt::Type::kHash, 1, 77);
+  elements.clear();
+  PutElement(elements, "f", std::string_view("v"));
+  writer.Elements(elements);
+  writer.Begin("z", crdt::Type::kSortedSet, 1, std::nullopt);
+  elements.clear();
+  PutElement(elements, "m", -2.5);
+  writer.Elements(elements);
+  writer.Begin("s", crdt::Type::kSet, 1, std::nullopt);
+  elements.clear();
+  PutElement(elements, "x");
+  writer.Elements(elements);
+  writer.End();
+  const Read read = ReadOk(writer.Take());
+  EXPECT_EQ(read.values.at({0, "l"}).items, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(read.values.at({0, "h"}).fields[0].second, "v");
+  EXPECT_EQ(read.values.at({0, "z"}).members[0].second, -2.5);
+  EXPECT_EQ(read.values.at({0, "s"}).type, crdt::Type::kSet);
+  EXPECT_EQ(read.expiries, (std::map<std::string, int64_t>{{"h", 77}}));
+}
+
 TEST(RdbFile, OlderEncodingsAndOpcodes) {
   const std::string real = Bytes("1b00000013000000040000026162") + Bytes("04f4") +
                            Bytes("02c038ff") + Bytes("04d070110100ff");
