@@ -1,35 +1,24 @@
 #include "cli/connection.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <optional>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
+#include "cli/dial.h"
 #include "cli/text.h"
 
 namespace polyarch::cli {
 
 namespace {
 
-int64_t NowMs() {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<int64_t>(t.tv_sec) * 1000 + t.tv_nsec / 1'000'000;
-}
-
 int64_t Deadline(int64_t timeout_ms) {
-  return timeout_ms == Connection::kForever ? INT64_MAX : NowMs() + timeout_ms;
+  return timeout_ms == Connection::kForever ? kNoDeadline : MonotonicMs() + timeout_ms;
 }
 
 // %41 as A. Nothing for a malformed escape.
@@ -57,10 +46,6 @@ bool ToInt(std::string_view text, int low, int high, int& into) {
     return false;
   into = value;
   return true;
-}
-
-bool IsTransient(int error) {
-  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
 }  // namespace
@@ -119,48 +104,16 @@ base::Status ParseUri(std::string_view uri, Target& target) {
 }
 
 base::Result<std::unique_ptr<Connection>> Connection::Open(const Target& target) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(), &hints, &found);
-  if (error != 0) {
-    return base::IoError("cannot find the host '" + Printable(target.host) + "' (" +
-                         gai_strerror(error) + "): give another -h");
+  const auto fd = Dial(target);
+  if (!fd.ok()) {
+    if (fd.status().code() == base::Code::kNotFound)
+      return base::IoError(fd.status().message() + ": give another -h");
+    return base::IoError("cannot reach a leader at " + target.Name() + " (" + fd.status().message() +
+                         "): is it running? Give its port with -p, its host with -h");
   }
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
-  const int64_t deadline = Deadline(target.timeout_ms);
-  base::Status last = base::IoError("no address");
-  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-    const int fd = ::socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-      last = base::IoError(std::strerror(errno));
-      continue;
-    }
-    std::unique_ptr<Connection> connection(new Connection(target, fd));
-    if (::connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-      if (errno != EINPROGRESS) {
-        last = base::IoError(std::strerror(errno));
-        continue;
-      }
-      last = connection->Wait(POLLOUT, deadline);
-      if (!last.ok()) continue;
-      int failure = 0;
-      socklen_t size = sizeof failure;
-      getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size);
-      if (failure != 0) {
-        last = base::IoError(std::strerror(failure));
-        continue;
-      }
-    }
-    const int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    if (base::Status s = connection->Greet(); !s.ok()) return s;
-    return connection;
-  }
-  return base::IoError("cannot reach a leader at " + target.Name() + " (" + last.message() +
-                       "): is it running? Give its port with -p, its host with -h");
+  std::unique_ptr<Connection> connection(new Connection(target, *fd));
+  if (base::Status s = connection->Greet(); !s.ok()) return s;
+  return connection;
 }
 
 Connection::~Connection() {
@@ -194,30 +147,15 @@ base::Status Connection::Greet() {
 }
 
 base::Status Connection::Wait(short events, int64_t deadline_ms) {
-  for (;;) {
-    const int64_t left =
-        deadline_ms == INT64_MAX ? -1 : std::max<int64_t>(0, deadline_ms - NowMs());
-    pollfd fd{.fd = fd_, .events = events, .revents = 0};
-    const int ready = ::poll(&fd, 1, static_cast<int>(std::min<int64_t>(left, 3'600'000)));
-    if (ready > 0) return {};
-    if (ready < 0 && errno != EINTR) return base::IoError(std::strerror(errno));
-    if (deadline_ms != INT64_MAX && NowMs() >= deadline_ms) {
-      return base::Status(base::Code::kBusy, "no answer within " + HumanMillis(target_.timeout_ms));
-    }
-  }
+  base::Status status = WaitFor(fd_, events, deadline_ms);
+  if (status.code() != base::Code::kBusy) return status;
+  return base::Status(base::Code::kBusy, "no answer within " + HumanMillis(target_.timeout_ms));
 }
 
 base::Status Connection::Send(std::string_view bytes, int64_t deadline_ms) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n > 0) {
-      bytes.remove_prefix(static_cast<size_t>(n));
-      continue;
-    }
-    if (n < 0 && !IsTransient(errno)) return base::IoError(std::strerror(errno));
-    if (base::Status s = Wait(POLLOUT, deadline_ms); !s.ok()) return s;
-  }
-  return {};
+  base::Status status = SendAll(fd_, bytes.data(), bytes.size(), deadline_ms);
+  if (status.code() != base::Code::kBusy) return status;
+  return base::Status(base::Code::kBusy, "no answer within " + HumanMillis(target_.timeout_ms));
 }
 
 base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> arguments,

@@ -32,8 +32,8 @@ constexpr Tables kTables = MakeTables();
 
 }  // namespace
 
-uint64_t Crc64(std::string_view bytes) {
-  uint64_t crc = 0;
+uint64_t Crc64(std::string_view bytes, uint64_t before) {
+  uint64_t crc = before;
   size_t at = 0;
   for (; at + 8 <= bytes.size(); at += 8) {
     for (size_t i = 0; i < 8; ++i)

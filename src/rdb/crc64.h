@@ -6,6 +6,7 @@
 
 namespace polyarch::rdb {
 
-uint64_t Crc64(std::string_view bytes);
+// `before`: the sum of what stands before these bytes.
+uint64_t Crc64(std::string_view bytes, uint64_t before = 0);
 
 }  // namespace polyarch::rdb

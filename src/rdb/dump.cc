@@ -2,6 +2,7 @@
 
 #include "base/codec.h"
 #include "rdb/crc64.h"
+#include "rdb/encodings.h"
 #include "rdb/libraries.h"
 #include "rdb/value.h"
 
@@ -9,8 +10,6 @@ namespace polyarch::rdb {
 
 namespace {
 
-constexpr uint16_t kVersion = 10;         // written: Redis 7.0's
-constexpr uint16_t kVersionReadMax = 11;  // Redis 7.2's
 constexpr size_t kFooterBytes = 10;
 
 // The payload without version and checksum, if these are right.
@@ -26,13 +25,17 @@ std::optional<std::string_view> BodyOf(std::string_view payload) {
   return body;
 }
 
-void PutFooter(std::string& out) {
-  out.push_back(static_cast<char>(kVersion));
-  out.push_back(0);
-  base::PutFixed64(out, Crc64(out));
+}  // namespace
+
+void PutFooter(std::string& body) {
+  body.push_back(static_cast<char>(kVersionWritten));
+  body.push_back(0);
+  base::PutFixed64(body, Crc64(body));
 }
 
-}  // namespace
+std::optional<std::string_view> BodyOfDump(std::string_view payload) {
+  return BodyOf(payload);
+}
 
 ReadStatus ReadDump(std::string_view payload, size_t limit, Value& value) {
   const std::optional<std::string_view> body = BodyOf(payload);

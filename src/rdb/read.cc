@@ -21,7 +21,8 @@ namespace {
 
 class BodyReader {
  public:
-  BodyReader(std::string_view bytes, size_t limit) : in_(bytes), left_(limit) {}
+  BodyReader(std::string_view bytes, size_t limit, bool piece = false)
+      : in_(bytes), left_(limit), piece_(piece) {}
 
   ReadStatus Read(Value& value) {
     const bool done = ReadValue(value);
@@ -219,9 +220,11 @@ class BodyReader {
           !ReadStreamNode(IdOf(key), std::move(items), stream.entries))
         return false;
     }
+    if (piece_ && in_.ok() && in_.empty()) return true;
     uint64_t length = 0;
     crdt::StreamId first;
-    if (!Length(length) || length != stream.entries.size() || !Id(stream.last)) return false;
+    if (!Length(length) || !Id(stream.last)) return false;
+    if (piece_ ? length < stream.entries.size() : length != stream.entries.size()) return false;
     stream.added = length;
     if (form >= 2 && (!Id(first) || !Id(stream.deleted) || !Length(stream.added))) return false;
     if (stream.added < length) return false;
@@ -375,6 +378,7 @@ class BodyReader {
 
   base::Reader in_;
   size_t left_;
+  const bool piece_;
   bool too_large_ = false;
   bool unsupported_ = false;
 };
@@ -384,6 +388,11 @@ class BodyReader {
 ReadStatus ReadBody(std::string_view body, size_t limit, Value& value) {
   value = {};
   return BodyReader(body, limit).Read(value);
+}
+
+ReadStatus ReadPiece(std::string_view piece, size_t limit, Value& value) {
+  value = {};
+  return BodyReader(piece, limit, /*piece=*/true).Read(value);
 }
 
 ReadStatus ReadLibrariesBody(std::string_view body, size_t limit, std::vector<std::string>& sources) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,5 +77,13 @@ std::string WriteDump(const Value& value);
 // The same without version and checksum.
 ReadStatus ReadBody(std::string_view body, size_t limit, Value& value);
 void WriteBody(const Value& value, std::string& out);
+
+// A piece of a value as a FileReader gives it (rdb/file_reader.h). Of collections it is a body; of a stream
+// it is nodes, and behind the last of them what tells of the whole.
+ReadStatus ReadPiece(std::string_view piece, size_t limit, Value& value);
+
+// Appends version and checksum; takes them away if they are right.
+void PutFooter(std::string& body);
+std::optional<std::string_view> BodyOfDump(std::string_view payload);
 
 }  // namespace polyarch::rdb

@@ -4,6 +4,7 @@
 #include "base/codec.h"
 #include "rdb/encodings.h"
 #include "rdb/libraries.h"
+#include "rdb/put.h"
 #include "rdb/stream.h"
 #include "rdb/value.h"
 
@@ -13,25 +14,6 @@ namespace {
 
 void PutEncoding(std::string& out, Encoding encoding) {
   out.push_back(static_cast<char>(encoding));
-}
-
-void PutLength(std::string& out, uint64_t length) {
-  if (length < 1U << 6) {
-    out.push_back(static_cast<char>(length));
-  } else if (length < 1U << 14) {
-    out.push_back(static_cast<char>(0x40 | length >> 8));
-    out.push_back(static_cast<char>(length));
-  } else {
-    const bool is_long = length > UINT32_MAX;
-    out.push_back(static_cast<char>(is_long ? 0x81 : 0x80));
-    for (int shift = is_long ? 56 : 24; shift >= 0; shift -= 8)
-      out.push_back(static_cast<char>(length >> shift));
-  }
-}
-
-void PutString(std::string& out, std::string_view text) {
-  PutLength(out, text.size());
-  out.append(text);
 }
 
 void PutId(std::string& out, crdt::StreamId id) {
@@ -80,6 +62,25 @@ void PutStream(std::string& out, const StreamValue& stream) {
 }
 
 }  // namespace
+
+void PutLength(std::string& out, uint64_t length) {
+  if (length < 1U << 6) {
+    out.push_back(static_cast<char>(length));
+  } else if (length < 1U << 14) {
+    out.push_back(static_cast<char>(0x40 | length >> 8));
+    out.push_back(static_cast<char>(length));
+  } else {
+    const bool is_long = length > UINT32_MAX;
+    out.push_back(static_cast<char>(is_long ? 0x81 : 0x80));
+    for (int shift = is_long ? 56 : 24; shift >= 0; shift -= 8)
+      out.push_back(static_cast<char>(length >> shift));
+  }
+}
+
+void PutString(std::string& out, std::string_view text) {
+  PutLength(out, text.size());
+  out.append(text);
+}
 
 void WriteBody(const Value& value, std::string& out) {
   switch (value.type) {

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "command/version.h"
+#include "moving/moving.h"
 #include "server/config.h"
 #include "server/logging.h"
 #include "server/server.h"
@@ -44,10 +45,11 @@ void Usage(FILE* out) {
   std::fprintf(
       out,
       "usage: polyarch server --id NAME [options]   run one leader\n"
-      "%s"
+      "%s%s"
       "       polyarch --version\n"
       "Each has --help, which explains every option.\n",
-      polyarch::cli::Summary());
+      polyarch::cli::Summary(),
+      polyarch::moving::Summary());
 }
 
 }  // namespace
@@ -55,6 +57,7 @@ void Usage(FILE* out) {
 int main(int argc, char** argv) {
   if (argc >= 2 && std::strcmp(argv[1], "server") == 0) return RunServer(argc - 1, argv + 1);
   if (argc >= 2 && polyarch::cli::IsSubcommand(argv[1])) return polyarch::cli::Run(argc - 1, argv + 1);
+  if (argc >= 2 && polyarch::moving::IsSubcommand(argv[1])) return polyarch::moving::Run(argc - 1, argv + 1);
   if (argc >= 2 && std::strcmp(argv[1], "--version") == 0) {
     std::printf("polyarch %s (Redis %s commands)\n",
                 polyarch::command::kPolyarchVersion.data(),

@@ -8,8 +8,8 @@ from cluster import Process, Skip, free_port, until
 from resp import Connection
 
 
-def start_redis_server(cluster):
-    """Its port. It ends with the cluster."""
+def start_redis_server(cluster, *flags, password=None):
+    """Its port. It ends with the cluster. `flags`: more of redis-server's own."""
     if not shutil.which("redis-server"):
         raise Skip("redis-server is not installed")
     version = subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -18,11 +18,12 @@ def start_redis_server(cluster):
     port = free_port()
     cluster.others.append(Process(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir",
-         cluster.directory], os.path.join(cluster.directory, "redis.log")))
+         cluster.directory, *flags] + (["--requirepass", password] if password else []),
+        os.path.join(cluster.directory, "redis.log")))
 
     def answers():
         try:
-            with Connection(port) as connection:
+            with Connection(port, password=password) as connection:
                 return connection.ask("PING") == b"PONG"
         except OSError:
             return False

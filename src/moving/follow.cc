@@ -1,0 +1,428 @@
+#include "moving/follow.h"
+
+#include <algorithm>
+#include <poll.h>
+
+#include "base/number.h"
+#include "base/try.h"
+#include "cli/dial.h"
+#include "cli/text.h"
+#include "moving/expiry.h"
+
+namespace polyarch::moving {
+
+namespace {
+
+constexpr int64_t kLevelMs = 1000;
+constexpr int64_t kReadMs = 10;
+constexpr size_t kReadBytes = 256 << 10;
+// As Redis's own limits.
+constexpr resp::Limits kLimits{.bulk_bytes_max = 512ULL << 20,
+                               .arguments_max = 1 << 20,
+                               .inline_bytes_max = 64 << 10,
+                               .request_bytes_max = (1ULL << 32) - 1};
+
+class SpoolSource : public rdb::FileSource {
+ public:
+  SpoolSource(Spool& spool, base::FunctionRef<base::Status()> tick) : spool_(spool), tick_(tick) {}
+  base::Result<size_t> Read(char* into, size_t size) override {
+    for (;;) {
+      if (base::Status s = tick_(); !s.ok()) return s;
+      auto read = spool_.Read(into, size, 200);
+      if (!read.ok() || *read > 0) return read;
+    }
+  }
+
+ private:
+  Spool& spool_;
+  base::FunctionRef<base::Status()> tick_;
+};
+
+base::Status Stopped() {
+  return base::Status(base::Code::kBusy, "stopped");
+}
+
+}  // namespace
+
+Follower::Follower(const cli::Target& source,
+                   Leader& leader,
+                   FollowOptions options,
+                   Progress& progress,
+                   Stop& stop)
+    : source_(source),
+      leader_(leader),
+      options_(std::move(options)),
+      progress_(progress),
+      stop_(stop),
+      replica_(source, options_.spool_directory, options_.patience_ms) {}
+
+base::Result<Follower::End> Follower::Run() {
+  for (;;) {
+    base::Status status = TakeCopy();
+    if (stop_.stop()) return End::kStopped;
+    // The source's connection broke within the copy, and another copy has begun.
+    if (status.code() == base::Code::kBusy) continue;
+    if (!status.ok()) return status;
+    bool again = false;
+    auto end = FollowStream(again);
+    if (again && !stop_.stop()) continue;
+    // What was read before the end is to be there, whatever the end is.
+    if (base::Status s = leader_.Flush(); !s.ok() && end.ok()) return s;
+    if (again) return End::kStopped;
+    return end;
+  }
+}
+
+base::Status Follower::TakeCopy() {
+  for (const uint64_t before = copy_.number; copy_.number == before;) {
+    if (stop_.stop()) return Stopped();
+    auto copy = replica_.Current();
+    if (!copy.ok()) return copy.status();
+    // A copy that was left half-way is looked at again: only the receiver knows whether another one
+    // is to come.
+    if (copy->number != before) {
+      copy_ = *copy;
+      break;
+    }
+    const Replica::Health health = replica_.health();
+    progress_.Show([&] {
+      return "waits for the source" + (health.trouble.empty() ? "" : ": " + health.trouble);
+    });
+    static_cast<void>(leader_.Poll(0));
+    ::poll(nullptr, 0, 20);
+  }
+  if (copy_.number > 1) {
+    if (options_.merge)
+      leader_.Refused(
+          "a new copy was begun, and --merge deletes nothing: keys that were deleted at the source "
+          "meanwhile are still here");
+    options_.flush = true;
+  }
+  if (options_.flush && !options_.merge) {
+    progress_.Milestone(options_.database
+                            ? "empties database " + std::to_string(*options_.database) +
+                                  " of the leader"
+                            : "empties the leader");
+    TRY(leader_.Empty(options_.database));
+  }
+  progress_.Milestone(copy_.number == 1
+                          ? "the copy begins"
+                          : "a new copy begins (number " + std::to_string(copy_.number) + ")" +
+                                (renew_why_.empty() ? "" : ": " + renew_why_));
+  renew_ = false;
+  renew_why_.clear();
+  counts_ = {};
+  settling_ = kLater;
+  const auto tick = [&]() -> base::Status {
+    if (stop_.stop()) return Stopped();
+    progress_.Show([&] { return Line("copy"); });
+    return {};
+  };
+  SpoolSource from(*copy_.spool, tick);
+  TRY(Load(from,
+           leader_,
+           LoadOptions{.database = options_.database, .later_expiry = true},
+           0,
+           counts_,
+           tick));
+  // The receiver may still be at the mark behind the RDB.
+  while (!copy_.stream) {
+    TRY(tick());
+    auto copy = replica_.Current();
+    if (!copy.ok()) return copy.status();
+    if (copy->number != copy_.number) return base::Status(base::Code::kBusy, "another copy");
+    copy_ = *copy;
+    if (!copy_.stream) ::poll(nullptr, 0, 20);
+  }
+  if (counts_.bytes != copy_.stream->begin)
+    return base::Corrupt("the source's snapshot is " + std::to_string(copy_.stream->begin) +
+                         " bytes long, and ends at byte " + std::to_string(counts_.bytes));
+  progress_.Milestone("copied " + cli::HumanCount(counts_.keys) + " keys, " +
+                      cli::HumanBytes(counts_.bytes) + "; follows");
+  copy_.spool->Seek(copy_.stream->begin);
+  in_.clear();
+  at_ = 0;
+  parser_.Reset();
+  offset_ = copy_.stream->offset;
+  source_database_ = 0;
+  in_transaction_ = false;
+  leader_.Skip(offset_);
+  return {};
+}
+
+base::Result<Follower::End> Follower::FollowStream(bool& again) {
+  bool paused = false;
+  bool ending = false;
+  goal_.reset();
+  for (;;) {
+    if (stop_.stop()) return End::kStopped;
+    const bool settling = settling_ != kLater && !settled();
+    base::Status status = ReadStream(settling ? 0 : kReadMs);
+    if (status.code() == base::Code::kBusy || renew_) {
+      if (renew_) replica_.Restart();
+      again = true;
+      return Stopped();
+    }
+    if (!status.ok()) return status;
+    TRY(leader_.Poll(0));
+    replica_.Acknowledge(leader_.acknowledged());
+    progress_.Show([&] {
+      return Line(settled() ? "follows" : settling ? "sets expiries" : "catches up");
+    });
+    if (settling) {
+      if (!in_transaction_) TRY(Settle());
+      if (settled()) progress_.Milestone("level with the source: lag " + cli::HumanBytes(lag()));
+      continue;
+    }
+    if (settled() && !ending) {
+      if (!options_.until_synced && !stop_.cut_over()) continue;
+      ending = true;
+      goal_.reset();
+    }
+    if (ending && options_.pause_ms > 0 && !paused) {
+      TRY(PauseSource());
+      paused = true;
+    }
+    if (!goal_) {
+      if (base::Status s = AskGoal(); !s.ok()) {
+        // The source may be out of reach for a while, as its stream is.
+        if (auto copy = replica_.Current(); !copy.ok()) return s;
+        ::poll(nullptr, 0, kReadMs);
+      }
+      continue;
+    }
+    if (leader_.acknowledged() < *goal_ || in_transaction_) continue;
+    if (ending) return End::kCutOver;
+    // Level only if little can have come since it was asked.
+    if (cli::MonotonicMs() - goal_asked_ms_ <= kLevelMs) {
+      settling_ = 0;
+      settle_cursor_ = "0";
+      settle_moved_.clear();
+    }
+    goal_.reset();
+  }
+}
+
+base::Status Follower::ReadStream(int64_t wait_ms) {
+  const size_t before = in_.size();
+  in_.resize(before + kReadBytes);
+  auto read = copy_.spool->Read(in_.data() + before, kReadBytes, wait_ms);
+  in_.resize(before + (read.ok() ? *read : 0));
+  if (!read.ok()) return read.status();
+  while (at_ < in_.size() && !renew_) {
+    switch (parser_.Next(std::string_view(in_).substr(at_), kLimits)) {
+      case resp::Parser::State::kError:
+        return base::Corrupt("the source's stream is no RESP (" + parser_.error() + ") at offset " +
+                             std::to_string(offset_));
+      case resp::Parser::State::kNeedMore:
+        if (at_ > kReadBytes) {
+          in_.erase(0, at_);
+          at_ = 0;
+        }
+        return {};
+      case resp::Parser::State::kRequest:
+        offset_ += parser_.consumed();
+        if (!parser_.arguments().empty()) TRY(Apply(parser_.arguments()));
+        at_ += parser_.consumed();
+        // What was for the leader has this mark already.
+        leader_.Skip(offset_);
+    }
+  }
+  in_.clear();
+  at_ = 0;
+  return {};
+}
+
+base::Status Follower::Apply(const std::vector<std::string_view>& words) {
+  const std::string name = Upper(words[0]);
+  if (name == "PING") return {};
+  if (name == "REPLCONF") {
+    if (words.size() < 2 || Upper(words[1]) != "GETACK") return {};
+    TRY(leader_.Flush());
+    leader_.Skip(offset_);
+    replica_.Acknowledge(offset_);
+    replica_.AnswerNow();
+    return {};
+  }
+  if (name == "SELECT" && words.size() == 2) {
+    const auto database = base::ParseInt64(words[1]);
+    if (!database || *database < 0)
+      return base::Corrupt("the source selects no database: " + cli::Printable(words[1]));
+    source_database_ = static_cast<int>(std::min<int64_t>(*database, INT32_MAX));
+    if (wanted() && source_database_ >= Leader::kDatabases) {
+      return base::Invalid("the source writes to database " + std::to_string(source_database_) +
+                           ", a leader has 0 to " + std::to_string(Leader::kDatabases - 1));
+    }
+    return {};
+  }
+  if (name == "PUBLISH" || name == "SPUBLISH")
+    return options_.publish ? leader_.Write(words, offset_) : base::Status();
+  if (name == "MULTI" || name == "EXEC") {
+    in_transaction_ = name == "MULTI";
+    if (in_transaction_) {
+      if (wanted()) TRY(leader_.Select(source_database_));
+      transaction_database_ = leader_.database();
+    }
+    TRY(leader_.Write(words, offset_));
+    if (!in_transaction_ && leader_.database() != transaction_database_) leader_.ForgetDatabase();
+    return {};
+  }
+  if (name == "SWAPDB") {
+    renew_ = true;
+    renew_why_ = "the source has swapped databases, which a leader cannot";
+    return {};
+  }
+  ++commands_;
+  if (name == "FLUSHALL") {
+    if (!options_.database) return leader_.Write({"FLUSHALL"}, offset_);
+    TRY(leader_.Select(*options_.database));
+    return leader_.Write({"FLUSHDB"}, offset_);
+  }
+  if (name == "FUNCTION" || name == "SCRIPT") return leader_.Write(words, offset_);
+  return ApplyToDatabase(words, name);
+}
+
+base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& words,
+                                       const std::string& name) {
+  const bool copies = name == "COPY" && words.size() > 3 && Upper(words[3]) == "DB";
+  if (options_.database && (name == "MOVE" || copies)) {
+    // What comes from a database that is not followed is not known here.
+    renew_ = true;
+    renew_why_ = "a key went from database to database, and one of them alone is followed";
+    return {};
+  }
+  if (!wanted()) return {};
+  TRY(leader_.Select(source_database_));
+  if (settling_ != kLater && !settled() && words.size() > 2) {
+    if (name == "RENAME" || name == "RENAMENX" || name == "COPY") {
+      const auto to = copies && words.size() > 4 ? base::ParseInt64(words[4]) : std::nullopt;
+      settle_moved_.emplace(to ? static_cast<int>(*to) : source_database_, std::string(words[2]));
+    } else if (name == "MOVE") {
+      const auto to = base::ParseInt64(words[2]);
+      if (to) settle_moved_.emplace(static_cast<int>(*to), std::string(words[1]));
+    }
+  }
+  if (settling_ == kLater) {
+    // It may take an instant with it.
+    if (name == "MOVE" || copies) counts_.expiring.fill(true);
+    if (auto later = WithLaterExpiry(words, WallMs())) {
+      counts_.expiring[static_cast<size_t>(source_database_)] = true;
+      const std::vector<std::string_view> views(later->begin(), later->end());
+      return leader_.Write(views, offset_);
+    }
+  }
+  // A condition was met at the source; here another instant may stand that is not set right yet.
+  const bool conditional = words.size() > 3 && (name == "PEXPIREAT" || name == "EXPIREAT");
+  return leader_.Write(std::span(words).first(conditional ? 3 : words.size()), offset_);
+}
+
+// A step: some keys of the database under way.
+base::Status Follower::Settle() {
+  const int database = settling_;
+  if ((options_.database && *options_.database != database) ||
+      !counts_.expiring[static_cast<size_t>(database)]) {
+    ++settling_;
+    return settled() ? SettleMoved() : base::Status();
+  }
+  TRY(leader_.Select(database));
+  auto reply = leader_.Ask({"SCAN", settle_cursor_, "COUNT", "1000"});
+  if (!reply.ok()) return reply.status();
+  if (reply->items.size() != 2) return base::Invalid("the leader answers SCAN with something else");
+  std::vector<std::string> keys;
+  for (resp::Value& key : reply->items[1].items)
+    keys.push_back(std::move(key.text));
+  TRY(SettleKeys(database, keys));
+  settle_cursor_ = reply->items[0].text;
+  if (settle_cursor_ != "0") return {};
+  ++settling_;
+  return settled() ? SettleMoved() : base::Status();
+}
+
+base::Status Follower::SettleKeys(int database, const std::vector<std::string>& keys) {
+  TRY(leader_.Select(database));
+  auto link = leader_.Idle();
+  if (!link.ok()) return link.status();
+  for (const std::string& key : keys)
+    (*link)->Put({"PEXPIRETIME", key});
+  auto instants = (*link)->Collect();
+  if (!instants.ok()) return instants.status();
+  const int64_t now = WallMs();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto instant = TrueExpiry((*instants)[i].integer, now);
+    if (instant)
+      TRY(leader_.Write({"PEXPIREAT", keys[i], base::FormatInt64(*instant)},
+                        leader_.acknowledged()));
+  }
+  return leader_.Flush();
+}
+
+base::Status Follower::SettleMoved() {
+  for (const auto& [database, key] : settle_moved_)
+    TRY(SettleKeys(database, {key}));
+  settle_moved_.clear();
+  return {};
+}
+
+base::Status Follower::Connect() {
+  if (asking_) return {};
+  auto link = Link::Open(source_, "the source");
+  if (!link.ok()) return link.status();
+  asking_ = std::move(*link);
+  return {};
+}
+
+base::Status Follower::AskGoal() {
+  TRY(Connect());
+  goal_asked_ms_ = cli::MonotonicMs();
+  auto reply = asking_->Ask({"INFO", "replication"});
+  if (!reply.ok()) {
+    asking_.reset();
+    return reply.status();
+  }
+  constexpr std::string_view kField = "master_repl_offset:";
+  const size_t at = reply->text.find(kField);
+  if (at == std::string::npos)
+    return base::Invalid("the source tells no master_repl_offset in INFO replication");
+  const size_t begin = at + kField.size();
+  const auto offset = base::ParseInt64(
+      std::string_view(reply->text).substr(begin, reply->text.find('\r', begin) - begin));
+  if (!offset) return base::Invalid("the source tells no master_repl_offset in INFO replication");
+  goal_ = static_cast<uint64_t>(*offset);
+  return {};
+}
+
+base::Status Follower::PauseSource() {
+  TRY(Connect());
+  auto reply = asking_->Ask({"CLIENT", "PAUSE", std::to_string(options_.pause_ms), "WRITE"});
+  if (!reply.ok())
+    return base::Invalid("the source cannot pause its clients' writes (" +
+                         reply.status().message() + "): leave out --pause");
+  progress_.Milestone("the source's writes are paused for " + cli::HumanMillis(options_.pause_ms));
+  return {};
+}
+
+bool Follower::whole() const {
+  return settled() && !in_transaction_ && leader_.acknowledged() >= replica_.health().received;
+}
+
+uint64_t Follower::lag() const {
+  const uint64_t received = replica_.health().received;
+  return received - std::min(received, leader_.acknowledged());
+}
+
+std::string Follower::Line(std::string_view phase) const {
+  const Replica::Health health = replica_.health();
+  std::string line(phase);
+  if (phase == "copy") {
+    line += ": " + Bar(counts_.bytes, copy_.rdb_bytes.value_or(0)) + " " +
+            cli::HumanBytes(counts_.bytes) + ", " + cli::HumanCount(counts_.keys) + " keys";
+  } else {
+    line += ": lag " + cli::HumanBytes(lag()) + ", " + cli::HumanCount(commands_) + " commands";
+    if (!health.connected) line += "; not connected: " + health.trouble;
+    if (progress_.terminal() && phase == "follows") line += "; type cutover to end";
+  }
+  if (leader_.refused() > 0) line += ", " + cli::HumanCount(leader_.refused()) + " refused";
+  return line;
+}
+
+}  // namespace polyarch::moving

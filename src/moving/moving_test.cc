@@ -1,0 +1,172 @@
+#include "moving/moving.h"
+
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "moving/expiry.h"
+#include "moving/link.h"
+#include "moving/progress.h"
+#include "moving/spool.h"
+#include "moving/verify.h"
+
+namespace polyarch::moving {
+namespace {
+
+constexpr int64_t kNow = 1'800'000'000'000;
+
+std::vector<std::string> Later(std::initializer_list<std::string_view> words) {
+  return WithLaterExpiry({words.begin(), words.size()}, kNow).value_or(std::vector<std::string>{});
+}
+
+TEST(Expiry, CommandsGetLaterInstants) {
+  const std::string later = std::to_string(LaterExpiry(kNow + 5000));
+  EXPECT_EQ(TrueExpiry(LaterExpiry(kNow + 5000), kNow), kNow + 5000);
+  EXPECT_EQ(TrueExpiry(kNow + 5000, kNow), std::nullopt);
+  EXPECT_EQ(TrueExpiry(-1, kNow), std::nullopt);
+  const std::string ms = std::to_string(kNow + 5000);
+  const std::string s = std::to_string(kNow / 1000 + 5);
+  const std::vector<std::string> expire = {"PEXPIREAT", "k", later};
+  EXPECT_EQ(Later({"PEXPIREAT", "k", ms}), expire);
+  EXPECT_EQ(Later({"expireat", "k", s}), expire);
+  EXPECT_EQ(Later({"EXPIRE", "k", "5"}), expire);
+  EXPECT_EQ(Later({"PEXPIRE", "k", "5000"}), expire);
+  EXPECT_EQ(Later({"PEXPIREAT", "k", ms, "GT"}), expire);
+  const std::vector<std::string> set = {"SET", "k", "v", "PXAT", later};
+  EXPECT_EQ(Later({"SET", "k", "v", "PXAT", ms}), set);
+  EXPECT_EQ(Later({"SET", "k", "v", "EXAT", s}), set);
+  EXPECT_EQ(Later({"SET", "k", "v", "ex", "5"}),
+            (std::vector<std::string>{"SET", "k", "v", "PXAT", later}));
+  EXPECT_EQ(Later({"SETEX", "k", "5", "v"}), set);
+  EXPECT_EQ(Later({"PSETEX", "k", "5000", "v"}), set);
+  EXPECT_EQ(Later({"RESTORE", "k", ms, "x", "ABSTTL"}),
+            (std::vector<std::string>{"RESTORE", "k", later, "x", "ABSTTL"}));
+  EXPECT_EQ(Later({"RESTORE", "k", "5000", "x", "REPLACE"}),
+            (std::vector<std::string>{"RESTORE", "k", later, "x", "REPLACE", "ABSTTL"}));
+  // What sets none.
+  for (const auto& words :
+       std::initializer_list<std::initializer_list<std::string_view>>{{"SET", "k", "EX"},
+                                                                      {"SET", "k", "v", "KEEPTTL"},
+                                                                      {"RESTORE", "k", "0", "x"},
+                                                                      {"PERSIST", "k"},
+                                                                      {"GET"},
+                                                                      {"PEXPIREAT", "k", "x"}})
+    EXPECT_TRUE(Later(words).empty());
+}
+
+TEST(Address, HostAndPortOrUri) {
+  cli::Target target;
+  ASSERT_TRUE(ParseAddress("example:7001", target).ok());
+  EXPECT_EQ(target.host, "example");
+  EXPECT_EQ(target.port, 7001);
+  ASSERT_TRUE(ParseAddress("redis://u:p@h:1/3", target).ok());
+  EXPECT_EQ(target.user, "u");
+  EXPECT_EQ(target.database, 3);
+  EXPECT_FALSE(ParseAddress("h:99999", target).ok());
+}
+
+TEST(Spool, GivesWhatWasPutIn) {
+  auto made = Spool::Create("/tmp");
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  Spool& spool = **made;
+  char buffer[1 << 16];
+  auto none = spool.Read(buffer, sizeof buffer, 1);
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(*none, 0U);
+  // More than is kept behind the reader.
+  constexpr size_t kAll = 50 << 20;
+  std::thread writer([&] {
+    std::string part(123'457, '\0');
+    for (size_t at = 0; at < kAll; at += part.size()) {
+      for (size_t i = 0; i < part.size(); ++i)
+        part[i] = static_cast<char>((at + i) * 7 >> 3);
+      ASSERT_TRUE(spool.Append(part).ok());
+    }
+    spool.End(base::IoError("the end"), /*at_once=*/false);
+  });
+  size_t at = 0;
+  bool right = true;
+  for (;;) {
+    auto read = spool.Read(buffer, sizeof buffer, 1000);
+    if (!read.ok()) {
+      EXPECT_EQ(read.status().message(), "the end");
+      break;
+    }
+    for (size_t i = 0; i < *read; ++i)
+      right = right && buffer[i] == static_cast<char>((at + i) * 7 >> 3);
+    at += *read;
+  }
+  writer.join();
+  EXPECT_TRUE(right);
+  EXPECT_GE(at, kAll);
+  // A reader that read too far goes back.
+  spool.Seek(at - 100);
+  EXPECT_EQ(*spool.Read(buffer, sizeof buffer, 1), 100U);
+  EXPECT_FALSE(Spool::Create("/no/such/directory").ok());
+}
+
+rdb::Value Of(crdt::Type type) {
+  rdb::Value value;
+  value.type = type;
+  return value;
+}
+
+TEST(Difference, OrderCountsWhereItMeansSomething) {
+  rdb::Value a = Of(crdt::Type::kList);
+  rdb::Value b = a;
+  a.items = {"x", "y"};
+  b.items = {"y", "x"};
+  EXPECT_EQ(DifferenceOf(a, b), "the elements differ");
+  a.type = b.type = crdt::Type::kSet;
+  EXPECT_EQ(DifferenceOf(a, b), "");
+  b.items[0] = "z";
+  EXPECT_EQ(DifferenceOf(a, b), "the members differ");
+  b.type = crdt::Type::kList;
+  EXPECT_EQ(DifferenceOf(a, b), "the types differ");
+  a = Of(crdt::Type::kSortedSet);
+  b = a;
+  a.members = {{"x", 1}, {"y", 2}};
+  b.members = {{"y", 2}, {"x", 1}};
+  EXPECT_EQ(DifferenceOf(a, b), "");
+  b.members[0].second = 2.5;
+  EXPECT_EQ(DifferenceOf(a, b), "the members or scores differ");
+}
+
+TEST(Difference, OfStreams) {
+  rdb::Value a = Of(crdt::Type::kStream);
+  a.stream.entries = {{{1, 1}, {"f", "v"}}};
+  a.stream.last = {1, 1};
+  a.stream.added = 1;
+  rdb::StreamValue::Group group{.name = "g",
+                                .last = {1, 1},
+                                .entries_read = 1,
+                                .consumers = {{"c", 5}},
+                                .pending = {{{1, 1}, "c", 9, 1}}};
+  a.stream.groups = {group};
+  rdb::Value b = a;
+  b.stream.groups[0].consumers[0].seen_ms = 700;
+  b.stream.groups[0].entries_read = -1;
+  EXPECT_EQ(DifferenceOf(a, b), "");
+  b.stream.groups[0].pending[0].count = 2;
+  EXPECT_EQ(DifferenceOf(a, b), "group g: what is pending differs");
+  b = a;
+  b.stream.groups[0].last = {0, 5};
+  EXPECT_EQ(DifferenceOf(a, b), "group g: the last id is 1-1 at the source, 0-5 at the leader");
+  b = a;
+  b.stream.entries[0].fields[1] = "w";
+  EXPECT_EQ(DifferenceOf(a, b), "the entries differ");
+}
+
+TEST(Progress, Bars) {
+  EXPECT_EQ(Bar(50, 100), "[##########..........] 50 %");
+  EXPECT_EQ(Bar(5, 0), "");
+}
+
+TEST(Moving, KnowsItsSubcommands) {
+  EXPECT_TRUE(IsSubcommand("import"));
+  EXPECT_TRUE(IsSubcommand("export"));
+  EXPECT_FALSE(IsSubcommand("status"));
+}
+
+}  // namespace
+}  // namespace polyarch::moving
