@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/status.h"
 #include "clock/ballot.h"
 #include "clock/session_token.h"
@@ -93,8 +94,12 @@ class OwnerHost {
   // Are there any?
   virtual bool in_use() const = 0;
   virtual bool Covers(std::string_view key) const = 0;
-  // May this leader pop that element?
-  virtual bool Owns(const keyspace::KeyRef& key, std::string_view name) = 0;
+  // Visits up to `count` elements of the key's list that this leader may pop, from that end on.
+  virtual void VisitOwned(const keyspace::KeyRef& key,
+                          const keyspace::Collection& list,
+                          bool front,
+                          uint64_t count,
+                          base::FunctionRef<void(const keyspace::ElementView&)> visit) = 0;
   // It is popped in this change.
   virtual void NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) = 0;
   // A client would pop so many elements from that end, which others own or have not pushed yet: they are asked.

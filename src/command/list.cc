@@ -51,17 +51,9 @@ std::vector<ListElement> Poppable(
   if (owners == nullptr) [[likely]]
     return Ends(list, front, count);
   std::vector<ListElement> found;
-  if (list.size() == 0 || count == 0) return found;
-  size_t looked_at = 0;
-  list.elements->Walk(
-      front ? 0 : list.size() - 1,
-      !front,
-      [&](const keyspace::RankedElement& item) {
-        if (owners->Owns(ref, item.element.key()))
-          found.push_back({std::string(item.element.key()), TextOf(list.Show(item.element))});
-        return found.size() < count && ++looked_at < OwnerHost::kLookMax;
-      },
-      list.viewer());
+  owners->VisitOwned(ref, list, front, count, [&](const ElementView& element) {
+    found.push_back({std::string(element.key()), TextOf(list.Show(element))});
+  });
   return found;
 }
 

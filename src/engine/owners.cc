@@ -63,10 +63,31 @@ bool Owners::Covers(std::string_view key) const {
   return key.size() <= kOwnedKeyBytesMax && engine_.policies_.IsPopOwner(key);
 }
 
-bool Owners::Owns(const keyspace::KeyRef& key, std::string_view name) {
-  if (!ready_ && !PLANTED(kOwnerAtOnce)) return false;
-  std::string records;
-  return OwnerOf(Records(Key(key.db, key.key), records), name).leader == engine_.options_.leader_id;
+void Owners::VisitOwned(const keyspace::KeyRef& key,
+                        const keyspace::Collection& list,
+                        bool front,
+                        uint64_t count,
+                        base::FunctionRef<void(const keyspace::ElementView&)> visit) {
+  if (count == 0 || (!ready_ && !PLANTED(kOwnerAtOnce))) return;
+  std::string text;
+  const keyspace::Collection records = Records(Key(key.db, key.key), text);
+  VisitEnd(list, front, [&](const keyspace::ElementView& element) {
+    if (OwnerOf(records, element.key()).leader != engine_.options_.leader_id) return true;
+    visit(element);
+    return --count > 0;
+  });
+}
+
+void Owners::VisitEnd(const keyspace::Collection& list,
+                      bool front,
+                      base::FunctionRef<bool(const keyspace::ElementView&)> visit) {
+  if (list.size() == 0) return;
+  size_t looked_at = 0;
+  list.elements->Walk(
+      front ? 0 : list.size() - 1,
+      !front,
+      [&](const keyspace::RankedElement& item) { return visit(item.element) && ++looked_at < kLookMax; },
+      list.viewer());
 }
 
 void Owners::NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) {
@@ -230,6 +251,13 @@ void Owners::Tell(const Key& key, const Wanted& wanted, uint64_t count) {
   }
 }
 
+uint64_t Owners::Waiting(const Key& key) const {
+  uint64_t count = 0;
+  for (uint64_t client : engine_.waiters_.WaitingFor(key))
+    count += engine_.waiters_.Find(client)->type == crdt::Type::kList ? 1 : 0;
+  return count;
+}
+
 void Owners::TellWants(bool all) {
   if (!any_fresh_ && !all) return;
   any_fresh_ = false;
@@ -240,7 +268,7 @@ void Owners::TellWants(bool all) {
       ++it;
       continue;
     }
-    uint64_t need = engine_.waiters_.WaitingFor(key).size();
+    uint64_t need = Waiting(key);
     if (now < wanted.polled_until_us) need += wanted.polled;
     if (need == 0) {
       if (wanted.told != 0) Tell(key, wanted, 0);
@@ -268,26 +296,20 @@ uint64_t Owners::Grant(const Key& key, const std::string& to, uint64_t count, bo
   const keyspace::Collection records = Records(key, text);
   // What others have granted to this leader is for who waits here.
   const auto wanted = wanted_.find(key);
-  const bool keeps = !engine_.waiters_.WaitingFor(key).empty() ||
+  const bool keeps = Waiting(key) != 0 ||
                      (wanted != wanted_.end() && engine_.now_.mono_us < wanted->second.polled_until_us);
   count = std::min(count, kGrantMax);
   std::vector<std::string> names;
-  size_t looked_at = 0;
   uint64_t acted = 0;
-  list.elements->Walk(
-      front ? 0 : list.size() - 1,
-      !front,
-      [&](const keyspace::RankedElement& item) {
-        const std::string_view name = item.element.key();
-        const Owner owner = OwnerOf(records, name);
-        if (owner.leader == self ? to != self && !(owner.by_record && keeps)
-                                 : owner.leader != to && ActsFor(owner.leader)) {
-          acted += owner.leader == self ? 0 : 1;
-          names.emplace_back(name);
-        }
-        return names.size() < count && ++looked_at < kLookMax;
-      },
-      list.viewer());
+  VisitEnd(list, front, [&](const keyspace::ElementView& element) {
+    const Owner owner = OwnerOf(records, element.key());
+    const bool own = owner.leader == self;
+    if (own ? to != self && !(owner.by_record && keeps) : owner.leader != to && ActsFor(owner.leader)) {
+      acted += own ? 0 : 1;
+      names.emplace_back(element.key());
+    }
+    return names.size() < count;
+  });
   if (names.empty()) return 0;
   text = RecordsKey(key);
   keyspace::Change change(engine_, keys);

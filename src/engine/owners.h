@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "clock/origin.h"
 #include "clock/version_vector.h"
 #include "command/host.h"
@@ -40,7 +41,11 @@ class Owners final : public command::OwnerHost {
   // ---- command::OwnerHost
   bool in_use() const override { return in_use_; }
   bool Covers(std::string_view key) const override;
-  bool Owns(const keyspace::KeyRef& key, std::string_view name) override;
+  void VisitOwned(const keyspace::KeyRef& key,
+                  const keyspace::Collection& list,
+                  bool front,
+                  uint64_t count,
+                  base::FunctionRef<void(const keyspace::ElementView&)> visit) override;
   void NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) override;
   void Want(const keyspace::KeyRef& key, bool front, uint64_t count, bool waits) override;
 
@@ -91,6 +96,10 @@ class Owners final : public command::OwnerHost {
   static std::string RecordsKey(const Key& key);
   static std::optional<Key> KeyOfRecords(std::string_view reserved_key);
   keyspace::Collection Records(const Key& key, std::string& name);
+  // The elements that a pop or a grant looks at, until false.
+  static void VisitEnd(const keyspace::Collection& list,
+                       bool front,
+                       base::FunctionRef<bool(const keyspace::ElementView&)> visit);
   Owner OwnerOf(const keyspace::Collection& records, std::string_view name);
   // Does this leader act for one that is gone?
   bool ActsFor(const std::string& owner);
@@ -98,6 +107,7 @@ class Owners final : public command::OwnerHost {
   void TakeInbox();
   void FollowReach();
   void FollowStart();
+  uint64_t Waiting(const Key& key) const;  // clients here, for elements
   void TellWants(bool all);
   void Tell(const Key& key, const Wanted& wanted, uint64_t count);
   void ServeAsked();
