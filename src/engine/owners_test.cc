@@ -9,7 +9,7 @@ namespace {
 class Owned : public testing::Test {
  protected:
   Owned() {
-    EXPECT_EQ(a.Ask({"POLICY", "SET", "q*", "pop-owner"}), "OK");
+    EXPECT_EQ(a.Ask({"POLICY", "SET", "q*", "pop-owner"}), "+OK");
     cluster.Run(1500);
     EXPECT_TRUE(cluster.Settle());
     for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(cluster[i].engine().owned().ready());
@@ -29,11 +29,11 @@ class Owned : public testing::Test {
 
 TEST_F(Owned, WhoPushedPopsAtOnce) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1", "2", "3"}), "3");
-  EXPECT_EQ(a.Ask({"LPOP", "q"}), "1");
-  EXPECT_EQ(a.Ask({"RPOP", "q"}), "3");
+  EXPECT_EQ(a.Ask({"LPOP", "q"}), "\"1\"");
+  EXPECT_EQ(a.Ask({"RPOP", "q"}), "\"3\"");
   EXPECT_EQ(a.Ask({"LPOP", "q", "5"}), "[\"2\"]");
-  EXPECT_EQ(a.Ask({"LPOP", "q"}), "nil");
-  EXPECT_EQ(a.Ask({"LPOP", "q", "2"}), "nil");
+  EXPECT_EQ(a.Ask({"LPOP", "q"}), "null");
+  EXPECT_EQ(a.Ask({"LPOP", "q", "2"}), "null");
 }
 
 TEST_F(Owned, AnotherOneAsksAndIsGiven) {
@@ -42,12 +42,12 @@ TEST_F(Owned, AnotherOneAsksAndIsGiven) {
   Waiting pop(b, 50, {"LPOP", "q"});
   EXPECT_EQ(pop.Reply(), "(none)");
   cluster.Run(100);
-  EXPECT_EQ(pop.Reply(), "1");
+  EXPECT_EQ(pop.Reply(), "\"1\"");
   EXPECT_EQ(Granted(a), 1U);
   Waiting moved(b, 51, {"LMOVE", "q", "q2", "RIGHT", "LEFT"});
   cluster.Run(100);
-  EXPECT_EQ(moved.Reply(), "3");
-  EXPECT_EQ(b.Ask({"LPOP", "q2"}), "3") << "what it moved is its own";
+  EXPECT_EQ(moved.Reply(), "\"3\"");
+  EXPECT_EQ(b.Ask({"LPOP", "q2"}), "\"3\"") << "what it moved is its own";
   Waiting last(c, 52, {"LMPOP", "2", "q0", "q", "LEFT"});
   cluster.Run(100);
   EXPECT_EQ(last.Reply(), "[\"q\", [\"2\"]]");
@@ -65,7 +65,7 @@ TEST_F(Owned, WhoWaitsIsGivenWhatIsPushedElsewhere) {
   EXPECT_EQ(second.Reply(), "(none)");
   EXPECT_EQ(a.Ask({"RPUSH", "q", "2"}), "1");
   cluster.Run(50);
-  EXPECT_EQ(second.Reply(), "2");
+  EXPECT_EQ(second.Reply(), "\"2\"");
   EXPECT_EQ(Records(), 0U);
 }
 
@@ -123,15 +123,15 @@ TEST_F(Owned, ALostRequestIsRepeated) {
 TEST_F(Owned, WhoCannotWaitFindsSomeTheNextTime) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1", "2"}), "2");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "nil");
+  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "null");
   cluster.Run(100);
-  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "1");
-  EXPECT_EQ(b.Ask({"MULTI"}), "OK");
-  EXPECT_EQ(b.Ask({"LPOP", "q"}), "QUEUED");
-  EXPECT_EQ(b.Ask({"EXEC"}), "[nil]");
+  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "\"1\"");
+  EXPECT_EQ(b.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(b.Ask({"LPOP", "q"}), "+QUEUED");
+  EXPECT_EQ(b.Ask({"EXEC"}), "[null]");
   cluster.Run(100);
-  EXPECT_EQ(b.Ask({"MULTI"}), "OK");
-  EXPECT_EQ(b.Ask({"LPOP", "q"}), "QUEUED");
+  EXPECT_EQ(b.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(b.Ask({"LPOP", "q"}), "+QUEUED");
   EXPECT_EQ(b.Ask({"EXEC"}), "[\"2\"]");
   EXPECT_EQ(Records(), 0U);
 }
@@ -139,25 +139,25 @@ TEST_F(Owned, WhoCannotWaitFindsSomeTheNextTime) {
 TEST_F(Owned, ATransactionThatIsTakenBackPopsNothing) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1", "2"}), "2");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "nil");
+  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "null");
   cluster.Run(100);
   // It runs out of steps.
-  EXPECT_EQ(b.Ask({"EVAL", "redis.call('lpop', KEYS[1]) while true do end", "1", "q"}).substr(0, 6), "(error");
+  EXPECT_EQ(b.Ask({"EVAL", "redis.call('lpop', KEYS[1]) while true do end", "1", "q"}).substr(0, 1), "-");
   EXPECT_EQ(b.Ask({"LRANGE", "q", "0", "-1"}), "[\"1\", \"2\"]");
-  EXPECT_EQ(b.Ask({"LPOP", "q"}), "1");
+  EXPECT_EQ(b.Ask({"LPOP", "q"}), "\"1\"");
 }
 
 TEST_F(Owned, DeletedWhileGranted) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1", "2", "3"}), "3");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1], 3)", "1", "q"}), "nil");
+  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1], 3)", "1", "q"}), "null");
   cluster.Run(100);
   EXPECT_EQ(Records(), 3U);
   EXPECT_EQ(c.Ask({"DEL", "q"}), "1");
   cluster.Run(25'000);
   EXPECT_EQ(Records(), 0U) << "the one that was given them has swept";
   EXPECT_EQ(b.Ask({"RPUSH", "q", "4"}), "1");
-  EXPECT_EQ(b.Ask({"LPOP", "q"}), "4");
+  EXPECT_EQ(b.Ask({"LPOP", "q"}), "\"4\"");
 }
 
 TEST_F(Owned, AnOwnerOutOfReachIsActedForAfterAWhile) {
@@ -171,9 +171,9 @@ TEST_F(Owned, AnOwnerOutOfReachIsActedForAfterAWhile) {
   EXPECT_EQ(pop.Reply(), "[\"q\", \"1\"]");
   EXPECT_EQ(std::stoull(a.Info("pop_owner_acted")), 1U) << "the first by name";
   ASSERT_TRUE(c.Start().ok());
-  EXPECT_EQ(c.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "nil") << "it has not heard of that yet";
+  EXPECT_EQ(c.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "null") << "it has not heard of that yet";
   cluster.Run(3000);
-  EXPECT_EQ(c.Ask({"LPOP", "q"}), "2");
+  EXPECT_EQ(c.Ask({"LPOP", "q"}), "\"2\"");
 }
 
 TEST_F(Owned, WhatAPowerCutTookIsHeardFirst) {
@@ -188,7 +188,7 @@ TEST_F(Owned, WhatAPowerCutTookIsHeardFirst) {
   ASSERT_TRUE(a.Start().ok());
   Waiting again(a, 51, {"LPOP", "q"});
   cluster.Run(3000);
-  EXPECT_EQ(again.Reply(), "nil");
+  EXPECT_EQ(again.Reply(), "null");
 }
 
 TEST_F(Owned, BothSidesOfACutPopAndItIsCounted) {
@@ -199,7 +199,7 @@ TEST_F(Owned, BothSidesOfACutPopAndItIsCounted) {
   Waiting pop(b, 50, {"BLPOP", "q", "0"});
   cluster.Run(12'000);
   EXPECT_EQ(pop.Reply(), "[\"q\", \"1\"]");
-  EXPECT_EQ(c.Ask({"LPOP", "q"}), "1") << "the owner, on its own";
+  EXPECT_EQ(c.Ask({"LPOP", "q"}), "\"1\"") << "the owner, on its own";
   cluster.Heal(a, c);
   cluster.Heal(b, c);
   EXPECT_EQ(Records(), 0U);
@@ -217,18 +217,18 @@ TEST_F(Owned, NobodyAnswersInTime) {
   cluster.Run(9'000);
   EXPECT_EQ(pop.Reply(), "(none)");
   cluster.Run(1'200);
-  EXPECT_EQ(pop.Reply().substr(0, 18), "(error) TRYAGAIN t");
+  EXPECT_EQ(pop.Reply().substr(0, 10), "-TRYAGAIN ");
   cluster.on_way = nullptr;
   Waiting gone(b, 51, {"LPOP", "q"});
   Waiting taken(c, 52, {"LPOP", "q"});
   cluster.Run(200);
-  EXPECT_EQ(gone.Reply(), "nil") << "it is told when nothing is left";
+  EXPECT_EQ(gone.Reply(), "null") << "it is told when nothing is left";
 }
 
 TEST_F(Owned, ARetiredLeadersElementsGoOn) {
   EXPECT_EQ(c.Ask({"RPUSH", "q", "1"}), "1");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "c"}), "OK");
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "c"}), "+OK");
   cluster.Run(1000);
   c.Kill();
   Waiting pop(b, 50, {"BLPOP", "q", "0"});
@@ -239,7 +239,7 @@ TEST_F(Owned, ARetiredLeadersElementsGoOn) {
 TEST_F(Owned, GrantsSurviveCheckpointsAndRestarts) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1", "2"}), "2");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "nil");
+  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "null");
   cluster.Run(100);
   for (size_t i = 0; i < 3; ++i) cluster[i].engine().StartCheckpoint();
   cluster.Run(200);
@@ -248,18 +248,18 @@ TEST_F(Owned, GrantsSurviveCheckpointsAndRestarts) {
   for (size_t i = 0; i < 3; ++i) ASSERT_TRUE(cluster[i].Start().ok());
   cluster.Run(3000);
   EXPECT_EQ(Records(), 1U);
-  EXPECT_EQ(b.Ask({"LPOP", "q"}), "1");
-  EXPECT_EQ(a.Ask({"LPOP", "q"}), "2");
+  EXPECT_EQ(b.Ask({"LPOP", "q"}), "\"1\"");
+  EXPECT_EQ(a.Ask({"LPOP", "q"}), "\"2\"");
 }
 
 TEST_F(Owned, OtherKeysAreAsEver) {
   EXPECT_EQ(a.Ask({"RPUSH", "list", "1"}), "1");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(b.Ask({"LPOP", "list"}), "1");
+  EXPECT_EQ(b.Ask({"LPOP", "list"}), "\"1\"");
   EXPECT_EQ(a.Ask({"POLICY", "DEL", "q*"}), "1");
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1"}), "1");
   ASSERT_TRUE(cluster.Settle());
-  EXPECT_EQ(b.Ask({"LPOP", "q"}), "1");
+  EXPECT_EQ(b.Ask({"LPOP", "q"}), "\"1\"");
 }
 
 TEST_F(Owned, OnlyMembersAreGrantedTo) {
@@ -270,7 +270,7 @@ TEST_F(Owned, OnlyMembersAreGrantedTo) {
   a.engine().owned().Arrived(forged);
   cluster.Run(200);
   EXPECT_EQ(Granted(a), 0U);
-  EXPECT_EQ(a.Ask({"LPOP", "q"}), "1");
+  EXPECT_EQ(a.Ask({"LPOP", "q"}), "\"1\"");
 }
 
 }  // namespace
