@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kDutyUs = 100'000;
 constexpr int64_t kTellUs = 2'000'000;    // who waits is told of again
+constexpr int64_t kAgainUs = 300'000;    // first; then all are
 constexpr int64_t kAskedUs = 5'000'000;   // and forgotten, if it is not
 constexpr int64_t kPolledUs = 1'000'000;  // what was granted for who cannot wait is kept for so long
 constexpr int64_t kOnItsWayUs = 1'000'000;
@@ -21,6 +22,24 @@ constexpr int64_t kSweepUs = 10'000'000;
 constexpr size_t kSweptAtOnce = 2000;     // records that are looked at in a tick
 constexpr uint64_t kGrantMax = 200;       // elements, in one change
 constexpr size_t kAskedKeysMax = 100'000;
+
+// Elements of the list that this leader owns, up to so many.
+uint64_t CountOwned(keyspace::Keyspace& keys, Owners& owners, const std::pair<uint8_t, std::string>& key, bool front, uint64_t most) {
+  const keyspace::KeyRef ref = keys.Ref(key.first, key.second);
+  uint64_t count = 0;
+  owners.VisitOwned(
+      ref, keys.Open(ref, crdt::Type::kList), front, most, [&](const keyspace::ElementView&) { ++count; });
+  return count;
+}
+
+// The first one by precedence, then by name; empty: there is none.
+std::string FirstOf(const std::set<std::string>& leaders, const std::vector<std::string>& order) {
+  auto rank = [&](const std::string& name) { return std::find(order.begin(), order.end(), name) - order.begin(); };
+  const auto first = std::min_element(leaders.begin(), leaders.end(), [&](const auto& a, const auto& b) {
+    return std::pair(rank(a), std::string_view(a)) < std::pair(rank(b), std::string_view(b));
+  });
+  return first == leaders.end() ? std::string() : *first;
+}
 
 }  // namespace
 
@@ -95,6 +114,9 @@ void Owners::NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, s
   const keyspace::Collection records = Records(Key(key.db, key.key), text);
   if (!records.found() || !records.Contains(name)) return;
   change.RemoveElement(engine_.keyspace_.Ref(crdt::kReservedDatabase, text), crdt::Type::kHash, name);
+  // One of those that were asked for.
+  const auto wanted = wanted_.find(Key(key.db, key.key));
+  if (wanted != wanted_.end() && wanted->second.told > 0) --wanted->second.told;
 }
 
 void Owners::PoliciesChanged() {
@@ -124,7 +146,7 @@ void Owners::RecordsChanged(std::string_view reserved_key) {
 void Owners::NoteRemote(const crdt::Effect& effect) {
   if (effect.kind != crdt::EffectKind::kWipe || effect.type != crdt::Type::kList || effect.element.empty()) return;
   if (effect.db >= crdt::kDatabases || !Covers(effect.key)) return;
-  const keyspace::KeyRef key{effect.db, effect.key, effect.key_hash};
+  const keyspace::KeyRef key = engine_.keyspace_.Ref(effect.db, effect.key);
   if (engine_.keyspace_.HasElement(key, crdt::Type::kList, effect.element)) return;
   ++removed_twice_;
   const int64_t now = engine_.now_.mono_us;
@@ -197,12 +219,7 @@ void Owners::FollowReach() {
     reach_since_us_ = now;
     std::erase_if(missed_us_, [&](const auto& entry) { return reach_.count(entry.first) != 0; });
   }
-  const std::vector<std::string>& order = engine_.policies_.default_order();
-  auto rank = [&](const std::string& name) { return std::find(order.begin(), order.end(), name) - order.begin(); };
-  const auto first = std::min_element(reach_.begin(), reach_.end(), [&](const auto& a, const auto& b) {
-    return std::pair(rank(a), std::string_view(a)) < std::pair(rank(b), std::string_view(b));
-  });
-  first_ = first != reach_.end() && *first == self;
+  first_ = FirstOf(reach_, engine_.policies_.default_order()) == self;
 }
 
 // A disk may lack what left it: what the others have comes first.
@@ -242,12 +259,35 @@ bool Owners::ActsFor(const std::string& owner) {
 
 // ---- asking and granting
 
+// Whoever owns the first elements that are there is asked for those; as to what is not there yet, and when nobody has
+// answered for a while, all are told.
 void Owners::Tell(const Key& key, const Wanted& wanted, uint64_t count) {
+  keyspace::Keyspace& keys = engine_.keyspace_;
   const std::string& self = engine_.options_.leader_id;
-  const std::string message = wire::Encode(
-      wire::Want{.leader = self, .db = key.first, .key = key.second, .front = wanted.front, .count = count});
+  std::map<std::string, uint64_t> of;
+  uint64_t left = count;
+  if (wanted.fresh && count > 0) {
+    std::string text;
+    const keyspace::Collection records = Records(key, text);
+    const std::string first = FirstOf(reach_, engine_.policies_.default_order());
+    const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
+    VisitEnd(list, wanted.front, [&](const keyspace::ElementView& element) {
+      const std::string owner = OwnerOf(records, element.key()).leader;
+      if (owner != self) {
+        ++of[reach_.count(owner) != 0 ? owner : first];
+        --left;
+      }
+      return left > 0;
+    });
+  }
   for (const std::string& leader : reach_) {
-    if (leader != self) engine_.replica_.SendRouted(leader, message);
+    if (leader == self) continue;
+    const uint64_t wants = of[leader] + left;
+    if (wants == 0 && count != 0) continue;
+    engine_.replica_.SendRouted(
+        leader,
+        wire::Encode(wire::Want{
+            .leader = self, .db = key.first, .key = key.second, .front = wanted.front, .count = wants}));
   }
 }
 
@@ -269,17 +309,26 @@ void Owners::TellWants(bool all) {
       continue;
     }
     uint64_t need = Waiting(key);
-    if (now < wanted.polled_until_us) need += wanted.polled;
+    const bool polled = now < wanted.polled_until_us;
+    if (polled) need += wanted.polled - std::min(wanted.polled, CountOwned(engine_.keyspace_, *this, key, wanted.front, wanted.polled));
+    if (need == 0 && polled) {
+      wanted.fresh = false;
+      ++it;
+      continue;
+    }
     if (need == 0) {
       if (wanted.told != 0) Tell(key, wanted, 0);
       it = wanted_.erase(it);
       continue;
     }
     if (all) Grant(key, engine_.options_.leader_id, need, wanted.front);
+    // Not again for what is on its way.
+    if (!wanted.fresh || need <= wanted.told) wanted.fresh = false;
     if (wanted.fresh || now - wanted.told_us >= kTellUs) {
       Tell(key, wanted, need);
       wanted.told = need;
-      wanted.told_us = now;
+      // Who was asked may have nothing any more.
+      wanted.told_us = wanted.fresh ? now - kTellUs + kAgainUs : now;
       wanted.fresh = false;
     }
     ++it;
