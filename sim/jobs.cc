@@ -68,7 +68,8 @@ void JobHistory::Step() {
   if (!policy_) return Ask(node, {.kind = Kind::kPolicy}, {{"POLICY", "SET", std::string(kJobsPattern), "pop-owner"}});
   if (draw.Percent(40)) return;
   const std::string queue = QueueName(draw.Below(kQueues));
-  if (draw.Percent(45)) {
+  // Queues grow, and are worked off.
+  if (draw.Percent(calls_.size() / 60 % 2 == 0 ? 65 : 25)) {
     Call call{.kind = Kind::kPush};
     std::vector<std::string> command = {draw.Percent(50) ? "RPUSH" : "LPUSH", queue};
     for (int64_t n = draw.Percent(20) ? draw.Between(2, 12) : 1; n > 0; --n) {

@@ -57,7 +57,7 @@ class JobHistory {
   void Take(const resp::Value& reply);
 
   static constexpr size_t kQueues = 2;
-  static constexpr size_t kCallsMax = 600;
+  static constexpr size_t kCallsMax = 1200;
   static constexpr size_t kOpenMax = 16;
   static constexpr int64_t kDrainUs = 120'000'000;
 

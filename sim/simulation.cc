@@ -241,12 +241,17 @@ void Simulation::TameForJobs() {
     weight(Fault::kStop) = 2;
     weight(Fault::kPower) = 6;
     weight(Fault::kClockJump) = 2;
+    weight(Fault::kPause) = 6;
     harass_percent_ = 0;
     back_up_transfers_ = false;
     long_absence_ = false;
     Weather& weather = world_.network().weather();
     weather.loss_percent = std::min(weather.loss_percent, 5U);
     weather.slow_percent = 0;
+    // Time for owners to go, to be acted for, and to come back.
+    safety_us_ = std::max(safety_us_, draw_.Between(20, 40) * kSecond);
+    op_every_us_ = std::min(op_every_us_, 50 * kMs);
+    fault_every_us_ = draw_.Between(1500, 4000) * kMs;
   }
   bool kept = limits_.durability == engine::Durability::kAlways && !back_up_transfers_;
   for (Fault f : {Fault::kWipe, Fault::kRestore, Fault::kClone}) kept = kept && weight(f) == 0;
@@ -475,7 +480,9 @@ void Simulation::Inject() {
   Node* node = DrawNode(true);
   if (node == nullptr) return;
   if (jobs_once_ && std::any_of(nodes.begin(), nodes.end(), [](const auto& n) { return !n->may_write(); })) return;
-  const int64_t down_us = d.OneIn(8) ? 3600 * kSecond : d.Scale(10 * kMs, down_max_us_);
+  int64_t down_us = d.OneIn(8) ? 3600 * kSecond : d.Scale(10 * kMs, down_max_us_);
+  // Long enough for others to act for it, and it comes back.
+  if (jobs_once_ && d.Percent(40)) down_us = d.Between(6, 9) * kSecond;
   switch (fault) {
     case Fault::kPower:
       SOMETIMES(kPowerCut);
@@ -497,7 +504,8 @@ void Simulation::Inject() {
       break;
     case Fault::kPause:
       world_.Log([&] { return "pause " + node->name(); });
-      node->Pause(world_.now_us() + d.Scale(10 * kMs, 10 * kSecond));
+      // Not so long that it is acted for while it lives.
+      node->Pause(world_.now_us() + d.Scale(10 * kMs, jobs_once_ ? 2500 * kMs : 10 * kSecond));
       break;
     case Fault::kPartition: Partition(); break;
     case Fault::kClog: {

@@ -66,16 +66,16 @@ keyspace::Collection Owners::Records(const Key& key, std::string& name) {
 }
 
 Owners::Owner Owners::OwnerOf(const keyspace::Collection& records, std::string_view name) {
-  if (records.found() && !PLANTED(kOwnerKeepsGranted)) {
-    if (const auto record = records.Find(name)) return {std::string(records.Get(name).value), true};
-  }
   for (; runs_known_ < engine_.origins_.size(); ++runs_known_) {
     const auto index = static_cast<clock::OriginIndex>(runs_known_);
     runs_.emplace(engine_.origins_.Get(index).incarnation, index);
   }
+  Owner owner;
   const auto run = runs_.find(crdt::PositionRun(name));
-  if (run == runs_.end()) return {};
-  return {engine_.origins_.Get(run->second).leader, false};
+  if (run != runs_.end()) owner.leader = engine_.origins_.Get(run->second).leader;
+  if (PLANTED(kOwnerKeepsGranted) && owner.leader == engine_.options_.leader_id) return owner;
+  if (records.found() && records.Contains(name)) owner = {std::string(records.Get(name).value), true};
+  return owner;
 }
 
 bool Owners::Covers(std::string_view key) const {
