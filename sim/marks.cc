@@ -138,6 +138,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "agreed: in doubt",
     "agreed: settled",
     "agreed: compared in vain",
+    "job handed out",
+    "job handed out twice",
     "session carried to another leader",
     "session waited for",
     "session has seen what is lost",

@@ -143,6 +143,8 @@ enum class Mark : int {
   kAgreedInDoubt,        // ... in doubt
   kAgreedSettled,        // SYNC OUTCOME told how one ended
   kAgreedComparedInVain, // EXEC behind a WATCH of such a key ran nothing
+  kJobHanded,            // a job of a queue under policy `pop-owner` was handed to a client
+  kJobTwice,             // ... to two, where that may be
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more

@@ -190,13 +190,14 @@ void Node::End(EndOfProcess how) {
   if (p.engine->merging()) SOMETIMES(kCrashInMerge);
   world_.network().Leave(p.network_id, world_.draw().Percent(30));
   const Vector before = p.applied;
-  std::vector<uint64_t> agreed;
+  std::vector<std::pair<bool, uint64_t>> agreed;
+  auto lose = [&](const AgreedOp& op) { agreed.emplace_back(op.job, op.call); };
   for (const auto* ops : {&p.agreed_commands, &p.agreed_waiting}) {
-    for (const AgreedOp& op : *ops) agreed.push_back(op.call);
+    for (const AgreedOp& op : *ops) lose(op);
   }
-  for (const AgreedOp& op : p.agreed_executed) agreed.push_back(op.call);
-  for (const auto& [id, op] : p.agreed_suspended) agreed.push_back(op.call);
-  for (uint64_t call : agreed) world_.agreed().Lost(call);
+  for (const AgreedOp& op : p.agreed_executed) lose(op);
+  for (const auto& [id, op] : p.agreed_suspended) lose(op);
+  for (const auto& [job, call] : agreed) job ? world_.jobs().Lost(call) : world_.agreed().Lost(call);
   if (how == EndOfProcess::kKilled && !p.stamps.empty()) stamp_durable_ = p.stamps.back().second;
   process_.reset();
   ++serial_;
@@ -398,7 +399,7 @@ void Node::Release() {
   while (!p.agreed_waiting.empty() && p.log->durable() >= p.agreed_waiting.front().hold) {
     const AgreedOp op = std::move(p.agreed_waiting.front());
     p.agreed_waiting.pop_front();
-    world_.agreed().Answered(op.call, op.replies);
+    op.job ? world_.jobs().Answered(op.call, op.replies) : world_.agreed().Answered(op.call, op.replies);
   }
   const bool always = options_.engine.durability == engine::Durability::kAlways;
   while (!p.waiting.empty()) {
@@ -504,6 +505,19 @@ void Node::AskAgreed(uint64_t call, const std::string& key, std::vector<std::vec
   op.client->id = (uint64_t{1} << 40) + call;
   op.client->authenticated = true;
   op.client->db = kAgreedDb;
+  process_->agreed_commands.push_back(std::move(op));
+  Wake(world_.now_us() + options_.gather_us);
+}
+
+void Node::AskJob(uint64_t call, std::vector<std::vector<std::string>> commands) {
+  AgreedOp op;
+  op.call = call;
+  op.job = true;
+  op.commands = std::move(commands);
+  op.client = std::make_unique<command::Client>();
+  op.client->id = (uint64_t{1} << 41) + call;
+  op.client->authenticated = true;
+  op.client->db = kJobsDb;
   process_->agreed_commands.push_back(std::move(op));
   Wake(world_.now_us() + options_.gather_us);
 }

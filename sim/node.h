@@ -147,6 +147,8 @@ class Node final : public engine::Host,
   // Commands of a client of its own on a key that leaders agree on (sim/agreed.h); the world's history is told how
   // they end.
   void AskAgreed(uint64_t call, const std::string& key, std::vector<std::vector<std::string>> commands);
+  // The same of a queue whose elements have owners (sim/jobs.h).
+  void AskJob(uint64_t call, std::vector<std::vector<std::string>> commands);
   // waiting.cc. Between ticks: nobody waits for what is there.
   void CheckWaiters() const;
   void NoteWaits(Op& op);

@@ -32,6 +32,8 @@ Simulation::Simulation(uint64_t seed, Trace& trace, Size size, bool record)
     : seed_(seed), world_(Mix(seed), trace), trace_(trace), draw_(world_.draw()), size_(size) {
   profile_ = static_cast<Profile>(seed % static_cast<uint64_t>(Profile::kCount));
   if (profile_ == Profile::kAway || profile_ == Profile::kExpiry) limits_.residue_quota = Mix(~seed) % 4;
+  jobs_ = seed % 5 == 1 && profile_ != Profile::kOneWriter && !size_.large() && !record;
+  jobs_once_ = jobs_ && seed / 5 % 2 == 0;
   if (record) recorded_ = std::make_unique<Recorded>(world_, Mix(seed + 1));
 }
 
@@ -67,7 +69,7 @@ void Simulation::DrawCluster() {
   if (profile_ == Profile::kPower) {
     limits_.durability = d.Percent(70) ? engine::Durability::kEverySecond : engine::Durability::kNone;
   }
-  if (recorded_) limits_.durability = engine::Durability::kAlways;
+  if (recorded_ || jobs_once_) limits_.durability = engine::Durability::kAlways;
   const bool tiny = profile_ == Profile::kFlow || d.Percent(25);
   limits_.frame_bytes_max = d.Percent(tiny ? 60 : 10) ? static_cast<size_t>(d.Scale(1, 200)) : 1 << 20;
   limits_.window_bytes = d.Percent(tiny ? 70 : 10) ? static_cast<size_t>(d.Scale(1, 4000)) : 4 << 20;
@@ -213,6 +215,8 @@ WorkloadProfile Simulation::DrawWorkload() {
   // By the seed alone, so that the others draw what they drew before there were merges.
   agreed_ = profile_ != Profile::kOneWriter && seed_ % 6 == 4;
   if (agreed_) p.flush = 0;  // it is refused while there is such a key
+  if (jobs_) p.flush = 0;    // it would take jobs
+  if (jobs_once_) p.link = p.topology = p.retire = p.precedence = 0;
   p.merges = p.policy != 0 && seed_ % 7 == 3;
   if (p.policy != 0 && seed_ % 5 == 2) p.feed = 12;
   p.handlers = p.policy != 0 && seed_ % 7 == 5;
@@ -224,6 +228,34 @@ WorkloadProfile Simulation::DrawWorkload() {
   }
   ttl_ = p.set_ttl + p.expire > 0;
   return p;
+}
+
+// Where no job may be handed out twice: nobody is out of reach of others for long, no disk goes back, and one leader
+// at a time is down. Where none may be lost: what was told is on a disk that stays.
+void Simulation::TameForJobs() {
+  if (!jobs_) return;
+  auto weight = [&](Fault fault) -> unsigned& { return weights_[static_cast<size_t>(fault)]; };
+  if (jobs_once_) {
+    for (unsigned& w : weights_) w = 0;
+    weight(Fault::kKill) = 6;
+    weight(Fault::kStop) = 2;
+    weight(Fault::kPower) = 6;
+    weight(Fault::kClockJump) = 2;
+    weight(Fault::kPause) = 6;
+    harass_percent_ = 0;
+    back_up_transfers_ = false;
+    long_absence_ = false;
+    Weather& weather = world_.network().weather();
+    weather.loss_percent = std::min(weather.loss_percent, 5U);
+    weather.slow_percent = 0;
+    // Time for owners to go, to be acted for, and to come back.
+    safety_us_ = std::max(safety_us_, draw_.Between(20, 40) * kSecond);
+    op_every_us_ = std::min(op_every_us_, 50 * kMs);
+    fault_every_us_ = draw_.Between(1500, 4000) * kMs;
+  }
+  bool kept = limits_.durability == engine::Durability::kAlways && !back_up_transfers_;
+  for (Fault f : {Fault::kWipe, Fault::kRestore, Fault::kClone}) kept = kept && weight(f) == 0;
+  world_.jobs().Promise(jobs_once_, kept);
 }
 
 void Simulation::DrawFaults() {
@@ -327,6 +359,7 @@ void Simulation::DrawFaults() {
     long_absence_ = d.Percent(30);
     if (long_absence_) safety_us_ = d.Between(60, 90) * kSecond;
   }
+  TameForJobs();
 }
 
 // ---- faults
@@ -446,7 +479,10 @@ void Simulation::Inject() {
   const auto fault = static_cast<Fault>(d.Weighted(weights_));
   Node* node = DrawNode(true);
   if (node == nullptr) return;
-  const int64_t down_us = d.OneIn(8) ? 3600 * kSecond : d.Scale(10 * kMs, down_max_us_);
+  if (jobs_once_ && std::any_of(nodes.begin(), nodes.end(), [](const auto& n) { return !n->may_write(); })) return;
+  int64_t down_us = d.OneIn(8) ? 3600 * kSecond : d.Scale(10 * kMs, down_max_us_);
+  // Long enough for others to act for it, and it comes back.
+  if (jobs_once_ && d.Percent(40)) down_us = d.Between(6, 9) * kSecond;
   switch (fault) {
     case Fault::kPower:
       SOMETIMES(kPowerCut);
@@ -468,7 +504,8 @@ void Simulation::Inject() {
       break;
     case Fault::kPause:
       world_.Log([&] { return "pause " + node->name(); });
-      node->Pause(world_.now_us() + d.Scale(10 * kMs, 10 * kSecond));
+      // Not so long that it is acted for while it lives.
+      node->Pause(world_.now_us() + d.Scale(10 * kMs, jobs_once_ ? 2500 * kMs : 10 * kSecond));
       break;
     case Fault::kPartition: Partition(); break;
     case Fault::kClog: {
@@ -647,6 +684,7 @@ void Simulation::Safety() {
     workload_->Step();
     if (recorded_) recorded_->Step();
     if (agreed_) world_.agreed().Step();
+    if (jobs_) world_.jobs().Step();
     if (harass_percent_ != 0 || back_up_transfers_) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
       next_fault_us = world_.now_us() + draw_.Between(1, 2 * fault_every_us_);
@@ -926,6 +964,7 @@ void Simulation::Liveness() {
   }
   if (!converged) throw Violation("not converged within " + std::to_string(bound_us / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
+  if (jobs_) world_.jobs().Drain();
   RetireTheDead();
   FallSilent();
   const bool disks = profile_ == Profile::kDisks || profile_ == Profile::kCounters;

@@ -84,6 +84,7 @@ class Simulation {
 
   void DrawCluster();
   void DrawFaults();
+  void TameForJobs();
   WorkloadProfile DrawWorkload();
   Node::Options NodeOptions(int place, const std::string& leader);
   std::vector<std::string> Addresses(const Node* except);
@@ -128,6 +129,8 @@ class Simulation {
   size_t anchor_ = 0;         // a node whose disk is never taken away
   bool one_writer_ = false;
   bool agreed_ = false;       // some keys are under policy `sync`
+  bool jobs_ = false;         // there are queues under policy `pop-owner`
+  bool jobs_once_ = false;    // ... and no job may be handed out twice
   bool ttl_ = false;
   int64_t safety_us_ = 0;
   int64_t op_every_us_ = 0;

@@ -43,6 +43,7 @@ void Node::CheckWaiters() const {
     if (client.blocked != command::Client::Blocked::kWaits) continue;
     const Type type = WaitedType(op);
     for (const Key& key : WaitedFor(op)) {
+      if (process_->engine->policies().IsPopOwner(key.second)) continue;  // its elements may be others' (sim/jobs.h)
       const keyspace::Collection opened = keys.Open(keys.Ref(key.first, key.second), type);
       // What a clock that was set back brings to light again is no news.
       if (opened.size() == 0 || opened.expire_ms != crdt::kNever) continue;
@@ -63,6 +64,8 @@ void Node::CheckWaiters() const {
 
 void Node::CheckServedInTurn(const Op& op) const {
   if (op.keys.empty()) return;  // SESSION WAIT and WAIT
+  // Who owns what decides there.
+  if (process_->engine->policies().IsPopOwner(op.keys[0].second)) return;
   const Type type = WaitedType(op);
   if (type == Type::kStream) return;  // XREAD serves all, XREADGROUP those for whom something is left
   // The reply names the key, but for BLMOVE's, which waits for one.

@@ -18,6 +18,7 @@
 #include "sim/feeds.h"
 #include "sim/draw.h"
 #include "sim/history.h"
+#include "sim/jobs.h"
 #include "sim/network.h"
 #include "sim/node.h"
 #include "sim/scheduler.h"
@@ -62,6 +63,7 @@ class World {
   History& history() { return history_; }
   Checkers& checkers() { return checkers_; }
   AgreedHistory& agreed() { return agreed_; }
+  JobHistory& jobs() { return jobs_; }
   Travellers& travellers() { return travellers_; }
   FeedWatch& feeds() { return feeds_; }
   int64_t now_us() const { return scheduler_.now_us(); }
@@ -120,6 +122,7 @@ class World {
   std::vector<Node*> writers_;  // empty: all
   Checkers checkers_;
   AgreedHistory agreed_{*this};
+  JobHistory jobs_{*this};
   Travellers travellers_{*this};
   FeedWatch feeds_;
   uint64_t next_op_ = 1;

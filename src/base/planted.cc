@@ -49,7 +49,8 @@ const char* NameOf(Bug bug) {
       "kHandlerByNumbering", "kHandlerStale", "kHandlerViewByWriters",
       "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly",
       "kFloorsJoined", "kRetireUnheard", "kClaimBeforeAdmission",
-      "kTrackLocalOnly", "kTrackNoExpiry"};
+      "kTrackLocalOnly", "kTrackNoExpiry",
+      "kOwnerKeepsGranted", "kOwnerAtOnce", "kOwnerActsAtOnce"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

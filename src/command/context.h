@@ -27,6 +27,7 @@ struct Wait {
   int64_t timeout_ms = 0;  // from now on; 0: for ever
   bool when_gone = false;  // or a key must show nothing or another type, once it has changed
   std::vector<std::string> arguments;  // to be run again, instead of those that were given; or none
+  std::string late;        // an error that is given when the time is over, instead of a null
   // Instead of keys: asked at the end of each tick, no change being under way, until it gives the reply
   // and returns true; when the time is over (`over`) it must.
   std::function<bool(resp::Writer& reply, bool over)> poll;

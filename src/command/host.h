@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/status.h"
 #include "clock/ballot.h"
 #include "clock/session_token.h"
@@ -25,6 +26,7 @@
 #include "conflict/feed.h"
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
+#include "keyspace/change.h"
 
 namespace polyarch::command {
 
@@ -81,6 +83,29 @@ class AgreedHost {
   virtual void AskOutcome(Context& context, std::string_view key, const clock::Ballot& name) = 0;
   // Is this a try of a round, of which there may be several? The client's command was shown to MONITOR before.
   virtual bool Tries() const { return false; }
+};
+
+// Lists whose elements are popped by their owners only (policy `pop-owner`, docs/design/0029-pop-owner.md).
+class OwnerHost {
+ public:
+  // So many elements of an end are looked at for one that may be popped.
+  static constexpr size_t kLookMax = 1000;
+
+  virtual ~OwnerHost() = default;
+  // Are there any?
+  virtual bool in_use() const = 0;
+  virtual bool Covers(std::string_view key) const = 0;
+  // Visits up to `count` elements of the key's list that this leader may pop, from that end on.
+  virtual void VisitOwned(const keyspace::KeyRef& key,
+                          const keyspace::Collection& list,
+                          bool front,
+                          uint64_t count,
+                          base::FunctionRef<void(const keyspace::ElementView&)> visit) = 0;
+  // It is popped in this change.
+  virtual void NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) = 0;
+  // A client would pop so many elements from that end, which others own or have not pushed yet: they are asked.
+  // `waits`: it goes on waiting; else it will ask again.
+  virtual void Want(const keyspace::KeyRef& key, bool front, uint64_t count, bool waits) = 0;
 };
 
 // What SESSION TOKEN tells, and up to where the log must be durable before it does.
@@ -167,6 +192,8 @@ class ClusterHost {
   virtual Scripts& scripts() = 0;
   // Null where nothing is ever agreed on.
   virtual AgreedHost* agreed() { return nullptr; }
+  // Null where nobody owns anything.
+  virtual OwnerHost* owners() { return nullptr; }
   // Replaces the electors without their agreement.
   virtual base::Status ForceElectors(std::vector<std::string> /*leaders*/) {
     return base::Invalid("this leader agrees with nobody");

@@ -3,6 +3,7 @@
 #include "command/list.h"
 
 #include "base/number.h"
+#include "command/blocking.h"
 #include "command/families.h"
 #include "command/support.h"
 
@@ -39,11 +40,56 @@ std::vector<ListElement> Ends(const Collection& list, bool front, uint64_t count
   return found;
 }
 
+OwnerHost* OwnersOf(Context& c, std::string_view key) {
+  OwnerHost* owners = c.cluster.owners();
+  return owners != nullptr && owners->in_use() && owners->Covers(key) ? owners : nullptr;
+}
+
+std::vector<ListElement> Poppable(
+    Context& c, const KeyRef& ref, const Collection& list, bool front, uint64_t count) {
+  OwnerHost* owners = OwnersOf(c, ref.key);
+  if (owners == nullptr) [[likely]]
+    return Ends(list, front, count);
+  std::vector<ListElement> found;
+  owners->VisitOwned(ref, list, front, count, [&](const ElementView& element) {
+    found.push_back({std::string(element.key()), TextOf(list.Show(element))});
+  });
+  return found;
+}
+
+void RemovePopped(Context& c, const KeyRef& ref, std::span<const ListElement> popped) {
+  if (OwnerHost* owners = OwnersOf(c, ref.key)) {
+    for (const ListElement& e : popped)
+      owners->NotePopped(c.change, ref, e.name);
+  }
+  RemoveElements(c, ref, popped);
+}
+
+void WantElements(Context& c, const Arguments& keys, bool front, uint64_t count) {
+  for (std::string_view key : keys) {
+    if (OwnerHost* owners = OwnersOf(c, key)) owners->Want(c.Ref(key), front, count, c.may_wait);
+  }
+}
+
+void AskOwners(Context& c, const Arguments& keys, bool front, uint64_t count, bool null_is_bulk) {
+  constexpr int64_t kAskMs = 10'000;  // an owner that is gone is replaced within half of that
+  WantElements(c, keys, front, count);
+  WaitForElements(c, kList, keys, kAskMs, null_is_bulk);
+  if (c.suspended) {
+    c.wait.when_gone = true;
+    c.wait.late =
+        "TRYAGAIN this leader owns no element of the list (policy pop-owner), and those who do gave it none; nothing "
+        "was popped";
+  }
+}
+
 bool FitsRemoval(Context& c, std::string_view key, std::span<const ListElement> elements) {
+  // Under `pop-owner` the record of the owner goes with each.
+  const size_t effects = OwnersOf(c, key) == nullptr ? 1 : 2;
   size_t bytes = 0;
   for (const ListElement& e : elements)
-    bytes += e.name.size();
-  return FitsElements(c, key, bytes, elements.size());
+    bytes += effects * e.name.size();
+  return FitsElements(c, key, bytes, effects * elements.size());
 }
 
 void RemoveElements(Context& c, const KeyRef& ref, std::span<const ListElement> elements) {
@@ -108,12 +154,14 @@ void Pop(Context& c, bool front) {
   const auto list = Open(c, ref, kList);
   if (!list) return;
   if (list->size() == 0) return count ? c.reply.NullArray() : c.reply.Null();
-  const auto popped = Ends(*list, front, static_cast<uint64_t>(count.value_or(1)));
+  const auto wanted = static_cast<uint64_t>(count.value_or(1));
+  const auto popped = Poppable(c, ref, *list, front, wanted);
+  if (popped.empty() && wanted > 0) return AskOwners(c, c.args.subspan(1, 1), front, wanted, !count);
   if (!FitsRemoval(c, c.args[1], popped)) return;
   if (count) c.reply.Array(popped.size());
   for (const ListElement& e : popped)
     c.reply.Bulk(e.value);
-  RemoveElements(c, ref, popped);
+  RemovePopped(c, ref, popped);
 }
 
 void Lpop(Context& c) {
@@ -128,21 +176,30 @@ void Llen(Context& c) {
   if (list) c.reply.Integer(static_cast<int64_t>(list->size()));
 }
 
+void Move(Context& c, bool from, bool to) {
+  const Moved moved = MoveElement(c, from, to);
+  if (moved == Moved::kNothing) c.reply.Null();
+  if (moved == Moved::kForeign) AskOwners(c, c.args.subspan(1, 1), from, 1, true);
+}
+
 void Lmove(Context& c) {
   const auto from = ReadEnd(c, c.args[3]);
   if (!from) return;
   const auto to = ReadEnd(c, c.args[4]);
   if (!to) return;
-  if (MoveElement(c, *from, *to) == Moved::kNothing) c.reply.Null();
+  Move(c, *from, *to);
 }
 
 void Rpoplpush(Context& c) {
-  if (MoveElement(c, false, true) == Moved::kNothing) c.reply.Null();
+  Move(c, false, true);
 }
 
 void Lmpop(Context& c) {
   const std::optional<ListPop> pop = ReadListPop(c, 1);
-  if (pop && !PopFirst(c, *pop)) c.reply.NullArray();
+  if (!pop) return;
+  const Moved moved = PopFirst(c, *pop);
+  if (moved == Moved::kNothing) c.reply.NullArray();
+  if (moved == Moved::kForeign) AskOwners(c, pop->keys, pop->front, pop->count, false);
 }
 
 }  // namespace
@@ -153,14 +210,16 @@ Moved MoveElement(Context& c, bool from_front, bool to_front) {
   const auto from = Open(c, source, kList);
   if (!from) return Moved::kReplied;
   if (from->size() == 0) return Moved::kNothing;
-  const ListElement element = ElementAt(*from, from_front ? 0 : from->size() - 1);
+  const std::vector<ListElement> popped = Poppable(c, source, *from, from_front, 1);
+  if (popped.empty()) return Moved::kForeign;
+  const ListElement& element = popped.front();
   if (!Open(c, target, kList)) return Moved::kReplied;
   if (!FitsPushed(c, c.args[2], 1, element.value.size() + element.name.size() + c.args[1].size()))
     return Moved::kReplied;
   // First in, then out: a list that is turned round is never empty in between, and keeps its
   // expiry.
   if (!CheckPushed(c, c.change.Push(target, to_front, element.value))) return Moved::kReplied;
-  c.change.RemoveElement(source, kList, element.name);
+  RemovePopped(c, source, popped);
   c.reply.Bulk(element.value);
   return Moved::kReplied;
 }
@@ -199,23 +258,28 @@ std::optional<ListPop> ReadListPop(Context& c, size_t numkeys) {
   return pop;
 }
 
-bool PopFirst(Context& c, const ListPop& pop) {
+Moved PopFirst(Context& c, const ListPop& pop) {
+  Moved none = Moved::kNothing;
   for (std::string_view key : pop.keys) {
     const KeyRef ref = c.Ref(key);
     const auto list = Open(c, ref, kList);
-    if (!list) return true;
+    if (!list) return Moved::kReplied;
     if (list->size() == 0) continue;
-    const auto popped = Ends(*list, pop.front, pop.count);
-    if (!FitsRemoval(c, key, popped)) return true;
+    const auto popped = Poppable(c, ref, *list, pop.front, pop.count);
+    if (popped.empty()) {
+      none = Moved::kForeign;
+      continue;
+    }
+    if (!FitsRemoval(c, key, popped)) return Moved::kReplied;
     c.reply.Array(2);
     c.reply.Bulk(key);
     c.reply.Array(popped.size());
     for (const ListElement& e : popped)
       c.reply.Bulk(e.value);
-    RemoveElements(c, ref, popped);
-    return true;
+    RemovePopped(c, ref, popped);
+    return Moved::kReplied;
   }
-  return false;
+  return none;
 }
 
 void AddListFamily(std::vector<Row>& rows) {

@@ -18,13 +18,15 @@ void BlockingPop(Context& c, bool front) {
     const auto list = Open(c, ref, kList);
     if (!list) return;
     if (list->size() == 0) continue;
-    const auto popped = Ends(*list, front, 1);
+    const auto popped = Poppable(c, ref, *list, front, 1);
+    if (popped.empty()) continue;
     if (!FitsRemoval(c, key, popped)) return;
     c.reply.Array(2);
     c.reply.Bulk(key);
     c.reply.Bulk(popped[0].value);
-    return RemoveElements(c, ref, popped);
+    return RemovePopped(c, ref, popped);
   }
+  WantElements(c, keys, front, 1);
   WaitForElements(c, kList, keys, *timeout, false);
 }
 
@@ -38,6 +40,7 @@ void Brpop(Context& c) {
 void BlockingMove(Context& c, bool from, bool to, std::string_view timeout_text) {
   const std::optional<int64_t> timeout = ReadTimeout(c, timeout_text);
   if (!timeout || MoveElement(c, from, to) == Moved::kReplied) return;
+  WantElements(c, c.args.subspan(1, 1), from, 1);
   WaitForElements(c, kList, c.args.subspan(1, 1), *timeout, true);
 }
 
@@ -59,7 +62,9 @@ void Blmpop(Context& c) {
   if (!timeout) return;
   const Arguments keys = pop->keys;
   pop->keys = KeysToLookAt(c, keys);
-  if (!PopFirst(c, *pop)) WaitForElements(c, kList, keys, *timeout, false);
+  if (PopFirst(c, *pop) == Moved::kReplied) return;
+  WantElements(c, keys, pop->front, pop->count);
+  WaitForElements(c, kList, keys, *timeout, false);
 }
 
 }  // namespace

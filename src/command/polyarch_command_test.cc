@@ -117,7 +117,7 @@ TEST(PolicyCommand, Shows) {
 TEST(PolicyCommand, Refuses) {
   TestNode node;
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "best"}),
-            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge, handler, sync");
+            "-ERR unknown policy 'best'; one of lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "sync"}), "-ERR this leader agrees with nobody");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f", "sync"}), "-ERR policy 'sync' is of whole keys, not of a field");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "handler"}),
@@ -128,7 +128,7 @@ TEST(PolicyCommand, Refuses) {
             "-ERR policy 'merge' knows no function 'SUM'; one of MIN, MAX, UNION, CONCAT, JSON");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", "f"}),
-            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler, sync");
+            "-ERR a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner");
   EXPECT_EQ(node.Ask({"POLICY", "SET", "k", "FIELD", std::string(1025, 'f'), "lww"}),
             "-LIMIT field longer than 1024 bytes; it can have no policy of its own");
   EXPECT_EQ(node.Ask({"POLICY", "GET", "k", "FIELD"}), "-ERR a field is missing behind FIELD");

@@ -77,6 +77,9 @@ void PolicySet(Context& c) {
     if (named.field) return c.reply.Error("ERR policy 'sync' is of whole keys, not of a field");
     if (const base::Status may = c.cluster.MayAgree(); !may.ok()) return c.reply.Error("ERR " + may.message());
   }
+  if (policy->kind == conflict::PolicyKind::kPopOwner && named.field) {
+    return c.reply.Error("ERR policy 'pop-owner' is of whole keys, not of a field");
+  }
   const std::string key = named.Key();
   const keyspace::KeyRef ref = c.keys.Ref(crdt::kReservedDatabase, key);
   if (!c.keys.Exists(ref)) {
@@ -137,7 +140,7 @@ void AddPolicyRows(std::vector<Row>& rows) {
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of policies",
        .syntax = "pattern:pattern FIELD field? policy:(lww:{LWW DELETES?}|priority:{word:(PRIORITY) leader?*}|"
-                 "SIBLINGS|SYNC|handler:{word:(HANDLER) name}|merge:{MERGE function:(MIN|MAX|UNION|CONCAT|JSON) separator?})"},
+                 "SIBLINGS|SYNC|POP-OWNER|handler:{word:(HANDLER) name}|merge:{MERGE function:(MIN|MAX|UNION|CONCAT|JSON) separator?})"},
       {.name = "policy|get", .arity = -3, .flags = kReadonly, .keys = {2, 2, 1},
        .categories = "@read @slow", .handler = PolicyGet,
        .summary = "Returns the policy that decides for a key, or for a field of a hash", .since = "polyarch 0.1.0",

@@ -52,11 +52,10 @@ TEST(Policy, SyncRulesComeBack) {
 }
 
 TEST(Policy, ErrorsAreOneClearLine) {
-  EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings, merge, handler, sync");
-  EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler, sync");
-  EXPECT_EQ(ParseError("pop-owner"),
-            "policy 'pop-owner' is not available in this version; one of lww, lww DELETES, priority, "
-            "siblings, merge, handler, sync");
+  EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner");
+  EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner");
+  EXPECT_EQ(ParseError("pop-owner eu"), "policy 'pop-owner' takes no arguments");
+  EXPECT_EQ(Parsed("POP-OWNER").ToString(), "pop-owner");
   EXPECT_EQ(ParseError("sync eu"), "policy 'sync' takes no arguments");
   EXPECT_EQ(Parsed("SYNC").ToString(), "sync");
   EXPECT_EQ(ParseError("lww KEEP"), "policy 'lww' knows no option 'KEEP'; only DELETES");

@@ -11,9 +11,7 @@ namespace polyarch::conflict {
 
 namespace {
 
-constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge, handler, sync";
-// Policies of the design that this version does not have yet.
-constexpr std::array<std::string_view, 1> kLaterNames = {"pop-owner"};
+constexpr std::string_view kNames = "lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner";
 
 constexpr std::string_view kFunctions = "MIN, MAX, UNION, CONCAT, JSON";
 // By MergeFunction, in the words of POLICY SET.
@@ -141,6 +139,8 @@ std::string Policy::ToString() const {
       return "handler " + handler;
     case PolicyKind::kSync:
       return "sync";
+    case PolicyKind::kPopOwner:
+      return "pop-owner";
     case PolicyKind::kPriority:
       break;
   }
@@ -174,6 +174,11 @@ base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
     policy.kind = PolicyKind::kSync;
     return policy;
   }
+  if (SameWord(name, "pop-owner")) {
+    if (!arguments.empty()) return base::Invalid("policy 'pop-owner' takes no arguments");
+    policy.kind = PolicyKind::kPopOwner;
+    return policy;
+  }
   if (SameWord(name, "priority")) {
     policy.kind = PolicyKind::kPriority;
     if (arguments.size() > kPriorityNamesMax) {
@@ -196,11 +201,6 @@ base::Result<Policy> Policy::Parse(std::span<const std::string_view> words) {
     policy.kind = PolicyKind::kHandler;
     policy.handler = arguments[0];
     return policy;
-  }
-  for (std::string_view later : kLaterNames) {
-    if (!SameWord(name, later)) continue;
-    return base::Invalid("policy '" + std::string(later) +
-                         "' is not available in this version; one of " + std::string(kNames));
   }
   return base::Invalid("unknown policy " + Quoted(name) + "; one of " + std::string(kNames));
 }

@@ -37,6 +37,7 @@ enum class PolicyKind : uint8_t {
   kHandler,   // what the user's function makes of all versions (loaded_handler.h)
   kMerge,     // what a function makes of all values (merge.h); of a delete and a value, the value
   kSync,      // writes are agreed on first (sync/agreement.h); of what was written before or beside that, kLww
+  kPopOwner,  // of lists: elements are popped by their owners only (engine/owners.h); what is shown is as under kLww
 };
 
 struct Policy {
@@ -110,6 +111,9 @@ class PolicyTable {
   std::string SyncRules() const;
   static std::optional<PolicyTable> ParseSyncRules(std::string_view rules);
   bool IsSync(std::string_view key) const { return For(key).kind == PolicyKind::kSync; }
+  bool IsPopOwner(std::string_view key) const { return For(key).kind == PolicyKind::kPopOwner; }
+  // Is there such a policy at all?
+  bool has_pop_owner() const;
   bool has_fields() const { return !fields_.empty(); }
   // Does what a field shows depend on its name? If it may have a policy of its own, or a handler is given it.
   bool tells_fields() const { return has_fields() || !handlers_.empty(); }

@@ -114,6 +114,12 @@ std::string_view PolicyTable::PatternFor(std::string_view key) const {
   return {};
 }
 
+bool PolicyTable::has_pop_owner() const {
+  return std::any_of(by_specificity_.begin(), by_specificity_.end(), [](const auto& entry) {
+    return entry.second.kind == PolicyKind::kPopOwner;
+  });
+}
+
 std::string PolicyTable::SyncRules() const {
   std::string rules;
   bool any = false;

@@ -92,6 +92,10 @@ std::optional<std::string> Below(std::string_view left,
 
 }  // namespace
 
+uint64_t PositionRun(std::string_view name) {
+  return ReadStep(name, name.size() < kPositionStepBytes ? 0 : name.size() - kPositionStepBytes).run;
+}
+
 std::string PositionBehind(std::string_view last, const PositionMaker& maker) {
   if (last.empty()) return WithStep({}, 0, Side::kBehind, maker);
   // In the run of the last step first, where only what has seen `last` can come between.

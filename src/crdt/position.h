@@ -48,6 +48,9 @@ std::optional<std::string> PositionBetweenLeftwards(std::string_view left,
                                                     std::string_view right,
                                                     const PositionMaker& maker);
 
+// The process that made the name, by its incarnation. Of a name that nobody makes: anything.
+uint64_t PositionRun(std::string_view name);
+
 // A name for people: its steps, "/" between them, each "n.run:sequence.index" as in tags of versions
 // (run: 16 hexadecimal digits), with a "<" before it if it was put before what there was. A name that
 // nobody makes: "0x" and the digits of its bytes.

@@ -27,6 +27,7 @@ void Engine::AddWaiter(command::Context& context) {
   if (waiter.arguments.empty())
     waiter.arguments.assign(context.args.begin(), context.args.end());
   waiter.when_gone = context.wait.when_gone;
+  waiter.late = std::move(context.wait.late);
   waiter.poll = std::move(context.wait.poll);
   const std::vector<std::string_view> words(waiter.arguments.begin(), waiter.arguments.end());
   const command::Row* row = command::Table::Instance().Find(words);
@@ -130,7 +131,7 @@ void Engine::ServeWaiters() {
   for (uint64_t id : std::vector(waiters_.Polled().begin(), waiters_.Polled().end()))
     Poll(id, now_.mono_us >= waiters_.Find(id)->deadline_us);
   for (uint64_t id : waiters_.Expired(now_.mono_us))
-    Answer(id, [](resp::Writer& writer) { writer.NullArray(); });
+    AnswerLate(id);
 }
 
 bool Engine::Poll(uint64_t id, bool over) {
@@ -156,15 +157,21 @@ void Engine::Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply, u
   host_.Resume(id);
 }
 
+void Engine::AnswerLate(uint64_t id) {
+  const std::string late = waiters_.Find(id)->late;
+  Answer(id, [&](resp::Writer& writer) { late.empty() ? writer.NullArray() : writer.Error(late); });
+}
+
 bool Engine::Unblock(uint64_t client, bool with_error) {
   const Waiters::Waiter* waiter = waiters_.Find(client);
   // What is being agreed on cannot be called back.
   if (waiter == nullptr || waiter->for_others) return false;
   if (!with_error && waiter->poll) return Poll(client, /*over=*/true);
-  Answer(client, [&](resp::Writer& writer) {
-    if (with_error) return writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-    writer.NullArray();
-  });
+  if (with_error) {
+    Answer(client, [](resp::Writer& writer) { writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK"); });
+  } else {
+    AnswerLate(client);
+  }
   return true;
 }
 

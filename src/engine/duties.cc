@@ -386,6 +386,7 @@ void Engine::ReadConfiguration() {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
       // Those that tell of ended origins are many (ReadEnded), and so is what was decided (agreed.h).
       // Scripts are asked for when they run (command/scripts.h).
+      if (key.starts_with(kOwnerPrefix)) return owners_.NoteRecords(key);
       if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) &&
           !key.starts_with(kDecidedPrefix) && !command::Scripts::Owns(key))
         keys.emplace_back(key);
@@ -493,6 +494,7 @@ void Engine::ReadConfiguration() {
   }
   if (!before.empty() && !before.SameRules(policies_)) NoteDecided(before);
   agreed_.PoliciesChanged();
+  owners_.PoliciesChanged();
   ReadMembers(std::move(admissions));
   replica_.SetTopology(topology);
   replica_.SetPrecedence(policies_.default_order());

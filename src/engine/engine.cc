@@ -10,6 +10,7 @@
 #include "command/transaction.h"
 #include "engine/rows.h"
 #include "wire/change_codec.h"
+#include "wire/owner_message.h"
 
 namespace polyarch::engine {
 
@@ -87,6 +88,7 @@ void Engine::EndTick() {
   agreed_.Tick();
   FollowConflicts();
   ServeWaiters();
+  owners_.Tick();
   DeliverArrived();
   if (tracking_.active()) TellTracking(/*end_of_tick=*/true);
   FinishFrame();
@@ -106,6 +108,13 @@ void Engine::OnLinkUp(LinkId link, const std::string& dialed, const std::string&
 void Engine::OnLinkMessage(LinkId link, std::string_view message) {
   replica_.OnLinkMessage(link, message);
   agreed_.TakeInbox();
+}
+void Engine::RoutedHere(std::string_view message) {
+  if (!message.empty() && message[0] == wire::kOwnerMessage) {
+    owners_.Arrived(message);
+  } else {
+    agreed_.Arrived(message);
+  }
 }
 void Engine::OnLinkDown(LinkId link) {
   replica_.OnLinkDown(link);
@@ -356,6 +365,7 @@ void Engine::ApplyBody(const wire::Frame& frame,
     while (reader.NextEffect(effect, index)) {
       ++effects;
       if (tells) [[unlikely]] NoteTouched(effect, touched);
+      if (owners_.in_use() && cause == keyspace::Cause::kRemote) [[unlikely]] owners_.NoteRemote(effect);
       if (effect.kind == crdt::EffectKind::kFlush) {
         flushed_at_ = any_written_at_ = log_.end();
         tracking_.NoteAll();
@@ -417,11 +427,14 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
     if (script) scripts_.NoteChanged(ref.key);
     const bool decided = ref.key.starts_with(kDecidedPrefix);
     if (decided) agreed_.DecidedChanged(ref.key);
-    if (!acknowledges && !script && !decided && !ref.key.starts_with(kFoldedPrefix))
+    const bool owner = ref.key.starts_with(kOwnerPrefix);
+    if (owner) owners_.RecordsChanged(ref.key);
+    if (!acknowledges && !script && !decided && !owner && !ref.key.starts_with(kFoldedPrefix))
       configuration_changed_ = true;
   }
   if (replaying_) return;
   agreed_.Touched(ref);
+  if (owners_.asked()) [[unlikely]] owners_.Touched(ref);
   if (!PLANTED(kWaiterLocalOnly) || cause == keyspace::Cause::kLocal) waiters_.NoteChanged(ref.db, ref.key);
   if (cause == keyspace::Cause::kMerged && notifies()) merged_keys_.emplace_back(ref.db, ref.key);
   if (!PLANTED(kWatchLocalOnly) || cause == keyspace::Cause::kLocal) watches_.NoteModified(ref, cause);
@@ -745,6 +758,7 @@ void Engine::InfoReplication(std::string& out) {
   line("publishes_sent", std::to_string(replica_.counters().publishes_out));
   line("publishes_dropped", std::to_string(replica_.counters().publishes_dropped));
   if (agreed_.in_use()) agreed_.Info(out);
+  if (owners_.in_use()) owners_.Info(out);
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
   line("conflicts_detected", std::to_string(conflicts_detected_));

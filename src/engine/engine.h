@@ -51,6 +51,7 @@
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 #include "engine/agreed.h"
+#include "engine/owners.h"
 #include "engine/pacer.h"
 #include "engine/slot_digest.h"
 #include "engine/staged.h"
@@ -299,6 +300,8 @@ class Engine final : public command::ClusterHost,
   void Pause(int64_t millis, bool writes_only) override;
   void Unpause() override;
   command::AgreedHost* agreed() override { return &agreed_; }
+  command::OwnerHost* owners() override { return &owners_; }
+  Owners& owned() { return owners_; }
   base::Status MayAgree() const override { return agreed_.MayBegin(); }
   base::Status ForceElectors(std::vector<std::string> leaders) override {
     return agreed_.ForceElectors(std::move(leaders));
@@ -324,6 +327,7 @@ class Engine final : public command::ClusterHost,
  private:
   struct Session;
   friend class AgreedKeys;
+  friend class Owners;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -373,7 +377,7 @@ class Engine final : public command::ClusterHost,
   void Published(bool shard, std::string_view channel, std::string_view message) override {
     arrived_.push_back({shard, std::string(channel), std::string(message)});
   }
-  void RoutedHere(std::string_view message) override { agreed_.Arrived(message); }
+  void RoutedHere(std::string_view message) override;
   // ---- messages between clients (publish.cc)
   void DeliverArrived();
   bool notifies() const { return notices_ != 0 && !subscriptions_.empty(); }
@@ -523,6 +527,7 @@ class Engine final : public command::ClusterHost,
                    const Waiters::Waiter& waiter,
                    const Waiters::Key& key,
                    keyspace::Change& change);
+  void AnswerLate(uint64_t id);  // its time is over
   void Answer(uint64_t id, base::FunctionRef<void(resp::Writer&)> reply, uint64_t wrote = 0);
 
   // ---- duties (duties.cc)
@@ -622,6 +627,7 @@ class Engine final : public command::ClusterHost,
   clock::HlcClock hlc_;
   replication::Replica replica_;
   AgreedKeys agreed_;
+  Owners owners_{*this};
 
   Clocks now_;
   bool in_tick_ = false;

@@ -393,4 +393,41 @@ inline void TestNode::Report(int severity, const std::string& line) {
   reports_.push_back(std::to_string(severity) + " " + line);
 }
 
+// A client that has sent a command and takes its reply when the host says so.
+class Waiting {
+ public:
+  Waiting(TestNode& node, uint64_t id, std::vector<std::string_view> args)
+      : node_(node), args_(std::move(args)) {
+    client_.id = id;
+    client_.authenticated = true;
+    reply_ = node_.AskAs(client_, args_);
+    suspended_ = node_.last_outcome == Outcome::kSuspended;
+  }
+  ~Waiting() {
+    if (node_.up()) node_.engine().ForgetClient(client_.id);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  // "(none)" as long as it waits.
+  std::string Reply() {
+    if (!suspended_) return reply_;
+    if (std::erase(node_.resumed, client_.id) == 0) return "(none)";
+    reply_ = node_.AskAs(client_, args_);
+    suspended_ = node_.last_outcome == Outcome::kSuspended;
+    held_ = node_.last_outcome == Outcome::kHeld;
+    return reply_;
+  }
+  bool held() const { return held_; }
+  command::Client& client() { return client_; }
+
+ private:
+  TestNode& node_;
+  std::vector<std::string_view> args_;
+  command::Client client_;
+  std::string reply_;
+  bool suspended_ = false;
+  bool held_ = false;
+};
+
 }  // namespace polyarch::engine

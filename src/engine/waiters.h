@@ -31,6 +31,7 @@ class Waiters {
     bool when_gone = false;  // serve it, too, if a key shows nothing or another type
     bool for_others = false; // waits for what leaders agree on: not in All()
     std::set<Key> keys;
+    std::string late;        // the error when its time is over; none: a null
     int64_t deadline_us = INT64_MAX;
     std::function<bool(resp::Writer&, bool over)> poll;  // as command::Wait says; or none
   };

@@ -241,7 +241,7 @@ void Change::RemoveElement(const KeyRef& ref, crdt::Type type, std::string_view 
                       .key = ref.key,
                       .element = name,
                       .key_hash = ref.hash};
-  if (type == crdt::Type::kHash && !keyspace_.policies().empty() &&
+  if (type == crdt::Type::kHash && ref.db != crdt::kReservedDatabase && !keyspace_.policies().empty() &&
       keyspace_.policies().ForField(ref.key, name).DeleteIsVersion() &&
       keyspace_.HasElement(ref, type, name)) {
     effect.kind = crdt::EffectKind::kPut;

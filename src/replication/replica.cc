@@ -765,6 +765,16 @@ bool Replica::synced_with_links() const {
   return true;
 }
 
+std::optional<clock::VersionVector> Replica::Heard() const {
+  clock::VersionVector heard = applied_;
+  for (const auto& [id, link] : links_) {
+    if (!link.greeted) continue;
+    if (link.haves_seen == 0) return std::nullopt;
+    heard.Join(link.have);
+  }
+  return heard;
+}
+
 // What the log holds before the segment that begins now. Of our own origin that is what has been
 // logged: the frame that opens the segment is applied already, and a crash may take it.
 std::string Replica::SegmentHead() const {

@@ -411,6 +411,8 @@ class Replica {
   bool HasHeard() const;
   uint64_t behind() const;         // the most changes that a neighbour has and we have not
   bool synced_with_links() const;  // nothing queued, nothing behind any link's announcement
+  // All that is applied here or was announced by a neighbour; nothing while one of them has announced nothing yet.
+  std::optional<clock::VersionVector> Heard() const;
   std::vector<LinkStats> Links() const;
   const Counters& counters() const { return counters_; }
   uint64_t nonce() const { return nonce_; }

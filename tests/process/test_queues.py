@@ -1,5 +1,6 @@
 """Queues: four workers at each of three leaders, by BRPOP, BLMOVE or a group of a stream, while leaders are cut off and
-killed. Every job whose push was acknowledged is done by somebody."""
+killed. Every job whose push was acknowledged is done by somebody. Lists under the policy `pop-owner`, too: then, while
+nothing fails, none is done twice; nor is one while leaders are only killed."""
 
 import random
 import threading
@@ -107,12 +108,12 @@ class _Producer(threading.Thread):
                 return
 
 
-def _disturb(cluster, draw, busy, kills):
+def _disturb(cluster, draw, busy, kills, cuts=True):
     """Cuts and kills while `busy` says so, at least so many kills."""
     killed = 0
     while busy() or killed < kills:
         name = draw.choice(list(cluster.leaders))
-        if draw.random() < 0.5:
+        if cuts and draw.random() < 0.5:
             cluster.isolate(name)
             time.sleep(draw.uniform(0.2, 0.8))
             cluster.heal_all()
@@ -125,9 +126,13 @@ def _disturb(cluster, draw, busy, kills):
     return killed
 
 
-def _run(kind, worker, push, count, seed, kills):
+def _run(kind, worker, push, count, seed, kills, owned=False, cuts=True):
+    """`kills`: how often leaders are killed at least; none: nothing fails. `owned`: under pop-owner."""
     draw = random.Random(seed)
     with Cluster(flags=["--durability", "always"]) as cluster:
+        if owned:
+            assert cluster.eu.call("POLICY", "SET", "jobs", "pop-owner") == b"OK"
+            cluster.wait_converged()
         if worker is _Reader:
             assert cluster.eu.call("XGROUP", "CREATE", "jobs", "g", "0", "MKSTREAM") == b"OK"
             cluster.wait_converged()
@@ -138,9 +143,9 @@ def _run(kind, worker, push, count, seed, kills):
         threads = workers + producers
         for thread in threads:
             thread.start()
-        killed = _disturb(cluster, draw, lambda: any(p.is_alive() for p in producers), kills)
+        killed = _disturb(cluster, draw, lambda: any(p.is_alive() for p in producers), kills, cuts) if kills else 0
         for producer in producers:
-            producer.join(60)
+            producer.join(60 if kills else 60 + count // 50)
             assert producer.error is None and not producer.is_alive(), producer.error
         acknowledged = {job for producer in producers for job in producer.acknowledged}
         assert len(acknowledged) > count / 2, f"hardly any pushed: {len(acknowledged)} of {count}"
@@ -164,6 +169,9 @@ def _run(kind, worker, push, count, seed, kills):
         cluster.wait_converged(60)
         left = len(missing())
         twice = sum(1 for total in sum((each.done for each in workers), Counter()).values() if total > 1)
+        if owned and not (kills and cuts):
+            assert twice == 0, f"{twice} jobs were done more than once"
+            assert left <= lost_replies
         print(f"note: {kind}: {len(acknowledged)} jobs, {killed} kills, {twice} done more than once, {left} gone with a reply")
 
 
@@ -181,3 +189,20 @@ def test_queues_blmove(long):
 
 def test_queues_xreadgroup(long):
     _run("XREADGROUP", _Reader, lambda job: ("XADD", "jobs", "*", "job", job), 100_000 if long else 3000, 3, 20 if long else 2)
+
+
+def test_queues_owned_brpop(long):
+    _run("BRPOP under pop-owner", _Popper, _lists, 100_000 if long else 3000, 4, 0, owned=True)
+
+
+def test_queues_owned_blmove(long):
+    _run("BLMOVE under pop-owner", _Mover, _lists, 100_000 if long else 3000, 5, 0, owned=True)
+
+
+def test_queues_owned_killed(long):
+    """A popper's answer may be lost in a kill; whatever is answered is answered once."""
+    _run("BRPOP under pop-owner, kills", _Popper, _lists, 100_000 if long else 3000, 6, 20 if long else 2, owned=True, cuts=False)
+
+
+def test_queues_owned_disturbed(long):
+    _run("BLMOVE under pop-owner, kills and cuts", _Mover, _lists, 100_000 if long else 3000, 7, 20 if long else 2, owned=True)

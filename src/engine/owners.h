@@ -1,0 +1,152 @@
+// Lists under policy `pop-owner`: which leader may pop which element, who waits for elements of others, and grants,
+// which make another leader the owner (docs/design/0029-pop-owner.md). Part of the engine; in its ticks only.
+//
+// An owner is a function of the state: what the record of the element says, else the leader that pushed it. Only the
+// owner's own changes take ownership from it, or those of who acts for one that is gone.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "clock/origin.h"
+#include "clock/version_vector.h"
+#include "command/host.h"
+#include "crdt/effect.h"
+#include "keyspace/change.h"
+#include "keyspace/keyspace.h"
+
+namespace polyarch::engine {
+
+class Engine;
+
+// Records of owners in the reserved database: "owner/<db byte><key>", a hash of element's name and leader.
+inline constexpr std::string_view kOwnerPrefix = "owner/";
+// A longer key has no room for that, and is popped as under lww.
+inline constexpr size_t kOwnedKeyBytesMax = 60'000;
+// So long out of reach, and an owner is gone.
+inline constexpr int64_t kOwnerGoneUs = 5'000'000;
+
+class Owners final : public command::OwnerHost {
+ public:
+  explicit Owners(Engine& engine) : engine_(engine) {}
+
+  // ---- command::OwnerHost
+  bool in_use() const override { return in_use_; }
+  bool Covers(std::string_view key) const override;
+  void VisitOwned(const keyspace::KeyRef& key,
+                  const keyspace::Collection& list,
+                  bool front,
+                  uint64_t count,
+                  base::FunctionRef<void(const keyspace::ElementView&)> visit) override;
+  void NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) override;
+  void Want(const keyspace::KeyRef& key, bool front, uint64_t count, bool waits) override;
+
+  // ---- what happens
+  void PoliciesChanged();
+  // A list has changed for which others have asked.
+  bool asked() const { return !asked_.empty(); }
+  void Touched(const keyspace::KeyRef& key);
+  // A key with kOwnerPrefix of the reserved database is there, or has changed.
+  void NoteRecords(std::string_view reserved_key);
+  void RecordsChanged(std::string_view reserved_key);
+  // An effect of another leader is about to be applied.
+  void NoteRemote(const crdt::Effect& effect);
+  void Arrived(std::string_view message) { inbox_.emplace_back(message); }
+  void Tick();
+
+  void Info(std::string& out) const;
+  // May this process pop and grant, as far as its start is concerned?
+  bool ready() const { return ready_; }
+  uint64_t acted() const { return acted_; }
+  uint64_t removed_twice() const { return removed_twice_; }
+  // Records in the reserved database, for tests.
+  size_t CountRecords();
+
+ private:
+  using Key = std::pair<uint8_t, std::string>;
+  // What this leader's clients want.
+  struct Wanted {
+    bool front = true;
+    bool fresh = true;  // the others are to be told now
+    uint64_t polled = 0;  // by who cannot wait
+    int64_t polled_until_us = -1;
+    uint64_t told = 0;
+    int64_t told_us = 0;
+  };
+  // What another leader wants.
+  struct Asked {
+    bool front = true;
+    uint64_t count = 0;
+    int64_t since_us = 0;
+    int64_t until_us = 0;
+  };
+  struct Owner {
+    std::string leader;  // empty: of no known process
+    bool by_record = false;
+  };
+
+  static std::string RecordsKey(const Key& key);
+  static std::optional<Key> KeyOfRecords(std::string_view reserved_key);
+  keyspace::Collection Records(const Key& key, std::string& name);
+  // The elements that a pop or a grant looks at, until false.
+  static void VisitEnd(const keyspace::Collection& list,
+                       bool front,
+                       base::FunctionRef<bool(const keyspace::ElementView&)> visit);
+  Owner OwnerOf(const keyspace::Collection& records, std::string_view name);
+  // Does this leader act for one that is gone?
+  bool ActsFor(const std::string& owner);
+  bool may_write() const;
+  void TakeInbox();
+  void FollowReach();
+  void FollowStart();
+  uint64_t Waiting(const Key& key) const;  // clients here, for elements
+  void TellWants(bool all);
+  void Tell(const Key& key, const Wanted& wanted, uint64_t count);
+  void ServeAsked();
+  // Grants up to `count` elements; of those that are gone only, if it is to ourselves.
+  uint64_t Grant(const Key& key, const std::string& to, uint64_t count, bool front);
+  void Sweep();
+
+  Engine& engine_;
+  bool in_use_ = false;
+  std::map<Key, Wanted> wanted_;
+  bool any_fresh_ = false;
+  std::map<Key, std::map<std::string, Asked>> asked_;
+  std::set<Key> touched_;  // of asked_: to be looked at
+  std::set<Key> records_;  // lists that may have records
+  std::deque<std::string> inbox_;
+  std::map<uint64_t, clock::OriginIndex> runs_;  // processes by incarnation, of the first so many origins
+  size_t runs_known_ = 0;
+
+  // Who is there.
+  std::set<std::string> reach_;  // members, this one too
+  int64_t reach_since_us_ = 0;
+  bool first_ = false;           // of those, by precedence
+  std::map<std::string, int64_t> missed_us_;  // owners out of reach, since when
+
+  // After the start.
+  bool ready_ = false;
+  int64_t started_us_ = -1;
+  std::optional<clock::VersionVector> target_;  // what the others had
+  int64_t target_us_ = 0;
+
+  int64_t next_duty_us_ = 0;
+  int64_t next_sweep_us_ = 0;
+  Key swept_;              // where the sweep goes on
+  uint64_t sweep_cursor_ = 0;
+
+  uint64_t granted_ = 0;
+  uint64_t acted_ = 0;
+  uint64_t removed_twice_ = 0;
+  int64_t twice_told_us_ = -1;
+};
+
+}  // namespace polyarch::engine
