@@ -62,7 +62,8 @@ TEST_F(NotifyTest, ByCommand) {
   EXPECT_EQ(Events({"XAUTOCLAIM", "x", "g", "c", "0", "0"}), "xgroup-createconsumer 0 x");
   EXPECT_EQ(Events({"XAUTOCLAIM", "x", "g", "c", "0", "0"}), "");
   EXPECT_EQ(Events({"XACK", "x", "g", "1-1"}), "");
-  EXPECT_EQ(Events({"XREADGROUP", "GROUP", "g", "d", "STREAMS", "x", ">"}), "xgroup-createconsumer 0 x");
+  EXPECT_EQ(Events({"XREADGROUP", "GROUP", "g", "d", "STREAMS", "x", ">"}), "");
+  EXPECT_EQ(Events({"XREADGROUP", "GROUP", "g", "d", "STREAMS", "x", "0"}), "xgroup-createconsumer 0 x");
   EXPECT_EQ(Events({"XGROUP", "DELCONSUMER", "x", "g", "d"}), "xgroup-delconsumer 0 x");
   EXPECT_EQ(Events({"XGROUP", "SETID", "x", "g", "0"}), "xgroup-setid 0 x");
   EXPECT_EQ(Events({"XGROUP", "DESTROY", "x", "g"}), "xgroup-destroy 0 x");
