@@ -6,6 +6,7 @@
 #include "base/planted.h"
 #include "command/monitors.h"
 #include "command/notify.h"
+#include "command/rights.h"
 #include "command/support.h"
 #include "command/table.h"
 
@@ -119,6 +120,12 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
                 .may_wait = false,
                 .publications = &publications_,
                 .notify = c_.notify};
+  if (c_.client.judged) [[unlikely]] {
+    if (const std::string refusal = RefusalInScript(inner, *row); !refusal.empty()) {
+      reply.Error(refusal);
+      return {};
+    }
+  }
   if ((row->flags & kWrite) != 0) {
     if (read_only_) {
       reply.Error("ERR Write commands are not allowed from read-only scripts.");
@@ -157,6 +164,12 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
 bool ScriptHost::Knows(std::span<const std::string_view> words) {
   const Row* row = Table::Instance().Find(words);
   return row != nullptr && row->handler != nullptr;
+}
+
+bool ScriptHost::Allows(std::span<const std::string_view> words) {
+  if (!c_.client.judged) return true;
+  const acl::User* user = c_.cluster.users().UserOf(c_.client);
+  return user != nullptr && Judge(*user, *Table::Instance().Find(words), words).allowed();
 }
 
 void ScriptHost::Log(int level, std::string_view line) {
