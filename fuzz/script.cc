@@ -157,6 +157,7 @@ class FakeHost : public script::Host {
     return {};
   }
   bool Knows(std::span<const std::string_view>) override { return false; }
+  bool Allows(std::span<const std::string_view>) override { return true; }
   void Log(int, std::string_view) override {}
   bool Expired() override { return false; }
 };

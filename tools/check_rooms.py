@@ -16,7 +16,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SRC = os.path.join(ROOT, "src")
 
-QUIET = {"base", "history", "lua", "script", "clock", "crdt", "rdb", "conflict", "wire", "replication", "sync", "keyspace", "engine", "resp",
+QUIET = {"base", "acl", "history", "lua", "script", "clock", "crdt", "rdb", "conflict", "wire", "replication", "sync", "keyspace", "engine", "resp",
          "command"}
 # A change's body is opaque bytes to replication; sockets and commands do not know each other.
 NEVER = {"replication": {"crdt", "conflict", "keyspace", "storage"},

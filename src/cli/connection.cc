@@ -137,7 +137,7 @@ base::Status Connection::Greet() {
     }
     if (text.starts_with("WRONGPASS")) {
       return base::Invalid(target_.Name() +
-                           " refuses the password: check POLYARCH_PASSWORD, -a or the URI");
+                           " refuses the password: check POLYARCH_PASSWORD, POLYARCH_USER, -a, --user or the URI");
     }
     return base::Invalid(target_.Name() + " is no leader that speaks RESP3 (" + Printable(text) +
                          ")");

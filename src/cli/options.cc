@@ -51,13 +51,15 @@ void TargetOptions::AddTo(CLI::App& app, bool keys) {
       ->group("Which leader");
   app.add_option("-u,--uri",
                  uri_,
-                 "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p and -a win over it")
+                 "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p, --user and -a win over it")
       ->check(CLI::Validator(
           [](std::string& uri) -> std::string {
             Target unused;
             return ParseUri(uri, unused).message();
           },
           ""))
+      ->group("Which leader");
+  app.add_option("--user", user_, "the user (default: 'default'); also in the environment as POLYARCH_USER")
       ->group("Which leader");
   app.add_option(
          "-a,--password",
@@ -78,12 +80,14 @@ void TargetOptions::AddTo(CLI::App& app, bool keys) {
 base::Result<Target> TargetOptions::Resolve() const {
   Target target;
   if (const char* password = std::getenv(kPasswordVariable)) target.password = password;
+  if (const char* user = std::getenv(kUserVariable)) target.user = user;
   if (!uri_.empty()) {
     if (base::Status s = ParseUri(uri_, target); !s.ok()) return s;
   }
   if (!host_.empty()) target.host = host_;
   if (port_ != 0) target.port = port_;
   if (database_ >= 0) target.database = database_;
+  if (!user_.empty()) target.user = user_;
   if (!password_.empty()) target.password = password_;
   target.timeout_ms = static_cast<int64_t>(std::llround(timeout_s_ * 1000));
   return target;

@@ -15,8 +15,9 @@
 namespace polyarch::cli {
 
 inline constexpr char kPasswordVariable[] = "POLYARCH_PASSWORD";
+inline constexpr char kUserVariable[] = "POLYARCH_USER";
 
-// Which leader. The password comes from -a, else from the URI, else from the environment.
+// Which leader. User and password come from --user and -a, else from the URI, else from the environment.
 class TargetOptions {
  public:
   // `keys`: the subcommand is about keys, so it has -n.
@@ -29,6 +30,7 @@ class TargetOptions {
   std::string host_;
   int port_ = 0;
   std::string uri_;
+  std::string user_;
   std::string password_;
   int database_ = -1;
   double timeout_s_ = 5;

@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "command/families.h"
+#include "command/rights.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -65,7 +66,9 @@ void ClientId(Context& c) {
   c.reply.Integer(static_cast<int64_t>(c.client.id));
 }
 
-// One line of CLIENT LIST: what Redis shows, as far as it exists here.
+}  // namespace
+
+// What Redis shows, as far as it exists here.
 std::string ClientLine(Context& c, const Client& client) {
   std::string line;
   auto field = [&line](std::string_view name, std::string_view value) {
@@ -136,6 +139,8 @@ std::string ClientLine(Context& c, const Client& client) {
   line += '\n';
   return line;
 }
+
+namespace {
 
 void ClientInfo(Context& c) {
   c.reply.Verbatim(ClientLine(c, c.client));
@@ -232,7 +237,7 @@ bool ReadKillOption(Context& c, std::string_view word, std::string_view value, K
   }
   if (EqualsIgnoreCase(word, "user")) {
     filter.user = value;
-    if (value == "default") return true;
+    if (c.cluster.users().Find(value) != nullptr) return true;
     c.reply.Error("ERR No such user '" + std::string(value.substr(0, 128)) + "'");
     return false;
   }

@@ -54,13 +54,18 @@ struct Client {
   std::string name;          // CLIENT SETNAME
   std::string library_name;  // CLIENT SETINFO
   std::string library_version;
-  std::string user = "default";
+  std::string user = "default";  // as whom it has authenticated, or is let in
+  uint64_t user_born = 0;        // which user of that name (acl/user.h)
   std::string_view last_command;  // "config|get": a row's name, so it lives for ever
   const Row* ran = nullptr;      // what its last request has run; null: nothing, or a part of a transaction
   const Row* refused = nullptr;  // what it asked for, and was refused
   uint8_t db = 0;
   int protocol = 2;
   bool authenticated = false;
+  // Its requests are judged: it has not authenticated, or its user may not do everything. All else about users is
+  // looked at only then.
+  bool judged = false;
+  bool expelled = false;  // its user is gone: it is closed behind the reply
   bool gone = false;  // nothing reaches it any more
   bool no_evict = false;
   bool no_touch = false;

@@ -65,7 +65,7 @@ TEST(Table, RowsAreSound) {
     EXPECT_FALSE((row.flags & kWrite) != 0 && (row.flags & kReadonly) != 0);
     bool fast = row.categories.find("@fast") != std::string_view::npos;
     EXPECT_EQ(fast, (row.flags & kFast) != 0);
-    if ((row.flags & kWrite) != 0) {
+    if ((row.flags & kWrite) != 0 && !row.name.starts_with("acl|")) {  // what Redis does not write to its keyspace
       EXPECT_NE(row.categories.find("@write"), std::string_view::npos);
     }
     EXPECT_EQ(row.keys.first == 0, row.keys.step == 0);
@@ -135,7 +135,7 @@ TEST(Syntax, UsageForPeople) {
 
 TEST(Dispatch, NothingBeforeAuthentication) {
   TestNode node;
-  node.server.password = "secret";
+  node.SetPassword("secret");
   Client& client = node.Connect();
   EXPECT_EQ(node.Ask(client, {"GET", "k"}), "-NOAUTH Authentication required.");
   EXPECT_EQ(node.Ask(client, {"PING"}), "-NOAUTH Authentication required.");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/glob.h"
+#include "command/rights.h"
 
 namespace polyarch::command {
 
@@ -32,7 +33,25 @@ TestNode::TestNode()
   origins.Intern({"us", 2});
   keys.SetTime(now_ms_);
   keys.SetObserver(this);
+  cluster.settle_users = [this] { SettleUsers(); };
   Connect();
+}
+
+void TestNode::SetPassword(std::string_view password) {
+  cluster.users().SetLocalPassword(password);
+  SettleUsers();
+}
+
+void TestNode::SettleUsers() {
+  Users& users = cluster.users();
+  users.Settle(keys, origins);
+  std::vector<uint64_t> gone;
+  for (const auto& client : server.clients) {
+    if (users.just_changed().count(client->user) == 0) continue;
+    if (users.Refresh(*client) && MayStillListen(users, cluster.subscriptions(), *client)) continue;
+    client->id == running_ ? client->expelled = true : (gone.push_back(client->id), true);
+  }
+  for (uint64_t id : gone) server.KillClient(id);
 }
 
 Client& TestNode::Connect() {
@@ -41,7 +60,7 @@ Client& TestNode::Connect() {
   client->address = "127.0.0.1:" + std::to_string(50000 + client->id);
   client->local_address = "127.0.0.1:7400";
   client->created_ms = client->active_ms = now_ms_;
-  client->authenticated = !server.password_required();
+  cluster.users().Welcome(*client);
   server.clients.push_back(std::move(client));
   return *server.clients.back();
 }
@@ -73,6 +92,8 @@ std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::stri
                     .notify = notify};
     running_ = client.id;
     Dispatch(context);
+    if (cluster.users().unsettled()) SettleUsers();
+    context.close |= client.expelled;
     running_ = 0;
     cluster.watches().Settle(keys);
     TellTracking();

@@ -114,6 +114,9 @@ class FakeCluster : public ClusterHost {
   std::pair<int64_t, bool> paused;
   Watches& watches() override { return watches_; }
   Scripts& scripts() override { return scripts_; }
+  Users& users() override { return users_; }
+  void SettleUsers() override { settle_users(); }
+  std::function<void()> settle_users;
   Tracking& tracking() override { return tracking_; }
   Monitors& monitors() override { return monitors_; }
   void Notify(uint32_t notice, std::string_view event, uint8_t db, std::string_view key) override {
@@ -171,6 +174,7 @@ class FakeCluster : public ClusterHost {
   Tracking tracking_;
   Monitors monitors_;
   Scripts scripts_;
+  Users users_;
   Subscriptions subscriptions_;
   std::shared_ptr<size_t> queued_bytes_ = std::make_shared<size_t>(0);
 };
@@ -188,10 +192,7 @@ class FakeServer : public ServerHost {
   std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
   base::Status ConfigSet(std::string_view name, std::string_view value) override;
   void ConfigResetStat() override { ++resets; }
-  bool CheckPassword(std::string_view user, std::string_view given) override {
-    return user == "default" && (password.empty() || given == password);
-  }
-  bool password_required() const override { return !password.empty(); }
+  uint64_t Secret() override { return 0x0123456789abcdef; }
   void InfoSection(std::string_view section, std::string& out) override {
     out.append(section).append("_number:1\n");
   }
@@ -208,7 +209,6 @@ class FakeServer : public ServerHost {
 
   std::vector<std::unique_ptr<Client>> clients;
   std::vector<std::pair<std::string, std::string>> parameters;  // beside those that are remembered
-  std::string password;
   int resets = 0;
   double slept_seconds = 0;
   bool shut_down = false;
@@ -220,6 +220,8 @@ class TestNode : private keyspace::Observer {
   TestNode();
 
   Client& Connect();
+  // As `requirepass`; empty: none.
+  void SetPassword(std::string_view password);
   // Runs one request of `client`; what it replied, if anything, in the order of the bytes.
   // What is told to clients that track goes to cluster.pushes; so does, at the end of a tick, what prefixes bring.
   void TellTracking(bool end_of_tick = false);
@@ -254,10 +256,12 @@ class TestNode : private keyspace::Observer {
 
  private:
   void ApplyRemote(const crdt::Effect& effect);
+  void SettleUsers();
   void KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) override {
     cluster.watches().NoteModified(ref, cause);
     cluster.tracking().NoteModified(ref, cause, running_);
     if (ref.db == crdt::kReservedDatabase && Scripts::Owns(ref.key)) cluster.scripts().NoteChanged(ref.key);
+    if (ref.db == crdt::kReservedDatabase && Users::Owns(ref.key)) cluster.users().NoteChanged(ref.key);
   }
   void VersionsMet(uint8_t,
                    std::string_view,

@@ -2,14 +2,13 @@
 #include "base/number.h"
 #include "command/families.h"
 #include "command/monitors.h"
+#include "command/rights.h"
 #include "command/support.h"
 #include "command/transaction.h"
 #include "command/version.h"
 
 namespace polyarch::command {
 namespace {
-
-constexpr std::string_view kDefaultUser = "default";
 
 void Ping(Context& c) {
   if (c.count() > 2) {
@@ -27,20 +26,21 @@ void Echo(Context& c) {
   c.reply.Bulk(c.args[1]);
 }
 
-// The only user is "default" until there are ACLs.
-bool Authenticate(Context& c, std::string_view user, std::string_view password) {
-  if (user != kDefaultUser || !c.server.CheckPassword(user, password)) {
+bool Authenticate(Context& c, std::string_view name, std::string_view password) {
+  const Users& users = c.cluster.users();
+  const acl::User* user = users.Authenticate(name, password);
+  if (user == nullptr) {
+    NoteWrongPassword(c, name);
     c.reply.Error("WRONGPASS invalid username-password pair or user is disabled.");
     return false;
   }
-  c.client.user = user;
-  c.client.authenticated = true;
+  users.Became(c.client, *user);
   return true;
 }
 
 void Auth(Context& c) {
   if (c.count() > 3) return ReplySyntaxError(c);
-  if (c.count() == 2 && !c.server.password_required()) {
+  if (c.count() == 2 && c.cluster.users().Default().no_password()) {
     return c.reply.Error(
         "ERR AUTH <password> called without any password configured for the default user. Are you "
         "sure your configuration is correct?");
@@ -110,7 +110,7 @@ void Hello(Context& c) {
   HelloOptions options;
   if (!ReadHelloOptions(c, options)) return;
   if (options.auth && !Authenticate(c, options.user, options.password)) return;
-  if (!c.client.authenticated && c.server.password_required()) {
+  if (!c.client.authenticated && c.cluster.users().must_authenticate()) {
     return c.reply.Error(
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
         "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
@@ -141,8 +141,7 @@ void Reset(Context& c) {
   c.client.db = 0;
   c.client.protocol = 2;
   c.client.name.clear();
-  c.client.user = kDefaultUser;
-  c.client.authenticated = !c.server.password_required();
+  c.cluster.users().Welcome(c.client);
   c.client.reply_mode = Client::ReplyMode::kOn;
   c.client.no_evict = false;
   c.client.no_touch = false;

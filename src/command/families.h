@@ -28,6 +28,7 @@ void AddScanFamily(std::vector<Row>& rows);           // scan.cc: what looks at 
 void AddConnectionFamily(std::vector<Row>& rows);     // connection.cc
 void AddClientFamily(std::vector<Row>& rows);         // client.cc
 void AddClientTrackingFamily(std::vector<Row>& rows);  // client_tracking.cc
+void AddAclFamily(std::vector<Row>& rows);            // acl.cc
 void AddDebugFamily(std::vector<Row>& rows);          // debug.cc
 void AddClusterFamily(std::vector<Row>& rows);        // cluster.cc
 void AddSlowlogFamily(std::vector<Row>& rows);        // slowlog.cc

@@ -22,6 +22,7 @@
 #include "command/scripts.h"
 #include "command/subscriptions.h"
 #include "command/tracking.h"
+#include "command/users.h"
 #include "command/watches.h"
 #include "conflict/feed.h"
 #include "conflict/ledger.h"
@@ -190,6 +191,9 @@ class ClusterHost {
   virtual Tracking& tracking() = 0;
   virtual Monitors& monitors() = 0;
   virtual Scripts& scripts() = 0;
+  virtual Users& users() = 0;
+  // What was written of users counts from now on, for connections that are there too.
+  virtual void SettleUsers() = 0;
   // Null where nothing is ever agreed on.
   virtual AgreedHost* agreed() { return nullptr; }
   // Null where nobody owns anything.
@@ -244,9 +248,8 @@ class ServerHost {
   virtual base::Status ConfigSet(std::string_view name, std::string_view value) = 0;
   virtual void ConfigResetStat() = 0;
 
-  // True if `password` is right for `user` (constant-time); true for all if none is required.
-  virtual bool CheckPassword(std::string_view user, std::string_view password) = 0;
-  virtual bool password_required() const = 0;
+  // A random number that nobody can guess.
+  virtual uint64_t Secret() = 0;
 
   // Appends "name:value" lines of the INFO sections server, clients, memory, persistence (behind the
   // cluster's lines), stats, cpu; without the section's title. redis_version, polyarch_version and

@@ -359,7 +359,7 @@ void AddFeedRows(std::vector<Row>& rows) {
        .complexity = "O(N*F) where N is the number of open conflicts and F that of feeds"},
       {.name = "conflict|feed|read",
        .arity = -5,
-       .flags = kReadonly | kNoScript | kNoMulti | kBlocking | kWholeKeyspace,
+       .flags = kReadonly | kNoScript | kNoMulti | kBlocking | kWholeKeyspace | kReadsAnyValue,
        .categories = "@read @slow @blocking",
        .handler = FeedRead,
        .summary = "Gives items that nobody has, or that were given long ago and not acknowledged, "
@@ -381,7 +381,7 @@ void AddFeedRows(std::vector<Row>& rows) {
        .syntax = "group id*"},
       {.name = "conflict|feed|pending",
        .arity = -4,
-       .flags = kReadonly | kNoScript | kWholeKeyspace,
+       .flags = kReadonly | kNoScript | kWholeKeyspace | kReadsAnyValue,
        .categories = "@read @slow",
        .handler = FeedPending,
        .summary = "Returns who was given which items here and has not acknowledged them",

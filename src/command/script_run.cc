@@ -6,6 +6,7 @@
 #include "base/planted.h"
 #include "command/monitors.h"
 #include "command/notify.h"
+#include "command/rights.h"
 #include "command/support.h"
 #include "command/table.h"
 
@@ -124,6 +125,12 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
     reply.Error("ERR Write commands are not allowed from read-only scripts.");
     return {};
   }
+  if (c_.client.judged) [[unlikely]] {
+    if (const std::string refusal = RefusalInScript(inner, *row); !refusal.empty()) {
+      reply.Error(refusal);
+      return {};
+    }
+  }
   if ((row->flags & kWrite) != 0) {
     if (!AllowWrite(inner, *row)) return {};
     if (c_.change.keeps() && c_.change.kept_bytes() + CopyBytes(inner, *row) > kKeptBytesMax)
@@ -158,6 +165,12 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
 bool ScriptHost::Knows(std::span<const std::string_view> words) {
   const Row* row = Table::Instance().Find(words);
   return row != nullptr && row->handler != nullptr;
+}
+
+bool ScriptHost::Allows(std::span<const std::string_view> words) {
+  if (!c_.client.judged) return true;
+  const acl::User* user = c_.cluster.users().UserOf(c_.client);
+  return user != nullptr && Judge(*user, *Table::Instance().Find(words), words).allowed();
 }
 
 void ScriptHost::Log(int level, std::string_view line) {

@@ -27,6 +27,7 @@ class ScriptHost : public script::Host {
                     int protocol,
                     resp::Buffer& out) override;
   bool Knows(std::span<const std::string_view> words) override;
+  bool Allows(std::span<const std::string_view> words) override;
   void Log(int level, std::string_view line) override;
   bool Expired() override;
 

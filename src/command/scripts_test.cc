@@ -439,6 +439,7 @@ class SlowHost : public script::Host {
  public:
   base::Status Call(std::span<const std::string_view>, int, resp::Buffer&) override { return {}; }
   bool Knows(std::span<const std::string_view>) override { return false; }
+  bool Allows(std::span<const std::string_view>) override { return false; }
   void Log(int, std::string_view) override {}
   bool Expired() override { return --left < 0; }
   int left = 0;

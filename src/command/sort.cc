@@ -10,6 +10,7 @@
 #include "command/collection.h"
 #include "command/families.h"
 #include "command/list.h"
+#include "command/rights.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -36,6 +37,14 @@ struct Item {
   double score = 0;
 };
 
+// Patterns name keys that nobody can tell from the arguments.
+bool MayLookUp(Context& c, std::string_view option) {
+  const Row* row = Table::Instance().FindName(c.args[0]);
+  if (!c.client.judged || (row != nullptr && MayReadAnyKey(c, *row))) return true;
+  c.reply.Error("ERR " + std::string(option) + " option of SORT denied due to insufficient ACL permissions.");
+  return false;
+}
+
 bool ReadSortOptions(Context& c, bool only_reads, SortOptions& options) {
   for (size_t i = 2; i < c.count(); ++i) {
     const std::string_view word = c.args[i];
@@ -58,8 +67,13 @@ bool ReadSortOptions(Context& c, bool only_reads, SortOptions& options) {
       options.store = c.args[++i];
     } else if (EqualsIgnoreCase(word, "by") && left >= 1) {
       options.by = c.args[++i];
-      if (options.by->find('*') == std::string_view::npos) options.unsorted = true;
+      if (options.by->find('*') == std::string_view::npos) {
+        options.unsorted = true;
+      } else if (!MayLookUp(c, "BY")) {
+        return false;
+      }
     } else if (EqualsIgnoreCase(word, "get") && left >= 1) {
+      if (!MayLookUp(c, "GET")) return false;
       options.get.push_back(c.args[++i]);
     } else {
       ReplySyntaxError(c);

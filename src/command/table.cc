@@ -11,6 +11,7 @@
 #include "command/monitors.h"
 #include "command/notify.h"
 #include "command/pubsub.h"
+#include "command/rights.h"
 #include "command/support.h"
 #include "command/transaction.h"
 
@@ -124,6 +125,7 @@ Table::Table() {
   AddLatencyFamily(rows_);
   AddMonitorFamily(rows_);
   AddServerFamily(rows_);
+  AddAclFamily(rows_);
   AddDebugFamily(rows_);
   AddClusterFamily(rows_);
   AddConfigFamily(rows_);
@@ -374,11 +376,7 @@ const Row* Check(Context& c) {
     ReplyWrongArity(c, *row);
     return Refuse(c, *row);
   }
-  if (!c.client.authenticated && (row->flags & kNoAuth) == 0 && c.server.password_required())
-      [[unlikely]] {
-    c.reply.Error("NOAUTH Authentication required.");
-    return Refuse(c, *row);
-  }
+  if (c.client.judged && !AllowUser(c, *row)) [[unlikely]] return Refuse(c, *row);
   if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return Refuse(c, *row);
   return row;
 }

@@ -37,6 +37,8 @@ enum Flag : uint32_t {
   kNoMandatoryKeys = 1 << 18,
   kRunsScript = 1 << 19,  // may read and write anything, whatever its own arguments say
   kReadsByPattern = 1 << 20,  // may read keys that are no arguments (SORT BY, GET)
+  kReadsAnyValue = 1 << 21,   // shows values of keys that it does not name (CONFLICT LOG)
+  kWritesAnyKey = 1 << 22,    // writes keys that it does not name (CONFLICT RESTORE)
 };
 
 // An option with values; of one that is there twice the last counts.
@@ -149,7 +151,7 @@ bool MayPause(
 // The client tracks keys, and has run this: the keys that it has read count (client_tracking.cc).
 void TrackRead(Context& c, const Row& row);
 
-// Looks the command up, checks authentication, arity, key sizes and WriteAllowed, and runs its
+// Looks the command up, checks authentication, rights (rights.h), arity, key sizes and WriteAllowed, and runs its
 // handler; does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong
 // ("ERR unknown command 'x', with args beginning with: ", "ERR wrong number of arguments for 'x'
 // command", "NOAUTH Authentication required."). Returns the row that ran, or nullptr.

@@ -12,6 +12,7 @@
 #include "command/monitors.h"
 #include "command/notify.h"
 #include "command/pubsub.h"
+#include "command/rights.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -74,6 +75,13 @@ void RunStep(Context& c,
                 .agreed = c.agreed};
   const bool silent = c.client.reply_mode == Mode::kOff;
   const size_t before = c.reply.out().size();
+  if (c.client.judged) [[unlikely]] {
+    if (const std::string refusal = RefusalInExec(inner, *step.row); !refusal.empty()) {
+      reply.Error(refusal);
+      if (silent && c.client.reply_mode == Mode::kOff) c.reply.out().Truncate(before);
+      return;
+    }
+  }
   const bool shown = c.cluster.monitors().any();
   const bool script = (step.row->flags & kRunsScript) != 0;
   if (shown && script) FeedMonitors(inner, *step.row, /*of_script=*/false);

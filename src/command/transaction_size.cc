@@ -35,6 +35,7 @@ struct Rule {
 
 // By name. What is not here is unknown.
 constexpr Rule kRules[] = {
+    {"acl|deluser", Growth::kResolve}, {"acl|setuser", Growth::kWords},
     {"append", Growth::kCopies}, {"blmove", Growth::kCopies},
     {"blmpop", Growth::kRemoves}, {"blpop", Growth::kPops},
     {"brpop", Growth::kPops}, {"brpoplpush", Growth::kCopies},
@@ -115,7 +116,7 @@ class Sizer {
     const Growth growth = GrowthOf(row);
     if (growth == Growth::kUnknown) all_ = kTooMuch;
     // Taken back are keys, not configuration and not what a decision has put into the conflict log.
-    revertible_ &= row.group != "polyarch";
+    revertible_ &= row.group != "polyarch" && !row.name.starts_with("acl|");
     if (growth == Growth::kFlush && c_.keys.memory_bytes() > kKeptBytesMax) revertible_ = false;
     if (growth == Growth::kFlush) return AddFlush(row);
     std::vector<size_t> indices;
@@ -140,6 +141,7 @@ class Sizer {
       const auto record = c_.cluster.RetireRecord(step.args[2]);
       if (record.ok()) bytes += record->size();
     }
+    if (row.name == "acl|setuser") bytes += 3 * (kUserBytesMax + kUserNameBytesMax);
     if (growth == Growth::kRestore) bytes += OfLedger(step.args[2], bytes);
     bytes = std::min(kTooMuch, bytes);
     all_ = std::min(kTooMuch, all_ + bytes);

@@ -45,7 +45,7 @@ class Transcript : public ::testing::TestWithParam<std::string> {
     } else if (what == "remote") {
       node_.Remote(words[1], words[2]);
     } else if (what == "password") {
-      node_.server.password = words[1];
+      node_.SetPassword(words[1]);
     } else if (what == "client") {
       auto index = static_cast<size_t>(*base::ParseInt64(words[1])) - 1;
       while (node_.server.clients.size() <= index)

@@ -473,6 +473,7 @@ void AgreedKeys::RunCall(Call& call,
   auto step = [&](const std::vector<std::string>& arguments) {
     return run.Run({.arguments = &arguments,
                     .protocol = call.protocol,
+                    .as = &call.as,
                     .cluster = &engine_,
                     .server = call.server,
                     .random = random_.Next(),

@@ -24,12 +24,12 @@
 #include "command/pubsub.h"
 #include "command/table.h"
 #include "conflict/policy.h"
+#include "engine/agreed_run.h"
 #include "keyspace/decided.h"
 #include "sync/agreement.h"
 
 namespace polyarch::engine {
 
-class AgreedRun;
 class Engine;
 
 inline constexpr int64_t kAgreedTimeoutUs = 2'000'000;  // of a client's command
@@ -119,6 +119,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
     enum class Kind : uint8_t { kCommand, kRead, kOutcome, kExpire } kind = Kind::kCommand;
     uint64_t client = 0;  // 0: gone
     int protocol = 2;
+    AgreedRun::As as;  // whose command it is: scripts call others as that user
     Key key;
     std::vector<std::string> arguments;
     bool script = false;

@@ -276,6 +276,7 @@ void AgreedKeys::Begin(command::Context& c,
   const Call::Kind kind = call.kind;
   call.client = c.client.id;
   call.protocol = c.client.protocol;
+  call.as = {c.client.user, c.client.user_born, c.client.authenticated};
   call.key = {c.client.db, key};
   if (kind == Call::Kind::kCommand && call.arguments.empty())
     call.arguments.assign(c.args.begin(), c.args.end());

@@ -114,7 +114,10 @@ std::string AgreedRun::Run(const Asked& asked) {
   command::Client client;
   client.db = db_;
   client.protocol = asked.protocol;
-  client.authenticated = true;
+  client.user = asked.as->user;
+  client.user_born = asked.as->born;
+  client.authenticated = asked.as->authenticated;
+  asked.cluster->users().Refresh(client);
   resp::Buffer out;
   resp::Writer writer(out, asked.protocol);
   const std::vector<std::string_view> arguments(asked.arguments->begin(), asked.arguments->end());

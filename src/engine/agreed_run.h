@@ -33,9 +33,16 @@ class AgreedRun {
             int64_t now_ms);
   ~AgreedRun();
 
+  // As which user it is run (command::Client).
+  struct As {
+    std::string user;
+    uint64_t born = 0;
+    bool authenticated = false;
+  };
   struct Asked {
     const std::vector<std::string>* arguments;
     int protocol = 2;
+    const As* as = nullptr;
     command::ClusterHost* cluster = nullptr;
     command::ServerHost* server = nullptr;
     uint64_t random = 0;

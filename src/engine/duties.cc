@@ -385,10 +385,10 @@ void Engine::ReadConfiguration() {
   do {
     cursor = keyspace_.Scan(crdt::kReservedDatabase, cursor, 1000, [&](std::string_view key) {
       // Those that tell of ended origins are many (ReadEnded), and so is what was decided (agreed.h).
-      // Scripts are asked for when they run (command/scripts.h).
+      // Scripts are asked for when they run (command/scripts.h), users are read by themselves (command/users.h).
       if (key.starts_with(kOwnerPrefix)) return owners_.NoteRecords(key);
       if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) &&
-          !key.starts_with(kDecidedPrefix) && !command::Scripts::Owns(key))
+          !key.starts_with(kDecidedPrefix) && !command::Scripts::Owns(key) && !command::Users::Owns(key))
         keys.emplace_back(key);
     });
   } while (cursor != 0);

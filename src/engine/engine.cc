@@ -83,6 +83,7 @@ void Engine::EndTick() {
   replica_.ApplyReady();
   if (watches_.unsettled()) watches_.Settle(keyspace_);
   if (configuration_changed_) ReadConfiguration();
+  if (users_.unsettled()) SettleUsers();
   AnswerRequests();
   RunDuties();
   agreed_.Tick();
@@ -170,6 +171,10 @@ Outcome Engine::Execute(command::Client& client,
   }
   change.Finish();
   if (change.wrote()) client.wrote = newest_own_.bits();
+  if (users_.unsettled()) [[unlikely]] {
+    SettleUsers();
+    context.close |= client.expelled;
+  }
   acting_ = 0;
   if (watches_.unsettled()) [[unlikely]] watches_.Settle(keyspace_);
   SettleMonitors();
@@ -190,6 +195,11 @@ Outcome Engine::Execute(command::Client& client,
                     MustHold(*row, arguments, change.wrote());
   if (context.close) return hold ? Outcome::kHeldClose : Outcome::kClose;
   return hold ? Outcome::kHeld : Outcome::kReplied;
+}
+
+void Engine::SettleUsers() {
+  users_.Settle(keyspace_, origins_);
+  host_.UsersChanged(acting_);
 }
 
 bool Engine::MustHold(const command::Row& row, command::Arguments arguments, bool wrote) {
@@ -425,11 +435,13 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
     // Scripts are many, and no part of what is read whole.
     const bool script = command::Scripts::Owns(ref.key);
     if (script) scripts_.NoteChanged(ref.key);
+    const bool user = command::Users::Owns(ref.key);
+    if (user) users_.NoteChanged(ref.key);
     const bool decided = ref.key.starts_with(kDecidedPrefix);
     if (decided) agreed_.DecidedChanged(ref.key);
     const bool owner = ref.key.starts_with(kOwnerPrefix);
     if (owner) owners_.RecordsChanged(ref.key);
-    if (!acknowledges && !script && !decided && !owner && !ref.key.starts_with(kFoldedPrefix))
+    if (!acknowledges && !script && !user && !decided && !owner && !ref.key.starts_with(kFoldedPrefix))
       configuration_changed_ = true;
   }
   if (replaying_) return;

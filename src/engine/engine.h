@@ -134,6 +134,9 @@ class Host {
   virtual void Report(int severity, const std::string& line) = 0;
   // A number from outside of the process (see replication::ReplicaHost); 0: there is none.
   virtual uint64_t Entropy() { return 0; }
+  // Users have changed (command::Users::just_changed), while the command of client `acting` runs, or 0: what that means
+  // for their connections. That client is closed behind its reply (Client::expelled).
+  virtual void UsersChanged(uint64_t /*acting*/) {}
 };
 
 struct Clocks {
@@ -315,6 +318,8 @@ class Engine final : public command::ClusterHost,
   command::Tracking& tracking() override { return tracking_; }
   command::Monitors& monitors() override { return monitors_; }
   command::Scripts& scripts() override { return scripts_; }
+  command::Users& users() override { return users_; }
+  void SettleUsers() override;
   size_t& unread_configuration() override { return unread_configuration_; }
   command::Subscriptions& subscriptions() override { return subscriptions_; }
   size_t Publish(bool shard, std::string_view channel, std::string_view message) override;
@@ -828,6 +833,7 @@ class Engine final : public command::ClusterHost,
   uint64_t acting_ = 0;  // the client whose command runs; 0: none
   int64_t tracked_until_ms_ = INT64_MIN;  // the time for which all has been told
   command::Scripts scripts_;
+  command::Users users_;
   size_t unread_configuration_ = 0;
   command::Subscriptions subscriptions_;
   std::vector<command::Publication> arrived_;    // from other leaders, in this tick

@@ -38,8 +38,7 @@ class NullServer : public command::ServerHost {
   std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view) override { return {}; }
   base::Status ConfigSet(std::string_view, std::string_view) override { return base::NotFound("no"); }
   void ConfigResetStat() override {}
-  bool CheckPassword(std::string_view, std::string_view) override { return true; }
-  bool password_required() const override { return false; }
+  uint64_t Secret() override { return 0x0123456789abcdef; }
   void InfoSection(std::string_view, std::string&) override {}
   void Shutdown() override {}
   void Sleep(double) override {}

@@ -58,6 +58,8 @@ base::Status Engine::Start(const Clocks& now) {
   }
   FinishFrame();
   if (configuration_changed_) ReadConfiguration();
+  users_.NoteAll();
+  SettleUsers();
   epochs_.emplace_back(log_.end(), replica_.nonce());
   log_.Append(log::RecordType::kLocal, EncodeStart(replica_.nonce()));
   trim_from_us_ = now.mono_us + options_.state_timeout_us;

@@ -646,6 +646,7 @@ void Engine::JoinStaged(log::Position end) {
   keyspace_.BeginMerge(staged_->ReleaseKeys(), mine, theirs);
   // Who is a member and which policy decides must be known before any other key is merged.
   keyspace_.MergeDatabase(crdt::kReservedDatabase);
+  users_.NoteAll();
   flushed_at_ = any_written_at_ = log_.end();  // every key may have changed
   ReadConfiguration();
   if (!replaying_ && probe_ != nullptr) probe_->CutOver(record, end, mine, theirs);

@@ -42,6 +42,8 @@ class Host {
                             resp::Buffer& out) = 0;
   // For redis.acl_check_cmd: is there such a command?
   virtual bool Knows(std::span<const std::string_view> words) = 0;
+  // May the user who runs the script run it?
+  virtual bool Allows(std::span<const std::string_view> words) = 0;
   // `level`: 0 (debug) to 3 (warning).
   virtual void Log(int level, std::string_view line) = 0;
   // Is the script's time over?

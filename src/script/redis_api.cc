@@ -179,7 +179,7 @@ int AclCheckCommand(lua_State* lua) {
   if (!Interpreter::Of(lua).host().Knows(words)) {
     return RaiseError(lua, "Invalid command passed to redis.acl_check_cmd()");
   }
-  lua_pushboolean(lua, 1);
+  lua_pushboolean(lua, Interpreter::Of(lua).host().Allows(words) ? 1 : 0);
   return 1;
 }
 

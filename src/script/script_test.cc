@@ -35,6 +35,7 @@ class FakeHost : public Host {
     return {};
   }
   bool Knows(std::span<const std::string_view>) override { return true; }
+  bool Allows(std::span<const std::string_view>) override { return true; }
   void Log(int, std::string_view line) override { log.emplace_back(line); }
   bool Expired() override { return expires && ++asked > 3; }
 

@@ -54,6 +54,9 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["notify-keyspace-events"] = command::FormatNotices(engine_->notices());
   command::Observations& observed = observations();
   all["slowlog-log-slower-than"] = std::to_string(observed.slowlog.micros_min);
+  all["aclfile"] = "";
+  all["acl-pubsub-default"] = engine_->users().new_users_hear_all() ? "allchannels" : "resetchannels";
+  all["acllog-max-len"] = std::to_string(engine_->users().log().size_max());
   all["slowlog-max-len"] = std::to_string(observed.slowlog.size_max());
   all["latency-monitor-threshold"] = std::to_string(observed.latency.millis_min);
   all["latency-tracking"] = observed.tracks_latency ? "yes" : "no";
@@ -90,7 +93,7 @@ namespace {
 constexpr size_t kSlowlogMax = 1'000'000;  // each may take 5 KB
 
 bool IsObservation(std::string_view name) {
-  constexpr std::string_view kNames[] = {"slowlog-log-slower-than", "slowlog-max-len",
+  constexpr std::string_view kNames[] = {"slowlog-log-slower-than", "slowlog-max-len", "acllog-max-len",
                                          "latency-monitor-threshold", "latency-tracking",
                                          "tracking-table-max-keys"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
@@ -107,7 +110,7 @@ base::Status Server::SetObservation(std::string_view name, std::string_view valu
     return {};
   }
   const int64_t low = name == "slowlog-log-slower-than" ? -1 : 0;
-  const auto high = name == "slowlog-max-len" ? static_cast<int64_t>(kSlowlogMax) : INT64_MAX;
+  const auto high = name == "slowlog-max-len" || name == "acllog-max-len" ? static_cast<int64_t>(kSlowlogMax) : INT64_MAX;
   const std::optional<int64_t> number = base::ParseInt64(value);
   if (!number) return base::Invalid("argument couldn't be parsed into an integer");
   if (*number < low || *number > high) {
@@ -115,6 +118,7 @@ base::Status Server::SetObservation(std::string_view name, std::string_view valu
                          " inclusive");
   }
   if (name == "slowlog-log-slower-than") observed.slowlog.micros_min = *number;
+  if (name == "acllog-max-len") engine_->users().log().SetSize(static_cast<size_t>(*number));
   if (name == "slowlog-max-len") observed.slowlog.SetSize(static_cast<size_t>(*number));
   if (name == "latency-monitor-threshold") observed.latency.millis_min = *number;
   if (name == "tracking-table-max-keys") engine_->tracking().SetKeysMax(static_cast<size_t>(*number));
@@ -124,7 +128,17 @@ base::Status Server::SetObservation(std::string_view name, std::string_view valu
 base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
   if (name == "requirepass") {
     if (base::Status fits = CheckPasswordSetting(config_, value); !fits.ok()) return fits;
+    if (engine_->users().default_is_shared()) {
+      return base::Invalid("the user 'default' was set by ACL SETUSER, for all leaders: change its password with ACL SETUSER default");
+    }
     config_.requirepass = value;
+    engine_->users().SetLocalPassword(value);
+    return {};
+  }
+  if (name == "acl-pubsub-default") {
+    if (value != "allchannels" && value != "resetchannels")
+      return base::Invalid("argument(s) must be one of the following: allchannels, resetchannels");
+    engine_->users().SetNewUsersHearAll(value == "allchannels");
     return {};
   }
   if (name == "notify-keyspace-events") {

@@ -14,6 +14,7 @@
 #include "backup/restore.h"
 #include "base/check.h"
 #include "base/remedy.h"
+#include "command/rights.h"
 #include "log/faulty_io.h"
 #include "server/logging.h"
 #include "server/seat.h"
@@ -184,8 +185,12 @@ base::Status Server::Start() {
   engine_options.new_seat = !own_seat;
   join_watch_ = std::make_unique<JoinWatch>(config_.join, config_.advertise);
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
+  engine_->users().SetLocalPassword(config_.requirepass);
   status = engine_->Start(ReadClocks());
   if (!status.ok()) return status;
+  if (engine_->users().default_is_shared() && !config_.requirepass.empty()) {
+    Log(1, "requirepass is not used: the user 'default' was set by ACL SETUSER, for all leaders");
+  }
   status = log_->Sync();
   if (!status.ok()) return status;
   // The votes of another place are given up, and that is durable.
@@ -317,7 +322,7 @@ std::unique_ptr<net::Session> Server::OpenClient(net::ClientId id,
   session->client.address = std::move(address);
   session->client.local_address = std::move(local_address);
   // Who was let in stays so, whatever password is set later.
-  session->client.authenticated = !password_required();
+  engine_->users().Welcome(session->client);
   session->client.created_ms = session->client.active_ms = now_.wall_ms;
   clients_[id] = session.get();
   return session;
@@ -371,7 +376,23 @@ void Server::NoteRan(const command::Client& client,
 }
 
 bool Server::IsAuthenticated(const net::Session& session) const {
-  return !password_required() || static_cast<const ClientSession&>(session).client.authenticated;
+  return !engine_->users().must_authenticate() || static_cast<const ClientSession&>(session).client.authenticated;
+}
+
+void Server::UsersChanged(uint64_t acting) {
+  const command::Users& users = engine_->users();
+  std::vector<net::ClientId> gone;
+  for (auto& [id, session] : clients_) {
+    command::Client& client = session->client;
+    if (users.just_changed().count(client.user) == 0) continue;
+    if (users.Refresh(client) && command::MayStillListen(users, engine_->subscriptions(), client)) continue;
+    if (id == acting) {
+      client.expelled = true;
+    } else {
+      gone.push_back(id);
+    }
+  }
+  for (net::ClientId id : gone) loop_->CloseClientNow(id);
 }
 
 void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) {
@@ -414,17 +435,8 @@ bool Server::KillClient(uint64_t id) {
   return true;
 }
 
-bool Server::CheckPassword(std::string_view user, std::string_view password) {
-  if (user != "default") return false;
-  if (!password_required()) return true;
-  // Constant in time over the right password, whatever is given.
-  unsigned char difference = password.size() == config_.requirepass.size() ? 0 : 1;
-  for (size_t i = 0; i < config_.requirepass.size(); ++i) {
-    unsigned char given = i < password.size() ? static_cast<unsigned char>(password[i]) : 0;
-    difference = static_cast<unsigned char>(
-        difference | (given ^ static_cast<unsigned char>(config_.requirepass[i])));
-  }
-  return difference == 0;
+uint64_t Server::Secret() {
+  return RandomSeed();
 }
 
 void Server::Sleep(double seconds) {

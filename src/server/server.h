@@ -79,6 +79,7 @@ class Server final : public net::Service, public engine::Host, public command::S
     loop_->PushToClient(client_id, bytes, held);
   }
   void Report(int severity, const std::string& line) override;
+  void UsersChanged(uint64_t acting) override;
   uint64_t Entropy() override;
 
   // ---- command::ServerHost
@@ -88,8 +89,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
   base::Status ConfigSet(std::string_view name, std::string_view value) override;
   void ConfigResetStat() override;
-  bool CheckPassword(std::string_view user, std::string_view password) override;
-  bool password_required() const override { return !config_.requirepass.empty(); }
+  uint64_t Secret() override;
   void InfoSection(std::string_view section, std::string& out) override;
   void Shutdown() override { loop_->Stop(); }
   void Sleep(double seconds) override;
