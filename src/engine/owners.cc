@@ -18,6 +18,7 @@ constexpr int64_t kAgainUs = 300'000;    // first; then all are
 constexpr int64_t kAskedUs = 5'000'000;   // and forgotten, if it is not
 constexpr int64_t kPolledUs = 1'000'000;  // what was granted for who cannot wait is kept for so long
 constexpr int64_t kOnItsWayUs = 1'000'000;
+constexpr int64_t kApartUs = kOwnerGoneUs - 1'000'000;  // somebody else's clock may have run for longer
 constexpr int64_t kSweepUs = 10'000'000;
 constexpr size_t kSweptAtOnce = 2000;     // records that are looked at in a tick
 constexpr uint64_t kGrantMax = 200;       // elements, in one change
@@ -121,6 +122,12 @@ void Owners::NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, s
 
 void Owners::PoliciesChanged() {
   in_use_ = engine_.policies_.has_pop_owner();
+  // Who waits for elements of others may have them now.
+  for (const auto& [key, wanted] : wanted_)
+    engine_.waiters_.NoteChanged(key.first, key.second);
+  std::erase_if(wanted_, [this](const auto& entry) { return !Covers(entry.first.second); });
+  std::erase_if(asked_, [this](const auto& entry) { return !Covers(entry.first.second); });
+  std::erase_if(touched_, [this](const Key& key) { return asked_.count(key) == 0; });
 }
 
 // ---- what happens
@@ -217,9 +224,30 @@ void Owners::FollowReach() {
   if (reach != reach_) {
     reach_ = std::move(reach);
     reach_since_us_ = now;
-    std::erase_if(missed_us_, [&](const auto& entry) { return reach_.count(entry.first) != 0; });
+    bool apart = false;
+    std::erase_if(missed_us_, [&](const auto& entry) {
+      if (reach_.count(entry.first) == 0) return false;
+      apart = apart || now - entry.second >= kApartUs;
+      return true;
+    });
+    if (apart) BeApart();
   }
-  first_ = FirstOf(reach_, engine_.policies_.default_order()) == self;
+  // It may change by LEADER PRIORITY, too, and others hear of that later.
+  std::string first = FirstOf(reach_, engine_.policies_.default_order());
+  if (first != first_of_reach_) {
+    first_of_reach_ = std::move(first);
+    first_since_us_ = now;
+  }
+  first_ = first_of_reach_ == self;
+}
+
+// One that was out of reach for long is back. On each side somebody may have acted for who was on the other: what was
+// granted and popped there comes first. Whoever acted for it until now has to notice that it is there, too.
+void Owners::BeApart() {
+  if (PLANTED(kOwnerAtOnce)) return;
+  ready_ = false;
+  started_us_ = -1;
+  target_.reset();
 }
 
 // A disk may lack what left it: what the others have comes first.
@@ -236,7 +264,8 @@ void Owners::FollowStart() {
       return entry.second.away || retired || reach_.count(entry.first) != 0;
     });
     // What the process before sent last may be on its way still.
-    if (now - started_us_ < (all ? kOnItsWayUs : kOwnerGoneUs) && !PLANTED(kOwnerAtOnce)) {
+    const int64_t since_us = all ? std::max(started_us_, reach_since_us_) : started_us_;
+    if (now - since_us < (all ? kOnItsWayUs : kOwnerGoneUs) && !PLANTED(kOwnerAtOnce)) {
       if (!members.empty() && (members.size() > 1 || members.count(engine_.options_.leader_id) == 0)) return;
     }
     target_ = engine_.replica_.Heard();
@@ -254,7 +283,7 @@ bool Owners::ActsFor(const std::string& owner) {
   const int64_t now = engine_.now_.mono_us;
   const int64_t since = missed_us_.emplace(owner, now).first->second;
   if (PLANTED(kOwnerActsAtOnce)) return first_;
-  return first_ && now - std::max(since, reach_since_us_) >= kOwnerGoneUs;
+  return first_ && now - std::max({since, reach_since_us_, first_since_us_}) >= kOwnerGoneUs;
 }
 
 // ---- asking and granting
@@ -435,6 +464,9 @@ void Owners::Tick() {
   const int64_t now = engine_.now_.mono_us;
   if (!in_use_ && records_.empty() && ready_) {
     inbox_.clear();
+    wanted_.clear();
+    asked_.clear();
+    touched_.clear();
     return;
   }
   TakeInbox();

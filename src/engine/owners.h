@@ -106,6 +106,7 @@ class Owners final : public command::OwnerHost {
   bool may_write() const;
   void TakeInbox();
   void FollowReach();
+  void BeApart();
   void FollowStart();
   uint64_t Waiting(const Key& key) const;  // clients here, for elements
   void TellWants(bool all);
@@ -129,10 +130,12 @@ class Owners final : public command::OwnerHost {
   // Who is there.
   std::set<std::string> reach_;  // members, this one too
   int64_t reach_since_us_ = 0;
-  bool first_ = false;           // of those, by precedence
+  std::string first_of_reach_;   // by precedence
+  int64_t first_since_us_ = 0;
+  bool first_ = false;           // is it this leader?
   std::map<std::string, int64_t> missed_us_;  // owners out of reach, since when
 
-  // After the start.
+  // After the start, and after having been apart from others for so long that they may have acted for each other.
   bool ready_ = false;
   int64_t started_us_ = -1;
   std::optional<clock::VersionVector> target_;  // what the others had

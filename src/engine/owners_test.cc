@@ -176,6 +176,58 @@ TEST_F(Owned, AnOwnerOutOfReachIsActedForAfterAWhile) {
   EXPECT_EQ(c.Ask({"LPOP", "q"}), "\"2\"");
 }
 
+// By LEADER PRIORITY: the others do not know yet, and who was first may be giving the same elements away.
+TEST_F(Owned, WhoBecomesFirstWaitsBeforeItActs) {
+  EXPECT_EQ(c.Ask({"RPUSH", "q", "1", "2", "3"}), "3");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  cluster.Run(9000);
+  Waiting pop(b, 50, {"BLPOP", "q", "0"});
+  cluster.Run(500);
+  EXPECT_EQ(pop.Reply(), "[\"q\", \"1\"]");
+  EXPECT_EQ(b.Ask({"LEADER", "PRIORITY", "b", "a", "c"}), "+OK");
+  Waiting next(b, 51, {"BLPOP", "q", "0"});
+  cluster.Run(4000);
+  EXPECT_EQ(next.Reply(), "(none)");
+  EXPECT_EQ(b.engine().owned().acted(), 0U);
+  cluster.Run(4000);
+  EXPECT_EQ(next.Reply(), "[\"q\", \"2\"]");
+  EXPECT_GT(b.engine().owned().acted(), 0U);
+}
+
+// Each side may have acted for the other: nobody pops before it has what was popped there.
+TEST_F(Owned, AfterALongCutBothSidesAreLevelFirst) {
+  EXPECT_EQ(c.Ask({"RPUSH", "q", "1", "2", "3"}), "3");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  cluster.Run(9000);
+  Waiting pop(b, 50, {"BLPOP", "q", "0"});
+  cluster.Run(500);
+  EXPECT_EQ(pop.Reply(), "[\"q\", \"1\"]");
+  cluster.Heal(a, c);
+  cluster.Heal(b, c);
+  ASSERT_TRUE(cluster.RunUntil([&] { return !c.engine().owned().ready() && !a.engine().owned().ready(); }));
+  EXPECT_EQ(c.Ask({"GET", "q"}).substr(0, 10), "-WRONGTYPE");
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().owned().ready() && a.engine().owned().ready(); }));
+  EXPECT_EQ(c.Ask({"LPOP", "q"}), "\"2\"");
+}
+
+// Elements that nobody could give are everybody's when the policy goes.
+TEST_F(Owned, WhoWaitsIsServedWhenThePolicyGoes) {
+  EXPECT_EQ(c.Ask({"RPUSH", "q", "1"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  Waiting pop(b, 50, {"BLPOP", "q", "0"});
+  cluster.Run(1000);
+  EXPECT_EQ(pop.Reply(), "(none)");
+  EXPECT_EQ(b.Ask({"POLICY", "DEL", "q*"}), "1");
+  cluster.Run(200);
+  EXPECT_EQ(pop.Reply(), "[\"q\", \"1\"]");
+}
+
 TEST_F(Owned, WhatAPowerCutTookIsHeardFirst) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1"}), "1");
   ASSERT_TRUE(cluster.Settle());
