@@ -12,7 +12,7 @@ std::vector<std::pair<std::string, std::string>> FakeServer::ConfigGet(std::stri
   for (const auto& parameter : parameters) {
     if (base::GlobMatch(pattern, parameter.first)) found.push_back(parameter);
   }
-  for (auto& parameter : remembered().All(true)) {
+  for (auto& parameter : remembered().All(pattern.find_first_of("*?[") == std::string_view::npos)) {
     if (base::GlobMatch(pattern, parameter.first)) found.push_back(std::move(parameter));
   }
   return found;

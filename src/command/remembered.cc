@@ -275,10 +275,10 @@ base::Result<std::string> CheckChoice(const Parameter& p, std::string_view value
   return base::Invalid(line);
 }
 
-// Pairs of seconds and changes.
+// Pairs of seconds and changes; Redis does not let two spaces stand between them.
 base::Result<std::string> CheckSave(std::string_view value) {
   const std::vector<std::string_view> words = Words(value);
-  bool good = words.size() % 2 == 0;
+  bool good = words.size() % 2 == 0 && value.find("  ") == std::string_view::npos;
   std::string text;
   for (size_t i = 0; good && i < words.size(); ++i) {
     const std::optional<int64_t> number = base::ParseInt64(words[i]);

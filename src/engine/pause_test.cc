@@ -124,8 +124,10 @@ TEST_F(PauseTest, ATransactionWaitsWhole) {
   a.AskAs(writer, {"GET", "k"});
   EXPECT_EQ(a.AskAs(writer, {"EXEC"}), "[\"1\"]");
   for (const auto& args : std::vector<std::vector<std::string_view>>{{"EVAL", "return 1", "0"}, {"PUBLISH", "c", "m"}}) {
+    a.AskAs(operator_, {"CLIENT", "UNPAUSE"});
     a.AskAs(writer, {"MULTI"});
-    a.AskAs(writer, args);
+    EXPECT_EQ(a.AskAs(writer, args), "+QUEUED");
+    a.AskAs(operator_, {"CLIENT", "PAUSE", "2000", "WRITE"});
     EXPECT_TRUE(Waits(a, writer, {"EXEC"})) << args[0];
     a.engine().ForgetClient(writer.id);
     a.AskAs(writer, {"DISCARD"});

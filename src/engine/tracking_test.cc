@@ -115,10 +115,9 @@ TEST_F(TrackingTest, WhatIsHiddenIsNotToldAgainWhenItIsRemoved) {
   ASSERT_TRUE(cluster.Settle());
   command::Client& all = Tracker(a, /*broadcast=*/true);
   a.Ask({"SET", "k", "v", "PX", "500"});
-  EXPECT_EQ(Take(a, all), "");
   cluster.Tick();
   EXPECT_EQ(Take(a, all), ">[\"invalidate\", [\"k\"]]");
-  cluster.Run(60'000);
+  cluster.Run(1000);
   EXPECT_EQ(a.engine().expired_keys(), 1U);
   EXPECT_EQ(Take(a, all), ">[\"invalidate\", [\"k\"]]");
 }
