@@ -23,6 +23,13 @@ def _closed(connection, deadline_s=10):
         return True
 
 
+def _comes_back(leader, user, password):
+    try:
+        return _authenticates(leader, user, password)
+    except OSError:  # it is not there yet, or loading
+        return False
+
+
 def _authenticates(leader, user, password):
     with Connection(leader.port) as connection:
         return connection.ask("AUTH", user, password) == b"OK"
@@ -135,7 +142,7 @@ def test_users_default(long):
             _refused(us.ask("GET", "k"), "NOPERM this user has no permissions to run the 'get' command")
         eu.kill()
         cluster.restart("eu", ready=False)
-        until("eu is back", lambda: _authenticates(eu, "admin", "admin"), 30)
+        until("eu is back", lambda: _comes_back(eu, "admin", "admin"), 30)
         assert not _authenticates(eu, "default", "configured"), "what was set counts, after a restart, too"
         with open(eu.log_path, encoding="utf-8") as log:
             assert "requirepass is not used" in log.read()
