@@ -119,8 +119,6 @@ enum class Bug : int {
   kTrackLocalOnly,     // client-side caches are told of changes by this leader's clients only
   kTrackNoExpiry,      // ... and not of keys that become hidden
   kOwnerKeepsGranted,  // an element that was granted is popped by who pushed it, too
-  kOwnerAtOnce,        // a process pops its elements before it has heard what it did before its start
-  kOwnerActsAtOnce,    // the first leader in reach grants the elements of one that is out of reach at once
   kCount,
 };
 

@@ -88,7 +88,7 @@ void Owners::VisitOwned(const keyspace::KeyRef& key,
                         bool front,
                         uint64_t count,
                         base::FunctionRef<void(const keyspace::ElementView&)> visit) {
-  if (count == 0 || (!ready_ && !PLANTED(kOwnerAtOnce))) return;
+  if (count == 0 || !ready_) return;
   std::string text;
   const keyspace::Collection records = Records(Key(key.db, key.key), text);
   VisitEnd(list, front, [&](const keyspace::ElementView& element) {
@@ -244,7 +244,6 @@ void Owners::FollowReach() {
 // One that was out of reach for long is back. On each side somebody may have acted for who was on the other: what was
 // granted and popped there comes first. Whoever acted for it until now has to notice that it is there, too.
 void Owners::BeApart() {
-  if (PLANTED(kOwnerAtOnce)) return;
   ready_ = false;
   started_us_ = -1;
   target_.reset();
@@ -265,7 +264,7 @@ void Owners::FollowStart() {
     });
     // What the process before sent last may be on its way still.
     const int64_t since_us = all ? std::max(started_us_, reach_since_us_) : started_us_;
-    if (now - since_us < (all ? kOnItsWayUs : kOwnerGoneUs) && !PLANTED(kOwnerAtOnce)) {
+    if (now - since_us < (all ? kOnItsWayUs : kOwnerGoneUs)) {
       if (!members.empty() && (members.size() > 1 || members.count(engine_.options_.leader_id) == 0)) return;
     }
     target_ = engine_.replica_.Heard();
@@ -282,7 +281,6 @@ bool Owners::ActsFor(const std::string& owner) {
   if (reach_.count(owner) != 0 || owner == engine_.options_.leader_id) return false;
   const int64_t now = engine_.now_.mono_us;
   const int64_t since = missed_us_.emplace(owner, now).first->second;
-  if (PLANTED(kOwnerActsAtOnce)) return first_;
   return first_ && now - std::max({since, reach_since_us_, first_since_us_}) >= kOwnerGoneUs;
 }
 
