@@ -19,8 +19,9 @@ bool Alike(const Log::Entry& a, const Log::Entry& b) {
 }  // namespace
 
 void Log::Add(Entry entry) {
-  if (entry.object.size() > kNameBytesMax) entry.object.resize(kNameBytesMax);
-  if (entry.user.size() > kNameBytesMax) entry.user.resize(kNameBytesMax);
+  // Copied, not cut: what is cut keeps its memory.
+  if (entry.object.size() > kNameBytesMax) entry.object = std::string(entry.object, 0, kNameBytesMax);
+  if (entry.user.size() > kNameBytesMax) entry.user = std::string(entry.user, 0, kNameBytesMax);
   int looked_at = 0;
   for (auto it = entries_.begin(); it != entries_.end() && looked_at < kLookedAt; ++it, ++looked_at) {
     if (!Alike(*it, entry)) continue;

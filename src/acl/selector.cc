@@ -115,7 +115,8 @@ void Selector::Change(bool allow, const CommandSet& about, std::string text) {
 }
 
 RuleError Selector::ApplyFirstArgument(CommandId id, std::string_view argument, std::string_view rule) {
-  if (argument.empty()) return RuleError::kSyntax;
+  // It is kept as one word of a text.
+  if (argument.empty() || !IsWord(argument) || argument.back() == ')') return RuleError::kSyntax;
   std::vector<std::string>& known = first_arguments_[id];
   if (std::find(known.begin(), known.end(), argument) != known.end()) return RuleError::kNone;
   known.emplace_back(argument);

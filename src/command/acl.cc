@@ -77,6 +77,11 @@ void Setuser(Context& c) {
   const bool fresh = known == nullptr || (name == kDefaultUser && !users.default_is_shared());
   User user = known != nullptr ? *known : User(CommandCatalogue(), std::string(name), 0);
   if (fresh) user.Begin(c.random == 0 ? 1 : c.random);
+  // Rules are compared with each other: far too many are not even looked at.
+  size_t bytes = 0;
+  for (std::string_view rule : c.args.subspan(3)) bytes += rule.size();
+  if (bytes > 3 * kUserBytesMax)
+    return c.reply.Error("LIMIT rules of more than " + std::to_string(3 * kUserBytesMax) + " bytes");
   std::vector<std::string_view> rules;
   if (known == nullptr && users.new_users_hear_all()) rules.push_back("allchannels");
   for (std::string_view rule : c.args.subspan(3)) {

@@ -228,10 +228,13 @@ bool CountedKeys(const Row& row, Arguments args, std::vector<size_t>& out) {
   return true;
 }
 
+// Read as the commands read them (XREAD, XREADGROUP): a group or a consumer may have the word's name.
 bool HalvedKeys(const KeyPositions& keys, Arguments args, std::vector<size_t>& out) {
-  size_t word = static_cast<size_t>(keys.halves_from);
-  while (word < args.size() && !EqualsIgnoreCase(args[word], keys.halves))
-    ++word;
+  size_t word = 1;
+  while (word < args.size() && !EqualsIgnoreCase(args[word], keys.halves)) {
+    const bool valued = EqualsIgnoreCase(args[word], "count") || EqualsIgnoreCase(args[word], "block");
+    word += EqualsIgnoreCase(args[word], "group") ? 3 : valued ? 2 : 1;
+  }
   if (word >= args.size()) return false;
   for (size_t i = 1; i <= (args.size() - word - 1) / 2; ++i)
     out.push_back(word + i);

@@ -86,6 +86,7 @@ void Engine::EndTick() {
   if (users_.unsettled()) SettleUsers();
   AnswerRequests();
   RunDuties();
+  if (users_.unsettled()) SettleUsers();  // a state was taken over
   agreed_.Tick();
   FollowConflicts();
   ServeWaiters();

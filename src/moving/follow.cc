@@ -1,7 +1,9 @@
 #include "moving/follow.h"
 
 #include <algorithm>
+#include <optional>
 #include <poll.h>
+#include <utility>
 
 #include "base/number.h"
 #include "base/try.h"
@@ -40,6 +42,14 @@ class SpoolSource : public rdb::FileSource {
 
 base::Status Stopped() {
   return base::Status(base::Code::kBusy, "stopped");
+}
+
+// Where COPY names another database: it and REPLACE come in any order. 0: it does not.
+size_t DatabaseOfCopy(const std::vector<std::string_view>& words) {
+  for (size_t i = 3; i + 1 < words.size(); ++i) {
+    if (Upper(words[i]) == "DB") return i + 1;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -98,6 +108,7 @@ base::Status Follower::TakeCopy() {
           "meanwhile are still here");
     options_.flush = true;
   }
+  LeaveTransaction();
   if (options_.flush && !options_.merge) {
     progress_.Milestone(options_.database
                             ? "empties database " + std::to_string(*options_.database) +
@@ -150,8 +161,16 @@ base::Status Follower::TakeCopy() {
   return {};
 }
 
+// The stream that was followed ended between MULTI and EXEC: what is queued at the leader is no part of what comes now,
+// and everything else would be queued behind it.
+void Follower::LeaveTransaction() {
+  if (!std::exchange(in_transaction_, false)) return;
+  static_cast<void>(leader_.Ask({"DISCARD"}));
+  leader_.ForgetDatabase();
+}
+
 base::Result<Follower::End> Follower::FollowStream(bool& again) {
-  bool paused = false;
+  std::optional<int64_t> paused_until_ms;
   bool ending = false;
   goal_.reset();
   for (;;) {
@@ -179,9 +198,11 @@ base::Result<Follower::End> Follower::FollowStream(bool& again) {
       ending = true;
       goal_.reset();
     }
-    if (ending && options_.pause_ms > 0 && !paused) {
+    // A pause that ended before the cut-over was none: what was written since is followed first.
+    if (ending && options_.pause_ms > 0 && (!paused_until_ms || cli::MonotonicMs() >= *paused_until_ms)) {
+      paused_until_ms = cli::MonotonicMs() + options_.pause_ms;
       TRY(PauseSource());
-      paused = true;
+      goal_.reset();
     }
     if (!goal_) {
       if (base::Status s = AskGoal(); !s.ok()) {
@@ -284,7 +305,8 @@ base::Status Follower::Apply(const std::vector<std::string_view>& words) {
 
 base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& words,
                                        const std::string& name) {
-  const bool copies = name == "COPY" && words.size() > 3 && Upper(words[3]) == "DB";
+  const size_t to_database = name == "COPY" ? DatabaseOfCopy(words) : 0;
+  const bool copies = to_database != 0;
   if (options_.database && (name == "MOVE" || copies)) {
     // What comes from a database that is not followed is not known here.
     renew_ = true;
@@ -295,7 +317,7 @@ base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& word
   TRY(leader_.Select(source_database_));
   if (settling_ != kLater && !settled() && words.size() > 2) {
     if (name == "RENAME" || name == "RENAMENX" || name == "COPY") {
-      const auto to = copies && words.size() > 4 ? base::ParseInt64(words[4]) : std::nullopt;
+      const auto to = copies ? base::ParseInt64(words[to_database]) : std::nullopt;
       settle_moved_.emplace(to ? static_cast<int>(*to) : source_database_, std::string(words[2]));
     } else if (name == "MOVE") {
       const auto to = base::ParseInt64(words[2]);
@@ -320,10 +342,8 @@ base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& word
 base::Status Follower::Settle() {
   const int database = settling_;
   if ((options_.database && *options_.database != database) ||
-      !counts_.expiring[static_cast<size_t>(database)]) {
-    ++settling_;
-    return settled() ? SettleMoved() : base::Status();
-  }
+      !counts_.expiring[static_cast<size_t>(database)])
+    return NextToSettle();
   TRY(leader_.Select(database));
   auto reply = leader_.Ask({"SCAN", settle_cursor_, "COUNT", "1000"});
   if (!reply.ok()) return reply.status();
@@ -333,9 +353,14 @@ base::Status Follower::Settle() {
     keys.push_back(std::move(key.text));
   TRY(SettleKeys(database, keys));
   settle_cursor_ = reply->items[0].text;
-  if (settle_cursor_ != "0") return {};
+  return settle_cursor_ != "0" ? base::Status() : NextToSettle();
+}
+
+// Settled only when all is.
+base::Status Follower::NextToSettle() {
+  if (settling_ + 1 == kSettled) TRY(SettleMoved());
   ++settling_;
-  return settled() ? SettleMoved() : base::Status();
+  return {};
 }
 
 base::Status Follower::SettleKeys(int database, const std::vector<std::string>& keys) {
@@ -379,21 +404,32 @@ base::Status Follower::AskGoal() {
     asking_.reset();
     return reply.status();
   }
-  constexpr std::string_view kField = "master_repl_offset:";
-  const size_t at = reply->text.find(kField);
-  if (at == std::string::npos)
-    return base::Invalid("the source tells no master_repl_offset in INFO replication");
-  const size_t begin = at + kField.size();
-  const auto offset = base::ParseInt64(
-      std::string_view(reply->text).substr(begin, reply->text.find('\r', begin) - begin));
+  const auto field = [&](std::string_view name) {
+    const size_t at = reply->text.find(name);
+    if (at == std::string::npos) return std::string_view();
+    const size_t begin = at + name.size();
+    return std::string_view(reply->text).substr(begin, reply->text.find('\r', begin) - begin);
+  };
+  const auto offset = base::ParseInt64(field("master_repl_offset:"));
   if (!offset) return base::Invalid("the source tells no master_repl_offset in INFO replication");
+  // An offset means something in its history only: the source may have begun another one (a restart, a failover), and
+  // the stream has not heard of that yet.
+  const Replica::Health health = replica_.health();
+  if (const std::string_view history = field("master_replid:"); !history.empty() && history != health.history)
+    return base::IoError("the source goes on under another replication id");
+  if (!health.connected) return base::IoError("the source is out of reach");
   goal_ = static_cast<uint64_t>(*offset);
   return {};
 }
 
 base::Status Follower::PauseSource() {
-  TRY(Connect());
-  auto reply = asking_->Ask({"CLIENT", "PAUSE", std::to_string(options_.pause_ms), "WRITE"});
+  auto reply = base::Result<resp::Value>(base::IoError("not asked"));
+  // The connection may have idled for hours, and be gone.
+  for (int attempt = 0; attempt < 2 && !reply.ok(); ++attempt) {
+    if (attempt > 0) asking_.reset();
+    TRY(Connect());
+    reply = asking_->Ask({"CLIENT", "PAUSE", std::to_string(options_.pause_ms), "WRITE"});
+  }
   if (!reply.ok())
     return base::Invalid("the source cannot pause its clients' writes (" +
                          reply.status().message() + "): leave out --pause");

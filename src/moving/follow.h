@@ -58,7 +58,9 @@ class Follower {
   base::Status ReadStream(int64_t wait_ms);
   base::Status Apply(const std::vector<std::string_view>& words);
   base::Status ApplyToDatabase(const std::vector<std::string_view>& words, const std::string& name);
+  void LeaveTransaction();
   base::Status Settle();
+  base::Status NextToSettle();
   base::Status SettleKeys(int database, const std::vector<std::string>& keys);
   base::Status SettleMoved();
   bool settled() const { return settling_ == kSettled; }

@@ -241,6 +241,8 @@ base::Status Replica::Psync() {
   }
   if (go_on && reply.starts_with("+CONTINUE")) {
     if (reply.size() > 10) replication_id_ = reply.substr(10);
+    const std::lock_guard lock(mutex_);
+    health_.history = replication_id_;
     return {};
   }
   if (reply.starts_with("+FULLRESYNC ")) {
@@ -278,6 +280,7 @@ base::Status Replica::BeginCopy() {
   copy_ =
       Copy{.number = copy_.number + 1, .spool = std::move(*spool), .rdb_bytes = {}, .stream = {}};
   health_.received = received_;
+  health_.history = replication_id_;
   return {};
 }
 

@@ -38,6 +38,7 @@ class Replica {
     uint64_t received = 0;    // offset of replication
     uint64_t reconnects = 0;  // connections lost and made again
     std::string trouble;      // why it is not connected
+    std::string history;      // the replication id to which offsets belong
   };
 
   // `patience_ms`: a source that is out of reach for longer ends it.

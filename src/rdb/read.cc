@@ -217,8 +217,10 @@ class BodyReader {
       std::string key;
       std::vector<std::string> items;
       if (!String(key) || key.size() != 16 || !Packed(ReadListpack, items) ||
-          !ReadStreamNode(IdOf(key), std::move(items), stream.entries))
+          !ReadStreamNode(IdOf(key), std::move(items), stream.entries, left_)) {
+        too_large_ = too_large_ || left_ == 0;
         return false;
+      }
     }
     if (piece_ && in_.ok() && in_.empty()) return true;
     uint64_t length = 0;

@@ -7,6 +7,7 @@ namespace polyarch::rdb {
 
 namespace {
 
+constexpr size_t kEntryBytes = sizeof(StreamValue::Entry);
 constexpr int64_t kDeleted = 1;     // flags of an entry
 constexpr int64_t kSameFields = 2;  // as the node's first one: only values follow
 
@@ -36,7 +37,9 @@ class Items {
 bool ReadEntry(crdt::StreamId first,
                const std::vector<std::string>& names,
                Items& items,
-               std::vector<StreamValue::Entry>& out) {
+               std::vector<StreamValue::Entry>& out,
+               size_t names_bytes,
+               size_t& room) {
   int64_t flags = 0;
   int64_t ms = 0;
   int64_t seq = 0;
@@ -49,6 +52,12 @@ bool ReadEntry(crdt::StreamId first,
   if (!same && !items.Count(count)) return false;
   const size_t following = static_cast<size_t>(count) * (same ? 1 : 2);
   if (following + 1 > items.left()) return false;
+  const size_t copied = kEntryBytes + (same ? names_bytes : 0);
+  if (copied > room) {
+    room = 0;
+    return false;
+  }
+  room -= copied;
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     entry.fields.push_back(same ? names[i] : items.Take());
     entry.fields.push_back(items.Take());
@@ -187,7 +196,8 @@ std::string WriteNode(std::span<const StreamValue::Entry> entries) {
 
 bool ReadStreamNode(crdt::StreamId first,
                     std::vector<std::string>&& items_read,
-                    std::vector<StreamValue::Entry>& out) {
+                    std::vector<StreamValue::Entry>& out,
+                    size_t& room) {
   Items items(std::move(items_read));
   int64_t count = 0;
   int64_t deleted = 0;
@@ -195,13 +205,16 @@ bool ReadStreamNode(crdt::StreamId first,
   int64_t end = 0;
   if (!items.Integer(count) || !items.Integer(deleted) || !items.Count(fields)) return false;
   std::vector<std::string> names;
-  for (; fields > 0; --fields)
+  size_t names_bytes = 0;
+  for (; fields > 0; --fields) {
     names.push_back(items.Take());
+    names_bytes += names.back().size() + sizeof(std::string);
+  }
   if (!items.Integer(end) || end != 0 || count < 0 || deleted < 0) return false;
   const size_t before = out.size();
   int64_t all = 0;
   for (; !items.empty(); ++all) {
-    if (!ReadEntry(first, names, items, out)) return false;
+    if (!ReadEntry(first, names, items, out, names_bytes, room)) return false;
   }
   const auto kept = static_cast<int64_t>(out.size() - before);
   return kept == count && all - kept == deleted;

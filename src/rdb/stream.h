@@ -10,11 +10,13 @@
 
 namespace polyarch::rdb {
 
-// Appends the entries of a node whose items are these; `first` is its id. Ids must rise, also over
-// what is there.
+// Appends the entries of a node whose items are these; `first` is its id. Ids must rise, also over what
+// there is. Names of fields that entries share are copied for each: what that takes goes from `room` (bytes); false with
+// no room left if it is too much.
 bool ReadStreamNode(crdt::StreamId first,
                     std::vector<std::string>&& items,
-                    std::vector<StreamValue::Entry>& out);
+                    std::vector<StreamValue::Entry>& out,
+                    size_t& room);
 
 struct StreamNode {
   crdt::StreamId first;
