@@ -395,7 +395,7 @@ void AgreedKeys::Done(sync::OpId op, const sync::Result& result) {
   std::string reply;
   switch (result.verdict) {
     case sync::Verdict::kDone:
-      if (call.kind == Call::Kind::kCommand && !engine_.may_write()) {
+      if (call.kind == Call::Kind::kCommand && !result.name.none() && !engine_.may_write()) {
         // Decided, but this leader was taken out meanwhile, and could not write it down: what others tell counts.
         reply = Error(call,
                       "TIMEOUT in doubt " + result.name.ToString() +
