@@ -1,6 +1,6 @@
 #include "sim/caches.h"
 
-#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <vector>
 
@@ -25,7 +25,11 @@ std::string Content(std::string dump) {
   constexpr size_t kTail = 8 + 2;  // the check sum, and the end of the line
   if (dump.starts_with("$") && dump.size() > kTail) {
     dump.resize(dump.size() - kTail);
-    std::sort(dump.begin(), dump.end());
+    // Which bytes, and how many of each.
+    std::array<size_t, 256> counts = {};
+    for (const unsigned char c : dump) ++counts[c];
+    dump.clear();
+    for (size_t c = 0; c < counts.size(); ++c) dump.append(counts[c], static_cast<char>(c));
   }
   return dump;
 }

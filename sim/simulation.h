@@ -116,6 +116,7 @@ class Simulation {
   void Partition();
   void Restart(Node& node, int64_t after_us);
   Node* DrawNode(bool up);
+  bool HeardBySomebody(const Node& node);
   size_t IndexOf(const Node& node);
   void RestoreDisk(Node& target, const Disk& disk, int64_t down_us);
   bool IsAnchor(const Node& node) { return &node == world_.nodes()[anchor_].get(); }

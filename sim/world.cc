@@ -92,7 +92,7 @@ void World::DiskChanged(Node& node, bool replaced) { checkers_.DiskChanged(node,
 void World::TickDone(Node& node) {
   if (node.engine().residue_given_up() > 0) SOMETIMES(kResidueGivenUp);  // gone with its process
   // Each check looks at all that was ever written: its share of a long run is kept bounded.
-  const uint64_t every = std::max<uint64_t>(check_every_, history_.frames() / 16);
+  const uint64_t every = std::max<uint64_t>(check_every_, history_.frames() / 8);
   if (check_every_ != 0 && draw_.OneIn(every)) checkers_.CheckNode(node);
   if (nodes_.size() < 12) checkers_.CheckLinkStates(node);
 }
