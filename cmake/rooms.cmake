@@ -1,9 +1,10 @@
 # polyarch_room(NAME name SOURCES a.cc ... DEPS room ... LIBS target ... TESTS a_test.cc ...)
 #
 # Declares one room: a static library `polyarch_<name>` with its listed sources, the rooms it may
-# see, the system libraries behind its door, and one test binary `<name>_test` for its tests.
+# see, the system libraries behind its door, and one test binary `<name>_test` for its tests
+# (HEAVY_TESTS: with work of their own, a model say, and so optimised).
 function(polyarch_room)
-  cmake_parse_arguments(ROOM "" "NAME" "SOURCES;DEPS;LIBS;TESTS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ROOM "HEAVY_TESTS" "NAME" "SOURCES;DEPS;LIBS;TESTS;TEST_DEPS" ${ARGN})
   set(target polyarch_${ROOM_NAME})
   add_library(${target} STATIC ${ROOM_SOURCES})
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/src)
@@ -21,6 +22,10 @@ function(polyarch_room)
       list(APPEND test_deps polyarch_${dep})
     endforeach()
     add_executable(${ROOM_NAME}_test ${ROOM_TESTS})
+    # Half the time to compile; what takes time in most tests is the room itself.
+    if(NOT ROOM_HEAVY_TESTS)
+      target_compile_options(${ROOM_NAME}_test PRIVATE -O0)
+    endif()
     target_link_libraries(${ROOM_NAME}_test ${target} ${test_deps} GTest::gtest_main)
     add_test(NAME ${ROOM_NAME} COMMAND ${ROOM_NAME}_test)
   endif()

@@ -78,12 +78,9 @@ void Simulation::DrawCluster() {
   limits_.checkpoint_log_bytes = static_cast<uint64_t>(slices ? d.Scale(1, 20'000) : d.Scale(10'000, 1 << 30));
   limits_.checkpoint_interval_ms = d.Scale(500, 300'000);
   limits_.checkpoint_replayed_bytes = limits_.checkpoint_log_bytes / 16;
+  uint64_t quota = 0;
   if (profile_ == Profile::kAway || d.Percent(20)) {
-    limits_.log_quota_bytes = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
-    // What many members say of each other (claims, away, present) must not by itself exceed it.
-    if (size_.large()) limits_.log_quota_bytes *= 20;
-    segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
-    limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
+    quota = static_cast<uint64_t>(d.Scale(2'000, profile_ == Profile::kAway ? 20'000 : 200'000));
   }
   if (d.Percent(70)) limits_.fold_patience_us = d.Scale(1, 60) * kSecond;
   limits_.state_chunk_bytes = static_cast<size_t>(d.Scale(800, 100'000));  // one a tick
@@ -108,6 +105,13 @@ void Simulation::DrawCluster() {
   size_t count = 2 + d.Weighted(count_weights);
   if (size_.most != 0) {
     count = static_cast<size_t>(d.Between(static_cast<int64_t>(size_.least), static_cast<int64_t>(size_.most)));
+  }
+  if (quota != 0) {
+    // What many members say of each other (claims, away, present), while one takes a state in tiny steps, must not by
+    // itself exceed it.
+    limits_.log_quota_bytes = std::max<uint64_t>(quota * (size_.large() ? 20 : 1), 1500 * (count + 2));
+    segment_bytes_ = std::max<uint64_t>(200, limits_.log_quota_bytes / 16);
+    limits_.checkpoint_log_bytes = std::min(limits_.checkpoint_log_bytes, limits_.log_quota_bytes / 4);
   }
   const bool clocks = profile_ == Profile::kExpiry ? d.Percent(70) : d.Percent(40);
   for (size_t i = 0; i < count; ++i) {

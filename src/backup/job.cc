@@ -77,6 +77,15 @@ Job::~Job() {
   thread_.join();
 }
 
+void Job::Cancel(base::Status reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    reason_ = std::move(reason);
+    cancelled_.store(true);
+  }
+  answered_.notify_one();
+}
+
 void Job::HaveCheckpoint(log::Position checkpoint) {
   options_.manifest.checkpoint = checkpoint;
   Answer();
@@ -107,7 +116,7 @@ base::Status Job::Await(Want want) {
   wants_.store(want, std::memory_order_release);
   options_.wake();
   answered_.wait(lock, [this] { return wants_.load() == Want::kNothing || cancelled_.load(); });
-  if (cancelled_.load()) return {base::Code::kBusy, "the leader stops: the backup was given up"};
+  if (cancelled_.load()) return reason_;
   return {};
 }
 
@@ -118,8 +127,9 @@ void Job::Run() {
     std::error_code ignored;
     std::filesystem::remove_all(partial_, ignored);
   }
-  result_ = std::move(result);
   const std::lock_guard lock(mutex_);
+  if (!result.ok() && cancelled_.load()) result = reason_;
+  result_ = std::move(result);
   wants_.store(Want::kEnd, std::memory_order_release);
   options_.wake();
 }
@@ -154,6 +164,8 @@ base::Result<Manifest> Job::Make() {
                                  partial_ + "/log",
                                  cancelled_);
   if (!exported.ok()) return exported.status();
+  // Before that, what was copied was pinned.
+  if (cancelled_.load()) return base::Status(base::Code::kBusy, "cancelled");
   manifest.log_begin = exported->begin;
 
   for (const char* folder : {"log", "store"}) {

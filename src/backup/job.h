@@ -46,7 +46,7 @@ class Job {
     Manifest manifest;           // the lines that the leader knows at the start
     std::function<void()> wake;  // the leader's thread should look at wants(); any thread calls it
   };
-  // `store` outlives the job.
+  // `store` outlives the job. Throws std::system_error when there is no thread to be had.
   Job(Options options, storage::RocksStore& store);
   // Cancels what is not done, and waits for it: at most for one file of the store.
   ~Job();
@@ -63,6 +63,8 @@ class Job {
   // Answers kCut: the log now refers to rows that the copy may lack; copy the store anew and ask
   // again.
   void CopyAgain();
+  // It fails for this reason as soon as it can, unless it is whole already. The log need not stay pinned.
+  void Cancel(base::Status reason);
   // Once it wants kEnd.
   const base::Result<Manifest>& result() const { return *result_; }
 
@@ -81,6 +83,7 @@ class Job {
   const std::string partial_;
   std::atomic<Want> wants_{Want::kNothing};
   std::atomic<bool> cancelled_{false};
+  base::Status reason_ = {base::Code::kBusy, "the leader stops: the backup was given up"};  // of the cancelling; under mutex_
   bool copy_again_ = false;  // written before wants_ is answered
   bool made_partial_ = false;
   bool same_disk_ = false;

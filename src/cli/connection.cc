@@ -139,6 +139,7 @@ base::Status Connection::Greet() {
       return base::Invalid(target_.Name() +
                            " refuses the password: check POLYARCH_PASSWORD, POLYARCH_USER, -a, --user or the URI");
     }
+    if (text.starts_with("LOADING")) return base::Invalid(target_.Name() + " reads its data still: try again in a moment");
     return base::Invalid(target_.Name() + " is no leader that speaks RESP3 (" + Printable(text) +
                          ")");
   }

@@ -122,6 +122,15 @@ std::vector<std::string> Alarms(const Snapshot& s) {
                     HumanMillis(leader.clock_difference_ms) + ": set the wrong one right (NTP)");
     }
   }
+  if (s.Has("sync_quorum") && s.Number("sync_quorum") == 0) {
+    out.push_back("no majority of the electors (" + Printable(s.Text("electors")) +
+                  ") is in reach: writes under policy sync answer NOQUORUM here; bring them back, or see LEADER ELECTORS");
+  }
+  if (const std::string stranger = s.Text("other_cluster"); !stranger.empty()) {
+    out.push_back("leader " + Printable(stranger) +
+                  " belongs to another cluster: one of the two was started with a new directory and without --join (is its "
+                  "volume mounted?): stop that one, and start it with its volume, or empty and with --join");
+  }
   if (s.Number("forks_detected") > 0)
     out.push_back(HumanCount(Positive(s.Number("forks_detected"))) +
                   " forks detected: keep copies of the directories and report it");

@@ -11,6 +11,9 @@
 namespace polyarch::command {
 namespace {
 
+// A year; and UNPAUSE ends it.
+constexpr int64_t kPauseMaxMs = 365LL * 24 * 3600 * 1000;
+
 void ClientPause(Context& c) {
   if (c.count() > 4) {
     return c.reply.Error("ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.");
@@ -21,6 +24,7 @@ void ClientPause(Context& c) {
   const auto millis = ReadInteger(c, c.args[2], "ERR timeout is not an integer or out of range");
   if (!millis) return;
   if (*millis < 0) return c.reply.Error("ERR timeout is negative");
+  if (*millis > kPauseMaxMs) return c.reply.Error("ERR timeout is out of range");
   if (writes) {
     // Which functions write nothing is known once their libraries are read.
     ScriptHost host(c, /*read_only=*/true);

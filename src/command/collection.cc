@@ -157,6 +157,8 @@ std::optional<int64_t> ReadRandomCount(Context& c, std::string_view word) {
   return std::nullopt;
 }
 
+constexpr int64_t kRepeatsMax = 1'000'000;
+
 void ReplyRandomElements(Context& c,
                          const Collection& collection,
                          int64_t count,
@@ -180,6 +182,10 @@ void ReplyRandomElements(Context& c,
       if (!reply(entry)) return;
     }
     return;
+  }
+  // It would stop everybody for seconds, only to be too large in the end.
+  if (-count > kRepeatsMax) {
+    return c.reply.Error("LIMIT more than " + std::to_string(kRepeatsMax) + " random elements in one reply: ask several times");
   }
   base::Random generator(c.random);
   c.reply.Array(static_cast<size_t>(-count) * each);

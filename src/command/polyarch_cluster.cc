@@ -92,6 +92,9 @@ void LeaderRetire(Context& c) {
 void LeaderElectors(Context& c) {
   const bool force = c.count() > 3 && EqualsIgnoreCase(c.args[2], "force");
   const bool automatic = c.count() == 3 && EqualsIgnoreCase(c.args[2], "auto");
+  if (c.count() == 3 && EqualsIgnoreCase(c.args[2], "force")) {
+    return c.reply.Error("ERR LEADER ELECTORS FORCE needs the names of those who vote from now on");
+  }
   const std::vector<LeaderInfo> leaders = c.cluster.Leaders();
   std::vector<std::string> electors;
   for (size_t i = force ? 3 : 2; i < c.count() && !automatic; ++i) {

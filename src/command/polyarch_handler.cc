@@ -109,6 +109,9 @@ void HandlerTest(Context& c) {
     return c.reply.Error("ERR there is no handler '" + std::string(c.args[2]) + "'; load it first with HANDLER LOAD");
   }
   const auto values = c.args.subspan(3);
+  if (values.size() < 2) {
+    return c.reply.Error("ERR HANDLER TEST takes a handler and two or more values, between which it is to decide");
+  }
   if (values.size() > conflict::kTrialValuesMax) {
     return c.reply.Error("LIMIT a test takes at most " + std::to_string(conflict::kTrialValuesMax) +
                          " values: it tries them in every order");
@@ -151,7 +154,7 @@ void AddHandlerRows(std::vector<Row>& rows) {
        .categories = "@admin @write @slow @dangerous", .handler = HandlerDel,
        .summary = "Deletes a handler that no policy names, at every leader", .since = "polyarch 0.1.0",
        .group = "polyarch", .complexity = "O(P) where P is the number of policies", .syntax = "name"},
-      {.name = "handler|test", .arity = -5, .flags = kReadonly | kNoScript, .categories = "@read @slow",
+      {.name = "handler|test", .arity = -4, .flags = kReadonly | kNoScript, .categories = "@read @slow",
        .handler = HandlerTest,
        .summary = "Shows what a handler makes of values, and warns of what that depends on",
        .since = "polyarch 0.1.0", .group = "polyarch", .complexity = "O(N!) where N is the number of values, at most 6",

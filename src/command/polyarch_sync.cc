@@ -68,6 +68,12 @@ void AddSyncRows(std::vector<Row>& rows) {
        .complexity = "O(1)"},
   };
   rows.insert(rows.end(), std::begin(kRows), std::end(kRows));
+  // redis-cli takes SYNC for the request of a replica, whatever stands behind it.
+  for (const auto& [of, name] : {std::pair("sync|read", "polyarch|read"), std::pair("sync|outcome", "polyarch|outcome")}) {
+    Row row = *std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& r) { return std::string_view(r.name) == of; });
+    row.name = name;
+    rows.push_back(row);
+  }
 }
 
 }  // namespace polyarch::command

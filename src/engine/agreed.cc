@@ -736,6 +736,8 @@ void AgreedKeys::Duties() {
   for (const auto& [name, member] : members) {
     if (!chosen_.empty()) break;
     const bool in = std::find(wanted.begin(), wanted.end(), name) != wanted.end();
+    // Who came under a name that another one bears (it goes on as `eu~ebc665`) was hardly meant to vote.
+    if (!in && name.find('~') != std::string::npos) continue;
     if (!in && wanted.size() < 5 && !member.away && (name == self || InReach(name)))
       wanted.push_back(name);
   }
@@ -776,6 +778,7 @@ void AgreedKeys::Info(std::string& out) const {
   line("electorate_epoch", std::to_string(agreement_.electorate().epoch));
   line("electors_changing", agreement_.electorate().next.empty() ? "0" : "1");
   line("sync_in_force", WithoutNumber(rules_text_) == wanted_rules_ ? "1" : "0");
+  line("sync_quorum", agreement_.QuorumInReach() ? "1" : "0");
   line("sync_rounds", std::to_string(c.rounds));
   line("sync_rounds_fast", std::to_string(c.fast));
   line("sync_no_quorum", std::to_string(c.no_quorum));

@@ -400,6 +400,7 @@ void Engine::ReadConfiguration() {
   std::vector<conflict::FeedGroup> feeds;
   feed_acks_.clear();
   replication::Topology topology;
+  bool electorate = false;
   auto after = [](const std::string& key, std::string_view prefix) -> std::optional<std::string> {
     if (key.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
     return key.substr(prefix.size());
@@ -470,7 +471,7 @@ void Engine::ReadConfiguration() {
         order.emplace_back(word);
       policies_.SetDefaultOrder(std::move(order));
     } else if (key == kElectorateKey) {
-      agreed_.ReadElectorate();
+      electorate = true;
     } else if (key == kElectorsKey) {
       const std::string text = Reserved(key).value_or("");
       std::vector<std::string> chosen;
@@ -486,6 +487,8 @@ void Engine::ReadConfiguration() {
   for (const conflict::FeedGroup* group : feeds_.All()) waiters_.NoteChanged(group->db, group->name);
   feeds_.SetGroups(std::move(feeds));
   policies_.BindHandlers(std::move(handlers));
+  // It may settle keys, and so asks for their policies.
+  if (electorate) agreed_.ReadElectorate();
   if (!before.SameRules(policies_) || before.default_order() != policies_.default_order()) {
     keyspace_.PoliciesChanged();
     if (staged_) staged_->PoliciesChanged();

@@ -772,6 +772,7 @@ void Engine::InfoReplication(std::string& out) {
   line("publishes_dropped", std::to_string(replica_.counters().publishes_dropped));
   if (agreed_.in_use()) agreed_.Info(out);
   if (owners_.in_use()) owners_.Info(out);
+  if (!replica_.stranger().empty()) line("other_cluster", std::string(replica_.stranger()));
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
   line("conflicts_detected", std::to_string(conflicts_detected_));

@@ -352,7 +352,7 @@ void Engine::Found() {
   cluster_id_ = random_.Next() | 1;
   admitted_ = true;
   Report(0,
-         "the directory is empty and there is no --join: this leader founds a new cluster. If it had data before, stop "
+         "the directory holds no leader's data and there is no --join: this leader founds a new cluster. If it had data before, stop "
          "it: its volume may not be mounted");
   AppendIdentity();
   agreed_.Start(/*found=*/true, options_.new_seat);

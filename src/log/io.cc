@@ -5,6 +5,7 @@
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -12,6 +13,9 @@
 namespace polyarch::log {
 
 namespace {
+
+constexpr int kNapMs = 5;
+constexpr int kNapsMax = 1000;
 
 class PosixFile final : public File {
  public:
@@ -94,7 +98,13 @@ class Posix final : public Io {
   }
 
   base::Status SyncDirectory(const std::string& dir) override {
-    const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    // No descriptor to be had for a moment is no failed sync: that would be final.
+    int fd = -1;
+    for (int naps = 0; naps <= kNapsMax; ++naps) {
+      fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (fd >= 0 || (errno != EMFILE && errno != ENFILE)) break;
+      ::poll(nullptr, 0, kNapMs);
+    }
     if (fd < 0) return ErrnoStatus(errno, "open", dir);
     const int error = ::fsync(fd) == 0 ? 0 : errno;
     ::close(fd);
@@ -132,6 +142,7 @@ Io& PosixIo() {
 base::Status ErrnoStatus(int error, std::string_view operation, std::string_view path) {
   base::Code code = base::Code::kIo;
   if (error == ENOSPC || error == EDQUOT) code = base::Code::kFull;
+  if (error == EMFILE || error == ENFILE) code = base::Code::kBusy;
   if (error == ENOENT) code = base::Code::kNotFound;
   std::string message = "cannot ";
   message.append(operation).append(" ").append(path).append(": ").append(std::strerror(error));

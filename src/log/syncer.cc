@@ -186,7 +186,8 @@ void Syncer::ServeRetired(std::unique_lock<std::mutex>& lock) {
     if (opened.ok()) {
       file = std::move(*opened);
     } else {
-      status = opened.status();
+      // A new one will be made when one is wanted.
+      (void)io_->Unlink(spare_path).ok();
     }
   }
 

@@ -149,8 +149,8 @@ void Clients::Turn(Client& c, std::string_view input, bool own, size_t commands_
   CheckBudgets(c);
   if (!c.out.empty()) {
     // At once, not when it is written: many clients may make replies within one tick.
-    if (c.out.size() > kSmallReplyBytes && c.out.size() > c.charged_output) {
-      ChargeOutput(c, c.out.size());
+    if (c.out.size() > kSmallReplyBytes && c.out.held() > c.charged_output) {
+      ChargeOutput(c, c.out.held());
       if (context_.stats.output_bytes > context_.options.output_bytes_total_max) return KillSlow(c);
     }
     QueueWrite(c);
@@ -185,7 +185,7 @@ size_t Clients::ExecuteAll(Client& c, std::string_view input, size_t commands_ma
       ++commands;
     }
     at += parser.consumed();
-    if (commands >= commands_max || TurnIsOver(c, at, output_before)) break;
+    if (commands >= commands_max || TurnIsOver(c, at, output_before) || context_.ClientsOutOfTime()) break;
   }
   if (at < input.size() && !c.in_backlog) {
     c.in_backlog = true;
@@ -262,13 +262,24 @@ void Clients::RunResumed() {
   running_resumed_ = false;
 }
 
-void Clients::RunBacklog() {
+void Clients::RunBacklog(size_t waited) {
   round_.swap(backlog_);
-  for (Client* c : round_) {
-    c->in_backlog = false;
-    if (c->dead || c->closing || c->suspended) continue;
-    Turn(*c, c->in.view(), /*own=*/true, context_.options.turn_commands);
+  const int64_t until_us = context_.clients_until_us;
+  if (waited > 0) {
+    const int64_t least_us = NowUs(CLOCK_MONOTONIC) + context_.options.tick_clients_us / 2;
+    context_.clients_until_us = std::max(until_us, least_us);
   }
+  size_t done = 0;
+  while (done < round_.size()) {
+    if (done == waited) context_.clients_until_us = until_us;
+    if (context_.ClientsOutOfTime()) break;
+    Client& c = *round_[done++];
+    c.in_backlog = false;
+    if (c.dead || c.closing || c.suspended) continue;
+    Turn(c, c.in.view(), /*own=*/true, context_.options.turn_commands);
+  }
+  // The others come first the next time.
+  backlog_.insert(backlog_.begin(), round_.begin() + static_cast<ptrdiff_t>(done), round_.end());
   round_.clear();
 }
 
@@ -399,8 +410,9 @@ void Clients::Write(Client& c) {
 void Clients::CheckOutput(Client& c) {
   const LoopOptions& options = context_.options;
   const size_t pending = c.out.size();
-  const bool grown = pending > c.charged_output;
-  ChargeOutput(c, pending);
+  const size_t held = pending > kSmallReplyBytes ? c.out.held() : pending;
+  const bool grown = held > c.charged_output;
+  ChargeOutput(c, held);
   // Beyond what all may have together goes the one that wants more, not one that sits still.
   if (pending > options.output_bytes_hard_max ||
       (grown && context_.stats.output_bytes > options.output_bytes_total_max)) {

@@ -104,7 +104,10 @@ class Clients {
   // resumes itself cannot hold the loop.
   void RunResumed();
   // Goes on with clients that used up their turn in an earlier tick.
-  void RunBacklog();
+  // The first `waited` of the backlog were in it before this tick: they get some time in any case, so that whoever has sent
+  // much is not forgotten where many have sent something.
+  void RunBacklog(size_t waited);
+  size_t backlog_size() const { return backlog_.size(); }
   // Deadlines and soft limits; about once a second.
   void Sweep();
   // Tells the service of clients that are gone and destroys them. Inside the tick.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utility>
@@ -259,15 +260,17 @@ void Links::Flush() {
 }
 
 void Links::Write(Link& link) {
-  if (link.dead || link.blocked) return;
+  if (link.dead || link.blocked || link.broken) return;
   if (!link.out.empty()) {
     ssize_t sent = ::send(link.fd.get(), link.out.data(), link.out.size(), MSG_NOSIGNAL);
-    if (sent < 0) {
-      if (!IsTransient(errno)) return Kill(link);
-      sent = 0;
+    if (sent < 0 && !IsTransient(errno)) {
+      // It has gone, perhaps just after it told the last that it had to tell.
+      link.broken = true;
+      link.out.clear();
+      return poller_.Want(link, EPOLLIN);
     }
-    link.out.Consume(static_cast<size_t>(sent));
-    context_.stats.link_output_bytes += static_cast<uint64_t>(sent);
+    link.out.Consume(static_cast<size_t>(std::max<ssize_t>(sent, 0)));
+    context_.stats.link_output_bytes += static_cast<uint64_t>(std::max<ssize_t>(sent, 0));
   }
   link.blocked = !link.out.empty();
   if (!link.blocked) context_.buffers.Return(link.out);
@@ -295,6 +298,7 @@ void Links::Kill(Link& link) {
 void Links::Sweep() {
   // By id: a failed dial calls the service, which may dial; nothing is erased here.
   for (auto& [id, link] : links_) {
+    if (link->broken) Kill(*link);
     if (link->dead || link->deadline_us == 0 || context_.now.mono_us < link->deadline_us) continue;
     if (link->up) {
       Fail(*link);
@@ -314,6 +318,32 @@ void Links::Reap() {
     links_.erase(link.id);
   }
   dead_.clear();
+}
+
+bool Links::Drain() {
+  Flush();
+  bool lacking = false;
+  for (auto& [id, owned] : links_) {
+    Link& link = *owned;
+    if (link.dead || !link.up || link.broken) continue;
+    link.blocked = false;
+    Write(link);
+    if (link.dead || link.broken) continue;
+    if (!link.out.empty()) {
+      lacking = true;
+      continue;
+    }
+    if (!link.half_closed) {
+      link.half_closed = true;
+      static_cast<void>(::shutdown(link.fd.get(), SHUT_WR));
+    }
+    // A close with something unread would take back what the other side has not read.
+    while (::read(link.fd.get(), context_.scratch.get(), Context::kScratchBytes) > 0) {
+    }
+    int unacknowledged = 0;
+    lacking = lacking || (::ioctl(link.fd.get(), TIOCOUTQ, &unacknowledged) == 0 && unacknowledged > 0);
+  }
+  return lacking;
 }
 
 void Links::CloseAll() {

@@ -41,6 +41,8 @@ struct Link : Pollable {
   bool blocked = false;
   bool dead = false;
   bool in_writes = false;
+  bool broken = false;      // nothing can be sent any more; what came before that is read still
+  bool half_closed = false;
 };
 
 class Links {
@@ -60,6 +62,9 @@ class Links {
   // Writes what this tick gathered; one call of the kernel for each link.
   void Flush();
   bool has_work() const { return !dials_.empty() || !dead_.empty(); }
+  // Before the end, again and again: lets leave what was sent, says that nothing more comes, and tells whether a
+  // neighbour's machine still lacks any of it. What a neighbour sends meanwhile is dropped.
+  bool Drain();
   void CloseAll();
 
   // As RunDials, of a name whose addresses are known.

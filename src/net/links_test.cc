@@ -44,6 +44,30 @@ TEST(LinkTest, MessagesBothWays) {
   EXPECT_EQ(to_a.Call({"LINKBIG", "10"}), "0");
 }
 
+// A leader that is stopped leaves nothing behind that it has told its clients of.
+TEST(LinkTest, WhatWasSentBeforeAStopArrives) {
+  Server a;
+  Server b;
+  Peer to_a(a.loop.port());
+  Peer to_b(b.loop.port());
+  to_a.Call({"DIAL", "127.0.0.1:" + std::to_string(b.loop.peer_port())});
+  a.toy.Await("up");
+  b.toy.Await("up");
+  to_a.Call({"LINK", "hello"});
+  to_b.Call({"LINK", "hello"});
+  b.toy.Await("message 5 hello");
+  a.toy.Await("message 5 hello");
+  // More than the machine's buffers take at once.
+  to_a.Call({"LINKBIG", "30000000"});
+  to_a.Call({"LINK", "the last word"});
+  for (int i = 0; i < 100; ++i)
+    to_b.Ask({"LINK", "which the other one does not read any more"});
+  a.Stop();
+  b.toy.Await("message 30000000 mmm");
+  b.toy.Await("message 13 the last word");
+  b.toy.Await("down");
+}
+
 TEST(LinkTest, DialFailures) {
   Server a;
   Peer to_a(a.loop.port());

@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kGuestsMax = 64;  // more are closed at once
 constexpr size_t kRequestMax = 8 << 10;
 constexpr int64_t kStayMs = 1000;
+constexpr int kNapMs = 50;
 constexpr int kPatienceMs = 250;  // a start that is shorter is not worth a word
 
 constexpr std::string_view kLoading = "-LOADING Polyarch is loading the dataset in memory\r\n";
@@ -102,6 +103,11 @@ void Loading::Run() {
       Guest guest{.fd = Fd(::accept4(listeners_[i]->fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)),
                   .http = listeners_[i]->serves == Serves::kHttp,
                   .until_ms = now_ms + kStayMs};
+      // No descriptor is to be had: the caller stays where he is.
+      if (!guest.fd.ok() && (errno == EMFILE || errno == ENFILE)) {
+        if (::poll(polled.data(), 1, kNapMs) != 0) return;
+        continue;
+      }
       if (!guest.fd.ok() || guests.size() >= kGuestsMax) continue;
       if (!guest.http) Answer(guest, kLoading);
       guests.push_back(std::move(guest));

@@ -19,17 +19,10 @@ namespace {
 
 constexpr int kAcceptsPerTick = 256;
 constexpr int kLastTicksMax = 100;
-// The clock is looked at behind so many clients.
-constexpr int kClientsALook = 8;
 constexpr int64_t kSweepIntervalUs = 1'000'000;
 // Files of the process that are not clients: log segments, storage, links, listeners.
 constexpr size_t kOtherFiles = 1024;
 
-int64_t NowUs(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return now.tv_sec * 1'000'000LL + now.tv_nsec / 1000;
-}
 
 Fd OpenReserve() {
   return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -168,11 +161,13 @@ void Loop::Tick(int ready) {
   ++context_.stats.ticks;
   ReadClocks();
   service.TickBegin(context_.now);
+  context_.clients_until_us = context_.now.mono_us + context_.options.tick_clients_us;
   clients_.RunResumed();
   links_.RunDials();
+  const size_t waited = clients_.backlog_size();
   DispatchAll(ready);
   links_.TryFurther();
-  clients_.RunBacklog();
+  clients_.RunBacklog(waited);
   service.OnTimer();
   clients_.RunResumed();
   if (context_.now.mono_us - swept_us_ >= kSweepIntervalUs) Sweep();
@@ -198,15 +193,14 @@ void Loop::DispatchAll(int ready) {
     pollable.kind == PollKind::kClient ? (void)++clients : Dispatch(pollable, event.events);
   }
   if (clients == 0) return;
-  const int64_t until_us = context_.now.mono_us + context_.options.tick_clients_us;
   first_ready_ = (first_ready_ + 1) % ready;
-  for (int n = 0, done = 0; n < ready; ++n) {
+  for (int n = 0; n < ready; ++n) {
     const int i = (first_ready_ + n) % ready;
     const epoll_event& event = poller_.event(i);
     auto& pollable = *static_cast<Pollable*>(event.data.ptr);
     if (pollable.kind != PollKind::kClient) continue;
     Dispatch(pollable, event.events);
-    if (++done % kClientsALook == 0 && NowUs(CLOCK_MONOTONIC) >= until_us) {
+    if (context_.ClientsOutOfTime()) {
       first_ready_ = i;
       return;
     }
@@ -259,9 +253,10 @@ void Loop::RequestStop() {
 
 void Loop::FlushBeforeExit() {
   const int64_t deadline = NowUs(CLOCK_MONOTONIC) + context_.options.stop_flush_ms * 1000LL;
-  links_.Flush();
-  while (clients_.FlushAll(context_.service.durable_position()) &&
-         NowUs(CLOCK_MONOTONIC) < deadline) {
+  for (;;) {
+    const bool lacking = links_.Drain();
+    const bool owed = clients_.FlushAll(context_.service.durable_position());
+    if ((!lacking && !owed) || NowUs(CLOCK_MONOTONIC) >= deadline) return;
     // Short naps serve both what it waits for, sockets and the log, without a second event loop.
     ::poll(nullptr, 0, 2);
   }

@@ -1,4 +1,5 @@
 // The loop as a whole: its ends, its ports and sockets, the HTTP port.
+#include <set>
 #include <sys/resource.h>
 
 #include "net/net_test_util.h"
@@ -17,6 +18,29 @@ TEST(LoopTest, StopLetsRepliesLeave) {
   server.Stop();
   EXPECT_EQ(a.Reply(), Text("held"));
   EXPECT_EQ(a.Reply(), "closed");
+}
+
+// Peers and the log must not wait for the end of what somebody sent in one go.
+TEST(LoopTest, SlowCommandsThatCameTogetherDoNotRunInOneTick) {
+  Server server;
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  std::string bytes;
+  for (int i = 0; i < 5; ++i)
+    resp::AppendRequest(bytes, {"SPIN", "80"});
+  a.Send(bytes);
+  b.Send(bytes);
+  std::set<int64_t> ticks;
+  for (Peer* peer : {&a, &b}) {
+    std::string before;
+    for (int i = 0; i < 5; ++i) {
+      const std::string tick = peer->Reply();
+      EXPECT_NE(tick, before) << "two in one turn";
+      before = tick;
+      ticks.insert(std::stoll(tick));
+    }
+  }
+  EXPECT_GE(ticks.size(), 5U);
 }
 
 TEST(LoopTest, AbortLetsNothingLeave) {

@@ -67,6 +67,7 @@ class Toy : public Service {
 
   void TickBegin(const Clocks& now) override {
     EXPECT_FALSE(in_tick_);
+    ++ticks_;
     EXPECT_GE(now.mono_us, last_us_);
     last_us_ = now.mono_us;
     in_tick_ = true;
@@ -181,6 +182,11 @@ class Toy : public Service {
       w.Integer(static_cast<int64_t>(id));
     } else if (name == "ECHO") {
       w.Bulk(argument);
+    } else if (name == "SPIN") {  // a slow command, that tells in which tick it ran
+      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(Number(argument));
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      w.Integer(ticks_);
     } else if (name == "HOLD") {
       held_in_tick_ = true;
       w.Bulk(argument);
@@ -257,6 +263,7 @@ class Toy : public Service {
 
   const bool needs_auth_;
   Control* control_ = nullptr;
+  int64_t ticks_ = 0;
   bool in_tick_ = false;
   bool executing_ = false;
   bool held_in_tick_ = false;

@@ -220,6 +220,8 @@ void Replica::OnLinkUp(LinkId id, const std::string& dialed, const std::string&)
   link.dialed = dialed;
   link.up_us = link.heard_us = now_us_;
   if (!dialed.empty()) dialing_[dialed].under_way = false;
+  // It may be one that is cut off (LINK CUT): who dials speaks first, so that no link seems to come and go.
+  if (dialed.empty() && !cut_.empty()) return;
   if (MayGreet(link)) {
     SendHello(link);
   } else {
@@ -407,6 +409,8 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     return;
   }
   if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
+    stranger_ = hello.process.leader + " at " + hello.process.address;
+    stranger_us_ = now_us_;
     host_.Report(2,
                  "leader " + hello.process.leader + " at " + hello.process.address +
                      " belongs to another cluster than this one: start whichever of the two is new here with an empty "
@@ -763,6 +767,11 @@ bool Replica::synced_with_links() const {
     if (link.greeted && !applied_.Includes(link.have)) return false;
   }
   return true;
+}
+
+std::string_view Replica::stranger() const {
+  constexpr int64_t kOfLateUs = 60'000'000;
+  return now_us_ - stranger_us_ < kOfLateUs ? std::string_view(stranger_) : std::string_view();
 }
 
 std::optional<clock::VersionVector> Replica::Heard() const {

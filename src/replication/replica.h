@@ -415,6 +415,8 @@ class Replica {
   std::optional<clock::VersionVector> Heard() const;
   std::vector<LinkStats> Links() const;
   const Counters& counters() const { return counters_; }
+  // Who has called of late and belongs to another cluster, `us at 10.0.0.2:8400`; or nobody.
+  std::string_view stranger() const;
   uint64_t nonce() const { return nonce_; }
   uint64_t incarnation() const { return incarnation_; }
   std::string SegmentHead() const;  // the log's head provider
@@ -673,6 +675,8 @@ class Replica {
   uint64_t hello_version_ = 1;
   LinkStates graph_;
   Healing healing_;
+  std::string stranger_;  // of another cluster, and when it called
+  int64_t stranger_us_ = 0;
   std::map<uint64_t, Damping> damping_;  // by nonce
   uint64_t graph_seen_ = 0;              // its version, when we last drew our conclusions
   bool links_changed_ = true;            // our own link state may be old

@@ -511,6 +511,8 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     cursor.position = record.end;
     return true;
   });
+  // Too many open files, say: the log is tried again.
+  if (!result.ok() && result.status().code() == base::Code::kBusy) return true;
   if (!result.ok()) {
     host_.Report(2,
                  "cannot read the log for " + link.peer.leader + ": " + result.status().message() +

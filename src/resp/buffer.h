@@ -35,6 +35,8 @@ class Buffer {
   const char* data() const { return data_ + begin_; }
   std::string_view view() const { return {data(), size()}; }
   size_t capacity() const { return capacity_; }
+  // The memory that it has touched: what it holds and what was consumed in front of that.
+  size_t held() const { return end_; }
   void SetLimit(size_t bytes) { limit_ = bytes; }
   bool overflowed() const { return overflowed_; }
 
@@ -62,6 +64,8 @@ class Buffer {
     if (begin_ == end_) {
       begin_ = end_ = 0;
       if (capacity_ > kKeepBytes) Release();
+    } else if (capacity_ > kKeepBytes && size() < capacity_ / 4) {
+      Shrink();
     }
   }
   void clear() { Consume(size()); }
@@ -104,6 +108,19 @@ class Buffer {
       }
       capacity_ = wanted;
     }
+    begin_ = 0;
+    end_ = used;
+  }
+  // What a slow reader leaves is not to keep the memory of all that he has read.
+  void Shrink() {
+    const size_t used = size();
+    const size_t wanted = used * 2 > kKeepBytes ? used * 2 : kKeepBytes;
+    char* less = static_cast<char*>(std::malloc(wanted));
+    if (less == nullptr) return;
+    std::memcpy(less, data_ + begin_, used);
+    std::free(data_);
+    data_ = less;
+    capacity_ = wanted;
     begin_ = 0;
     end_ = used;
   }

@@ -410,6 +410,27 @@ TEST(ReplyTest, ForeignBytes) {
   EXPECT_EQ(Read(deep, 1000), "error: nested too deep");
 }
 
+// Who reads all of a large reply but its last bytes must not keep its memory.
+TEST(BufferTest, GivesBackMemoryWhileItIsRead) {
+  Buffer buffer;
+  const size_t large = 8 << 20;
+  std::string bytes(large, 'x');
+  for (size_t i = 0; i < large; ++i) bytes[i] = static_cast<char>(i * 31 >> 7);
+  buffer.Append(bytes);
+  EXPECT_EQ(buffer.held(), large);
+  size_t read = 0;
+  while (buffer.size() > 10'000) {
+    ASSERT_EQ(buffer.view().substr(0, 50), std::string_view(bytes).substr(read, 50));
+    buffer.Consume(9'973);
+    read += 9'973;
+    ASSERT_LE(buffer.held(), std::max<size_t>(4 * buffer.size(), 256 << 10) + 9'973);
+  }
+  EXPECT_LE(buffer.capacity(), 256U << 10);
+  EXPECT_EQ(buffer.view(), std::string_view(bytes).substr(read));
+  buffer.Append(bytes);
+  EXPECT_EQ(buffer.view().substr(large - read), bytes);
+}
+
 TEST(BufferTest, KeepsBytesInOrder) {
   base::Random random(3);
   Buffer buffer;

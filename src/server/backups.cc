@@ -1,5 +1,6 @@
 #include "server/backups.h"
 
+#include <system_error>
 #include <utility>
 
 #include "backup/manifest.h"
@@ -56,7 +57,13 @@ base::Result<uint64_t> Backups::Start(std::string_view path, uint64_t client) {
   job.manifest.cluster = clock::Origin{"", engine_.cluster_id()}.ToString().substr(1);
   job.manifest.store_format = engine::kStoreFormat;
   job.manifest.log_format = log::kFormatVersion;
-  job_ = std::make_unique<backup::Job>(std::move(job), store_);
+  given_up_ = false;
+  try {
+    job_ = std::make_unique<backup::Job>(std::move(job), store_);
+  } catch (const std::system_error& error) {
+    return base::Status(base::Code::kBusy,
+                        std::string("no thread is to be had for a backup (") + error.what() + "): raise the limit of processes, or try again");
+  }
   options_.report(0, "a backup to " + path_ + " begins");
   return ++ticket_;
 }
@@ -69,9 +76,16 @@ std::optional<base::Result<command::BackupSummary>> Backups::Take(uint64_t ticke
   return result;
 }
 
-void Backups::AfterTick(int64_t wall_ms) {
+void Backups::AfterTick(int64_t wall_ms, bool low_space) {
   now_ms_ = wall_ms;
   if (!job_) return;
+  if (low_space && !given_up_) {
+    given_up_ = true;
+    job_->Cancel({base::Code::kFull,
+                  "the leader's disk is nearly full, and a backup holds its log there: make room, and try again"});
+    log_.Unpin();
+  }
+  if (given_up_ && job_->wants() != backup::Job::Want::kEnd) return;
   switch (job_->wants()) {
     case backup::Job::Want::kNothing:
       return;

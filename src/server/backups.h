@@ -39,7 +39,8 @@ class Backups {
   // The result, once; nothing while it is under way.
   std::optional<base::Result<command::BackupSummary>> Take(uint64_t ticket);
   // After EndTick: what is applied is in the log.
-  void AfterTick(int64_t wall_ms);
+  // `low_space`: a backup that is under way holds the log on the leader's disk, and is given up.
+  void AfterTick(int64_t wall_ms, bool low_space);
   // Gives the one under way up; waits for its thread.
   void Stop();
 
@@ -65,6 +66,7 @@ class Backups {
     int64_t taken_ms = 0;
   };
   std::optional<Cut> cut_;
+  bool given_up_ = false;
   // Of clients that have not come for them yet: the newest few.
   std::map<uint64_t, base::Result<command::BackupSummary>> results_;
   int64_t last_ok_ms_ = 0;

@@ -175,7 +175,7 @@ Flags::Flags(Config& config) {
   Add(Holds::kWhole, "peer-port", config.peer_port, "the port for other leaders (default: port + 1000)")->check(port);
   Add(Holds::kWhole, "http-port", config.http_port,
       "the port for /metrics, /healthz and /readyz (default: port + 2000; 0: off)")->check(port);
-  Add(Holds::kTexts, "peer-bind", config.peer_bind, "addresses to listen on for other leaders (default: as --bind)");
+  Add(Holds::kTexts, "peer-bind", config.peer_bind, "addresses to listen on for other leaders (default: as --bind where that is loopback or with --insecure, else 127.0.0.1)");
   Add(Holds::kText, "advertise", config.advertise, "HOST:PEERPORT under which other leaders reach this one");
   Add(Holds::kText, "dir", config.dir, "where the data is kept")->capture_default_str();
   Add(Holds::kTexts, "join", config.join, "HOST:PEERPORT of any member of the cluster to join");

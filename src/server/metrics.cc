@@ -203,6 +203,7 @@ constexpr Known kKnown[] = {
     {"sync_rounds", "sync_rounds_total", "counter", "Rounds on keys under policy sync that a majority has answered."},
     {"sync_rounds_fast", "sync_rounds_fast_total", "counter", "Of them in one round trip."},
     {"sync_no_quorum", "sync_no_quorum_total", "counter", "Commands answered NOQUORUM."},
+    {"sync_quorum", "sync_quorum", "gauge", "1 while a majority of the electors is in reach of this leader."},
     {"sync_in_doubt", "sync_in_doubt_total", "counter", "Commands answered TIMEOUT, in doubt."},
     {"pubsub_clients", "pubsub_clients", "gauge", "Clients that subscribe to anything."},
     {"pubsub_channels", "pubsub_channels", "gauge", "Channels with subscribers here."},

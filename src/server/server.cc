@@ -44,6 +44,8 @@ Server::Server(Config config) : config_(std::move(config)) {}
 Server::~Server() {
   backups_.reset();
   engine_.reset();
+  // Nobody knows what is on such a disk, wherever it was that it failed.
+  if (log_ && log_->sync_failed()) (void)AbandonSeat(config_.dir);
   log_.reset();
   store_.reset();
   if (lock_fd_ >= 0) close(lock_fd_);
@@ -87,6 +89,10 @@ base::Status Server::LockDirectory() {
   if (restoring) {
     return base::Corrupt("a restore into the directory " + config_.dir +
                          " did not end: empty it and restore again");
+  }
+  if (std::filesystem::exists(config_.dir + "/" + backup::kManifestName, error)) {
+    return base::Invalid("the directory " + config_.dir + " is a backup, which a leader would spoil: " +
+                         "make a leader's directory of it with polyarch restore " + config_.dir + " NEW_DIR");
   }
   for (const char* sub : {"/log", "/store"}) {
     std::filesystem::create_directories(config_.dir + sub, error);
@@ -234,13 +240,15 @@ std::string Server::WhatIsSafe(const base::Status& status) const {
 
 int Server::Run() {
   loop_->Run();
-  backups_->Stop();
   if (!engine_->status().ok()) {
+    backups_->Stop();
     Log(2, "stopped: " + engine_->status().message() + WhatIsSafe(engine_->status()));
     return 1;
   }
   engine_->PrepareStop();
   base::Status status = log_->Sync();
+  // Behind the sync: its thread may wait for a disk that does not answer.
+  backups_->Stop();
   if (!status.ok()) {
     Log(2, "stopped: " + status.message() + WhatIsSafe(status));
     return 1;
@@ -301,7 +309,7 @@ void Server::TickBegin(const net::Clocks& now) {
 void Server::TickEnd() {
   const int64_t begun_us = NowMicros(CLOCK_MONOTONIC);
   engine_->EndTick();
-  backups_->AfterTick(now_.wall_ms);
+  backups_->AfterTick(now_.wall_ms, low_space_);
   end_of_turn_us_ = NowMicros(CLOCK_MONOTONIC) - begun_us;
   observations().latency.Note("end-of-turn", now_.wall_ms / 1000, end_of_turn_us_ / 1000);
   WatchSyncs();

@@ -281,6 +281,9 @@ class RocksStore::Impl {
       if (!whole && !error) return base::Status(base::Code::kBusy, "the copy of the store was cancelled");
     }
     if (!error) return {};
+    // They would hold what the store has deleted.
+    std::error_code left;
+    std::filesystem::remove_all(links, left);
     return base::IoError("cannot copy the store to " + dir + ": " + error.message());
   }
 
