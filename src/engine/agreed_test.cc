@@ -504,6 +504,20 @@ TEST_F(Agreed, ADeletedKeyKeepsItsRowUntilAllHaveSeenTheDelete) {
   EXPECT_EQ(a.engine().agreed_keys().agreement().elector().rows(), rows - 1);
 }
 
+// A cut by LINK CUT is no link that comes and goes: what is healed is in reach at once.
+TEST_F(Agreed, AgreesAtOnceAfterALinkCutOfSeconds) {
+  Begin();
+  EXPECT_EQ(c.Ask({"LINK", "CUT", "a"}), "+OK");
+  EXPECT_EQ(c.Ask({"LINK", "CUT", "b"}), "+OK");
+  cluster.Run(10'000);
+  EXPECT_FALSE(c.engine().agreed_keys().agreement().QuorumInReach());
+  EXPECT_EQ(c.Ask({"LINK", "HEAL", "a"}), "+OK");
+  EXPECT_EQ(c.Ask({"LINK", "HEAL", "b"}), "+OK");
+  cluster.Run(1'000);
+  EXPECT_TRUE(c.engine().agreed_keys().agreement().QuorumInReach());
+  EXPECT_EQ(Do(c, {"SET", "s:k", "1"}), "+OK");
+}
+
 // The seat of one that is being retired is replaced later.
 TEST_F(Agreed, TwoAreNotRetiredInOneBreath) {
   Begin();

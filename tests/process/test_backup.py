@@ -195,6 +195,11 @@ def test_backup_refusals(long):
                 assert not os.path.exists(target)
         polyarch("restore", path, code=2)
         polyarch("restore", path, "--verify", "--dir", target, code=2)
+        # A backup is no directory to start with, and is not spoilt by the attempt.
+        done = subprocess.run([BINARY, "server", "--id", "eu", "--port", "0", "--http-port", "0", "--dir", path],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        assert done.returncode != 0 and f"polyarch restore {path} NEW_DIR" in done.stderr, done.stderr
+        polyarch("restore", path, "--verify")
         # A restore that did not end is no directory to start with.
         polyarch("restore", path, "--dir", target)
         with open(os.path.join(target, "RESTORING"), "w"):

@@ -7,13 +7,15 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import termios
 import time
 
-from cluster import BINARY, Cluster, free_port, until
+from cluster import BINARY, Cluster, Leader, free_port, until
+from resp import ReplyError
 from test_backup import polyarch
 
 
@@ -375,3 +377,46 @@ def test_long_turns(long):
         until("it has been stopped for a while", lambda: time.monotonic() - frozen > 1.5)
         eu.thaw()
         until("the pause is logged", lambda: "this process did not run for 1" in eu.process.log_tail())
+
+
+def test_foreign_cluster(long):
+    """A founder whose volume was not mounted founds another cluster: status says so at both."""
+    with Cluster(["eu", "us"]) as cluster:
+        eu, us = cluster.eu, cluster.us
+        eu.call("SET", "k", "v")
+        cluster.wait_converged()
+        eu.terminate()
+        os.rename(eu.directory, eu.directory + ".unmounted")
+        eu.start()
+        for leader, stranger in ((us, "eu"), (eu, "us")):
+            until(f"{leader.name} has met {stranger}", lambda: leader.info().get("other_cluster", "").startswith(stranger + " at "))
+            text = polyarch("status", "-p", leader.port)
+            assert f"ATTENTION   leader {stranger} at 127.0.0.1:" in text and "belongs to another cluster" in text, text
+        eu.terminate()
+        shutil.rmtree(eu.directory)
+        os.rename(eu.directory + ".unmounted", eu.directory)
+        eu.start()
+        cluster.wait_converged()
+        assert us.get("k") == b"v"
+
+
+def test_second_process_does_not_vote(long):
+    """Who comes under the name of a living leader becomes a member of another name, but no elector."""
+    with Cluster(["eu", "us"]) as cluster:
+        second = Leader("us", os.path.join(cluster.directory, "us2"), ["--http-port", "0"])
+        second.start(join=[cluster.eu.peer_address])
+        cluster.others.append(second.process)
+        until("it goes under another name", lambda: second.info()["leader_id"].startswith("us~"))
+        assert cluster.eu.call("POLICY", "SET", "s:*", "sync") == b"OK"
+        until("it is in force", lambda: cluster.eu.info().get("sync_in_force") == "1")
+        until("it is written", lambda: cluster.eu.ask("SET", "s:k", "v") == b"OK")
+        until("the second one has it", lambda: second.get("s:k") == b"v")
+        for leader in (cluster.eu, cluster.us, second):
+            assert sorted(leader.info()["electors"].split(",")) == ["eu", "us"], leader.info()["electors"]
+            text = polyarch("status", "-p", leader.port)
+            assert "no majority of the electors" not in text, text
+        assert cluster.eu.call("POLYARCH", "READ", "s:k") == cluster.eu.call("SYNC", "READ", "s:k")
+        cluster.us.kill()
+        until("eu knows", lambda: "no majority of the electors" in polyarch("status", "-p", cluster.eu.port))
+        reply = cluster.eu.ask("SET", "s:k", "w")
+        assert isinstance(reply, ReplyError) and reply.text.startswith("NOQUORUM"), reply
