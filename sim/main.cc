@@ -72,10 +72,12 @@ struct Plan {
   std::string history;      // the file that the history of one seed goes to
 };
 
-void PrintFailure(uint64_t seed, const std::string& reason, bool record = false) {
+void PrintFailure(uint64_t seed, const std::string& reason, const Plan& plan) {
+  std::string how;
+  if (plan.size.most != 0) how = " --leaders " + std::to_string(plan.size.least) + ".." + std::to_string(plan.size.most);
+  if (plan.record) how += " --history FILE";
   std::printf("seed %llu FAILED: %s\n  replay: polyarch-sim %llu -v%s\n",
-              static_cast<unsigned long long>(seed), reason.c_str(),
-              static_cast<unsigned long long>(seed), record ? " --history FILE" : "");
+              static_cast<unsigned long long>(seed), reason.c_str(), static_cast<unsigned long long>(seed), how.c_str());
   std::fflush(stdout);
 }
 
@@ -122,7 +124,7 @@ bool RunOne(uint64_t seed, const Plan& plan, Shared& shared) {
   const bool report = !plan.quiet && shared.failed.load() < kReportedMax;
   ++shared.failed;
   if (report) {
-    PrintFailure(seed, result.reason, plan.record);
+    PrintFailure(seed, result.reason, plan);
     if (!plan.verbose && shared.failed.load() == 1) PrintStory(seed, plan);
   }
   return false;
@@ -189,7 +191,7 @@ void RunPlan(const Plan& plan, Shared& shared) {
       uint64_t lowest = shared.first_failure.load();
       if (seed < lowest) shared.first_failure = seed;
       if (!plan.quiet) {
-        PrintFailure(seed, "the process died: signal " + std::to_string(WTERMSIG(status)), plan.record);
+        PrintFailure(seed, "the process died: signal " + std::to_string(WTERMSIG(status)), plan);
       }
       if (plan.stop_at_failure) shared.next = plan.seeds;
       *it = Fork(place, plan, shared, begin);

@@ -1,8 +1,9 @@
-"""./run: three leaders on fixed ports with their data in ./data, and one screen that follows them.
+"""./run [--port N] [--data DIR]: three leaders at three ports with their data in one directory, and one screen that follows them.
 
 Stops them (SIGTERM, by pid) on Ctrl-C or SIGTERM; the kernel does it if this program is killed.
 """
 
+import argparse
 import contextlib
 import errno
 import os
@@ -14,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from cluster import BINARY, ROOT, Process, port_is_free  # noqa: E402
 from resp import Connection, ReplyError  # noqa: E402
 
-LEADERS = (("eu", 7001), ("us", 7002), ("asia", 7003))
+NAMES = ("eu", "us", "asia")
 READY_S = 60
 STOP_S = 10
 
@@ -30,7 +31,7 @@ def _stop(*_):
 class Shown:
     """One leader: its process and what it last said of itself."""
 
-    def __init__(self, name, port, data):
+    def __init__(self, name, port, data, first_port):
         self.name = name
         self.port = port
         self.log_path = os.path.join(data, name + ".log")
@@ -38,8 +39,8 @@ class Shown:
         os.makedirs(directory, exist_ok=True)
         arguments = [BINARY, "server", "--id", name, "--port", str(port), "--peer-port", str(port + 1000),
                      "--dir", directory]
-        if port != LEADERS[0][1]:
-            arguments += ["--join", f"127.0.0.1:{LEADERS[0][1] + 1000}"]
+        if port != first_port:
+            arguments += ["--join", f"127.0.0.1:{first_port + 1000}"]
         self.process = Process(arguments, self.log_path, signal.SIGTERM)
         self.connection = None
         self.before = None
@@ -111,14 +112,26 @@ def follow(leaders):
         time.sleep(1 if screen else 10)
 
 
+def options():
+    parser = argparse.ArgumentParser(prog="run", description="Three leaders at three ports; Ctrl-C stops them.")
+    parser.add_argument("--port", type=int, default=7001, help="of the first one (default: 7001)")
+    parser.add_argument("--data", default=os.path.join(ROOT, "data"), help="the directory of the data (default: ./data)")
+    chosen = parser.parse_args()
+    if not 1 <= chosen.port <= 64000:
+        parser.error(f"a first port is 1 to 64000, not {chosen.port}")
+    return chosen
+
+
 def main():
-    for name, port in LEADERS:
+    chosen = options()
+    places = [(name, chosen.port + i) for i, name in enumerate(NAMES)]
+    for name, port in places:
         for wanted in (port, port + 1000):
             if not port_is_free(wanted):
                 print(f"run: port {wanted} (of leader {name}) is in use; stop what uses it "
                       f"(another ./run?) and call again", file=sys.stderr)
                 return 1
-    data = os.path.join(ROOT, "data")
+    data = chosen.data
     try:
         os.makedirs(data, exist_ok=True)
     except OSError as error:
@@ -129,8 +142,8 @@ def main():
     leaders = []
     code = 0
     try:
-        for name, port in LEADERS:
-            leaders.append(Shown(name, port, data))
+        for name, port in places:
+            leaders.append(Shown(name, port, data, chosen.port))
         end = time.monotonic() + READY_S
         for leader in leaders:
             while (leader.info("replication") or {}).get("admitted") != "1":
@@ -140,11 +153,11 @@ def main():
                     raise Stop(1)
                 time.sleep(0.02)
         print("Three leaders are up; each takes reads and writes from any Redis client.\n"
-              "    redis-cli -p 7001 SET k v          write at eu\n"
-              "    redis-cli -p 7003 GET k            read at asia\n"
-              "    build/release/polyarch top -p 7002   how us sees the others, live\n"
-              "    redis-cli -p 7001 LINK CUT us      cut a link, write on both sides, LINK HEAL us\n"
-              "Data and logs are in ./data. Ctrl-C stops all three.\n", flush=True)
+              f"    redis-cli -p {chosen.port} SET k v          write at eu\n"
+              f"    redis-cli -p {chosen.port + 2} GET k            read at asia\n"
+              f"    build/release/polyarch top -p {chosen.port + 1}   how us sees the others, live\n"
+              f"    redis-cli -p {chosen.port} LINK CUT us      cut a link, write on both sides, LINK HEAL us\n"
+              f"Data and logs are in {os.path.relpath(data)}. Ctrl-C stops all three.\n", flush=True)
         follow(leaders)
     except (KeyboardInterrupt, Stop) as stop:
         code = stop.args[0] if stop.args else 0

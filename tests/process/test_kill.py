@@ -13,7 +13,9 @@ def _loop(kills, seed, flags, kills_a_check):
     """Kills random leaders `kills` times while six writers write, restarts them, and checks all that was
     acknowledged after every `kills_a_check` kills."""
     draw = random.Random(seed)
-    with Cluster(flags=flags) as cluster:
+    # Checkpoints and changes of segment are among what is interrupted; at eu they are as rare as they are.
+    often = ["--checkpoint-bytes", "1mb", "--log-segment", "256kb"]
+    with Cluster(flags=flags, flags_of={"us": often, "asia": often + ["--log-quota", "16mb"]}) as cluster:
         writers = [Writer(leader, f"{leader.name}.{i}", seed * 100 + i, ("shared:1", "shared:2"))
                    for leader in cluster.living() for i in range(2)]
         acknowledged = done = 0
@@ -46,6 +48,10 @@ def _loop(kills, seed, flags, kills_a_check):
                 acknowledged += writer.acknowledged
             cluster.wait_converged(60)
             check_writers(writers, cluster.living())
+        for name in ("us", "asia"):
+            persistence = cluster.leaders[name].info("persistence")
+            # A megabyte of log before the first checkpoint takes some seconds of writing.
+            assert kills < 20 or int(persistence["checkpoint_position"]) > 0, f"{name} made no checkpoint"
         assert acknowledged > 100 * kills, f"hardly any load: {acknowledged} acknowledged"
         print(f"note: {kills} kills, {acknowledged} acknowledged writes, seed {seed}")
 

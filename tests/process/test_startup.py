@@ -1,12 +1,15 @@
 """Starting and stopping: errors of one line that name the cause, exit codes, a clean end under load."""
 
 import os
+import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 
-from cluster import BINARY, Cluster, Leader, free_port, until
+from cluster import BINARY, ROOT, Cluster, Leader, Process, free_port, port_is_free, until
 from resp import Connection, ReplyError, encode
 
 CLEAN, RUN_TIME, USAGE = 0, 1, 2
@@ -196,3 +199,29 @@ def test_clean_stop(long):
             pass
         code = cluster.us.process.child.wait(10)
         assert code == CLEAN, code
+
+
+def test_run(long):
+    """What `./run` starts: three leaders that answer, that end with it, and that go on with their data."""
+    port = free_port((0, 1, 2, 1000, 1001, 1002))
+    with tempfile.TemporaryDirectory(prefix="polyarch-test-") as data:
+        program = [sys.executable, os.path.join(ROOT, "tools", "leaders.py"), "--port", str(port), "--data", data]
+        took = []
+        for round_ in range(2):
+            begin = time.monotonic()
+            process = Process(program, os.path.join(data, f"run.{round_}"), signal.SIGTERM)
+            try:
+                until("it says that they are up", lambda: "Three leaders are up" in process.log_tail())
+                took.append(time.monotonic() - begin)
+                with Connection(port) as eu, Connection(port + 2) as asia:
+                    if round_ == 0:
+                        assert eu.call("SET", "k", "v") == b"OK"
+                    until("asia has it", lambda: asia.call("GET", "k") == b"v")
+                if round_ == 0:
+                    text = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+                    assert text.returncode == 1 and f"port {port} (of leader eu) is in use" in text.stderr, text
+                assert process.stop() == 0
+                assert all(port_is_free(p) for p in (port, port + 1, port + 2)), "a leader is left"
+            finally:
+                process.kill()
+        print(f"note: first start {took[0]:.2f} s, second {took[1]:.2f} s")

@@ -5,7 +5,7 @@ import threading
 import time
 
 from cluster import Cluster, until
-from load import OpenLoop
+from load import OpenLoop, Writer, check_writers
 from resp import Connection, pairs
 
 PIPELINE = 16
@@ -99,6 +99,10 @@ def _dead_node(long, topology, links, links_without, deaths):
         others = [leader for leader in cluster.living() if leader.name != "c"]
         loads = [OpenLoop(leader.port, RATE // len(others), PIPELINE, label=leader.name) for leader in others]
         lag = Lag(others)
+        # What c passes on.
+        writer = Writer(cluster.c, "c", 1, pause_s=0.002)
+        written = list(writer.registers) + list(writer.counters)
+        writer.start()
         worst_noticed = worst_level = 0
         for n in range(deaths):
             time.sleep(calm_s)
@@ -116,6 +120,13 @@ def _dead_node(long, topology, links, links_without, deaths):
             worst_noticed = max(worst_noticed, seen - killed)
             worst_level = max(worst_level, level - seen)
             wait_links(cluster, *links_without)
+            bypasses = {bypass for leader in others for bypass in pairs(leader.call("TOPOLOGY", "GET"))["bypasses"]}
+            wanted = {link.encode() for link in set(links_without) - set(links)}
+            assert bypasses == wanted, f"{bypasses} instead of {wanted}"
+            # What c had passed on to anyone is everywhere, while c is down.
+            until("the living hold the same of c", lambda: len({
+                repr(leader.call("MGET", *written)) for leader in others}) == 1, 10)
+            assert any(value is not None for value in others[0].call("MGET", *written))
             time.sleep(calm_s)
             cluster.restart("c")
             wait_links(cluster, *links)
@@ -123,7 +134,9 @@ def _dead_node(long, topology, links, links_without, deaths):
         for load in loads:
             load.stop()
         lag.stop()
+        writer.stop()
         cluster.wait_converged(60)
+        check_writers([writer], cluster.living())
         assert all(leader.get("of c") == b"%d" % (deaths - 1) for leader in cluster.living()), \
             "what c had passed on is lost"
         print(f"note: noticed after {worst_noticed:.2f} s, lag below {LAG_MS} ms {worst_level:.2f} s later")
@@ -195,6 +208,10 @@ def test_topology_under_load(long):
                 until(f"all know {shape}", lambda: all(
                     other.info()["topology"] == shape for other in cluster.living()))
                 time.sleep(5 if long else 1.5)
+            # Once the links stand, nothing comes twice, under load either.
+            twice = [leader.info()["duplicates_dropped"] for leader in cluster.living()]
+            time.sleep(10 if long else 1)
+            assert twice == [leader.info()["duplicates_dropped"] for leader in cluster.living()], "changes come twice"
         for load in loads:
             load.stop()
         cluster.wait_converged(60)
