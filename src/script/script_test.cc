@@ -86,21 +86,22 @@ TEST_F(ScriptTest, EndsWellWithHardlyAnyMemoryLeft) {
     local rest = tonumber(KEYS[1])
     local n = 0
     local function fill(size, spared)
-      collectgarbage()
       while collectgarbage('count') * 1024 + 2 * size + spared < max do
         n = n + 1
-        ARGV[n] = n .. string.rep('x', size)
+        ARGV[n] = string.rep('x', size + n)
       end
-      collectgarbage()
     end
     for i = 1, 2000 do ARGV[i] = i end
     fill(500000, 3500000)
     local names = {}
     for i = 1, 30000 do names[i] = 'k' .. i end
     names = nil
+    -- The table of all texts is to be made smaller by the next one, not by this.
+    collectgarbage()
+    collectgarbage('stop')
     fill(50000, 20000)
     fill(1000, 1000)
-    fill(50, rest)
+    fill(100, rest)
     return n)";
   size_t fine = 0;
   std::string last;
