@@ -19,6 +19,8 @@ using End = AgreedCall::End;
 bool Apply(const AgreedCall& call, bool told, std::optional<std::string>& value, bool& changed) {
   const std::optional<std::string> before = value;
   changed = false;
+  // SYNC OUTCOME says that it took effect: then it did.
+  const bool must_change = !told && call.outcome == 1;
   switch (call.kind) {
     case Kind::kSwap:
       value = call.argument;
@@ -27,6 +29,7 @@ bool Apply(const AgreedCall& call, bool told, std::optional<std::string>& value,
     case Kind::kTake:
       value.reset();
       changed = before.has_value();
+      if (must_change && !changed) return false;
       return !told || call.reply == before;
     case Kind::kRead:
       return !told || call.reply == before;
@@ -34,7 +37,7 @@ bool Apply(const AgreedCall& call, bool told, std::optional<std::string>& value,
       if (told && call.done == before.has_value()) return false;
       changed = !before.has_value();
       if (changed) value = call.argument;
-      return true;
+      return !must_change || changed;
     case Kind::kCompareAndSet:
       // By version: of equal values it may be another one.
       if (told && !call.done) return true;

@@ -40,6 +40,7 @@ const char* NameOf(Bug bug) {
       "kSyncRetryAfterTimeout",
       "kSyncNoQuorumLies",
       "kSyncNameByBallot",
+      "kSyncBatchName",
       "kSyncLastResult",
       "kSyncShortChain",
       "kSyncIgnoreDeps",

@@ -98,6 +98,7 @@ enum class Bug : int {
   kSyncRetryAfterTimeout, // a write is proposed again after it was said to be in doubt
   kSyncNoQuorumLies, // a write whose accept was sent is said to be without effect
   kSyncNameByBallot, // a write has the name of its latest try
+  kSyncBatchName,    // all writes of a batch have one name, whether they changed anything or not
   kSyncLastResult, // the reply is that of the last try, not of the one that took effect
   kSyncShortChain, // names are cut off the chain without a trace
   kSyncIgnoreDeps, // a value is accepted and shown before what it depends on

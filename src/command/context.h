@@ -59,6 +59,11 @@ struct Context {
   // Not empty: what was run must be taken back, and the transaction that it is part of, for this reason.
   std::string abandon = {};
   bool close = false;      // close the connection after the reply
+  // When what scripts may take is over, by ServerHost's clock; 0: none has begun. One for all scripts of an EXEC, and for
+  // all that is read and run for one command: neighbours do not wait for the sum.
+  int64_t own_script_until_us = 0;
+  int64_t* shared_script_until_us = nullptr;
+  int64_t& script_until_us() { return shared_script_until_us != nullptr ? *shared_script_until_us : own_script_until_us; }
 
   size_t count() const { return args.size(); }
   keyspace::KeyRef Ref(std::string_view key) const { return keys.Ref(client.db, key); }

@@ -81,6 +81,7 @@ bool AddLibrary(Context& c,
                 bool replace,
                 std::string_view quote,
                 std::string_view source,
+                ScriptHost& host,
                 Loading& loading) {
   auto name = Scripts::NameOf(source);
   if (!name.ok()) {
@@ -93,7 +94,6 @@ bool AddLibrary(Context& c,
     return false;
   }
   Scripts::Library library;
-  ScriptHost host(c, /*read_only=*/true);
   if (auto s = Scripts::ReadLibrary(c.cluster.scripts().limits(), source, host, library); !s.ok()) {
     c.reply.Error(s.message());
     return false;
@@ -117,6 +117,11 @@ void Store(Context& c, const Loading& loading) {
         c.keys.Ref(crdt::kReservedDatabase, KeyOf(name)), source, keyspace::Change::Ttl::kNone);
 }
 
+void ReplyTooManyLibraries(Context& c) {
+  c.reply.Error("LIMIT " + std::to_string(kLibrariesMax) + " libraries of together " +
+                std::to_string(kLibraryBytesTogetherMax) + " bytes may be loaded; see FUNCTION DELETE");
+}
+
 bool HasRoom(Context& c, const LibraryMap& libraries, const Loading& loading, bool all_go) {
   std::map<std::string_view, size_t> sizes;
   size_t written = 0;
@@ -132,9 +137,7 @@ bool HasRoom(Context& c, const LibraryMap& libraries, const Loading& loading, bo
   for (const auto& [name, size] : sizes)
     bytes += size;
   if (sizes.size() > kLibrariesMax || bytes > kLibraryBytesTogetherMax) {
-    c.reply.Error("LIMIT " + std::to_string(kLibrariesMax) + " libraries of together " +
-                  std::to_string(kLibraryBytesTogetherMax) +
-                  " bytes may be loaded; see FUNCTION DELETE");
+    ReplyTooManyLibraries(c);
     return false;
   }
   size_t effects = loading.sources.size();
@@ -156,7 +159,8 @@ void FunctionLoad(Context& c) {
   const LibraryMap& libraries = Libraries(c);
   Loading loading;
   KeepFunctions(libraries, /*all_go=*/false, loading);
-  if (!AddLibrary(c, libraries, replace, "'", c.args.back(), loading)) return;
+  ScriptHost host(c, /*read_only=*/true);
+  if (!AddLibrary(c, libraries, replace, "'", c.args.back(), host, loading)) return;
   if (!HasRoom(c, libraries, loading, /*all_go=*/false)) return;
   Store(c, loading);
   c.reply.Bulk(loading.sources.front().first);
@@ -293,12 +297,14 @@ void FunctionRestore(Context& c) {
   }
   if (status != rdb::ReadStatus::kOk)
     return c.reply.Error("ERR failed loading the given functions payload");
+  if (sources.size() > kLibrariesMax) return ReplyTooManyLibraries(c);
   const LibraryMap& libraries = Libraries(c);
   Loading loading;
   KeepFunctions(libraries, flush, loading);
   static const LibraryMap kNone;
+  ScriptHost host(c, /*read_only=*/true);
   for (const std::string& source : sources) {
-    if (!AddLibrary(c, flush ? kNone : libraries, replace, "", source, loading)) return;
+    if (!AddLibrary(c, flush ? kNone : libraries, replace, "", source, host, loading)) return;
   }
   if (!HasRoom(c, libraries, loading, flush)) return;
   if (flush) DeleteAll(c);

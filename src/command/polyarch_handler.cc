@@ -36,6 +36,14 @@ std::vector<std::string> UsersOf(Context& c, std::string_view name) {
   return users;
 }
 
+// What one leader tries for its own client may take as long as a script.
+conflict::HandlerLimits WithTime(Context& c) {
+  const int64_t until_us = c.server.MonotonicMicros() + c.server.script_ms_max() * 1000;
+  conflict::HandlerLimits limits;
+  limits.expired = [&server = c.server, until_us] { return server.MonotonicMicros() > until_us; };
+  return limits;
+}
+
 void HandlerLoad(Context& c) {
   const std::string_view name = c.args[2];
   const std::string_view source = c.args[3];
@@ -43,7 +51,7 @@ void HandlerLoad(Context& c) {
     return c.reply.Error("ERR a handler's name has 1 to " + std::to_string(conflict::kHandlerNameBytesMax) +
                          " printable characters and no space");
   }
-  if (auto status = conflict::CheckHandler(source); !status.ok()) {
+  if (auto status = conflict::CheckHandler(source, WithTime(c)); !status.ok()) {
     return c.reply.Error("ERR handler '" + std::string(name) + "' is not loaded: " + status.message());
   }
   const std::string key = HandlerKey(name);
@@ -116,7 +124,7 @@ void HandlerTest(Context& c) {
     return c.reply.Error("LIMIT a test takes at most " + std::to_string(conflict::kTrialValuesMax) +
                          " values: it tries them in every order");
   }
-  const conflict::HandlerTrial trial = conflict::TryHandler(handler->source(), values);
+  const conflict::HandlerTrial trial = conflict::TryHandler(handler->source(), values, WithTime(c));
   if (!trial.view.ok()) return c.reply.Error("ERR handler '" + handler->name() + "': " + trial.view.status().message());
   c.reply.Map(3);
   c.reply.Bulk("view");

@@ -19,7 +19,7 @@ constexpr std::string_view kNoScriptFound = "NOSCRIPT No matching script. Please
 
 // As long as a script may run, from when it is first asked.
 Scripts::Expired CompileTime(Context& c) {
-  return [&server = c.server, until_us = int64_t{0}]() mutable {
+  return [&server = c.server, &until_us = c.script_until_us()] {
     const int64_t now_us = server.MonotonicMicros();
     if (until_us == 0) until_us = now_us + server.script_ms_max() * 1000;
     return now_us > until_us;

@@ -77,7 +77,9 @@ ScriptHost::ScriptHost(Context& c, bool read_only)
       random_(c.random), timer_(c.server) {
   const int64_t now_ns = c.server.MonotonicNanos();
   timer_.Begin(now_ns);
-  until_us_ = now_ns / 1000 + c.server.script_ms_max() * 1000;
+  int64_t& until_us = c.script_until_us();
+  if (until_us == 0) until_us = now_ns / 1000 + c.server.script_ms_max() * 1000;
+  until_us_ = until_us;
 }
 
 base::Status ScriptHost::Refuse(std::string line) {
@@ -164,7 +166,7 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
 
 bool ScriptHost::Knows(std::span<const std::string_view> words) {
   const Row* row = Table::Instance().Find(words);
-  return row != nullptr && row->handler != nullptr;
+  return row != nullptr;
 }
 
 bool ScriptHost::Allows(std::span<const std::string_view> words) {

@@ -235,6 +235,10 @@ base::Status Scripts::ReadLibrary(const script::Limits& limits,
     return base::Invalid("ERR " + s.message());
   }
   if (library.functions.empty()) return base::Invalid("ERR No functions registered");
+  if (library.interpreter->kept_bytes() > kLibraryKeptBytesMax) {
+    return base::Invalid("LIMIT the library keeps more than " + std::to_string(kLibraryKeptBytesMax) +
+                         " bytes when it is loaded");
+  }
   return {};
 }
 

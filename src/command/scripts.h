@@ -30,6 +30,8 @@ inline constexpr std::string_view kScriptFlushKey =
 inline constexpr size_t kScriptBytesMax = size_t{1} << 20;
 inline constexpr size_t kScriptsMax = 10'000;  // loaded
 inline constexpr size_t kLibrariesMax = 256;
+// What each holds once it is loaded, in locals of its own.
+inline constexpr size_t kLibraryKeptBytesMax = size_t{8} << 20;
 // Of all that are loaded; what FUNCTION RESTORE loads is one change.
 inline constexpr size_t kScriptBytesTogetherMax = size_t{64} << 20;
 inline constexpr size_t kLibraryBytesTogetherMax = size_t{64} << 20;

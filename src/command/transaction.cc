@@ -72,7 +72,8 @@ void RunStep(Context& c,
                 .may_wait = false,
                 .publications = &publications,
                 .notify = c.notify,
-                .agreed = c.agreed};
+                .agreed = c.agreed,
+                .shared_script_until_us = &c.script_until_us()};
   const bool silent = c.client.reply_mode == Mode::kOff;
   const size_t before = c.reply.out().size();
   if (c.client.judged) [[unlikely]] {

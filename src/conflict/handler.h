@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,8 @@ namespace polyarch::conflict {
 struct HandlerLimits {
   uint64_t steps_max = 1'000'000;
   size_t memory_bytes_max = 8ULL << 20;
+  // Where nobody else decides by the outcome (a trial, a first look at the source): asked now and then, ends the run.
+  std::function<bool()> expired = {};
 };
 
 inline constexpr size_t kHandlerSourceBytesMax = 64ULL << 10;

@@ -34,6 +34,38 @@ TEST(Handler, GetsTheKeyAndTheVersions) {
   EXPECT_EQ(Body("return versions[1].value", {{std::string_view("a\0b", 3), "eu", 1}}), std::string("a\0b", 3));
 }
 
+// What has no protected call around it would end the process.
+TEST(Handler, TheTableOfGlobalsMayHaveAMetatable) {
+  EXPECT_FALSE(CheckHandler("setmetatable(_G, {__index = function() error('boom') end})").ok());
+  EXPECT_FALSE(CheckHandler("setmetatable(_G, {__index = function() while true do end end})").ok());
+  EXPECT_EQ(Source("function merge(k, v, field) return v[1].value .. tostring(field) end "
+                   "setmetatable(_G, {__index = function(_, name) error('undefined ' .. name) end})"),
+            "apples,pearsnil");
+}
+
+TEST(Handler, EndsWellWhereverMemoryIsOver) {
+  for (const char* end : {"return 1.5", "error(1.5)", "error('text')", "return v[1].value .. k"}) {
+    const std::string source = std::string("function merge(k, v) ") + end + " end";
+    size_t fine = 0;
+    for (size_t bytes = 40'000; bytes < 100'000; bytes += 24) {
+      auto view = RunHandler(source, "cart:1", {}, kTwo, {.memory_bytes_max = bytes});
+      fine += view.ok() || !Contains(view.status().message(), "memory") ? 1 : 0;
+    }
+    EXPECT_GT(fine, 0U) << end;
+  }
+}
+
+TEST(Handler, ATrialHasATime) {
+  int asked = 0;
+  HandlerLimits limits;
+  limits.expired = [&] { return ++asked > 10'000; };
+  const std::vector<std::string_view> values = {"a", "b", "c", "d", "e", "f"};
+  const HandlerTrial trial = TryHandler("function merge(k, v) for i = 1, 90000 do end return 'x' end", values, limits);
+  ASSERT_TRUE(trial.view.ok());
+  ASSERT_EQ(trial.warnings.size(), 1U);
+  EXPECT_LT(asked, 10'100);
+}
+
 TEST(Handler, UnionOfTags) {
   const char* source = R"(
     function merge(key, versions)

@@ -36,26 +36,31 @@ std::string ViewKey(std::string_view key,
 // What makes of a trial's values one; the trial's error ends it.
 class Trial {
  public:
-  Trial(std::string_view source, HandlerTrial& trial) : source_(source), trial_(trial) {}
+  Trial(std::string_view source, const HandlerLimits& limits, HandlerTrial& trial)
+      : source_(source), limits_(limits), trial_(trial) {}
 
   // "\1" and the text, or "\0" for nil; nothing once something has failed.
   std::optional<std::string> Run(std::span<const std::string> values) {
     if (failed_) return std::nullopt;
+    if (limits_.expired && limits_.expired()) return GiveUp("there was no time to try all orders and groups of these values");
     std::vector<std::string> leaders;
     for (size_t i = 0; i < values.size(); ++i) leaders.push_back("leader-" + std::to_string(i + 1));
     std::vector<HandlerVersion> versions;
     for (size_t i = 0; i < values.size(); ++i) versions.push_back({values[i], leaders[i], 1'000 * (i + 1)});
-    auto view = RunHandler(source_, "key", {}, versions);
-    if (!view.ok()) {
-      failed_ = true;
-      trial_.warnings.push_back("it fails with some orders or groups of these values: " + view.status().message());
-      return std::nullopt;
-    }
+    auto view = RunHandler(source_, "key", {}, versions, limits_);
+    if (!view.ok()) return GiveUp("it fails with some orders or groups of these values: " + view.status().message());
     return view->value ? "\1" + *view->value : std::string(1, '\0');
   }
 
  private:
+  std::optional<std::string> GiveUp(std::string warning) {
+    failed_ = true;
+    trial_.warnings.push_back(std::move(warning));
+    return std::nullopt;
+  }
+
   std::string_view source_;
+  const HandlerLimits& limits_;
   HandlerTrial& trial_;
   bool failed_ = false;
 };
@@ -107,14 +112,16 @@ bool IsHandlerName(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
 }
 
-HandlerTrial TryHandler(std::string_view source, std::span<const std::string_view> values) {
+HandlerTrial TryHandler(std::string_view source,
+                        std::span<const std::string_view> values,
+                        const HandlerLimits& limits) {
   std::vector<HandlerVersion> versions;
   std::vector<std::string> leaders;
   for (size_t i = 0; i < values.size(); ++i) leaders.push_back("leader-" + std::to_string(i + 1));
   for (size_t i = 0; i < values.size(); ++i) versions.push_back({values[i], leaders[i], 1'000 * (i + 1)});
-  HandlerTrial trial{RunHandler(source, "key", {}, versions), {}};
+  HandlerTrial trial{RunHandler(source, "key", {}, versions, limits), {}};
   if (!trial.view.ok()) return trial;
-  Trial run(source, trial);
+  Trial run(source, limits, trial);
   const std::string whole = trial.view->value ? "\1" + *trial.view->value : std::string(1, '\0');
   auto differs = [&](const std::optional<std::string>& other) { return other && *other != whole; };
 

@@ -69,7 +69,9 @@ struct HandlerTrial {
   base::Result<HandlerView> view;
   std::vector<std::string> warnings;
 };
-HandlerTrial TryHandler(std::string_view source, std::span<const std::string_view> values);
+HandlerTrial TryHandler(std::string_view source,
+                        std::span<const std::string_view> values,
+                        const HandlerLimits& limits = {});
 inline constexpr size_t kTrialValuesMax = 6;
 
 }  // namespace polyarch::conflict

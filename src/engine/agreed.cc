@@ -488,7 +488,7 @@ void AgreedKeys::RunCall(Call& call,
   // What was watched is the version that this leader showed. A base that is proposed for the first
   // time (its version is this attempt) is what this leader shows now.
   const clock::Ballot version = base.version == attempt ? Shown(key) : base.version;
-  if (call.watched && (*call.watched != version || run.changed())) {
+  if (call.watched && (*call.watched != version || run.changes() != 0)) {
     writer.NullArray();
     told.reply = out.view();
     return;
@@ -508,9 +508,11 @@ sync::RunResult AgreedKeys::Run(const wire::SyncKey& key,
   keyspace::PlainValue decoded;
   if (!base.absent && keyspace::Decode(base.value, decoded)) value = std::move(decoded);
   AgreedRun run(key.db, key.key, value, base.expires_ms, now_ms);
+  sync::RunResult result;
   for (sync::OpId op : ops) {
     auto call = calls_.find(op);
     if (call == calls_.end()) continue;
+    const uint64_t changes = run.changes();
     if (call->second.kind == Call::Kind::kExpire) {
       run.RemoveExpired();
       if (run.expired()) {
@@ -519,12 +521,11 @@ sync::RunResult AgreedKeys::Run(const wire::SyncKey& key,
                                               .notice = command::kNoticeExpired,
                                               .db = key.db}};
       }
-      continue;
+    } else {
+      RunCall(call->second, run, base, attempt, key);
     }
-    RunCall(call->second, run, base, attempt, key);
+    if (run.changes() != changes) result.changed_by.push_back(op);
   }
-  sync::RunResult result;
-  result.changed = run.changed();
   result.absent = !run.value().has_value();
   if (run.value()) result.value = keyspace::Encode(*run.value());
   result.expires_ms = run.expire_ms();

@@ -159,7 +159,7 @@ std::string AgreedRun::Run(const Asked& asked) {
     resp::Writer(error, asked.protocol).Error(refused);
     return std::string(error.view());
   }
-  changed_ = true;
+  ++changes_;
   value_.reset();
   if (shown.kind == keyspace::PlainShown::Kind::kValue) value_ = shown.value;
   expire_ms_ = value_ ? shown.expire_ms : crdt::kNever;

@@ -53,12 +53,13 @@ class AgreedRun {
   std::string Run(const Asked& asked);
 
   // The removal of a value whose time is over.
-  void RemoveExpired() { changed_ = changed_ || expired_; }
+  void RemoveExpired() { changes_ += expired_ ? 1 : 0; }
 
   // Was there such a value?
   bool expired() const { return expired_; }
 
-  bool changed() const { return changed_; }
+  // How many commands so far have changed the value.
+  uint64_t changes() const { return changes_; }
   // Of the value as it is now; nothing: the key is absent.
   const std::optional<keyspace::PlainValue>& value() const { return value_; }
   int64_t expire_ms() const { return expire_ms_; }
@@ -73,7 +74,7 @@ class AgreedRun {
   int64_t now_ms_;
   std::optional<keyspace::PlainValue> value_;
   int64_t expire_ms_;
-  bool changed_ = false;
+  uint64_t changes_ = 0;
   bool expired_ = false;
   std::unique_ptr<Space> space_;
 };

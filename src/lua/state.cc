@@ -1,6 +1,7 @@
 #include "lua/state.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <lua5.1/lua.hpp>
 #include <new>
@@ -33,6 +34,7 @@ State::State(uint64_t steps_max, size_t memory_bytes_max, bool weighs_blocks)
       weighs_blocks_(weighs_blocks) {
   state_ = lua_newstate(&Allocate, this);
   if (state_ == nullptr) throw std::bad_alloc();
+  lua_atpanic(state_, [](lua_State*) -> int { throw Panic(); });
   lua_sethook(state_, &Hook, LUA_MASKCOUNT, kHookEvery);
 }
 
@@ -92,6 +94,11 @@ int State::HookEvery() const {
   return std::max(kHookEveryMin, static_cast<int>(kHookEvery * kBlockBytesAHook / largest_));
 }
 
+void State::Collect() {
+  const Unlimited unlimited(*this);
+  lua_gc(state_, LUA_GCCOLLECT, 0);
+}
+
 std::string State::end() const {
   if (!end_.empty() || meter_.left() != 0) return end_;
   if (meter_.out_of_time()) return "it takes too long";
@@ -133,7 +140,11 @@ base::Status State::Failed(int code) {
   std::string message = "an error that is no text";
   if (ended()) {
     message = end();
-  } else if (code > 0 && lua_isstring(state_, -1) != 0) {
+  } else if (code > 0 && lua_type(state_, -1) == LUA_TNUMBER) {
+    char digits[40];
+    std::snprintf(digits, sizeof digits, "%.14g", lua_tonumber(state_, -1));
+    message = digits;
+  } else if (code > 0 && lua_type(state_, -1) == LUA_TSTRING) {
     size_t size = 0;
     const char* text = lua_tolstring(state_, -1, &size);
     message.assign(text, std::min<size_t>(size, 500));

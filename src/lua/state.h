@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "lua/meter.h"
@@ -21,6 +22,10 @@ struct lua_State;
 struct lua_Debug;
 
 namespace polyarch::lua {
+
+// Thrown by what fails in a state outside of any protected call, where Lua itself would end the process: nothing is to
+// be called so that can fail, and whoever embeds a state catches it, as a net. The state is fit for nothing afterwards.
+struct Panic {};
 
 class State {
  public:
@@ -41,6 +46,8 @@ class State {
   int Compile(lua_State* lua, std::string_view source, const char* name);
   // Calls it, `arguments` and results as lua_pcall. kInvalid with Lua's message.
   base::Status Call(int arguments, int results);
+  // Of what lua_pcall and its kin returned: kInvalid with Lua's message, which is taken off the stack. Needs no memory.
+  base::Status Failed(int code);
 
   // A limit was met, or End called: why, for the user; empty: not so.
   bool ended() const { return !end_.empty() || meter_.left() == 0; }
@@ -48,6 +55,22 @@ class State {
   void End(std::string why) {
     if (end_.empty()) end_ = std::move(why);
   }
+
+  // While one lives nothing is refused for want of memory. For what few bytes the embedding code itself needs outside of
+  // a protected call.
+  class Unlimited {
+   public:
+    explicit Unlimited(State& state) : state_(state), memory_max_(std::exchange(state.memory_max_, SIZE_MAX)) {}
+    ~Unlimited() { state_.memory_max_ = memory_max_; }
+    Unlimited(const Unlimited&) = delete;
+    Unlimited& operator=(const Unlimited&) = delete;
+
+   private:
+    State& state_;
+    const size_t memory_max_;
+  };
+  // Frees what nobody holds. It may need memory for that.
+  void Collect();
 
   void EndForMemory() { End("it takes more than " + std::to_string(memory_allowance_) + " bytes of memory"); }
 
@@ -79,7 +102,6 @@ class State {
   static void Hook(lua_State* state, lua_Debug* where);
   // Instructions from one call of it to the next.
   int HookEvery() const;
-  base::Status Failed(int code);
 
   Meter meter_;
   uint64_t steps_max_;

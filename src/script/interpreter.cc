@@ -149,10 +149,14 @@ void Interpreter::Begin(Host& host) {
 void Interpreter::Settle() {
   host_ = nullptr;
   ended_ = ended_ || lua_.ended();
-  lua_settop(lua_.get(), 0);
-  if (lua_.memory() > memory_idle_ + kGarbageBytes) {
-    lua_gc(lua_.get(), LUA_GCCOLLECT, 0);
-    memory_idle_ = lua_.memory();
+  try {
+    lua_settop(lua_.get(), 0);
+    if (lua_.memory() > memory_idle_ + kGarbageBytes) {
+      lua_.Collect();
+      memory_idle_ = lua_.memory();
+    }
+  } catch (const lua::Panic&) {
+    ended_ = true;
   }
 }
 
@@ -166,6 +170,7 @@ base::Result<int> Interpreter::Compile(std::string_view source, std::function<bo
     ended_ = ended_ || lua_.ended();
     return s;
   }
+  const lua::State::Unlimited unlimited(lua_);
   return luaL_ref(lua_.get(), LUA_REGISTRYINDEX);
 }
 
@@ -197,9 +202,13 @@ base::Status Interpreter::LoadLibrary(std::string_view source,
     if (!status.ok()) status = base::Invalid("Error compiling function: " + status.message());
   }
   if (status.ok()) {
-    lua_pushcfunction(lua, &NotePlace);
-    lua_insert(lua, 1);
+    {
+      const lua::State::Unlimited unlimited(lua_);
+      lua_pushcfunction(lua, &NotePlace);
+      lua_insert(lua, 1);
+    }
     if (lua_pcall(lua, 0, 0, 1) != 0) {
+      const lua::State::Unlimited unlimited(lua_);
       const std::string why = lua::MeterOf(lua).out_of_time() ? "ERR FUNCTION LOAD timeout"
                               : lua_.ended()                  ? lua_.end()
                                                               : TextField(lua, "err");
@@ -218,8 +227,8 @@ base::Status Interpreter::Execute(const Run& run, Host& host, resp::Writer& repl
   Begin(host);
   const size_t mark = reply.out().size();
   Task task{run, reply};
-  const int code = lua_cpcall(lua_.get(), &RunTask, &task);
   base::Status status;
+  const int code = lua_cpcall(lua_.get(), &RunTask, &task);
   if (lua_.ended()) {
     reply.out().Truncate(mark);
     status = base::Invalid(lua_.end());

@@ -102,6 +102,8 @@ class Interpreter {
 
   // It was ended, or keeps much memory: better begin with another one.
   bool spent() const;
+  // What it holds between runs, the environment included.
+  size_t kept_bytes() const { return lua_.memory(); }
 
   // ---- for what runs inside
   ScriptRandom& random() { return random_; }

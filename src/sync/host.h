@@ -18,7 +18,7 @@ using OpId = uint64_t;
 
 // What the commands of a batch make of a base.
 struct RunResult {
-  bool changed = false;
+  std::vector<OpId> changed_by;  // the commands that changed the value, in order
   bool absent = true;
   int64_t expires_ms = wire::kSyncNever;
   std::string value;

@@ -20,6 +20,10 @@ namespace {
 
 constexpr int64_t kPauseTripsMax = 8;
 
+bool IsOfBatch(const std::vector<Op>& batch, const clock::Ballot& name) {
+  return std::any_of(batch.begin(), batch.end(), [&](const Op& op) { return op.name == name; });
+}
+
 }  // namespace
 
 // ---- operations
@@ -82,8 +86,15 @@ void Proposer::Finish(const SyncKey& key, Round& round, Verdict verdict, const T
   // The callees may submit further operations, on this key too: it is begun when they are done.
   round.phase = Phase::kPause;
   round.until_us = now_us_;
-  for (const Op& op : batch)
-    Tell(op, result);
+  for (const Op& op : batch) {
+    Result told = result;
+    if (op.kind == OpKind::kWrite) {
+      told.name = op.name;
+      // Whatever became of the tries: in none of them did it change anything.
+      if (verdict == Verdict::kInDoubt && op.name.none()) told.verdict = Verdict::kNoQuorum;
+    }
+    Tell(op, told);
+  }
   Round& again = rounds_.at(key);
   again.phase = Phase::kIdle;
   if (again.waiting.empty()) {
@@ -335,9 +346,9 @@ Tuple Proposer::FirstTuple(const SyncKey& key, Round& round) {
   return tuple;
 }
 
-// The name of the batch's write goes to the end of the chain.
-void Proposer::Append(Round& round, Tuple& tuple) {
-  tuple.chain.push_back({round.name, round.ballot});
+// The name of a write goes to the end of the chain.
+void Proposer::Append(const Round& round, const clock::Ballot& name, Tuple& tuple) {
+  tuple.chain.push_back({name, round.ballot});
   const size_t keep =
       std::min(wire::kChainMax, PLANTED(kSyncShortChain) ? size_t{1} : wire::kChainMax);
   while (tuple.chain.size() > keep) {
@@ -351,7 +362,7 @@ bool Proposer::ComposeWrite(const SyncKey& key, Round& round) {
   // Has an earlier try of this batch become the value after all?
   auto hit = std::find_if(base.chain.begin(), base.chain.end(), [&](const wire::Named& write) {
     return round.offered && (PLANTED(kSyncNameByBallot) ? round.attempts.count(write.name) != 0
-                                                        : write.name == round.name);
+                                                        : IsOfBatch(round.batch, write.name));
   });
   if (hit != base.chain.end() && !PLANTED(kSyncReapply)) {
     round.attempt = PLANTED(kSyncLastResult) ? *round.attempts.rbegin() : hit->version;
@@ -359,7 +370,7 @@ bool Proposer::ComposeWrite(const SyncKey& key, Round& round) {
     return true;
   }
   // It may have, and have been cut off the chain since.
-  if (round.offered && round.name <= base.since && !PLANTED(kSyncReapply)) return false;
+  if (round.offered && round.least <= base.since && !PLANTED(kSyncReapply)) return false;
   std::vector<OpId> ops;
   for (const Op& op : round.batch)
     ops.push_back(op.id);
@@ -369,11 +380,20 @@ bool Proposer::ComposeWrite(const SyncKey& key, Round& round) {
   round.attempt = round.ballot;
   RunResult result = host_.Run(key, ops, from, round.base_now_ms, round.attempt);
   round.proposal = from;
-  if (!result.changed) return true;
+  if (result.changed_by.empty()) return true;
   Tuple& tuple = round.proposal;
-  if (round.name.none()) round.name = Draw();
-  if (PLANTED(kSyncNameByBallot)) round.name = round.ballot;
-  Append(round, tuple);
+  // Each write has a name of its own: of two SET NX in one batch one takes effect, and whoever is in doubt about his asks
+  // for his.
+  clock::Ballot last;
+  for (Op& op : round.batch) {
+    const auto& by = result.changed_by;
+    if (std::find(by.begin(), by.end(), op.id) == by.end() && !PLANTED(kSyncBatchName)) continue;
+    if (op.name.none()) op.name = PLANTED(kSyncBatchName) && !last.none() ? last : Draw();
+    if (PLANTED(kSyncNameByBallot)) op.name = round.ballot;
+    if (op.name != last) Append(round, op.name, tuple);
+    last = std::max(last, op.name);
+  }
+  round.least = round.offered ? std::min(round.least, last) : last;
   tuple.version = round.ballot;
   tuple.deps = host_.Applied();  // which covers the base's
   tuple.hlc = result.hlc;
@@ -419,7 +439,7 @@ bool Proposer::ComposeChange(Round& round) {
     return true;
   }
   if (round.name.none()) round.name = Draw();
-  Append(round, round.proposal);
+  Append(round, round.name, round.proposal);
   round.proposal.version = round.ballot;
   round.proposal.absent = false;
   if (base.none()) round.proposal.since = std::max(round.proposal.since, round.floor);
@@ -544,7 +564,7 @@ bool Proposer::Expire(const SyncKey& key, Round& round) {
   if (round.offered && std::any_of(round.batch.begin(), round.batch.end(), late)) {
     if (PLANTED(kSyncRetryAfterTimeout)) {
       for (Op& op : round.batch) {
-        Tell(op, Result{.verdict = Verdict::kInDoubt, .name = round.name});
+        Tell(op, Result{.verdict = Verdict::kInDoubt, .name = op.name});
         op.done = [](const Result&) {
         };
         op.deadline_us = now_us_ + 10'000'000;

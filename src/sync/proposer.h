@@ -42,7 +42,8 @@ struct Op {
   OpKind kind = OpKind::kWrite;
   int64_t deadline_us = 0;
   bool alone = false;  // kWrite: not in one batch with others, it may take long to run
-  clock::Ballot name;  // kOutcome
+  // kOutcome: of the write that is asked about. kWrite: its own, from when it is first offered to have changed the value.
+  clock::Ballot name;
   // kChange: the electorate to decide, or nothing: leave it as it is.
   std::function<std::optional<wire::Electorate>(const wire::Electorate&)> change;
   bool back = false;                        // kChange: a majority of `now` alone
@@ -54,7 +55,7 @@ class Proposer {
   struct Options {
     int64_t resend_us_least = 20'000;
     int64_t pause_us_max = 1'000'000;
-    size_t batch_max = 1000;
+    size_t batch_max = 16;  // each write has its name in the chain, which keeps wire::kChainMax
     size_t cache_max = 10'000;
   };
   struct Counters {
@@ -126,7 +127,8 @@ class Proposer {
     bool read_only = false;  // kDeps: what was read is the value, nothing is to be proposed
     // Of the batch:
     bool offered = false;  // an accept with what it writes was sent
-    clock::Ballot name;
+    clock::Ballot name;   // kChange
+    clock::Ballot least;  // of the last names of each try that was offered
     std::set<clock::Ballot> attempts;  // that were offered
     clock::Ballot attempt;             // whose replies count if the proposal is accepted
     WriteOutcome outcome = WriteOutcome::kTooOld;
@@ -152,7 +154,7 @@ class Proposer {
   bool ComposeWrite(const wire::SyncKey& key, Round& round);
   bool ComposeChange(Round& round);
   wire::Tuple FirstTuple(const wire::SyncKey& key, Round& round);
-  void Append(Round& round, wire::Tuple& tuple);
+  void Append(const Round& round, const clock::Ballot& name, wire::Tuple& tuple);
   void SendAccept(const wire::SyncKey& key, Round& round);
   void Accepted(const wire::SyncKey& key, Round& round);
   void Refused(Round& round, const wire::SyncReply& reply);

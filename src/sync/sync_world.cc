@@ -95,7 +95,8 @@ std::optional<bool> Linearizability::Check(const std::vector<const Call*>& unsor
       bool changed = false;
       const std::optional<std::string> reply = Do(*item.call, next.value, changed);
       if (item.known && reply != item.call->reply) continue;
-      if (!item.known && !changed && !item.must) continue;
+      // One that was not told took effect, or is left out.
+      if (!item.known && !changed) continue;
       next.done[i] = true;
       next.musts_done += item.must ? 1 : 0;
       stack.push_back(std::move(next));
@@ -284,11 +285,9 @@ struct World::Node final : Host {
     for (OpId op : ops) {
       bool changed = false;
       replies[op][attempt] = Do(*world.by_op_.at(op), value, changed);
-      result.changed = result.changed || changed;
-    }
-    if (result.changed) {
-      for (OpId op : ops)
-        world.by_op_.at(op)->run = true;
+      if (!changed) continue;
+      result.changed_by.push_back(op);
+      world.by_op_.at(op)->run = true;
     }
     result.absent = !value.has_value();
     result.value = value.value_or("");

@@ -201,6 +201,18 @@ def test_scripts_limits(long):
         began = time.monotonic()
         reply = eu.ask("EVAL", "while true do redis.call('KEYS', '*') end", "0")
         assert isinstance(reply, ReplyError) and time.monotonic() - began < 1, reply
+        # One time for all scripts of a transaction.
+        cluster.eu.call("CONFIG", "SET", "busy-reply-threshold", "300")
+        spin = ("local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end "
+                "local begun = now() redis.call('SET', 'k' .. ARGV[1], 'v') while now() < begun + 200 do end")
+        eu.call("MULTI")
+        for i in range(20):
+            eu.call("EVAL", spin, "0", i)
+        began = time.monotonic()
+        reply = eu.ask("EXEC")
+        assert isinstance(reply, ReplyError) and reply.text.startswith("LIMIT "), reply
+        assert time.monotonic() - began < 3
+        assert eu.call("EVAL", spin, "0", 1) is None and eu.call("DEL", "k1") == 1, "each command has a time of its own"
         cluster.wait_converged()
         assert cluster.us.call("DBSIZE") == 1
         rss = cluster.eu.process.rss()
