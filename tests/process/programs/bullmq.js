@@ -63,9 +63,13 @@ const features = {
     const jobs = queue('delayed');
     const done = [];
     for (const delay of [600, 200, 400]) await jobs.add('later', { delay }, { delay });
-    worker('delayed', async (job) => { done.push([job.data.delay, Date.now() - job.timestamp >= job.data.delay]); });
+    worker('delayed', async (job) => {
+      const due = job.timestamp + job.data.delay;
+      done.push(due);
+      if (Date.now() < due) failures.push(`a delayed job ran ${due - Date.now()} ms early`);
+    });
     await until('delayed jobs', () => done.length === 3);
-    check('delayed', done, [[200, true], [400, true], [600, true]]);
+    check('the order of delayed jobs', done, [...done].sort((a, b) => a - b));
     await (await jobs.add('late', { delay: 0 }, { delay: 1e6 })).promote();
     await until('a promoted job', () => done.length === 4);
   },
@@ -106,7 +110,7 @@ const features = {
     await sleep(400);
     check('ticks', runs, 3);
     await jobs.upsertJobScheduler('cron', { pattern: '* * * * * *' }, { name: 'tick' });
-    await until('a tick of cron', () => runs === 4);
+    await until('a tick of cron', () => runs >= 4);
     check('removed', await jobs.removeJobScheduler('cron'), true);
   },
 
@@ -127,7 +131,8 @@ const features = {
     await jobs.addBulk(numbers(9).map((n) => ({ name: 'l', data: { n } })));
     worker('limited', async () => { times.push(Date.now()); }, { limiter: { max: 3, duration: 300 }, concurrency: 5 });
     await until('all', () => times.length === 9);
-    check('three in 300 ms', times[8] - times[0] >= 550, true);
+    // 600 ms, if the first was not held up itself.
+    check('three in 300 ms', times[8] - times[0] >= 300, true);
   },
 
   async stalled() {
