@@ -5,7 +5,6 @@ import json
 import os
 import re
 import select
-import shutil
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import tempfile
 import termios
 
 from cluster import ROOT, Cluster, Skip, until
+from npm import node_modules
 
 
 def _run(arguments, stdin=None, timeout=120, cwd=None):
@@ -191,25 +191,11 @@ const Redis = require('ioredis');
 
 
 def _ioredis():
-    """The directory below build/ where npm has installed ioredis, once; skips where there is no npm or no way to its
-    registry."""
-    if not shutil.which("npm") or not shutil.which("node"):
-        raise Skip("npm and node are not installed")
-    home = os.path.join(ROOT, "build", "ioredis")
-    if not os.path.isdir(os.path.join(home, "node_modules", "ioredis")):
-        os.makedirs(home, exist_ok=True)
-        try:
-            code, out, err = _run(["npm", "install", "--prefix", home, "--no-audit", "--no-fund", "ioredis@5"],
-                                  timeout=120)
-        except subprocess.TimeoutExpired:
-            code, err = 1, "timeout"
-        if code:
-            raise Skip("npm cannot install ioredis: " + err.strip().splitlines()[-1][:80])
-    return home
+    return node_modules("ioredis", ["ioredis@5"])
 
 
 def test_ioredis(long):
-    home = _ioredis()
+    home = os.path.dirname(_ioredis())
     with Cluster(["eu"]) as cluster, tempfile.NamedTemporaryFile("w", suffix=".js", dir=home) as script:
         script.write(IOREDIS)
         script.flush()
@@ -219,7 +205,7 @@ def test_ioredis(long):
 
 def test_ioredis_resolves(long):
     """examples/compare_and_resolve.js, as it is."""
-    modules = os.path.join(_ioredis(), "node_modules")
+    modules = _ioredis()
     with Cluster(["eu", "us"]) as cluster:
         cluster.eu.call("POLICY", "SET", "*", "siblings")
         cluster.wait_converged()
