@@ -220,8 +220,15 @@ void Replica::OnLinkUp(LinkId id, const std::string& dialed, const std::string&)
   link.dialed = dialed;
   link.up_us = link.heard_us = now_us_;
   if (!dialed.empty()) dialing_[dialed].under_way = false;
-  // It may be one that is cut off (LINK CUT): who dials speaks first, so that no link seems to come and go.
-  if (dialed.empty() && !cut_.empty()) return;
+  // It may be one that is cut off (LINK CUT): it speaks first, so that no link seems to it to come and go.
+  const bool may_be_cut = dialed.empty() ? !cut_.empty() : std::any_of(cut_.begin(), cut_.end(), [&](const auto& leader) {
+    const auto member = members_.find(leader);
+    return member != members_.end() && member->second.address == dialed;
+  });
+  if (may_be_cut) {
+    link.hello_us = now_us_;
+    return;
+  }
   if (MayGreet(link)) {
     SendHello(link);
   } else {
