@@ -9,14 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
-from cluster import Cluster, Process, Skip
+from cluster import Cluster, Process, Skip, until
 from npm import node_modules
 
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 LEADERS = ("eu", "us", "asia")
-SETTLED_S = 1.5  # a leader that has started pops nothing of its own for a second
 FLAGS = ["--durability", "everysec"]
 
 
@@ -39,7 +37,8 @@ def _node(name, packages, *arguments):
 def _owned(cluster, pattern):
     cluster.eu.call("POLICY", "SET", pattern, "pop-owner")
     cluster.wait_converged()
-    time.sleep(SETTLED_S)
+    # A leader that has started pops nothing of its own for a second.
+    until("the leaders pop", lambda: all(leader.info().get("pop_owner_ready") == "1" for leader in cluster.living()))
 
 
 @contextlib.contextmanager
