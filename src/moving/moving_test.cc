@@ -21,9 +21,16 @@ std::vector<std::string> Later(std::initializer_list<std::string_view> words) {
 
 TEST(Expiry, CommandsGetLaterInstants) {
   const std::string later = std::to_string(LaterExpiry(kNow + 5000));
-  EXPECT_EQ(TrueExpiry(LaterExpiry(kNow + 5000), kNow), kNow + 5000);
-  EXPECT_EQ(TrueExpiry(kNow + 5000, kNow), std::nullopt);
-  EXPECT_EQ(TrueExpiry(-1, kNow), std::nullopt);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(kNow + 5000)), kNow + 5000);
+  EXPECT_EQ(TrueExpiry(kNow + 5000), std::nullopt);
+  EXPECT_EQ(TrueExpiry(-1), std::nullopt);
+  // What others give, however late, is theirs; and what is past stays so.
+  constexpr int64_t kYear3000 = 32'503'680'000'000;
+  EXPECT_EQ(TrueExpiry(kYear3000), std::nullopt);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(kYear3000)), kYear3000);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(int64_t{1} << 60)), int64_t{1} << 60);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(-5)), 0);
+  EXPECT_GT(TrueExpiry(LaterExpiry(INT64_MAX)), int64_t{1} << 62);
   const std::string ms = std::to_string(kNow + 5000);
   const std::string s = std::to_string(kNow / 1000 + 5);
   const std::vector<std::string> expire = {"PEXPIREAT", "k", later};
@@ -31,7 +38,6 @@ TEST(Expiry, CommandsGetLaterInstants) {
   EXPECT_EQ(Later({"expireat", "k", s}), expire);
   EXPECT_EQ(Later({"EXPIRE", "k", "5"}), expire);
   EXPECT_EQ(Later({"PEXPIRE", "k", "5000"}), expire);
-  EXPECT_EQ(Later({"PEXPIREAT", "k", ms, "GT"}), expire);
   const std::vector<std::string> set = {"SET", "k", "v", "PXAT", later};
   EXPECT_EQ(Later({"SET", "k", "v", "PXAT", ms}), set);
   EXPECT_EQ(Later({"SET", "k", "v", "EXAT", s}), set);
@@ -52,6 +58,27 @@ TEST(Expiry, CommandsGetLaterInstants) {
                                                                       {"GET"},
                                                                       {"PEXPIREAT", "k", "x"}})
     EXPECT_TRUE(Later(words).empty());
+}
+
+TEST(Expiry, ConditionsGo) {
+  using Words = std::vector<std::string_view>;
+  const auto plain = [](const Words& words) {
+    return Unconditional(words);
+  };
+  EXPECT_EQ(plain({"set", "NX", "nx", "PXAT", "7", "nx", "GET"}), (Words{"set", "NX", "nx", "PXAT", "7", "GET"}));
+  EXPECT_EQ(plain({"SET", "k", "v"}), (Words{"SET", "k", "v"}));
+  EXPECT_EQ(plain({"SETNX", "k", "v"}), (Words{"SET", "k", "v"}));
+  EXPECT_EQ(plain({"MSETNX", "k", "v", "l", "w"}), (Words{"MSET", "k", "v", "l", "w"}));
+  EXPECT_EQ(plain({"HSETNX", "k", "f", "v"}), (Words{"HSET", "k", "f", "v"}));
+  EXPECT_EQ(plain({"RENAMENX", "k", "l"}), (Words{"RENAME", "k", "l"}));
+  EXPECT_EQ(plain({"PEXPIREAT", "k", "7", "GT"}), (Words{"PEXPIREAT", "k", "7"}));
+  EXPECT_EQ(plain({"RESTORE-ASKING", "k", "0", "x"}), (Words{"RESTORE", "k", "0", "x", "REPLACE"}));
+  EXPECT_EQ(plain({"RESTORE", "k", "0", "x", "replace", "ABSTTL"}),
+            (Words{"RESTORE", "k", "0", "x", "replace", "ABSTTL"}));
+  EXPECT_EQ(plain({"COPY", "k", "REPLACE"}), (Words{"COPY", "k", "REPLACE", "REPLACE"}));
+  EXPECT_EQ(plain({"COPY", "k", "l", "DB", "3", "REPLACE"}), (Words{"COPY", "k", "l", "DB", "3", "REPLACE"}));
+  EXPECT_EQ(plain({"ZADD", "k", "NX", "1", "m"}), (Words{"ZADD", "k", "NX", "1", "m"}));
+  EXPECT_EQ(plain({"RESTORE", "k"}), (Words{"RESTORE", "k"}));
 }
 
 TEST(Address, HostAndPortOrUri) {
