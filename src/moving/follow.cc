@@ -383,7 +383,12 @@ base::Status Follower::Apply(const std::vector<std::string_view>& words) {
     TRY(leader_.Select(*options_.database));
     return leader_.Write({"FLUSHDB"}, offset_);
   }
-  if (name == "FUNCTION" || name == "SCRIPT") return leader_.Write(words, offset_);
+  if (name == "FUNCTION" || name == "SCRIPT") {
+    std::vector<std::string_view> passed = words;
+    // RESTORE payload FLUSH.
+    if (options_.merge && passed.size() > 3 && Upper(passed[3]) == "FLUSH") passed[3] = "REPLACE";
+    return leader_.Write(passed, offset_);
+  }
   return ApplyToDatabase(words, name);
 }
 
@@ -395,7 +400,7 @@ base::Status Follower::SelectDatabase() {
   return leader_.Select(source_database_);
 }
 
-// It would delete what the leader held before.
+// It would delete what the leader held before. True: it is not passed on.
 bool Follower::FlushOfMerge(const std::vector<std::string_view>& words, const std::string& name) {
   const bool functions =
       name == "FUNCTION" &&
@@ -406,8 +411,7 @@ bool Follower::FlushOfMerge(const std::vector<std::string_view>& words, const st
   leader_.Refused(name + (functions ? " FLUSH" : "") +
                   " of the source: --merge deletes nothing that the leader holds, so what it "
                   "deleted there is still here");
-  if (functions && Upper(words[1]) == "RESTORE") return false;
-  return true;
+  return !functions || Upper(words[1]) == "FLUSH";
 }
 
 base::Status Follower::ApplyToDatabase(const std::vector<std::string_view>& words,

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "moving/expiry.h"
+#include "moving/export_form.h"
 #include "moving/link.h"
 #include "moving/progress.h"
 #include "moving/spool.h"
@@ -173,7 +174,11 @@ TEST(Difference, OfStreams) {
   rdb::Value b = a;
   b.stream.groups[0].consumers[0].seen_ms = 700;
   b.stream.groups[0].entries_read = -1;
+  b.stream.groups[0].pending[0].delivered_ms = 1009;
   EXPECT_EQ(DifferenceOf(a, b), "");
+  b.stream.groups[0].pending[0].delivered_ms = 1010;
+  EXPECT_EQ(DifferenceOf(a, b), "group g: what is pending differs");
+  b.stream.groups[0].pending[0].delivered_ms = 9;
   b.stream.groups[0].pending[0].count = 2;
   EXPECT_EQ(DifferenceOf(a, b), "group g: what is pending differs");
   b = a;
@@ -182,6 +187,71 @@ TEST(Difference, OfStreams) {
   b = a;
   b.stream.entries[0].fields[1] = "w";
   EXPECT_EQ(DifferenceOf(a, b), "the entries differ");
+}
+
+resp::Value Text(std::string text) {
+  resp::Value value;
+  value.text = std::move(text);
+  return value;
+}
+
+// What cannot be read is told, in both forms, and nothing is made of it.
+TEST(Form, DumpsThatAreNotReadable) {
+  rdb::Value value = Of(crdt::Type::kString);
+  value.text = "v";
+  const std::string good = rdb::WriteDump(value);
+  std::string bad = good;
+  bad[1] ^= 1;
+  for (const auto& make : {+[] { return MakeRdbForm(kNow, "/tmp"); }, +[] { return MakeCommandsForm(); }}) {
+    const std::unique_ptr<Form> form = make();
+    static_cast<void>(form->Take());
+    for (const std::string& payload : {bad, std::string(), good.substr(2)}) {
+      EXPECT_FALSE(form->Key("k", payload, std::nullopt));
+      EXPECT_FALSE(form->Libraries(payload));
+    }
+    EXPECT_EQ(form->size(), 0U);
+    EXPECT_TRUE(form->Key("k", good, kNow));
+    EXPECT_GT(form->size(), 0U);
+  }
+}
+
+// A large collection that is begun anew.
+TEST(Form, WhatIsDroppedIsNotThere) {
+  const std::unique_ptr<Form> rdb = MakeRdbForm(kNow, "/tmp");
+  const auto flush = []() -> base::Status {
+    return {};
+  };
+  static_cast<void>(rdb->Take());
+  ASSERT_TRUE(rdb->BeginLarge("k", "list").ok());
+  ASSERT_TRUE(rdb->Elements({Text("dropped")}).ok());
+  rdb->DropLarge();
+  EXPECT_EQ(rdb->size(), 0U);
+  ASSERT_TRUE(rdb->BeginLarge("k", "list").ok());
+  ASSERT_TRUE(rdb->Elements({Text("kept")}).ok());
+  ASSERT_TRUE(rdb->EndLarge(std::nullopt, flush).ok());
+  const std::string file = rdb->Take();
+  EXPECT_NE(file.find("kept"), std::string::npos);
+  EXPECT_EQ(file.find("dropped"), std::string::npos);
+  const std::unique_ptr<Form> commands = MakeCommandsForm();
+  ASSERT_TRUE(commands->BeginLarge("k", "set").ok());
+  ASSERT_TRUE(commands->Elements({Text("dropped")}).ok());
+  commands->DropLarge();
+  EXPECT_TRUE(commands->Take().ends_with("*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"));
+}
+
+TEST(PartSize, FollowsTheElements) {
+  PartSize size;
+  EXPECT_LE(size.elements(), 2);
+  for (int i = 0; i < 20; ++i)
+    size.Came({Text("small")});
+  EXPECT_EQ(size.elements(), 2000);
+  resp::Value nested;
+  nested.items = {Text(std::string(9 << 20, 'x'))};
+  size.Came({nested});
+  EXPECT_EQ(size.elements(), 1000);
+  for (int i = 0; i < 20; ++i)
+    size.Came({nested});
+  EXPECT_EQ(size.elements(), 1);
 }
 
 TEST(Progress, Bars) {
