@@ -34,8 +34,7 @@ bool IsCondition(std::string_view word) {
 }
 
 bool Has(std::span<const std::string_view> words, std::string_view option) {
-  return std::any_of(
-      words.begin(), words.end(), [&](auto word) { return Upper(word) == option; });
+  return std::any_of(words.begin(), words.end(), [&](auto word) { return Upper(word) == option; });
 }
 
 std::vector<std::string> Copied(std::span<const std::string_view> words) {
@@ -71,7 +70,8 @@ std::vector<std::string_view> Unconditional(std::span<const std::string_view> wo
   const std::string name = Upper(words[0]);
   // From the third word on.
   const auto drop_conditions = [&] {
-    if (out.size() > 3) out.erase(std::remove_if(out.begin() + 3, out.end(), IsCondition), out.end());
+    if (out.size() > 3)
+      out.erase(std::remove_if(out.begin() + 3, out.end(), IsCondition), out.end());
   };
   if (name == "SET" || name == "EXPIRE" || name == "EXPIREAT" || name == "PEXPIRE" ||
       name == "PEXPIREAT") {

@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <memory>
 #include <optional>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -57,8 +57,9 @@ class Output {
     struct stat info {};
     if (::lstat(path.c_str(), &info) == 0) {
       if (!S_ISREG(info.st_mode))
-        return base::Invalid(cli::Printable(path) +
-                             " is no regular file: give another path, or --out - for standard output");
+        return base::Invalid(
+            cli::Printable(path) +
+            " is no regular file: give another path, or --out - for standard output");
       if (!replace) return Exists();
     }
     // A name of its own: two that write to one path do not write into one file.
@@ -274,7 +275,8 @@ class Export {
   base::Result<std::vector<std::string>> ReadSmall(int database,
                                                    const std::vector<std::string>& keys) {
     std::vector<std::string> changed;
-    // The value is one command's, the instant another's: it counts if it was the same on both sides.
+    // The value is one command's, the instant another's: it counts if it was the same on both
+    // sides.
     for (const std::string& key : keys) {
       leader_.Put({"PEXPIRETIME", key});
       leader_.Put({"DUMP", key});

@@ -49,8 +49,8 @@ std::unique_ptr<Form> MakeCommandsForm();
 // a leader has.
 std::string_view LengthCommand(std::string_view type);
 
-// How many elements are asked for at once: as many as make some MiB, however large they are. A leader
-// closes a connection for which more than 256 MiB wait.
+// How many elements are asked for at once: as many as make some MiB, however large they are. A
+// leader closes a connection for which more than 256 MiB wait.
 class PartSize {
  public:
   int64_t elements() const { return elements_; }
@@ -62,8 +62,8 @@ class PartSize {
 };
 
 // Items of lists and sets, fields and values, members and scores. Each that is there all the time
-// comes at least once. False: a list that was written to meanwhile, so that what came is no state of
-// it.
+// comes at least once. False: a list that was written to meanwhile, so that what came is no state
+// of it.
 base::Result<bool> ReadLarge(Link& leader,
                              std::string_view key,
                              std::string_view type,

@@ -70,7 +70,8 @@ std::optional<int64_t> TimeOf(const base::Result<resp::Value>& reply) {
 bool IsFinal(const base::Status& status) {
   if (status.code() != base::Code::kInvalid) return false;
   const std::string& text = status.message();
-  for (const std::string_view passing : {"LOADING", "BUSY", "MASTERDOWN", "max number of clients"}) {
+  for (const std::string_view passing :
+       {"LOADING", "BUSY", "MASTERDOWN", "max number of clients"}) {
     if (text.find(passing) != std::string::npos) return false;
   }
   return true;
@@ -124,10 +125,11 @@ base::Status Follower::CompareClocks() {
   if (!source || !leader) return {};
   const int64_t apart = *leader - *source;
   if (std::abs(apart) > kClocksApartMs + (cli::MonotonicMs() - begin)) {
-    progress_.Milestone("warning: the leader's clock is " + cli::HumanMillis(std::abs(apart)) +
-                        (apart > 0 ? " ahead of" : " behind") +
-                        " the source's, and keys that expire do so by the leader's once it is level: "
-                        "set the wrong clock right first");
+    progress_.Milestone(
+        "warning: the leader's clock is " + cli::HumanMillis(std::abs(apart)) +
+        (apart > 0 ? " ahead of" : " behind") +
+        " the source's, and keys that expire do so by the leader's once it is level: "
+        "set the wrong clock right first");
   }
   return {};
 }
@@ -243,8 +245,8 @@ base::Status Follower::TakeCopy() {
   return {};
 }
 
-// The stream that was followed ended between MULTI and EXEC: what is queued at the leader is no part of what comes now,
-// and everything else would be queued behind it.
+// The stream that was followed ended between MULTI and EXEC: what is queued at the leader is no
+// part of what comes now, and everything else would be queued behind it.
 void Follower::LeaveTransaction() {
   if (!std::exchange(in_transaction_, false)) return;
   static_cast<void>(leader_.Ask({"DISCARD"}));
@@ -289,7 +291,8 @@ base::Result<Follower::End> Follower::FollowStream(bool& again) {
       goal_.reset();
     }
     // A pause that ended before the cut-over was none: what was written since is followed first.
-    if (ending && options_.pause_ms > 0 && (!paused_until_ms || cli::MonotonicMs() >= *paused_until_ms)) {
+    if (ending && options_.pause_ms > 0 &&
+        (!paused_until_ms || cli::MonotonicMs() >= *paused_until_ms)) {
       paused_until_ms = cli::MonotonicMs() + options_.pause_ms;
       TRY(PauseSource());
       goal_.reset();
@@ -564,8 +567,8 @@ base::Status Follower::AskGoal() {
   goal_asked_ms_ = cli::MonotonicMs();
   auto standing = AskStanding();
   if (!standing.ok()) return standing.status();
-  // An offset means something in its history only: the source may have begun another one (a restart, a failover), and
-  // the stream has not heard of that yet.
+  // An offset means something in its history only: the source may have begun another one (a
+  // restart, a failover), and the stream has not heard of that yet.
   const Replica::Health health = replica_.health();
   if (!standing->history.empty() && standing->history != health.history)
     return base::Status(base::Code::kBusy, "the source goes on under another replication id");
@@ -602,14 +605,16 @@ void Follower::UnpauseSource() {
   asking_.reset();
   base::Status status = Connect();
   if (status.ok()) status = asking_->Ask({"CLIENT", "UNPAUSE"}).status();
-  progress_.Milestone(status.ok() ? "the source's writes go on"
-                                  : "the source's writes may stay paused for as long as --pause says (" +
-                                        status.message() + "): CLIENT UNPAUSE there ends it");
+  progress_.Milestone(status.ok()
+                          ? "the source's writes go on"
+                          : "the source's writes may stay paused for as long as --pause says (" +
+                                status.message() + "): CLIENT UNPAUSE there ends it");
 }
 
 std::string Follower::Left() const {
   if (another_history_)
-    return "the leader keeps what it has. Look at the source; then use the leader as it is, or begin "
+    return "the leader keeps what it has. Look at the source; then use the leader as it is, or "
+           "begin "
            "again with --replace";
   if (copy_.number == 0) return "";
   if (whole())

@@ -115,11 +115,11 @@ class Follower {
   int transaction_database_ = 0;  // the leader's where it began
   std::optional<uint64_t> goal_;  // the source's offset when it was asked last
   int64_t goal_asked_ms_ = 0;
-  int64_t goal_next_ms_ = 0;   // when it is asked again
-  int64_t goal_well_ms_ = 0;   // when it answered last, or could not
-  std::string goal_trouble_;   // why there is none
-  bool paused_ = false;        // the source may hold its writes back
-  bool was_level_ = false;     // with this copy
+  int64_t goal_next_ms_ = 0;  // when it is asked again
+  int64_t goal_well_ms_ = 0;  // when it answered last, or could not
+  std::string goal_trouble_;  // why there is none
+  bool paused_ = false;       // the source may hold its writes back
+  bool was_level_ = false;    // with this copy
   bool another_history_ = false;
   bool renew_ = false;  // something that only a new copy can follow
   std::string renew_why_;

@@ -166,8 +166,7 @@ base::Status ImportFile(const Options& o, Leader& leader, Progress& progress, co
   base::Status status = Load(
       file,
       leader,
-      LoadOptions{
-          .database = o.chosen(), .later_expiry = false, .empty = o.replace, .alone = true},
+      LoadOptions{.database = o.chosen(), .later_expiry = false, .empty = o.replace, .alone = true},
       0,
       counts,
       tick);
@@ -207,7 +206,8 @@ base::Status ImportLive(
   if (!end.ok()) {
     // A source that is gone for good leaves what it had sent.
     const std::string left = follower.Left();
-    return base::Status(end.status().code(), end.status().message() + (left.empty() ? "" : "; " + left));
+    return base::Status(end.status().code(),
+                        end.status().message() + (left.empty() ? "" : "; " + left));
   }
   if (*end == Follower::End::kStopped) {
     const std::string left = follower.Left();

@@ -67,10 +67,10 @@ base::Status Load(rdb::FileSource& source,
         auto ended = reader.Ended();
         if (!ended.ok()) return ended.status();
         if (*ended) return {};
-        return base::Corrupt("bytes follow the end of the RDB at byte " +
-                             std::to_string(counts.bytes) +
-                             ". If it is an append-only file, its commands were not imported: start "
-                             "a redis-server with it, and import from that");
+        return base::Corrupt(
+            "bytes follow the end of the RDB at byte " + std::to_string(counts.bytes) +
+            ". If it is an append-only file, its commands were not imported: start "
+            "a redis-server with it, and import from that");
       }
       case rdb::FileItem::Kind::kAux:
         break;

@@ -29,7 +29,7 @@ struct LoadCounts {
   uint64_t keys = 0;
   uint64_t expired = 0;
   std::array<bool, Leader::kDatabases> expiring{};  // databases with keys that expire
-  uint64_t bytes = 0;  // of the file
+  uint64_t bytes = 0;                               // of the file
   // A replica passes its master's stream on as it comes: the database in which that stands is told
   // here alone.
   int stream_database = 0;

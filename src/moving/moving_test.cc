@@ -66,7 +66,8 @@ TEST(Expiry, ConditionsGo) {
   const auto plain = [](const Words& words) {
     return Unconditional(words);
   };
-  EXPECT_EQ(plain({"set", "NX", "nx", "PXAT", "7", "nx", "GET"}), (Words{"set", "NX", "nx", "PXAT", "7", "GET"}));
+  EXPECT_EQ(plain({"set", "NX", "nx", "PXAT", "7", "nx", "GET"}),
+            (Words{"set", "NX", "nx", "PXAT", "7", "GET"}));
   EXPECT_EQ(plain({"SET", "k", "v"}), (Words{"SET", "k", "v"}));
   EXPECT_EQ(plain({"SETNX", "k", "v"}), (Words{"SET", "k", "v"}));
   EXPECT_EQ(plain({"MSETNX", "k", "v", "l", "w"}), (Words{"MSET", "k", "v", "l", "w"}));
@@ -77,7 +78,8 @@ TEST(Expiry, ConditionsGo) {
   EXPECT_EQ(plain({"RESTORE", "k", "0", "x", "replace", "ABSTTL"}),
             (Words{"RESTORE", "k", "0", "x", "replace", "ABSTTL"}));
   EXPECT_EQ(plain({"COPY", "k", "REPLACE"}), (Words{"COPY", "k", "REPLACE", "REPLACE"}));
-  EXPECT_EQ(plain({"COPY", "k", "l", "DB", "3", "REPLACE"}), (Words{"COPY", "k", "l", "DB", "3", "REPLACE"}));
+  EXPECT_EQ(plain({"COPY", "k", "l", "DB", "3", "REPLACE"}),
+            (Words{"COPY", "k", "l", "DB", "3", "REPLACE"}));
   EXPECT_EQ(plain({"ZADD", "k", "NX", "1", "m"}), (Words{"ZADD", "k", "NX", "1", "m"}));
   EXPECT_EQ(plain({"RESTORE", "k"}), (Words{"RESTORE", "k"}));
 }
@@ -202,7 +204,10 @@ TEST(Form, DumpsThatAreNotReadable) {
   const std::string good = rdb::WriteDump(value);
   std::string bad = good;
   bad[1] ^= 1;
-  for (const auto& make : {+[] { return MakeRdbForm(kNow, "/tmp"); }, +[] { return MakeCommandsForm(); }}) {
+  for (const auto& make : {+[] { return MakeRdbForm(kNow, "/tmp"); },
+                           +[] {
+                             return MakeCommandsForm();
+                           }}) {
     const std::unique_ptr<Form> form = make();
     static_cast<void>(form->Take());
     for (const std::string& payload : {bad, std::string(), good.substr(2)}) {

@@ -55,8 +55,8 @@ class Replica {
   Health health() const;
   // The leader has everything up to this offset.
   void Acknowledge(uint64_t offset) { acknowledged_ = offset; }
-  // When what ends at this offset of the stream came, in ms since 1970, to within 100 ms. Offsets rise
-  // from call to call.
+  // When what ends at this offset of the stream came, in ms since 1970, to within 100 ms. Offsets
+  // rise from call to call.
   int64_t ArrivedMs(uint64_t offset);
   // Tells the source at once, since it asked.
   void AnswerNow();

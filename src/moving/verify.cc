@@ -160,7 +160,8 @@ base::Status Comparison::Libraries() {
     }
   }
   for (const auto& [name, code] : *leader) {
-    if (!options_.others_allowed && !source->contains(name)) differs(name, "is at the leader alone");
+    if (!options_.others_allowed && !source->contains(name))
+      differs(name, "is at the leader alone");
   }
   return {};
 }

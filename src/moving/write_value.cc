@@ -20,8 +20,8 @@ constexpr size_t kWordsMax = 2000;
 constexpr size_t kBytesMax = 1 << 20;
 // Of a piece, unpacked: what is packed is not divided.
 constexpr size_t kUnpackedMax = size_t{1} << 31;
-// A whole stream goes by RESTORE up to this size, packed: commands lose what is pending of entries that
-// were deleted.
+// A whole stream goes by RESTORE up to this size, packed: commands lose what is pending of entries
+// that were deleted.
 constexpr size_t kStreamBytesMax = 8 << 20;
 
 std::string ScoreText(double score) {
@@ -127,7 +127,8 @@ base::Status WriteGroup(Leader& leader,
                       base::FormatInt64(static_cast<int64_t>(pending.count)),
                       "FORCE",
                       "JUSTID"},
-                     mark));
+                     mark,
+                     "what is pending of an entry that was deleted cannot be written"));
   }
   return {};
 }

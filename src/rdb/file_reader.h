@@ -54,8 +54,8 @@ class FileReader {
  public:
   FileReader(FileSource& source, ReaderLimits limits) : source_(source), limits_(limits) {}
 
-  // The next item. kCorrupt: damaged, or cut off; kIncompatible: of a later Redis, or a module's type;
-  // or the source's own failure. After kEnd or an error it must not be called again.
+  // The next item. kCorrupt: damaged, or cut off; kIncompatible: of a later Redis, or a module's
+  // type; or the source's own failure. After kEnd or an error it must not be called again.
   base::Status Next(FileItem& item);
   // After kEnd: nothing follows.
   base::Result<bool> Ended();

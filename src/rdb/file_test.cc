@@ -397,7 +397,8 @@ TEST(RdbFile, DataOfModulesIsPassedOver) {
   const std::string module = Bytes("f7817edfe29dd7b1d001") + Bytes("0202") + Bytes("0180ffffffff") +
                              Bytes("0301020304") + Bytes("040102030405060708") +
                              Bytes("0503616263") + Bytes("05c07b") + Bytes("00");
-  const Read read = ReadOk("REDIS0003" + module + Bytes("00016b0176") + module + Bytes("ff"), {}, 1);
+  const Read read =
+      ReadOk("REDIS0003" + module + Bytes("00016b0176") + module + Bytes("ff"), {}, 1);
   EXPECT_EQ(read.modules, (std::vector<std::string>{"ft_index0", "ft_index0"}));
   EXPECT_EQ(read.values.size(), 1U);
 }
