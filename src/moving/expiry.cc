@@ -9,10 +9,10 @@ namespace polyarch::moving {
 
 namespace {
 
-constexpr int64_t kYearMs = int64_t{365} * 24 * 3600 * 1000;
-constexpr int64_t kLaterMs = 1000 * kYearMs;
-// No key is given that long by anybody else.
-constexpr int64_t kLongestMs = 900 * kYearMs;
+// So far off that nobody means it (73 million years): what lies behind it was moved there.
+constexpr int64_t kLaterMs = int64_t{1} << 61;
+// The latest instant that can be moved; later ones become this one.
+constexpr int64_t kLatestMs = INT64_MAX - 1 - kLaterMs;
 
 // An instant of this number: in seconds or not, from now or not.
 std::optional<int64_t> InstantOf(std::string_view number,
@@ -25,6 +25,16 @@ std::optional<int64_t> InstantOf(std::string_view number,
   if (seconds && __builtin_mul_overflow(ms, int64_t{1000}, &ms)) return std::nullopt;
   if (from_now && __builtin_add_overflow(ms, now_ms, &ms)) return std::nullopt;
   return ms;
+}
+
+// Words that ask for the key, or for what is there, to be there already, or not to be.
+bool IsCondition(std::string_view word) {
+  const std::string upper = Upper(word);
+  return upper == "NX" || upper == "XX" || upper == "GT" || upper == "LT";
+}
+
+bool Has(std::span<const std::string_view> words, std::string_view option) {
+  return std::any_of(words.begin(), words.end(), [&](auto word) { return Upper(word) == option; });
 }
 
 std::vector<std::string> Copied(std::span<const std::string_view> words) {
@@ -40,12 +50,11 @@ int64_t WallMs() {
 }
 
 int64_t LaterExpiry(int64_t expire_ms) {
-  int64_t later = 0;
-  return __builtin_add_overflow(expire_ms, kLaterMs, &later) ? expire_ms : later;
+  return std::clamp<int64_t>(expire_ms, 0, kLatestMs) + kLaterMs;
 }
 
-std::optional<int64_t> TrueExpiry(int64_t expire_ms, int64_t now_ms) {
-  if (expire_ms < now_ms + kLongestMs) return std::nullopt;
+std::optional<int64_t> TrueExpiry(int64_t expire_ms) {
+  if (expire_ms < kLaterMs) return std::nullopt;
   return expire_ms - kLaterMs;
 }
 
@@ -54,6 +63,35 @@ std::string Upper(std::string_view word) {
   for (char& c : upper)
     c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   return upper;
+}
+
+std::vector<std::string_view> Unconditional(std::span<const std::string_view> words) {
+  std::vector<std::string_view> out(words.begin(), words.end());
+  const std::string name = Upper(words[0]);
+  // From the third word on.
+  const auto drop_conditions = [&] {
+    if (out.size() > 3)
+      out.erase(std::remove_if(out.begin() + 3, out.end(), IsCondition), out.end());
+  };
+  if (name == "SET" || name == "EXPIRE" || name == "EXPIREAT" || name == "PEXPIRE" ||
+      name == "PEXPIREAT") {
+    drop_conditions();
+  } else if (name == "SETNX") {
+    out[0] = "SET";
+  } else if (name == "MSETNX") {
+    out[0] = "MSET";
+  } else if (name == "HSETNX") {
+    out[0] = "HSET";
+  } else if (name == "RENAMENX") {
+    out[0] = "RENAME";
+  } else if (name == "RESTORE" || name == "RESTORE-ASKING") {
+    // The second is what a move of slots within a cluster sends.
+    out[0] = "RESTORE";
+    if (out.size() >= 4 && !Has(words.subspan(4), "REPLACE")) out.emplace_back("REPLACE");
+  } else if (name == "COPY") {
+    if (out.size() >= 3 && !Has(words.subspan(3), "REPLACE")) out.emplace_back("REPLACE");
+  }
+  return out;
 }
 
 std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::string_view> words,
@@ -87,8 +125,7 @@ std::optional<std::vector<std::string>> WithLaterExpiry(std::span<const std::str
     return std::nullopt;
   }
   if (name == "RESTORE" && words.size() >= 4) {
-    const bool absolute = std::any_of(
-        words.begin() + 4, words.end(), [](auto word) { return Upper(word) == "ABSTTL"; });
+    const bool absolute = Has(words.subspan(4), "ABSTTL");
     const auto instant = InstantOf(words[2], false, !absolute, now_ms);
     if (!instant || words[2] == "0") return std::nullopt;
     auto out = Copied(words);

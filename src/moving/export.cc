@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <memory>
 #include <optional>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -29,24 +30,41 @@ namespace {
 constexpr size_t kWriteBytes = 1 << 20;
 constexpr std::string_view kScanCount = "200";
 constexpr size_t kTroublesShown = 20;
-// A collection of more elements is read in parts.
+// A collection of more elements, or more memory, is read in parts.
 constexpr int64_t kLargeElements = 100'000;
+constexpr int64_t kLargeBytes = 64 << 20;
+// One of fewer is not asked for its memory.
+constexpr int64_t kWeighedElements = 500;
+// How often a key that changes meanwhile is read anew.
+constexpr int kReadAgain = 3;
+// A list that never stands still is read at once, if it is no larger.
+constexpr uint64_t kListBytesAtOnce = 128 << 20;
 
-// PATH.partial until it is whole; or standard output.
+// PATH.partial-XXXXXX beside it until it is whole; or standard output.
 class Output {
  public:
   ~Output() {
     if (fd_ >= 0 && fd_ != STDOUT_FILENO) ::close(fd_);
     if (!partial_.empty()) ::unlink(partial_.c_str());
   }
-  base::Status Open(const std::string& path) {
+  base::Status Open(const std::string& path, bool replace) {
     if (path == "-") {
       fd_ = STDOUT_FILENO;
       return {};
     }
     path_ = path;
-    const std::string partial = path + ".partial";
-    fd_ = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    replace_ = replace;
+    struct stat info {};
+    if (::lstat(path.c_str(), &info) == 0) {
+      if (!S_ISREG(info.st_mode))
+        return base::Invalid(
+            cli::Printable(path) +
+            " is no regular file: give another path, or --out - for standard output");
+      if (!replace) return Exists();
+    }
+    // A name of its own: two that write to one path do not write into one file.
+    std::string partial = path + ".partial-XXXXXX";
+    fd_ = ::mkostemp(partial.data(), O_CLOEXEC);
     if (fd_ < 0) return Failed("make", partial);
     partial_ = partial;
     return {};
@@ -63,18 +81,44 @@ class Output {
   base::Status Finish() {
     if (partial_.empty()) return {};
     if (::fsync(fd_) != 0) return Failed("write to", partial_);
-    if (::rename(partial_.c_str(), path_.c_str()) != 0) return Failed("rename", partial_);
+    if (replace_) {
+      if (::rename(partial_.c_str(), path_.c_str()) != 0) return Failed("rename", partial_);
+    } else {
+      // Something may have come to be there meanwhile. Not each file system knows how to leave it.
+      const char* from = partial_.c_str();
+      const char* to = path_.c_str();
+      const bool renamed = ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0;
+      if (!renamed && ((errno != EINVAL && errno != ENOSYS) || ::link(from, to) != 0))
+        return errno == EEXIST ? Exists() : Failed("rename", partial_);
+      if (!renamed) ::unlink(from);
+    }
     partial_.clear();
-    return {};
+    return SyncDirectory();
   }
 
  private:
+  base::Status Exists() const {
+    return base::Invalid(cli::Printable(path_) +
+                         " exists: give another path, or --replace to write over it");
+  }
+  // The name is to last, too.
+  base::Status SyncDirectory() const {
+    const size_t slash = path_.rfind('/');
+    const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return Failed("open", directory);
+    const bool synced = ::fsync(fd) == 0;
+    base::Status status = synced ? base::Status() : Failed("sync", directory);
+    ::close(fd);
+    return status;
+  }
   static base::Status Failed(const std::string& what, const std::string& path) {
     return base::IoError("cannot " + what + " " + cli::Printable(path) + " (" +
                          std::strerror(errno) + ")");
   }
 
   int fd_ = -1;
+  bool replace_ = false;
   std::string path_;
   std::string partial_;  // there, and not whole
 };
@@ -88,7 +132,10 @@ class Export {
     if (!only) {
       auto libraries = leader_.Ask({"FUNCTION", "DUMP"});
       if (!libraries.ok()) return libraries.status();
-      form_.Libraries(libraries->text);
+      if (!form_.Libraries(libraries->text))
+        return base::Corrupt("the libraries of " + leader_.Name() +
+                             " cannot be read here (FUNCTION DUMP): is this tool as new as the "
+                             "leader? With --db DB they are left out");
     }
     for (int database = 0; database < Leader::kDatabases; ++database) {
       if (only && *only != database) continue;
@@ -141,13 +188,25 @@ class Export {
     }
     auto lengths = leader_.Collect();
     if (!lengths.ok()) return lengths.status();
+    std::vector<bool> large(found.size());
+    std::vector<size_t> weighed;
     size_t next = 0;
     for (size_t i = 0; i < found.size(); ++i) {
       const std::string& type = (*types)[i].text;
-      const std::string_view length = LengthCommand(type);
-      const bool counted = !length.empty() && type != "string" && type != "stream";
-      if (counted && (*lengths)[next++].integer > kLargeElements) {
-        TRY(Large(found[i].text, type));
+      if (LengthCommand(type).empty() || type == "string" || type == "stream") continue;
+      const int64_t length = (*lengths)[next++].integer;
+      large[i] = length > kLargeElements;
+      if (large[i] || length < kWeighedElements) continue;
+      leader_.Put({"MEMORY", "USAGE", found[i].text});
+      weighed.push_back(i);
+    }
+    auto weights = leader_.Collect();
+    if (!weights.ok()) return weights.status();
+    for (size_t j = 0; j < weighed.size(); ++j)
+      large[weighed[j]] = (*weights)[j].integer > kLargeBytes;
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (large[i]) {
+        TRY(Large(database, found[i].text, (*types)[i].text));
       } else {
         keys.push_back(found[i].text);
       }
@@ -162,58 +221,107 @@ class Export {
     return output_.Write(taken);
   }
 
-  base::Status Large(const std::string& key, const std::string& type) {
-    auto expire = leader_.Ask({"PEXPIRETIME", key});
-    if (!expire.ok()) return expire.status();
-    if (expire->integer == -2) return {};
+  base::Status Large(int database, const std::string& key, const std::string& type) {
     const auto flush = [this] {
       return Flush();
     };
-    TRY(form_.BeginLarge(key, type));
+    uint64_t bytes = 0;
     const auto take = [&](const std::vector<resp::Value>& items) -> base::Status {
       if (stop_.stop()) return base::IoError("stopped: nothing was exported");
       progress_.Show([&] {
         return "export: " + cli::HumanCount(keys_) + " keys, within " + cli::Printable(key);
       });
+      for (const resp::Value& item : items)
+        bytes += item.text.size();
       TRY(form_.Elements(items));
       return Flush();
     };
-    TRY(ReadLarge(leader_, key, type, take));
-    ++keys_;
-    return form_.EndLarge(expire->integer >= 0 ? std::optional(expire->integer) : std::nullopt,
-                          flush);
+    for (int round = 0; round < kReadAgain; ++round) {
+      bytes = 0;
+      TRY(form_.BeginLarge(key, type));
+      auto read = ReadLarge(leader_, key, type, take);
+      if (!read.ok()) return read.status();
+      // Its instant as of now: while it was read, it may have got another one, or have ended.
+      auto expire = leader_.Ask({"PEXPIRETIME", key});
+      if (!expire.ok()) return expire.status();
+      if (expire->integer == -2) {
+        form_.DropLarge();
+        return {};
+      }
+      if (*read) {
+        ++keys_;
+        return form_.EndLarge(expire->integer >= 0 ? std::optional(expire->integer) : std::nullopt,
+                              flush);
+      }
+      form_.DropLarge();
+    }
+    if (bytes <= kListBytesAtOnce) return Small(database, {key});
+    Trouble(database, key, "it was written to all the time, and is too large to be read at once");
+    return {};
   }
 
-  base::Status Small(int database, const std::vector<std::string>& keys) {
-    if (keys.empty()) return {};
+  base::Status Small(int database, std::vector<std::string> keys) {
+    for (int round = 0; round < kReadAgain && !keys.empty(); ++round) {
+      auto changed = ReadSmall(database, keys);
+      if (!changed.ok()) return changed.status();
+      keys = std::move(*changed);
+    }
+    for (const std::string& key : keys)
+      Trouble(database, key, "its expiry changed whenever it was read");
+    return {};
+  }
+
+  // The keys whose instant is not known, since it changed meanwhile.
+  base::Result<std::vector<std::string>> ReadSmall(int database,
+                                                   const std::vector<std::string>& keys) {
+    std::vector<std::string> changed;
+    // The value is one command's, the instant another's: it counts if it was the same on both
+    // sides.
     for (const std::string& key : keys) {
       leader_.Put({"PEXPIRETIME", key});
       leader_.Put({"DUMP", key});
+      leader_.Put({"PEXPIRETIME", key});
     }
     size_t at = 0;
     int64_t expire_ms = 0;
+    resp::Value dump;
     base::Status status;
     int64_t heard = cli::MonotonicMs();
+    const auto take = [&](resp::Value&& reply) {
+      const std::string& key = keys[at / 3];
+      switch (at++ % 3) {
+        case 0:
+          expire_ms = reply.integer;
+          return;
+        case 1:
+          dump = std::move(reply);
+          return;
+        default:
+          if (dump.is_error()) {
+            Trouble(database, key, dump.text);
+          } else if (!dump.is_null()) {  // else it is gone
+            if (reply.integer != expire_ms || expire_ms == -2) {
+              changed.push_back(key);
+            } else if (form_.Key(key,
+                                 dump.text,
+                                 expire_ms >= 0 ? std::optional(expire_ms) : std::nullopt)) {
+              ++keys_;
+            } else {
+              Trouble(database, key, "its dump is not readable here");
+            }
+          }
+          dump = {};
+          if (status.ok()) status = Flush();
+      }
+    };
     while (leader_.waiting() > 0) {
       const size_t before = leader_.waiting();
-      const base::Status pumped = leader_.Pump(1000, [&](resp::Value&& reply) {
-        if (at % 2 == 0) {
-          expire_ms = reply.integer;
-        } else if (reply.is_error()) {
-          Trouble(database, keys[at / 2], reply.text);
-        } else if (!reply.is_null()) {  // else it is gone
-          form_.Key(
-              keys[at / 2], reply.text, expire_ms >= 0 ? std::optional(expire_ms) : std::nullopt);
-          ++keys_;
-        }
-        ++at;
-        if (status.ok()) status = Flush();
-      });
+      const base::Status pumped = leader_.Pump(1000, take);
       TRY(status);
       if (!pumped.ok()) {
         return base::Status(pumped.code(),
                             pumped.message() + " at key " +
-                                cli::Printable(keys[std::min(at / 2, keys.size() - 1)]) +
+                                cli::Printable(keys[std::min(at / 3, keys.size() - 1)]) +
                                 " of database " + std::to_string(database) +
                                 ": see its log. A value whose dump is larger than 256 MiB "
                                 "cannot be exported");
@@ -222,7 +330,7 @@ class Export {
       if (cli::MonotonicMs() - heard > Link::kReplyMs)
         return base::IoError(leader_.Name() + " gives no answer: see its log");
     }
-    return {};
+    return changed;
   }
 
   void Trouble(int database, std::string_view key, std::string_view text) {
@@ -258,11 +366,13 @@ int RunExport(int argc, char** argv) {
   std::string spool = "/var/tmp";
   int database = -1;
   bool commands = false;
+  bool replace = false;
   app.add_option("--out", out, "the file; -: standard output")->required();
   app.add_option(
       "--spool", spool, "the directory for a large collection on its way (default: /var/tmp)");
   app.add_flag("--commands", commands, "commands instead of an RDB file: SELECT and RESTORE");
-  app.add_option("-n,--db", database, "this database alone")
+  app.add_flag("--replace", replace, "write over a file that is there");
+  app.add_option("-n,--db", database, "this database alone, without libraries")
       ->check(cli::Number(0, 15, "a database is 0 to 15"));
   if (auto code = cli::Parse(app, argc, argv)) return *code;
   auto target = target_options.Resolve();
@@ -270,7 +380,7 @@ int RunExport(int argc, char** argv) {
   auto link = Link::Open(*target, "the leader");
   if (!link.ok()) return cli::Fail(link.status());
   Output output;
-  if (base::Status s = output.Open(out); !s.ok()) return cli::Fail(s);
+  if (base::Status s = output.Open(out, replace); !s.ok()) return cli::Fail(s);
   std::unique_ptr<Form> form;
   if (commands) {
     form = MakeCommandsForm();

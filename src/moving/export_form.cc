@@ -1,5 +1,6 @@
 #include "moving/export_form.h"
 
+#include <algorithm>
 #include <array>
 #include <unordered_set>
 #include <utility>
@@ -15,8 +16,9 @@ namespace polyarch::moving {
 
 namespace {
 
-constexpr int64_t kListPart = 2000;
-constexpr std::string_view kScanCount = "2000";
+constexpr int64_t kPartElementsMax = 2000;
+constexpr size_t kPartBytesFew = 1 << 20;
+constexpr size_t kPartBytesMany = 8 << 20;
 
 class AsRdb : public Form {
  public:
@@ -26,14 +28,19 @@ class AsRdb : public Form {
     writer_.Aux("redis-bits", "64");
     writer_.Aux("ctime", base::FormatInt64(now_ms / 1000));
   }
-  void Libraries(std::string_view payload) override {
-    if (const auto body = rdb::BodyOfDump(payload)) writer_.Libraries(*body);
+  bool Libraries(std::string_view payload) override {
+    const auto body = rdb::BodyOfDump(payload);
+    if (body) writer_.Libraries(*body);
+    return body.has_value();
   }
   void Database(int database) override { writer_.Database(database); }
-  void Key(std::string_view key,
+  bool Key(std::string_view key,
            std::string_view payload,
            std::optional<int64_t> expire_ms) override {
-    if (const auto body = rdb::BodyOfDump(payload)) writer_.Key(key, *body, expire_ms);
+    const auto body = rdb::BodyOfDump(payload);
+    const bool readable = body && !body->empty();
+    if (readable) writer_.Key(key, *body, expire_ms);
+    return readable;
   }
   base::Status BeginLarge(std::string_view key, std::string_view type) override {
     auto spool = Spool::Create(spool_directory_);
@@ -85,6 +92,7 @@ class AsRdb : public Form {
     spool_.reset();
     return {};
   }
+  void DropLarge() override { spool_.reset(); }
   void End() override { writer_.End(); }
   size_t size() const override { return writer_.size(); }
   std::string Take() override { return writer_.Take(); }
@@ -102,18 +110,22 @@ class AsRdb : public Form {
 
 class AsCommands : public Form {
  public:
-  void Libraries(std::string_view payload) override {
+  bool Libraries(std::string_view payload) override {
+    if (!rdb::BodyOfDump(payload)) return false;
     resp::AppendRequest(out_, {"FUNCTION", "RESTORE", payload, "REPLACE"});
+    return true;
   }
   void Database(int database) override {
     resp::AppendRequest(out_, {"SELECT", base::FormatInt64(database)});
   }
-  void Key(std::string_view key,
+  bool Key(std::string_view key,
            std::string_view payload,
            std::optional<int64_t> expire_ms) override {
+    if (!rdb::BodyOfDump(payload)) return false;
     resp::AppendRequest(
         out_,
         {"RESTORE", key, base::FormatInt64(expire_ms.value_or(0)), payload, "REPLACE", "ABSTTL"});
+    return true;
   }
   base::Status BeginLarge(std::string_view key, std::string_view type) override {
     key_ = key;
@@ -143,6 +155,7 @@ class AsCommands : public Form {
     if (expire_ms) resp::AppendRequest(out_, {"PEXPIREAT", key_, base::FormatInt64(*expire_ms)});
     return {};
   }
+  void DropLarge() override { resp::AppendRequest(out_, {"DEL", key_}); }
   void End() override {}
   size_t size() const override { return out_.size(); }
   std::string Take() override { return std::exchange(out_, {}); }
@@ -177,31 +190,71 @@ std::string_view LengthCommand(std::string_view type) {
   return "";
 }
 
-base::Status ReadLarge(Link& leader,
-                       std::string_view key,
-                       std::string_view type,
-                       base::FunctionRef<base::Status(const std::vector<resp::Value>&)> take) {
-  if (type == "list") {
-    for (int64_t at = 0;; at += kListPart) {
-      auto part =
-          leader.Ask({"LRANGE", key, base::FormatInt64(at), base::FormatInt64(at + kListPart - 1)});
-      if (!part.ok()) return part.status();
-      if (part->items.empty()) return {};
-      TRY(take(part->items));
-    }
+namespace {
+
+size_t BytesOf(const std::vector<resp::Value>& items) {
+  size_t bytes = 0;
+  for (const resp::Value& item : items)
+    bytes += item.text.size() + BytesOf(item.items);
+  return bytes;
+}
+
+}  // namespace
+
+void PartSize::Came(const std::vector<resp::Value>& items) {
+  const size_t bytes = BytesOf(items);
+  if (bytes > kPartBytesMany) {
+    elements_ = std::max<int64_t>(1, elements_ / 2);
+  } else if (bytes < kPartBytesFew) {
+    elements_ = std::min(kPartElementsMax, 2 * elements_);
   }
+}
+
+namespace {
+
+// By place, so it must stand still meanwhile.
+base::Result<bool> ReadList(Link& leader,
+                            std::string_view key,
+                            base::FunctionRef<base::Status(const std::vector<resp::Value>&)> take) {
+  if (auto watched = leader.Ask({"WATCH", key}); !watched.ok()) return watched.status();
+  PartSize size;
+  for (int64_t at = 0;;) {
+    const int64_t last = at + size.elements() - 1;
+    auto part = leader.Ask({"LRANGE", key, base::FormatInt64(at), base::FormatInt64(last)});
+    if (!part.ok()) return part.status();
+    if (part->items.empty()) break;
+    at = last + 1;
+    size.Came(part->items);
+    TRY(take(part->items));
+  }
+  if (auto begun = leader.Ask({"MULTI"}); !begun.ok()) return begun.status();
+  auto still = leader.Ask({"EXEC"});
+  if (!still.ok()) return still.status();
+  return !still->is_null();
+}
+
+}  // namespace
+
+base::Result<bool> ReadLarge(
+    Link& leader,
+    std::string_view key,
+    std::string_view type,
+    base::FunctionRef<base::Status(const std::vector<resp::Value>&)> take) {
+  if (type == "list") return ReadList(leader, key, take);
   const std::string_view scan = type == "set" ? "SSCAN" : type == "hash" ? "HSCAN" : "ZSCAN";
   std::string cursor = "0";
+  PartSize size;
   do {
-    auto part = leader.Ask({scan, key, cursor, "COUNT", kScanCount});
+    auto part = leader.Ask({scan, key, cursor, "COUNT", base::FormatInt64(size.elements())});
     if (!part.ok()) return part.status();
     if (part->items.size() != 2)
       return base::Invalid(leader.Name() + " answers " + std::string(scan) +
                            " with something else");
     cursor = part->items[0].text;
+    size.Came(part->items[1].items);
     TRY(take(part->items[1].items));
   } while (cursor != "0");
-  return {};
+  return true;
 }
 
 }  // namespace polyarch::moving

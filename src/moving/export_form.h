@@ -18,10 +18,11 @@ namespace polyarch::moving {
 class Form {
  public:
   virtual ~Form() = default;
-  virtual void Libraries(std::string_view payload) = 0;
+  // `payload`: of FUNCTION DUMP. False: it is not readable, and nothing was made of it.
+  virtual bool Libraries(std::string_view payload) = 0;
   virtual void Database(int database) = 0;
-  // `payload`: of DUMP.
-  virtual void Key(std::string_view key,
+  // `payload`: of DUMP. False as above.
+  virtual bool Key(std::string_view key,
                    std::string_view payload,
                    std::optional<int64_t> expire_ms) = 0;
   // A large list, set, hash or sorted set, in parts: as ReadLarge gives them. `flush` may be called
@@ -30,6 +31,8 @@ class Form {
   virtual base::Status Elements(const std::vector<resp::Value>& items) = 0;
   virtual base::Status EndLarge(std::optional<int64_t> expire_ms,
                                 base::FunctionRef<base::Status()> flush) = 0;
+  // Instead of its end: nothing of it is to be there.
+  virtual void DropLarge() = 0;
   virtual void End() = 0;
 
   // What has been made and was not taken.
@@ -46,11 +49,24 @@ std::unique_ptr<Form> MakeCommandsForm();
 // a leader has.
 std::string_view LengthCommand(std::string_view type);
 
+// How many elements are asked for at once: as many as make some MiB, however large they are. A
+// leader closes a connection for which more than 256 MiB wait.
+class PartSize {
+ public:
+  int64_t elements() const { return elements_; }
+  // What came for as many.
+  void Came(const std::vector<resp::Value>& items);
+
+ private:
+  int64_t elements_ = 2;
+};
+
 // Items of lists and sets, fields and values, members and scores. Each that is there all the time
-// comes at least once.
-base::Status ReadLarge(Link& leader,
-                       std::string_view key,
-                       std::string_view type,
-                       base::FunctionRef<base::Status(const std::vector<resp::Value>&)> take);
+// comes at least once. False: a list that was written to meanwhile, so that what came is no state
+// of it.
+base::Result<bool> ReadLarge(Link& leader,
+                             std::string_view key,
+                             std::string_view type,
+                             base::FunctionRef<base::Status(const std::vector<resp::Value>&)> take);
 
 }  // namespace polyarch::moving

@@ -45,17 +45,35 @@ class Follower {
 
   base::Result<End> Run();
 
-  // The leader has all that has come from the source, with its true instants.
-  bool whole() const;
+  // After an error or kStopped: what the leader holds now, and what to do, for people.
+  std::string Left() const;
   uint64_t keys() const { return counts_.keys; }
   uint64_t commands() const { return commands_; }
   uint64_t copies() const { return copy_.number; }
   uint64_t reconnects() const { return replica_.health().reconnects; }
 
  private:
+  // What INFO tells of the source.
+  struct Standing {
+    uint64_t offset = 0;
+    std::string history;
+    bool replica = false;
+    bool master_lost = false;
+  };
+
+  // The leader has all that has come from the source, with its true instants.
+  bool whole() const;
+  // `followed`: not all that was read need be answered.
+  base::Result<End> RunCopies(bool& followed);
+  base::Status LookAtSource();
+  base::Status CompareClocks();
+  base::Status NextCopy();
   base::Status TakeCopy();
   base::Result<End> FollowStream(bool& again);
-  base::Status ReadStream(int64_t wait_ms);
+  // `drained`: nothing more had come.
+  base::Status ReadStream(int64_t wait_ms, bool& drained);
+  base::Status SelectDatabase();
+  bool FlushOfMerge(const std::vector<std::string_view>& words, const std::string& name);
   base::Status Apply(const std::vector<std::string_view>& words);
   base::Status ApplyToDatabase(const std::vector<std::string_view>& words, const std::string& name);
   void LeaveTransaction();
@@ -65,9 +83,12 @@ class Follower {
   base::Status SettleMoved();
   bool settled() const { return settling_ == kSettled; }
   base::Status Connect();
-  // Asks the source how far it is.
+  base::Result<Standing> AskStanding();
+  // Asks the source how far it is; again later, if it does not say.
+  base::Status SeekGoal();
   base::Status AskGoal();
   base::Status PauseSource();
+  void UnpauseSource();
   uint64_t lag() const;
   std::string Line(std::string_view phase) const;
   bool wanted() const { return !options_.database || *options_.database == source_database_; }
@@ -94,6 +115,12 @@ class Follower {
   int transaction_database_ = 0;  // the leader's where it began
   std::optional<uint64_t> goal_;  // the source's offset when it was asked last
   int64_t goal_asked_ms_ = 0;
+  int64_t goal_next_ms_ = 0;  // when it is asked again
+  int64_t goal_well_ms_ = 0;  // when it answered last, or could not
+  std::string goal_trouble_;  // why there is none
+  bool paused_ = false;       // the source may hold its writes back
+  bool was_level_ = false;    // with this copy
+  bool another_history_ = false;
   bool renew_ = false;  // something that only a new copy can follow
   std::string renew_why_;
   uint64_t commands_ = 0;

@@ -151,9 +151,6 @@ base::Status ImportFile(const Options& o, Leader& leader, Progress& progress, co
                          ")");
   File file(fd);
   const auto size = static_cast<uint64_t>(info.st_size);
-  if (o.replace) {
-    if (base::Status s = leader.Empty(o.chosen()); !s.ok()) return s;
-  }
   LoadCounts counts;
   const int64_t begin = cli::MonotonicMs();
   const auto tick = [&]() -> base::Status {
@@ -167,7 +164,12 @@ base::Status ImportFile(const Options& o, Leader& leader, Progress& progress, co
     return {};
   };
   base::Status status = Load(
-      file, leader, LoadOptions{.database = o.chosen(), .later_expiry = false}, 0, counts, tick);
+      file,
+      leader,
+      LoadOptions{.database = o.chosen(), .later_expiry = false, .empty = o.replace, .alone = true},
+      0,
+      counts,
+      tick);
   if (!status.ok()) {
     const bool file_bad =
         status.code() == base::Code::kCorrupt || status.code() == base::Code::kIncompatible;
@@ -178,6 +180,8 @@ base::Status ImportFile(const Options& o, Leader& leader, Progress& progress, co
                                   cli::HumanCount(counts.keys) + " keys before it were imported"
                             : status.message());
   }
+  for (const std::string& module : counts.modules)
+    progress.Milestone("passed over: what the module " + module + " keeps beside its keys");
   progress.Milestone(
       "imported " + cli::HumanCount(counts.keys) + " keys from " + cli::Printable(o.file) + ", " +
       cli::HumanBytes(counts.bytes) + ", in " + cli::HumanMillis(cli::MonotonicMs() - begin) +
@@ -201,18 +205,14 @@ base::Status ImportLive(
   auto end = follower.Run();
   if (!end.ok()) {
     // A source that is gone for good leaves what it had sent.
-    const char* then = follower.copies() == 0 ? ""
-                       : follower.whole()
-                           ? "; the leader has all that the source had sent: use it as it is, or "
-                             "begin again with --replace"
-                           : "; the leader holds a part of it: begin again with --replace";
-    return base::Status(end.status().code(), end.status().message() + then);
+    const std::string left = follower.Left();
+    return base::Status(end.status().code(),
+                        end.status().message() + (left.empty() ? "" : "; " + left));
   }
-  if (*end == Follower::End::kStopped)
-    return base::IoError(std::string("stopped before the cut-over: ") +
-                         (follower.whole()
-                              ? "the leader has all that had come, and follows no more"
-                              : "the leader holds a part of the data; begin again with --replace"));
+  if (*end == Follower::End::kStopped) {
+    const std::string left = follower.Left();
+    return base::IoError("stopped before the cut-over" + (left.empty() ? "" : ": " + left));
+  }
   progress.Milestone(
       "cut over, lag 0: the leader has all that the source had written; " +
       cli::HumanCount(follower.keys()) + " keys and " + cli::HumanCount(follower.commands()) +

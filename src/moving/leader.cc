@@ -52,7 +52,9 @@ base::Status Leader::Select(int database) {
                waiting_.empty() ? acknowledged_ : waiting_.back().mark);
 }
 
-base::Status Leader::Write(std::span<const std::string_view> words, uint64_t mark) {
+base::Status Leader::Write(std::span<const std::string_view> words,
+                           uint64_t mark,
+                           std::string_view if_none) {
   size_t bytes = 16;
   for (std::string_view word : words)
     bytes += word.size() + 16;
@@ -69,7 +71,7 @@ base::Status Leader::Write(std::span<const std::string_view> words, uint64_t mar
     return {};
   }
   link_->Put(words);
-  waiting_.push_back({mark, bytes, std::move(what)});
+  waiting_.push_back({mark, bytes, std::move(what), if_none});
   waiting_bytes_ += bytes;
   ++written_;
   if (waiting_.size() >= kWaitingMax || waiting_bytes_ >= kWaitingBytesMax)
@@ -114,6 +116,8 @@ base::Status Leader::Drain(size_t count, size_t bytes) {
 void Leader::Take(resp::Value&& reply) {
   const Waiting& of = waiting_.front();
   Check(reply, of.what);
+  if (!of.if_none.empty() && !reply.is_error() && reply.items.empty())
+    Refused(cli::Printable(of.what) + ": " + std::string(of.if_none));
   acknowledged_ = of.mark;
   waiting_bytes_ -= of.bytes;
   waiting_.pop_front();
@@ -133,7 +137,8 @@ void Leader::Check(const resp::Value& reply, const std::string& what) {
 
 void Leader::Refused(std::string line) {
   ++refused_;
-  if (refusals_.size() < kRefusalsKept) refusals_.push_back(std::move(line));
+  const bool again = !refusals_.empty() && refusals_.back() == line;
+  if (!again && refusals_.size() < kRefusalsKept) refusals_.push_back(std::move(line));
 }
 
 base::Status Leader::Empty(std::optional<int> database) {

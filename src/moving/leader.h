@@ -33,9 +33,15 @@ class Leader {
   void ForgetDatabase() { database_ = -1; }
   // Waits while too much is under way. `mark`: rises; acknowledged() is that of the last command
   // answered.
-  base::Status Write(std::span<const std::string_view> words, uint64_t mark);
-  base::Status Write(std::initializer_list<std::string_view> words, uint64_t mark) {
-    return Write({words.begin(), words.size()}, mark);
+  // `if_none`: a literal; what it means, for people, if the answer is an array without items. It
+  // counts as refused.
+  base::Status Write(std::span<const std::string_view> words,
+                     uint64_t mark,
+                     std::string_view if_none = {});
+  base::Status Write(std::initializer_list<std::string_view> words,
+                     uint64_t mark,
+                     std::string_view if_none = {}) {
+    return Write({words.begin(), words.size()}, mark, if_none);
   }
   // Nothing is to be written for what ends at this mark.
   void Skip(uint64_t mark);
@@ -62,6 +68,7 @@ class Leader {
     uint64_t mark;
     size_t bytes;
     std::string what;
+    std::string_view if_none;
   };
   explicit Leader(std::unique_ptr<Link> link) : link_(std::move(link)) {}
   // Until no more than this is under way.

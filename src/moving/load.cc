@@ -1,8 +1,13 @@
 #include "moving/load.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "base/number.h"
+#include "base/try.h"
 #include "moving/expiry.h"
 #include "moving/write_value.h"
 #include "rdb/libraries.h"
@@ -17,6 +22,20 @@ base::Status TooManyDatabases(uint64_t database) {
                        ": move its keys to one of these first");
 }
 
+base::Status TakeAux(const rdb::FileItem& item, const LoadOptions& options, LoadCounts& counts) {
+  if (item.name == "repl-stream-db") {
+    const int64_t database = base::ParseInt64(item.text).value_or(0);
+    counts.stream_database =
+        static_cast<int>(std::clamp<int64_t>(database, 0, std::numeric_limits<int>::max()));
+  }
+  // As Redis before 7.0 and from 7.0 on call it.
+  if (options.alone && (item.name == "aof-preamble" || item.name == "aof-base") && item.text == "1")
+    return base::Corrupt("it is the beginning of an append-only file (" + item.name +
+                         "), and the commands behind it would be missing: start a redis-server "
+                         "with that, and import from it");
+  return {};
+}
+
 }  // namespace
 
 base::Status Load(rdb::FileSource& source,
@@ -28,28 +47,46 @@ base::Status Load(rdb::FileSource& source,
   rdb::FileReader reader(source, LimitsFor(leader));
   rdb::FileItem item;
   bool wanted = !options.database || *options.database == 0;
-  if (base::Status s = leader.Select(0); !s.ok()) return s;
+  bool begun = false;
   for (;;) {
-    if (base::Status s = reader.Next(item); !s.ok()) return s;
+    TRY(reader.Next(item));
     counts.bytes = reader.position();
-    if (base::Status s = tick(); !s.ok()) return s;
+    TRY(tick());
+    if (item.kind == rdb::FileItem::Kind::kAux) {
+      TRY(TakeAux(item, options, counts));
+      continue;
+    }
+    if (!std::exchange(begun, true)) {
+      if (options.empty) TRY(leader.Empty(options.database));
+      TRY(leader.Select(0));
+    }
     switch (item.kind) {
-      case rdb::FileItem::Kind::kEnd:
-        return leader.Flush();
+      case rdb::FileItem::Kind::kEnd: {
+        TRY(leader.Flush());
+        if (!options.alone) return {};
+        auto ended = reader.Ended();
+        if (!ended.ok()) return ended.status();
+        if (*ended) return {};
+        return base::Corrupt(
+            "bytes follow the end of the RDB at byte " + std::to_string(counts.bytes) +
+            ". If it is an append-only file, its commands were not imported: start "
+            "a redis-server with it, and import from that");
+      }
       case rdb::FileItem::Kind::kAux:
+        break;
+      case rdb::FileItem::Kind::kModule:
+        counts.modules.insert(item.name);
         break;
       case rdb::FileItem::Kind::kDatabase:
         wanted = !options.database || static_cast<uint64_t>(*options.database) == item.database;
         if (!wanted) break;
         if (item.database >= Leader::kDatabases) return TooManyDatabases(item.database);
-        if (base::Status s = leader.Select(static_cast<int>(item.database)); !s.ok()) return s;
+        TRY(leader.Select(static_cast<int>(item.database)));
         break;
       case rdb::FileItem::Kind::kLibrary: {
         const std::string_view text = item.text;
         const std::string payload = rdb::WriteLibraries({&text, 1});
-        if (base::Status s = leader.Write({"FUNCTION", "RESTORE", payload, "REPLACE"}, mark);
-            !s.ok())
-          return s;
+        TRY(leader.Write({"FUNCTION", "RESTORE", payload, "REPLACE"}, mark));
         break;
       }
       case rdb::FileItem::Kind::kValue: {
@@ -62,7 +99,7 @@ base::Status Load(rdb::FileSource& source,
           ++counts.expired;
           break;
         }
-        if (base::Status s = WriteValue(leader, item, expire_ms, mark); !s.ok()) return s;
+        TRY(WriteValue(leader, item, expire_ms, mark));
         if (item.last) ++counts.keys;
         break;
       }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "moving/expiry.h"
+#include "moving/export_form.h"
 #include "moving/link.h"
 #include "moving/progress.h"
 #include "moving/spool.h"
@@ -21,9 +22,16 @@ std::vector<std::string> Later(std::initializer_list<std::string_view> words) {
 
 TEST(Expiry, CommandsGetLaterInstants) {
   const std::string later = std::to_string(LaterExpiry(kNow + 5000));
-  EXPECT_EQ(TrueExpiry(LaterExpiry(kNow + 5000), kNow), kNow + 5000);
-  EXPECT_EQ(TrueExpiry(kNow + 5000, kNow), std::nullopt);
-  EXPECT_EQ(TrueExpiry(-1, kNow), std::nullopt);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(kNow + 5000)), kNow + 5000);
+  EXPECT_EQ(TrueExpiry(kNow + 5000), std::nullopt);
+  EXPECT_EQ(TrueExpiry(-1), std::nullopt);
+  // What others give, however late, is theirs; and what is past stays so.
+  constexpr int64_t kYear3000 = 32'503'680'000'000;
+  EXPECT_EQ(TrueExpiry(kYear3000), std::nullopt);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(kYear3000)), kYear3000);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(int64_t{1} << 60)), int64_t{1} << 60);
+  EXPECT_EQ(TrueExpiry(LaterExpiry(-5)), 0);
+  EXPECT_GT(TrueExpiry(LaterExpiry(INT64_MAX)), int64_t{1} << 62);
   const std::string ms = std::to_string(kNow + 5000);
   const std::string s = std::to_string(kNow / 1000 + 5);
   const std::vector<std::string> expire = {"PEXPIREAT", "k", later};
@@ -31,7 +39,6 @@ TEST(Expiry, CommandsGetLaterInstants) {
   EXPECT_EQ(Later({"expireat", "k", s}), expire);
   EXPECT_EQ(Later({"EXPIRE", "k", "5"}), expire);
   EXPECT_EQ(Later({"PEXPIRE", "k", "5000"}), expire);
-  EXPECT_EQ(Later({"PEXPIREAT", "k", ms, "GT"}), expire);
   const std::vector<std::string> set = {"SET", "k", "v", "PXAT", later};
   EXPECT_EQ(Later({"SET", "k", "v", "PXAT", ms}), set);
   EXPECT_EQ(Later({"SET", "k", "v", "EXAT", s}), set);
@@ -52,6 +59,29 @@ TEST(Expiry, CommandsGetLaterInstants) {
                                                                       {"GET"},
                                                                       {"PEXPIREAT", "k", "x"}})
     EXPECT_TRUE(Later(words).empty());
+}
+
+TEST(Expiry, ConditionsGo) {
+  using Words = std::vector<std::string_view>;
+  const auto plain = [](const Words& words) {
+    return Unconditional(words);
+  };
+  EXPECT_EQ(plain({"set", "NX", "nx", "PXAT", "7", "nx", "GET"}),
+            (Words{"set", "NX", "nx", "PXAT", "7", "GET"}));
+  EXPECT_EQ(plain({"SET", "k", "v"}), (Words{"SET", "k", "v"}));
+  EXPECT_EQ(plain({"SETNX", "k", "v"}), (Words{"SET", "k", "v"}));
+  EXPECT_EQ(plain({"MSETNX", "k", "v", "l", "w"}), (Words{"MSET", "k", "v", "l", "w"}));
+  EXPECT_EQ(plain({"HSETNX", "k", "f", "v"}), (Words{"HSET", "k", "f", "v"}));
+  EXPECT_EQ(plain({"RENAMENX", "k", "l"}), (Words{"RENAME", "k", "l"}));
+  EXPECT_EQ(plain({"PEXPIREAT", "k", "7", "GT"}), (Words{"PEXPIREAT", "k", "7"}));
+  EXPECT_EQ(plain({"RESTORE-ASKING", "k", "0", "x"}), (Words{"RESTORE", "k", "0", "x", "REPLACE"}));
+  EXPECT_EQ(plain({"RESTORE", "k", "0", "x", "replace", "ABSTTL"}),
+            (Words{"RESTORE", "k", "0", "x", "replace", "ABSTTL"}));
+  EXPECT_EQ(plain({"COPY", "k", "REPLACE"}), (Words{"COPY", "k", "REPLACE", "REPLACE"}));
+  EXPECT_EQ(plain({"COPY", "k", "l", "DB", "3", "REPLACE"}),
+            (Words{"COPY", "k", "l", "DB", "3", "REPLACE"}));
+  EXPECT_EQ(plain({"ZADD", "k", "NX", "1", "m"}), (Words{"ZADD", "k", "NX", "1", "m"}));
+  EXPECT_EQ(plain({"RESTORE", "k"}), (Words{"RESTORE", "k"}));
 }
 
 TEST(Address, HostAndPortOrUri) {
@@ -146,7 +176,11 @@ TEST(Difference, OfStreams) {
   rdb::Value b = a;
   b.stream.groups[0].consumers[0].seen_ms = 700;
   b.stream.groups[0].entries_read = -1;
+  b.stream.groups[0].pending[0].delivered_ms = 1009;
   EXPECT_EQ(DifferenceOf(a, b), "");
+  b.stream.groups[0].pending[0].delivered_ms = 1010;
+  EXPECT_EQ(DifferenceOf(a, b), "group g: what is pending differs");
+  b.stream.groups[0].pending[0].delivered_ms = 9;
   b.stream.groups[0].pending[0].count = 2;
   EXPECT_EQ(DifferenceOf(a, b), "group g: what is pending differs");
   b = a;
@@ -155,6 +189,74 @@ TEST(Difference, OfStreams) {
   b = a;
   b.stream.entries[0].fields[1] = "w";
   EXPECT_EQ(DifferenceOf(a, b), "the entries differ");
+}
+
+resp::Value Text(std::string text) {
+  resp::Value value;
+  value.text = std::move(text);
+  return value;
+}
+
+// What cannot be read is told, in both forms, and nothing is made of it.
+TEST(Form, DumpsThatAreNotReadable) {
+  rdb::Value value = Of(crdt::Type::kString);
+  value.text = "v";
+  const std::string good = rdb::WriteDump(value);
+  std::string bad = good;
+  bad[1] ^= 1;
+  for (const auto& make : {+[] { return MakeRdbForm(kNow, "/tmp"); },
+                           +[] {
+                             return MakeCommandsForm();
+                           }}) {
+    const std::unique_ptr<Form> form = make();
+    static_cast<void>(form->Take());
+    for (const std::string& payload : {bad, std::string(), good.substr(2)}) {
+      EXPECT_FALSE(form->Key("k", payload, std::nullopt));
+      EXPECT_FALSE(form->Libraries(payload));
+    }
+    EXPECT_EQ(form->size(), 0U);
+    EXPECT_TRUE(form->Key("k", good, kNow));
+    EXPECT_GT(form->size(), 0U);
+  }
+}
+
+// A large collection that is begun anew.
+TEST(Form, WhatIsDroppedIsNotThere) {
+  const std::unique_ptr<Form> rdb = MakeRdbForm(kNow, "/tmp");
+  const auto flush = []() -> base::Status {
+    return {};
+  };
+  static_cast<void>(rdb->Take());
+  ASSERT_TRUE(rdb->BeginLarge("k", "list").ok());
+  ASSERT_TRUE(rdb->Elements({Text("dropped")}).ok());
+  rdb->DropLarge();
+  EXPECT_EQ(rdb->size(), 0U);
+  ASSERT_TRUE(rdb->BeginLarge("k", "list").ok());
+  ASSERT_TRUE(rdb->Elements({Text("kept")}).ok());
+  ASSERT_TRUE(rdb->EndLarge(std::nullopt, flush).ok());
+  const std::string file = rdb->Take();
+  EXPECT_NE(file.find("kept"), std::string::npos);
+  EXPECT_EQ(file.find("dropped"), std::string::npos);
+  const std::unique_ptr<Form> commands = MakeCommandsForm();
+  ASSERT_TRUE(commands->BeginLarge("k", "set").ok());
+  ASSERT_TRUE(commands->Elements({Text("dropped")}).ok());
+  commands->DropLarge();
+  EXPECT_TRUE(commands->Take().ends_with("*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"));
+}
+
+TEST(PartSize, FollowsTheElements) {
+  PartSize size;
+  EXPECT_LE(size.elements(), 2);
+  for (int i = 0; i < 20; ++i)
+    size.Came({Text("small")});
+  EXPECT_EQ(size.elements(), 2000);
+  resp::Value nested;
+  nested.items = {Text(std::string(9 << 20, 'x'))};
+  size.Came({nested});
+  EXPECT_EQ(size.elements(), 1000);
+  for (int i = 0; i < 20; ++i)
+    size.Came({nested});
+  EXPECT_EQ(size.elements(), 1);
 }
 
 TEST(Progress, Bars) {

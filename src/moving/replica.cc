@@ -12,6 +12,7 @@
 #include "base/number.h"
 #include "cli/dial.h"
 #include "cli/text.h"
+#include "moving/expiry.h"
 #include "moving/link.h"
 
 namespace polyarch::moving {
@@ -27,6 +28,8 @@ constexpr int64_t kBackoffMaxMs = 2000;
 constexpr size_t kReadBytes = 256 << 10;
 constexpr size_t kMarkBytes = 40;
 constexpr size_t kLineMax = 4096;
+constexpr int kUnfinishedMax = 5;
+constexpr int64_t kArrivalMs = 100;
 
 }  // namespace
 
@@ -57,6 +60,13 @@ base::Result<Copy> Replica::Current() const {
 Replica::Health Replica::health() const {
   const std::lock_guard lock(mutex_);
   return health_;
+}
+
+int64_t Replica::ArrivedMs(uint64_t offset) {
+  const std::lock_guard lock(mutex_);
+  while (!arrivals_.empty() && arrivals_.front().first < offset)
+    arrivals_.pop_front();
+  return arrivals_.empty() ? WallMs() : arrivals_.front().second;
 }
 
 void Replica::AnswerNow() {
@@ -238,6 +248,7 @@ base::Status Replica::Psync() {
     auto line = Line(kSilenceMs);
     if (!line.ok()) return line.status();
     reply = std::move(*line);
+    if (reply.empty()) last_well_ms_ = cli::MonotonicMs();
   }
   if (go_on && reply.starts_with("+CONTINUE")) {
     if (reply.size() > 10) replication_id_ = reply.substr(10);
@@ -267,6 +278,13 @@ base::Status Replica::Psync() {
 }
 
 base::Status Replica::BeginCopy() {
+  if (++unfinished_ > kUnfinishedMax) {
+    final_ = true;
+    return base::IoError("the source " + source_.Name() + " broke off its snapshot " +
+                         std::to_string(kUnfinishedMax) +
+                         " times one after another: see its log, and its "
+                         "client-output-buffer-limit for replicas and repl-timeout");
+  }
   auto spool = Spool::Create(spool_directory_);
   if (!spool.ok()) {
     final_ = true;
@@ -276,9 +294,14 @@ base::Status Replica::BeginCopy() {
   acknowledged_ = 0;
   const std::lock_guard lock(mutex_);
   if (copy_.spool)
-    copy_.spool->End(base::Status(base::Code::kBusy, "a new copy begins"), /*at_once=*/true);
-  copy_ =
-      Copy{.number = copy_.number + 1, .spool = std::move(*spool), .rdb_bytes = {}, .stream = {}};
+    copy_.spool->End(base::Status(base::Code::kBusy, "a new copy begins"), /*at_once=*/!keep_);
+  const bool another = copy_.number > 0 && health_.history != replication_id_;
+  copy_ = Copy{.number = copy_.number + 1,
+               .histories = copy_.histories + (another ? 1 : 0),
+               .spool = std::move(*spool),
+               .rdb_bytes = {},
+               .stream = {}};
+  arrivals_.clear();
   health_.received = received_;
   health_.history = replication_id_;
   return {};
@@ -290,6 +313,7 @@ base::Status Replica::ReceiveSnapshot() {
     auto line = Line(kSilenceMs);
     if (!line.ok()) return line.status();
     head = std::move(*line);
+    if (head.empty()) last_well_ms_ = cli::MonotonicMs();
   }
   if (!head.starts_with("$"))
     return base::IoError("the source " + source_.Name() +
@@ -342,6 +366,7 @@ base::Status Replica::ReceiveSnapshot() {
       return base::IoError("the source sends nothing more of its snapshot");
   }
   whole_ = true;
+  unfinished_ = 0;
   const std::lock_guard lock(mutex_);
   copy_.stream = Copy::Stream{spool.appended(), received_};
   return {};
@@ -378,6 +403,12 @@ base::Status Replica::ReceiveStream() {
       at_ = in_.size();
       const std::lock_guard lock(mutex_);
       health_.received = received_;
+      const int64_t wall = WallMs();
+      if (arrivals_.empty() || wall - arrivals_.back().second >= kArrivalMs) {
+        arrivals_.emplace_back(received_, wall);
+      } else {
+        arrivals_.back().first = received_;
+      }
     }
     if (base::Status s = Fill(std::clamp<int64_t>(told + kAcknowledgeMs - now, 0, kAcknowledgeMs));
         !s.ok())

@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "base/status.h"
 #include "cli/connection.h"
@@ -20,7 +22,8 @@ namespace polyarch::moving {
 
 // One copy: the RDB, and behind it commands.
 struct Copy {
-  uint64_t number = 0;  // from 1
+  uint64_t number = 0;     // from 1
+  uint64_t histories = 0;  // how often the source began another history before it
   std::shared_ptr<Spool> spool;
   // As the source announces it; nothing while it makes it, or if it does not.
   std::optional<uint64_t> rdb_bytes;
@@ -52,10 +55,16 @@ class Replica {
   Health health() const;
   // The leader has everything up to this offset.
   void Acknowledge(uint64_t offset) { acknowledged_ = offset; }
+  // When what ends at this offset of the stream came, in ms since 1970, to within 100 ms. Offsets
+  // rise from call to call.
+  int64_t ArrivedMs(uint64_t offset);
   // Tells the source at once, since it asked.
   void AnswerNow();
   // A new copy, whatever there is.
   void Restart();
+  // When a new copy begins, what has come of the last one is read to its end first; else it is
+  // dropped.
+  void KeepWhatCame(bool keep) { keep_ = keep; }
 
  private:
   void Run();
@@ -82,6 +91,7 @@ class Replica {
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> restart_ = false;
   std::atomic<bool> answer_now_ = false;
+  std::atomic<bool> keep_ = false;
   std::atomic<uint64_t> acknowledged_ = 0;
 
   // The thread's own.
@@ -91,11 +101,13 @@ class Replica {
   std::string replication_id_;
   uint64_t received_ = 0;
   bool whole_ = false;  // the copy under way has its RDB
+  int unfinished_ = 0;  // copies that were begun since one had
   bool final_ = false;  // the failure at hand is not one that trying again would mend
   int64_t last_well_ms_ = 0;
 
   mutable std::mutex mutex_;
   Copy copy_;
+  std::deque<std::pair<uint64_t, int64_t>> arrivals_;  // offsets, and when they had come
   Health health_;
   base::Status failure_;
   std::thread thread_;

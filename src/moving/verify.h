@@ -35,7 +35,8 @@ base::Result<VerifyReport> Verify(const cli::Target& source,
                                   const Stop& stop);
 
 // What differs between two values, for people; empty: nothing. Order counts in lists and streams
-// alone; when a consumer was seen last, and what a HyperLogLog has cached, do not count.
+// alone; when a consumer was seen last, and what a HyperLogLog has cached, do not count; when
+// something was delivered counts to within a second.
 std::string DifferenceOf(rdb::Value a, rdb::Value b);
 
 }  // namespace polyarch::moving

@@ -20,6 +20,9 @@ constexpr size_t kWordsMax = 2000;
 constexpr size_t kBytesMax = 1 << 20;
 // Of a piece, unpacked: what is packed is not divided.
 constexpr size_t kUnpackedMax = size_t{1} << 31;
+// A whole stream goes by RESTORE up to this size, packed: commands lose what is pending of entries
+// that were deleted.
+constexpr size_t kStreamBytesMax = 8 << 20;
 
 std::string ScoreText(double score) {
   if (std::isinf(score)) return score > 0 ? "inf" : "-inf";
@@ -90,18 +93,25 @@ base::Status WriteMembers(Leader& leader,
   return adder.Write();
 }
 
+base::Status CreateGroup(Leader& leader,
+                         std::string_view key,
+                         const rdb::StreamValue::Group& group,
+                         uint64_t mark) {
+  return leader.Write({"XGROUP",
+                       "CREATE",
+                       key,
+                       group.name,
+                       crdt::ToString(group.last),
+                       "MKSTREAM",
+                       "ENTRIESREAD",
+                       base::FormatInt64(group.entries_read)},
+                      mark);
+}
+
 base::Status WriteGroup(Leader& leader,
                         std::string_view key,
                         const rdb::StreamValue::Group& group,
                         uint64_t mark) {
-  TRY(leader.Write({"XGROUP",
-                    "CREATE",
-                    key,
-                    group.name,
-                    crdt::ToString(group.last),
-                    "ENTRIESREAD",
-                    base::FormatInt64(group.entries_read)},
-                   mark));
   for (const rdb::StreamValue::Consumer& consumer : group.consumers)
     TRY(leader.Write({"XGROUP", "CREATECONSUMER", key, group.name, consumer.name}, mark));
   for (const rdb::StreamValue::Pending& pending : group.pending) {
@@ -117,14 +127,15 @@ base::Status WriteGroup(Leader& leader,
                       base::FormatInt64(static_cast<int64_t>(pending.count)),
                       "FORCE",
                       "JUSTID"},
-                     mark));
+                     mark,
+                     "what is pending of an entry that was deleted cannot be written"));
   }
   return {};
 }
 
 base::Status WriteStream(Leader& leader,
                          const rdb::FileItem& item,
-                         const rdb::Value& value,
+                         rdb::Value& value,
                          uint64_t mark) {
   for (const rdb::StreamValue::Entry& entry : value.stream.entries) {
     const std::string id = crdt::ToString(entry.id);
@@ -133,6 +144,9 @@ base::Status WriteStream(Leader& leader,
     TRY(leader.Write(words, mark));
   }
   if (!item.last) return {};
+  // They make the stream, if it has no entries.
+  for (const rdb::StreamValue::Group& group : value.stream.groups)
+    TRY(CreateGroup(leader, item.name, group, mark));
   TRY(leader.Write({"XSETID",
                     item.name,
                     crdt::ToString(value.stream.last),
@@ -141,14 +155,16 @@ base::Status WriteStream(Leader& leader,
                     "MAXDELETEDID",
                     crdt::ToString(value.stream.deleted)},
                    mark));
-  for (const rdb::StreamValue::Group& group : value.stream.groups)
+  for (rdb::StreamValue::Group& group : value.stream.groups) {
     TRY(WriteGroup(leader, item.name, group, mark));
+    group = {};  // there may be millions that are pending
+  }
   return {};
 }
 
 base::Status WritePiece(Leader& leader,
                         const rdb::FileItem& item,
-                        const rdb::Value& value,
+                        rdb::Value& value,
                         uint64_t mark) {
   switch (value.type) {
     case crdt::Type::kString:
@@ -190,8 +206,10 @@ base::Status WriteValue(Leader& leader,
            std::to_string(leader.string_bytes_max()) + ", --max-bulk); it is left empty");
     if (encoding == rdb::Encoding::kString) return {};
   }
+  const bool stream = encoding == rdb::Encoding::kStream || encoding == rdb::Encoding::kStream2 ||
+                      encoding == rdb::Encoding::kStream3;
   if (encoding != rdb::Encoding::kString && item.first && item.last &&
-      item.cost <= 2 * kPieceBytes) {
+      (item.cost <= 2 * kPieceBytes || (stream && item.text.size() <= kStreamBytesMax))) {
     std::string payload = item.text;
     rdb::PutFooter(payload);
     return leader.Write({"RESTORE", item.name, expiry, payload, "REPLACE", "ABSTTL"}, mark);

@@ -218,9 +218,8 @@ base::Status FileReader::Opcodes(FileItem& item, uint8_t byte, bool& done) {
       item.kind = FileItem::Kind::kEnd;
       return End();
     case Opcode::kModuleAux:
-      return base::Status(
-          base::Code::kIncompatible,
-          "data of a module at byte " + std::to_string(position()) + ": modules are not supported");
+      item.kind = FileItem::Kind::kModule;
+      return SkipModule(item.name);
     case Opcode::kLibraryOfCandidate:
       return base::Status(base::Code::kIncompatible,
                           "a function as a release candidate of Redis 7.0 wrote it, at byte " +
@@ -246,6 +245,49 @@ base::Status FileReader::Opcodes(FileItem& item, uint8_t byte, bool& done) {
       expire_ms_ = static_cast<int64_t>(base::LoadFixed64(raw.data()));
       return {};
   }
+}
+
+// What a module keeps beside the keys: parts, each with what it is in front of it.
+base::Status FileReader::SkipModule(std::string& name) {
+  static constexpr std::string_view kLetters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  uint64_t id = 0;
+  TRY(Length(id, nullptr));
+  for (int shift = 58; shift >= 10; shift -= 6)
+    name.push_back(kLetters[id >> shift & 0x3f]);
+  for (;;) {
+    uint64_t part = 0;
+    uint64_t number = 0;
+    std::string text;
+    TRY(Length(part, nullptr));
+    switch (part) {
+      case 0:
+        return {};
+      case 1:
+      case 2:
+        TRY(Length(number, nullptr));
+        break;
+      case 3:
+        TRY(Bytes(4, nullptr));
+        break;
+      case 4:
+        TRY(Bytes(8, nullptr));
+        break;
+      case 5:
+        TRY(CopyString(text));
+        break;
+      default:
+        return Damaged("no such part of a module's data");
+    }
+  }
+}
+
+base::Result<bool> FileReader::Ended() {
+  if (at_ < buffer_.size()) return false;
+  char byte = 0;
+  auto read = source_.Read(&byte, 1);
+  if (!read.ok()) return read.status();
+  return *read == 0;
 }
 
 base::Status FileReader::End() {
@@ -412,12 +454,17 @@ base::Status FileReader::Piece(FileItem& item) {
   // The tail of a stream in pieces comes by itself, so that no piece grows by it.
   const bool last = units_left_ == 0 && (form_ != Form::kStreamNodes ||
                                          cost_ < limits_.piece_bytes || units_copied_ == 0);
-  if (last && form_ == Form::kStreamNodes) TRY(CopyStreamTail());
   item.kind = FileItem::Kind::kValue;
   item.name = key_;
   item.text.push_back(static_cast<char>(encoding_));
   if (counted_) PutLength(item.text, units_copied_);
   item.text += units_;
+  if (last && form_ == Form::kStreamNodes) {
+    // It may be long, and is copied once.
+    units_.swap(item.text);
+    TRY(CopyStreamTail());
+    units_.swap(item.text);
+  }
   item.expire_ms = expire_ms_;
   item.first = first_;
   item.last = last;

@@ -32,13 +32,13 @@ struct ReaderLimits {
   // A longer string is passed over, and its value marked.
   uint64_t string_bytes_max = 64 << 20;
   // What tells of a stream as a whole: groups, consumers, what is pending.
-  size_t stream_tail_bytes_max = 256 << 20;
+  size_t stream_tail_bytes_max = 64 << 20;
 };
 
 struct FileItem {
-  enum class Kind : uint8_t { kAux, kDatabase, kLibrary, kValue, kEnd };
+  enum class Kind : uint8_t { kAux, kDatabase, kLibrary, kModule, kValue, kEnd };
   Kind kind = Kind::kEnd;
-  std::string name;  // kAux; kValue: the key
+  std::string name;  // kAux; kModule: whose data was passed over; kValue: the key
   std::string text;  // kAux: what it is; kLibrary: the source; kValue: a body, or a piece of one
   uint64_t database = 0;  // kDatabase
   // kValue
@@ -54,9 +54,11 @@ class FileReader {
  public:
   FileReader(FileSource& source, ReaderLimits limits) : source_(source), limits_(limits) {}
 
-  // The next item. kCorrupt: damaged, or cut off; kIncompatible: of a later Redis, or of a module;
-  // or the source's own failure. After kEnd or an error it must not be called again.
+  // The next item. kCorrupt: damaged, or cut off; kIncompatible: of a later Redis, or a module's
+  // type; or the source's own failure. After kEnd or an error it must not be called again.
   base::Status Next(FileItem& item);
+  // After kEnd: nothing follows.
+  base::Result<bool> Ended();
   // How many bytes of the file were read.
   uint64_t position() const { return before_ + at_; }
   // Of the format, once something has been read.
@@ -87,6 +89,7 @@ class FileReader {
   base::Status Header();
   base::Status Opcodes(FileItem& item, uint8_t byte, bool& done);
   base::Status End();
+  base::Status SkipModule(std::string& name);
   base::Status BeginValue(uint8_t encoding, FileItem& item);
   base::Status Piece(FileItem& item);
   base::Status CopyUnit();

@@ -49,6 +49,7 @@ struct Read {
   std::map<std::string, int64_t> expiries;
   std::map<std::string, std::string> aux;
   std::vector<std::string> libraries;
+  std::vector<std::string> modules;
   size_t pieces = 0;
   uint64_t oversize = 0;
   size_t largest = 0;
@@ -94,6 +95,9 @@ base::Status ReadAll(FileSource& source,
         break;
       case FileItem::Kind::kLibrary:
         out.libraries.push_back(item.text);
+        break;
+      case FileItem::Kind::kModule:
+        out.modules.push_back(item.name);
         break;
       case FileItem::Kind::kValue: {
         ++out.pieces;
@@ -371,7 +375,8 @@ TEST(RdbFile, RefusesWithACause) {
   EXPECT_NE(text("hello, world").find("not an RDB file"), std::string::npos);
   EXPECT_NE(text("REDIS0000\xff").find("not an RDB file"), std::string::npos);
   EXPECT_NE(text("REDIS0012\xff").find("RDB version 12 is of a later Redis"), std::string::npos);
-  EXPECT_NE(text("REDIS0010" + Bytes("f7")).find("modules are not supported"), std::string::npos);
+  EXPECT_NE(text("REDIS0010" + Bytes("f7")).find("cut off"), std::string::npos);
+  EXPECT_NE(text("REDIS0010" + Bytes("f70106")).find("no such part"), std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("07016b")).find("modules are not supported"),
             std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("f6")).find("release candidate"), std::string::npos);
@@ -385,6 +390,32 @@ TEST(RdbFile, RefusesWithACause) {
             std::string::npos);
   EXPECT_NE(text("REDIS0010" + Bytes("04016b81ffffffffffffffff")).find("cut off"),
             std::string::npos);
+}
+
+// What a module keeps beside the keys is passed over, whatever its parts are.
+TEST(RdbFile, DataOfModulesIsPassedOver) {
+  const std::string module = Bytes("f7817edfe29dd7b1d001") + Bytes("0202") + Bytes("0180ffffffff") +
+                             Bytes("0301020304") + Bytes("040102030405060708") +
+                             Bytes("0503616263") + Bytes("05c07b") + Bytes("00");
+  const Read read =
+      ReadOk("REDIS0003" + module + Bytes("00016b0176") + module + Bytes("ff"), {}, 1);
+  EXPECT_EQ(read.modules, (std::vector<std::string>{"ft_index0", "ft_index0"}));
+  EXPECT_EQ(read.values.size(), 1U);
+}
+
+TEST(RdbFile, TellsWhetherSomethingFollows) {
+  for (const std::string_view behind : {"", "*"}) {
+    const std::string bytes = "REDIS0003" + Bytes("ff") + std::string(behind);
+    for (const size_t step : {size_t{1}, SIZE_MAX}) {
+      Source source(bytes, step);
+      FileReader reader(source, {});
+      FileItem item;
+      ASSERT_TRUE(reader.Next(item).ok());
+      auto ended = reader.Ended();
+      ASSERT_TRUE(ended.ok());
+      EXPECT_EQ(*ended, behind.empty());
+    }
+  }
 }
 
 TEST(RdbFile, LongStringsArePassedOver) {
