@@ -652,5 +652,18 @@ TEST(Hostile, StrangeArgumentsGetOneReply) {
   }
 }
 
+// A loop of its own until the reply is too large would stop everybody for seconds.
+TEST(Limits, RandomElementsWithRepeats) {
+  TestNode node;
+  node.Ask({"SADD", "s", "a"});
+  node.Ask({"HSET", "h", "f", "v"});
+  node.Ask({"ZADD", "z", "1", "m"});
+  for (const auto& [name, key] : {std::pair("SRANDMEMBER", "s"), std::pair("HRANDFIELD", "h"), std::pair("ZRANDMEMBER", "z")}) {
+    EXPECT_TRUE(node.Ask({name, key, "-1000001"}).starts_with("-LIMIT ")) << name;
+    EXPECT_TRUE(node.Ask({name, key, "-9223372036854775807"}).starts_with("-LIMIT ")) << name;
+    EXPECT_EQ(node.Ask({name, key, "-3"}).substr(0, 1), "[") << name;
+  }
+}
+
 }  // namespace
 }  // namespace polyarch::command

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <sys/resource.h>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -55,6 +57,20 @@ TEST(Syncer, UnderSteadyLoadTrimmedSegmentsGoAndSparesCome) {
   ASSERT_TRUE(syncer.Wait(Busy::kSyncs).ok());
   EXPECT_TRUE(file->trimmed_is_gone);
   EXPECT_TRUE(syncer.TakeSpare().has_value());
+}
+
+// That no descriptor is to be had for a moment is no failed sync, which would be final.
+TEST(PosixIo, ADirectoryIsSyncedOnceThereIsADescriptor) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto opened = PosixIo().Open("/dev/null", OpenMode::kRead);
+  std::thread later([&] { ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0); });
+  const base::Status synced = PosixIo().SyncDirectory("/tmp");
+  later.join();
+  EXPECT_EQ(opened.status().code(), base::Code::kBusy);
+  EXPECT_TRUE(synced.ok()) << synced.message();
 }
 
 }  // namespace

@@ -118,11 +118,16 @@ def test_sidekiq(long):
         _sidekiq(cluster, 3000 if long else 100, long)
 
 
-def test_sidekiq_everywhere(long):
+def _everywhere(pattern, work):
+    """work(cluster) at three leaders, the lists of that pattern under `pop-owner`."""
     with Cluster(LEADERS, flags=FLAGS) as cluster:
-        _owned(cluster, "queue:*")
-        _sidekiq(cluster, 3000 if long else 100, False)
+        _owned(cluster, pattern)
+        work(cluster)
         cluster.wait_converged()
+
+
+def test_sidekiq_everywhere(long):
+    _everywhere("queue:*", lambda cluster: _sidekiq(cluster, 3000 if long else 100, False))
 
 
 def _rq(cluster, count):
@@ -139,10 +144,7 @@ def test_rq(long):
 
 
 def test_rq_everywhere(long):
-    with Cluster(LEADERS, flags=FLAGS) as cluster:
-        _owned(cluster, "rq:queue:*")
-        _rq(cluster, 500 if long else 30)
-        cluster.wait_converged()
+    _everywhere("rq:queue:*", lambda cluster: _rq(cluster, 500 if long else 30))
 
 
 def _celery(cluster, count):
@@ -160,7 +162,4 @@ def test_celery(long):
 
 
 def test_celery_everywhere(long):
-    with Cluster(LEADERS, flags=FLAGS) as cluster:
-        _owned(cluster, "celery")
-        _celery(cluster, 1000 if long else 20)
-        cluster.wait_converged()
+    _everywhere("celery", lambda cluster: _celery(cluster, 1000 if long else 20))
