@@ -34,7 +34,7 @@ struct AgreedOp {
   std::unique_ptr<command::Client> client;
   std::vector<std::vector<std::string>> commands;
   std::vector<resp::Value> replies;
-  bool job = false;  // of sim/jobs.h: told to that history
+  enum class Of : uint8_t { kAgreed, kJobs, kStocks } of = Of::kAgreed;  // which history is told of it
   bool held = false;
   log::Position hold = 0;  // they leave when so much is durable
 };

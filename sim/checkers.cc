@@ -31,7 +31,7 @@ std::string NameOf(const Key& key, const Place& place) {
 const conflict::Policy& PolicyAt(const conflict::PolicyTable& policies, const Key& key, const Place& place) {
   if (place.first == crdt::Type::kHash) {
     for (const auto& [pattern, field, policy] : policies.field_entries()) {
-      if (field == place.second && base::GlobMatch(pattern, key.second)) return policy;
+      if (field == place.second && (pattern == "*" || base::GlobMatch(pattern, key.second))) return policy;
     }
   }
   return policies.For(key.second);

@@ -23,7 +23,7 @@ bool StartsWith(std::string_view text, std::string_view prefix) {
 // Errors that a client may get; anything else is a bug.
 bool AllowedError(std::string_view text) {
   for (std::string_view prefix :
-       {"CONFLICT ", "HISTORY ", "NOTYET ", "LIMIT ", "DISKFULL ", "WRONGTYPE ", "ERR no such key", "ERR index out of range",
+       {"CONFLICT ", "HISTORY ", "NOTYET ", "NORIGHTS ", "LIMIT ", "DISKFULL ", "WRONGTYPE ", "ERR no such key", "ERR index out of range",
         "ERR source and destination objects are the same",
         "ERR value is not an integer", "ERR value is not a valid float", "ERR hash value is not a",
         "ERR increment or decrement would overflow", "ERR increment would produce NaN",

@@ -145,6 +145,9 @@ enum class Mark : int {
   kAgreedComparedInVain, // EXEC behind a WATCH of such a key ran nothing
   kJobHanded,            // a job of a queue under policy `pop-owner` was handed to a client
   kJobTwice,             // ... to two, where that may be
+  kStockSold,            // a unit of a bounded counter was sold
+  kStockRefused,         // ... was refused for lack of rights
+  kStockSoldOut,         // a stock was sold to the last unit in the healed cluster
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more

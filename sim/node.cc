@@ -74,6 +74,9 @@ void Node::Start() {
   // An empty disk holds nobody's votes.
   if (disk_.log->end == 0) seat_place_ = disk_.log;
   engine_options.new_seat = seat_place_ != disk_.log;
+  if (engine_options.new_seat && !PLANTED(kEscrowOldDisk)) holder_ = 0;
+  if (holder_ == 0) holder_ = world_.draw().Next() | 1;
+  engine_options.holder = holder_;
   p.engine = std::make_unique<engine::Engine>(engine_options, *this, *p.log, *p.store);
   p.engine->SetProbe(this);
   for (int i = 0; i <= options_.clients; ++i) {  // and the operator
@@ -190,14 +193,20 @@ void Node::End(EndOfProcess how) {
   if (p.engine->merging()) SOMETIMES(kCrashInMerge);
   world_.network().Leave(p.network_id, world_.draw().Percent(30));
   const Vector before = p.applied;
-  std::vector<std::pair<bool, uint64_t>> agreed;
-  auto lose = [&](const AgreedOp& op) { agreed.emplace_back(op.job, op.call); };
+  std::vector<std::pair<AgreedOp::Of, uint64_t>> agreed;
+  auto lose = [&](const AgreedOp& op) { agreed.emplace_back(op.of, op.call); };
   for (const auto* ops : {&p.agreed_commands, &p.agreed_waiting}) {
     for (const AgreedOp& op : *ops) lose(op);
   }
   for (const AgreedOp& op : p.agreed_executed) lose(op);
   for (const auto& [id, op] : p.agreed_suspended) lose(op);
-  for (const auto& [job, call] : agreed) job ? world_.jobs().Lost(call) : world_.agreed().Lost(call);
+  for (const auto& [of, call] : agreed) {
+    switch (of) {
+      case AgreedOp::Of::kAgreed: world_.agreed().Lost(call); break;
+      case AgreedOp::Of::kJobs: world_.jobs().Lost(call); break;
+      case AgreedOp::Of::kStocks: world_.stocks().Lost(call); break;
+    }
+  }
   if (how == EndOfProcess::kKilled && !p.stamps.empty()) stamp_durable_ = p.stamps.back().second;
   process_.reset();
   ++serial_;
@@ -401,7 +410,11 @@ void Node::Release() {
   while (!p.agreed_waiting.empty() && p.log->durable() >= p.agreed_waiting.front().hold) {
     const AgreedOp op = std::move(p.agreed_waiting.front());
     p.agreed_waiting.pop_front();
-    op.job ? world_.jobs().Answered(op.call, op.replies) : world_.agreed().Answered(op.call, op.replies);
+    switch (op.of) {
+      case AgreedOp::Of::kAgreed: world_.agreed().Answered(op.call, op.replies); break;
+      case AgreedOp::Of::kJobs: world_.jobs().Answered(op.call, op.replies); break;
+      case AgreedOp::Of::kStocks: world_.stocks().Answered(op.call, op.replies); break;
+    }
   }
   const bool always = options_.engine.durability == engine::Durability::kAlways;
   while (!p.waiting.empty()) {
@@ -496,6 +509,11 @@ bool Node::ClientBusy(int client) const {
   return process_->suspended.count(id) != 0;
 }
 
+uint64_t Node::NewHolder() {
+  holder_ = world_.draw().Next() | 1;
+  return holder_;
+}
+
 bool Node::has_commands() const { return up() && !process_->commands.empty(); }
 
 void Node::AskAgreed(uint64_t call, const std::string& key, std::vector<std::vector<std::string>> commands) {
@@ -503,23 +521,30 @@ void Node::AskAgreed(uint64_t call, const std::string& key, std::vector<std::vec
   op.call = call;
   op.key = key;
   op.commands = std::move(commands);
-  op.client = std::make_unique<command::Client>();
-  op.client->id = (uint64_t{1} << 40) + call;
-  op.client->authenticated = true;
-  op.client->db = kAgreedDb;
-  process_->agreed_commands.push_back(std::move(op));
-  Wake(world_.now_us() + options_.gather_us);
+  AskApart(std::move(op), kAgreedDb);
 }
 
 void Node::AskJob(uint64_t call, std::vector<std::vector<std::string>> commands) {
   AgreedOp op;
   op.call = call;
-  op.job = true;
+  op.of = AgreedOp::Of::kJobs;
   op.commands = std::move(commands);
+  AskApart(std::move(op), kJobsDb);
+}
+
+void Node::AskStock(uint64_t call, std::vector<std::vector<std::string>> commands) {
+  AgreedOp op;
+  op.call = call;
+  op.of = AgreedOp::Of::kStocks;
+  op.commands = std::move(commands);
+  AskApart(std::move(op), kAgreedDb);
+}
+
+void Node::AskApart(AgreedOp op, uint8_t db) {
   op.client = std::make_unique<command::Client>();
-  op.client->id = (uint64_t{1} << 41) + call;
+  op.client->id = (uint64_t{1} << (40 + static_cast<int>(op.of))) + op.call;
   op.client->authenticated = true;
-  op.client->db = kJobsDb;
+  op.client->db = db;
   process_->agreed_commands.push_back(std::move(op));
   Wake(world_.now_us() + options_.gather_us);
 }

@@ -149,6 +149,8 @@ class Node final : public engine::Host,
   void AskAgreed(uint64_t call, const std::string& key, std::vector<std::vector<std::string>> commands);
   // The same of a queue whose elements have owners (sim/jobs.h).
   void AskJob(uint64_t call, std::vector<std::vector<std::string>> commands);
+  // And on a bounded counter (sim/stocks.h).
+  void AskStock(uint64_t call, std::vector<std::vector<std::string>> commands);
   // waiting.cc. Between ticks: nobody waits for what is there.
   void CheckWaiters() const;
   void NoteWaits(Op& op);
@@ -202,6 +204,7 @@ class Node final : public engine::Host,
   size_t Backlog(engine::LinkId link) const override;
   void CloseLink(engine::LinkId link) override;
   void Dial(const std::string& address) override;
+  uint64_t NewHolder() override;
   void Resume(uint64_t client_id) override;
   void Push(uint64_t client_id, std::string_view bytes, bool held) override;
   void Report(int severity, const std::string& line) override;
@@ -235,6 +238,7 @@ class Node final : public engine::Host,
     std::string remote;
     std::shared_ptr<const std::string> bytes;
   };
+  void AskApart(AgreedOp op, uint8_t db);
   struct Process {
     uint64_t network_id = 0;
     std::unique_ptr<log::MemoryLog> log;
@@ -303,6 +307,7 @@ class Node final : public engine::Host,
   Disk disk_;
   // Where this disk was when the votes on it were known to be its own (server/seat.h): a copy is elsewhere.
   std::shared_ptr<const void> seat_place_;
+  uint64_t holder_ = 0;  // that goes with it
   log::Position seat_claimed_ = 0;  // once durable up to there, it is
   bool seat_abandoned_ = false;     // a sync has failed
   std::string label_;

@@ -658,9 +658,21 @@ void Simulation::HarassTransfers() {
     if (back_up_transfers_ && node->may_write() && backups_.size() <= 6 && d.Percent(5)) {
       BackUpBesideWrites(IndexOf(*node), *node);
     }
-    if (!d.Percent(harass_percent_)) continue;
-    Node* target = node.get();
     Node* from = sender.empty() ? nullptr : world_.Find(sender);
+    if (back_up_transfers_ && from != nullptr && from->up() && from->may_write() && backups_.size() <= 6 && d.Percent(5)) {
+      BackUpBesideWrites(IndexOf(*from), *from);
+    }
+    if (!d.Percent(harass_percent_)) continue;
+    // The sender is set back in the middle of it: what it goes on to send is another log's.
+    if (back_up_transfers_ && from != nullptr && from->up() && d.Percent(20)) {
+      const auto backup = std::find_if(
+          backups_.begin(), backups_.end(), [&](const auto& b) { return b.first == IndexOf(*from); });
+      if (backup != backups_.end()) {
+        RestoreDisk(*from, backup->second, d.Scale(10 * kMs, 3 * kSecond));
+        return;
+      }
+    }
+    Node* target = node.get();
     if (from != nullptr && from->up() && d.Percent(50)) target = from;
     const auto how = static_cast<EndOfProcess>(d.Below(3));
     if (one_writer_ && how == EndOfProcess::kPower) continue;
@@ -702,7 +714,10 @@ void Simulation::Safety() {
     world_.RunFor(draw_.Between(op_every_us_ / 2, op_every_us_ * 3 / 2));
     workload_->Step();
     if (recorded_) recorded_->Step();
-    if (agreed_) world_.agreed().Step();
+    if (agreed_) {
+      world_.agreed().Step();
+      if (seed_ / 6 % 2 == 0) world_.stocks().Step();
+    }
     if (jobs_) world_.jobs().Step();
     if (harass_percent_ != 0 || back_up_transfers_) HarassTransfers();
     if (world_.now_us() >= next_fault_us) {
@@ -883,7 +898,12 @@ void Simulation::LeadEstrangedTogether() {
   };
   for (auto& a : world_.nodes()) {
     for (auto& b : world_.nodes()) {
-      if (a == b || !a->may_write() || !b->may_write() || knows(*a, *b) || knows(*b, *a)) continue;
+      if (a == b || !a->may_write() || !b->may_write() || knows(*a, *b)) continue;
+      // Who has the right address of the one that has retired it hears of that by itself. A clone may have put its own
+      // in the place of that.
+      const auto& members = b->engine().replica().members();
+      const auto known = members.find(a->engine().leader_id());
+      if (known != members.end() && known->second.address == a->options().address) continue;
       b->End(EndOfProcess::kStopped);
       b->mutable_options().join = Addresses(b.get());
       b->Start();
@@ -984,6 +1004,7 @@ void Simulation::Liveness() {
   if (!converged) throw Violation("not converged within " + std::to_string(bound_us / kSecond) + " s: " + why);
   world_.checkers().CheckConverged();
   if (jobs_) world_.jobs().Drain();
+  if (agreed_) world_.stocks().SellOut();
   RetireTheDead();
   FallSilent();
   const bool disks = profile_ == Profile::kDisks || profile_ == Profile::kCounters;

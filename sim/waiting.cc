@@ -64,8 +64,9 @@ void Node::CheckWaiters() const {
 
 void Node::CheckServedInTurn(const Op& op) const {
   if (op.keys.empty()) return;  // SESSION WAIT and WAIT
-  // Who owns what decides there.
-  if (process_->engine->policies().IsPopOwner(op.keys[0].second)) return;
+  // Who owns what decides there, or what is agreed on.
+  const conflict::PolicyTable& policies = process_->engine->policies();
+  if (policies.IsPopOwner(op.keys[0].second) || policies.IsSync(op.keys[0].second)) return;
   const Type type = WaitedType(op);
   if (type == Type::kStream) return;  // XREAD serves all, XREADGROUP those for whom something is left
   // The reply names the key, but for BLMOVE's, which waits for one.

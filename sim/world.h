@@ -19,6 +19,7 @@
 #include "sim/draw.h"
 #include "sim/history.h"
 #include "sim/jobs.h"
+#include "sim/stocks.h"
 #include "sim/network.h"
 #include "sim/node.h"
 #include "sim/scheduler.h"
@@ -64,6 +65,7 @@ class World {
   Checkers& checkers() { return checkers_; }
   AgreedHistory& agreed() { return agreed_; }
   JobHistory& jobs() { return jobs_; }
+  StockHistory& stocks() { return stocks_; }
   Travellers& travellers() { return travellers_; }
   FeedWatch& feeds() { return feeds_; }
   int64_t now_us() const { return scheduler_.now_us(); }
@@ -123,6 +125,7 @@ class World {
   Checkers checkers_;
   AgreedHistory agreed_{*this};
   JobHistory jobs_{*this};
+  StockHistory stocks_{*this};
   Travellers travellers_{*this};
   FeedWatch feeds_;
   uint64_t next_op_ = 1;

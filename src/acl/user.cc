@@ -62,10 +62,10 @@ User User::Default(const Catalogue& catalogue) {
   return user;
 }
 
-RuleError User::Apply(std::string_view rule, Reading reading) {
+RuleError User::Apply(std::string_view rule, Reading reading, bool hears_all) {
   if (rule.empty()) return RuleError::kNone;
   if (std::string_view(">#<!").find(rule.front()) != std::string_view::npos) return ApplyPassword(rule);
-  if (rule.front() == '(' && rule.back() == ')') return ApplySelector(rule.substr(1, rule.size() - 2), reading);
+  if (rule.front() == '(' && rule.back() == ')') return ApplySelector(rule.substr(1, rule.size() - 2), reading, hears_all);
   const std::string lower = Lower(rule);
   if (lower == "on" || lower == "off") {
     enabled_ = lower == "on";
@@ -103,8 +103,9 @@ RuleError User::ApplyPassword(std::string_view rule) {
   return RuleError::kNone;
 }
 
-RuleError User::ApplySelector(std::string_view rules, Reading reading) {
+RuleError User::ApplySelector(std::string_view rules, Reading reading, bool hears_all) {
   Selector selector(*catalogue_);
+  if (hears_all) (void)selector.Apply("allchannels", reading);
   for (std::string_view rule : Words(rules)) {
     if (const RuleError error = selector.Apply(rule, reading); error != RuleError::kNone) return error;
   }
@@ -112,12 +113,12 @@ RuleError User::ApplySelector(std::string_view rules, Reading reading) {
   return RuleError::kNone;
 }
 
-base::Status User::ApplyAll(std::vector<std::string_view> rules) {
+base::Status User::ApplyAll(std::vector<std::string_view> rules, bool hears_all) {
   const base::Result<std::vector<std::string>> joined = JoinSelectors(rules);
   if (!joined.ok()) return joined.status();
   User changed = *this;
   for (const std::string& rule : *joined) {
-    if (const RuleError error = changed.Apply(rule); error != RuleError::kNone)
+    if (const RuleError error = changed.Apply(rule, Reading::kStrict, hears_all); error != RuleError::kNone)
       return base::Invalid("Error in ACL SETUSER modifier '" + rule + "': " + std::string(TextOf(error)));
   }
   *this = std::move(changed);

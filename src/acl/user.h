@@ -21,9 +21,10 @@ class User {
   static User Default(const Catalogue& catalogue);
 
   // One rule of ACL SETUSER. Nothing has changed if it is wrong.
-  RuleError Apply(std::string_view rule, Reading reading = Reading::kStrict);
+  // `hears_all`: a selector that it makes may use all channels, before its own rules.
+  RuleError Apply(std::string_view rule, Reading reading = Reading::kStrict, bool hears_all = false);
   // All of them, or none; kInvalid with the line of Redis, but for the "ERR ".
-  base::Status ApplyAll(std::vector<std::string_view> rules);
+  base::Status ApplyAll(std::vector<std::string_view> rules, bool hears_all = false);
 
   // Made anew, with what it is allowed now.
   void Begin(uint64_t born) { born_ = born; }
@@ -61,7 +62,7 @@ class User {
 
  private:
   RuleError ApplyPassword(std::string_view rule);
-  RuleError ApplySelector(std::string_view rules, Reading reading);
+  RuleError ApplySelector(std::string_view rules, Reading reading, bool hears_all);
 
   const Catalogue* catalogue_;
   std::string name_;

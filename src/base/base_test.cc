@@ -90,6 +90,7 @@ TEST(Hash, SlotsAreRedis) {
 
 // By trying everything: which prefixes of the text what has been read of the pattern matches.
 bool MatchesSlowly(std::string_view pattern, std::string_view text) {
+  if (text.empty()) return pattern.empty();
   std::vector<bool> ends(text.size() + 1);
   ends[0] = true;
   for (size_t p = 0; p < pattern.size();) {
@@ -149,8 +150,22 @@ TEST(Number, WhatIsWrittenCanBeRead) {
   EXPECT_FALSE(ParseLongDouble("0.5" + std::string(5117, '0')));
 }
 
+TEST(Number, BeyondTheTypeIsNoInfinity) {
+  for (const char* beyond : {"1e5000", "-1e5000", "1e4933"}) {
+    EXPECT_FALSE(ParseLongDouble(beyond)) << beyond;
+    EXPECT_FALSE(ParseLongDouble(beyond, /*allow_inf=*/true)) << beyond;
+  }
+  EXPECT_EQ(ParseLongDouble("-inf", /*allow_inf=*/true), -std::numeric_limits<long double>::infinity());
+  EXPECT_EQ(ParseLongDouble("Infinity", /*allow_inf=*/true), std::numeric_limits<long double>::infinity());
+  EXPECT_FALSE(ParseLongDouble("inf"));
+}
+
 TEST(Glob, Patterns) {
-  EXPECT_TRUE(GlobMatch("*", ""));
+  for (const char* pattern : {"*", "**", "?*", "a"})
+    EXPECT_FALSE(GlobMatch(pattern, "")) << pattern;
+  EXPECT_TRUE(GlobMatch("", ""));
+  EXPECT_FALSE(GlobMatch("", "a"));
+  EXPECT_TRUE(GlobMatch("a**", "a"));
   EXPECT_TRUE(GlobMatch("a*c", "abbbc"));
   EXPECT_FALSE(GlobMatch("a*c", "abbb"));
   EXPECT_TRUE(GlobMatch("h[^e]llo", "hallo"));

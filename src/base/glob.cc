@@ -140,6 +140,7 @@ bool MatchParts(std::string_view pattern, std::string_view text, bool ignore_cas
 }  // namespace
 
 bool GlobMatch(std::string_view pattern, std::string_view text, bool ignore_case) {
+  if (text.empty()) return pattern.empty();
   size_t p = 0;
   size_t t = 0;
   size_t star = std::string_view::npos;

@@ -7,7 +7,8 @@
 
 namespace polyarch::base {
 
-// O(text * pattern / 64) at worst.
+// O(text * pattern / 64) at worst. As in Redis, the empty text matches the empty pattern only, and not "*": who means
+// everything by a star says so beside it.
 bool GlobMatch(std::string_view pattern, std::string_view text, bool ignore_case = false);
 
 // The number of literal characters: of two patterns that match a key, the longer literal is the

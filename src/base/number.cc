@@ -31,7 +31,9 @@ std::optional<long double> ParseLongDouble(std::string_view text, bool allow_inf
   char* end = nullptr;
   long double value = std::strtold(copy.c_str(), &end);
   if (end != copy.c_str() + copy.size() || std::isnan(value)) return std::nullopt;
-  if (std::isinf(value) && !allow_inf) return std::nullopt;
+  // Digits that come to infinity are beyond the type; the word itself has none.
+  if (std::isinf(value) && (!allow_inf || text.find_first_of("0123456789") != std::string_view::npos))
+    return std::nullopt;
   return value;
 }
 

@@ -17,7 +17,7 @@ std::optional<int64_t> ParseInt64(std::string_view text);
 // Redis's MAX_LONG_DOUBLE_CHARS, without the end: whatever FormatLongDouble writes can be read.
 inline constexpr size_t kLongDoubleCharsMax = 5 * 1024 - 1;
 
-// The number if `text` is a finite decimal (no hexadecimal, no NaN; "inf" only if `allow_inf`).
+// The number if `text` is a decimal within the type (no hexadecimal, no NaN; the word "inf" only if `allow_inf`).
 std::optional<long double> ParseLongDouble(std::string_view text, bool allow_inf = false);
 
 // Writes the decimal form; returns the count of characters. `buffer` holds kInt64CharsMax bytes.

@@ -51,7 +51,8 @@ const char* NameOf(Bug bug) {
       "kFeedOnce", "kFeedAckByKey", "kFeedAckStays", "kFeedLocalOnly",
       "kFloorsJoined", "kRetireUnheard", "kClaimBeforeAdmission",
       "kTrackLocalOnly", "kTrackNoExpiry",
-      "kOwnerKeepsGranted"};
+      "kOwnerKeepsGranted",
+      "kEscrowOversell", "kEscrowToldEarly", "kEscrowNotHeard", "kEscrowOldDisk"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -63,6 +63,10 @@ Next Delete(Connection& connection, const ConflictPlace& place, const std::strin
   auto done = Call(connection, {"EXEC"});
   if (!done.ok()) return Told(done.status());
   if (done->is_null()) return Told(base::Invalid("it has changed meanwhile"));
+  // The reply to a delete counts what was shown, which may be nothing; whether the conflict has ended it does not say.
+  auto left = Call(connection, Command({"CONFLICT", "GET", place.key}, place));
+  if (!left.ok()) return Told(left.status());
+  if (ConflictOf(*left).versions.size() > 1) return Told(base::Invalid("it is still in conflict"));
   return Next::kDone;
 }
 

@@ -95,7 +95,11 @@ std::vector<VersionVector::Entry> Folds::Compress(const VersionVector& full,
     grown.emplace_back(o, 0);
   });
   auto get = [&](OriginIndex o) { return IndexOf(o) < told.size() ? told[IndexOf(o)] : 0; };
-  auto raised = [&](OriginIndex o, uint64_t sequence) { told[IndexOf(o)] = sequence; };
+  // A vector that was not expanded may lack what its records lead to.
+  auto raised = [&](OriginIndex o, uint64_t sequence) {
+    if (IndexOf(o) >= told.size()) told.resize(IndexOf(o) + 1);
+    told[IndexOf(o)] = sequence;
+  };
   Follow(std::move(grown), get, raised);
   if (PLANTED(kOmitBeyondFold)) return listed;
   // A record may have been written by an origin that is folded by a record which only the first one

@@ -209,6 +209,19 @@ TEST(Folds, TheSameListEverywhere) {
   }
 }
 
+// A record may be covered before what it folds is: its origin may have any number. (It was written behind an array's end.)
+TEST(Folds, AVectorThatLacksWhatItsRecordsLeadToIsCompressed) {
+  OriginTable table;
+  const OriginIndex b = table.Intern({"b", 1});
+  OriginIndex last = b;
+  for (uint64_t i = 0; i < 20'000; ++i) last = table.Intern({"a", i});
+  Folds folds;
+  EXPECT_TRUE(folds.Add({Dot(b, 5), last, 10}));
+  VersionVector v;
+  v.Set(b, 7);
+  EXPECT_EQ(folds.Compress(v, table), (std::vector<VersionVector::Entry>{{b, 7}}));
+}
+
 TEST(Folds, TheHighestOfSeveralRecordsThatAreCovered) {
   OriginTable table;
   const OriginIndex a = table.Intern({"a", 1});

@@ -26,8 +26,7 @@ void ReplyNoFile(Context& c) {
 // ACL CAT, GENPASS and LOG take one argument more at most.
 bool AtMostOne(Context& c) {
   if (c.count() <= 3) return true;
-  c.reply.Error("ERR unknown subcommand or wrong number of arguments for '" + std::string(c.args[1].substr(0, 128)) +
-                "'. Try ACL HELP.");
+  ReplySubcommandSyntax(c);
   return false;
 }
 
@@ -40,7 +39,7 @@ void Cat(Context& c) {
     return;
   }
   if (catalogue.CategoryRule(c.args[2]) == nullptr)
-    return c.reply.Error("ERR Unknown category '" + std::string(c.args[2].substr(0, 128)) + "'");
+    return c.reply.Error("ERR Unknown category '" + std::string(c.args[2]) + "'");
   const std::vector<acl::CommandId> commands = catalogue.InCategory(c.args[2]);
   c.reply.Array(commands.size());
   for (acl::CommandId id : commands) c.reply.Bulk(catalogue.NameOf(id));
@@ -88,7 +87,7 @@ void Setuser(Context& c) {
     rules.push_back(rule);
     if (users.new_users_hear_all() && EqualsIgnoreCase(rule, "reset")) rules.push_back("allchannels");
   }
-  if (const base::Status status = user.ApplyAll(std::move(rules)); !status.ok())
+  if (const base::Status status = user.ApplyAll(std::move(rules), users.new_users_hear_all()); !status.ok())
     return c.reply.Error("ERR " + status.message());
   if (!Fits(c, user, fresh)) return;
   const std::optional<User> before = fresh ? std::nullopt : std::optional<User>(*known);
@@ -230,10 +229,10 @@ void ShowLog(Context& c) {
 
 void Dryrun(Context& c) {
   const User* user = c.cluster.users().Find(c.args[2]);
-  if (user == nullptr) return c.reply.Error("ERR User '" + std::string(c.args[2].substr(0, 128)) + "' not found");
+  if (user == nullptr) return c.reply.Error("ERR User '" + std::string(c.args[2]) + "' not found");
   const Arguments words = c.args.subspan(3);
   const Row* row = Table::Instance().Find(words);
-  if (row == nullptr) return c.reply.Error("ERR Command '" + std::string(words[0].substr(0, 128)) + "' not found");
+  if (row == nullptr) return c.reply.Error("ERR Command '" + std::string(words[0]) + "' not found");
   const auto count = static_cast<int>(words.size());
   if (row->arity >= 0 ? count != row->arity : count < -row->arity)
     return c.reply.Error("ERR wrong number of arguments for '" + std::string(row->name) + "' command");

@@ -131,6 +131,7 @@ void RunBitfield(Context& c, bool only_reads) {
   if (writes && only_reads)
     return c.reply.Error("ERR BITFIELD_RO only supports the GET subcommand");
   bool exists = false;
+  c.keys.CountLookups(!writes);
   auto bytes = ReadBitmap(c, c.args[1], &exists);
   if (!bytes) return;
   bool changed = false;

@@ -3,7 +3,6 @@
 #include "command/bitmap.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "base/number.h"
 #include "command/bits.h"
@@ -27,7 +26,7 @@ std::optional<uint64_t> ReadBitOffset(Context& c, std::string_view text, unsigne
 std::optional<std::string> ReadBitmap(Context& c, std::string_view key, bool* exists) {
   const keyspace::Shown shown = c.keys.Read(c.Ref(key));
   if (RefuseConflict(c, key, shown)) return std::nullopt;
-  if (exists != nullptr) *exists = shown.exists();
+  *exists = shown.exists();
   char scratch[base::kInt64CharsMax];
   return shown.exists() ? std::string(shown.Text(scratch)) : std::string();
 }
@@ -155,20 +154,22 @@ void Bitop(Context& c) {
   }
   if (operation == BitOperation::kNot && c.count() != 4)
     return c.reply.Error("ERR BITOP NOT must be called with a single source key.");
-  std::vector<std::string> texts;
-  for (std::string_view key : c.args.subspan(3)) {
-    auto bytes = ReadBitmap(c, key, nullptr);
-    if (!bytes) return;
-    texts.push_back(std::move(*bytes));
+  // One source after the other, each from where it is: a big value may be named a thousand times.
+  std::string result;
+  for (size_t i = 3; i < c.count(); ++i) {
+    const Shown shown = c.keys.Read(c.Ref(c.args[i]));
+    if (RefuseConflict(c, c.args[i], shown)) return;
+    char scratch[base::kInt64CharsMax];
+    const std::string_view source = shown.exists() ? shown.Text(scratch) : std::string_view();
+    if (i == 3) result = source;
+    if (i > 3 || operation == BitOperation::kNot) CombineBits(operation, result, source);
   }
-  const std::vector<std::string_view> sources(texts.begin(), texts.end());
-  const std::string result = CombineBits(operation, sources);
   if (!FitsChange(c, c.args[2].size() + result.size())) return;
   const KeyRef target = c.Ref(c.args[2]);
   if (!result.empty()) {
     c.change.Put(target, result, keyspace::Change::Ttl::kNone);
-  } else if (c.keys.Exists(target)) {
-    c.change.Delete(target);
+  } else {
+    DeleteSeen(c, target);
   }
   c.reply.Integer(static_cast<int64_t>(result.size()));
 }

@@ -82,9 +82,12 @@ uint64_t Combine(BitOperation operation, uint64_t a, uint64_t b) {
   return ~a;
 }
 
-// `result` becomes what it is with `source`.
-void CombineInto(BitOperation operation, std::string& result, std::string_view source) {
-  const size_t both = std::min(result.size(), source.size());
+}  // namespace
+
+void CombineBits(BitOperation operation, std::string& result, std::string_view source) {
+  if (operation == BitOperation::kNot) source = result;
+  if (result.size() < source.size()) result.resize(source.size(), '\0');
+  const size_t both = source.size();
   size_t i = 0;
   for (; i + 8 <= both; i += 8) {
     const uint64_t word =
@@ -96,24 +99,6 @@ void CombineInto(BitOperation operation, std::string& result, std::string_view s
         Combine(operation, static_cast<uint8_t>(result[i]), static_cast<uint8_t>(source[i])));
   if (operation == BitOperation::kAnd)
     std::fill(result.begin() + static_cast<ptrdiff_t>(both), result.end(), '\0');
-}
-
-}  // namespace
-
-std::string CombineBits(BitOperation operation, std::span<const std::string_view> sources) {
-  size_t size = 0;
-  for (std::string_view source : sources)
-    size = std::max(size, source.size());
-  std::string result(sources[0]);
-  result.resize(size, '\0');
-  if (operation == BitOperation::kNot) {
-    for (char& c : result)
-      c = static_cast<char>(~c);
-    return result;
-  }
-  for (std::string_view source : sources.subspan(1))
-    CombineInto(operation, result, source);
-  return result;
 }
 
 int64_t BitInteger::Wrap(__int128 value) const {

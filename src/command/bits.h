@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,8 +17,9 @@ uint64_t CountBits(std::string_view bytes, uint64_t first, uint64_t last);
 std::optional<uint64_t> FindBit(std::string_view bytes, bool set, uint64_t first, uint64_t last);
 
 enum class BitOperation : uint8_t { kAnd, kOr, kXor, kNot };
-// As long as the longest source; shorter ones count as filled with zeros. kNot takes one source.
-std::string CombineBits(BitOperation operation, std::span<const std::string_view> sources);
+// `result` becomes what it is with `source` (kNot: what it is not), and as long as the longer one; the other counts as
+// filled with zeros.
+void CombineBits(BitOperation operation, std::string& result, std::string_view source);
 
 // An integer of 1 to 64 bits at any bit of a string.
 struct BitInteger {

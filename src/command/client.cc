@@ -1,5 +1,7 @@
 // CLIENT: what a connection says about itself, and what can be seen and done about the others.
 #include <algorithm>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "base/number.h"
@@ -51,7 +53,7 @@ void ClientGetname(Context& c) {
 void ClientSetinfo(Context& c) {
   bool library_name = EqualsIgnoreCase(c.args[2], "lib-name");
   if (!library_name && !EqualsIgnoreCase(c.args[2], "lib-ver")) {
-    return c.reply.Error("ERR Unrecognized option '" + std::string(c.args[2].substr(0, 128)) + "'");
+    return c.reply.Error("ERR Unrecognized option '" + std::string(c.args[2]) + "'");
   }
   std::string_view value = c.args[3];
   if (!IsPlainName(value) || value.size() > 256) {
@@ -96,6 +98,8 @@ std::string ClientLine(Context& c, const Client& client) {
     if (client.tracking->broadcast) flags += 'B';
   }
   if (c.cluster.watches().Dirty(client.id)) flags += 'd';
+  // The address of who came through the Unix socket is its path, with 0 for a port.
+  if (client.address.ends_with(":0")) flags += 'U';
   if (client.no_evict) flags += 'e';
   field("flags", flags.empty() ? "N" : flags);
   number("db", client.db);
@@ -162,7 +166,7 @@ bool ReadClientType(Context& c, std::string_view word, std::optional<ClientType>
     type = ClientType::kOther;
   }
   if (type) return true;
-  c.reply.Error("ERR Unknown client type '" + std::string(word.substr(0, 128)) + "'");
+  c.reply.Error("ERR Unknown client type '" + std::string(word) + "'");
   return false;
 }
 
@@ -182,17 +186,22 @@ void ClientList(Context& c) {
   } else if (c.count() != 2) {
     return ReplySyntaxError(c);
   }
-  std::sort(ids.begin(), ids.end());
-  std::vector<std::pair<uint64_t, std::string>> lines;
+  const std::set<uint64_t> wanted(ids.begin(), ids.end());
+  std::map<uint64_t, std::string> lines;
   c.server.ForEachClient([&](Client& client) {
     if (type && !IsOf(client, *type)) return;
-    if (by_id && !std::binary_search(ids.begin(), ids.end(), client.id)) return;
-    lines.emplace_back(client.id, ClientLine(c, client));
+    if (by_id && !wanted.contains(client.id)) return;
+    lines.emplace(client.id, ClientLine(c, client));
   });
-  std::sort(lines.begin(), lines.end());
+  if (!by_id) {
+    for (const auto& [id, line] : lines)
+      ids.push_back(id);
+  }
+  // Those that were named in the order in which they were, and as often.
   std::string text;
-  for (const auto& [id, line] : lines)
-    text += line;
+  for (uint64_t id : ids) {
+    if (const auto it = lines.find(id); it != lines.end()) text += it->second;
+  }
   c.reply.Verbatim(text);
 }
 
@@ -238,7 +247,7 @@ bool ReadKillOption(Context& c, std::string_view word, std::string_view value, K
   if (EqualsIgnoreCase(word, "user")) {
     filter.user = value;
     if (c.cluster.users().Find(value) != nullptr) return true;
-    c.reply.Error("ERR No such user '" + std::string(value.substr(0, 128)) + "'");
+    c.reply.Error("ERR No such user '" + std::string(value) + "'");
     return false;
   }
   if (EqualsIgnoreCase(word, "skipme")) {
@@ -258,8 +267,10 @@ int64_t KillClients(Context& c, const KillFilter& filter) {
     &client == &c.client ? self = true : (ids.push_back(client.id), true);
   });
   int64_t killed = 0;
-  for (uint64_t id : ids)
+  for (uint64_t id : ids) {
+    StopListening(c.cluster, id);
     killed += c.server.KillClient(id) ? 1 : 0;
+  }
   if (self) c.close = true;
   return killed + (self ? 1 : 0);
 }
@@ -295,10 +306,7 @@ void ClientNoTouch(Context& c) {
 
 void ClientUnblock(Context& c) {
   bool with_error = false;
-  if (c.count() > 4) {
-    return c.reply.Error(
-        "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.");
-  }
+  if (c.count() > 4) return ReplySubcommandSyntax(c);
   if (c.count() == 4) {
     with_error = EqualsIgnoreCase(c.args[3], "error");
     if (!with_error && !EqualsIgnoreCase(c.args[3], "timeout"))

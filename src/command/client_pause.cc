@@ -15,9 +15,7 @@ namespace {
 constexpr int64_t kPauseMaxMs = 365LL * 24 * 3600 * 1000;
 
 void ClientPause(Context& c) {
-  if (c.count() > 4) {
-    return c.reply.Error("ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.");
-  }
+  if (c.count() > 4) return ReplySubcommandSyntax(c);
   const bool writes = c.count() == 4 && EqualsIgnoreCase(c.args[3], "write");
   if (c.count() == 4 && !writes && !EqualsIgnoreCase(c.args[3], "all"))
     return c.reply.Error("ERR CLIENT PAUSE mode must be WRITE or ALL");

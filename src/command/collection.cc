@@ -34,25 +34,33 @@ std::string_view TypeName(crdt::Type type) {
 }
 
 std::string_view EncodingOf(const Collection& collection, const EncodingLimits& limits) {
-  const crdt::Type type = collection.elements->type();
-  const size_t value_max = type == crdt::Type::kHash ? limits.hash_value : limits.sorted_set_value;
-  bool integers = true;
-  bool small = true;
-  collection.ForEach([&](const ElementView& entry) {
-    integers = integers && base::ParseInt64(entry.key()).has_value();
-    small =
-        small && entry.key().size() <= value_max &&
-        (type != crdt::Type::kHash || TextOf(collection.Show(entry)).size() <= value_max);
-    return integers || small;
-  });
-  const size_t size = collection.size();
-  switch (type) {
-    case crdt::Type::kSet:
-      return integers && size <= limits.set_integers ? "intset" : "hashtable";
-    case crdt::Type::kHash:
-      return small && size <= limits.hash_entries ? "listpack" : "hashtable";
-    case crdt::Type::kSortedSet:
-      return small && size <= limits.sorted_set_entries ? "listpack" : "skiplist";
+  // Looked through only where they are few enough: nobody waits for a walk over millions.
+  auto all_of = [&](size_t count_max, base::FunctionRef<bool(const ElementView&)> fits) {
+    bool all = collection.size() <= count_max;
+    if (!all) return false;
+    collection.ForEach([&](const ElementView& entry) { return all = fits(entry); });
+    return all;
+  };
+  switch (collection.elements->type()) {
+    case crdt::Type::kSet: {
+      const bool integers = all_of(limits.set_integers, [](const ElementView& entry) {
+        return base::ParseInt64(entry.key()).has_value();
+      });
+      return integers ? "intset" : "hashtable";
+    }
+    case crdt::Type::kHash: {
+      const bool small = all_of(limits.hash_entries, [&](const ElementView& entry) {
+        return entry.key().size() <= limits.hash_value &&
+               TextOf(collection.Show(entry)).size() <= limits.hash_value;
+      });
+      return small ? "listpack" : "hashtable";
+    }
+    case crdt::Type::kSortedSet: {
+      const bool small = all_of(limits.sorted_set_entries, [&](const ElementView& entry) {
+        return entry.key().size() <= limits.sorted_set_value;
+      });
+      return small ? "listpack" : "skiplist";
+    }
     case crdt::Type::kList:
       return "quicklist";
     case crdt::Type::kStream:
@@ -108,7 +116,7 @@ size_t ClearBytes(Context& c,
                   const keyspace::KeyRef& ref,
                   const Collection& collection,
                   std::string_view name) {
-  if (!collection.found() || !collection.elements->MayHaveCounters()) [[likely]]
+  if (!collection.found() || !collection.elements->HasLiveCounters()) [[likely]]
     return 0;
   return c.keys.ElementClears(ref, collection.elements->type(), name).size() * crdt::kClearBytesMax;
 }
@@ -124,7 +132,7 @@ std::vector<ElementView> DistinctRandom(const Collection& collection,
   if (count == 0) return all;
   base::Random generator(random);
   const size_t size = collection.size();
-  if (count < size / 8) {
+  if (count < size / 8 && !collection.elements->IsPassCheaper(count)) {
     // Few of many: drawn one by one.
     std::unordered_set<const void*> known;
     for (size_t tries = 0; all.size() < count && tries < 8 * count; ++tries) {
@@ -188,9 +196,18 @@ void ReplyRandomElements(Context& c,
     return c.reply.Error("LIMIT more than " + std::to_string(kRepeatsMax) + " random elements in one reply: ask several times");
   }
   base::Random generator(c.random);
+  std::vector<ElementView> all;
+  if (collection.elements->IsPassCheaper(static_cast<size_t>(-count))) {
+    collection.ForEach([&](const ElementView& entry) {
+      all.push_back(entry);
+      return true;
+    });
+  }
   c.reply.Array(static_cast<size_t>(-count) * each);
   for (int64_t i = 0; i < -count && !out.overflowed(); ++i) {
-    if (!reply(*collection.elements->Random(generator.Next()))) return;
+    const bool replied = all.empty() ? reply(*collection.elements->Random(generator.Next()))
+                                     : reply(all[generator.Below(all.size())]);
+    if (!replied) return;
   }
 }
 

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <fstream>
+#include <optional>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -5,6 +8,7 @@
 #include "command/command_test_env.h"
 #include "command/docs.h"
 #include "command/support.h"
+#include "rdb/value.h"
 
 namespace polyarch::command {
 namespace {
@@ -211,6 +215,16 @@ TEST(Dispatch, ReplyOffAndSkip) {
   EXPECT_EQ(node.Ask({"PING"}), "+PONG");
 }
 
+TEST(Dispatch, ResetEndsReplyOffAndIsAnswered) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "OFF"}), "(none)");
+  EXPECT_EQ(node.Ask({"RESET"}), "+RESET");
+  EXPECT_EQ(node.Ask({"PING"}), "+PONG");
+  EXPECT_EQ(node.Ask({"CLIENT", "REPLY", "SKIP"}), "(none)");
+  EXPECT_EQ(node.Ask({"RESET"}), "(none)");
+  EXPECT_EQ(node.Ask({"PING"}), "+PONG");
+}
+
 TEST(Dispatch, ASkippedCommandThatSuspendsStaysSkipped) {
   TestNode node;
   node.Ask({"CLIENT", "REPLY", "SKIP"});
@@ -314,6 +328,8 @@ TEST(Writes, ManyCountersInOneChange) {
   Client& client = *node.server.clients[0];
   EXPECT_TRUE(node.Run(client, del)[0].ToString().starts_with("-LIMIT change of "));
   EXPECT_TRUE(node.Run(client, mset)[0].ToString().starts_with("-LIMIT change of "));
+  EXPECT_TRUE(node.Run(client, std::span(del).first(1000))[0].ToString().starts_with("-LIMIT change of "))
+      << "they need not be many keys";
   EXPECT_EQ(node.effects(), 0U);
   EXPECT_EQ(node.Run(client, std::span(del).first(500))[0].ToString(), "499");
 }
@@ -329,6 +345,21 @@ TEST(Writes, TooLargeForOneChange) {
             "-ERR string exceeds maximum allowed size (proto-max-bulk-len)");
   EXPECT_EQ(node.effects(), 1U);
   EXPECT_EQ(node.Ask({"STRLEN", "a"}), std::to_string(half.size()));
+}
+
+// The elements of a copy name the key that it is made under.
+TEST(Writes, CopiesUnderALongNameAreTooLargeForOneChange) {
+  TestNode node;
+  std::vector<std::string> fields;
+  std::vector<std::string_view> hset = {"HSET", "h"};
+  for (int i = 0; i < 2000; ++i) fields.push_back(std::to_string(i));
+  for (const std::string& field : fields) hset.insert(hset.end(), {field, "v"});
+  EXPECT_EQ(node.Run(*node.server.clients[0], hset)[0].ToString(), "2000");
+  const std::string name(60'000, 'k');
+  const size_t effects = node.effects();
+  EXPECT_TRUE(node.Ask({"COPY", "h", name}).starts_with("-LIMIT change of "));
+  EXPECT_TRUE(node.Ask({"RENAME", "h", name}).starts_with("-LIMIT change of "));
+  EXPECT_EQ(node.effects(), effects);
 }
 
 TEST(Expiry, FollowsTheNodesTime) {
@@ -453,26 +484,29 @@ TEST_F(Conflicts, OfAFieldAreNoEmptyValues) {
 }
 
 // A command that runs again for a client that waited for `key`.
+std::string Served(TestNode& node, std::string_view key, const std::vector<std::string_view>& args) {
+  resp::Buffer out;
+  resp::Writer reply(out, 2);
+  keyspace::Change change(node.sink, node.keys);
+  Context context{.client = *node.server.clients[0],
+                  .args = args,
+                  .reply = reply,
+                  .keys = node.keys,
+                  .change = change,
+                  .cluster = node.cluster,
+                  .server = node.server,
+                  .now_ms = node.now_ms(),
+                  .random = 42};
+  context.ready = &key;
+  Dispatch(context);
+  return std::string(out.view());
+}
+
 TEST(Streams, WhoWaitedIsToldThatTheStreamIsGone) {
   TestNode node;
   node.Ask({"XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"});
   auto served = [&](std::string_view key) {
-    const std::vector<std::string_view> args = {"XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", "t", ">", ">"};
-    resp::Buffer out;
-    resp::Writer reply(out, 2);
-    keyspace::Change change(node.sink, node.keys);
-    Context context{.client = *node.server.clients[0],
-                    .args = args,
-                    .reply = reply,
-                    .keys = node.keys,
-                    .change = change,
-                    .cluster = node.cluster,
-                    .server = node.server,
-                    .now_ms = node.now_ms(),
-                    .random = 42};
-    context.ready = &key;
-    Dispatch(context);
-    return std::string(out.view());
+    return Served(node, key, {"XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", "t", ">", ">"});
   };
   node.Ask({"SET", "s", "x"});
   EXPECT_EQ(served("s"), "-UNBLOCKED the stream key no longer exists\r\n");
@@ -480,6 +514,88 @@ TEST(Streams, WhoWaitedIsToldThatTheStreamIsGone) {
   EXPECT_EQ(served("s"), "-UNBLOCKED the stream key no longer exists\r\n");
   node.Ask({"XADD", "s", "1-1", "f", "v"});
   EXPECT_EQ(served("s"), "-NOGROUP the consumer group this client was blocked on no longer exists\r\n");
+}
+
+TEST(Streams, WhoWaitedGetsAThousandEntriesUnlessItAskedForANumber) {
+  TestNode node;
+  for (int i = 1; i <= 1500; ++i)
+    node.Ask({"XADD", "s", std::to_string(i), "field", "v"});
+  node.Ask({"XGROUP", "CREATE", "s", "g", "0"});
+  auto entries = [&](const std::vector<std::string_view>& args) {
+    const std::string reply = Served(node, "s", args);
+    size_t count = 0;
+    for (size_t at = 0; (at = reply.find("field", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  EXPECT_EQ(entries({"XREAD", "BLOCK", "0", "STREAMS", "s", "0"}), 1000U);
+  EXPECT_EQ(entries({"XREAD", "COUNT", "0", "BLOCK", "0", "STREAMS", "s", "0"}), 1000U);
+  EXPECT_EQ(entries({"XREAD", "COUNT", "1200", "BLOCK", "0", "STREAMS", "s", "0"}), 1200U);
+  EXPECT_EQ(entries({"XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"}), 1000U);
+  EXPECT_EQ(entries({"XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"}), 500U);
+}
+
+// However many streams are named, or one of them how often.
+TEST(Streams, WhatOneReadOfAGroupGivesFitsIntoAChange) {
+  TestNode node;
+  Client& client = *node.server.clients[0];
+  const std::string consumer(crdt::kStreamNameBytesMax, 'c');
+  constexpr int kEntries = 1500;
+  for (std::string_view key : {"s", "t"}) {
+    for (int i = 1; i <= kEntries; ++i)
+      node.Ask({"XADD", key, std::to_string(i), "f", "v"});
+    node.Ask({"XGROUP", "CREATE", key, "g", "0"});
+  }
+  auto given = [&](const std::vector<std::string_view>& args) {
+    size_t entries = 0;
+    const auto replies = node.Run(client, args);
+    EXPECT_EQ(replies.size(), 1U);
+    for (const resp::Value& of_key : replies[0].items)
+      entries += of_key.items[1].items.size();
+    EXPECT_LE(node.sink.open_bytes(), kChangeBytesMax);
+    return entries;
+  };
+  const size_t half = given({"XREADGROUP", "GROUP", "g", consumer, "STREAMS", "s", "t", ">", ">"});
+  EXPECT_GT(half, 1800U);
+  EXPECT_LT(half, 2U * kEntries);
+  EXPECT_EQ(given({"XREADGROUP", "GROUP", "g", consumer, "STREAMS", "s", "t", "s", ">", ">", ">"}), 2U * kEntries - half);
+  // What is pending: each stream shows some.
+  const auto history = node.Run(
+      client, std::vector<std::string_view>{"XREADGROUP", "GROUP", "g", consumer, "STREAMS", "s", "s", "t", "0", "0", "0"});
+  EXPECT_LE(node.sink.open_bytes(), kChangeBytesMax);
+  ASSERT_EQ(history[0].items.size(), 3U);
+  for (const resp::Value& of_key : history[0].items)
+    EXPECT_GT(of_key.items[1].items.size(), 500U);
+}
+
+TEST(Streams, GroupsThatOneReadWritesFitIntoAChangeOrNothingIsGiven) {
+  TestNode node;
+  const std::string group(crdt::kStreamNameBytesMax, 'g');
+  node.Ask({"XADD", "s", "1", "f", "v"});
+  node.Ask({"XGROUP", "CREATE", "s", group, "0"});
+  node.Ask({"XREADGROUP", "GROUP", group, "c", "STREAMS", "s", ">"});
+  std::vector<std::string_view> args = {"XREADGROUP", "GROUP", group, "c", "STREAMS"};
+  constexpr size_t kTimes = 3000;
+  args.insert(args.end(), kTimes, "s");
+  args.insert(args.end(), kTimes, "0");
+  const size_t effects = node.effects();
+  EXPECT_TRUE(node.Run(*node.server.clients[0], args)[0].ToString().starts_with("-LIMIT change of "));
+  EXPECT_EQ(node.effects(), effects);
+}
+
+TEST(Streams, NamesOfRestoredGroupsCount) {
+  TestNode node;
+  rdb::Value value{.type = crdt::Type::kStream};
+  auto add_group = [&](const std::string& number, size_t consumers) {
+    rdb::StreamValue::Group& group = value.stream.groups.emplace_back();
+    group.name = number + std::string(31'000, 'g');
+    for (size_t i = 0; i < consumers; ++i)
+      group.consumers.push_back({std::to_string(i), 1});
+  };
+  add_group("0", 2100);  // each has an element that names the group
+  EXPECT_EQ(node.Ask({"RESTORE", "k", "0", rdb::WriteDump(value)}), "+OK");
+  EXPECT_LE(node.sink.open_bytes(), kChangeBytesMax);
+  for (int i = 1; i <= 200; ++i) add_group(std::to_string(i), 0);
+  EXPECT_TRUE(node.Ask({"RESTORE", "l", "0", rdb::WriteDump(value)}).starts_with("-LIMIT change of "));
 }
 
 TEST_F(Conflicts, LastWriterWinsShowsOne) {
@@ -567,6 +683,20 @@ TEST(Config, SetIsAllOrNothing) {
       "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter");
 }
 
+TEST(Config, ResetstatCountsExpiredKeysAnew) {
+  TestNode node;
+  auto tells = [&node](std::string_view line) {
+    return node.Ask({"INFO", "stats"}).find(line) != std::string::npos;
+  };
+  node.cluster.expired = 3;
+  EXPECT_TRUE(tells("expired_keys:3\\r"));
+  EXPECT_EQ(node.Ask({"CONFIG", "RESETSTAT"}), "+OK");
+  EXPECT_EQ(node.server.resets, 1);
+  EXPECT_TRUE(tells("expired_keys:0\\r"));
+  node.cluster.expired = 5;
+  EXPECT_TRUE(tells("expired_keys:2\\r"));
+}
+
 TEST(Clients, ListAndKill) {
   TestNode node;
   Client& second = node.Connect();
@@ -587,6 +717,45 @@ TEST(Clients, ListAndKill) {
   EXPECT_EQ(node.Ask({"CLIENT", "KILL", "127.0.0.1:50002"}), "-ERR No such client");
   EXPECT_EQ(node.Ask({"CLIENT", "KILL", "127.0.0.1:50001"}), "+OK");
   EXPECT_TRUE(node.last_close);
+}
+
+TEST(Clients, WhoCameThroughAUnixSocketIsFlagged) {
+  TestNode node;
+  Client& client = node.Connect();
+  client.address = client.local_address = "/run/polyarch.sock:0";
+  EXPECT_NE(node.Ask(client, {"CLIENT", "INFO"}).find(" flags=U "), std::string::npos);
+  node.Ask(client, {"CLIENT", "NO-EVICT", "ON"});
+  node.Ask(client, {"MULTI"});
+  EXPECT_NE(node.Ask({"CLIENT", "LIST", "ID", "2"}).find(" flags=xUe "), std::string::npos);
+  EXPECT_NE(node.Ask({"CLIENT", "LIST", "ID", "1"}).find(" flags=N "), std::string::npos);
+}
+
+TEST(Clients, ThoseThatAreNamedAreListedAsOftenInThatOrder) {
+  TestNode node;
+  node.Connect();
+  node.Connect();
+  const std::string list = node.Ask({"CLIENT", "LIST", "ID", "3", "1", "9", "3"});
+  std::vector<size_t> found;
+  for (size_t at = list.find("id="); at != std::string::npos; at = list.find("id=", at + 1)) {
+    if (at == 1 || list[at - 1] == 'n') found.push_back(static_cast<size_t>(list[at + 3] - '0'));
+  }
+  EXPECT_EQ(found, (std::vector<size_t>{3, 1, 3})) << list;
+}
+
+// It is closed at the end of a tick; what comes before that does not count it.
+TEST(Clients, WhoIsKilledListensNoMore) {
+  TestNode node;
+  node.may_wait = true;
+  Client& listens = node.Connect();
+  Client& watches = node.Connect();
+  node.Ask(listens, {"SUBSCRIBE", "c"});
+  node.Ask(watches, {"CLIENT", "TRACKING", "ON", "BCAST"});
+  node.Ask(watches, {"MONITOR"});
+  EXPECT_EQ(node.Ask({"CLIENT", "KILL", "SKIPME", "yes"}), "2");
+  EXPECT_EQ(node.Ask({"PUBLISH", "c", "x"}), "0");
+  EXPECT_EQ(node.Ask({"PUBSUB", "NUMSUB", "c"}), "[\"c\", 0]");
+  EXPECT_FALSE(node.cluster.monitors().any());
+  EXPECT_FALSE(node.cluster.tracking().active());
 }
 
 TEST(Clients, HelpNamesEverySubcommand) {
@@ -652,7 +821,119 @@ TEST(Hostile, StrangeArgumentsGetOneReply) {
   }
 }
 
+// How many bytes of memory this process came to need at most while `run` did its work, beyond what it had; nothing if
+// the system does not tell.
+template <typename Run>
+std::optional<size_t> PeakBytes(Run run) {
+  auto status = [](const std::string& name) {
+    std::ifstream in("/proc/self/status");
+    std::string word;
+    size_t kilobytes = 0;
+    while (in >> word) {
+      if (word == name && in >> kilobytes) return kilobytes * 1024;
+    }
+    return size_t{0};
+  };
+  std::ofstream reset("/proc/self/clear_refs");
+  reset << "5" << std::flush;  // the peak from here on
+  if (!reset) return std::nullopt;
+  const size_t before = status("VmRSS:");
+  run();
+  const size_t peak = status("VmHWM:");
+  if (before == 0 || peak == 0) return std::nullopt;
+  return peak > before ? peak - before : 0;
+}
+
+// A key may be named a thousand times, by the command or by elements that are alike: its value is looked at where it is.
+TEST(Memory, AValueIsNotCopiedAsOftenAsItIsNamed) {
+  constexpr size_t kTimes = 400;
+  constexpr size_t kPeakMax = 150 << 20;
+  TestNode node;
+  node.Ask({"SET", "w_x", std::string(1 << 20, 'w')});
+  std::vector<std::string_view> push = {"RPUSH", "l"};
+  push.insert(push.end(), kTimes, "x");
+  std::vector<std::string_view> combine = {"BITOP", "OR", "d"};
+  combine.insert(combine.end(), kTimes, "w_x");
+  Client& client = node.Connect();
+  node.Run(client, push);
+  const auto combined = PeakBytes([&] { EXPECT_EQ(node.Run(client, combine)[0].ToString(), "1048576"); });
+  const auto sorted = PeakBytes([&] {
+    EXPECT_EQ(node.Ask({"SORT_RO", "l", "BY", "w_*", "ALPHA", "LIMIT", "0", "1"}), "[\"x\"]");
+  });
+  // 65 MiB are what one change may hold.
+  const auto stored = PeakBytes([&] {
+    EXPECT_TRUE(node.Ask({"SORT", "l", "BY", "nosort", "GET", "w_*", "STORE", "l2"}).starts_with("-LIMIT "));
+  });
+  if (!combined || !sorted || !stored) GTEST_SKIP() << "the peak of memory is not told here";
+  EXPECT_LT(*combined, kPeakMax);
+  EXPECT_LT(*sorted, kPeakMax);
+  EXPECT_LT(*stored, kPeakMax);
+}
+
+TEST(Memory, IdleTimeCopiesNothing) {
+  TestNode node;
+  constexpr size_t kValues = 4;
+  for (size_t i = 0; i < kValues; ++i)
+    node.Ask({"HSET", "h", std::to_string(i), std::string(32 << 20, 'x')});
+  node.Advance(5000);
+  std::string idle;
+  const auto peak = PeakBytes([&] { idle = node.Ask({"OBJECT", "IDLETIME", "h"}); });
+  EXPECT_EQ(idle, "5");
+  if (!peak) GTEST_SKIP() << "the peak of memory is not told here";
+  EXPECT_LT(*peak, size_t{32} << 20);
+}
+
+TEST(Expiry, IdleTimeIsOfEveryForm) {
+  TestNode node;
+  node.Ask({"SET", "value", "v"});
+  node.Ask({"SET", "ttl", "v", "EX", "1000"});
+  node.Ask({"INCR", "counter"});
+  node.Ask({"INCRBY", "based", "1"});
+  node.Remote("based", "5");
+  node.Ask({"HINCRBY", "hash", "n", "1"});
+  node.Ask({"SADD", "set", "a"});
+  node.Ask({"ZADD", "zset", "1", "m"});
+  node.Ask({"XADD", "stream", "1-1", "f", "v"});
+  for (int i = 0; i < 500; ++i) {
+    node.Ask({"RPUSH", "list", std::to_string(i)});
+    node.Ask({"HSET", "many", std::to_string(i), "v"});
+  }
+  node.Advance(7000);
+  for (std::string_view key : {"value", "ttl", "counter", "based", "hash", "set", "zset", "stream", "list", "many"})
+    EXPECT_EQ(node.Ask({"OBJECT", "IDLETIME", key}), "7") << key;
+}
+
+// What GET names may be far more than what is sorted: refused before the first byte, not by closing the connection.
+TEST(Limits, WhatSortLooksUpFitsIntoOneReply) {
+  TestNode node;
+  node.Ask({"SET", "w_x", std::string(60 << 20, 'w')});
+  node.Ask({"RPUSH", "l", "x", "x", "x", "x", "x"});
+  EXPECT_EQ(node.Ask({"SORT_RO", "l", "BY", "nosort", "GET", "w_*"}),
+            "-LIMIT more than 268435456 bytes in one reply: ask for less, with LIMIT");
+  EXPECT_TRUE(node.Ask({"SORT_RO", "l", "BY", "nosort", "LIMIT", "0", "1", "GET", "w_*"}).starts_with("[\"www"));
+}
+
 // A loop of its own until the reply is too large would stop everybody for seconds.
+// Drawn from what is left, however many there were.
+TEST(Sets, RandomMembersOfFewThatAreLeft) {
+  TestNode node;
+  Client& client = node.Connect();
+  auto run = [&](const std::string& command, int from, int to) {
+    std::vector<std::string> words = {command, "s"};
+    for (int i = from; i < to; ++i) words.push_back("m" + std::to_string(i));
+    const std::vector<std::string_view> args(words.begin(), words.end());
+    return node.Run(client, args).at(0).ToString();
+  };
+  EXPECT_EQ(run("SADD", 0, 3'000), "3000");
+  EXPECT_EQ(run("SREM", 5, 3'000), "2995");
+  for (const char* count : {"-1000", "5", "100"}) {
+    const std::string drawn = node.Ask({"SRANDMEMBER", "s", count});
+    for (int i = 0; i < 5; ++i) EXPECT_NE(drawn.find("\"m" + std::to_string(i) + "\""), std::string::npos) << count;
+    EXPECT_EQ(std::count(drawn.begin(), drawn.end(), 'm'), count[0] == '-' ? 1'000 : 5);
+  }
+  EXPECT_EQ(node.Ask({"OBJECT", "ENCODING", "s"}), "\"hashtable\"");
+}
+
 TEST(Limits, RandomElementsWithRepeats) {
   TestNode node;
   node.Ask({"SADD", "s", "a"});

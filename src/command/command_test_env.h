@@ -101,6 +101,7 @@ class FakeCluster : public ClusterHost {
   bool CheckpointDone(uint64_t ticket) const override { return ticket == 7 && checkpoint_done; }
   int64_t last_checkpoint_ms() const override { return kTestStartMs; }
   base::Status WriteAllowed() const override { return write_allowed; }
+  uint64_t expired_keys() const override { return expired; }
   void InfoReplication(std::string& out) override { out += "role:master\nleader_id:eu\n"; }
   void InfoPersistence(std::string& out) override { out += "loading:0\n"; }
   uint64_t conflicts_detected() const override { return 0; }
@@ -139,6 +140,7 @@ class FakeCluster : public ClusterHost {
 
   size_t holders = 0;
   uint64_t durable = 0;
+  uint64_t expired = 0;  // keys
   SessionLack lack;
 
   std::vector<std::pair<uint64_t, bool>> unblocked;

@@ -8,6 +8,7 @@
 
 #include "base/number.h"
 #include "command/families.h"
+#include "command/info.h"
 #include "command/support.h"
 #include "command/version.h"
 
@@ -19,33 +20,36 @@ namespace {
 using Parameters = std::vector<std::pair<std::string, std::string>>;
 
 void ConfigGet(Context& c) {
-  std::map<std::string, std::string> found;
+  std::map<std::string, std::pair<std::string, std::string>> found;  // by name: as it is shown, and its value
   for (std::string_view pattern : c.args.subspan(2)) {
-    // A plain name is answered as it was spelled.
-    bool is_glob = pattern.find_first_of("*?[") != std::string_view::npos;
-    for (auto& [name, value] : c.server.ConfigGet(ToLower(pattern))) {
-      found[is_glob ? name : std::string(pattern)] = value;
+    const bool is_glob = pattern.find_first_of("*?[") != std::string_view::npos;
+    const std::string lower = ToLower(pattern);
+    for (auto& [name, value] : c.server.ConfigGet(lower)) {
+      // A plain name is that one only, and is answered as it was spelled first.
+      if (!is_glob && name != lower) continue;
+      found.try_emplace(name, is_glob ? name : std::string(pattern), std::move(value));
     }
   }
   c.reply.Map(found.size());
-  for (const auto& [name, value] : found) {
-    c.reply.Bulk(name);
-    c.reply.Bulk(value);
+  for (const auto& [name, parameter] : found) {
+    c.reply.Bulk(parameter.first);
+    c.reply.Bulk(parameter.second);
   }
 }
 
 void ReplySetFailed(Context& c, std::string_view name, std::string_view reason) {
   std::string text = "ERR CONFIG SET failed (possibly related to argument '";
-  text.append(name.substr(0, 128)).append("') - ").append(reason);
+  text.append(name).append("') - ").append(reason);
   c.reply.Error(text);
 }
 
 void ReplyUnknownParameter(Context& c, std::string_view name) {
   c.reply.Error("ERR Unknown option or number of arguments for CONFIG SET - '" +
-                std::string(name.substr(0, 128)) + "'");
+                std::string(name) + "'");
 }
 
-// The present values of the parameters to set. False if a name is unknown or given twice.
+// The present values of the parameters to set. False if a name is unknown or given twice, or may not be changed: Redis
+// looks at all names before the first value.
 bool ReadPresent(Context& c, Parameters& present) {
   for (size_t i = 2; i < c.count(); i += 2) {
     std::string name = ToLower(c.args[i]);
@@ -53,6 +57,10 @@ bool ReadPresent(Context& c, Parameters& present) {
     // A name with glob characters would find others.
     if (found.size() != 1 || found[0].first != name) {
       ReplyUnknownParameter(c, c.args[i]);
+      return false;
+    }
+    if (base::Status may = c.server.ConfigMayChange(name, c.args[i + 1]); !may.ok()) {
+      ReplySetFailed(c, c.args[i], may.message());
       return false;
     }
     bool twice = std::any_of(present.begin(), present.end(), [&](const auto& parameter) {
@@ -78,13 +86,15 @@ void ConfigSet(Context& c) {
     for (size_t j = 0; j < i; ++j) {
       static_cast<void>(c.server.ConfigSet(present[j].first, present[j].second));
     }
-    return ReplySetFailed(c, c.args[2 * i + 2], status.message());
+    return ReplySetFailed(c, present[i].first, status.message());
   }
   c.reply.Ok();
 }
 
 void ConfigResetstat(Context& c) {
   c.server.ConfigResetStat();
+  c.server.observations().expired_keys_base = c.cluster.expired_keys();
+  c.server.observations().lookups_base = c.keys.lookups();
   c.reply.Ok();
 }
 
@@ -105,45 +115,51 @@ void AppendLines(std::string& out, std::string_view lines) {
   }
 }
 
-void InfoServer(Context& c, std::string& out) {
+void InfoServer(const InfoSource& c, std::string& out) {
   out.append("redis_version:").append(kRedisVersion).append("\n");
   out.append("polyarch_version:").append(kPolyarchVersion).append("\n");
   out.append("redis_mode:standalone\n");
   c.server.InfoSection("server", out);
 }
-void InfoClients(Context& c, std::string& out) {
+void InfoClients(const InfoSource& c, std::string& out) {
   c.server.InfoSection("clients", out);
 }
-void InfoMemory(Context& c, std::string& out) {
+void InfoMemory(const InfoSource& c, std::string& out) {
   c.server.InfoSection("memory", out);
   const Scripts& scripts = c.cluster.scripts();
   out.append("number_of_cached_scripts:").append(std::to_string(scripts.size())).append("\n");
   out.append("number_of_functions:").append(std::to_string(scripts.functions())).append("\n");
   out.append("number_of_libraries:").append(std::to_string(scripts.libraries())).append("\n");
 }
-void InfoPersistence(Context& c, std::string& out) {
+void InfoPersistence(const InfoSource& c, std::string& out) {
   c.cluster.InfoPersistence(out);
   c.server.InfoSection("persistence", out);
 }
-void InfoStats(Context& c, std::string& out) {
+void InfoStats(const InfoSource& c, std::string& out) {
   c.server.InfoSection("stats", out);
   uint64_t errors = 0;
   for (const auto& [name, count] : c.server.observations().errors())
     errors += count;
-  out.append("expired_keys:").append(std::to_string(c.cluster.expired_keys()));
-  out.append("\nevicted_keys:0\ntotal_error_replies:").append(std::to_string(errors)).append("\n");
+  out.append("expired_keys:").append(std::to_string(c.cluster.expired_keys() - c.server.observations().expired_keys_base));
+  // Nothing is evicted; errors that Redis does not expect are those of links between its servers and of loading.
+  out.append("\nevicted_keys:0\nevicted_clients:0\nunexpected_error_replies:0\ntotal_error_replies:");
+  out.append(std::to_string(errors)).append("\n");
+  const keyspace::Keyspace::Lookups& now = c.keys.lookups();
+  const keyspace::Keyspace::Lookups& base = c.server.observations().lookups_base;
+  out.append("keyspace_hits:").append(std::to_string(now.hits - base.hits));
+  out.append("\nkeyspace_misses:").append(std::to_string(now.misses - base.misses)).append("\n");
 }
-void InfoReplication(Context& c, std::string& out) {
+void InfoReplication(const InfoSource& c, std::string& out) {
   c.cluster.InfoReplication(out);
   out.append("master_repl_offset:").append(std::to_string(CountChanges(c.cluster.applied()))).append("\n");
 }
-void InfoCpu(Context& c, std::string& out) {
+void InfoCpu(const InfoSource& c, std::string& out) {
   c.server.InfoSection("cpu", out);
 }
-void InfoCluster(Context&, std::string& out) {
+void InfoCluster(const InfoSource&, std::string& out) {
   out.append("cluster_enabled:0\n");
 }
-void InfoCommandstats(Context& c, std::string& out) {
+void InfoCommandstats(const InfoSource& c, std::string& out) {
   const auto& all = c.server.observations().commands();
   const auto rows = Table::Instance().rows();
   for (size_t i = 0; i < all.size(); ++i) {
@@ -160,25 +176,28 @@ void InfoCommandstats(Context& c, std::string& out) {
     out.append(",failed_calls=").append(std::to_string(stats.failed)).append("\n");
   }
 }
-void InfoErrorstats(Context& c, std::string& out) {
+void InfoErrorstats(const InfoSource& c, std::string& out) {
   for (const auto& [name, count] : c.server.observations().errors())
     out.append("errorstat_").append(name).append(":count=").append(std::to_string(count)).append("\n");
 }
-void InfoLatencystats(Context& c, std::string& out) {
+void InfoLatencystats(const InfoSource& c, std::string& out) {
   const auto& all = c.server.observations().commands();
   const auto rows = Table::Instance().rows();
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].histogram == nullptr) continue;
     const Histogram& histogram = *all[i].histogram;
-    char line[128];
-    std::snprintf(line, sizeof line, ":p50=%.3f,p99=%.3f,p99.9=%.3f\n",
-                  static_cast<double>(histogram.AtPercentile(50)) / 1000,
-                  static_cast<double>(histogram.AtPercentile(99)) / 1000,
-                  static_cast<double>(histogram.AtPercentile(99.9)) / 1000);
-    out.append("latency_percentiles_usec_").append(rows[i].name).append(line);
+    out.append("latency_percentiles_usec_").append(rows[i].name);
+    char separator = ':';
+    for (const auto& [name, percent] : c.server.remembered().percentiles()) {
+      char micros[32];
+      std::snprintf(micros, sizeof micros, "%.3f", static_cast<double>(histogram.AtPercentile(percent)) / 1000);
+      out.append(1, separator).append("p").append(name).append("=").append(micros);
+      separator = ',';
+    }
+    out.append(separator == ':' ? ":\n" : "\n");
   }
 }
-void InfoKeyspace(Context& c, std::string& out) {
+void InfoKeyspace(const InfoSource& c, std::string& out) {
   for (uint8_t db = 0; db < kDatabases; ++db) {
     size_t keys = c.keys.Size(db);
     if (keys == 0) continue;
@@ -191,7 +210,7 @@ void InfoKeyspace(Context& c, std::string& out) {
 struct Section {
   std::string_view name;   // as asked for
   std::string_view title;  // as shown
-  void (*write)(Context&, std::string&);
+  void (*write)(const InfoSource&, std::string&);
   bool always = true;  // also if nothing is asked for
 };
 constexpr std::array<Section, 12> kSections = {{
@@ -218,19 +237,26 @@ bool IsAsked(Context& c, const Section& section) {
 }
 
 void Info(Context& c) {
+  const InfoSource from{c.cluster, c.server, c.keys};
   std::string text;
   for (const Section& section : kSections) {
     if (!IsAsked(c, section)) continue;
     if (!text.empty()) text.append("\r\n");
     text.append("# ").append(section.title).append("\r\n");
     std::string lines;
-    section.write(c, lines);
+    section.write(from, lines);
     AppendLines(text, lines);
   }
   c.reply.Verbatim(text);
 }
 
 }  // namespace
+
+void AppendInfo(std::string_view section, const InfoSource& from, std::string& out) {
+  for (const Section& s : kSections) {
+    if (s.name == section) s.write(from, out);
+  }
+}
 
 void AddConfigFamily(std::vector<Row>& rows) {
   // clang-format off: a row as few lines as it needs

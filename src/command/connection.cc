@@ -49,29 +49,18 @@ void Auth(Context& c) {
   if (Authenticate(c, named ? c.args[1] : kDefaultUser, c.args.back())) c.reply.Ok();
 }
 
-struct HelloOptions {
-  bool auth = false;
-  bool set_name = false;
-  std::string_view user;
-  std::string_view password;
-  std::string_view name;
-};
-
-bool ReadHelloOptions(Context& c, HelloOptions& options) {
+// One after another, as in Redis: what stands before a wrong one has been done. False: the error was given.
+bool RunHelloOptions(Context& c) {
   for (size_t i = 2; i < c.count(); ++i) {
     size_t more = c.count() - 1 - i;
     if (EqualsIgnoreCase(c.args[i], "auth") && more >= 2) {
-      options.auth = true;
-      options.user = c.args[i + 1];
-      options.password = c.args[i + 2];
+      if (!Authenticate(c, c.args[i + 1], c.args[i + 2])) return false;
       i += 2;
     } else if (EqualsIgnoreCase(c.args[i], "setname") && more >= 1) {
       if (!CheckClientName(c, c.args[i + 1])) return false;
-      options.set_name = true;
-      options.name = c.args[++i];
+      c.client.name = c.args[++i];
     } else {
-      c.reply.Error("ERR Syntax error in HELLO option '" + std::string(c.args[i].substr(0, 128)) +
-                    "'");
+      c.reply.Error("ERR Syntax error in HELLO option '" + std::string(c.args[i]) + "'");
       return false;
     }
   }
@@ -107,16 +96,13 @@ void Hello(Context& c) {
     if (*asked < 2 || *asked > 3) return c.reply.Error("NOPROTO unsupported protocol version");
     protocol = static_cast<int>(*asked);
   }
-  HelloOptions options;
-  if (!ReadHelloOptions(c, options)) return;
-  if (options.auth && !Authenticate(c, options.user, options.password)) return;
+  if (!RunHelloOptions(c)) return;
   if (!c.client.authenticated && c.cluster.users().must_authenticate()) {
     return c.reply.Error(
-        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
-        "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
-        "RESP protocol version at the same time");
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH "
+        "<user> <pass> option can be used to authenticate the client and select the RESP protocol "
+        "version at the same time");
   }
-  if (options.set_name) c.client.name = options.name;
   c.client.protocol = protocol;
   ReplyHello(c);
 }
@@ -143,7 +129,6 @@ void Reset(Context& c) {
   c.client.name.clear();
   c.cluster.users().Welcome(c.client);
   c.client.reply_mode = Client::ReplyMode::kOn;
-  c.client.no_evict = false;
   c.client.no_touch = false;
   c.reply.Simple("RESET");
 }

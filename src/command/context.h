@@ -49,6 +49,7 @@ struct Context {
   // Run by EXEC: where PUBLISH leaves what goes out when all of it has run. Else null.
   std::vector<Publication>* publications = nullptr;
   bool made_consumer = false;  // of a stream's group: there was none of this name
+  bool trimmed = false;        // XADD has removed entries
   bool scripted = false;   // run by a script
   bool notify = false;     // somebody may listen to what happens to keys
   AgreedHost* agreed = nullptr;  // if there are keys on which leaders agree: it is asked before a write
@@ -64,6 +65,10 @@ struct Context {
   int64_t own_script_until_us = 0;
   int64_t* shared_script_until_us = nullptr;
   int64_t& script_until_us() { return shared_script_until_us != nullptr ? *shared_script_until_us : own_script_until_us; }
+  // Bytes of what scripts have left in `publications`; one sum for all scripts of an EXEC.
+  size_t own_published_bytes = 0;
+  size_t* shared_published_bytes = nullptr;
+  size_t& published_bytes() { return shared_published_bytes != nullptr ? *shared_published_bytes : own_published_bytes; }
 
   size_t count() const { return args.size(); }
   keyspace::KeyRef Ref(std::string_view key) const { return keys.Ref(client.db, key); }

@@ -191,6 +191,11 @@ class DocsReply {
   int64_t next_key_ = 0;
 };
 
+// What applications have no use for.
+bool IsOfTheSystem(const Row& row) {
+  return row.name == "debug" || row.name == "pfdebug" || row.name == "pfselftest";
+}
+
 }  // namespace
 
 std::vector<Argument> ParseSyntax(std::string_view syntax) {
@@ -209,17 +214,21 @@ void ReplyDocs(resp::Writer& reply, const Row& row) {
     reply.Bulk(value);
   };
   std::vector<const Row*> subcommands = Table::Instance().Subcommands(row.name);
-  bool deprecated = !row.deprecated_since.empty();
-  reply.Map(3 + (row.complexity.empty() ? 0U : 1U) + (deprecated ? 3U : 0U) +
+  const bool deprecated = !row.deprecated_since.empty();
+  const bool of_the_system = IsOfTheSystem(row);
+  reply.Map(3 + (row.complexity.empty() ? 0U : 1U) + (deprecated || of_the_system ? 1U : 0U) + (deprecated ? 2U : 0U) +
             (row.syntax.empty() ? 0U : 1U) + (subcommands.empty() ? 0U : 1U));
   field("summary", row.summary);
   field("since", row.since);
   field("group", row.group);
   if (!row.complexity.empty()) field("complexity", row.complexity);
-  if (deprecated) {
+  if (deprecated || of_the_system) {
     reply.Bulk("doc_flags");
-    reply.Set(1);
-    reply.Simple("deprecated");
+    reply.Set((deprecated ? 1U : 0U) + (of_the_system ? 1U : 0U));
+    if (deprecated) reply.Simple("deprecated");
+    if (of_the_system) reply.Simple("syscmd");
+  }
+  if (deprecated) {
     field("deprecated_since", row.deprecated_since);
     field("replaced_by", row.replaced_by);
   }

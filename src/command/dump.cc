@@ -55,11 +55,11 @@ bool ReadCollection(Context& c,
 // What the key shows; nothing with the error given, or with none if there is no key.
 std::optional<rdb::Value> ReadValue(Context& c, std::string_view key) {
   const KeyRef ref = c.Ref(key);
-  const Shown shown = c.keys.Read(ref);
+  const Shown shown = c.keys.Peek(ref);
   if (!shown.exists()) return std::nullopt;
   rdb::Value value{.type = shown.type};
   if (shown.kind == Shown::Kind::kCollection) {
-    if (!ReadCollection(c, key, c.keys.Open(ref, shown.type), value)) return std::nullopt;
+    if (!ReadCollection(c, key, c.keys.OpenAgain(ref, shown.type), value)) return std::nullopt;
   } else {
     if (RefuseConflict(c, key, shown)) return std::nullopt;
     char scratch[base::kInt64CharsMax];
@@ -69,7 +69,7 @@ std::optional<rdb::Value> ReadValue(Context& c, std::string_view key) {
 }
 
 void Dump(Context& c) {
-  if (!c.keys.Exists(c.Ref(c.args[1]))) return c.reply.Null();
+  if (!c.keys.Read(c.Ref(c.args[1])).exists()) return c.reply.Null();
   if (const std::optional<rdb::Value> value = ReadValue(c, c.args[1])) c.reply.Bulk(rdb::WriteDump(*value));
 }
 
@@ -192,7 +192,7 @@ void Restore(Context& c) {
   if (expire_ms == crdt::kNever) --expire_ms;  // the highest one means "never"
   if (expires && expire_ms <= c.now_ms) {
     // Its time was over before it came.
-    if (exists) c.change.Delete(ref);
+    DeleteSeen(c, ref);
     return c.reply.Ok();
   }
   if (type == crdt::Type::kString) {

@@ -38,7 +38,7 @@ bool ReadConditions(Context& c, Conditions& conditions) {
     } else if (EqualsIgnoreCase(word, "lt")) {
       conditions.if_sooner = true;
     } else {
-      c.reply.Error("ERR Unsupported option " + std::string(word.substr(0, 128)));
+      c.reply.Error("ERR Unsupported option " + std::string(word));
       return false;
     }
   }

@@ -180,10 +180,7 @@ void FunctionDelete(Context& c) {
 }
 
 void FunctionFlush(Context& c) {
-  if (c.count() > 3) {
-    return c.reply.Error("ERR unknown subcommand or wrong number of arguments for '" + std::string(c.args[1]) +
-                         "'. Try FUNCTION HELP.");
-  }
+  if (c.count() > 3) return ReplySubcommandSyntax(c);
   if (c.count() == 3 && !EqualsIgnoreCase(c.args[2], "sync") && !EqualsIgnoreCase(c.args[2], "async")) {
     return c.reply.Error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
   }
@@ -276,10 +273,7 @@ void FunctionDump(Context& c) {
 }
 
 void FunctionRestore(Context& c) {
-  if (c.count() > 4) {
-    return c.reply.Error(
-        "ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP.");
-  }
+  if (c.count() > 4) return ReplySubcommandSyntax(c);
   const bool flush = c.count() == 4 && EqualsIgnoreCase(c.args[3], "flush");
   const bool replace = c.count() == 4 && EqualsIgnoreCase(c.args[3], "replace");
   if (c.count() == 4 && !flush && !replace && !EqualsIgnoreCase(c.args[3], "append")) {

@@ -98,9 +98,11 @@ void Hdel(Context& c) {
   if (!hash || !FitsFields(c, ref, *hash, 1)) return;
   int64_t removed = 0;
   for (std::string_view field : c.args.subspan(2)) {
-    if (!c.keys.OpenAgain(ref, kHash).Contains(field)) continue;
+    const bool shown = c.keys.OpenAgain(ref, kHash).Contains(field);
+    // As DeleteSeen: also what an "absent" hides, be it all that the hash holds.
+    if (!shown && !c.keys.HoldsLiveElement(ref, kHash, field)) continue;
     c.change.RemoveElement(ref, kHash, field);
-    ++removed;
+    removed += shown ? 1 : 0;
   }
   c.reply.Integer(removed);
 }

@@ -109,6 +109,18 @@ class OwnerHost {
   virtual void Want(const keyspace::KeyRef& key, bool front, uint64_t count, bool waits) = 0;
 };
 
+// Bounded counters (ESCROW, docs/design/0030-escrow.md). Each gives a reply, or suspends the client. Amounts are from 1
+// to kEscrowMax of engine/escrow.h; that of a new stock may be 0.
+class EscrowHost {
+ public:
+  virtual ~EscrowHost() = default;
+  virtual void Create(Context& context, std::string_view key, int64_t total) = 0;
+  virtual void Grant(Context& context, std::string_view key, int64_t amount) = 0;
+  virtual void Spend(Context& context, std::string_view key, int64_t amount) = 0;
+  virtual void Get(Context& context, std::string_view key) = 0;
+  virtual void Reclaim(Context& context, std::string_view key, std::string_view leader) = 0;
+};
+
 // What SESSION TOKEN tells, and up to where the log must be durable before it does.
 struct SessionMark {
   std::string token;
@@ -198,6 +210,7 @@ class ClusterHost {
   virtual AgreedHost* agreed() { return nullptr; }
   // Null where nobody owns anything.
   virtual OwnerHost* owners() { return nullptr; }
+  virtual EscrowHost* escrow() { return nullptr; }
   // Replaces the electors without their agreement.
   virtual base::Status ForceElectors(std::vector<std::string> /*leaders*/) {
     return base::Invalid("this leader agrees with nobody");
@@ -246,6 +259,10 @@ class ServerHost {
   // Parameters by name (lower case), sorted; `set` returns an error line for a bad value.
   virtual std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) = 0;
   virtual base::Status ConfigSet(std::string_view name, std::string_view value) = 0;
+  // An error line if a parameter that there is may not be changed at all; whether `value` fits is not asked.
+  virtual base::Status ConfigMayChange(std::string_view name, std::string_view /*value*/) {
+    return remembered_.Has(name) ? remembered_.MayChange(name) : base::Status();
+  }
   virtual void ConfigResetStat() = 0;
 
   // A random number that nobody can guess.

@@ -6,6 +6,7 @@
 #include "base/glob.h"
 #include "command/docs.h"
 #include "command/families.h"
+#include "command/rights.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -288,21 +289,15 @@ void CommandList(Context& c) {
 }
 
 // How the key at `place` among those found is used.
-std::string AccessOf(const Row& row, Arguments args, size_t place, size_t key) {
+std::string_view AccessOf(const Row& row, Arguments args, size_t place) {
   const size_t bar = row.key_access.find('|');
   const bool second = place > 0 && bar != std::string_view::npos;
   std::string_view access = second ? row.key_access.substr(bar + 1) : row.key_access.substr(0, bar);
   if (place > 0 && bar == std::string_view::npos && !row.keys.options.empty()) access = "OW update";  // SORT's STORE
-  constexpr std::string_view kVariable = " variable_flags";
-  if (!access.ends_with(kVariable)) return std::string(access);
-  auto has = [&](std::string_view word) {
-    return std::any_of(args.begin() + static_cast<std::ptrdiff_t>(key) + 1, args.end(), [word](std::string_view arg) {
-      return EqualsIgnoreCase(arg, word);
-    });
-  };
-  if (row.name == "set") return has("get") ? "RW access update" : "OW update";
-  if (row.name == "bitfield") return has("set") || has("incrby") ? "RW access update" : "RO access";
-  return std::string(access.substr(0, access.size() - kVariable.size()));
+  if (!access.ends_with(" variable_flags")) return access;
+  const acl::KeyUse use = UseBy(row, args);
+  if (!use.write) return "RO access";
+  return use.read ? "RW access update" : "OW update";
 }
 
 void ReplyKeys(Context& c, bool with_access) {
@@ -323,7 +318,7 @@ void ReplyKeys(Context& c, bool with_access) {
       c.reply.Bulk(args[keys[place]]);
       continue;
     }
-    const std::string access = AccessOf(*row, args, place, keys[place]);
+    const std::string_view access = AccessOf(*row, args, place);
     c.reply.Array(2);
     c.reply.Bulk(args[keys[place]]);
     c.reply.Set(CountWords(access));

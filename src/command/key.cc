@@ -18,19 +18,15 @@ constexpr std::string_view kSameObjects = "ERR source and destination objects ar
 void Del(Context& c) {
   if (!FitsReplacing(c, 1)) return;
   int64_t deleted = 0;
-  for (std::string_view key : c.args.subspan(1)) {
-    KeyRef ref = c.Ref(key);
-    if (!c.keys.Exists(ref)) continue;
-    c.change.Delete(ref);
-    ++deleted;
-  }
+  for (std::string_view key : c.args.subspan(1))
+    deleted += DeleteSeen(c, c.Ref(key)) ? 1 : 0;
   c.reply.Integer(deleted);
 }
 
 void Exists(Context& c) {
   int64_t count = 0;
   for (std::string_view key : c.args.subspan(1))
-    count += c.keys.Exists(c.Ref(key)) ? 1 : 0;
+    count += c.keys.Read(c.Ref(key)).exists() ? 1 : 0;
   c.reply.Integer(count);
 }
 
@@ -46,10 +42,11 @@ struct Copied {
 };
 
 // All that the collection shows, in the order in which it is walked. False, with the error given, if
-// it holds a conflict or does not fit into a change.
+// it holds a conflict or does not fit into a change, where each element may name `target` again.
 bool ReadElements(Context& c,
                   std::string_view key,
                   const keyspace::Collection& from,
+                  std::string_view target,
                   std::vector<Copied>& out) {
   size_t bytes = 0;
   bool conflict = false;
@@ -58,7 +55,7 @@ bool ReadElements(Context& c,
     if (from.elements->type() == crdt::Type::kSortedSet) {
       copied.value = keyspace::EncodeScore(from.Score(entry));
     } else if (from.elements->type() == crdt::Type::kStream) {
-      auto value = keyspace::Stream(from).CopyOf(entry);
+      auto value = keyspace::Stream(from).CopyOf(entry, c.random);
       if (!value) return true;
       copied.value = std::move(*value);
     } else {
@@ -67,7 +64,7 @@ bool ReadElements(Context& c,
       if (conflict) return RefuseFieldConflict(c, key, entry.key(), shown), false;
       copied.value = TextOf(shown);
     }
-    bytes += key.size() + copied.name.size() + copied.value.size();
+    bytes += target.size() + copied.name.size() + copied.value.size();
     out.push_back(std::move(copied));
     return bytes <= kChangeBytesMax;
   });
@@ -80,7 +77,7 @@ bool PutCopy(Context& c, const KeyRef& source, const Shown& shown, const KeyRef&
     const crdt::Type type = shown.type;
     const int64_t expire_ms = shown.expire_ms;
     std::vector<Copied> elements;
-    if (!ReadElements(c, source.key, c.keys.Open(source, type), elements)) return false;
+    if (!ReadElements(c, source.key, c.keys.OpenAgain(source, type), target.key, elements)) return false;
     if (c.keys.Exists(target)) c.change.Delete(target);
     for (const Copied& e : elements)
       c.change.PutElement(target, type, e.name, e.value);
@@ -147,7 +144,7 @@ void Copy(Context& c) {
   if (!shown.exists()) return c.reply.Integer(0);
   if (shown.kind == Shown::Kind::kConflict) return static_cast<void>(RefuseConflict(c, c.args[1], shown));
   if (!replace && c.keys.Exists(target)) return c.reply.Integer(0);
-  if (PutCopy(c, source, c.keys.Read(source), target)) c.reply.Integer(1);
+  if (PutCopy(c, source, c.keys.Peek(source), target)) c.reply.Integer(1);
 }
 
 void Move(Context& c) {
@@ -176,16 +173,16 @@ void ObjectEncoding(Context& c) {
 }
 
 void ObjectRefcount(Context& c) {
-  c.keys.Exists(c.Ref(c.args[2])) ? c.reply.Integer(1) : c.reply.Null();
+  c.keys.Read(c.Ref(c.args[2])).exists() ? c.reply.Integer(1) : c.reply.Null();
 }
 
 void ObjectIdletime(Context& c) {
   KeyRef ref = c.Ref(c.args[2]);
-  c.keys.Exists(ref) ? c.reply.Integer(IdleSeconds(c, ref)) : c.reply.Null();
+  c.keys.Read(ref).exists() ? c.reply.Integer(IdleSeconds(c, ref)) : c.reply.Null();
 }
 
 void ObjectFreq(Context& c) {
-  if (!c.keys.Exists(c.Ref(c.args[2]))) return c.reply.Null();
+  if (!c.keys.Read(c.Ref(c.args[2])).exists()) return c.reply.Null();
   c.reply.Error(
       "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
       "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
@@ -196,25 +193,14 @@ void ObjectFreq(Context& c) {
 std::string_view EncodingOf(Context& c, const KeyRef& ref, const Shown& shown) {
   constexpr size_t kEmbeddedBytesMax = 44;  // Redis's embstr
   if (shown.kind == Shown::Kind::kCollection) {
-    return EncodingOf(c.keys.Open(ref, shown.type), c.server.remembered().encodings());
+    return EncodingOf(c.keys.OpenAgain(ref, shown.type), c.server.remembered().encodings());
   }
   if (shown.is_integer || base::ParseInt64(shown.value)) return "int";
   return shown.value.size() <= kEmbeddedBytesMax ? "embstr" : "raw";
 }
 
 int64_t IdleSeconds(Context& c, const KeyRef& ref) {
-  crdt::KeyState state = c.keys.State(ref);
-  uint64_t newest_ms = 0;
-  for (const crdt::Version& v : state.versions)
-    newest_ms = std::max(newest_ms, v.hlc.ms());
-  for (const crdt::CounterEntry& e : state.counters)
-    newest_ms = std::max(newest_ms, e.hlc.ms());
-  for (const crdt::Element& e : state.elements) {
-    if (auto newest = crdt::NewestTag(e, c.cluster.origins()))
-      newest_ms = std::max(newest_ms, newest->hlc.ms());
-  }
-  for (const crdt::ExpiryVersion& e : state.expiries)
-    newest_ms = std::max(newest_ms, e.hlc.ms());
+  const uint64_t newest_ms = c.keys.NewestWriteMs(ref);
   return std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000);
 }
 

@@ -96,7 +96,7 @@ void Draw(std::string& out, std::span<const Bar> bars, int64_t low, int64_t high
 void LatencyGraph(Context& c) {
   const auto it = Events(c).find(c.args[2]);
   if (it == Events(c).end()) {
-    return c.reply.Error("ERR No samples available for event '" + std::string(c.args[2].substr(0, 128)) + "'");
+    return c.reply.Error("ERR No samples available for event '" + std::string(c.args[2]) + "'");
   }
   const LatencyEvents::Event& event = it->second;
   const int64_t now_s = c.server.WallMicros() / 1'000'000;

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/number.h"
 #include "command/pubsub.h"
+#include "command/rights.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -77,6 +79,7 @@ constexpr Told kTold[] = {
     {"pexpireat", kExpire, {}, Gone::kInstead},
     {"pfmerge", {kS, "pfadd"}},
     {"renamenx", {kG, "rename_from"}, {kG, "rename_to"}, Gone::kInstead},
+    {"restore", {kG, "restore"}, {}, Gone::kInstead},
     {"rpoplpush", {kL, "rpop"}, {kL, "lpush"}},
     {"rpushx", {kL, "rpush"}},
     {"setnx", {kS, "set"}},
@@ -92,6 +95,35 @@ constexpr Told kTold[] = {
     {"zincrby", {kZ, "zincr"}},
 };
 
+// Commands that write, and look some of their keys up for reading: a miss is told as of any read.
+enum class Looked : uint8_t { kNone, kFirst, kAllButFirst, kAll };
+struct LookedUp {
+  std::string_view command;
+  Looked keys;
+};
+constexpr LookedUp kLookedUp[] = {
+    {"bitop", Looked::kAllButFirst},       {"copy", Looked::kFirst},
+    {"georadius", Looked::kFirst},         {"georadiusbymember", Looked::kFirst},
+    {"geosearchstore", Looked::kAllButFirst}, {"getdel", Looked::kFirst},
+    {"getex", Looked::kFirst},             {"getset", Looked::kFirst},
+    {"pfmerge", Looked::kAll},             {"sdiffstore", Looked::kAllButFirst},
+    {"sinterstore", Looked::kAllButFirst}, {"sort", Looked::kFirst},
+    {"sunionstore", Looked::kAllButFirst}, {"xack", Looked::kFirst},
+    {"xautoclaim", Looked::kFirst},        {"xclaim", Looked::kFirst},
+    {"xreadgroup", Looked::kAll},          {"zdiffstore", Looked::kAllButFirst},
+    {"zinterstore", Looked::kAllButFirst}, {"zrangestore", Looked::kAllButFirst},
+    {"zunionstore", Looked::kAllButFirst}};
+
+// For reading, which of its keys.
+Looked LookedUpBy(const Context& c, const Row& row) {
+  if (row.name == "set") return UseBy(row, c.args).read ? Looked::kFirst : Looked::kNone;
+  if (row.name == "bitfield") return UseBy(row, c.args).write ? Looked::kNone : Looked::kFirst;
+  for (const LookedUp& l : kLookedUp) {
+    if (l.command == row.name) return l.keys;
+  }
+  return Looked::kNone;
+}
+
 uint32_t NoticeOf(const Row& row) {
   if (row.group == "string" || row.group == "bitmap" || row.group == "hyperloglog") return kS;
   if (row.group == "list") return kL;
@@ -106,6 +138,17 @@ uint32_t NoticeOf(const Row& row) {
 std::string_view WordBehindKeys(const Context& c, const Row& row) {
   const auto place = static_cast<size_t>(row.keys.numkeys);
   return c.args[place + 1 + static_cast<size_t>(base::ParseInt64(c.args[place]).value_or(0))];
+}
+
+// ZADD INCR: options stand before the first score.
+bool AsksToIncrement(const Context& c) {
+  for (std::string_view word : c.args.subspan(2)) {
+    if (EqualsIgnoreCase(word, "incr")) return true;
+    const bool option = EqualsIgnoreCase(word, "nx") || EqualsIgnoreCase(word, "xx") || EqualsIgnoreCase(word, "gt") ||
+                        EqualsIgnoreCase(word, "lt") || EqualsIgnoreCase(word, "ch");
+    if (!option) return false;
+  }
+  return false;
 }
 
 Told ToldOf(const Context& c, const Row& row) {
@@ -131,6 +174,7 @@ Told ToldOf(const Context& c, const Row& row) {
     told.gone = Gone::kInstead;
   }
   if (name == "setex" || name == "psetex") told.first = {kS, "set"};
+  if (name == "zadd" && AsksToIncrement(c)) told.first = {kZ, "zincr"};
   if (name == "xreadgroup" || name == "xclaim" || name == "xautoclaim") {
     told.first = c.made_consumer ? Event{kNoticeStream, "xgroup-createconsumer"} : Event{};
   }
@@ -157,10 +201,11 @@ using Key = std::pair<uint8_t, std::string>;
 void Tell(Context& c, const Event& event, const Key& key) {
   if (event.name.empty()) return;
   if (c.publications != nullptr) {
-    c.publications->push_back({.channel = std::string(event.name),
-                               .message = key.second,
-                               .notice = event.notice,
-                               .db = key.first});
+    PublishLater(c,
+                 {.channel = std::string(event.name),
+                  .message = key.second,
+                  .notice = event.notice,
+                  .db = key.first});
   } else {
     c.cluster.Notify(event.notice, event.name, key.first, key.second);
   }
@@ -177,7 +222,45 @@ bool IsSecond(const Context& c, const Row& row, const Key& key) {
   return false;
 }
 
+// A list whose element goes from one of its ends to one of its ends is told both.
+bool MovesWithin(const Context& c, const Row& row) {
+  if (row.name != "lmove" && row.name != "blmove" && row.name != "rpoplpush" && row.name != "brpoplpush") return false;
+  return c.args[1] == c.args[2];
+}
+
+void TellMissed(Context& c, std::span<const size_t> indices, const std::set<std::string_view>& missing) {
+  for (size_t i : indices) {
+    if (missing.contains(c.args[i])) Tell(c, {kNoticeMissed, "keymiss"}, Key(c.client.db, c.args[i]));
+  }
+}
+
+// What a command that writes has looked up for reading and not found. `reply`: what it answered.
+void TellMissedByWrite(Context& c,
+                       const Row& row,
+                       std::span<const size_t> indices,
+                       const std::set<std::string_view>& missing,
+                       std::string_view reply) {
+  const Looked looked = missing.empty() || indices.empty() ? Looked::kNone : LookedUpBy(c, row);
+  if (looked == Looked::kNone) return;
+  // An error is given before keys are looked at, but for that of a stream's missing group.
+  const bool no_group = reply.starts_with("-NOGROUP");
+  if (reply.starts_with('-') && !no_group) return;
+  if (looked == Looked::kFirst) indices = indices.first(1);
+  if (looked == Looked::kAllButFirst) indices = indices.subspan(1);
+  // XREADGROUP looks no further than the first that is missing.
+  if (no_group) {
+    const auto found = std::find_if(indices.begin(), indices.end(), [&](size_t i) { return missing.contains(c.args[i]); });
+    indices = {found, found == indices.end() ? found : found + 1};
+  }
+  TellMissed(c, indices, missing);
+}
+
 }  // namespace
+
+bool LooksUpForReading(std::string_view command) {
+  return std::any_of(std::begin(kLookedUp), std::end(kLookedUp),
+                     [&](const LookedUp& l) { return l.command == command; });
+}
 
 std::optional<uint32_t> ParseNotices(std::string_view letters) {
   uint32_t notices = 0;
@@ -252,19 +335,20 @@ void RunAndNotify(Context& c, const Row& row) {
     if (!c.keys.Exists(c.Ref(c.args[i]))) missing.insert(c.args[i]);
   }
   if ((row.flags & kWrite) == 0) {
-    row.handler(c);
-    // What a script asks for is told by its own calls.
-    if ((row.flags & kReadonly) == 0 || (row.flags & kRunsScript) != 0 || row.name.starts_with("object|")) return;
-    for (size_t i : indices) {
-      if (missing.contains(c.args[i])) Tell(c, {kNoticeMissed, "keymiss"}, Key(c.client.db, c.args[i]));
-    }
-    return;
+    RunHandler(c, row);
+    // What a script asks for is told by its own calls; OBJECT and MEMORY USAGE look past it.
+    if ((row.flags & kReadonly) == 0 || (row.flags & kRunsScript) != 0) return;
+    if (row.name.starts_with("object|") || row.name == "memory|usage") return;
+    return TellMissed(c, indices, missing);
   }
   const uint8_t db = c.client.db;
   std::vector<Key> written;
+  const size_t before = c.reply.out().size();
   c.change.NoteKeys(&written);
-  row.handler(c);
+  RunHandler(c, row);
   c.change.NoteKeys(nullptr);
+  const std::string_view reply = c.reply.out().view();
+  TellMissedByWrite(c, row, indices, missing, reply.substr(std::min(before, reply.size())));
   // Redis says nothing of a flush.
   if (written.empty() || row.name == "flushall" || row.name == "flushdb") return;
   const Told told = ToldOf(c, row);
@@ -273,13 +357,26 @@ void RunAndNotify(Context& c, const Row& row) {
   std::stable_partition(written.begin(), written.end(), [&](const Key& key) {
     return IsSecond(c, row, key) == push_first;
   });
-  const bool expires = SetsExpiry(c, row.name);
+  // Our own records, and keys that were written several times.
   std::set<Key> done;
+  std::erase_if(written, [&](const Key& key) {
+    return key.first == crdt::kReservedDatabase || !done.insert(key).second;
+  });
+  const bool expires = SetsExpiry(c, row.name);
+  // These put their last key in anew, whatever was there; RENAME and MOVE before they take the other one away.
+  const bool renames = row.name == "rename" || row.name == "renamenx" || row.name == "move";
+  const bool replaces = row.name == "copy" || row.name == "restore";
+  if (renames) {
+    for (const Key& key : written) {
+      if (IsSecond(c, row, key) && c.keys.Exists(c.keys.Ref(key.first, key.second))) Tell(c, {kNoticeNew, "new"}, key);
+    }
+  }
   for (const Key& key : written) {
-    // Our own records, and keys that were written several times.
-    if (key.first == crdt::kReservedDatabase || !done.insert(key).second) continue;
     const bool exists = c.keys.Exists(c.keys.Ref(key.first, key.second));
-    const bool fresh = key.first == db && missing.contains(key.second) && exists;
+    const bool was_missing = key.first == db && missing.contains(key.second);
+    // A delete was shown and still is: what went nobody saw.
+    if (was_missing && !exists) continue;
+    const bool fresh = !renames && exists && (was_missing || replaces);
     Event event = IsSecond(c, row, key) ? told.second : told.first;
     // CONFLICT RESOLVE and RESTORE: what they have put there.
     if (row.group == "polyarch") event = EventOf(c.keys.Read(c.keys.Ref(key.first, key.second)));
@@ -287,7 +384,9 @@ void RunAndNotify(Context& c, const Row& row) {
     // RENAME and MOVE take their first key away; that is what their event says.
     const bool says_so = event.name == "del" || event.name.ends_with("_from");
     if (!exists && told.gone == Gone::kInstead && !says_so) event = kDel;
+    if (MovesWithin(c, row)) Tell(c, told.second, key);
     Tell(c, event, key);
+    if (c.trimmed) Tell(c, {kNoticeStream, "xtrim"}, key);
     if (expires) Tell(c, kExpire, key);
     if (!exists && told.gone == Gone::kBesides && !says_so) Tell(c, kDel, key);
   }

@@ -50,6 +50,9 @@ Event EventOf(crdt::EffectKind kind, uint8_t flags, crdt::Type type, int64_t exp
 // A key of which only the state is known, after a merge.
 Event EventOf(const keyspace::Shown& shown);
 
+// Does this command, which writes, look up keys for reading, as Redis sees it? SET and BITFIELD say so themselves.
+bool LooksUpForReading(std::string_view command);
+
 // Runs the handler and tells what it did.
 void RunAndNotify(Context& c, const Row& row);
 

@@ -26,6 +26,14 @@ class NotifyTest : public testing::Test {
     }
     return text;
   }
+  // All of them.
+  std::string All(Words args) {
+    node.cluster.events.clear();
+    node.Ask(args);
+    std::string text;
+    for (const auto& [notice, event] : node.cluster.events) text += (text.empty() ? "" : ", ") + event;
+    return text;
+  }
   TestNode node;
 };
 
@@ -118,6 +126,86 @@ TEST_F(NotifyTest, NewAndMissed) {
   node.Ask({"HSET", "h", "f", "v"});
   ASSERT_EQ(node.cluster.events.size(), 2U);
   EXPECT_EQ(node.cluster.events[0], (std::pair<uint32_t, std::string>(kNoticeNew, "new 0 h")));
+}
+
+// DEL ends a conflict in which a delete is shown: of that there is nothing to be seen.
+TEST_F(NotifyTest, WhatNobodySawIsNotTold) {
+  node.SetPolicy("*", "priority eu us");
+  node.Ask({"SET", "k", "v"});
+  EXPECT_EQ(Events({"DEL", "k"}), "del 0 k");
+  node.Remote("k", "theirs");
+  const size_t effects = node.effects();
+  EXPECT_EQ(Events({"DEL", "k"}), "");
+  EXPECT_GT(node.effects(), effects);
+}
+
+TEST_F(NotifyTest, AListThatIsTurnedIsToldBoth) {
+  node.Ask({"RPUSH", "q", "1", "2"});
+  EXPECT_EQ(All({"RPOPLPUSH", "q", "q"}), "lpush 0 q, rpop 0 q");
+  EXPECT_EQ(All({"LMOVE", "q", "q", "LEFT", "RIGHT"}), "rpush 0 q, lpop 0 q");
+  EXPECT_EQ(All({"BLMOVE", "q", "q", "LEFT", "LEFT", "0"}), "lpush 0 q, lpop 0 q");
+  EXPECT_EQ(All({"BRPOPLPUSH", "q", "q", "0"}), "lpush 0 q, rpop 0 q");
+  node.Ask({"LTRIM", "q", "0", "0"});
+  EXPECT_EQ(All({"RPOPLPUSH", "q", "q"}), "lpush 0 q, rpop 0 q");
+}
+
+TEST_F(NotifyTest, WhatWordsAddToIt) {
+  EXPECT_EQ(All({"XADD", "x", "1-1", "f", "v"}), "new 0 x, xadd 0 x");
+  EXPECT_EQ(All({"XADD", "x", "MAXLEN", "1", "2-1", "f", "v"}), "xadd 0 x, xtrim 0 x");
+  EXPECT_EQ(All({"XADD", "x", "MAXLEN", "5", "3-1", "f", "v"}), "xadd 0 x");
+  EXPECT_EQ(All({"XADD", "x", "MINID", "3", "4-1", "f", "v"}), "xadd 0 x, xtrim 0 x");
+  EXPECT_EQ(All({"ZADD", "z", "INCR", "1", "m"}), "new 0 z, zincr 0 z");
+  EXPECT_EQ(All({"ZADD", "z", "XX", "CH", "INCR", "1", "m"}), "zincr 0 z");
+  EXPECT_EQ(All({"ZADD", "z", "1", "incr"}), "zadd 0 z");
+}
+
+TEST_F(NotifyTest, WritesTellWhatTheyHaveLookedForAndNotFound) {
+  EXPECT_EQ(All({"GETSET", "n1", "v"}), "keymiss 0 n1, new 0 n1, set 0 n1");
+  EXPECT_EQ(All({"GETDEL", "none"}), "keymiss 0 none");
+  EXPECT_EQ(All({"GETEX", "none", "EX", "10"}), "keymiss 0 none");
+  EXPECT_EQ(All({"SET", "n3", "v", "GET"}), "keymiss 0 n3, new 0 n3, set 0 n3");
+  EXPECT_EQ(All({"SET", "none", "v", "XX", "GET"}), "keymiss 0 none");
+  EXPECT_EQ(All({"SET", "n5", "v"}), "new 0 n5, set 0 n5");
+  EXPECT_EQ(All({"BITOP", "AND", "d", "none", "nor"}), "keymiss 0 none, keymiss 0 nor");
+  EXPECT_EQ(All({"BITOP", "AND", "n1", "n1", "none"}), "keymiss 0 none, set 0 n1");
+  EXPECT_EQ(All({"BITFIELD", "none", "GET", "u8", "0"}), "keymiss 0 none");
+  EXPECT_EQ(All({"BITFIELD", "n7", "SET", "u8", "0", "1"}), "new 0 n7, setbit 0 n7");
+  node.Ask({"SADD", "s", "a"});
+  node.Ask({"ZADD", "z", "1", "m"});
+  EXPECT_EQ(All({"SINTERSTORE", "d", "s", "none"}), "keymiss 0 none");
+  EXPECT_EQ(All({"SUNIONSTORE", "d", "none", "s"}), "keymiss 0 none, new 0 d, sunionstore 0 d");
+  EXPECT_EQ(All({"SDIFFSTORE", "d", "none", "s"}), "keymiss 0 none, del 0 d");
+  EXPECT_EQ(All({"ZINTERSTORE", "d", "2", "none", "z"}), "keymiss 0 none");
+  EXPECT_EQ(All({"ZDIFFSTORE", "d", "2", "z", "none"}), "keymiss 0 none, new 0 d, zdiffstore 0 d");
+  EXPECT_EQ(All({"ZRANGESTORE", "d", "none", "0", "-1"}), "keymiss 0 none, del 0 d");
+  EXPECT_EQ(All({"GEORADIUS", "none", "1", "1", "1", "m", "STORE", "d"}), "keymiss 0 none");
+  EXPECT_EQ(All({"SORT", "none"}), "keymiss 0 none");
+  EXPECT_EQ(All({"SORT", "none", "STORE", "d"}), "keymiss 0 none");
+  EXPECT_EQ(All({"COPY", "none", "d"}), "keymiss 0 none");
+  EXPECT_EQ(All({"PFMERGE", "hll", "none"}), "keymiss 0 hll, keymiss 0 none, new 0 hll, pfadd 0 hll");
+  EXPECT_EQ(All({"XACK", "none", "g", "1-1"}), "keymiss 0 none");
+  EXPECT_EQ(All({"XCLAIM", "none", "g", "c", "0", "1-1"}), "keymiss 0 none");
+  EXPECT_EQ(All({"XREADGROUP", "GROUP", "g", "c", "STREAMS", "none", "nor", ">", ">"}), "keymiss 0 none");
+  // Neither behind an error of its words, nor where Redis looks without a note, nor what is found for writing.
+  EXPECT_EQ(All({"GETEX", "none", "EX"}), "");
+  EXPECT_EQ(All({"MEMORY", "USAGE", "none"}), "");
+  EXPECT_EQ(All({"LPOP", "none"}), "");
+}
+
+TEST_F(NotifyTest, WhatIsPutInAnewIsNewWhateverWasThere) {
+  for (std::string_view key : {"a", "b", "c"}) node.Ask({"SET", key, "v"});
+  EXPECT_EQ(All({"SET", "a", "w"}), "set 0 a");
+  EXPECT_EQ(All({"RENAME", "a", "b"}), "new 0 b, rename_from 0 a, rename_to 0 b");
+  EXPECT_EQ(All({"RENAMENX", "b", "a"}), "new 0 a, rename_from 0 b, rename_to 0 a");
+  EXPECT_EQ(All({"COPY", "a", "c", "REPLACE"}), "new 0 c, copy_to 0 c");
+  EXPECT_EQ(All({"COPY", "a", "c", "DB", "3"}), "new 3 c, copy_to 3 c");
+  EXPECT_EQ(All({"MOVE", "a", "4"}), "new 4 a, move_from 0 a, move_to 4 a");
+  const std::string dump = [&] {
+    const std::string_view ask[] = {"DUMP", "c"};
+    return node.Run(*node.server.clients[0], ask).at(0).text;
+  }();
+  EXPECT_EQ(All({"RESTORE", "c", "0", dump, "REPLACE"}), "new 0 c, restore 0 c");
+  EXPECT_EQ(All({"RESTORE", "c", "1", dump, "REPLACE", "ABSTTL"}), "del 0 c");
 }
 
 TEST_F(NotifyTest, InATransactionTheyAreToldWhenAllHasRun) {

@@ -40,6 +40,28 @@ bool LatencyEvents::Reset(std::string_view event) {
   return true;
 }
 
+void Rate::Reset(uint64_t total, int64_t mono_us) {
+  samples_.fill(0);
+  total_ = total;
+  at_us_ = mono_us;
+}
+
+void Rate::Sample(uint64_t total, int64_t mono_us) {
+  constexpr uint64_t kUsPerSecond = 1'000'000;
+  const int64_t passed_us = mono_us - at_us_;
+  if (passed_us <= 0) return;
+  samples_[next_] = (total - total_) * kUsPerSecond / static_cast<uint64_t>(passed_us);
+  next_ = (next_ + 1) % kSamples;
+  total_ = total;
+  at_us_ = mono_us;
+}
+
+uint64_t Rate::per_second() const {
+  uint64_t sum = 0;
+  for (uint64_t sample : samples_) sum += sample;
+  return sum / kSamples;
+}
+
 Observations::Observations() : commands_(Table::Instance().rows().size()) {}
 
 CommandStats& Observations::Of(const Row& row) {

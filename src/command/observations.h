@@ -15,6 +15,7 @@
 
 #include "command/client.h"
 #include "command/histogram.h"
+#include "keyspace/keyspace.h"
 
 namespace polyarch::command {
 
@@ -79,6 +80,24 @@ class LatencyEvents {
   std::map<std::string, Event, std::less<>> events_;
 };
 
+// How fast a count grows: the mean of the newest samples, each of its growth since the one before.
+class Rate {
+ public:
+  static constexpr size_t kSamples = 16;          // as in Redis, and so is
+  static constexpr int64_t kSampleUs = 100'000;   // how often one is to be taken
+
+  // Nothing has grown yet.
+  void Reset(uint64_t total, int64_t mono_us);
+  void Sample(uint64_t total, int64_t mono_us);
+  uint64_t per_second() const;
+
+ private:
+  std::array<uint64_t, kSamples> samples_{};  // a second
+  size_t next_ = 0;
+  uint64_t total_ = 0;  // as of the last sample
+  int64_t at_us_ = 0;
+};
+
 struct CommandStats {
   uint64_t calls = 0;
   uint64_t rejected = 0;  // before they were run: a wrong count of arguments, no right to it
@@ -115,6 +134,8 @@ class Observations {
   LatencyEvents latency;
   bool tracks_latency = true;  // latency-tracking: histograms
   int64_t quick_nanos = 0;     // how long a quick command takes, about (CommandTimer)
+  uint64_t expired_keys_base = 0;  // how many there were when statistics were reset
+  keyspace::Keyspace::Lookups lookups_base;  // the same of keys that were looked up
 
  private:
   static constexpr int64_t kPreciseMicros = 2000;

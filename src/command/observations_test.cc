@@ -3,6 +3,7 @@
 
 #include "command/command_test_env.h"
 #include "command/command_timer.h"
+#include "command/info.h"
 
 namespace polyarch::command {
 namespace {
@@ -201,9 +202,62 @@ TEST(ObservationsOfCommands, InnerOnesAreCountedAndRefusedOnes) {
             std::string::npos);
   EXPECT_NE(node.Ask({"INFO", "latencystats"}).find("latency_percentiles_usec_get:p50=0.001,p99=0.001,p99.9=0.001"),
             std::string::npos);
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "latency-tracking-info-percentiles", "0 99.99"}), "+OK");
+  EXPECT_NE(node.Ask({"INFO", "latencystats"}).find("latency_percentiles_usec_get:p0=0.001,p99.99=0.001\\r"),
+            std::string::npos);
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "latency-tracking-info-percentiles", ""}), "+OK");
+  EXPECT_NE(node.Ask({"INFO", "latencystats"}).find("latency_percentiles_usec_get:\\r"), std::string::npos);
   EXPECT_EQ(node.Ask({"INFO"}).find("Commandstats"), std::string::npos);
   EXPECT_EQ(node.Ask({"LATENCY", "HISTOGRAM", "get", "nosuch"}),
             "[\"get\", [\"calls\", 2, \"histogram_usec\", [1, 2]]]");
+}
+
+TEST(Rate, IsTheMeanOfTheNewestSamples) {
+  Rate rate;
+  int64_t now_us = 5'000'000;
+  uint64_t total = 1000;
+  rate.Reset(total, now_us);
+  rate.Sample(total, now_us);  // no time has passed
+  EXPECT_EQ(rate.per_second(), 0U);
+  auto sample = [&](uint64_t grown, int64_t passed_us) {
+    total += grown;
+    now_us += passed_us;
+    rate.Sample(total, now_us);
+  };
+  sample(50, Rate::kSampleUs);  // 500 a second
+  EXPECT_EQ(rate.per_second(), 500 / Rate::kSamples);
+  for (size_t i = 1; i < Rate::kSamples; ++i) sample(50, Rate::kSampleUs);
+  EXPECT_EQ(rate.per_second(), 500U);
+  // A long tick: what it has done is spread over its time.
+  sample(500, 10 * Rate::kSampleUs);
+  EXPECT_EQ(rate.per_second(), 500U);
+  // Who does nothing shows nothing.
+  for (size_t i = 0; i < Rate::kSamples; ++i) sample(0, Rate::kSampleUs);
+  EXPECT_EQ(rate.per_second(), 0U);
+  sample(1'000'000, Rate::kSampleUs);
+  rate.Reset(total, now_us);
+  EXPECT_EQ(rate.per_second(), 0U);
+}
+
+// What shows INFO without a client: the page of metrics.
+TEST(Info, ItsSectionsAreTheSameForAll) {
+  TestNode node;
+  node.Ask({"GET", "none"});
+  node.Ask({"NOSUCH"});
+  auto lines = [&](std::string_view section) {
+    std::string out;
+    AppendInfo(section, {node.cluster, node.server, node.keys}, out);
+    return out;
+  };
+  const std::string stats = lines("stats");
+  for (const char* line : {"stats_number:1\n", "expired_keys:0\n", "total_error_replies:", "keyspace_hits:0\n",
+                           "keyspace_misses:1\n", "evicted_clients:0\n"}) {
+    EXPECT_NE(stats.find(line), std::string::npos) << line << stats;
+  }
+  for (const char* line : {"number_of_cached_scripts:0\n", "number_of_functions:0\n", "number_of_libraries:0\n"})
+    EXPECT_NE(lines("memory").find(line), std::string::npos) << line;
+  EXPECT_NE(lines("replication").find("master_repl_offset:"), std::string::npos);
+  EXPECT_EQ(lines("nosuch"), "");
 }
 
 }  // namespace

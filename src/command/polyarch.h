@@ -13,6 +13,7 @@ namespace polyarch::command {
 void AddPolicyRows(std::vector<Row>& rows);    // polyarch_policy.cc
 void AddHandlerRows(std::vector<Row>& rows);   // polyarch_handler.cc
 void AddSyncRows(std::vector<Row>& rows);      // polyarch_sync.cc
+void AddEscrowRows(std::vector<Row>& rows);     // polyarch_escrow.cc
 void AddConflictRows(std::vector<Row>& rows);  // polyarch_conflict.cc
 void AddFeedRows(std::vector<Row>& rows);      // polyarch_feed.cc
 void AddClusterRows(

@@ -339,12 +339,13 @@ void AddClusterRows(std::vector<Row>& rows) {
       {.name = "polyarch", .arity = -2, .categories = "@slow",
        .summary = "The replicated state as a whole", .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "Depends on the subcommand"},
-      {.name = "polyarch|vv", .arity = 2, .flags = kReadonly | kWholeKeyspace,
+      // Effects are applied at once, the vector is raised at the end of the change: within one they do not fit together.
+      {.name = "polyarch|vv", .arity = 2, .flags = kReadonly | kWholeKeyspace | kNoScript | kNoMulti,
        .categories = "@read @slow", .handler = PolyarchVv,
        .summary = "Returns the version vector: what this leader has applied, an entry an origin",
        .since = "polyarch 0.1.0", .group = "polyarch",
        .complexity = "O(N) where N is the number of origins"},
-      {.name = "polyarch|digest", .arity = 2, .flags = kReadonly | kWholeKeyspace,
+      {.name = "polyarch|digest", .arity = 2, .flags = kReadonly | kWholeKeyspace | kNoScript | kNoMulti,
        .categories = "@read @slow @dangerous", .handler = PolyarchDigest,
        .summary = "Returns the version vector and a digest of all that is stored; equal vectors "
                   "mean equal digests",
@@ -377,6 +378,7 @@ void AddPolyarchFamily(std::vector<Row>& rows) {
   AddPolicyRows(rows);
   AddHandlerRows(rows);
   AddSyncRows(rows);
+  AddEscrowRows(rows);
   AddConflictRows(rows);
   AddFeedRows(rows);
   AddClusterRows(rows);

@@ -268,6 +268,91 @@ TEST(ConflictCommand, DeleteAgainstEdit) {
   EXPECT_EQ(Get(node, "k"), "null") << "nothing but an absent";
 }
 
+// {absent@eu, B@us}, and the delete is shown: whoever deletes then has seen both.
+void LoseToADelete(TestNode& node, std::string_view key) {
+  node.Ask({"SET", key, "A"});
+  node.Ask({"DEL", key});
+  node.Remote(key, "B");
+  ASSERT_EQ(node.Ask({"GET", key}), "null");
+  ASSERT_TRUE(node.keys.open_conflicts().contains({0, std::string(key)}));
+}
+
+TEST(ConflictCommand, ADeleteEndsAConflictThatADeleteWon) {
+  const std::vector<std::pair<std::vector<std::string_view>, std::string_view>> kDeletes = {
+      {{"DEL", "k"}, "0"},
+      {{"UNLINK", "k"}, "0"},
+      {{"GETDEL", "k"}, "null"},
+      {{"SET", "k", "x", "PXAT", "1"}, "+OK"},
+      {{"SINTERSTORE", "k", "none"}, "0"},
+      {{"ZUNIONSTORE", "k", "1", "none"}, "0"},
+      {{"SORT", "none", "STORE", "k"}, "0"},
+      {{"BITOP", "OR", "k", "none"}, "0"}};
+  for (const auto& [command, reply] : kDeletes) {
+    SCOPED_TRACE(command[0]);
+    TestNode node;
+    node.SetPolicy("*", "priority eu us");
+    LoseToADelete(node, "k");
+    Client& client = node.Connect();
+    const auto replies = node.Run(client, command);
+    ASSERT_EQ(replies.size(), 1U);
+    EXPECT_EQ(replies[0].ToString(), reply);
+    EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+    // Under whatever policy comes later.
+    node.policies.clear();
+    EXPECT_EQ(node.Ask({"GET", "k"}), "null");
+    const size_t effects = node.effects();
+    EXPECT_EQ(node.Ask({"DEL", "k"}), "0");
+    EXPECT_EQ(node.effects(), effects) << "of what nobody wrote since there is nothing to delete";
+  }
+}
+
+TEST(ConflictCommand, HdelEndsAConflictThatAnHdelWon) {
+  for (bool other : {true, false}) {
+    SCOPED_TRACE(other ? "beside another field" : "of a hash that shows nothing");
+    TestNode node;
+    node.SetPolicy("*", "priority eu us");
+    node.Ask({"HSET", "h", "f", "A"});
+    if (other) node.Ask({"HSET", "h", "other", "x"});
+    node.Ask({"HDEL", "h", "f"});
+    node.RemoteElement("h", crdt::Type::kHash, "f", "B");
+    EXPECT_EQ(node.Ask({"HGET", "h", "f"}), "null");
+    EXPECT_EQ(node.Ask({"EXISTS", "h"}), other ? "1" : "0");
+    EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "1");
+    EXPECT_EQ(node.Ask({"HDEL", "h", "g", "f"}), "0");
+    EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+    node.policies.clear();
+    node.keys.PoliciesChanged();
+    EXPECT_EQ(node.Ask({"HGET", "h", "f"}), "null");
+    const size_t effects = node.effects();
+    EXPECT_EQ(node.Ask({"HDEL", "h", "f"}), "0");
+    EXPECT_EQ(node.effects(), effects);
+  }
+  // DEL of a hash that shows nothing, too.
+  TestNode node;
+  node.SetPolicy("*", "priority eu us");
+  node.Ask({"HSET", "h", "f", "A"});
+  node.Ask({"HDEL", "h", "f"});
+  node.RemoteElement("h", crdt::Type::kHash, "f", "B");
+  EXPECT_EQ(node.Ask({"DEL", "h"}), "0");
+  node.policies.clear();
+  node.keys.PoliciesChanged();
+  EXPECT_EQ(node.Ask({"EXISTS", "h"}), "0");
+}
+
+// A key past its time is removed by a change of its own.
+TEST(ConflictCommand, ADeleteLeavesWhatHasExpired) {
+  TestNode node;
+  node.Ask({"SET", "k", "v", "PX", "100"});
+  node.Ask({"HSET", "h", "f", "v"});
+  node.Ask({"PEXPIRE", "h", "100"});
+  node.Advance(200);
+  const size_t effects = node.effects();
+  EXPECT_EQ(node.Ask({"DEL", "k", "h"}), "0");
+  EXPECT_EQ(node.Ask({"HDEL", "h", "f"}), "0");
+  EXPECT_EQ(node.Ask({"GETDEL", "k"}), "null");
+  EXPECT_EQ(node.effects(), effects);
+}
+
 TEST(ConflictCommand, AbsentIsNil) {
   TestNode node;
   node.SetPolicy("*", "siblings");
@@ -459,6 +544,20 @@ TEST(ConflictCommand, LogAndRestore) {
   EXPECT_EQ(node.Ask({"EXISTS", "c"}), "0");
 }
 
+// What the entry calls shown may be what lost, under a policy that came later; a delete, too.
+TEST(ConflictCommand, RestoreOfADeleteThatIsShownEndsTheConflict) {
+  TestNode node;
+  node.SetPolicy("*", "priority eu us");
+  LoseToADelete(node, "k");
+  conflict::LedgerEntry entry = Decided("k", "", "B");
+  entry.shown.absent = true;
+  node.cluster.ledger().Note(entry);
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESTORE", "1", "us.0000000000000002:4"}), "+OK");
+  EXPECT_EQ(node.Ask({"CONFLICT", "COUNT"}), "0");
+  node.policies.clear();
+  EXPECT_EQ(node.Ask({"GET", "k"}), "null");
+}
+
 TEST(ConflictCommand, TheLogIsFiltered) {
   TestNode node;
   conflict::LedgerEntry entry = Decided("a", "C", "B");  // eu's value lost, at 1700000000000
@@ -604,6 +703,22 @@ TEST(PolyarchCommand, VectorDigestVersion) {
   EXPECT_EQ(node.Ask({"POLYARCH", "DIGEST"}),
             "[\"eu.0000000000000001:1\", \"" + std::string(32, '0') + "\"]");
   EXPECT_EQ(node.Ask({"POLYARCH", "VERSION"}), "\"0.1.0\"");
+}
+
+// Within a change its effects are there and the vector does not name them yet: one vector would have two digests.
+TEST(PolyarchCommand, VectorAndDigestAreOfNoChangeUnderWay) {
+  TestNode node;
+  node.Ask({"MULTI"});
+  node.Ask({"SET", "k", "v"});
+  EXPECT_TRUE(node.Ask({"POLYARCH", "DIGEST"}).starts_with("-ERR "));
+  EXPECT_TRUE(node.Ask({"POLYARCH", "VV"}).starts_with("-ERR "));
+  EXPECT_TRUE(node.Ask({"EXEC"}).starts_with("-EXECABORT"));
+  for (std::string_view word : {"digest", "vv"}) {
+    const std::string_view args[] = {"polyarch", word};
+    const Row* row = Table::Instance().Find(args);
+    ASSERT_NE(row, nullptr);
+    EXPECT_EQ(row->flags & (kNoScript | kNoMulti), static_cast<uint32_t>(kNoScript | kNoMulti));
+  }
 }
 
 TEST(PolyarchCommand, CheckpointIsWaitedFor) {

@@ -401,13 +401,13 @@ void ConflictRestore(Context& c) {
     if (now.status == keyspace::Collection::Status::kOtherType) return c.reply.Error(kWrongType);
     if (!lost.absent) {
       c.change.PutElement(ref, entry.type, entry.element, lost.value);
-    } else if (now.Contains(entry.element)) {
+    } else if (now.Contains(entry.element) || c.keys.HoldsLiveElement(ref, entry.type, entry.element)) {
       c.change.RemoveElement(ref, entry.type, entry.element);
     }
     return c.reply.Ok();
   }
   if (lost.absent) {
-    if (c.keys.Exists(ref)) c.change.Delete(ref);
+    DeleteSeen(c, ref);
     return c.reply.Ok();
   }
   c.change.Put(ref, lost.value, keyspace::Change::Ttl::kNone);

@@ -261,6 +261,11 @@ void FeedAck(Context& c) {
   conflict::Feeds& feeds = c.cluster.feeds();
   const std::string key = group->AcksKey();
   const keyspace::KeyRef ref = Reserved(c, key);
+  // Each effect names the key again.
+  size_t bytes = 0;
+  for (std::string_view id : c.args.subspan(4))
+    bytes += key.size() + id.size();
+  if (!FitsChange(c, bytes, c.count() - 4)) return;
   int64_t acknowledged = 0;
   for (std::string_view id : c.args.subspan(4)) {
     // Only where the item is: so an acknowledgement comes nowhere before its item, and whoever

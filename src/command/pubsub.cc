@@ -1,6 +1,7 @@
 #include "command/pubsub.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/glob.h"
 #include "base/number.h"
@@ -75,6 +76,8 @@ void Psubscribe(Context& c) {
   SubscribeTo(c, "psubscribe", Kind::kPattern);
 }
 void Ssubscribe(Context& c) {
+  // Of EXEC, as in Redis, which lets SUBSCRIBE and PSUBSCRIBE through.
+  if (c.publications != nullptr) return c.reply.Error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
   SubscribeTo(c, "ssubscribe", Kind::kShard);
 }
 void Unsubscribe(Context& c) {
@@ -98,7 +101,7 @@ void PublishTo(Context& c, bool shard) {
   size_t receivers = 0;
   if (c.publications != nullptr) {
     receivers = c.cluster.subscriptions().Receivers(shard, channel);
-    c.publications->push_back({shard, std::string(channel), std::string(message)});
+    PublishLater(c, {.shard = shard, .channel = std::string(channel), .message = std::string(message)});
   } else {
     receivers = c.cluster.Publish(shard, channel, message);
   }
@@ -113,10 +116,7 @@ void Spublish(Context& c) {
 }
 
 void ListNames(Context& c, Kind kind) {
-  if (c.count() > 3) {
-    return c.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
-                         std::string(c.args[1].substr(0, 128)) + "'. Try PUBSUB HELP.");
-  }
+  if (c.count() > 3) return ReplySubcommandSyntax(c);
   std::vector<std::string> names;
   c.cluster.subscriptions().ForEachName(kind, [&](std::string_view name) {
     if (c.count() == 2 || base::GlobMatch(c.args[2], name)) names.emplace_back(name);
@@ -151,6 +151,15 @@ void PubsubNumpat(Context& c) {
 }
 
 }  // namespace
+
+void PublishLater(Context& c, Publication publication) {
+  if (c.scripted) {
+    size_t& bytes = c.published_bytes();
+    bytes += publication.channel.size() + publication.message.size();
+    if (bytes > kPublishedBytesMax) return;
+  }
+  c.publications->push_back(std::move(publication));
+}
 
 bool AllowSubscriber(Context& c, const Row& row) {
   if (c.client.protocol >= 3) return true;

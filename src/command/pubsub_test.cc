@@ -46,6 +46,17 @@ TEST_F(PubsubTest, UnsubscribingEndsIt) {
   EXPECT_TRUE(node.cluster.subscriptions().empty());
 }
 
+TEST_F(PubsubTest, AStarDoesNotMatchTheEmptyName) {
+  Client& client = node.Connect();
+  node.Ask(client, {"PSUBSCRIBE", "*"});
+  EXPECT_EQ(node.Ask({"PUBLISH", "", "x"}), "0");
+  EXPECT_EQ(node.Ask({"PUBLISH", "a", "x"}), "1");
+  node.Ask(client, {"SUBSCRIBE", ""});
+  EXPECT_EQ(node.Ask({"PUBLISH", "", "x"}), "1");
+  EXPECT_EQ(node.Ask({"PUBSUB", "CHANNELS"}), "[\"\"]");
+  EXPECT_EQ(node.Ask({"PUBSUB", "CHANNELS", "*"}), "[]");
+}
+
 TEST_F(PubsubTest, Limits) {
   const std::string name(65'536, 'c');
   EXPECT_EQ(node.Ask({"SUBSCRIBE", name}), "-LIMIT channel longer than 65535 bytes");

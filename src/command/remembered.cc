@@ -4,8 +4,10 @@
 #include <array>
 #include <cctype>
 #include <climits>
+#include <cstdio>
 #include <optional>
 
+#include "base/check.h"
 #include "base/number.h"
 #include "command/support.h"
 
@@ -24,6 +26,7 @@ enum class Kind : unsigned char {
   kSave,
   kOutputLimits,
   kScores,
+  kPercentiles,
 };
 
 struct Parameter {
@@ -35,6 +38,7 @@ struct Parameter {
   int64_t high = 0;
   std::string_view choices;  // words
   bool fixed = false;        // may not be changed
+  bool guarded = false;      // may be changed under `enable-protected-configs` alone, which is fixed to "no"
   bool hidden = false;       // shown to those only who know its name
 };
 
@@ -66,6 +70,7 @@ constexpr Parameter kParameters[] = {
     {.name = "aof_rewrite_cpulist", .initial = "", .kind = Kind::kText, .fixed = true},
     {.name = "appenddirname", .initial = "appendonlydir", .kind = Kind::kText, .fixed = true},
     {.name = "appendfilename", .initial = "appendonly.aof", .kind = Kind::kText, .fixed = true},
+    {.name = "appendfsync", .initial = "everysec", .kind = Kind::kChoice, .choices = "everysec always no"},
     {.name = "appendonly", .initial = "yes", .kind = Kind::kYesNo},
     {.name = "auto-aof-rewrite-min-size", .initial = "67108864", .kind = Kind::kBytes, .high = INT64_MAX},
     {.name = "auto-aof-rewrite-percentage", .initial = "100", .kind = Kind::kNumber, .high = kIntMax},
@@ -95,7 +100,7 @@ constexpr Parameter kParameters[] = {
     {.name = "crash-log-enabled", .initial = "yes", .kind = Kind::kYesNo},
     {.name = "crash-memcheck-enabled", .initial = "yes", .kind = Kind::kYesNo},
     {.name = "daemonize", .initial = "no", .kind = Kind::kYesNo, .fixed = true},
-    {.name = "dbfilename", .initial = "dump.rdb", .kind = Kind::kText, .fixed = true},
+    {.name = "dbfilename", .initial = "dump.rdb", .kind = Kind::kText, .guarded = true},
     {.name = "disable-thp", .initial = "yes", .kind = Kind::kYesNo, .fixed = true},
     {.name = "dynamic-hz", .initial = "yes", .kind = Kind::kYesNo},
     {.name = "enable-module-command", .initial = "no", .kind = Kind::kChoice, .choices = "no yes local", .fixed = true},
@@ -109,6 +114,8 @@ constexpr Parameter kParameters[] = {
     {.name = "io-threads-do-reads", .initial = "no", .kind = Kind::kYesNo, .fixed = true},
     {.name = "jemalloc-bg-thread", .initial = "yes", .kind = Kind::kYesNo},
     {.name = "key-load-delay", .initial = "0", .kind = Kind::kNumber, .low = kIntMin, .high = kIntMax, .hidden = true},
+    {.name = "latency-tracking", .initial = "yes", .kind = Kind::kYesNo},
+    {.name = "latency-tracking-info-percentiles", .initial = "50 99 99.9", .kind = Kind::kPercentiles},
     {.name = "lazyfree-lazy-eviction", .initial = "no", .kind = Kind::kYesNo},
     {.name = "lazyfree-lazy-expire", .initial = "no", .kind = Kind::kYesNo},
     {.name = "lazyfree-lazy-server-del", .initial = "no", .kind = Kind::kYesNo},
@@ -330,6 +337,27 @@ base::Result<std::string> CheckScores(std::string_view value) {
   return text;
 }
 
+// One space stands between two; nothing at all is none.
+base::Result<std::string> CheckPercentiles(std::string_view value) {
+  std::string text;
+  for (bool more = !value.empty(); more;) {
+    const size_t space = value.find(' ');
+    const std::optional<long double> percent = base::ParseLongDouble(value.substr(0, space));
+    if (!percent) return base::Invalid("Invalid latency-tracking-info-percentiles parameters");
+    if (*percent < 0 || *percent > 100)
+      return base::Invalid("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]");
+    char number[32];
+    std::snprintf(number, sizeof number, "%f", static_cast<double>(*percent));
+    std::string_view shown = number;
+    shown = shown.substr(0, shown.find_last_not_of('0') + 1);
+    if (shown.ends_with('.')) shown.remove_suffix(1);
+    text.append(text.empty() ? "" : " ").append(shown);
+    more = space != std::string_view::npos;
+    if (more) value.remove_prefix(space + 1);
+  }
+  return text;
+}
+
 // `value` as it is remembered.
 base::Result<std::string> Check(const Parameter& p, std::string_view before, std::string_view value) {
   switch (p.kind) {
@@ -353,8 +381,17 @@ base::Result<std::string> Check(const Parameter& p, std::string_view before, std
       return CheckOutputLimits(before, value);
     case Kind::kScores:
       return CheckScores(value);
+    case Kind::kPercentiles:
+      return CheckPercentiles(value);
   }
   return base::Invalid("cannot be set");
+}
+
+std::vector<std::pair<std::string, double>> Percentiles(std::string_view text) {
+  std::vector<std::pair<std::string, double>> percentiles;
+  for (std::string_view word : Words(text))
+    percentiles.emplace_back(word, static_cast<double>(*base::ParseLongDouble(word)));
+  return percentiles;
 }
 
 }  // namespace
@@ -362,6 +399,7 @@ base::Result<std::string> Check(const Parameter& p, std::string_view before, std
 Remembered::Remembered() {
   for (const Parameter& p : kParameters)
     values_.emplace(p.name, p.initial);
+  percentiles_ = Percentiles(Of("latency-tracking-info-percentiles"));
 }
 
 std::vector<std::pair<std::string, std::string>> Remembered::All(bool hidden_too) const {
@@ -380,10 +418,23 @@ bool Remembered::Has(std::string_view name) const {
   return Find(name) != nullptr;
 }
 
-base::Status Remembered::Set(std::string_view name, std::string_view value) {
+const std::string& Remembered::Of(std::string_view name) const {
+  const Parameter* p = Find(name);
+  CHECK(p != nullptr);
+  return values_.find(p->name)->second;
+}
+
+base::Status Remembered::MayChange(std::string_view name) const {
   const Parameter* p = Find(name);
   if (p == nullptr) return base::NotFound("there is no such parameter");
   if (p->fixed) return base::Invalid("can't set immutable config");
+  if (p->guarded) return base::Invalid("can't set protected config");
+  return {};
+}
+
+base::Status Remembered::Set(std::string_view name, std::string_view value) {
+  if (base::Status may = MayChange(name); !may.ok()) return may;
+  const Parameter* p = Find(name);
   std::string& remembered = values_.find(p->name)->second;
   base::Result<std::string> checked = Check(*p, remembered, value);
   if (!checked.ok()) return checked.status();
@@ -398,6 +449,7 @@ base::Status Remembered::Set(std::string_view name, std::string_view value) {
   for (const auto& [encoding, limit] : encodings) {
     if (p->name == encoding) *limit = static_cast<size_t>(*base::ParseInt64(remembered));
   }
+  if (p->kind == Kind::kPercentiles) percentiles_ = Percentiles(remembered);
   return {};
 }
 

@@ -1,6 +1,6 @@
 // Redis's parameters that have no counterpart here: CONFIG SET takes and remembers them, since applications and
 // their tests set them, and CONFIG GET tells them. Values are checked and written as Redis does. What they are
-// for does not happen, but for EncodingLimits.
+// for does not happen, but for EncodingLimits and percentiles. A few that a process does have are here to be checked.
 #pragma once
 
 #include <cstddef>
@@ -32,14 +32,20 @@ class Remembered {
   // All names (some parameters have two) with their values; by name. Those of Redis's developers are hidden.
   std::vector<std::pair<std::string, std::string>> All(bool hidden_too) const;
   bool Has(std::string_view name) const;
-  // A line for the client if the value does not fit, or if Redis does not let the parameter be changed.
-  // `name` is one of them.
+  // The rest is asked of parameters that are there.
+  const std::string& Of(std::string_view name) const;
+  // A line for the client if Redis does not let it be changed.
+  base::Status MayChange(std::string_view name) const;
+  // The same, or if the value does not fit.
   base::Status Set(std::string_view name, std::string_view value);
   const EncodingLimits& encodings() const { return encodings_; }
+  // What INFO latencystats shows: each as it is written, and as a number.
+  const std::vector<std::pair<std::string, double>>& percentiles() const { return percentiles_; }
 
  private:
   std::map<std::string_view, std::string> values_;  // by the parameter's first name
   EncodingLimits encodings_;
+  std::vector<std::pair<std::string, double>> percentiles_;
 };
 
 }  // namespace polyarch::command

@@ -26,22 +26,6 @@ acl::KeyUse UseOf(std::string_view access) {
   return use;
 }
 
-// Of commands whose arguments tell what they do (variable_flags).
-acl::KeyUse UseBy(const Row& row, Arguments args) {
-  const Arguments options = args.subspan(std::min<size_t>(args.size(), row.name == "set" ? 3 : 2));
-  if (row.name == "set") {
-    // It tells the old value if asked to.
-    const bool gets = std::any_of(options.begin(), options.end(), [](std::string_view word) { return EqualsIgnoreCase(word, "get"); });
-    return {.read = gets, .write = true};
-  }
-  // BITFIELD: GET alone reads.
-  CHECK(row.name == "bitfield");
-  const bool writes = std::any_of(options.begin(), options.end(), [](std::string_view word) {
-    return EqualsIgnoreCase(word, "set") || EqualsIgnoreCase(word, "incrby");
-  });
-  return {.read = true, .write = writes};
-}
-
 std::string_view ReasonOf(acl::Denied denied) {
   switch (denied) {
     case acl::Denied::kCommand:
@@ -77,6 +61,21 @@ acl::Verdict JudgeClient(const Context& c, const Row& row, Arguments args) {
 }
 
 }  // namespace
+
+acl::KeyUse UseBy(const Row& row, Arguments args) {
+  const Arguments options = args.subspan(std::min<size_t>(args.size(), row.name == "set" ? 3 : 2));
+  if (row.name == "set") {
+    // It tells the old value if asked to.
+    const bool gets = std::any_of(options.begin(), options.end(), [](std::string_view word) { return EqualsIgnoreCase(word, "get"); });
+    return {.read = gets, .write = true};
+  }
+  // BITFIELD: GET alone reads.
+  CHECK(row.name == "bitfield");
+  const bool writes = std::any_of(options.begin(), options.end(), [](std::string_view word) {
+    return EqualsIgnoreCase(word, "set") || EqualsIgnoreCase(word, "incrby");
+  });
+  return {.read = true, .write = writes};
+}
 
 void KeyUsesOf(const Row& row, Arguments args, std::vector<acl::KeyUse>& out) {
   out.clear();

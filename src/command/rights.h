@@ -13,6 +13,9 @@
 
 namespace polyarch::command {
 
+// What a command does with its key if its arguments tell that (variable_flags).
+acl::KeyUse UseBy(const Row& row, Arguments args);
+
 // The keys among the arguments, and what the command does with each. What the arguments do not tell is an error of the
 // command's.
 void KeyUsesOf(const Row& row, Arguments args, std::vector<acl::KeyUse>& out);

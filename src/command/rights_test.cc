@@ -263,6 +263,19 @@ TEST_F(RightsTest, NewUsersMayHearAllIfSaidSo) {
   EXPECT_EQ(node.cluster.users().Find("new")->selectors().front().ChannelRules(), "&*");
   node.Ask({"ACL", "SETUSER", "newer"});
   EXPECT_EQ(node.cluster.users().Find("newer")->selectors().front().ChannelRules(), "&*");
+  // So may each selector that is made.
+  node.Ask({"ACL", "SETUSER", "selects", "on", "nopass", "resetchannels", "(+publish", "~x)", "(resetchannels &a)"});
+  const std::vector<acl::Selector>& selectors = node.cluster.users().Find("selects")->selectors();
+  ASSERT_EQ(selectors.size(), 3U);
+  EXPECT_EQ(selectors[0].ChannelRules(), "");
+  EXPECT_EQ(selectors[1].ChannelRules(), "&*");
+  EXPECT_EQ(selectors[2].ChannelRules(), "&a");
+  Client& client = node.Connect();
+  EXPECT_EQ(node.Ask(client, {"AUTH", "selects", "any"}), "+OK");
+  EXPECT_EQ(node.Ask(client, {"PUBLISH", "c", "x"}), "0");
+  node.cluster.users().SetNewUsersHearAll(false);
+  EXPECT_EQ(node.Ask({"ACL", "SETUSER", "selects", "clearselectors", "(+publish)"}), "+OK");
+  EXPECT_EQ(node.cluster.users().Find("selects")->selectors()[1].ChannelRules(), "");
 }
 
 TEST_F(RightsTest, Genpass) {

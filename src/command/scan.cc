@@ -2,6 +2,8 @@
 // SWAPDB.
 #include <charconv>
 #include <limits>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/glob.h"
@@ -34,7 +36,7 @@ void Keys(Context& c) {
 struct ScanOptions {
   std::string_view pattern = "*";
   size_t count = 10;
-  std::string type;  // of TYPE, in lower case; empty: any
+  std::optional<std::string> type;  // of TYPE, in lower case
 };
 
 bool ReadScanOptions(Context& c, ScanOptions& options) {
@@ -69,10 +71,10 @@ void Scan(Context& c) {
   const uint64_t cursor = c.keys.Scan(c.client.db, *from, options.count, [&](std::string_view key) {
     if (options.pattern == "*" || base::GlobMatch(options.pattern, key)) found.emplace_back(key);
   });
-  if (!options.type.empty()) {
+  if (options.type) {
     std::erase_if(found, [&](const std::string& key) {
       const keyspace::Shown shown = c.keys.Read(c.Ref(key));
-      return !shown.exists() || TypeName(shown.type) != options.type;
+      return !shown.exists() || TypeName(shown.type) != *options.type;
     });
   }
   char digits[std::numeric_limits<uint64_t>::digits10 + 2];

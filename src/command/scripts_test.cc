@@ -318,6 +318,33 @@ TEST_F(ScriptsTest, EventsAreToldWhenItHasEnded) {
   EXPECT_EQ(node.cluster.events.back().second, "lpush 0 l");
 }
 
+TEST_F(ScriptsTest, WhatItMayPublishIsBounded) {
+  constexpr std::string_view kMany = "local m = string.rep('x', 20000000) redis.call('SET', 'a', '1') "
+                                     "for i = 1, 4 do redis.call('PUBLISH', 'c', m) end";
+  constexpr std::string_view kTwo = "local m = string.rep('x', 20000000) for i = 1, 2 do redis.call('PUBLISH', 'c', m) end";
+  constexpr std::string_view kRefused = "-LIMIT the script would publish more than 68157440 bytes; nothing was done";
+  EXPECT_EQ(Eval(kMany), kRefused);
+  EXPECT_TRUE(node.cluster.published.empty());
+  EXPECT_EQ(node.Ask({"GET", "a"}), "null");
+  EXPECT_EQ(Eval(kTwo), "null");
+  EXPECT_EQ(node.cluster.published.size(), 2U);
+  // All scripts of a transaction have one sum.
+  node.Ask({"MULTI"});
+  node.Ask({"SET", "a", "1"});
+  node.Ask({"EVAL", kTwo, "0"});
+  node.Ask({"EVAL", kTwo, "0"});
+  EXPECT_EQ(node.Ask({"EXEC"}), kRefused);
+  EXPECT_EQ(node.cluster.published.size(), 2U);
+  EXPECT_EQ(node.Ask({"GET", "a"}), "null");
+  // Events count as well, one call's too.
+  node.notify = true;
+  EXPECT_EQ(Eval("local k = string.rep('k', 60000) for i = 1, 1200 do redis.call('EXISTS', k) end"), kRefused);
+  EXPECT_EQ(Eval("local k, t = string.rep('k', 60000), {} for i = 1, 1200 do t[i] = k end "
+                 "redis.call('EXISTS', unpack(t))"),
+            kRefused);
+  EXPECT_TRUE(node.cluster.events.empty());
+}
+
 TEST_F(ScriptsTest, MayNotDoWhatCannotBeTakenBack) {
   for (const char* call : {"'POLICY', 'SET', 'x', 'lww'",
                            "'HANDLER', 'DEL', 'x'",

@@ -215,7 +215,7 @@ void StoreCombined(Context& c, Operation operation) {
   for (const std::string& member : *members)
     bytes += member.size();
   if (!FitsElements(c, c.args[1], bytes, members->size())) return;
-  if (c.keys.Exists(target)) c.change.Delete(target);
+  DeleteSeen(c, target);
   for (const std::string& member : *members)
     c.change.PutElement(target, kSet, member, {});
   c.reply.Integer(static_cast<int64_t>(members->size()));

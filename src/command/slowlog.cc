@@ -10,9 +10,7 @@ namespace polyarch::command {
 namespace {
 
 void SlowlogGet(Context& c) {
-  if (c.count() > 3) {
-    return c.reply.Error("ERR wrong number of arguments for 'slowlog|get' command");
-  }
+  if (c.count() > 3) return ReplySubcommandSyntax(c);
   int64_t count = 10;
   if (c.count() == 3) {
     constexpr std::string_view kError = "ERR count should be greater than or equal to -1";

@@ -4,6 +4,9 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <deque>
+#include <map>
+#include <span>
 #include <vector>
 
 #include "base/number.h"
@@ -31,11 +34,18 @@ struct SortOptions {
   int64_t count = -1;  // negative: all
 };
 
+using Weight = std::optional<std::string>;  // of ALPHA: nothing sorts first
+
 struct Item {
   std::string element;
-  std::optional<std::string> by;  // alpha: nothing sorts first
+  const Weight* by = nullptr;  // BY with ALPHA; equal elements share one
   double score = 0;
 };
+
+// What one reply may hold (docs/limits.md), what a value takes there beside its bytes at most, and what a null takes.
+constexpr size_t kReplyBytesMax = size_t{256} << 20;
+constexpr size_t kHeaderBytes = 32;
+constexpr size_t kNullBytes = 3;
 
 // Patterns name keys that nobody can tell from the arguments.
 bool MayLookUp(Context& c, std::string_view option) {
@@ -110,7 +120,7 @@ bool LookUp(Context& c,
   if (!shown.exists()) return true;
   if (!field.empty()) {
     if (shown.kind != Shown::Kind::kCollection || shown.type != crdt::Type::kHash) return true;
-    const keyspace::ShownValue found = c.keys.Open(ref, crdt::Type::kHash).Get(field);
+    const keyspace::ShownValue found = c.keys.OpenAgain(ref, crdt::Type::kHash).Get(field);
     if (RefuseFieldConflict(c, key, field, found)) return false;
     if (found.kind == keyspace::ShownValue::Kind::kValue) value = TextOf(found);
     return true;
@@ -137,12 +147,12 @@ std::vector<Item> ReadItems(const Collection& collection, const SortOptions& opt
   if (collection.size() == 0) return items;
   items.reserve(collection.size());
   auto add = [&](std::string_view name) {
-    items.push_back({std::string(name), std::nullopt, 0});
+    items.push_back({std::string(name), nullptr, 0});
     return true;
   };
   if (collection.elements->type() == kList) {
     for (ListElement& e : Ends(collection, true, collection.size()))
-      items.push_back({std::move(e.value), std::nullopt, 0});
+      items.push_back({std::move(e.value), nullptr, 0});
     if (options.unsorted && options.descending) std::reverse(items.begin(), items.end());
   } else if (collection.elements->type() == crdt::Type::kSortedSet && options.unsorted) {
     collection.elements->Walk(
@@ -162,25 +172,46 @@ int Compare(const Item& a, const Item& b, const SortOptions& options) {
     return a.element.compare(b.element);
   }
   int order = 0;
-  if (options.by) order = a.by < b.by ? -1 : b.by < a.by ? 1 : 0;
+  if (options.by && a.by != b.by) order = *a.by < *b.by ? -1 : *b.by < *a.by ? 1 : 0;
   // Where the weights say nothing the elements do, so that all leaders answer alike.
   return order != 0 ? order : a.element.compare(b.element);
 }
 
-// False, with the error given, if a weight is no number or in conflict.
-bool SortItems(Context& c, const SortOptions& options, std::vector<Item>& items) {
-  bool all_numbers = true;
+// The weights of ALPHA, each held once: an element may be there often, and its weight be large. False, with the error
+// given, if one is in conflict.
+bool LookUpTexts(Context& c, std::string_view pattern, std::vector<Item>& items, std::deque<Weight>& weights) {
+  std::map<std::string_view, const Weight*> found;
   for (Item& item : items) {
-    if (options.by && !LookUp(c, *options.by, item.element, item.by)) return false;
-    if (options.alpha || (options.by && !item.by)) continue;
-    const auto score = ReadScore(options.by ? *item.by : item.element);
+    const auto [it, fresh] = found.try_emplace(item.element, nullptr);
+    if (fresh) {
+      it->second = &weights.emplace_back();
+      if (!LookUp(c, pattern, item.element, weights.back())) return false;
+    }
+    item.by = it->second;
+  }
+  return true;
+}
+
+// False, with the error given, if one is no number or in conflict.
+bool LookUpScores(Context& c, const SortOptions& options, std::vector<Item>& items) {
+  bool all_numbers = true;
+  Weight weight;
+  for (Item& item : items) {
+    if (options.by && !LookUp(c, *options.by, item.element, weight)) return false;
+    if (options.by && !weight) continue;
+    const auto score = ReadScore(options.by ? *weight : item.element);
     all_numbers = all_numbers && score.has_value();
     item.score = score.value_or(0);
   }
-  if (!all_numbers) {
-    c.reply.Error("ERR One or more scores can't be converted into double");
-    return false;
-  }
+  if (!all_numbers) c.reply.Error("ERR One or more scores can't be converted into double");
+  return all_numbers;
+}
+
+// False, with the error given, if a weight is no number or in conflict.
+bool SortItems(Context& c, const SortOptions& options, std::vector<Item>& items) {
+  std::deque<Weight> weights;
+  if (!options.alpha && !LookUpScores(c, options, items)) return false;
+  if (options.alpha && options.by && !LookUpTexts(c, *options.by, items, weights)) return false;
   std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
     const int order = Compare(a, b, options);
     return options.descending ? order > 0 : order < 0;
@@ -188,21 +219,69 @@ bool SortItems(Context& c, const SortOptions& options, std::vector<Item>& items)
   return true;
 }
 
+// What is asked for of each item, until false: the element, or what GET names. False, with the error given, if that is
+// in conflict.
+template <typename Visit>
+bool ForEachValue(Context& c, const SortOptions& options, std::span<const Item> items, Visit visit) {
+  std::optional<std::string> value;
+  for (const Item& item : items) {
+    if (options.get.empty()) {
+      value = item.element;
+      if (!visit(value)) return false;
+    }
+    for (std::string_view pattern : options.get) {
+      if (!LookUp(c, pattern, item.element, value) || !visit(value)) return false;
+    }
+  }
+  return true;
+}
+
 // A value that is not there is stored as an empty one, as in Redis.
-void StoreSorted(Context& c,
-                 std::string_view key,
-                 const std::vector<std::optional<std::string>>& values) {
+void StoreSorted(Context& c, const SortOptions& options, std::span<const Item> items) {
+  const std::string_view key = *options.store;
   if (!CheckKeySize(c, key)) return;
+  // Those that do not fit are not gathered first: GET may name one large value many times.
+  std::vector<std::string> values;
   size_t bytes = 0;
-  for (const auto& value : values)
+  const bool all = ForEachValue(c, options, items, [&](const std::optional<std::string>& value) {
     bytes += value ? value->size() : 0;
-  if (!FitsPushed(c, key, values.size(), bytes)) return;
+    if (!FitsPushed(c, key, values.size() + 1, bytes)) return false;
+    values.push_back(value.value_or(""));
+    return true;
+  });
+  if (!all) return;
   const keyspace::KeyRef target = c.Ref(key);
-  if (c.keys.Exists(target)) c.change.Delete(target);
-  for (const auto& value : values) {
-    if (!CheckPushed(c, c.change.Push(target, false, value ? *value : ""))) return;
+  DeleteSeen(c, target);
+  for (const std::string& value : values) {
+    if (!CheckPushed(c, c.change.Push(target, false, value))) return;
   }
   c.reply.Integer(static_cast<int64_t>(values.size()));
+}
+
+void RefuseLargeReply(Context& c) {
+  c.reply.Error("LIMIT more than " + std::to_string(kReplyBytesMax) + " bytes in one reply: ask for less, with LIMIT");
+}
+
+// One may be in conflict, or all together too large: then there is nothing but the error.
+void ReplyValues(Context& c, const SortOptions& options, std::span<const Item> items) {
+  const size_t each = options.get.size();
+  if (items.size() > kReplyBytesMax / kNullBytes / each) return RefuseLargeReply(c);
+  resp::Buffer& out = c.reply.out();
+  const size_t before = out.size();
+  c.reply.Array(items.size() * each);
+  size_t written = out.size();
+  bool fits = true;
+  const bool all = ForEachValue(c, options, items, [&](const std::optional<std::string>& value) {
+    fits = written - before + (value ? value->size() : 0) + kHeaderBytes <= kReplyBytesMax;
+    if (!fits) return false;
+    value ? c.reply.Bulk(*value) : c.reply.Null();
+    written = out.size();
+    return !out.overflowed();
+  });
+  if (all || out.overflowed()) return;
+  const std::string error(out.view().substr(written));
+  out.Truncate(before);
+  fits ? out.Append(error) : RefuseLargeReply(c);
 }
 
 void RunSort(Context& c, bool only_reads) {
@@ -223,7 +302,7 @@ void RunSort(Context& c, bool only_reads) {
     options.by.reset();
   }
   std::vector<Item> items;
-  if (shown.exists()) items = ReadItems(c.keys.Open(ref, shown.type), options);
+  if (shown.exists()) items = ReadItems(c.keys.OpenAgain(ref, shown.type), options);
   if (!options.unsorted && !SortItems(c, options, items)) return;
 
   const auto size = static_cast<int64_t>(items.size());
@@ -236,19 +315,7 @@ void RunSort(Context& c, bool only_reads) {
       c.reply.Bulk(item.element);
     return;
   }
-  // All are looked up before the first is replied: one may be in conflict.
-  std::vector<std::optional<std::string>> values;
-  values.reserve(taken.size() * options.get.size());
-  for (const Item& item : taken) {
-    if (options.get.empty()) values.emplace_back(item.element);
-    for (std::string_view pattern : options.get) {
-      if (!LookUp(c, pattern, item.element, values.emplace_back())) return;
-    }
-  }
-  if (options.store) return StoreSorted(c, *options.store, values);
-  c.reply.Array(values.size());
-  for (const auto& value : values)
-    value ? c.reply.Bulk(*value) : c.reply.Null();
+  options.store ? StoreSorted(c, options, taken) : ReplyValues(c, options, taken);
 }
 
 void Sort(Context& c) {

@@ -93,7 +93,7 @@ bool StoreMembers(Context& c, const KeyRef& target, std::span<const ScoredName> 
     ++effects;
   }
   if (!FitsElements(c, target.key, bytes, effects)) return false;
-  if (c.keys.Exists(target)) c.change.Delete(target);
+  DeleteSeen(c, target);
   for (const ScoredName& m : members)
     c.change.PutElement(target, kSortedSet, m.name, Encoded(m.score));
   return true;

@@ -42,7 +42,7 @@ enum class Use : uint8_t { kReply, kStore, kCount };
 
 bool OpenInput(Context& c, std::string_view key, Input& input) {
   const KeyRef ref = c.Ref(key);
-  const Shown shown = c.keys.Read(ref);
+  const Shown shown = c.keys.Peek(ref);  // which of the two it is
   input.is_set = shown.kind == Shown::Kind::kCollection && shown.type == crdt::Type::kSet;
   const auto collection = Open(c, ref, input.is_set ? crdt::Type::kSet : kSortedSet);
   if (collection) input.collection = *collection;

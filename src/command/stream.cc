@@ -56,6 +56,11 @@ bool ReadThreshold(Context& c, size_t& i, bool by_length, TrimOptions& trim) {
   return id.has_value();
 }
 
+// "ms-*"
+bool MakesUpSeq(std::string_view id) {
+  return id.ends_with("-*") && id.find('-') == id.size() - 2;
+}
+
 // XADD's and XTRIM's options, up to XADD's id.
 bool ReadAddOptions(Context& c, bool adds, AddOptions& options) {
   using Strategy = TrimOptions::Strategy;
@@ -81,7 +86,7 @@ bool ReadAddOptions(Context& c, bool adds, AddOptions& options) {
       options.create = false;
     } else if (adds) {
       options.id_place = i;
-      if (word.ends_with("-*")) {
+      if (MakesUpSeq(word)) {
         if (!ReadStreamId(c, word.substr(0, word.size() - 2))) return false;
       } else if (!ReadStreamId(c, word)) {
         return false;
@@ -160,7 +165,7 @@ void Xadd(Context& c) {
     return c.reply.Error("ERR wrong number of arguments for 'xadd' command");
   const std::string_view text = c.args[options.id_place];
   const bool is_auto = text == "*";
-  const bool made_up = is_auto || text.ends_with("-*");
+  const bool made_up = is_auto || MakesUpSeq(text);
   StreamId id;
   if (!is_auto) {
     id = *ParseStreamId(text.substr(0, made_up ? text.size() - 2 : text.size()), 0);
@@ -195,7 +200,7 @@ void Xadd(Context& c) {
     c.change.PutElement(ref, kStream, crdt::StreamEntryName(id), value);
   }
   if (options.trim.strategy != TrimOptions::Strategy::kNone)
-    Trim(c, ref, StreamAgain(c, ref), options.trim);
+    c.trimmed = Trim(c, ref, StreamAgain(c, ref), options.trim) > 0;
   ReplyStreamId(c, id);
 }
 

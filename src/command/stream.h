@@ -82,8 +82,12 @@ bool FitsPending(Context& c,
                  std::string_view group,
                  std::string_view consumer,
                  size_t entries);
-// How many fit.
-size_t PendingMax(std::string_view key, std::string_view group, std::string_view consumer);
+// How many fit, beside `others_bytes` of other effects: as a rule the group itself, with a cursor a lane.
+inline constexpr size_t kStreamGroupBytesMax = size_t{4} << 20;
+size_t PendingMax(std::string_view key,
+                  std::string_view group,
+                  std::string_view consumer,
+                  size_t others_bytes = kStreamGroupBytesMax);
 
 // Redis's count of the entries up to `id` that were ever added, from what the stream remembers; -1
 // if that does not tell.

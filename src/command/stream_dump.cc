@@ -47,6 +47,7 @@ bool FitsRestoredStream(Context& c, std::string_view key, const rdb::StreamValue
   }
   for (const rdb::StreamValue::Group& group : value.groups) {
     if (!CheckStreamNames(c, group.name)) return false;
+    bytes += group.name.size();
     for (const rdb::StreamValue::Consumer& consumer : group.consumers) {
       if (!CheckStreamNames(c, group.name, consumer.name)) return false;
       bytes += group.name.size() + consumer.name.size();

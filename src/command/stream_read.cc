@@ -23,6 +23,7 @@ struct ReadRequest {
   size_t streams_from = 0;  // the first key's place; as many ids follow the keys
   size_t streams = 0;
   std::vector<std::optional<StreamId>> after;  // by stream; nothing: ">"
+  size_t given_max = SIZE_MAX;  // XREADGROUP: of one stream, so that all of it fits into a change
 
   std::string_view Key(const Context& c, size_t i) const { return c.args[streams_from + i]; }
 };
@@ -68,6 +69,9 @@ bool ReadOptions(Context& c, bool grouped, ReadRequest& request) {
     }
   }
   if (request.streams_from == 0) return ReplySyntaxError(c), false;
+  // As Redis: who asked for no number and waited gets no more.
+  constexpr size_t kServedEntriesMax = 1000;
+  if (c.ready != nullptr && request.count == SIZE_MAX) request.count = kServedEntriesMax;
   if (grouped && !request.any_group)
     return c.reply.Error("ERR Missing GROUP option for XREADGROUP"), false;
   return true;
@@ -162,21 +166,45 @@ void Xread(Context& c) {
   if (found.empty()) return WaitForEntries(c, request, false);
   ReplyHeader(c, found.size());
   for (size_t i : found) {
-    const auto stream = OpenStream(c, c.Ref(request.Key(c, i)));
+    const Stream stream = StreamAgain(c, c.Ref(request.Key(c, i)));
     ReplyKey(c, request.Key(c, i));
     ReplyStreamRange(
-        c, *stream, *crdt::After(*request.after[i]), crdt::kStreamIdMax, false, request.count);
+        c, stream, *crdt::After(*request.after[i]), crdt::kStreamIdMax, false, request.count);
   }
 }
 
 // ---- groups
+
+// All that is given is one change, however many streams are named, or however often one is. Each has an equal share of
+// it: to a consumer that reads its pending entries again an empty list is their end. False, with the error given, if
+// the groups alone do not fit.
+bool ShareChange(Context& c, const std::vector<size_t>& places, ReadRequest& request) {
+  std::string_view longest;
+  for (size_t i : places) {
+    if (request.Key(c, i).size() > longest.size()) longest = request.Key(c, i);
+  }
+  size_t groups_bytes = kStreamGroupBytesMax;
+  if (places.size() > 1) {
+    groups_bytes = 0;
+    for (size_t i : places) {
+      const auto state = StreamAgain(c, c.Ref(request.Key(c, i))).FindGroup(request.group);
+      const size_t state_bytes = state ? crdt::EncodeStreamGroup(*state).size() : 0;
+      // Of a new consumer the group is written before it, and once more with what it is given.
+      groups_bytes += 3 * (kEffectBytesMax + request.Key(c, i).size() + request.group.size()) +
+                      2 * state_bytes + request.consumer.size();
+    }
+  }
+  const size_t most = PendingMax(longest, request.group, request.consumer, groups_bytes);
+  request.given_max = places.empty() ? 0 : most / places.size();
+  return request.given_max > 0 || places.empty() || FitsChange(c, groups_bytes + kChangeBytesMax);
+}
 
 // The entries that the consumer was given and has not acknowledged: given once more.
 void ReplyHistory(Context& c, const ReadRequest& request, size_t i) {
   const KeyRef ref = c.Ref(request.Key(c, i));
   const Stream stream = StreamAgain(c, ref);
   const size_t count = std::min({request.count,
-                                 PendingMax(ref.key, request.group, request.consumer),
+                                 request.given_max,
                                  stream.PendingAtMost(request.group, request.consumer)});
   struct Given {
     keyspace::PendingEntry entry;
@@ -261,18 +289,19 @@ void Xreadgroup(Context& c) {
     size_t place = 0;
     std::vector<Stream::Item> items;
   };
+  if (c.ready != nullptr && RefuseGone(c, c.Ref(*c.ready), request.group)) return;
+  const std::vector<size_t> places = Places(c, request);
+  if (!ShareChange(c, places, request)) return;
   std::vector<Found> found;
-  for (size_t i : Places(c, request)) {
+  for (size_t i : places) {
     const KeyRef ref = c.Ref(request.Key(c, i));
-    if (c.ready != nullptr && RefuseGone(c, ref, request.group)) return;
     const auto stream = OpenStream(c, ref);
     if (!stream) return;
     if (request.after[i]) {
       found.push_back({.place = i, .items = {}});
       continue;
     }
-    const size_t most =
-        std::min(request.count, PendingMax(ref.key, request.group, request.consumer));
+    const size_t most = std::min(request.count, request.given_max);
     // A key that comes again goes on behind what it has been given here.
     size_t given = 0;
     for (const Found& f : found) {

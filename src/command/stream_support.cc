@@ -1,4 +1,5 @@
 // Ids, entries, groups: what commands on streams read, reply and write.
+#include <algorithm>
 #include <charconv>
 
 #include "command/stream.h"
@@ -19,6 +20,9 @@ constexpr size_t kIdTextMax = 127;
 constexpr int64_t kSeenExactMs = 1000;
 
 std::optional<uint64_t> ParseNumber(std::string_view text) {
+  // As strtoull, to which Redis leaves what is no plain number: space and a sign may stand before it.
+  text.remove_prefix(std::min(text.find_first_not_of(" \t\n\v\f\r"), text.size()));
+  if (text.starts_with('+')) text.remove_prefix(1);
   uint64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
@@ -190,10 +194,12 @@ size_t PendingBytes(std::string_view key, std::string_view group, std::string_vi
 
 }  // namespace
 
-size_t PendingMax(std::string_view key, std::string_view group, std::string_view consumer) {
-  // Behind the group itself, with a cursor a lane.
-  constexpr size_t kGroupBytesMax = size_t{4} << 20;
-  return (kChangeBytesMax - kGroupBytesMax) / PendingBytes(key, group, consumer);
+size_t PendingMax(std::string_view key,
+                  std::string_view group,
+                  std::string_view consumer,
+                  size_t others_bytes) {
+  return (kChangeBytesMax - std::min(others_bytes, kChangeBytesMax)) /
+         PendingBytes(key, group, consumer);
 }
 
 bool FitsPending(Context& c,

@@ -116,6 +116,7 @@ void SetWithOptions(Context& c) {
   KeyRef ref = c.Ref(key);
   bool conditional = options.if_missing || options.if_exists;
   if (conditional || options.get || options.keep_ttl) {
+    c.keys.CountLookups(options.get);
     Shown old = c.keys.Read(ref);
     if (options.get && RefuseConflict(c, key, old)) return;
     if (options.get) ReplyShown(c, old);
@@ -127,7 +128,7 @@ void SetWithOptions(Context& c) {
   }
   if (options.has_expiry && expire_ms <= c.now_ms) {
     // Born expired: as a value it could win against one that is not.
-    if (c.keys.Read(ref).exists()) c.change.Delete(ref);
+    DeleteSeen(c, ref);
     if (!options.get) c.reply.Ok();
     return;
   }
@@ -186,7 +187,7 @@ void Getdel(Context& c) {
   Shown old = c.keys.Read(ref);
   if (RefuseConflict(c, c.args[1], old)) return;
   ReplyShown(c, old);
-  if (old.exists()) c.change.Delete(ref);
+  DeleteSeen(c, ref);
 }
 
 void Getex(Context& c) {

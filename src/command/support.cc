@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/number.h"
+#include "command/monitors.h"
 
 namespace polyarch::command {
 
@@ -77,9 +78,9 @@ bool FitsReplacing(Context& c, size_t step) {
   for (std::string_view arg : c.args.subspan(1))
     bytes += arg.size();
   const size_t keys = c.count() / step;
-  // What fewer keys clear fits into what a message has beyond a largest change.
-  constexpr size_t kFewKeys = 1000;
-  if (keys > kFewKeys) {
+  // What few clears take fits into what a message has beyond a largest change.
+  constexpr size_t kFewClears = (size_t{4} << 20) / crdt::kClearBytesMax;
+  if (keys * c.cluster.origins().size() > kFewClears) {
     for (size_t i = 1; i < c.count(); i += step)
       bytes += c.keys.Clears(c.Ref(c.args[i])).size() * crdt::kClearBytesMax;
   }
@@ -124,6 +125,24 @@ bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key) 
 void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bool existed) {
   using Ttl = keyspace::Change::Ttl;
   c.change.Put(ref, whole, existed ? Ttl::kPart : Ttl::kNone);
+}
+
+bool DeleteSeen(Context& c, const keyspace::KeyRef& ref) {
+  const bool shown = c.keys.Exists(ref);
+  if (shown || c.keys.HoldsLive(ref)) c.change.Delete(ref);
+  return shown;
+}
+
+void ReplySubcommandSyntax(Context& c) {
+  constexpr size_t kShownMax = 128;  // as Redis
+  c.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
+                std::string(c.args[1].substr(0, kShownMax)) + "'. Try " + ToUpper(c.args[0]) + " HELP.");
+}
+
+void StopListening(ClusterHost& cluster, uint64_t client) {
+  cluster.subscriptions().Forget(client);
+  cluster.monitors().Forget(client);
+  cluster.tracking().Forget(client);
 }
 
 uint64_t CountChanges(const clock::VersionVector& applied) {

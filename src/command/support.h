@@ -70,6 +70,16 @@ bool FitsString(Context& c, int64_t offset, size_t added, std::string_view key);
 // `existed`: the key showed a value before.
 void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bool existed);
 
+// Deletes what this leader has seen of the key; also what a version "absent" hides: a delete ends every conflict, and
+// what somebody deleted who had seen it does not come back under another policy. True if the key was shown.
+bool DeleteSeen(Context& c, const keyspace::KeyRef& ref);
+
+// Words behind a subcommand that takes fewer: the reply of Redis, but for those whose arity it checks before.
+void ReplySubcommandSyntax(Context& c);
+
+// Clients are closed at the end of a tick; until then no command is to count one that was killed.
+void StopListening(ClusterHost& cluster, uint64_t client);
+
 // An option word: the reply of Redis to one that does not belong there.
 // How many changes that are: what Redis's clients take for an offset.
 uint64_t CountChanges(const clock::VersionVector& applied);

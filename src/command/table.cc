@@ -137,6 +137,12 @@ Table::Table() {
   AddScriptFamily(rows_);
   AddFunctionFamily(rows_);
   CHECK(rows_.size() < kNone);
+  for (Row& row : rows_) {
+    // As Redis counts: OBJECT does, MEMORY USAGE does not, nor do scripts, whose calls do. Our own look at records, too.
+    const bool reads = (row.flags & kReadonly) != 0 && (row.flags & kRunsScript) == 0 && row.group != "polyarch" &&
+                       row.name != "memory|usage";
+    if (reads || LooksUpForReading(row.name)) row.flags |= kLooksUp;
+  }
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity <= -2);  // a container
   for (const Row& row : rows_)
@@ -379,6 +385,11 @@ const Row* Check(Context& c) {
     ReplyWrongArity(c, *row);
     return Refuse(c, *row);
   }
+  // Before rights, as in Redis: what may not be queued is no attempt at anything.
+  if (c.client.transaction != nullptr && (row->flags & kNoMulti) != 0) [[unlikely]] {
+    c.reply.Error("ERR Command not allowed inside a transaction");
+    return Refuse(c, *row);
+  }
   if (c.client.judged && !AllowUser(c, *row)) [[unlikely]] return Refuse(c, *row);
   if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return Refuse(c, *row);
   return row;
@@ -438,7 +449,7 @@ const Row* Run(Context& c) {
   if (c.notify) [[unlikely]] {
     RunAndNotify(c, *row);
   } else {
-    row->handler(c);
+    RunHandler(c, *row);
   }
   if (shown && (row->flags & kRunsScript) == 0) [[unlikely]]
     FeedMonitors(c, *row, /*of_script=*/false);
@@ -460,10 +471,13 @@ const Row* Dispatch(Context& c) {
   // SKIP holds for this command only, unless the command is another CLIENT REPLY.
   if (mode == Client::ReplyMode::kSkipNext) c.client.reply_mode = Client::ReplyMode::kOn;
   const Row* row = Run(c);
+  // What turns replies on is answered: CLIENT REPLY ON, and RESET behind OFF, but not behind SKIP.
+  const bool turned_on = mode == Client::ReplyMode::kOff
+                             ? c.client.reply_mode == Client::ReplyMode::kOn
+                             : row != nullptr && row->handler == ClientReply && EqualsIgnoreCase(c.args[2], "on");
   if (c.suspended) {
     c.client.reply_mode = mode;
-  } else if (!c.pushed && (row == nullptr || row->handler != ClientReply ||
-                           !EqualsIgnoreCase(c.args[2], "on"))) {
+  } else if (!c.pushed && !turned_on) {
     out.Truncate(before);
   }
   return row;

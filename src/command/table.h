@@ -39,6 +39,7 @@ enum Flag : uint32_t {
   kReadsByPattern = 1 << 20,  // may read keys that are no arguments (SORT BY, GET)
   kReadsAnyValue = 1 << 21,   // shows values of keys that it does not name (CONFLICT LOG)
   kWritesAnyKey = 1 << 22,    // writes keys that it does not name (CONFLICT RESTORE)
+  kLooksUp = 1 << 23,         // what it looks up counts (the table sets it)
 };
 
 // An option with values; of one that is there twice the last counts.
@@ -150,6 +151,14 @@ bool MayPause(
 
 // The client tracks keys, and has run this: the keys that it has read count (client_tracking.cc).
 void TrackRead(Context& c, const Row& row);
+
+// Runs the handler. The keys that it looks up for reading count (INFO's keyspace_hits and keyspace_misses), but for who
+// has waited: they counted before.
+inline void RunHandler(Context& c, const Row& row) {
+  c.keys.CountLookups((row.flags & kLooksUp) != 0 && c.ready == nullptr);
+  row.handler(c);
+  c.keys.CountLookups(false);
+}
 
 // Looks the command up, checks authentication, rights (rights.h), arity, key sizes and WriteAllowed, and runs its
 // handler; does what CLIENT REPLY asked. Gives the error replies of Redis 7.0 for what is wrong

@@ -12,6 +12,18 @@ constexpr std::string_view kInvalidateChannel = "__redis__:invalidate";
 
 }  // namespace
 
+size_t Tracking::Message::bytes() const {
+  size_t bytes = sizeof(Message);
+  for (const std::string& key : keys)
+    bytes += sizeof(std::string) + key.size();
+  return bytes;
+}
+
+void Tracking::Await(Message message) {
+  pending_bytes_ += message.bytes();
+  pending_.push_back(std::move(message));
+}
+
 void Tracking::Enable(Client& client, KeyTracking mode, Client* redirect) {
   std::set<std::string, std::less<>> prefixes;
   prefixes.swap(mode.prefixes);
@@ -56,11 +68,17 @@ void Tracking::Stop(uint64_t id) {
     std::erase(prefix->second.clients, client);
     if (!prefix->second.clients.empty()) continue;
     broadcast_keys_ -= prefix->second.keys.size();
+    for (const auto& [key, by] : prefix->second.keys)
+      broadcast_bytes_ -= key.size();
     prefixes_.erase(prefix);
     auto size = prefix_sizes_.find(name.size());
     if (--size->second == 0) prefix_sizes_.erase(size);
   }
-  std::erase_if(pending_, [&](const Message& m) { return m.client == client; });
+  std::erase_if(pending_, [&](const Message& m) {
+    if (m.client != client) return false;
+    pending_bytes_ -= m.bytes();
+    return true;
+  });
   client->tracking.reset();
   clients_.erase(it);
   if (!clients_.empty()) return;
@@ -132,9 +150,10 @@ void Tracking::TellReaders(Entry& entry, uint64_t by) {
     const KeyTracking& mode = *it->second->tracking;
     // It may have read before it changed to prefixes.
     if (mode.broadcast || (mode.no_loop && id == by)) continue;
-    pending_.push_back({.client = it->second, .keys = {entry.key}});
+    Await({.client = it->second, .keys = {entry.key}});
   }
   Remove(entry);
+  if (pending_bytes_ > kWaitingBytesMax) NoteAll();
 }
 
 void Tracking::Touch(const keyspace::KeyRef& ref, keyspace::Cause cause, uint64_t by) {
@@ -157,8 +176,9 @@ void Tracking::Touch(const keyspace::KeyRef& ref, keyspace::Cause cause, uint64_
     }
     keys.emplace(ref.key, by);
     ++broadcast_keys_;
+    broadcast_bytes_ += ref.key.size();
   }
-  if (broadcast_keys_ > kBroadcastKeysMax) NoteAll();
+  if (broadcast_keys_ > kBroadcastKeysMax || broadcast_bytes_ > kWaitingBytesMax) NoteAll();
 }
 
 void Tracking::NoteAll() {
@@ -168,10 +188,13 @@ void Tracking::NoteAll() {
   entries_.clear();
   items_ = bytes_ = 0;
   // What is to be told of single keys is part of it, and what a client waits for comes later.
-  std::erase_if(pending_, [](const Message& m) { return !m.all; });
+  std::erase_if(pending_, [this](const Message& m) {
+    if (!m.all) pending_bytes_ -= m.bytes();
+    return !m.all;
+  });
   for (auto& [name, prefix] : prefixes_)
     prefix.keys.clear();
-  broadcast_keys_ = 0;
+  broadcast_keys_ = broadcast_bytes_ = 0;
 }
 
 // Messages
@@ -179,6 +202,7 @@ void Tracking::NoteAll() {
 
 void Tracking::Settle(Send send) {
   std::vector<Message> messages = std::exchange(pending_, {});
+  pending_bytes_ = 0;
   for (Message& message : messages)
     Tell(std::move(message), send);
   if (!std::exchange(flushed_, false)) return;
@@ -188,7 +212,7 @@ void Tracking::Settle(Send send) {
 
 void Tracking::Broadcast(Send send) {
   if (broadcast_keys_ == 0) return;
-  broadcast_keys_ = 0;
+  broadcast_keys_ = broadcast_bytes_ = 0;
   for (auto& [name, prefix] : prefixes_) {
     if (prefix.keys.empty()) continue;
     const auto changed = std::exchange(prefix.keys, {});
@@ -204,7 +228,7 @@ void Tracking::Broadcast(Send send) {
 
 void Tracking::Tell(Message message, Send send) {
   // It has been answered, by what it waited for, and has not taken the answer yet.
-  if (message.client->blocked == Client::Blocked::kAnswered) return pending_.push_back(std::move(message));
+  if (message.client->blocked == Client::Blocked::kAnswered) return Await(std::move(message));
   TellNow(message, send);
 }
 

@@ -38,6 +38,8 @@ class Tracking {
   static constexpr size_t kBytesMax = size_t{256} << 20;
   // Names that may wait for the end of a tick; beyond, clients are told that anything may have changed.
   static constexpr size_t kBroadcastKeysMax = 65'536;
+  // Bytes of messages that wait for the end of a command; and of those names. Beyond, the same.
+  static constexpr size_t kWaitingBytesMax = size_t{64} << 20;
   static constexpr size_t kKeysMax = 1'000'000;  // Redis's default for tracking-table-max-keys
 
   // `mode` takes the place of what the client had, but for prefixes, which add up. `redirect`: who is told
@@ -101,8 +103,12 @@ class Tracking {
     Client* client = nullptr;
     std::vector<std::string> keys;
     bool all = false;
+
+    size_t bytes() const;
   };
 
+  // Until the next Settle.
+  void Await(Message message);
   void Stop(uint64_t client);
   void Touch(const keyspace::KeyRef& ref, keyspace::Cause cause, uint64_t by);
   void TellReaders(Entry& entry, uint64_t by);
@@ -126,7 +132,9 @@ class Tracking {
   std::map<std::string, Prefix, std::less<>> prefixes_;
   std::map<size_t, size_t> prefix_sizes_;  // how many there are of each size
   size_t broadcast_keys_ = 0;
+  size_t broadcast_bytes_ = 0;  // of their names
   std::vector<Message> pending_;
+  size_t pending_bytes_ = 0;
   bool flushed_ = false;
   size_t items_ = 0;
   size_t bytes_ = 0;

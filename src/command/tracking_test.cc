@@ -224,6 +224,33 @@ TEST_F(TrackingTest, TheTableIsBounded) {
   EXPECT_EQ(book().keys() + book().items() + book().clients(), 0U);
 }
 
+// What one command brings, until it has ended.
+TEST_F(TrackingTest, MessagesThatWaitAreBounded) {
+  Client& a = Three();
+  node.Ask(a, {"CLIENT", "TRACKING", "ON"});
+  book().SetKeysMax(1);
+  node.Ask(a, {"EVAL", "local k = string.rep('k', 60000) for i = 1, 2000 do redis.call('EXISTS', k .. i) end", "0"});
+  const std::string told = Take(a);
+  EXPECT_LT(told.size(), Tracking::kWaitingBytesMax);
+  EXPECT_TRUE(told.ends_with(kToldAll));
+  EXPECT_EQ(book().keys(), 1U) << "it goes on behind that";
+  node.Ask(a, {"GET", "next"});
+  EXPECT_NE(Take(a), kToldAll);
+}
+
+TEST_F(TrackingTest, LongNamesOfPrefixesThatWaitAreBounded) {
+  Client& a = Three();
+  node.Ask(a, {"CLIENT", "TRACKING", "ON", "BCAST"});
+  for (size_t i = 0; i < 1200; ++i) {
+    const std::string key = std::string(60'000, 'k') + std::to_string(i);
+    book().NoteModified({0, key, i}, keyspace::Cause::kRemote, 0);
+  }
+  node.TellTracking(/*end_of_tick=*/true);
+  EXPECT_LT(Take(a).size(), Tracking::kWaitingBytesMax);
+  node.TellTracking(/*end_of_tick=*/true);
+  EXPECT_EQ(Take(a), "");
+}
+
 TEST_F(TrackingTest, ManyChangesOfPrefixesBecomeOne) {
   Client& a = Three();
   node.Ask(a, {"CLIENT", "TRACKING", "ON", "BCAST"});

@@ -73,7 +73,8 @@ void RunStep(Context& c,
                 .publications = &publications,
                 .notify = c.notify,
                 .agreed = c.agreed,
-                .shared_script_until_us = &c.script_until_us()};
+                .shared_script_until_us = &c.script_until_us(),
+                .shared_published_bytes = &c.published_bytes()};
   const bool silent = c.client.reply_mode == Mode::kOff;
   const size_t before = c.reply.out().size();
   if (c.client.judged) [[unlikely]] {
@@ -86,7 +87,7 @@ void RunStep(Context& c,
   const bool shown = c.cluster.monitors().any();
   const bool script = (step.row->flags & kRunsScript) != 0;
   if (shown && script) FeedMonitors(inner, *step.row, /*of_script=*/false);
-  inner.notify ? RunAndNotify(inner, *step.row) : step.row->handler(inner);
+  inner.notify ? RunAndNotify(inner, *step.row) : RunHandler(inner, *step.row);
   if (shown && !script) FeedMonitors(inner, *step.row, /*of_script=*/false);
   const std::string_view out = c.reply.out().view();
   timer.Ran(*step.row, step.args, &c.client, out.substr(std::min(before, out.size())), /*last=*/false);
@@ -190,9 +191,6 @@ bool Enqueue(Context& c, const Row& row) {
     c.reply.Error(error);
     return true;
   };
-  if ((row.flags & kNoMulti) != 0) {
-    return refuse("ERR Command not allowed inside a transaction");
-  }
   size_t bytes = kCommandBytes + c.count() * kWordBytes;
   for (std::string_view arg : c.args)
     bytes += arg.size();

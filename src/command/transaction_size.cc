@@ -43,6 +43,7 @@ constexpr Rule kRules[] = {
     {"bzpopmin", Growth::kPops}, {"conflict|resolve", Growth::kResolve},
     {"conflict|restore", Growth::kRestore}, {"decr", Growth::kWipes},
     {"decrby", Growth::kWipes}, {"del", Growth::kWipes},
+    {"escrow|grant", Growth::kWords}, {"escrow|spend", Growth::kWords},
     {"expire", Growth::kWipes}, {"expireat", Growth::kWipes},
     {"flushall", Growth::kFlush}, {"flushdb", Growth::kFlush},
     {"geoadd", Growth::kWords}, {"getdel", Growth::kWipes},
@@ -95,7 +96,7 @@ Growth GrowthOf(const Row& row) {
 constexpr uint64_t kTooMuch = uint64_t{1} << 40;
 // Of copies of what is flushed.
 constexpr size_t kKeptBytesMax = size_t{1} << 30;
-// A HyperLogLog, and what surrounds it.
+// A HyperLogLog, and what surrounds it; or what a holder of a stock has done.
 constexpr uint64_t kSketchBytes = 16 << 10;
 // An effect beside its words: header, a list's position, an expiry.
 // What a value names of a version that it replaces; a token names it in a byte at least.
@@ -116,7 +117,8 @@ class Sizer {
     const Growth growth = GrowthOf(row);
     if (growth == Growth::kUnknown) all_ = kTooMuch;
     // Taken back are keys, not configuration and not what a decision has put into the conflict log.
-    revertible_ &= row.group != "polyarch" && !row.name.starts_with("acl|");
+    const bool escrow = row.name.starts_with("escrow|");
+    revertible_ &= (row.group != "polyarch" || escrow) && !row.name.starts_with("acl|");
     if (growth == Growth::kFlush && c_.keys.memory_bytes() > kKeptBytesMax) revertible_ = false;
     if (growth == Growth::kFlush) return AddFlush(row);
     std::vector<size_t> indices;
@@ -135,7 +137,7 @@ class Sizer {
     }
     if (growth == Growth::kNumber) bytes += LargestNumber(step.args);
     if (growth == Growth::kAcks) bytes += words * step.args.size();
-    if (growth == Growth::kCopies) bytes += kSketchBytes;
+    if (growth == Growth::kCopies || escrow) bytes += kSketchBytes;
     if (growth == Growth::kResolve) bytes += kSeenBytesMax * words;
     if (growth == Growth::kRetire) {
       const auto record = c_.cluster.RetireRecord(step.args[2]);

@@ -51,6 +51,19 @@ TEST(Policy, SyncRulesComeBack) {
   EXPECT_FALSE(PolicyTable::ParseSyncRules("\x01\x09x"));
 }
 
+// Each leader keeps the limit of POLICY SET for itself; two that were cut off have more together.
+TEST(Policy, SyncRulesOfMorePatternsThanOneLeaderSetsComeBack) {
+  PolicyTable table;
+  for (size_t i = 0; i <= kPatternsMax; ++i)
+    table.Set("p:" + std::to_string(i), Parsed(i == 0 ? "sync" : "siblings"));
+  ASSERT_EQ(table.size(), kPatternsMax + 1);
+  const auto back = PolicyTable::ParseSyncRules(table.SyncRules());
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(back->IsSync("p:0"));
+  EXPECT_FALSE(back->IsSync("p:1024"));
+  EXPECT_EQ(back->SyncRules(), table.SyncRules());
+}
+
 TEST(Policy, ErrorsAreOneClearLine) {
   EXPECT_EQ(ParseError("x"), "unknown policy 'x'; one of lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner");
   EXPECT_EQ(ParseError(""), "a policy is missing; one of lww, lww DELETES, priority, siblings, merge, handler, sync, pop-owner");
@@ -84,6 +97,8 @@ TEST(PolicyTable, TheMostSpecificPatternDecides) {
   EXPECT_EQ(table.PatternFor("wiki:body"), "wiki:*");
   EXPECT_EQ(table.PatternFor("blog:title"), "*:title");
   EXPECT_EQ(table.PatternFor("x"), "*");
+  EXPECT_EQ(table.PatternFor(""), "*") << "of all keys, also the empty one";
+  EXPECT_EQ(table.For("").ToString(), "priority eu");
   table.Set("wiki:*", Parsed("lww"));
   EXPECT_EQ(table.For("wiki:body").ToString(), "lww");
   EXPECT_EQ(table.entries().size(), 4U);

@@ -74,7 +74,7 @@ std::optional<FeedGroup> FeedGroup::ParseText(std::string_view name, std::string
 }
 
 bool FeedGroup::Matches(uint8_t of_db, std::string_view key) const {
-  return of_db == db && base::GlobMatch(pattern, key);
+  return of_db == db && (pattern == "*" || base::GlobMatch(pattern, key));
 }
 
 std::string FeedGroup::AcksKey() const {

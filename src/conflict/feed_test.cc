@@ -49,6 +49,13 @@ TEST(FeedGroup, TextComesBack) {
   }
 }
 
+TEST(FeedGroup, AStarIsEveryKey) {
+  const FeedGroup all{"g", 3, "*", {"eu"}, 7};
+  EXPECT_TRUE(all.Matches(3, ""));
+  EXPECT_TRUE(all.Matches(3, "k"));
+  EXPECT_FALSE(all.Matches(2, "k"));
+}
+
 // The same at every leader, whatever order versions came in and however it numbers origins.
 TEST(FeedItem, IdsNamePlaceAndVersions) {
   const clock::Origin eu{"eu", 1};

@@ -10,11 +10,20 @@ namespace polyarch::conflict {
 
 namespace {
 
+// POLICY SET keeps kPatternsMax, each leader for itself: several that are cut off may bring more together. This bounds
+// what foreign bytes make of memory only.
+constexpr size_t kSyncPatternsMax = 16 * kPatternsMax;
+
 // Of two patterns that match a key: does the first one decide?
 bool MoreSpecific(std::string_view a, std::string_view b) {
   const size_t size_a = base::GlobLiteralSize(a);
   const size_t size_b = base::GlobLiteralSize(b);
   return size_a != size_b ? size_a > size_b : a < b;
+}
+
+// A star alone is all keys, the empty one too.
+bool Covers(std::string_view pattern, std::string_view key) {
+  return pattern == "*" || base::GlobMatch(pattern, key);
 }
 
 }  // namespace
@@ -81,14 +90,14 @@ void PolicyTable::BindHandlers(Handlers handlers) {
 
 const Policy& PolicyTable::For(std::string_view key) const {
   for (const auto& [pattern, policy] : by_specificity_) {
-    if (base::GlobMatch(pattern, key)) return policy;
+    if (Covers(pattern, key)) return policy;
   }
   return default_;
 }
 
 const Policy& PolicyTable::ForField(std::string_view key, std::string_view field) const {
   for (const FieldEntry& e : fields_) {
-    if (e.field == field && base::GlobMatch(e.pattern, key)) return e.policy;
+    if (e.field == field && Covers(e.pattern, key)) return e.policy;
   }
   return For(key);
 }
@@ -109,7 +118,7 @@ const Policy& PolicyTable::ForRegister(std::string_view key,
 
 std::string_view PolicyTable::PatternFor(std::string_view key) const {
   for (const auto& [pattern, policy] : by_specificity_) {
-    if (base::GlobMatch(pattern, key)) return pattern;
+    if (Covers(pattern, key)) return pattern;
   }
   return {};
 }
@@ -139,7 +148,7 @@ std::optional<PolicyTable> PolicyTable::ParseSyncRules(std::string_view rules) {
     Policy policy;
     if (in.Fixed8() != 0) policy.kind = PolicyKind::kSync;
     std::string pattern(in.Bytes());
-    if (!in.ok() || table.size() >= kPatternsMax) return std::nullopt;
+    if (!in.ok() || table.size() >= kSyncPatternsMax) return std::nullopt;
     table.Set(std::move(pattern), std::move(policy));
   }
   return table;

@@ -201,10 +201,11 @@ std::optional<uint64_t> StreamLaneOf(std::string_view value) {
 }
 
 std::string WithStreamLane(std::string_view value, uint64_t lane) {
-  if (value.empty() || value[0] != 0) return std::string(value);
+  const bool has_lane = StreamLaneOf(value).has_value();
+  if (!has_lane && (value.empty() || value[0] != 0)) return std::string(value);  // foreign
   std::string out(1, static_cast<char>(kHasLane));
   base::PutFixed64(out, lane);
-  return out.append(value.substr(1));
+  return out.append(value.substr(has_lane ? 1 + sizeof lane : 1));
 }
 
 std::string EncodeStreamMeta(const StreamMeta& meta) {
@@ -236,6 +237,12 @@ void StreamGroup::Raise(uint64_t lane, StreamId id) {
       cursors.begin(), cursors.end(), lane, [](const Cursor& c, uint64_t l) { return c.lane < l; });
   if (place == cursors.end() || place->lane != lane) place = cursors.insert(place, {lane, {}});
   place->id = std::max(place->id, id);
+}
+
+void StreamGroup::RenameLanes(uint64_t copy) {
+  for (Cursor& cursor : cursors)
+    cursor.lane ^= copy;
+  std::sort(cursors.begin(), cursors.end(), [](const Cursor& a, const Cursor& b) { return a.lane < b.lane; });
 }
 
 std::string EncodeStreamGroup(const StreamGroup& group) {
@@ -286,7 +293,7 @@ std::optional<StreamPending> DecodeStreamPending(std::string_view value) {
   base::Reader in(value);
   StreamPending pending;
   pending.consumer = in.Bytes();
-  pending.delivered_ms = in.SignedVarint();
+  pending.delivered_ms = std::max<int64_t>(0, in.SignedVarint());  // a peer's may be anything
   pending.count = in.Varint();
   if (!in.ok() || !in.empty()) return std::nullopt;
   return pending;

@@ -11,8 +11,9 @@
 // Numbers are big-endian, so that names stand in the order of ids; `size` (2 bytes) is the group's.
 //
 // A lane is all that one process added: the incarnation of an entry's origin, or, of an entry that
-// was copied with its stream, the lane that it had there. Within a lane ids rise in the order in
-// which the process added them, so that one id says of a lane how far it was delivered.
+// was copied with its stream, a number made of the lane that it had there and of the copy. Within a
+// lane ids rise in the order in which they come to any leader, so that one id says of a lane how far
+// it was delivered. (A copy comes later than what the author of its entries adds meanwhile.)
 #pragma once
 
 #include <compare>
@@ -96,7 +97,7 @@ std::string EncodeStreamEntry(std::span<const std::string_view> fields,
 std::optional<StreamEntry> DecodeStreamEntry(std::string_view value);
 // The lane alone; nothing if it is the origin's.
 std::optional<uint64_t> StreamLaneOf(std::string_view value);
-// The same entry with a lane written into it.
+// The same entry with this lane written into it.
 std::string WithStreamLane(std::string_view value, uint64_t lane);
 
 struct StreamMeta {
@@ -125,6 +126,8 @@ struct StreamGroup {
   // The highest id up to which any entry was delivered: those beyond were not.
   StreamId Reach() const;
   void Raise(uint64_t lane, StreamId id);
+  // Of a copy of the stream: each lane has become `lane` ^ `copy`.
+  void RenameLanes(uint64_t copy);
   friend bool operator==(const StreamGroup&, const StreamGroup&) = default;
 };
 std::string EncodeStreamGroup(const StreamGroup& group);

@@ -2,6 +2,7 @@
 #include "crdt/stream.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -121,7 +122,8 @@ TEST(StreamEntry, ComesBack) {
   EXPECT_EQ(DecodeStreamEntry(copied)->fields, fields);
   EXPECT_EQ(StreamLaneOf(copied), 77U);
   EXPECT_EQ(WithStreamLane(plain, 77), copied);
-  EXPECT_EQ(WithStreamLane(copied, 78), copied) << "the first copy has told whose it was";
+  EXPECT_EQ(WithStreamLane(copied, 78), EncodeStreamEntry(fields, 78)) << "the copy of a copy";
+  EXPECT_EQ(WithStreamLane("\2foreign", 78), "\2foreign");
   for (const std::string& whole : {plain, copied}) {
     for (size_t i = 0; i < whole.size(); ++i)
       EXPECT_FALSE(DecodeStreamEntry(whole.substr(0, i)).has_value()) << i;
@@ -175,6 +177,20 @@ TEST(StreamUnite, OfVersionsInAnyOrder) {
   }
 }
 
+TEST(StreamGroup, LanesOfACopyAreItsOwn) {
+  base::Random random(7);
+  for (int i = 0; i < 100; ++i) {
+    const StreamGroup group = RandomGroup(random);
+    const uint64_t copy = random.Next();
+    StreamGroup copied = group;
+    copied.RenameLanes(copy);
+    for (uint64_t lane = 0; lane < 5; ++lane)
+      EXPECT_EQ(copied.DeliveredUpTo(lane ^ copy), group.DeliveredUpTo(lane));
+    const std::string bytes = EncodeStreamGroup(copied);
+    EXPECT_EQ(UniteStreamGroups(std::vector<std::string_view>{bytes}), copied) << "lanes rise";
+  }
+}
+
 TEST(StreamUnite, MetaIsTheGreatestOfEach) {
   const std::string a = EncodeStreamMeta({{5, 1}, {2, 2}, 7});
   const std::string b = EncodeStreamMeta({{4, 9}, {3, 0}, 9});
@@ -190,14 +206,16 @@ TEST(StreamUnite, MetaIsTheGreatestOfEach) {
 }
 
 TEST(StreamPending, ComesBack) {
-  const std::string bytes = EncodeStreamPending({"alice", -5, 3});
+  const std::string bytes = EncodeStreamPending({"alice", 5, 3});
   const auto read = DecodeStreamPending(bytes);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->consumer, "alice");
-  EXPECT_EQ(read->delivered_ms, -5);
+  EXPECT_EQ(read->delivered_ms, 5);
   EXPECT_EQ(read->count, 3U);
   for (size_t i = 0; i < bytes.size(); ++i)
     EXPECT_FALSE(DecodeStreamPending(bytes.substr(0, i)).has_value()) << i;
+  const std::string before = EncodeStreamPending({"alice", std::numeric_limits<int64_t>::min(), 3});
+  EXPECT_EQ(DecodeStreamPending(before)->delivered_ms, 0) << "how long ago must be a number";
 }
 
 }  // namespace

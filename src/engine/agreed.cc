@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "command/notify.h"
+#include "command/support.h"
 #include "engine/agreed_run.h"
 #include "engine/engine.h"
 #include "engine/rows.h"
@@ -473,14 +474,36 @@ void AgreedKeys::RunCall(Call& call,
   auto step = [&](const std::vector<std::string>& arguments) {
     return run.Run({.arguments = &arguments,
                     .protocol = call.protocol,
-                    .as = &call.as,
+                    .as = call.reply.empty() ? &call.as : nullptr,
                     .cluster = &engine_,
                     .server = call.server,
                     .random = random_.Next(),
+                    .makes_stock = !call.reply.empty(),
                     .events = engine_.notifies() ? &told.events : nullptr});
   };
+  // It was allowed when the round began.
+  if (const base::Status allowed = engine_.WriteAllowed(); !allowed.ok()) {
+    const char* of_exec = call.steps.empty() ? "" : "EXECABORT Transaction discarded because of: ";
+    told.reply = Error(call, of_exec + allowed.message());
+    return;
+  }
+  for (const Unless& unless : call.unless) {
+    if (step(unless.ask) == unless.wanted) continue;
+    told.reply = Error(call, unless.otherwise);
+    return;
+  }
+  // A stock is what its leaders have sold of it: nothing of that is in the value (escrow.h).
+  const bool stock = call.reply.empty() && run.value() && Stock::Of(*run.value(), key.db, key.key);
+  auto fits = [](const std::vector<std::string>& arguments) {
+    return command::EqualsIgnoreCase(arguments[0], "del") || command::EqualsIgnoreCase(arguments[0], "unlink");
+  };
+  if (stock && !(call.steps.empty() ? fits(call.arguments) : std::all_of(call.steps.begin(), call.steps.end(), fits))) {
+    told.reply = Error(call, "WRONGTYPE this key is a stock: ESCROW GRANT, SPEND and GET work on it, and DEL");
+    return;
+  }
   if (call.steps.empty()) {
     told.reply = step(call.arguments);
+    if (!call.reply.empty() && !told.reply.starts_with('-')) told.reply = call.reply;
     return;
   }
   resp::Buffer out;
@@ -666,6 +689,16 @@ bool AgreedKeys::IsAbsentEverywhere(const wire::SyncKey& key) {
   return std::all_of(members.begin(), members.end(), [&](const auto& member) {
     return engine_.replica_.Claim(member.first).Covers(dot);
   });
+}
+
+std::optional<DecidedRecord> AgreedKeys::NewestEverywhere(const Key& key) {
+  clock::Dot dot;
+  std::optional<DecidedRecord> record = Newest(key, &dot);
+  const auto& members = engine_.replica_.members();
+  const bool everywhere = record && std::all_of(members.begin(), members.end(), [&](const auto& member) {
+    return engine_.replica_.Claim(member.first).Covers(dot);
+  });
+  return everywhere ? record : std::nullopt;
 }
 
 // Rows of what has been absent for long go, if all electors are there to say so.

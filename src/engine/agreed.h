@@ -101,6 +101,27 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   // Who is to vote (LEADER ELECTORS); nobody named: the first five.
   void SetChosen(std::vector<std::string> leaders) { chosen_ = std::move(leaders); }
   void Info(std::string& out) const;
+  // A change of one such key for the engine's own purposes: `arguments` are run, unless one of the questions before it
+  // is answered otherwise than wanted; then that error is given. `reply`, if it was run without an error.
+  struct Unless {
+    std::vector<std::string> ask;
+    std::string wanted;
+    std::string otherwise;
+  };
+  void AskChange(command::Context& c,
+                 const std::string& key,
+                 std::vector<Unless> unless,
+                 std::vector<std::string> arguments,
+                 std::string reply);
+  // What was decided last, as far as this leader has heard, if every member, away ones too, has said that it has applied
+  // it.
+  std::optional<DecidedRecord> NewestEverywhere(const std::pair<uint8_t, std::string>& key);
+  template <typename Visit>
+  void ForEachPresent(Visit visit) const {
+    view_.ForEach([&](uint8_t db, std::string_view key, bool present) {
+      if (present) visit(db, key);
+    });
+  }
 
   // ---- command::AgreedHost
   bool Takes(command::Context& c, const command::Row& row) override;
@@ -126,6 +147,8 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
     command::ServerHost* server = nullptr;
     std::vector<std::vector<std::string>> steps;  // of a transaction
     std::optional<clock::Ballot> watched;         // it runs on this version only
+    std::vector<Unless> unless;                   // of AskChange
+    std::string reply;
     struct Replied {
       std::string reply;
       std::vector<command::Publication> events;

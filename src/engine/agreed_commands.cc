@@ -85,6 +85,10 @@ AgreedKeys::Plan AgreedKeys::PlanOf(const command::Context& c,
   Plan plan;
   std::vector<size_t> indices;
   auto note = [&](const command::Row& of, command::Arguments args) {
+    if (of.name.starts_with("escrow|")) {  // it writes nothing of the key itself
+      plan.others = true;
+      return;
+    }
     command::KeyIndices(of, args, indices);
     for (size_t i : indices)
       plan.named.emplace(args[i]);
@@ -308,6 +312,30 @@ void AgreedKeys::AskRead(command::Context& c, std::string_view key) {
   if (const std::string why = Unsuitable(c.client.db, std::string(key)); !why.empty())
     return c.reply.Error(why);
   Begin(c, Call{.kind = Call::Kind::kRead}, std::string(key));
+}
+
+void AgreedKeys::AskChange(command::Context& c,
+                           const std::string& key,
+                           std::vector<Unless> unless,
+                           std::vector<std::string> arguments,
+                           std::string reply) {
+  const Standing standing = StandingOf(key);
+  if (standing == Standing::kChanging) {
+    return c.reply.Error("TRYAGAIN policy 'sync' of '" + key +
+                         "' is about to begin or to end; nothing was written, try again soon");
+  }
+  if (standing != Standing::kAgreed) {
+    return c.reply.Error("ERR '" + key +
+                         "' is not under policy 'sync': that there is one stock, and not two, is agreed on; POLICY SET "
+                         "<pattern> sync first");
+  }
+  if (const base::Status allowed = engine_.WriteAllowed(); !allowed.ok()) return c.reply.Error(allowed.message());
+  if (const std::string why = Unsuitable(c.client.db, key); !why.empty()) return c.reply.Error(why);
+  Call call;
+  call.unless = std::move(unless);
+  call.arguments = std::move(arguments);
+  call.reply = std::move(reply);
+  Begin(c, std::move(call), key);
 }
 
 void AgreedKeys::AskOutcome(command::Context& c, std::string_view key, const clock::Ballot& name) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/escrow.h"
 #include "keyspace/change.h"
 #include "resp/writer.h"
 
@@ -114,10 +115,13 @@ std::string AgreedRun::Run(const Asked& asked) {
   command::Client client;
   client.db = db_;
   client.protocol = asked.protocol;
-  client.user = asked.as->user;
-  client.user_born = asked.as->born;
-  client.authenticated = asked.as->authenticated;
-  asked.cluster->users().Refresh(client);
+  client.authenticated = true;
+  if (asked.as != nullptr) {
+    client.user = asked.as->user;
+    client.user_born = asked.as->born;
+    client.authenticated = asked.as->authenticated;
+    asked.cluster->users().Refresh(client);
+  }
   resp::Buffer out;
   resp::Writer writer(out, asked.protocol);
   const std::vector<std::string_view> arguments(asked.arguments->begin(), asked.arguments->end());
@@ -151,6 +155,11 @@ std::string AgreedRun::Run(const Asked& asked) {
              keyspace::Encode(shown.value).size() > kSyncValueBytesMax) {
     refused = "LIMIT the value would come to more than " + std::to_string(kSyncValueBytesMax) +
               " bytes, which is the most of a key under policy 'sync'";
+  }
+  // What was sold of it is not in the value: one that comes back would be sold once more.
+  if (!asked.makes_stock && shown.kind == keyspace::PlainShown::Kind::kValue &&
+      Stock::Of(shown.value, db_, key_).has_value()) {
+    refused = "WRONGTYPE a stock is made by ESCROW CREATE alone";
   }
   if (!refused.empty()) {
     space_ = NewSpace();

@@ -42,10 +42,11 @@ class AgreedRun {
   struct Asked {
     const std::vector<std::string>* arguments;
     int protocol = 2;
-    const As* as = nullptr;
+    const As* as = nullptr;  // none: the engine itself
     command::ClusterHost* cluster = nullptr;
     command::ServerHost* server = nullptr;
     uint64_t random = 0;
+    bool makes_stock = false;  // ESCROW CREATE and RECLAIM
     std::vector<command::Publication>* events = nullptr;  // where what happens to the key is told
   };
   // The reply. What would become something else than a string or a hash, or too big, is refused,

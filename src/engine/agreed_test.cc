@@ -317,6 +317,23 @@ TEST_F(Agreed, ATransactionOnOneKeyIsOneRound) {
   EXPECT_EQ(client.Ask({"SET", "o", "1"}), "+OK") << "the transaction has ended";
 }
 
+// It was allowed when it began: nothing of it is done, and it says so as a whole.
+TEST_F(Agreed, ATransactionOfALeaderThatMayNotWriteAnyMoreIsAborted) {
+  Begin();
+  Session client(a);
+  EXPECT_EQ(client.Ask({"MULTI"}), "+OK");
+  EXPECT_EQ(client.Ask({"SET", "s:n", "1"}), "+QUEUED");
+  client.Ask({"EXEC"});
+  ASSERT_FALSE(client.done());
+  Asking plain(a, {"SET", "s:m", "1"});
+  a.engine().SetLowSpace(true);
+  ASSERT_TRUE(cluster.RunUntil([&] { return client.done() && plain.done(); }, 5000));
+  EXPECT_TRUE(client.reply().starts_with("-EXECABORT Transaction discarded because of: DISKFULL ")) << client.reply();
+  EXPECT_TRUE(plain.reply().starts_with("-DISKFULL ")) << plain.reply();
+  a.engine().SetLowSpace(false);
+  EXPECT_EQ(Do(b, {"GETSET", "s:n", "2"}), "null");
+}
+
 TEST_F(Agreed, OfTwoThatWatchOneWins) {
   Begin();
   EXPECT_EQ(Do(a, {"SET", "s:k", "mine"}), "+OK");

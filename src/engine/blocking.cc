@@ -2,6 +2,7 @@
 // longest first, as soon as the command that brought them is done, in that command's change; or
 // when the frame is applied that did. Who waited runs its own command then, on that key only.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -51,13 +52,16 @@ void Engine::ServeWaiters(keyspace::Change& change) {
   // What one gets may be what another one waits for (BLMOVE): again, until nothing is ready.
   while (waiters_.any_ready()) {
     for (const Waiters::Key& key : waiters_.TakeReady()) {
-      for (uint64_t id : waiters_.WaitingFor(key)) {
-        const Waiters::Waiter* waiter = waiters_.Find(id);
-        const keyspace::Shown shown = keyspace_.Read(keyspace_.Ref(key.first, key.second));
-        if (waiter == nullptr || waiter->client->gone) continue;
-        const bool fits =
-            shown.kind == keyspace::Shown::Kind::kCollection && shown.type == waiter->type;
-        if (fits || waiter->when_gone) ServeWaiter(id, *waiter, key, change);
+      const keyspace::KeyRef ref = keyspace_.Ref(key.first, key.second);
+      std::optional<Waiters::Turn> turn = Waiters::Turn{};
+      // As long as there is something: a push of one element costs the same however many wait for it.
+      while (true) {
+        const keyspace::Shown shown = keyspace_.Read(ref);
+        const bool elements = shown.kind == keyspace::Shown::Kind::kCollection;
+        turn = waiters_.Next(key, elements ? std::optional(shown.type) : std::nullopt, turn->number);
+        if (!turn) break;
+        const Waiters::Waiter& waiter = *waiters_.Find(turn->client);
+        if (!waiter.client->gone) ServeWaiter(turn->client, waiter, key, change);
         // Each of those that move an element writes it anew.
         if (change.bytes() > kServeInChangeBytesMax) change.Finish();
       }
@@ -70,6 +74,7 @@ void Engine::ServeWaiter(uint64_t id,
                          const Waiters::Key& key,
                          keyspace::Change& change) {
   resp::Buffer out;
+  out.SetLimit(options_.reply_bytes_max);
   resp::Writer writer(out, waiter.client->protocol);
   const std::vector<std::string_view> arguments(waiter.arguments.begin(), waiter.arguments.end());
   const std::string_view ready = key.second;
@@ -89,6 +94,8 @@ void Engine::ServeWaiter(uint64_t id,
   command::Dispatch(context);
   acting_ = acting;
   if (context.suspended) return;
+  // As of any reply that is too large: it is forgotten at the end of the tick.
+  if (out.overflowed()) return static_cast<void>(waiter.server->KillClient(id));
   waiters_.SetAnswer(id, std::string(out.view()));
   host_.Resume(id);
 }
@@ -165,7 +172,7 @@ void Engine::AnswerLate(uint64_t id) {
 bool Engine::Unblock(uint64_t client, bool with_error) {
   const Waiters::Waiter* waiter = waiters_.Find(client);
   // What is being agreed on cannot be called back.
-  if (waiter == nullptr || waiter->for_others) return false;
+  if (waiter == nullptr || waiter->for_others || waiter->client->gone) return false;
   if (!with_error && waiter->poll) return Poll(client, /*over=*/true);
   if (with_error) {
     Answer(client, [](resp::Writer& writer) { writer.Error("UNBLOCKED client unblocked via CLIENT UNBLOCK"); });

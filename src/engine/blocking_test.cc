@@ -33,10 +33,43 @@ TEST_F(Blocking, WhatManyTakeIsManyChanges) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// Not the others, however many they are, and not again because of what was taken.
+TEST_F(Blocking, APushLooksAtThoseWhomItServes) {
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  for (uint64_t i = 0; i < 50; ++i) {
+    waiting.push_back(std::make_unique<Waiting>(a, 100 + i, std::vector<std::string_view>{"BLPOP", "q", "0"}));
+    waiting.push_back(std::make_unique<Waiting>(a, 200 + i, std::vector<std::string_view>{"BZPOPMIN", "q", "0"}));
+  }
+  auto turns_of = [&](std::initializer_list<std::string_view> args) {
+    const uint64_t before = a.engine().waiter_turns();
+    a.Ask(args);
+    return a.engine().waiter_turns() - before;
+  };
+  EXPECT_EQ(turns_of({"RPUSH", "q", "x"}), 1U);
+  EXPECT_EQ(turns_of({"RPUSH", "q", "x", "y", "z"}), 3U);
+  EXPECT_EQ(turns_of({"ZADD", "q", "1", "m"}), 1U);
+  EXPECT_EQ(turns_of({"SET", "q", "text"}), 0U);
+  EXPECT_EQ(a.resumed, (std::vector<uint64_t>{100, 101, 102, 103, 200}));
+  EXPECT_EQ(a.engine().blocked_clients(), 95U);
+}
+
+TEST_F(Blocking, NobodyIsAnsweredMoreThanAConnectionMayHave) {
+  TestNode& c = cluster.Add("c", [](Options& options) { options.reply_bytes_max = 1000; });
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.engine().may_write(); }));
+  Waiting few(c, 11, {"BLPOP", "k", "0"});
+  Waiting many(c, 12, {"BLPOP", "l", "0"});
+  EXPECT_EQ(c.Ask({"RPUSH", "l", std::string(2000, 'x')}), "1");
+  EXPECT_EQ(many.Reply(), "(none)") << "its connection is closed";
+  EXPECT_EQ(c.Ask({"RPUSH", "k", "x"}), "1");
+  EXPECT_EQ(few.Reply(), "[\"k\", \"x\"]");
+}
+
 TEST_F(Blocking, NothingIsTakenOutForWhoIsGone) {
   Waiting one(a, 11, {"BLPOP", "k", "0"});
   Waiting two(a, 12, {"BLPOP", "k", "0"});
   one.client().gone = true;  // killed in this tick: it is forgotten at its end
+  EXPECT_EQ(a.Ask({"CLIENT", "UNBLOCK", "11"}), "0");
   EXPECT_EQ(a.Ask({"RPUSH", "k", "x"}), "1");
   EXPECT_EQ(two.Reply(), "[\"k\", \"x\"]");
   one.client().gone = false;

@@ -334,6 +334,7 @@ void Engine::CheckpointSlice() {
     checkpoint_position_ = pass_->start;
     checkpoint_meta_ = std::move(pass_->meta);
     checkpoint_ended_us_ = now_.mono_us;
+    last_checkpoint_took_us_ = now_.mono_us - last_checkpoint_us_;
     checkpoints_done_ = checkpoints_started_;
     last_checkpoint_ms_ = now_.wall_ms;
     changes_at_checkpoint_ = command::CountChanges(replica_.applied());
@@ -387,6 +388,7 @@ void Engine::ReadConfiguration() {
       // Those that tell of ended origins are many (ReadEnded), and so is what was decided (agreed.h).
       // Scripts are asked for when they run (command/scripts.h), users are read by themselves (command/users.h).
       if (key.starts_with(kOwnerPrefix)) return owners_.NoteRecords(key);
+      if (key.starts_with(kEscrowPrefix)) return escrow_.NoteRows(key);
       if (!key.starts_with(kEndedPrefix) && !key.starts_with(kFoldedPrefix) &&
           !key.starts_with(kDecidedPrefix) && !command::Scripts::Owns(key) && !command::Users::Owns(key))
         keys.emplace_back(key);
@@ -461,7 +463,8 @@ void Engine::ReadConfiguration() {
       }
     } else if (auto feed = after(key, conflict::kFeedPrefix)) {
       auto group = conflict::FeedGroup::ParseText(*feed, Reserved(key).value_or(""));
-      if (group && feeds.size() < conflict::kFeedsMax) feeds.push_back(std::move(*group));
+      // kFeedsMax is kept by CONFLICT FEED CREATE: leaders that were cut off may have made more together.
+      if (group) feeds.push_back(std::move(*group));
     } else if (key.starts_with(conflict::kFeedAcksPrefix)) {
       feed_acks_.insert(key);
     } else if (key == "priority") {

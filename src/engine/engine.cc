@@ -6,10 +6,12 @@
 
 #include "base/check.h"
 #include "base/planted.h"
+#include "base/sha1.h"
 #include "command/support.h"
 #include "command/transaction.h"
 #include "engine/rows.h"
 #include "wire/change_codec.h"
+#include "wire/escrow_message.h"
 #include "wire/owner_message.h"
 
 namespace polyarch::engine {
@@ -91,6 +93,8 @@ void Engine::EndTick() {
   FollowConflicts();
   ServeWaiters();
   owners_.Tick();
+  escrow_.Tick();
+  (void)escrow_.TakeWrote();  // no client waits for that
   DeliverArrived();
   if (tracking_.active()) TellTracking(/*end_of_tick=*/true);
   FinishFrame();
@@ -114,6 +118,8 @@ void Engine::OnLinkMessage(LinkId link, std::string_view message) {
 void Engine::RoutedHere(std::string_view message) {
   if (!message.empty() && message[0] == wire::kOwnerMessage) {
     owners_.Arrived(message);
+  } else if (!message.empty() && message[0] == wire::kEscrowMessage) {
+    escrow_.Arrived(message);
   } else {
     agreed_.Arrived(message);
   }
@@ -192,8 +198,8 @@ Outcome Engine::Execute(command::Client& client,
     }
     return Outcome::kSuspended;
   }
-  const bool hold = options_.durability == Durability::kAlways && row != nullptr &&
-                    MustHold(*row, arguments, change.wrote());
+  const bool hold = escrow_.TakeWrote() || (options_.durability == Durability::kAlways && row != nullptr &&
+                                            MustHold(*row, arguments, change.wrote()));
   if (context.close) return hold ? Outcome::kHeldClose : Outcome::kClose;
   return hold ? Outcome::kHeld : Outcome::kReplied;
 }
@@ -300,6 +306,10 @@ void Engine::Add(const crdt::Effect& effect) {
 }
 
 void Engine::Close() {
+  // A frame that no link takes (net/options.h: 80 MiB) would end this origin's stream at all other leaders, for good.
+  // Better to end here: nothing of this tick was answered, and nothing of this frame is in the log.
+  constexpr size_t kBodyBytesMax = size_t{79} << 20;
+  CHECK(body_.size() < kBodyBytesMax);
   body_.push_back(wire::kChangeEnd);
   ++frame_.count;
   change_open_ = false;
@@ -341,6 +351,7 @@ void Engine::FinishFrame() {
     probe_->FrameApplied(frame_, encoded_, true);
   }
   last_claimed_clock_ms_ = std::max(last_claimed_clock_ms_, frame_.clock_ms);
+  if (escrow_.TakeInFrame()) replica_.HoldOwn(end);
   replica_.NoteOwn(frame_, encoded_, frame_deps_, start, end);
 }
 
@@ -442,7 +453,9 @@ void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
     if (decided) agreed_.DecidedChanged(ref.key);
     const bool owner = ref.key.starts_with(kOwnerPrefix);
     if (owner) owners_.RecordsChanged(ref.key);
-    if (!acknowledges && !script && !user && !decided && !owner && !ref.key.starts_with(kFoldedPrefix))
+    const bool escrow = ref.key.starts_with(kEscrowPrefix);
+    if (escrow) escrow_.RowsChanged(ref.key, cause);
+    if (!acknowledges && !script && !user && !decided && !owner && !escrow && !ref.key.starts_with(kFoldedPrefix))
       configuration_changed_ = true;
   }
   if (replaying_) return;
@@ -586,6 +599,7 @@ void Engine::AnswerRequests() {
     forget_wanted_ = false;
     replica_.ForgetOwn();
     agreed_.SetBack();
+    escrow_.SetBack();
     records_due_ = true;
   }
   if (MustAdmitSelf()) AdmitSelf();
@@ -745,6 +759,10 @@ void Engine::InfoReplication(std::string& out) {
   line("incarnation", clock::Origin{"", replica_.incarnation()}.ToString().substr(1));
   line("leaders", std::to_string(replica_.members().size()));
   line("admitted", admitted_ ? "1" : "0");
+  // Redis's name of what is replicated, as long as a SHA-1: of this leader in its cluster, whatever its process.
+  if (cluster_id_ != 0)
+    line("master_replid", base::Sha1Hex(clock::Origin{"", cluster_id_}.ToString() + "/" + options_.leader_id));
+  line("second_repl_offset", "-1");
   line("vv", VersionVectorText());
   line("stable_vv", replica_.Text(replica_.Stable()));
   line("changes_local", std::to_string(changes_local_));
@@ -772,6 +790,7 @@ void Engine::InfoReplication(std::string& out) {
   line("publishes_dropped", std::to_string(replica_.counters().publishes_dropped));
   if (agreed_.in_use()) agreed_.Info(out);
   if (owners_.in_use()) owners_.Info(out);
+  if (escrow_.in_use()) escrow_.Info(out);
   if (!replica_.stranger().empty()) line("other_cluster", std::string(replica_.stranger()));
   line("forks_detected", std::to_string(replica_.counters().forks));
   line("stamps_from_the_future", std::to_string(skewed_stamps_));
@@ -818,6 +837,7 @@ void Engine::InfoPersistence(std::string& out) {
     out += std::string(name) + ":" + std::to_string(value) + "\r\n";
   };
   line("loading", 0);
+  line("async_loading", 0);
   line("log_begin", log_.begin());
   line("log_end", log_.end());
   line("log_durable", log_.durable());
@@ -832,11 +852,18 @@ void Engine::InfoPersistence(std::string& out) {
   line("rdb_changes_since_last_save", command::CountChanges(applied()) - changes_at_checkpoint_);
   line("rdb_bgsave_in_progress", pass_ ? 1 : 0);
   line("rdb_last_save_time", static_cast<uint64_t>(last_checkpoint_ms_ / 1000));
+  auto seconds = [&](const char* name, int64_t us) {
+    out += std::string(name) + ":" + std::to_string(us < 0 ? -1 : us / 1'000'000) + "\r\n";
+  };
+  seconds("rdb_last_bgsave_time_sec", last_checkpoint_took_us_);
+  seconds("rdb_current_bgsave_time_sec", pass_ ? now_.mono_us - last_checkpoint_us_ : -1);
   line("aof_enabled", 1);
   line("aof_rewrite_in_progress", pass_ ? 1 : 0);
   line("aof_rewrite_scheduled", 0);
+  line("aof_current_size", log_.end() - log_.begin());
+  // A write that fails, of the log or of a checkpoint, ends this process.
   for (const char* name : {"rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"})
-    out += std::string(name) + ":ok\r\n";
+    out += std::string(name) + (status_.ok() ? ":ok\r\n" : ":err\r\n");
 }
 
 std::string Engine::BusyWith() const {

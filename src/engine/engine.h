@@ -51,6 +51,7 @@
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 #include "engine/agreed.h"
+#include "engine/escrow.h"
 #include "engine/owners.h"
 #include "engine/pacer.h"
 #include "engine/slot_digest.h"
@@ -83,6 +84,8 @@ struct Options {
   int64_t clock_skew_ms_max = 5000;
   // The directory is a copy, or was put back: the votes in it are not to be gone on with.
   bool new_seat = false;
+  // Under which rights are held here (ESCROW): as long as the disk is this one, in this place, and never again elsewhere. 0: none.
+  uint64_t holder = 0;
   uint64_t seed = 0;  // from a random device: incarnations, nonces, hash keys, jitter
   size_t frame_bytes_max = 1 << 20;
   uint64_t checkpoint_log_bytes = 1ULL << 30;
@@ -114,6 +117,8 @@ struct Options {
   // to take the state.
   uint64_t state_instead_bytes = 256 << 20;
   size_t merge_slice_keys = 2000;
+  // Of who waited: as one connection may have that does not read (net/options.h).
+  size_t reply_bytes_max = 256ULL << 20;
   conflict::Ledger::Limits ledger;
 };
 
@@ -134,6 +139,9 @@ class Host {
   virtual void Report(int severity, const std::string& line) = 0;
   // A number from outside of the process (see replication::ReplicaHost); 0: there is none.
   virtual uint64_t Entropy() { return 0; }
+  // This directory is another leader's copy, and goes on under a name of its own: a number under which it may hold rights
+  // (Options::holder), for good; 0: it cannot.
+  virtual uint64_t NewHolder() { return 0; }
   // Users have changed (command::Users::just_changed), while the command of client `acting` runs, or 0: what that means
   // for their connections. That client is closed behind its reply (Client::expelled).
   virtual void UsersChanged(uint64_t /*acting*/) {}
@@ -259,6 +267,10 @@ class Engine final : public command::ClusterHost,
   bool keeps_log_for_states() const { return !sessions_.empty() || !kept_pins_.empty(); }
   // What was removed though members that are away might need it: it was more than the quota.
   uint64_t residue_given_up() const { return residue_given_up_; }
+  // Keys and elements that were looked at, each time.
+  uint64_t residue_looked_at() const {
+    return residue_looked_at_ + (purge_round_ ? purge_round_->looked_at : 0);
+  }
   log::Position log_begin() const { return log_.begin(); }
   bool merging() const { return keyspace_.merging(); }
   // The leader whose state is being received; empty: none.
@@ -300,10 +312,13 @@ class Engine final : public command::ClusterHost,
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
   bool Unblock(uint64_t client, bool with_error) override;
   size_t blocked_clients() const override { return waiters_.size() + paused_clients_.size(); }
+  // How often a client that waits for elements was looked at.
+  uint64_t waiter_turns() const { return waiters_.turns(); }
   void Pause(int64_t millis, bool writes_only) override;
   void Unpause() override;
   command::AgreedHost* agreed() override { return &agreed_; }
   command::OwnerHost* owners() override { return &owners_; }
+  command::EscrowHost* escrow() override { return &escrow_; }
   Owners& owned() { return owners_; }
   base::Status MayAgree() const override { return agreed_.MayBegin(); }
   base::Status ForceElectors(std::vector<std::string> leaders) override {
@@ -333,6 +348,7 @@ class Engine final : public command::ClusterHost,
   struct Session;
   friend class AgreedKeys;
   friend class Owners;
+  friend class Escrow;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -559,7 +575,8 @@ class Engine final : public command::ClusterHost,
   // Nobody can need what this change wrote and nothing shows any more, or it is given up.
   bool MayClean(clock::Dot dot, clock::Hlc stamp);
   bool GivesUp(clock::Hlc stamp);
-  void PurgeElements(const keyspace::KeyRef& ref, bool cleaner);
+  // Of the round's next key, from its next element on; false: it has looked at `until`, and there are more.
+  bool PurgeElements(const keyspace::KeyRef& ref, bool cleaner, size_t until);
   // Expired keys that cannot be removed since some member has not claimed a time past `claimed`: a slice.
   void CountHeldBack(int64_t claimed_ms);
   // When each member was last heard to claim anything.
@@ -633,6 +650,7 @@ class Engine final : public command::ClusterHost,
   replication::Replica replica_;
   AgreedKeys agreed_;
   Owners owners_{*this};
+  Escrow escrow_{*this, options_.holder};
 
   Clocks now_;
   bool in_tick_ = false;
@@ -702,7 +720,8 @@ class Engine final : public command::ClusterHost,
   int64_t expired_from_ms_ = INT64_MIN;  // where the next slice looks for expired keys
   int64_t last_claim_us_ = 0;
   int64_t last_sync_us_ = 0;
-  int64_t last_checkpoint_us_ = 0;
+  int64_t last_checkpoint_us_ = 0;         // when the last one, or that under way, began; or the start
+  int64_t last_checkpoint_took_us_ = -1;   // the last one that ended; -1: none has
   bool owes_claim_ = false;
   std::map<clock::OriginIndex, std::vector<clock::Dot>> ended_;  // and the records that ended it
   std::vector<std::string> ended_keys_;  // of the reserved database: changed, not read yet
@@ -722,8 +741,12 @@ class Engine final : public command::ClusterHost,
   struct PurgeRound {
     clock::VersionVector stable;
     clock::VersionVector counting;  // the same of those who count: away members left out
-    std::pair<uint8_t, std::string> next;  // where to go on
+    // Where to go on: a key, and of this an element.
+    std::pair<uint8_t, std::string> next;
+    crdt::Type next_type = crdt::Type::kString;
+    std::string next_element;
     bool met_changed = false;
+    size_t looked_at = 0;  // keys and elements
     size_t removed = 0;
     size_t held_back = 0;  // waits for members who count
     // What waits for away members only: when it was written, wall time in ms.
@@ -738,6 +761,7 @@ class Engine final : public command::ClusterHost,
   int64_t next_purge_us_ = 0;    // no round before
   uint64_t give_up_until_ms_ = 0;  // what waits for away members and is no younger than this goes
   uint64_t residue_given_up_ = 0;
+  uint64_t residue_looked_at_ = 0;  // by rounds that have ended
   // Expired keys that are held back: where the slice goes on, and how many were counted.
   int64_t held_from_ms_ = INT64_MIN;
   size_t held_count_ = 0;

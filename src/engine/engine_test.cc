@@ -298,6 +298,34 @@ TEST(Engine, FieldsMergeByTheirOwnPolicy) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// What a copy brings is late for a group that has been given later ids, by the author of its entries, too.
+TEST(Engine, AGroupIsGivenTheEntriesOfACopyThatComesLate) {
+  for (const std::string_view copies : {"COPY", "RENAME"}) {
+    Leaders cluster(2);
+    TestNode& a = cluster[0];
+    TestNode& b = cluster[1];
+    a.Ask({"XADD", "s", "1-0", "f", "v"});
+    ASSERT_TRUE(cluster.Settle());
+    cluster.Cut(a, b);
+    b.Ask({copies, "s", "t"});
+    a.Ask({"XADD", "t", "9-0", "f", "v"});
+    a.Ask({"XGROUP", "CREATE", "t", "g", "0"});
+    EXPECT_EQ(a.Ask({"XREADGROUP", "GROUP", "g", "c", "STREAMS", "t", ">"}), "[[\"t\", [[\"9-0\", [\"f\", \"v\"]]]]]");
+    cluster.Heal(a, b);
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_EQ(b.Ask({"XREADGROUP", "GROUP", "g", "c", "STREAMS", "t", ">"}), "[[\"t\", [[\"1-0\", [\"f\", \"v\"]]]]]") << copies;
+    ASSERT_TRUE(cluster.Settle());
+    // A copy of the copy takes along what its group was given, and no more.
+    EXPECT_EQ(a.Ask({"COPY", "t", "u"}), "1");
+    EXPECT_EQ(a.Ask({"XREADGROUP", "GROUP", "g", "c", "STREAMS", "u", ">"}), "null");
+    a.Ask({"XADD", "u", "10-0", "f", "v"});
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_EQ(b.Ask({"XREADGROUP", "GROUP", "g", "c", "STREAMS", "u", ">"}), "[[\"u\", [[\"10-0\", [\"f\", \"v\"]]]]]");
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+}
+
 TEST(Engine, OvertakingWaitsAtTheGate) {
   Leaders cluster(3);
   TestNode& a = cluster[0];
@@ -716,6 +744,32 @@ TEST(Engine, ClearedCountersLeaveNothing) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// A slice looks at so many elements, and goes on where it stopped, within one key too.
+TEST(Engine, ClearedCountersOfOneKeyGoSliceBySlice) {
+  Leaders cluster(2);
+  constexpr int kMembers = 3'500;
+  for (int i = 0; i < kMembers; ++i) cluster[0].Ask({"ZINCRBY", "lb", "1", "m" + std::to_string(i)});
+  ASSERT_TRUE(cluster.Settle());
+  const uint64_t before = cluster[0].engine().residue_looked_at();
+  cluster[0].Ask({"DEL", "lb"});
+  EXPECT_NE(cluster[0].Info("residue_keys"), "0");
+  uint64_t last = before;
+  uint64_t most = 0;
+  auto gone = [&] {
+    const uint64_t now = cluster[0].engine().residue_looked_at();
+    most = std::max(most, now - last);
+    last = now;
+    for (size_t i = 0; i < 2; ++i) {
+      if (cluster[i].Info("residue_keys") != "0") return false;
+    }
+    return cluster.Settled();
+  };
+  ASSERT_TRUE(cluster.RunUntil(gone));
+  EXPECT_EQ(most, 1'000U);
+  EXPECT_GT(last - before, static_cast<uint64_t>(kMembers));
+  EXPECT_TRUE(cluster.SameDigest());
+}
+
 TEST(Engine, CloneTakesAnotherName) {
   Leaders cluster(2);
   TestNode& a = cluster[0];
@@ -813,6 +867,30 @@ TEST(Engine, FloatTotalsStayFinite) {
   a.Kill();
   ASSERT_TRUE(a.Start().ok());
   EXPECT_TRUE(cluster.SameDigest());
+}
+
+TEST(Engine, InfoTellsWhatMonitorsOfRedisLookFor) {
+  Leaders cluster(2, 5);
+  TestNode& a = cluster[0];
+  const std::string name = a.Info("master_replid");
+  EXPECT_EQ(name.size(), 40U);
+  EXPECT_EQ(name.find_first_not_of("0123456789abcdef"), std::string::npos) << name;
+  EXPECT_NE(name, cluster[1].Info("master_replid"));
+  EXPECT_EQ(a.Info("second_repl_offset"), "-1");
+  EXPECT_EQ(a.Info("rdb_last_bgsave_time_sec"), "-1");
+  EXPECT_EQ(a.Info("rdb_current_bgsave_time_sec"), "-1");
+  a.Ask({"SET", "k", "v"});
+  a.engine().StartCheckpoint();
+  EXPECT_EQ(a.Info("rdb_current_bgsave_time_sec"), "0");
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Info("checkpoints_done") == "1"; }));
+  EXPECT_EQ(a.Info("rdb_current_bgsave_time_sec"), "-1");
+  EXPECT_NE(a.Info("rdb_last_bgsave_time_sec"), "-1");
+  EXPECT_EQ(a.Info("aof_current_size"), a.Info("log_retained_bytes"));
+  for (const char* status : {"rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"})
+    EXPECT_EQ(a.Info(status), "ok");
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  EXPECT_EQ(a.Info("master_replid"), name);
 }
 
 }  // namespace

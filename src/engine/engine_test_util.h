@@ -118,6 +118,7 @@ class TestNode final : public Host {
     held_pushes += held ? 1 : 0;
   }
   void Report(int severity, const std::string& line) override;
+  uint64_t NewHolder() override { return options_.holder += 1000; }
 
  private:
   friend class TestCluster;
@@ -144,6 +145,7 @@ class TestCluster {
   TestNode& Add(const std::string& leader, std::function<void(Options&)> tune = nullptr) {
     Options options;
     options.leader_id = leader;
+    options.holder = nodes_.size() + 1;
     options.advertise = "host" + std::to_string(nodes_.size()) + ":1";
     if (!nodes_.empty()) options.join = {nodes_[0]->address()};
     if (tune) tune(options);

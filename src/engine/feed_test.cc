@@ -252,6 +252,31 @@ TEST_F(ConflictFeed, AnotherFeedOfTheNameHasNothingAcknowledged) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+TEST_F(ConflictFeed, AcknowledgementsFitIntoAChange) {
+  const std::string id(100, 'i');
+  std::vector<std::string_view> ack = {"CONFLICT", "FEED", "ACK", "bookings"};
+  ack.insert(ack.end(), 400'000, std::string_view(id));
+  EXPECT_TRUE(a.AskList(ack).starts_with("-LIMIT change of ")) << "each would name the feed's key again";
+  ack.resize(1000);
+  EXPECT_EQ(a.AskList(ack), "0");
+}
+
+// Each leader keeps the limit of CREATE for itself; what was acknowledged there is not forgotten by all.
+TEST_F(ConflictFeed, MoreThanOneLeaderMakesAreServed) {
+  Apart([&] {
+    for (size_t i = 1; i < conflict::kFeedsMax; ++i) {
+      const std::string name = "feed" + std::to_string(i);
+      ASSERT_EQ(a.Ask({"CONFLICT", "FEED", "CREATE", name, "x:*", "LEADERS", "a"}), "+OK");
+    }
+    EXPECT_TRUE(a.Ask({"CONFLICT", "FEED", "CREATE", "one-more", "x:*", "LEADERS", "a"}).starts_with("-LIMIT "));
+    ASSERT_EQ(b.Ask({"CONFLICT", "FEED", "CREATE", "the-last", "x:*", "LEADERS", "b"}), "+OK");
+  });
+  for (TestNode* node : {&a, &b, &c}) {
+    EXPECT_NE(node->Ask({"CONFLICT", "FEED", "LIST"}).find("the-last"), std::string::npos);
+    EXPECT_FALSE(node->Ask({"CONFLICT", "FEED", "READ", "the-last", "x"}).starts_with("-NOGROUP "));
+  }
+}
+
 TEST_F(ConflictFeed, WhoWaitsHearsThatItIsGone) {
   command::Client client;
   client.id = 6;

@@ -170,6 +170,7 @@ base::Result<std::string> Engine::RetireRecord(std::string_view leader) {
     return base::Invalid("leader '" + std::string(leader) + "' is retired already");
   }
   if (const base::Status may = agreed_.MayRetire(leader); !may.ok()) return may;
+  if (const base::Status may = escrow_.MayRetire(std::string(leader)); !may.ok()) return may;
   std::set<std::string> nonces = it->second.retired;
   nonces.insert(it->second.nonces.begin(), it->second.nonces.end());
   std::string record;
@@ -222,6 +223,7 @@ void Engine::EndRename() {
   rename_wanted_ = false;  // it was about the old name
   replica_.Rename(options_.leader_id);
   agreed_.Rename(options_.leader_id);
+  escrow_.SetHolder(host_.NewHolder());
   replica_.ForgetOwn();
   records_due_ = true;
   replica_.SetJoining(false, join_nonce_);

@@ -319,10 +319,7 @@ void Owners::Tell(const Key& key, const Wanted& wanted, uint64_t count) {
 }
 
 uint64_t Owners::Waiting(const Key& key) const {
-  uint64_t count = 0;
-  for (uint64_t client : engine_.waiters_.WaitingFor(key))
-    count += engine_.waiters_.Find(client)->type == crdt::Type::kList ? 1 : 0;
-  return count;
+  return engine_.waiters_.CountFor(key, crdt::Type::kList);
 }
 
 void Owners::TellWants(bool all) {
@@ -389,8 +386,10 @@ uint64_t Owners::Grant(const Key& key, const std::string& to, uint64_t count, bo
   if (names.empty()) return 0;
   text = RecordsKey(key);
   keyspace::Change change(engine_, keys);
-  for (const std::string& name : names)
+  for (const std::string& name : names) {
     change.PutElement(keys.Ref(crdt::kReservedDatabase, text), crdt::Type::kHash, name, to);
+    if (change.bytes() > kServeInChangeBytesMax) change.Finish();  // the key's name, which may be long, is in each
+  }
   change.Finish();
   granted_ += names.size();
   acted_ += acted;
@@ -452,8 +451,10 @@ void Owners::Sweep() {
   });
   if (!gone.empty()) {
     keyspace::Change change(engine_, keys);
-    for (const std::string& name : gone)
+    for (const std::string& name : gone) {
       change.RemoveElement(keys.Ref(crdt::kReservedDatabase, text), crdt::Type::kHash, name);
+      if (change.bytes() > kServeInChangeBytesMax) change.Finish();
+    }
   }
   if (sweep_cursor_ == 0) swept_.second.push_back('\0');
 }

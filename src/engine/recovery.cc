@@ -37,6 +37,9 @@ base::Status Engine::Start(const Clocks& now) {
   replica_.LogDurable(log_.durable());
   if (barrier_ > log_.begin()) replica_.RestoreFloor(barrier_floor_);
   replica_.Start(now.mono_us, now.wall_ms);
+  // Before all else that this process writes: on a disk that was set back others may know what came behind this place.
+  epochs_.emplace_back(log_.end(), replica_.nonce());
+  log_.Append(log::RecordType::kLocal, EncodeStart(replica_.nonce()));
   if (identity_known_) replica_.SetClusterId(cluster_id_);
   ReadConfiguration();
   UpdateTime();
@@ -60,8 +63,6 @@ base::Status Engine::Start(const Clocks& now) {
   if (configuration_changed_) ReadConfiguration();
   users_.NoteAll();
   SettleUsers();
-  epochs_.emplace_back(log_.end(), replica_.nonce());
-  log_.Append(log::RecordType::kLocal, EncodeStart(replica_.nonce()));
   trim_from_us_ = now.mono_us + options_.state_timeout_us;
   status = log_.Commit();
   log_.RequestSync();

@@ -9,7 +9,7 @@ namespace polyarch::engine {
 
 namespace {
 
-constexpr size_t kPurgesMax = 1'000;  // keys of a slice, elements of a key
+constexpr size_t kLookedAtMax = 1'000;  // keys and elements of a slice
 constexpr int64_t kPurgeAgainUs = 10'000'000;
 // Who has claimed nothing for so long, though others wait for it, may be given up.
 constexpr int64_t kSilentUs = 60'000'000;
@@ -59,32 +59,43 @@ bool Engine::MayClean(clock::Dot dot, clock::Hlc stamp) {
   return false;
 }
 
-void Engine::PurgeElements(const keyspace::KeyRef& ref, bool cleaner) {
-  if (PLANTED(kElementResidue)) return;
+bool Engine::PurgeElements(const keyspace::KeyRef& ref, bool cleaner, size_t until) {
+  if (PLANTED(kElementResidue)) return true;
   struct Found {
     crdt::Type type;
     std::string name;
     std::vector<clock::Dot> dots;
     std::vector<clock::OriginIndex> counters;
   };
+  PurgeRound& round = *purge_round_;
+  const crdt::Type type = round.next_type;
+  const std::string from = round.next_element;
+  bool ended = true;
   std::vector<Found> found;
-  keyspace_.VisitResidue(ref,
-                         [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
-                           Found f{type, std::string(name), {}, {}};
-                           if (!state.has_live_version()) {
-                             for (const crdt::Version& v : state.versions) {
-                               if (MayClean(v.dot, v.hlc) && cleaner) f.dots.push_back(v.dot);
-                             }
-                           }
-                           for (const crdt::CounterEntry& e : state.counters) {
-                             if (MayPurge(e)) f.counters.push_back(e.origin);
-                           }
-                           if ((f.dots.empty() && f.counters.empty()) || found.size() >= kPurgesMax)
-                             return;
-                           found.push_back(std::move(f));
-                         });
-  purge_round_->removed += found.size();
-  if (found.size() >= kPurgesMax) purge_round_->met_changed = true;  // there may be more
+  keyspace_.VisitResidue(
+      ref, type, from, [&](crdt::Type of, std::string_view name, const crdt::Register& state) {
+        if (round.looked_at >= until) {
+          round.next_type = of;
+          round.next_element = name;
+          ended = false;
+          return false;
+        }
+        ++round.looked_at;
+        Found f{of, {}, {}, {}};
+        if (!state.has_live_version()) {
+          for (const crdt::Version& v : state.versions) {
+            if (MayClean(v.dot, v.hlc) && cleaner) f.dots.push_back(v.dot);
+          }
+        }
+        for (const crdt::CounterEntry& e : state.counters) {
+          if (MayPurge(e)) f.counters.push_back(e.origin);
+        }
+        if (f.dots.empty() && f.counters.empty()) return true;
+        f.name = name;
+        found.push_back(std::move(f));
+        return true;
+      });
+  round.removed += found.size();
   for (const Found& f : found) {
     for (clock::OriginIndex origin : f.counters)
       keyspace_.PurgeElementCounter(ref, f.type, f.name, origin);
@@ -92,32 +103,43 @@ void Engine::PurgeElements(const keyspace::KeyRef& ref, bool cleaner) {
     keyspace::Change change(*this, keyspace_);
     change.CleanElement(ref, f.type, f.name, f.dots);
   }
+  return ended;
 }
 
 void Engine::PurgeSlice() {
   if (!purge_round_) return;
   const auto& residue = keyspace_.residue_keys();
-  std::vector<std::pair<uint8_t, std::string>> keys;
-  auto it = residue.lower_bound(purge_round_->next);
-  for (; it != residue.end() && keys.size() < kPurgesMax; ++it)
-    keys.push_back(*it);
-  const bool last = it == residue.end();
-  if (!last) purge_round_->next = *it;
   PurgeRound& round = *purge_round_;
+  const size_t until = round.looked_at + kLookedAtMax;
   const bool cleaner = IsTidier();
   auto now = std::make_shared<const clock::VersionVector>(nonempty_);
   const clock::VersionVector* compared = nullptr;  // many keys share one
   bool by_all = false;
   bool by_counting = false;
-  for (const auto& [db, key] : keys) {
-    keyspace::KeyRef ref = keyspace_.Ref(db, key);
+  auto begin_at = [&round](std::pair<uint8_t, std::string> key) {
+    round.next = std::move(key);
+    round.next_type = crdt::Type::kString;
+    round.next_element.clear();
+  };
+  // What is purged leaves the set.
+  for (auto it = residue.lower_bound(round.next); it != residue.end();
+       it = residue.lower_bound(round.next)) {
+    if (round.looked_at >= until) return;
+    if (*it != round.next) begin_at(*it);
+    ++round.looked_at;
+    const std::pair<uint8_t, std::string> key = round.next;
+    const keyspace::KeyRef ref = keyspace_.Ref(key.first, key.second);
+    if (!PurgeElements(ref, cleaner, until)) return;
+    begin_at({key.first, key.second + '\0'});  // the first one behind it
     bool live = false;
     const crdt::KeyState* found = keyspace_.Residue(ref, &live);
-    if (found == nullptr) continue;
+    if (found == nullptr) continue;  // no more
     const crdt::KeyState state = *found;
-    PurgeElements(ref, cleaner);
+    bool removed = false;
     for (const crdt::CounterEntry& e : state.counters) {
-      if (MayPurge(e)) keyspace_.PurgeCounter(ref, e.origin);
+      if (!MayPurge(e)) continue;
+      keyspace_.PurgeCounter(ref, e.origin);
+      removed = true;
     }
     std::vector<clock::Dot> dots;
     if (!state.has_live_version()) {
@@ -148,12 +170,13 @@ void Engine::PurgeSlice() {
       }
     }
     if (!dots.empty() && cleaner) {
-      ++round.removed;
+      removed = true;
       keyspace::Change change(*this, keyspace_);
       change.Clean(ref, dots);
     }
+    if (removed) ++round.removed;
   }
-  if (last) EndPurgeRound();
+  EndPurgeRound();
 }
 
 void Engine::EndPurgeRound() {
@@ -162,11 +185,12 @@ void Engine::EndPurgeRound() {
   purged_stable_ = round.stable;
   purge_again_ = round.met_changed;
   purge_ended_us_ = now_.mono_us;
+  residue_looked_at_ += round.looked_at;
   residue_then_ = keyspace_.residue_keys().size();
   give_up_until_ms_ = 0;
   // To look at much that nobody may remove yet must not take a good part of this leader's time.
   // (A round may have been asleep with its machine: its length says nothing then.)
-  if (round.removed < residue_then_ / 10)
+  if (round.removed < round.looked_at / 10)
     next_purge_us_ = now_.mono_us + std::min(2 * (now_.mono_us - round.began_us), kPurgeAgainUs);
   const uint64_t quota = options_.residue_quota;
   if (round.waiting.size() > quota && IsTidier()) {

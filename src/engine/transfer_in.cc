@@ -85,7 +85,7 @@ void Engine::ReceiveState() {
   }
   if (staged_ == nullptr) {
     if (staged_rows_) ClearStaged();
-    AskForState();
+    if (!low_space_) AskForState();
     return;
   }
   using Step = Incoming::Step;
@@ -94,6 +94,14 @@ void Engine::ReceiveState() {
   if (incoming_.progress_us == 0) incoming_.progress_us = now_.mono_us;
   if (incoming_.step == Step::kFlushing) {
     if (store_.flushed() >= incoming_.flush_ticket) CutOver();
+    return;
+  }
+  // What comes would take the rest, and the log could not be written any more. Not at once again: what is freed now may be
+  // just the room that the state lacks.
+  if (low_space_) {
+    DropStaged("the disk of this leader is nearly full: make room. A state is asked for again when there is, in " +
+               std::to_string(options_.state_pause_us / 1'000'000) + " s or later");
+    next_state_us_ = now_.mono_us + options_.state_pause_us;
     return;
   }
   // Over a slow line one message takes long: its parts show that the sender sends.
@@ -181,7 +189,8 @@ void Engine::AskForState() {
   incoming_.link = *link;
   incoming_.step = Incoming::Step::kOffered;
   incoming_.asked_us = now_.mono_us;
-  replica_.SendState(*link, wire::Encode(wire::StateRequest{p.id, p.epoch, p.base, p.position}));
+  const log::Position needed = p.needed > p.position ? p.needed : 0;
+  replica_.SendState(*link, wire::Encode(wire::StateRequest{p.id, p.epoch, p.base, p.position, needed}));
 }
 
 void Engine::DropStaged(const std::string& why) {
@@ -339,6 +348,16 @@ void Engine::HandleRefusal(LinkId link, const wire::StateRefusal& refusal) {
 bool Engine::NoteNames(uint64_t first, const std::vector<clock::Origin>& names) {
   std::vector<clock::OriginIndex>& map = incoming_.map;
   if (first > map.size()) return false;
+  std::vector<bool> known;  // by our index: none may come twice
+  auto is_new = [&known](clock::OriginIndex index) {
+    const size_t i = clock::IndexOf(index);
+    if (known.size() <= i) known.resize(i + 1);
+    const bool fresh = !known[i];
+    known[i] = true;
+    return fresh;
+  };
+  for (const clock::OriginIndex index : map)
+    (void)is_new(index);
   for (size_t i = 0; i < names.size(); ++i) {
     const clock::OriginIndex index = replica_.InternForeign(names[i]);
     if (index == clock::kNoOrigin) return false;
@@ -346,7 +365,7 @@ bool Engine::NoteNames(uint64_t first, const std::vector<clock::Origin>& names) 
       if (map[first + i] != index) return false;
       continue;
     }
-    if (std::find(map.begin(), map.end(), index) != map.end()) return false;
+    if (!is_new(index)) return false;
     map.push_back(index);
   }
   return true;

@@ -207,6 +207,55 @@ TEST(StateTransfer, AReceiverThatFallsBehindFurtherGivesUp) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// What comes would take the rest of the disk: then the log could not be written, nor the leader be started again.
+TEST(StateTransfer, AReceiverWithLittleRoomGivesItUp) {
+  for (const bool restart : {false, true}) {
+    Leaders cluster(2, 14, [](Options& o) {
+      Slow(o, 5'000);
+      o.state_pause_us = 10'000'000;
+    });
+    TestNode& a = cluster[0];
+    TestNode& b = cluster[1];
+    cluster.Run(20'000);
+    cluster.Cut(a, b);
+    cluster.Run(4'000);
+    Fill(cluster, a, 600);
+    ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+    cluster.Heal(a, b);
+    ASSERT_TRUE(cluster.RunUntil([&] { return b.Info("state_transfer_bytes").size() >= 4; }));
+    auto staged = [&] { return b.store().Get(storage::Family::kMeta, kTransferRowKey).ok(); };
+    ASSERT_TRUE(staged());
+    if (restart) {
+      b.store().Flush();
+      while (b.store().flushing()) b.store().CompleteFlush();
+      b.Kill();
+      cluster.Run(100);
+      ASSERT_TRUE(b.Start().ok());
+      ASSERT_EQ(b.engine().receiving_from(), "a");
+    }
+    const uint64_t served = a.engine().transfers().served;
+    b.engine().SetLowSpace(true);
+    cluster.Run(100);
+    EXPECT_TRUE(b.Reported("nearly full: make room"));
+    EXPECT_EQ(b.engine().receiving_from(), "");
+    EXPECT_EQ(a.engine().serving(), 0U);
+    EXPECT_FALSE(staged());
+    // There may be room just because of that.
+    b.engine().SetLowSpace(false);
+    cluster.Run(9'000);
+    EXPECT_EQ(a.engine().transfers().served, served);
+    b.engine().SetLowSpace(true);
+    cluster.Run(10'000);
+    EXPECT_EQ(a.engine().transfers().served, served);
+    EXPECT_EQ(b.Ask({"GET", "filler:1"}), "null") << "it serves";
+    b.engine().SetLowSpace(false);
+    ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }, 120'000));
+    EXPECT_EQ(b.engine().transfers().restarted, 1U);
+    ASSERT_TRUE(cluster.Settle());
+    EXPECT_TRUE(cluster.SameDigest());
+  }
+}
+
 // ---- a link that no topology asks for
 
 // Two leaves find each other when their hub dies; it returns, and then their link drops.

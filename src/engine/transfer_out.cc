@@ -55,12 +55,14 @@ bool Engine::PrefersState(log::Position from) {
 bool Engine::CanResume(const wire::StateRequest& request) {
   // Our rows must be no older than what it holds, and no cut-over may lie between.
   if (checkpoint_position_ < request.base || barrier_ > request.base) return false;
-  if (request.position < request.base || request.position > log_.durable()) return false;
+  // Its rows may reflect more of the log than has come of it.
+  const log::Position reflected = std::max(request.position, request.needed);
+  if (request.position < request.base || reflected > log_.durable()) return false;
   if (!log_.Holds(request.position)) return false;
   // The process that sent it must have written this very log at least that far.
   for (size_t i = 0; i < epochs_.size(); ++i) {
     if (epochs_[i].second != request.epoch) continue;
-    return i + 1 == epochs_.size() || request.position <= epochs_[i + 1].first;
+    return i + 1 == epochs_.size() || reflected <= epochs_[i + 1].first;
   }
   return false;
 }

@@ -792,5 +792,106 @@ TEST(StateTransfer, AnOfferThatWritesForUsIsRefused) {
   EXPECT_TRUE(cluster.SameDigest());
 }
 
+// ---- a sender whose disk was set back
+
+// Nothing of its log has come yet, but rows that reflect a stretch of it that is gone: what stands there now is not theirs.
+TEST(StateTransfer, RowsOfALogThatIsGoneAreNotGoneOnWith) {
+  auto options = [](Options& o) {
+    Small(o);
+    o.state_timeout_us = 20'000'000;
+    o.state_chunk_bytes = 2000;
+    o.state_near_bytes = 2000;
+    o.state_bytes_per_second_least = o.state_bytes_per_second = 5'000;
+  };
+  Leaders cluster(2, 14, options);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Run(20'000);  // nothing is trimmed before
+  cluster.Cut(a, b);
+  cluster.Run(4'000);
+  Fill(cluster, a, 600);
+  ASSERT_GT(std::stoull(a.Info("log_begin")), 0U);
+  int older = 0;
+  int newer = 0;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    wire::StateChunk chunk;
+    if (&from != &a || message[0] != static_cast<char>(wire::kStateChunkMessage)) return true;
+    EXPECT_TRUE(wire::Decode(std::string_view(message).substr(1), chunk));
+    if (chunk.part != wire::StatePart::kRows) return true;
+    for (const auto& [key, row] : chunk.rows) ++(row.find("yyyy") == std::string_view::npos ? older : newer);
+    return true;
+  };
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return older >= 10; }));
+  TestNode::Disk before = a.disk().Copy();
+  before.store->Crash(cluster.random());
+  const log::Position end = a.log().end();
+  for (int i = 0; i < 50; ++i) a.Ask({"SET", "filler:" + std::to_string(i), std::string(1000, 'y')});
+  a.engine().StartCheckpoint();
+  ASSERT_TRUE(cluster.RunUntil([&] { return newer >= 5; }));
+  cluster.Run(100);
+  ASSERT_EQ(b.Info("state_transfer_in_progress"), "1");
+  a.Kill();
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(b.Ask({"SET", "filler:" + std::to_string(i), "mine"}), "+OK");
+  a.SetDisk(before);
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Ask({"GET", "filler:49"}) == "\"mine\""; }));
+  ASSERT_LT(a.log().end(), end + 50'000) << "those writes lie where the rows' were";
+  for (int i = 0; i < 80; ++i) {  // the log reaches as far as it did
+    a.Ask({"SET", "other", std::string(1000, 'z')});
+    if (i % 10 == 0) cluster.Run(100);
+  }
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.engine().transfers().completed == 1; }, 300'000));
+  EXPECT_EQ(b.engine().transfers().resumed, 0U);
+  EXPECT_EQ(b.engine().transfers().restarted, 1U);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(cluster.SameDigest());
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(b.Ask({"GET", "filler:" + std::to_string(i)}), "\"mine\"") << i;
+}
+
+// What its process writes first, before it serves, is not what an earlier one wrote there.
+TEST(StateTransfer, AStartMarksTheLogBeforeItWrites) {
+  Leaders cluster(2, 15, Small);
+  TestNode& a = cluster[0];
+  a.Ask({"SET", "k", "u"});
+  a.engine().StartCheckpoint();
+  cluster.Run(2'000);
+  a.Ask({"SET", "k", "v"});
+  const uint64_t epoch = a.engine().replica().nonce();
+  const log::Position base = a.engine().checkpoint_position();
+  const log::Position end = a.log().end();
+  ASSERT_GT(base, 0U);
+  ASSERT_LT(base, end);
+  TestNode::Disk before = a.disk().Copy();
+  before.store->Crash(cluster.random());
+  a.Ask({"SET", "k", "w"});
+  const log::Position lost = a.log().end();
+  a.Kill();
+  a.SetDisk(before);
+  a.options().advertise = "a-name-that-takes-more-of-the-log-than-what-was-lost-did.example:1";
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_GT(a.log().end(), lost);
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().replica().LinkOf("b").has_value(); }));
+  std::set<uint64_t> offered;
+  std::set<uint64_t> refused;
+  cluster.on_way = [&](TestNode&, std::string& message) {
+    const std::string_view payload = std::string_view(message).substr(1);
+    wire::StateOffer offer;
+    wire::StateRefusal refusal;
+    if (message[0] == static_cast<char>(wire::kStateOfferMessage) && wire::Decode(payload, offer)) offered.insert(offer.id);
+    if (message[0] == static_cast<char>(wire::kStateRefusalMessage) && wire::Decode(payload, refusal)) {
+      EXPECT_EQ(refusal.reason, wire::RefusalReason::kRestart);
+      refused.insert(refusal.id);
+    }
+    return true;
+  };
+  const auto link = a.engine().replica().LinkOf("b");
+  a.Feed(*link, wire::Encode(wire::StateRequest{1, epoch, base, base, end}));
+  a.Feed(*link, wire::Encode(wire::StateRequest{2, epoch, base, base, lost}));
+  cluster.Tick();
+  EXPECT_EQ(offered, std::set<uint64_t>{1});
+  EXPECT_EQ(refused, std::set<uint64_t>{2});
+}
+
 }  // namespace
 }  // namespace polyarch::engine

@@ -1,6 +1,6 @@
 #include "engine/waiters.h"
 
-#include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/planted.h"
@@ -14,7 +14,7 @@ void Waiters::Add(Waiter waiter) {
   const uint64_t number = next_number_++;
   waiter.client->blocked = Client::Blocked::kWaits;
   for (const Key& key : waiter.keys)
-    by_key_[key].emplace(number, id);
+    by_key_[key][{waiter.when_gone, waiter.type}].emplace(number, id);
   deadlines_.emplace(waiter.deadline_us, id);
   if (waiter.poll) polled_.insert(id);
   CHECK(waiters_.emplace(id, std::pair(number, std::move(waiter))).second);
@@ -31,8 +31,11 @@ void Waiters::Remove(uint64_t client) {
   const auto& [number, waiter] = found->second;
   for (const Key& key : waiter.keys) {
     auto place = by_key_.find(key);
-    place->second.erase(number);
-    if (place->second.empty()) by_key_.erase(place);
+    Lines& lines = place->second;
+    auto line = lines.find({waiter.when_gone, waiter.type});
+    line->second.erase(number);
+    if (line->second.empty()) lines.erase(line);
+    if (lines.empty()) by_key_.erase(place);
   }
   deadlines_.erase({waiter.deadline_us, client});
   polled_.erase(client);
@@ -70,14 +73,34 @@ std::vector<Waiters::Key> Waiters::TakeReady() {
   return std::exchange(ready_, {});
 }
 
-std::vector<uint64_t> Waiters::WaitingFor(const Key& key) const {
-  std::vector<uint64_t> clients;
-  auto found = by_key_.find(key);
-  if (found == by_key_.end()) return clients;
-  for (const auto& [number, client] : found->second)
-    clients.push_back(client);
-  if (PLANTED(kWaiterNewestFirst)) std::reverse(clients.begin(), clients.end());
-  return clients;
+std::optional<Waiters::Turn> Waiters::Next(const Key& key, std::optional<crdt::Type> shown, uint64_t number) {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) return std::nullopt;
+  std::optional<Turn> next;
+  for (const auto& [wanted, line] : found->second) {
+    const auto& [when_gone, type] = wanted;
+    if (!when_gone && shown != type) continue;
+    auto place = line.upper_bound(number);
+    if (PLANTED(kWaiterNewestFirst)) {
+      place = number == 0 ? line.end() : line.lower_bound(number);
+      place = place == line.begin() ? line.end() : std::prev(place);
+    }
+    if (place == line.end()) continue;
+    const bool sooner = PLANTED(kWaiterNewestFirst) ? !next || place->first > next->number
+                                                    : !next || place->first < next->number;
+    if (sooner) next = Turn{place->first, place->second};
+  }
+  turns_ += next ? 1 : 0;
+  return next;
+}
+
+size_t Waiters::CountFor(const Key& key, crdt::Type type) const {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) return 0;
+  size_t count = 0;
+  for (const auto& [wanted, line] : found->second)
+    count += wanted.second == type ? line.size() : 0;
+  return count;
 }
 
 std::vector<uint64_t> Waiters::All() const {

@@ -57,8 +57,17 @@ class Waiters {
   bool any_ready() const { return !ready_.empty(); }
   // Keys with waiters that have changed, in the order of their first change since the last call.
   std::vector<Key> TakeReady();
-  // Who waits for a key, the longest first.
-  std::vector<uint64_t> WaitingFor(const Key& key) const;
+  // The next one behind `number` whom a key may serve that shows elements of `shown`, or none: the longest waiting
+  // first; `number` is 0 at the beginning. Nobody else is looked at, however many wait.
+  struct Turn {
+    uint64_t number = 0;
+    uint64_t client = 0;
+  };
+  std::optional<Turn> Next(const Key& key, std::optional<crdt::Type> shown, uint64_t number);
+  // How often somebody had a turn.
+  uint64_t turns() const { return turns_; }
+  // How many wait for elements of this type there.
+  size_t CountFor(const Key& key, crdt::Type type) const;
   // Who waits for elements.
   std::vector<uint64_t> All() const;
   // Who is asked at the end of each tick.
@@ -70,8 +79,12 @@ class Waiters {
   void Remove(uint64_t client);
   void MarkReady(uint8_t db, std::string_view key);
 
+  using Line = std::map<uint64_t, uint64_t>;  // clients by number
+  // Those who wait for one key, by `when_gone` and the type.
+  using Lines = std::map<std::pair<bool, crdt::Type>, Line>;
+
   std::map<uint64_t, std::pair<uint64_t, Waiter>> waiters_;  // by client, with its number
-  std::map<Key, std::map<uint64_t, uint64_t>> by_key_;       // clients by number
+  std::map<Key, Lines> by_key_;
   std::set<std::pair<int64_t, uint64_t>> deadlines_;
   struct Answer {
     std::string reply;
@@ -82,6 +95,7 @@ class Waiters {
   std::vector<Key> ready_;
   std::set<Key> is_ready_;  // the same
   uint64_t next_number_ = 1;
+  uint64_t turns_ = 0;
 };
 
 }  // namespace polyarch::engine

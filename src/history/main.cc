@@ -89,7 +89,7 @@ int Main(int argc, char** argv) {
   linearizable_options.skip.assign(keys, !linearizable);
   for (uint32_t key = 0; key < keys; ++key) {
     for (const std::string& pattern : sync) {
-      if (!base::GlobMatch(pattern, history->keys()[key])) continue;
+      if (pattern != "*" && !base::GlobMatch(pattern, history->keys()[key])) continue;
       causal_options.skip[key] = true;
       linearizable_options.skip[key] = false;
     }

@@ -75,7 +75,7 @@ void Change::Wipe(const KeyRef& ref, uint8_t flags) {
 
 void Change::Put(const KeyRef& ref, std::string_view value, Ttl ttl, int64_t expire_ms) {
   const bool keeps = ttl == Ttl::kKeep || ttl == Ttl::kPart;
-  const Shown old = keeps ? keyspace_.Read(ref) : Shown{};
+  const Shown old = keeps ? keyspace_.Peek(ref) : Shown{};
   const bool keep = old.exists();
   const bool replaces = !keep || old.kind == Shown::Kind::kCollection ||
                         (ttl == Ttl::kKeep && keyspace_.HoldsSeveralTypes(ref));

@@ -152,7 +152,7 @@ std::vector<crdt::Clear> Keyspace::ElementClears(const KeyRef& ref,
                                                  crdt::Type type,
                                                  std::string_view name) {
   const Elements* elements = FindElements(ref, type);
-  if (elements == nullptr || !elements->MayHaveCounters()) return {};
+  if (elements == nullptr || !elements->HasLiveCounters()) return {};
   const auto element = elements->Find(name);
   if (!element || element->form() == Form::kValue) return {};
   return crdt::ClearsOf(element->State());
@@ -222,17 +222,27 @@ bool Keyspace::HasElement(const KeyRef& ref, crdt::Type type, std::string_view n
   return state.has_live_version() || !state.counters.empty();
 }
 
+bool Keyspace::HoldsLiveElement(const KeyRef& ref, crdt::Type type, std::string_view name) {
+  if (Keyspace* decided = DecidedOf(ref)) [[unlikely]] {
+    return decided->HoldsLiveElement(decided->Ref(ref.db, ref.key), type, name);
+  }
+  const Elements* elements = FindElements(ref, type);
+  const auto element = elements == nullptr ? std::nullopt : elements->Find(name);
+  if (!element || (*Lookup(ref))->fat().state().ExpiryTime() < time_ms_) return false;
+  return element->form() != Form::kFat || element->fat_state().live();
+}
+
 std::vector<Keyspace::ElementWithCounter> Keyspace::ElementsWithCounters(const KeyRef& ref) {
   std::vector<ElementWithCounter> found;
   Entry** slot = Lookup(ref);
   if (slot == nullptr || (*slot)->form() != Form::kFat) return found;
   for (const auto& elements : (*slot)->fat().elements) {
-    if (!elements->MayHaveCounters()) continue;
+    if (!elements->HasLiveCounters()) continue;
     elements->ForEach([&](const ElementView& element) {
       if (element.form() == Form::kValue) return true;
-      std::vector<crdt::Clear> clears = crdt::ClearsOf(element.State());
-      if (!clears.empty())
-        found.push_back({elements->type(), std::string(element.key()), std::move(clears)});
+      if (element.form() == Form::kFat && !element.fat_state().has_live_counter()) return true;
+      found.push_back(
+          {elements->type(), std::string(element.key()), crdt::ClearsOf(element.State())});
       return true;
     });
   }
@@ -251,7 +261,7 @@ std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t 
         may = entry.fat().state().has_live_counter() ||
               std::any_of(entry.fat().elements.begin(),
                           entry.fat().elements.end(),
-                          [](const auto& elements) { return elements->MayHaveCounters(); });
+                          [](const auto& elements) { return elements->HasLiveCounters(); });
       }
       if (may) found.emplace_back(number, entry.key());
     });

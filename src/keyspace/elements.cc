@@ -34,6 +34,15 @@ Packed::Plain PlainOf(const Entry& entry) {
   return {.value = entry.value(), .dot = entry.value_part().dot, .hlc = entry.value_part().hlc};
 }
 
+bool HoldsVersions(const Entry& entry) {
+  if (entry.form() == Form::kFat) return !entry.fat().state().versions.empty();
+  return entry.form() != Form::kCounter;
+}
+bool HoldsLiveCounter(const Entry& entry) {
+  if (entry.form() == Form::kFat) return entry.fat().state().has_live_counter();
+  return entry.form() == Form::kCounter;
+}
+
 ListItem ListItemOf(Entry* entry) {
   ListItem item{};
   item.entry = entry;
@@ -150,6 +159,8 @@ void Elements::Count(Entry* entry, const Viewer& viewer) {
   rare.entry_bytes += entry->memory_bytes();
   bool live = true;
   bool shown = true;
+  if (HoldsVersions(*entry)) ++rare.versioned;
+  if (HoldsLiveCounter(*entry)) ++rare.counters;
   if (entry->form() != Form::kValue) {
     ++rare.unplain;
   } else if (spilled()) {
@@ -188,6 +199,8 @@ void Elements::Discount(Entry* entry, const Viewer& viewer) {
   Rare& rare = *rare_;
   rare.entry_bytes -= entry->memory_bytes();
   if (entry->form() != Form::kValue) --rare.unplain;
+  if (HoldsVersions(*entry)) --rare.versioned;
+  if (HoldsLiveCounter(*entry)) --rare.counters;
   if (entry->has(Entry::kResidue)) rare.residue.erase(rare.residue.find(entry->key()));
   if (entry->has(Entry::kConflict)) --rare.conflicts;
   if (entry->has(Entry::kLive)) --rare.live;
@@ -209,6 +222,7 @@ void Elements::Sync(const Viewer& viewer) {
   if (rare.unplain == 0) return;
   // Scores may have changed, so that nothing can be found in the old order.
   rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
+  rare.versioned = rare.counters = 0;
   rare.residue.clear();
   if (rare.order != nullptr) rare.order->clear();
   if (rare.stream != nullptr) rare.stream->Clear();
@@ -245,6 +259,7 @@ void Elements::Grow(const Viewer& viewer) {
   }
   if (type_ == crdt::Type::kStream) rare.stream = std::make_unique<StreamIndex>();
   rare.live = rare.shown = rare.unplain = rare.conflicts = rare.entry_bytes = 0;
+  rare.versioned = rare.counters = 0;
   rare.residue.clear();
   auto add = [&](Entry* entry) {
     if (entry->has(Entry::kStored)) rare.inline_names.emplace_back(entry->key());
@@ -524,16 +539,27 @@ bool Elements::WipesAll(const crdt::Seen& seen) const {
   return all;
 }
 
+bool Elements::HoldsSeen(const ElementView& element, const crdt::Seen& seen) {
+  if (element.form() == Form::kCounter) return false;
+  if (element.form() != Form::kFat) return seen.Covers(element.value_part().dot);
+  const std::vector<crdt::Version>& versions = element.fat_state().versions;
+  return std::any_of(versions.begin(), versions.end(), [&](const crdt::Version& v) {
+    return seen.Covers(v.dot);
+  });
+}
+
 void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps) {
   Sync(viewer);
+  // Cleared counters may be many, and are wiped with each write that creates their key anew.
+  if (!has_versions() && !PLANTED(kWipeClearsUnseen)) return;
   const crdt::Effect wipe{.kind = crdt::EffectKind::kWipe};
   std::vector<std::string> names;
   ForEach([&](const ElementView& element) {
     // What nothing of was seen stays as it is.
-    const bool untouched =
-        (element.form() == Form::kCounter && !PLANTED(kWipeClearsUnseen)) ||
-        (element.form() == Form::kValue && !seen.Covers(element.value_part().dot));
-    if (!untouched && !keeps(element.key())) names.emplace_back(element.key());
+    const bool touched =
+        HoldsSeen(element, seen) ||
+        (PLANTED(kWipeClearsUnseen) && element.form() != Form::kValue);
+    if (touched && !keeps(element.key())) names.emplace_back(element.key());
     return true;
   });
   for (const std::string& name : names) {

@@ -176,7 +176,9 @@ class Elements {
     return packed_.count() + (rare_ == nullptr ? 0 : rare_->shown + rare_->plain());
   }
   size_t conflicts() const { return rare_ == nullptr ? 0 : rare_->conflicts; }
-  bool MayHaveCounters() const { return unplain() != 0; }
+  bool HasLiveCounters() const {
+    return packed_.counters() + (rare_ == nullptr ? 0 : rare_->counters) != 0;
+  }
   using Names = std::set<std::string, std::less<>>;
   const Names& residue() const;
   size_t memory_bytes() const;
@@ -258,6 +260,8 @@ class Elements {
                 base::FunctionRef<void(const ElementView&)> visit) const;
   // One that is shown, chosen by `random`; nothing if there is none.
   std::optional<ElementView> Random(uint64_t random) const;
+  // Is it less work to look at all once than to draw so many?
+  bool IsPassCheaper(size_t draws) const;
 
   // Of a big stream; else null. What it tells follows from the elements: a look may bring it up
   // to date.
@@ -282,6 +286,7 @@ class Elements {
 
  private:
   static constexpr size_t kEntriesMax = 32;
+  static constexpr size_t kDrawnFrom = 12;  // where shown ones are far between
 
   // What a collection has only if it is big, or has elements that cannot be packed.
   struct Rare {
@@ -295,6 +300,8 @@ class Elements {
     size_t live = 0;
     size_t shown = 0;
     size_t unplain = 0;  // anything but one version
+    size_t versioned = 0;  // that hold versions
+    size_t counters = 0;   // that hold live counters
     size_t conflicts = 0;
     size_t entry_bytes = 0;
     uint64_t epoch = 0;
@@ -327,6 +334,12 @@ class Elements {
 
   uint64_t Hash(std::string_view name) const { return base::SipHash13(name, *hash_key_); }
   size_t unplain() const { return packed_.counters() + (rare_ == nullptr ? 0 : rare_->unplain); }
+  bool has_versions() const {
+    return packed_.count() > packed_.counters() ||
+           (rare_ != nullptr && rare_->versioned + rare_->plain() > 0);
+  }
+  // Few are shown of what a big table once held, or holds.
+  bool is_sparse() const;
   const BlockList* blocks() const { return rare_ == nullptr ? nullptr : rare_->blocks.get(); }
   bool has_few() const { return rare_ != nullptr && !rare_->few.empty(); }
   bool by_name() const { return type_ == crdt::Type::kList || type_ == crdt::Type::kStream; }
@@ -336,6 +349,8 @@ class Elements {
     if (rare_ == nullptr) return nullptr;
     return rare_->names != nullptr ? &rare_->names->shown() : rare_->order.get();
   }
+  // Does it hold a version that was seen, which a wipe takes away?
+  static bool HoldsSeen(const ElementView& element, const crdt::Seen& seen);
   // Of an entry of a big collection.
   void MarkDirty(Place& place);
   Rare& NeedRare(const Viewer& viewer);

@@ -111,8 +111,9 @@ static bool IsSaturated(const crdt::Register& state) {
   __int128 sum = base.integer;
   for (const crdt::CounterEntry& e : state.counters) {
     if (!e.live()) continue;
-    is_real = is_real || e.total.is_real;
-    sum += e.total.integer;
+    // As CounterSum: what was cleared is not shown.
+    is_real = is_real || e.total.is_real || e.cleared_total.is_real;
+    sum += e.total.integer - e.cleared_total.integer;
   }
   return !is_real && (sum > INT64_MAX || sum < INT64_MIN);
 }
@@ -201,19 +202,41 @@ std::optional<ElementView> Elements::Random(uint64_t random) const {
   const Entry* sampled =
       rare_->table->Sample(random, [](Entry* entry) { return entry->has(Entry::kShown); });
   if (sampled != nullptr) return ElementView(sampled);
-  // Few are left of many. From a random place on, one of the next few.
-  constexpr size_t kLookedAt = 24;
+  // Few are left of many.
+  if (shown() <= kDrawnFrom) {
+    uint64_t skip = random % shown();
+    std::optional<ElementView> found;
+    rare_->table->Walk([&](const Entry& entry) {
+      if (entry.has(Entry::kShown) && skip-- == 0) found.emplace(&entry);
+      return !found.has_value();
+    });
+    return found;
+  }
+  // From a random place on, once around at most, one of the next ones.
+  constexpr size_t kLookedAt = 200;  // about a segment
   std::vector<const Entry*> found;
   uint64_t cursor = random >> Table::kCursorShift;
-  for (int round = 0; round < 3 && found.size() < kLookedAt / 2; ++round) {
+  for (int part = 0; part < 2 && found.size() < kDrawnFrom; ++part) {
     do {
       cursor = rare_->table->Scan(cursor, kLookedAt, [&](Entry* entry) {
-        if (entry->has(Entry::kShown)) found.push_back(entry);
+        if (entry->has(Entry::kShown) && found.size() < kDrawnFrom) found.push_back(entry);
       });
-    } while (cursor != 0 && found.size() < kLookedAt / 2);
+    } while (cursor != 0 && found.size() < kDrawnFrom);
   }
-  if (found.empty()) return std::nullopt;
   return ElementView(found[(random & 0xffff) % found.size()]);
+}
+
+bool Elements::is_sparse() const {
+  // Beyond one of sixteen slots nearly every draw finds one by trying.
+  return rare_ != nullptr && rare_->table != nullptr && order() == nullptr &&
+         shown() < rare_->table->slots() / 16;
+}
+
+bool Elements::IsPassCheaper(size_t draws) const {
+  if (order() != nullptr) return false;
+  if (rare_ == nullptr || rare_->table == nullptr) return draws > 1;  // each walks half of them
+  // A draw looks at what lies between so many of them.
+  return is_sparse() && shown() / kDrawnFrom <= draws;
 }
 
 // ---- order

@@ -78,10 +78,9 @@ void Elements::WipeRange(const crdt::Effect& effect,
                          Keeps keeps) {
   Sync(viewer);
   auto goes = [&](const ElementView& element) {
-    const bool untouched = element.form() == Form::kCounter ||
-                           (element.form() == Form::kValue && !PLANTED(kStreamTrimUnseen) &&
-                            !seen.Covers(element.value_part().dot));
-    return !untouched && !keeps(element.key());
+    const bool touched = HoldsSeen(element, seen) ||
+                         (PLANTED(kStreamTrimUnseen) && element.form() != Form::kCounter);
+    return touched && !keeps(element.key());
   };
   auto wipe = [&](std::string_view name) {
     Place place = Locate(name);

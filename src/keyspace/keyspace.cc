@@ -113,7 +113,9 @@ Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart& fat) {
 }
 
 Collection Keyspace::Open(const KeyRef& ref, crdt::Type type) {
-  return OpenElements(ref, type, /*again=*/false);
+  Collection collection = OpenElements(ref, type, /*again=*/false);
+  NoteLookup(collection.status != Collection::Status::kMissing);
+  return collection;
 }
 
 Collection Keyspace::OpenAgain(const KeyRef& ref, crdt::Type type) {
@@ -155,11 +157,63 @@ Keyspace* Keyspace::DecidedOf(const KeyRef& ref) const {
 }
 
 Shown Keyspace::Read(const KeyRef& ref) {
+  Shown shown = Peek(ref);
+  NoteLookup(shown.exists());
+  return shown;
+}
+
+Shown Keyspace::Peek(const KeyRef& ref) {
   if (Keyspace* decided = DecidedOf(ref)) [[unlikely]] {
-    return decided->Read(decided->Ref(ref.db, ref.key));
+    return decided->Peek(decided->Ref(ref.db, ref.key));
   }
   Entry** slot = Lookup(ref);
   return slot == nullptr ? Shown{} : ShowEntry(ref, **slot);
+}
+
+bool Keyspace::HoldsLive(const KeyRef& ref) {
+  if (Keyspace* decided = DecidedOf(ref)) [[unlikely]] {
+    return decided->HoldsLive(decided->Ref(ref.db, ref.key));
+  }
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr) return false;
+  const Entry& entry = **slot;
+  switch (entry.form()) {
+    case Form::kValue:
+    case Form::kCounter:
+      return true;
+    case Form::kValueTtl:
+      return entry.ttl_part().expire_ms >= time_ms_;
+    case Form::kFat:
+      break;
+  }
+  return IsLive(entry.fat()) && entry.fat().state().ExpiryTime() >= time_ms_;
+}
+
+uint64_t Keyspace::NewestWriteMs(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr) return 0;
+  const Entry& entry = **slot;
+  if (entry.form() == Form::kCounter) return entry.counter().hlc.ms();
+  if (entry.form() != Form::kFat) return entry.value_part().hlc.ms();
+  uint64_t newest = 0;
+  auto note = [&](clock::Hlc hlc) { newest = std::max(newest, hlc.ms()); };
+  const crdt::KeyState& own = entry.fat().state();
+  for (const crdt::Version& v : own.versions) note(v.hlc);
+  for (const crdt::CounterEntry& e : own.counters) note(e.hlc);
+  for (const crdt::ExpiryVersion& x : own.expiries) note(x.hlc);
+  for (const auto& elements : entry.fat().elements) {
+    elements->ForEach([&](const ElementView& element) {
+      if (element.form() == Form::kCounter) {
+        note(element.counter().hlc);
+      } else if (element.form() != Form::kFat) {
+        note(element.value_part().hlc);
+      } else if (const auto tag = crdt::NewestTag(element.fat_state(), origins_)) {
+        note(tag->hlc);
+      }
+      return true;
+    });
+  }
+  return newest;
 }
 
 Shown Keyspace::ShowEntry(const KeyRef& ref, const Entry& entry) {
@@ -263,11 +317,11 @@ uint64_t Keyspace::Scan(uint8_t db,
       return;
     }
     const KeyRef ref = Ref(db, entry->key());
-    if (DecidedOf(ref) == nullptr && Read(ref).exists()) visit(entry->key());
+    if (DecidedOf(ref) == nullptr && Exists(ref)) visit(entry->key());
   });
   for (const std::string& key : unmerged) {
     const KeyRef ref = Ref(db, key);
-    if (DecidedOf(ref) == nullptr && Read(ref).exists()) visit(key);
+    if (DecidedOf(ref) == nullptr && Exists(ref)) visit(key);
   }
   return next == 0 && decided_ != nullptr && decided_->size() != 0 ? kDecidedCursor : next;
 }
@@ -283,7 +337,7 @@ std::optional<std::string> Keyspace::RandomKey(uint8_t db, uint64_t random) {
   if (live_[db] == 0) return std::nullopt;
   if (merge_ == nullptr) {
     const Entry* entry = tables_[db].Sample(
-        random, [&](Entry* drawn) { return Read(Ref(db, drawn->key())).exists(); });
+        random, [&](Entry* drawn) { return Exists(Ref(db, drawn->key())); });
     if (entry != nullptr) return std::string(entry->key());
   }
   // From a random place on, the first visible key; a second look at another place evens out runs of
@@ -659,7 +713,7 @@ bool Keyspace::MayHoldCounters(const KeyRef& ref) {
   const FatPart& fat = (*slot)->fat();
   return fat.state().has_live_counter() ||
          std::any_of(fat.elements.begin(), fat.elements.end(), [](const auto& elements) {
-           return elements->MayHaveCounters();
+           return elements->HasLiveCounters();
          });
 }
 
@@ -767,12 +821,25 @@ const crdt::KeyState* Keyspace::Residue(const KeyRef& ref, bool* live) const {
 
 void Keyspace::VisitResidue(
     const KeyRef& ref,
-    base::FunctionRef<void(crdt::Type, std::string_view, const crdt::Register&)> visit) const {
+    crdt::Type type,
+    std::string_view name,
+    base::FunctionRef<bool(crdt::Type, std::string_view, const crdt::Register&)> visit) const {
   Entry** slot = tables_[ref.db].Find(ref.hash, ref.key);
   if (slot == nullptr || !(*slot)->has(Entry::kResidue)) return;
+  // Types come and go between two parts of a visit.
+  std::vector<const Elements*> by_type;
   for (const auto& elements : (*slot)->fat().elements) {
-    for (const std::string& name : elements->residue())
-      visit(elements->type(), name, elements->Find(name)->State());
+    if (elements->type() >= type) by_type.push_back(elements.get());
+  }
+  std::sort(by_type.begin(), by_type.end(), [](const Elements* a, const Elements* b) {
+    return a->type() < b->type();
+  });
+  for (const Elements* elements : by_type) {
+    const Elements::Names& residue = elements->residue();
+    auto it = elements->type() == type ? residue.lower_bound(name) : residue.begin();
+    for (; it != residue.end(); ++it) {
+      if (!visit(elements->type(), *it, elements->Find(*it)->fat_state())) return;
+    }
   }
 }
 

@@ -143,6 +143,8 @@ class Keyspace {
 
   // ---- reading
   Shown Read(const KeyRef& ref);
+  // The same, but no lookup: of a key that the command has read before, or looks at for its own sake.
+  Shown Peek(const KeyRef& ref);
   // The elements of `type`, if that is what the key shows.
   Collection Open(const KeyRef& ref, crdt::Type type);
   // The same for a command that has begun to write this type: the key may show another one by now, since
@@ -151,7 +153,21 @@ class Keyspace {
   // Of a key that has been read: is there something live of more than the one type that it shows?
   bool HoldsSeveralTypes(const KeyRef& ref) const;
   // Exists, under the key's policy (conflicting keys exist).
-  bool Exists(const KeyRef& ref) { return Read(ref).exists(); }
+  bool Exists(const KeyRef& ref) { return Peek(ref).exists(); }
+  // What Read and Open have found, and not found, while that was to be counted (Redis's keyspace_hits, keyspace_misses).
+  struct Lookups {
+    uint64_t hits = 0;
+    uint64_t misses = 0;
+  };
+  const Lookups& lookups() const { return lookups_; }
+  // Until it is called again.
+  void CountLookups(bool on) { counts_lookups_ = on; }
+  // Is there anything that a delete takes away: what is shown, or what a version "absent" hides? Not of a key that is
+  // hidden by its expiry.
+  bool HoldsLive(const KeyRef& ref);
+  bool HoldsLiveElement(const KeyRef& ref, crdt::Type type, std::string_view name);
+  // When the newest of what it holds was written, by its stamp; 0 if nothing is stored. Copies nothing.
+  uint64_t NewestWriteMs(const KeyRef& ref);
   // The whole state, hidden or not; empty if there is none. A copy.
   crdt::KeyState State(const KeyRef& ref) const;
   // Parts of it, of a key that has been read (so that nothing is left to be merged into it): without
@@ -219,10 +235,12 @@ class Keyspace {
   // Residue has no value of its own to look at but its state (elements aside). Null for a key that
   // holds none. `live`: is anything live there, elements included?
   const crdt::KeyState* Residue(const KeyRef& ref, bool* live) const;
-  // The key's elements that hold residue.
+  // The key's elements that hold residue, by type and name, from these on, until false.
   void VisitResidue(
       const KeyRef& ref,
-      base::FunctionRef<void(crdt::Type, std::string_view name, const crdt::Register&)> visit) const;
+      crdt::Type type,
+      std::string_view name,
+      base::FunctionRef<bool(crdt::Type, std::string_view name, const crdt::Register&)> visit) const;
   // What had been applied when this was called first since the residue was last changed: `now` is
   // remembered then, and null returned.
   const clock::VersionVector* ResidueSince(const KeyRef& ref,
@@ -499,6 +517,9 @@ class Keyspace {
   std::string scratch_;
   Filter skip_;
   Stats stats_;
+  void NoteLookup(bool found) { (found ? lookups_.hits : lookups_.misses) += counts_lookups_ ? 1 : 0; }
+  Lookups lookups_;
+  bool counts_lookups_ = false;
 };
 
 }  // namespace polyarch::keyspace

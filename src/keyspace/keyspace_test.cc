@@ -308,6 +308,17 @@ class Node : public ChangeSink {
     return plain && !open ? kLww : policy;
   }
 
+  uint64_t NewestMs(const crdt::KeyState& state) const {
+    uint64_t newest = 0;
+    for (const crdt::Version& v : state.versions) newest = std::max(newest, v.hlc.ms());
+    for (const crdt::CounterEntry& e : state.counters) newest = std::max(newest, e.hlc.ms());
+    for (const crdt::ExpiryVersion& x : state.expiries) newest = std::max(newest, x.hlc.ms());
+    for (const crdt::Element& e : state.elements) {
+      if (const auto tag = crdt::NewestTag(e, origins_)) newest = std::max(newest, tag->hlc.ms());
+    }
+    return newest;
+  }
+
   // An element's content as text; nothing if it is not shown.
   std::optional<std::string> ExpectedElement(const Key& key, const crdt::Element& e) const {
     const conflict::View view = conflict::Resolve(
@@ -442,7 +453,13 @@ class Node : public ChangeSink {
     int64_t earliest = crdt::kNever;
     int64_t latest_hidden = -1;
     for (const auto& [key, state] : model) {
-      ASSERT_EQ(keys.State(keys.Ref(key.first, key.second)), state);
+      const KeyRef ref = keys.Ref(key.first, key.second);
+      ASSERT_EQ(keys.State(ref), state);
+      ASSERT_EQ(keys.HoldsLive(ref), state.live() && state.ExpiryTime() >= keys.time_ms());
+      for (const crdt::Element& e : state.elements) {
+        ASSERT_EQ(keys.HoldsLiveElement(ref, e.type, e.name), e.live() && state.ExpiryTime() >= keys.time_ms());
+      }
+      ASSERT_EQ(keys.NewestWriteMs(ref), NewestMs(state));
       live[key.first] += state.live() ? 1 : 0;
       if (HasResidue(state)) residue.insert(key);
       if (key.first != crdt::kReservedDatabase && Keyspace::IsOpenConflict(state, origins_)) open.insert(key);
@@ -935,8 +952,9 @@ TEST(Keyspace, MemoryOfWhatIsGoneIsNotCounted) {
       change.Delete(ref);
       node.keys.PurgeCounter(ref, self);
       std::vector<std::pair<crdt::Type, std::string>> cleared;
-      node.keys.VisitResidue(ref, [&](crdt::Type type, std::string_view name, const crdt::Register&) {
+      node.keys.VisitResidue(ref, crdt::Type::kString, {}, [&](crdt::Type type, std::string_view name, const crdt::Register&) {
         cleared.emplace_back(type, name);
+        return true;
       });
       for (const auto& [type, name] : cleared) node.keys.PurgeElementCounter(ref, type, name, self);
     }
@@ -1255,6 +1273,63 @@ TEST_F(ChangeTest, OneChangeManyEffects) {
   EXPECT_EQ(node.keys.Read(Ref("a")).value, "3");
   EXPECT_EQ(node.keys.Read(Ref("n")).integer, 2);
   EXPECT_EQ(State("a").versions.size(), 1U);
+  node.Check();
+}
+
+// What was visited may go, and a visit goes on where it stopped: each element once, by type and name.
+TEST_F(ChangeTest, ResidueIsVisitedInParts) {
+  for (const crdt::Type type : {crdt::Type::kSortedSet, crdt::Type::kHash}) {
+    for (int i = 0; i < 300; ++i)
+      EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref("k"), type, "e" + std::to_string(i), crdt::Number::Integer(1)));
+  }
+  Change(node, node.keys).Delete(Ref("k"));
+  std::vector<std::pair<crdt::Type, std::string>> all;
+  std::pair<crdt::Type, std::string> next{crdt::Type::kString, ""};
+  for (bool ended = false; !ended;) {
+    ended = true;
+    const auto from = next;
+    size_t visited = 0;
+    node.keys.VisitResidue(Ref("k"), from.first, from.second, [&](crdt::Type type, std::string_view name, const crdt::Register& state) {
+      EXPECT_FALSE(state.live());
+      if (visited == 70) {
+        next = {type, std::string(name)};
+        ended = false;
+        return false;
+      }
+      ++visited;
+      all.emplace_back(type, name);
+      return true;
+    });
+    ASSERT_GT(visited, 0U);
+    for (size_t i = 0; i < visited; i += 2) {
+      const auto& [type, name] = all[all.size() - 1 - i];
+      node.keys.PurgeElementCounter(Ref("k"), type, name, origins.Intern({"n", 1}));
+    }
+  }
+  EXPECT_EQ(all.size(), 600U);
+  EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
+  EXPECT_EQ(std::set(all.begin(), all.end()).size(), 600U);
+  EXPECT_EQ(node.keys.StoredElements(Ref("k")), 300U);
+}
+
+// What is left of many cleared counters is in nobody's way: a key that is created anew, and deleted again, leaves it.
+TEST_F(ChangeTest, ClearedCountersAreNotClearedAgain) {
+  for (int i = 0; i < 300; ++i)
+    EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref("k"), crdt::Type::kSortedSet, "e" + std::to_string(i), crdt::Number::Integer(1)));
+  Change(node, node.keys).Delete(Ref("k"));
+  Rows rows;
+  TakeRows(node.keys, rows, 100'000);
+  EXPECT_TRUE(node.keys.ElementsWithCounters(Ref("k")).empty());
+  EXPECT_FALSE(node.keys.MayHoldCounters(Ref("k")));
+  Change(node, node.keys).PutElement(Ref("k"), crdt::Type::kSortedSet, "x", EncodeScore(1));
+  EXPECT_TRUE(node.keys.Exists(Ref("k")));
+  EXPECT_TRUE(node.keys.ElementsWithCounters(Ref("k")).empty());
+  Change(node, node.keys).Delete(Ref("k"));
+  EXPECT_FALSE(node.keys.Exists(Ref("k")));
+  EXPECT_EQ(node.keys.StoredElements(Ref("k")), 300U);
+  Rows again;
+  TakeRows(node.keys, again, 100'000);
+  EXPECT_TRUE(again.elements.empty()) << "none is written anew";
   node.Check();
 }
 

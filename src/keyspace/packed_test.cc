@@ -207,7 +207,7 @@ class ElementsTest : public testing::Test {
     ASSERT_EQ(elements.shown(), shown.size());
     ASSERT_EQ(elements.conflicts(), conflicts);
     ASSERT_TRUE(std::equal(residue.begin(), residue.end(), elements.residue().begin(), elements.residue().end()));
-    ASSERT_TRUE(!counters || elements.MayHaveCounters());
+    ASSERT_EQ(elements.HasLiveCounters(), counters);
     std::set<std::string> scanned;
     uint64_t cursor = 0;
     do {
@@ -409,6 +409,82 @@ TEST_F(ElementsTest, AgainstAMap) {
   EXPECT_GT(packed, 1000U);
   EXPECT_GT(many, 10U);
   EXPECT_GT(wiped, 5U);
+}
+
+// What a wipe does not touch stays as it stands, and is not written anew: cleared counters may be a million.
+TEST_F(ElementsTest, AWipeWritesOnlyWhatItChanges) {
+  Elements elements(crdt::Type::kHash, kKey, origins_);
+  const clock::VersionVector deps;
+  auto apply = [&](crdt::Effect effect, std::span<const crdt::Clear> clears) {
+    effect.type = crdt::Type::kHash;
+    effect.life = {sequence_ + 1, 0};
+    effect.clears = clears;
+    elements.Apply(effect, crdt::Seen(deps, Index(0), {++sequence_, 0}), {sequence_}, ViewNow());
+  };
+  auto rows = [&] {
+    uint64_t cursor = 0;
+    size_t visited = 0;
+    size_t count = 0;
+    EXPECT_TRUE(elements.VisitDirty(cursor, 1'000'000, visited, [&](std::string_view, const crdt::Register&) { ++count; }));
+    return count;
+  };
+  auto wipe = [&] {
+    const crdt::Seen seen(deps, Index(0), {++sequence_, 0});
+    elements.Wipe(seen, ViewNow(), [](std::string_view) { return false; });
+  };
+  for (int i = 0; i < 500; ++i) {
+    const std::string name = "e" + std::to_string(i);
+    apply({.kind = crdt::EffectKind::kIncrement, .element = name, .total = crdt::Number::Integer(1), .increment = crdt::Number::Integer(1)}, {});
+    const std::vector<crdt::Clear> clears = crdt::ClearsOf(elements.Find(name)->State());
+    EXPECT_EQ(clears.size(), 1U);
+    apply({.kind = crdt::EffectKind::kWipe, .element = name}, clears);
+  }
+  ASSERT_TRUE(elements.spilled());
+  EXPECT_FALSE(elements.HasLiveCounters());
+  EXPECT_EQ(rows(), 500U);
+  wipe();
+  EXPECT_EQ(rows(), 0U);
+  // With what it does take away.
+  apply({.kind = crdt::EffectKind::kPut, .element = "plain", .value = "v"}, {});
+  EXPECT_EQ(rows(), 1U);
+  wipe();
+  EXPECT_EQ(rows(), 1U);
+  EXPECT_FALSE(elements.Find("plain").has_value());
+  EXPECT_EQ(elements.residue().size(), 500U);
+}
+
+// A table keeps its size: of few that are left each is drawn, and where they are far between, one look at all is less
+// than to draw often.
+TEST_F(ElementsTest, FewLeftOfManyAreDrawn) {
+  Elements elements(crdt::Type::kSet, kKey, origins_);
+  const clock::VersionVector deps;
+  auto apply = [&](crdt::EffectKind kind, int i) {
+    const std::string name = "e" + std::to_string(i);
+    crdt::Effect effect{.kind = kind, .type = crdt::Type::kSet, .element = name};
+    elements.Apply(effect, crdt::Seen(deps, Index(0), {++sequence_, 0}), {sequence_}, ViewNow());
+  };
+  for (int i = 0; i < 100; ++i) apply(crdt::EffectKind::kPut, i);
+  EXPECT_FALSE(elements.IsPassCheaper(1));
+  EXPECT_TRUE(elements.IsPassCheaper(2)) << "packed: each draw walks";
+  for (int i = 100; i < 5'000; ++i) apply(crdt::EffectKind::kPut, i);
+  EXPECT_FALSE(elements.IsPassCheaper(1'000'000));
+  for (const int step : {100, 1'000}) {
+    for (int i = 0; i < 5'000; ++i) {
+      if (i % step != 0 && elements.Find("e" + std::to_string(i))) apply(crdt::EffectKind::kWipe, i);
+    }
+    const size_t left = static_cast<size_t>(5'000 / step);
+    ASSERT_EQ(elements.shown(), left);
+    EXPECT_TRUE(elements.IsPassCheaper(left / 12 + 1));
+    EXPECT_EQ(elements.IsPassCheaper(1), left < 24);
+    std::map<std::string, size_t> drawn;
+    for (size_t i = 0; i < 100 * left; ++i) {
+      const auto element = elements.Random(random_.Next());
+      ASSERT_TRUE(element.has_value() && element->shown());
+      ++drawn[std::string(element->key())];
+    }
+    EXPECT_EQ(drawn.size(), left);
+    for (const auto& [name, times] : drawn) EXPECT_GT(times, step == 1'000 ? 50U : 5U) << name;
+  }
 }
 
 // Rows: what becomes many is written with the key's next row, element by element.

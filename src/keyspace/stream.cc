@@ -311,18 +311,21 @@ void Stream::Tidy(crdt::StreamGroup& state) const {
   });
 }
 
-std::optional<std::string> Stream::CopyOf(const ElementView& element) const {
+std::optional<std::string> Stream::CopyOf(const ElementView& element, uint64_t copy) const {
   using Part = StreamName::Part;
   switch (crdt::ReadStreamName(element.key()).part) {
     case Part::kForeign:
       return std::nullopt;
     case Part::kEntry:
       return crdt::WithStreamLane(collection_.Show(element).value,
-                                  Elements::LaneOf(element, collection_.viewer()));
+                                  Elements::LaneOf(element, collection_.viewer()) ^ copy);
     case Part::kMeta:
       return crdt::EncodeStreamMeta(crdt::UniteStreamMeta(Views(ValuesOf(element))));
-    case Part::kGroup:
-      return crdt::EncodeStreamGroup(crdt::UniteStreamGroups(Views(ValuesOf(element))));
+    case Part::kGroup: {
+      crdt::StreamGroup group = crdt::UniteStreamGroups(Views(ValuesOf(element)));
+      group.RenameLanes(copy);
+      return crdt::EncodeStreamGroup(group);
+    }
     case Part::kConsumer:
       return crdt::EncodeStreamSeen(crdt::UniteStreamSeen(Views(ValuesOf(element))));
     case Part::kPending:

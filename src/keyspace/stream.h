@@ -91,8 +91,9 @@ class Stream {
   void Tidy(crdt::StreamGroup& state) const;
 
   // What an element says to a copy of the stream under another key, where all entries are one
-  // process's; nothing of what is foreign.
-  std::optional<std::string> CopyOf(const ElementView& element) const;
+  // process's; nothing of what is foreign. `copy`: a random number for each copy, which makes its
+  // lanes its own: a cursor there knows nothing of what comes late with it.
+  std::optional<std::string> CopyOf(const ElementView& element, uint64_t copy) const;
 
  private:
   size_t RankOf(std::string_view name) const;

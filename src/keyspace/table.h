@@ -48,6 +48,8 @@ class Table {
   void PrefetchEntry(uint64_t hash) const;
 
   size_t size() const { return size_; }
+  // Taken or free.
+  size_t slots() const { return segments_ * kBuckets * kSlots; }
 
   // Visits entries with (hash >> 16) >= cursor in that order, about `count` of them (all with one
   // hash together); returns where to go on, 0 at the end.

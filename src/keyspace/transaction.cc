@@ -70,7 +70,7 @@ void Change::KeepBefore(const crdt::Effect& effect) {
   auto [it, fresh] = before_->try_emplace({ref.db, std::string(ref.key)});
   Kept& kept = it->second;
   if (kept.whole) return;
-  if (fresh) keyspace_.Read(ref);  // what is to be merged into it is merged first
+  if (fresh) (void)keyspace_.Peek(ref);  // what is to be merged into it is merged first
   if (effect.kind == crdt::EffectKind::kWipeRange) {
     const bool told =
         keyspace_.VisitElements(ref,

@@ -82,6 +82,7 @@ void Clients::Read(Client& c) {
   // the middle of a request need no large buffer of their own.
   const bool own = have > kSmallRestBytes || have + room > Context::kScratchBytes;
   char* to = own ? c.in.Reserve(room) : context_.scratch.get() + have;
+  ++context_.stats.reads;
   ssize_t got = ::read(c.fd.get(), to, room);
   if (got <= 0) return OnReadEnd(c, got);
   const auto size = static_cast<size_t>(got);
@@ -112,6 +113,7 @@ size_t Clients::ReadRoom(const Client& c) const {
 
 void Clients::ReadSuspended(Client& c) {
   if (c.in.size() >= kSuspendedInputBytes) return UpdateInterest(c);
+  ++context_.stats.reads;
   ssize_t got = ::read(c.fd.get(), c.in.Reserve(kPreAuthReadBytes), kPreAuthReadBytes);
   if (got <= 0) return OnReadEnd(c, got);
   context_.stats.net_input_bytes += static_cast<uint64_t>(got);
@@ -388,6 +390,7 @@ void Clients::Write(Client& c) {
       c.holds.empty() ? c.out.size() : static_cast<size_t>(c.holds.from() - c.out_sent);
   CHECK(ready <= c.out.size());
   if (ready != 0 && !c.blocked) {
+    ++context_.stats.writes;
     ssize_t sent = ::send(c.fd.get(), c.out.data(), ready, MSG_NOSIGNAL);
     if (sent < 0) {
       if (!IsTransient(errno)) return Kill(c);

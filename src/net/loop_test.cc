@@ -154,6 +154,18 @@ TEST(LoopTest, OutOfFilesDoesNotStopAccepting) {
   EXPECT_GE(server.StatsAtEnd().accept_errors, 1U);
 }
 
+TEST(LoopTest, ReadsAndWritesOfClientsAreCounted) {
+  Server server;
+  {
+    Peer a(server.loop.port());
+    EXPECT_EQ(a.Call({"ID"}), "1");
+    EXPECT_EQ(a.Call({"ECHO", "x"}), Text("x"));
+  }
+  const LoopStats stats = server.StatsAtEnd();
+  EXPECT_GE(stats.reads, 2U);
+  EXPECT_EQ(stats.writes, 2U);
+}
+
 TEST(HttpTest, AnswersOneGet) {
   Server server;
   auto get = [&](std::string_view request) {

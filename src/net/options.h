@@ -81,6 +81,8 @@ struct LoopStats {
   uint64_t accept_errors = 0;     // EMFILE and others
   uint64_t net_input_bytes = 0;   // clients
   uint64_t net_output_bytes = 0;
+  uint64_t reads = 0;  // how often it has read from a client, and
+  uint64_t writes = 0;  // how often it has written to one
   uint64_t protocol_errors = 0;
   uint64_t input_limit_closes = 0;   // input budgets
   uint64_t output_limit_closes = 0;  // slow readers, subscribers among them

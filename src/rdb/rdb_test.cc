@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -84,6 +85,19 @@ TEST(Rdb, ReadsWhatRedisDumps) {
       EXPECT_EQ(value.items.size() + value.fields.size() + value.members.size(), 2U);
     }
   }
+}
+
+// Any 64 bits may stand for a time; how long ago it was must be a number.
+TEST(Rdb, TimesOfStreamsAreNotBefore1970) {
+  Value value{.type = crdt::Type::kStream};
+  StreamValue::Group& group = value.stream.groups.emplace_back();
+  group.name = "g";
+  group.consumers.push_back({"c", std::numeric_limits<int64_t>::min()});
+  group.pending.push_back({{1, 1}, "c", -1, 1});
+  const Value read = ReadOk(WriteDump(value));
+  ASSERT_EQ(read.stream.groups.size(), 1U);
+  EXPECT_EQ(read.stream.groups[0].consumers[0].seen_ms, 0);
+  EXPECT_EQ(read.stream.groups[0].pending[0].delivered_ms, 0);
 }
 
 // Of Redis 7.2: small sets as listpacks, streams that tell when a consumer was active last.

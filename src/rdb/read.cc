@@ -200,6 +200,9 @@ class BodyReader {
     return true;
   }
 
+  // Any 64 bits may stand there. What lies before 1970 is no time; how long ago it was must be a number.
+  int64_t Time() { return std::max<int64_t>(0, static_cast<int64_t>(in_.Fixed64())); }
+
   static crdt::StreamId IdOf(std::string_view bytes) {
     crdt::StreamId id;
     for (size_t i = 0; i < 8; ++i) {
@@ -254,7 +257,7 @@ class BodyReader {
     for (; pending > 0; --pending) {
       StreamValue::Pending entry;
       if (!Charge(2 * kElementBytes) || !RawId(entry.id)) return false;
-      entry.delivered_ms = static_cast<int64_t>(in_.Fixed64());
+      entry.delivered_ms = Time();
       if (!in_.ok() || !Length(entry.count)) return false;
       if (!group.pending.empty() && group.pending.back().id >= entry.id) return false;
       group.pending.push_back(std::move(entry));
@@ -264,7 +267,7 @@ class BodyReader {
     for (; consumers > 0; --consumers) {
       StreamValue::Consumer& consumer = group.consumers.emplace_back();
       if (!Charge(kElementBytes) || !String(consumer.name)) return false;
-      consumer.seen_ms = static_cast<int64_t>(in_.Fixed64());
+      consumer.seen_ms = Time();
       // When it was last given something is not kept here.
       if (form >= 3) in_.Fixed64();
       if (!in_.ok() || !Length(pending)) return false;

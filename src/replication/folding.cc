@@ -35,6 +35,8 @@ void Replica::SettleFolds() {
     }
     // Its claims have done their work: every member has claimed more since. A frame beyond the fold
     // would be read with its dictionary and deps.
+    // Deps are without the origin's own entry, so they may lack what a record that they cover has folded of it: Compress
+    // knows. With it what the origin's own records folded would be left out, which its reader does not infer.
     OriginRow& row = rows_[i];
     row.deps = clock::VersionVector::Over(nullptr, Listed(row.deps));
     row.has_claim = false;

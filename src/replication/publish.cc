@@ -77,7 +77,7 @@ void Replica::SendOn(uint64_t source, std::string_view message, const Link* from
   for (uint64_t child : tree.children) {
     Link* link = LinkOfProcess(child);
     if (link == nullptr || link == from) continue;
-    if (host_.Backlog(link->id) > kBacklogMax) {
+    if (host_.Backlog(link->id) + link->delayed_out_bytes > kBacklogMax) {
       ++counters_.publishes_dropped;
       continue;
     }

@@ -17,6 +17,7 @@ constexpr int64_t kHelloRetryUs = 500'000;
 constexpr int64_t kPulseUs = 300'000;
 constexpr int64_t kLinkTimeoutUs = 1'800'000;
 constexpr int64_t kDialedWellUs = 2'000'000;  // a link that lasted so long makes up for failed dials
+constexpr size_t kDelayedMax = 8 << 20;          // of published and routed messages that LINK DELAY holds back
 constexpr int64_t kRefusedLingerUs = 1'000'000;  // so that the refusal reaches the other side
 constexpr int64_t kEndGraceUs = 4'000'000;  // before a foreign process of our name counts as gone
 constexpr int64_t kRouteUs = 100'000;
@@ -172,6 +173,7 @@ void Replica::SendTo(Link& link, std::string_view message) {
   if ((delay_us > 0 || !link.delayed_out.empty()) &&
       message[0] != static_cast<char>(wire::MessageType::kHello)) {
     link.delayed_out.emplace_back(now_us_ + delay_us, message);
+    link.delayed_out_bytes += message.size();
     return;
   }
   link.bytes_out += message.size();
@@ -279,7 +281,12 @@ void Replica::OnLinkMessage(LinkId id, std::string_view message) {
   const int64_t delay_us = DelayUs(link);
   if ((delay_us > 0 || !link.delayed.empty()) &&
       message[0] != static_cast<char>(wire::MessageType::kHello)) {
+    // What nobody waits for is not kept for an hour; all else is bounded by its credit.
+    const bool droppable = message[0] == static_cast<char>(wire::MessageType::kPublish) ||
+                           message[0] == static_cast<char>(wire::MessageType::kRouted);
+    if (droppable && link.delayed_bytes > kDelayedMax) return;
     link.delayed.emplace_back(now_us_ + delay_us, message);
+    link.delayed_bytes += message.size();
     return;
   }
   Handle(link, message);
@@ -626,6 +633,7 @@ void Replica::Tick() {
     while (!link.delayed.empty() && link.delayed.front().first <= now_us_) {
       std::string message = std::move(link.delayed.front().second);
       link.delayed.pop_front();
+      link.delayed_bytes -= message.size();
       const LinkId id = link.id;
       Handle(link, message);
       if (links_.count(id) == 0) break;
@@ -645,6 +653,7 @@ void Replica::Tick() {
     if (link.greeted && now_us_ - link.pulsed_us >= kPulseUs) SendPulse(link);
     while (!link.delayed_out.empty() && link.delayed_out.front().first <= now_us_) {
       link.bytes_out += link.delayed_out.front().second.size();
+      link.delayed_out_bytes -= link.delayed_out.front().second.size();
       host_.Send(id, link.delayed_out.front().second);
       link.delayed_out.pop_front();
     }

@@ -248,6 +248,16 @@ class Replica {
   void PrepareDeps(wire::Frame& frame, clock::VersionVector& deps);
   // The frame was given up: takes back what PrepareDeps added to the dictionary.
   void UndoDeps(const wire::Frame& frame);
+  // The own frame that ends there in the log, and those behind it, are sent to nobody before they are durable. Called
+  // before NoteOwn.
+  void HoldOwn(log::Position end) {
+    if (log_.durable() >= held_to_) {
+      held_from_ = end;
+      held_origins_.clear();
+    }
+    held_to_ = end;
+    held_origins_.insert(*own_);
+  }
   // An own frame was appended and its effects applied.
   void NoteOwn(const wire::Frame& frame,
                std::string_view bytes,
@@ -445,6 +455,7 @@ class Replica {
     clock::VersionVector have_durable;
     clock::VersionVector gap;  // changes up to there are not in its log
     std::map<clock::OriginIndex, Cursor> cursors;
+    clock::OriginIndex pump_next{};  // whose turn it is
     int64_t up_us = 0;
     int64_t heard_us = 0;
     int64_t part_us = INT64_MIN;  // when a part of a message came last
@@ -472,6 +483,8 @@ class Replica {
     uint64_t bytes_out = 0;
     std::deque<std::pair<int64_t, std::string>> delayed;       // to be handled then
     std::deque<std::pair<int64_t, std::string>> delayed_out;   // to be sent then
+    size_t delayed_bytes = 0;      // of these
+    size_t delayed_out_bytes = 0;
   };
   struct Pending {
     uint64_t first = 0;
@@ -617,7 +630,8 @@ class Replica {
                log::Position start,
                log::Position end);
   void Pump(Link& link);
-  bool PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget);
+  // Serves one, from the log: `budget` bytes are still to be sent to that link in this tick, `walk` to be read for it.
+  bool PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget, size_t& walk);
   log::Position Locate(clock::OriginIndex origin, uint64_t sequence) const;
   void NoteIndex(clock::OriginIndex origin, uint64_t first, log::Position start);
   void NoteLogged(clock::OriginIndex origin, uint64_t last, log::Position end);
@@ -629,6 +643,15 @@ class Replica {
   Options options_;
   ReplicaHost& host_;
   log::Log& log_;
+  // What was applied where a segment of the log begins, as its head says.
+  mutable std::map<log::Position, clock::VersionVector> segment_heads_;
+  // Own frames that end here or behind wait for the disk, as long as it does not hold the last one that must.
+  log::Position held_from_ = 0;
+  log::Position held_to_ = 0;
+  std::set<clock::OriginIndex> held_origins_;  // of this process: it may have begun another one since
+  bool IsHeld(clock::OriginIndex origin, log::Position end) const {
+    return end >= held_from_ && log_.durable() < held_to_ && end > log_.durable() && held_origins_.count(origin) != 0;
+  }
   clock::OriginTable& origins_;
   base::Random random_;
 

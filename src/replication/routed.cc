@@ -13,7 +13,7 @@ constexpr size_t kBacklogMax = 8 << 20;
 bool Replica::PassOn(uint64_t to, std::string_view message) {
   const LinkStates::Reach* reach = graph_.ReachOf(to);
   Link* link = reach == nullptr || reach->hops == 0 ? nullptr : LinkOfProcess(reach->next);
-  if (link == nullptr || host_.Backlog(link->id) > kBacklogMax) {
+  if (link == nullptr || host_.Backlog(link->id) + link->delayed_out_bytes > kBacklogMax) {
     ++counters_.routed_lost;
     return false;
   }

@@ -12,6 +12,8 @@ namespace polyarch::replication {
 namespace {
 
 constexpr int64_t kResubscribeUs = 50'000;
+// So much of the log may be read for what is sent of it, most of which is other origins'.
+constexpr size_t kWalkPerPump = 16;
 constexpr int64_t kForkPauseUs = 5'000'000;
 constexpr int64_t kSayAgainUs = 200'000;  // before a neighbour is told again to send no more
 constexpr log::Position kIndexBytes = 256 << 10;
@@ -438,12 +440,13 @@ void Replica::Forward(clock::OriginIndex origin,
                       log::Position start,
                       log::Position end) {
   std::string message;
+  const bool held = IsHeld(origin, end);
   for (auto& [id, link] : links_) {
     auto it = link.cursors.find(origin);
     if (it == link.cursors.end() || !it->second.at_tail) continue;
     Cursor& cursor = it->second;
     if (frame.last() < cursor.next) continue;  // the subscriber is ahead of us
-    if (cursor.next == frame.first && cursor.sent < cursor.credit &&
+    if (!held && cursor.next == frame.first && cursor.sent < cursor.credit &&
         host_.Backlog(id) < options_.backlog_bytes_max) {
       if (message.empty()) message = FrameMessage(bytes);
       SendTo(link, message);
@@ -466,18 +469,26 @@ void Replica::Forward(clock::OriginIndex origin,
   }
 }
 
+// In turn, beginning behind the one that was served last: neither one far behind nor what all pass over on their way
+// may take the tick.
 void Replica::Pump(Link& link) {
   size_t budget = options_.pump_bytes;
-  for (auto& [origin, cursor] : link.cursors) {
-    if (!cursor.at_tail && !PumpCursor(link, origin, cursor, budget)) {
-      link.cursors.erase(origin);
-      return;
+  size_t walk = kWalkPerPump * options_.pump_bytes;
+  auto next = link.cursors.lower_bound(link.pump_next);
+  for (size_t i = link.cursors.size(); i > 0 && budget > 0 && walk > 0; --i) {
+    if (next == link.cursors.end()) next = link.cursors.begin();
+    auto& [origin, cursor] = *next;
+    if (!cursor.at_tail && !PumpCursor(link, origin, cursor, budget, walk)) {
+      next = link.cursors.erase(next);
+      break;
     }
-    if (budget == 0) return;
+    ++next;
   }
+  link.pump_next = next == link.cursors.end() ? clock::OriginIndex{} : next->first;
 }
 
-bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget) {
+bool Replica::PumpCursor(
+    Link& link, clock::OriginIndex origin, Cursor& cursor, size_t& budget, size_t& walk) {
   const clock::Origin& name = origins_.Get(origin);
   bool stopped = false;
   bool gap = false;
@@ -485,10 +496,20 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
     AnswerGap(link, origin, floor_.Get(origin));
     return false;
   }
+  // All that there is was sent: what comes next comes by Forward.
+  auto level = [&] { return cursor.next > Row(origin).last; };
+  auto at_tail = [&] {
+    cursor.at_tail = true;
+    cursor.position = log_.end();
+    return true;
+  };
+  if (level()) return at_tail();
   cursor.position = std::max(cursor.position, log_.begin());
+  const log::Position from = cursor.position;
   if (cursor.sent >= cursor.credit || host_.Backlog(link.id) >= options_.backlog_bytes_max)
     return true;
-  auto result = log_.Read(cursor.position, budget * 4 + 1, [&](const log::Record& record) {
+  auto result = log_.Read(cursor.position, std::min(budget * 4 + 1, walk), [&](const log::Record& record) {
+    ++steps_;
     wire::FrameName frame;
     if (record.type == log::RecordType::kFrame && wire::ParseFrameName(record.payload, frame) &&
         frame.incarnation == name.incarnation && frame.leader == name.leader &&
@@ -497,7 +518,7 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
         gap = true;
         return false;
       }
-      if (cursor.sent >= cursor.credit || budget == 0 ||
+      if (cursor.sent >= cursor.credit || budget == 0 || IsHeld(origin, record.end) ||
           host_.Backlog(link.id) >= options_.backlog_bytes_max) {
         stopped = true;
         return false;
@@ -509,8 +530,9 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
       budget -= std::min(budget, record.payload.size());
     }
     cursor.position = record.end;
-    return true;
+    return !level();
   });
+  walk -= std::min<size_t>(walk, cursor.position - from);
   // Too many open files, say: the log is tried again.
   if (!result.ok() && result.status().code() == base::Code::kBusy) return true;
   if (!result.ok()) {
@@ -523,11 +545,11 @@ bool Replica::PumpCursor(Link& link, clock::OriginIndex origin, Cursor& cursor, 
   if (gap) {
     host_.Report(2,
                  "the log lacks changes of " + name.ToString() + " before those that " +
-                     link.peer.leader + " asked for");
-    AnswerGap(link, origin, floor_.Get(origin));
+                     link.peer.leader + " asked for; it takes the state instead");
+    AnswerGap(link, origin, Row(origin).last);
     return false;
   }
-  if (!stopped && cursor.position >= log_.end()) cursor.at_tail = true;
+  if (level() || (!stopped && cursor.position >= log_.end())) return at_tail();
   return true;
 }
 
@@ -543,8 +565,13 @@ log::Position Replica::Locate(clock::OriginIndex origin, uint64_t sequence) cons
   }
   // Before what this process has indexed: the last segment that begins without the change.
   log::Position position = log_.begin();
+  segment_heads_.erase(segment_heads_.begin(), segment_heads_.lower_bound(log_.begin()));
   for (const log::SegmentHead& head : log_.Heads()) {
-    if (ReadHead(head.head).Get(origin) >= sequence) break;
+    // Read once: of thousands of folds that is work. A head lists what was not folded when it was written, so what is
+    // folded later changes nothing in it.
+    auto [read, fresh] = segment_heads_.try_emplace(head.position);
+    if (fresh) read->second = ReadHead(head.head);
+    if (read->second.Get(origin) >= sequence) break;
     position = head.position;
   }
   return position;

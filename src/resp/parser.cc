@@ -18,14 +18,11 @@ constexpr size_t kKeepArguments = 4096;
 
 enum class Number { kOk, kNeedMore, kInvalid, kTooLong };
 
-Number ReadNumberSlow(const char*& p, const char* end, int64_t& value) {
-  size_t available = static_cast<size_t>(end - p);
-  // One byte more than the longest number, so that whether a line is too long does not depend on
-  // how much of it has arrived.
-  const void* found = std::memchr(p, '\r', std::min(available, base::kInt64CharsMax + 1));
-  if (found == nullptr) {
-    return available > base::kInt64CharsMax ? Number::kTooLong : Number::kNeedMore;
-  }
+Number ReadNumberSlow(const char*& p, const char* end, size_t line_max, int64_t& value) {
+  const size_t available = static_cast<size_t>(end - p);
+  // No further than the limit, so that whether a line is too long does not depend on how much of it has arrived.
+  const void* found = std::memchr(p, '\r', std::min(available, line_max));
+  if (found == nullptr) return available >= line_max ? Number::kTooLong : Number::kNeedMore;
   const char* cr = static_cast<const char*>(found);
   if (cr + 1 == end) return Number::kNeedMore;
   std::optional<int64_t> parsed = base::ParseInt64({p, static_cast<size_t>(cr - p)});
@@ -35,8 +32,9 @@ Number ReadNumberSlow(const char*& p, const char* end, int64_t& value) {
   return Number::kOk;
 }
 
-// Reads "<number>\r\n" at `p`; moves `p` behind it if it is complete and valid.
-inline Number ReadNumber(const char*& p, const char* end, int64_t& value) {
+// Reads "<number>\r\n" at `p`; moves `p` behind it if it is complete and valid. Any line of less than `line_max` bytes is
+// waited for, as Redis does, also if it can be no number any more.
+inline Number ReadNumber(const char*& p, const char* end, size_t line_max, int64_t& value) {
   // 18 digits cannot overflow; what is longer or odd in any way takes the slow path.
   const char* stop = end - p > 18 ? p + 18 : end;
   const char* q = p;
@@ -53,7 +51,7 @@ inline Number ReadNumber(const char*& p, const char* end, int64_t& value) {
     p = q + 2;
     return Number::kOk;
   }
-  return ReadNumberSlow(p, end, value);
+  return ReadNumberSlow(p, end, line_max, value);
 }
 
 bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
@@ -141,7 +139,7 @@ Parser::State Parser::Next(std::string_view input, const Limits& limits) {
     if (*begin != '*') return NextInline(input, limits);
     p = begin + 1;
     int64_t count = 0;
-    switch (ReadNumber(p, end, count)) {
+    switch (ReadNumber(p, end, limits.inline_bytes_max, count)) {
       case Number::kOk:
         break;
       case Number::kNeedMore:
@@ -169,7 +167,7 @@ Parser::State Parser::Next(std::string_view input, const Limits& limits) {
     if (*p != '$') return Fail(std::string("expected '$', got '") + *p + "'");
     const char* q = p + 1;
     int64_t size = 0;
-    switch (ReadNumber(q, end, size)) {
+    switch (ReadNumber(q, end, limits.inline_bytes_max, size)) {
       case Number::kOk:
         break;
       case Number::kNeedMore:

@@ -18,7 +18,7 @@ namespace polyarch::resp {
 struct Limits {
   uint64_t bulk_bytes_max = 64ULL << 20;
   uint64_t arguments_max = 1 << 20;
-  uint64_t inline_bytes_max = 64 << 10;     // one line, without its end
+  uint64_t inline_bytes_max = 64 << 10;     // one line, without its end; that of a size, too
   uint64_t request_bytes_max = 1ULL << 30;  // all bytes of one request; at most 4 GiB - 1
   bool authenticated = true;  // false: error texts say that the limit is the early one
 };

@@ -165,11 +165,25 @@ TEST(ParserTest, Errors) {
                             "*2\r\n$3\r\nGET\r\n$99999999999999999999\r\n"}) {
     EXPECT_EQ(ErrorOf(bytes), kBulk) << bytes;
   }
-  EXPECT_EQ(ErrorOf("*" + std::string(21, '1')), kPrefix + "too big mbulk count string");
-  EXPECT_EQ(ErrorOf("*1\r\n$" + std::string(21, '1')), kPrefix + "too big bulk count string");
-  EXPECT_EQ(ErrorOf("*" + std::string(20, '1')), "");
-  EXPECT_EQ(ErrorOf(std::string("*\0A", 3) + std::string(30, 'A')),
-            kPrefix + "too big mbulk count string");
+  // A line that is no number is told from one that does not end.
+  for (size_t digits : {20, 21, 30, 39}) {
+    const std::string number(digits, '1');
+    EXPECT_EQ(ErrorOf("*" + number + "\r\n"), kCount) << digits;
+    EXPECT_EQ(ErrorOf("*1\r\n$" + number + "\r\n"), kBulk) << digits;
+    EXPECT_EQ(ErrorOf("*" + number), "") << digits;
+    EXPECT_EQ(ErrorOf("*1\r\n$" + number), "") << digits;
+  }
+  Limits line;
+  line.inline_bytes_max = 40;
+  for (const char* end : {"", "\r\n"}) {
+    EXPECT_EQ(ErrorOf("*" + std::string(40, '1') + end, line), kPrefix + "too big mbulk count string");
+    EXPECT_EQ(ErrorOf("*1\r\n$" + std::string(40, '1') + end, line), kPrefix + "too big bulk count string");
+    EXPECT_EQ(ErrorOf(std::string("*\0A", 3) + std::string(38, 'A') + end, line), kPrefix + "too big mbulk count string");
+  }
+  EXPECT_EQ(ErrorOf("*" + std::string(39, '1'), line), "");
+  EXPECT_EQ(ErrorOf("*" + std::string(39, '1') + "\r\n", line), kCount);
+  EXPECT_EQ(FeedWhole("*" + std::string(64 << 10, '1')).error, kPrefix + "too big mbulk count string");
+  EXPECT_EQ(FeedWhole("*" + std::string((64 << 10) - 1, '1')).error, "");
   EXPECT_EQ(ErrorOf("*1\r\nfoo\r\n"), kPrefix + "expected '$', got 'f'");
   EXPECT_EQ(ErrorOf("*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n"), kPrefix + "expected '$', got 'f'");
   EXPECT_EQ(ErrorOf("*1\r\n*1\r\n"), kPrefix + "expected '$', got '*'");

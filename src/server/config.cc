@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <span>
 #include <tuple>
@@ -312,6 +313,8 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
   }
   if (!flags.file.empty()) {
     if (base::Status read = flags.ReadFile(); !read.ok()) return refuse(read.message());
+    std::error_code none;
+    config.file = std::filesystem::absolute(flags.file, none).string();
   }
   if (config.id.empty()) return refuse("--id is missing: the leader's name, unique in the cluster; see polyarch server --help");
   if (!GoodName(config.id))

@@ -40,6 +40,7 @@ struct Config {
   size_t maxclients = 10000;
   std::vector<std::string> peer_bind;  // empty: as bind, if that is allowed without TLS
   bool insecure = false;
+  std::string file;  // from which it was read, the whole path; empty: none
   std::string log_level = "info";
   // For drills and tests only.
   std::string io = "posix";     // or "power-cut": what was not synced dies with the process

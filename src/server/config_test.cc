@@ -44,6 +44,7 @@ TEST_F(ConfigTest, ValuesAreWhatTomlSays) {
                  "port = 7_001\nlog-quota = '64mb'\nlog-ring = 65536\nmax-clock-skew = '2s'\nrejoin = true\ninsecure = false\n"),
             "");
   EXPECT_EQ(config_.id, "eu");
+  EXPECT_EQ(config_.file, path_);  // INFO tells it
   EXPECT_EQ(config_.requirepass, "a\\b\"c,d#e");
   EXPECT_EQ(config_.bind, (std::vector<std::string>{"127.0.0.1", "::1"}));
   EXPECT_TRUE(config_.join.empty());

@@ -51,5 +51,27 @@ TEST(Metrics, WhatIsNewInInfoHasAMetricToo) {
   EXPECT_EQ(text.find("word"), std::string::npos);
 }
 
+// Of each there is a metric, or it is known why not.
+TEST(Metrics, KnowsWhatMonitorsOfRedisLookFor) {
+  Metrics metrics;
+  for (const char* name :
+       {"async_loading", "second_repl_offset", "evicted_keys", "evicted_clients", "unexpected_error_replies",
+        "rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "aof_current_size", "used_memory_peak",
+        "total_system_memory", "mem_fragmentation_bytes", "instantaneous_ops_per_sec", "keyspace_hits",
+        "keyspace_misses", "total_reads_processed", "total_writes_processed", "expired_keys", "total_error_replies",
+        "number_of_cached_scripts", "number_of_functions", "number_of_libraries"}) {
+    metrics.AddInfo(std::string(name) + ":1\r\n");
+  }
+  const std::string text = metrics.Text();
+  EXPECT_EQ(text.find("untyped"), std::string::npos) << text;
+  for (const char* sample :
+       {"polyarch_checkpoint_last_seconds 1\n", "polyarch_memory_used_peak_bytes 1\n", "polyarch_memory_system_bytes 1\n",
+        "polyarch_commands_per_second 1\n", "polyarch_keyspace_hits_total 1\n", "polyarch_keyspace_misses_total 1\n",
+        "polyarch_client_reads_total 1\n", "polyarch_client_writes_total 1\n", "polyarch_expired_keys_total 1\n",
+        "polyarch_error_replies_total 1\n", "polyarch_scripts_compiled 1\n"}) {
+    EXPECT_NE(text.find(sample), std::string::npos) << sample << text;
+  }
+}
+
 }  // namespace
 }  // namespace polyarch::server

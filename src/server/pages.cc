@@ -1,6 +1,7 @@
 // The pages of the HTTP port: /metrics, /healthz, /readyz.
 #include <sys/resource.h>
 
+#include "command/info.h"
 #include "command/version.h"
 #include "server/metrics.h"
 #include "server/server.h"
@@ -72,10 +73,8 @@ std::string Server::MetricsPage() {
               {},
               ReadyFailure().empty() ? "1" : "0");
   std::string info;
-  engine_->InfoReplication(info);
-  engine_->InfoPersistence(info);
-  for (const char* section : {"persistence", "clients", "memory", "stats"})
-    InfoSection(section, info);
+  for (const char* section : {"replication", "persistence", "clients", "memory", "stats"})
+    command::AppendInfo(section, {*engine_, *this, engine_->keys()}, info);
   metrics.AddInfo(info);
   for (const command::LeaderInfo& leader : engine_->Leaders()) {
     if (leader.self) continue;

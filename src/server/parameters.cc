@@ -1,6 +1,8 @@
 // CONFIG, and INFO's sections about the process.
 #include <algorithm>
 #include <cstdio>
+#include <dlfcn.h>
+#include <filesystem>
 #include <fstream>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -37,6 +39,28 @@ std::string Human(uint64_t bytes) {
   return text;
 }
 
+std::string Fixed(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.2f", value);
+  return text;
+}
+
+// "jemalloc-5.3.0". It is asked for by name: only the program is linked with it, no test is.
+std::string Allocator() {
+  using Mallctl = int (*)(const char*, void*, size_t*, void*, size_t);
+  const auto mallctl = reinterpret_cast<Mallctl>(dlsym(RTLD_DEFAULT, "mallctl"));
+  const char* version = nullptr;
+  size_t size = sizeof version;
+  if (mallctl == nullptr || mallctl("version", &version, &size, nullptr, 0) != 0) return "libc";
+  const std::string_view text = version;
+  return "jemalloc-" + std::string(text.substr(0, text.find('-')));
+}
+
+uint64_t SystemBytes() {
+  const long pages = sysconf(_SC_PHYS_PAGES);  // NOLINT: sysconf
+  return pages < 0 ? 0 : static_cast<uint64_t>(pages) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_view pattern) {
@@ -60,7 +84,6 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["slowlog-max-len"] = std::to_string(observed.slowlog.size_max());
   all["latency-monitor-threshold"] = std::to_string(observed.latency.millis_min);
   all["latency-tracking"] = observed.tracks_latency ? "yes" : "no";
-  all["latency-tracking-info-percentiles"] = "50 99 99.9";
   all["tracking-table-max-keys"] = std::to_string(engine_->tracking().keys_max());
   all["port"] = std::to_string(config_.port);
   all["peer-port"] = std::to_string(config_.peer_port);
@@ -105,8 +128,8 @@ bool IsObservation(std::string_view name) {
 base::Status Server::SetObservation(std::string_view name, std::string_view value) {
   command::Observations& observed = observations();
   if (name == "latency-tracking") {
-    if (value != "yes" && value != "no") return base::Invalid("argument must be 'yes' or 'no'");
-    observed.tracks_latency = value == "yes";
+    if (base::Status fits = remembered().Set(name, value); !fits.ok()) return fits;
+    observed.tracks_latency = remembered().Of(name) == "yes";
     return {};
   }
   const int64_t low = name == "slowlog-log-slower-than" ? -1 : 0;
@@ -136,9 +159,8 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     return {};
   }
   if (name == "acl-pubsub-default") {
-    if (value != "allchannels" && value != "resetchannels")
-      return base::Invalid("argument(s) must be one of the following: allchannels, resetchannels");
-    engine_->users().SetNewUsersHearAll(value == "allchannels");
+    if (base::Status fits = remembered().Set(name, value); !fits.ok()) return fits;
+    engine_->users().SetNewUsersHearAll(remembered().Of(name) == "allchannels");
     return {};
   }
   if (name == "notify-keyspace-events") {
@@ -161,7 +183,11 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     return {};
   }
   if (name == "appendfsync" || name == "durability") {
-    auto durability = ParseDurability(std::string(value));
+    const bool as_redis = name == "appendfsync";
+    if (as_redis) {
+      if (base::Status fits = remembered().Set(name, value); !fits.ok()) return fits;
+    }
+    auto durability = ParseDurability(as_redis ? remembered().Of(name) : std::string(value));
     if (!durability.ok()) return durability.status();
     engine_->SetDurability(*durability);
     return {};
@@ -182,15 +208,45 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     return {};
   }
   if (remembered().Has(name)) return remembered().Set(name, value);
-  // To set what cannot be changed to what it is changes nothing.
+  return RefuseFixed(name, value);
+}
+
+base::Status Server::ConfigMayChange(std::string_view name, std::string_view value) {
+  constexpr std::string_view kFixed[] = {"advertise", "bind", "databases", "dir", "enable-debug-command", "http-port",
+                                         "log-quota", "max-bulk", "max-clock-skew", "maxclients", "peer-port", "port",
+                                         "proto-max-bulk-len", "residue-quota"};
+  if (std::find(std::begin(kFixed), std::end(kFixed), name) != std::end(kFixed)) return RefuseFixed(name, value);
+  return ServerHost::ConfigMayChange(name, value);
+}
+
+// To set what cannot be changed to what it is changes nothing.
+base::Status Server::RefuseFixed(std::string_view name, std::string_view value) {
   const auto present = ConfigGet(name);
   if (present.size() == 1 && present[0].second == value) return {};
-  return base::Invalid("can't set immutable config");
+  return base::Invalid(name == "dir" ? "can't set protected config" : "can't set immutable config");
+}
+
+// What INFO tells of the last seconds. Each tick; an idle process has ticks, too.
+void Server::Measure() {
+  memory_peak_ = std::max<uint64_t>(memory_peak_, engine_->keys().memory_bytes());
+  if (now_.mono_us < rates_.due_us) return;
+  rates_.due_us = now_.mono_us + command::Rate::kSampleUs;
+  rates_.commands.Sample(commands_, now_.mono_us);
+  rates_.input.Sample(loop_->stats().net_input_bytes, now_.mono_us);
+  rates_.output.Sample(loop_->stats().net_output_bytes, now_.mono_us);
+}
+
+void Server::ResetRates() {
+  rates_.due_us = now_.mono_us + command::Rate::kSampleUs;
+  rates_.commands.Reset(commands_, now_.mono_us);
+  rates_.input.Reset(loop_->stats().net_input_bytes, now_.mono_us);
+  rates_.output.Reset(loop_->stats().net_output_bytes, now_.mono_us);
 }
 
 void Server::ConfigResetStat() {
   commands_base_ = commands_;
-  connections_base_ = loop_->stats().clients_received;
+  stats_base_ = loop_->stats();
+  ResetRates();
   loop_->ForgetLongestTick();
   observations().ResetStatistics();
 }
@@ -218,6 +274,12 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("server_time_usec", std::to_string(WallMicros()));
     line("uptime_in_seconds", std::to_string(uptime_s));
     line("uptime_in_days", std::to_string(uptime_s / 86400));
+    // What is done on time is looked for at least so often a second.
+    line("hz", std::to_string(1000 / loop_->timer_ms()));
+    line("configured_hz", remembered().Of("hz"));
+    std::error_code none;
+    line("executable", std::filesystem::read_symlink("/proc/self/exe", none).string());
+    line("config_file", config_.file);
     line("durability", DurabilityName(engine_->durability()));
   } else if (section == "clients") {
     line("connected_clients", std::to_string(clients_.size()));
@@ -228,39 +290,62 @@ void Server::InfoSection(std::string_view section, std::string& out) {
   } else if (section == "memory") {
     const uint64_t resident = ResidentBytes();
     const uint64_t used = engine_->keys().memory_bytes();
+    memory_peak_ = std::max(memory_peak_, used);
+    const uint64_t system = SystemBytes();
     line("used_memory", std::to_string(used));
     line("used_memory_human", Human(used));
     line("used_memory_rss", std::to_string(resident));
     line("used_memory_rss_human", Human(resident));
+    line("used_memory_peak", std::to_string(memory_peak_));
+    line("used_memory_peak_human", Human(memory_peak_));
+    if (memory_peak_ != 0)
+      line("used_memory_peak_perc", Fixed(100 * static_cast<double>(used) / static_cast<double>(memory_peak_)) + "%");
     line("used_memory_dataset", std::to_string(used));
+    line("total_system_memory", std::to_string(system));
+    line("total_system_memory_human", Human(system));
     line("maxmemory", "0");
     line("maxmemory_human", "0B");
     line("maxmemory_policy", "noeviction");
+    // What the process has beside keys and values is in it: of few keys it is large.
+    if (used != 0) line("mem_fragmentation_ratio", Fixed(static_cast<double>(resident) / static_cast<double>(used)));
+    line("mem_fragmentation_bytes", std::to_string(static_cast<int64_t>(resident) - static_cast<int64_t>(used)));
+    line("mem_allocator", Allocator());
   } else if (section == "stats") {
-    line("total_connections_received", std::to_string(stats.clients_received - connections_base_));
+    // Since the start, or since CONFIG RESETSTAT.
+    auto count = [&](const char* name, uint64_t net::LoopStats::* counter) {
+      line(name, std::to_string(stats.*counter - stats_base_.*counter));
+    };
+    count("total_connections_received", &net::LoopStats::clients_received);
     line("total_commands_processed", std::to_string(commands_ - commands_base_));
-    line("total_net_input_bytes", std::to_string(stats.net_input_bytes));
-    line("total_net_output_bytes", std::to_string(stats.net_output_bytes));
-    line("rejected_connections", std::to_string(stats.clients_rejected));
-    line("protocol_errors", std::to_string(stats.protocol_errors));
-    line("client_output_buffer_limit_disconnections", std::to_string(stats.output_limit_closes));
-    line("client_query_buffer_limit_disconnections", std::to_string(stats.input_limit_closes));
+    line("instantaneous_ops_per_sec", std::to_string(rates_.commands.per_second()));
+    count("total_net_input_bytes", &net::LoopStats::net_input_bytes);
+    count("total_net_output_bytes", &net::LoopStats::net_output_bytes);
+    line("instantaneous_input_kbps", Fixed(static_cast<double>(rates_.input.per_second()) / 1024));
+    line("instantaneous_output_kbps", Fixed(static_cast<double>(rates_.output.per_second()) / 1024));
+    count("total_reads_processed", &net::LoopStats::reads);
+    count("total_writes_processed", &net::LoopStats::writes);
+    count("rejected_connections", &net::LoopStats::clients_rejected);
+    count("protocol_errors", &net::LoopStats::protocol_errors);
+    count("client_output_buffer_limit_disconnections", &net::LoopStats::output_limit_closes);
+    count("client_query_buffer_limit_disconnections", &net::LoopStats::input_limit_closes);
     line("pubsub_channels", std::to_string(engine_->subscriptions().names(Kind::kChannel)));
     line("pubsub_patterns", std::to_string(engine_->subscriptions().names(Kind::kPattern)));
     line("pubsubshard_channels", std::to_string(engine_->subscriptions().names(Kind::kShard)));
-    line("pubsub_limit_disconnections", std::to_string(stats.push_limit_closes));
+    count("pubsub_limit_disconnections", &net::LoopStats::push_limit_closes);
     line("tracking_total_keys", std::to_string(engine_->tracking().keys()));
     line("tracking_total_items", std::to_string(engine_->tracking().items()));
     line("tracking_total_prefixes", std::to_string(engine_->tracking().prefixes()));
-    line("link_errors", std::to_string(stats.link_errors));
+    count("link_errors", &net::LoopStats::link_errors);
     line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
-    line("ticks", std::to_string(stats.ticks));
+    count("ticks", &net::LoopStats::ticks);
     line("longest_tick_us", std::to_string(stats.longest_tick_us));
   } else if (section == "persistence") {
     backups_->Info(out);
   } else if (section == "cpu") {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
+    rusage children{};
+    getrusage(RUSAGE_CHILDREN, &children);
     auto seconds = [](const timeval& t) {
       char text[32];
       std::snprintf(text,
@@ -272,6 +357,8 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     };
     line("used_cpu_sys", seconds(usage.ru_stime));
     line("used_cpu_user", seconds(usage.ru_utime));
+    line("used_cpu_sys_children", seconds(children.ru_stime));
+    line("used_cpu_user_children", seconds(children.ru_utime));
   }
 }
 

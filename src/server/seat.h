@@ -6,6 +6,8 @@
 // directory its own. A crash in between finds it still foreign.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -14,8 +16,11 @@ namespace polyarch::server {
 
 // True if `dir` has a seat file that was written there.
 bool IsOwnSeat(const std::string& dir);
-// Writes one. On disk when it returns.
-base::Status ClaimSeat(const std::string& dir);
+// A number that belongs to this seat file, and to no other: under it rights are held (engine/escrow.h). Nothing, if
+// there is none that was written here.
+std::optional<uint64_t> HolderOfSeat(const std::string& dir);
+// Writes one, with that number, which is fresh. On disk when it returns.
+base::Status ClaimSeat(const std::string& dir, uint64_t holder);
 // After a sync that failed: what the disk holds of the votes cannot be known any more, whatever it
 // says later. The next start takes a new seat.
 base::Status AbandonSeat(const std::string& dir);

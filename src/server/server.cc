@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/remedy.h"
 #include "command/rights.h"
+#include "command/support.h"
 #include "log/faulty_io.h"
 #include "server/logging.h"
 #include "server/seat.h"
@@ -138,14 +139,16 @@ base::Status Server::Start() {
 
   // An empty directory holds nobody's votes: it is claimed at once. A founder whose seat was lost between its first votes and
   // the claim could not be replaced by anybody.
-  bool own_seat = IsOwnSeat(config_.dir);
+  const std::optional<uint64_t> seat = HolderOfSeat(config_.dir);
+  const uint64_t holder = seat ? *seat : RandomSeed() | 1;
+  bool own_seat = seat.has_value();
   auto empty = [this](const char* part) {
     std::error_code none;
     return std::filesystem::is_empty(config_.dir + part, none) ||
            none == std::errc::no_such_file_or_directory;
   };
   if (!own_seat && empty("/log") && empty("/store")) {
-    status = ClaimSeat(config_.dir);
+    status = ClaimSeat(config_.dir, holder);
     if (!status.ok()) return status;
     own_seat = true;
   }
@@ -189,6 +192,7 @@ base::Status Server::Start() {
   engine_options.ledger = {
       config_.conflict_log_entries, config_.conflict_log_bytes, config_.conflict_log_age_s * 1000};
   engine_options.new_seat = !own_seat;
+  engine_options.holder = holder;
   join_watch_ = std::make_unique<JoinWatch>(config_.join, config_.advertise);
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   engine_->users().SetLocalPassword(config_.requirepass);
@@ -200,7 +204,7 @@ base::Status Server::Start() {
   status = log_->Sync();
   if (!status.ok()) return status;
   // The votes of another place are given up, and that is durable.
-  if (!own_seat) status = ClaimSeat(config_.dir);
+  if (!own_seat) status = ClaimSeat(config_.dir, holder);
   if (!status.ok()) return status;
   backups_ = std::make_unique<Backups>(
       Backups::Options{.data_dir = config_.dir,
@@ -222,6 +226,11 @@ base::Status Server::Start() {
           ", peers on " + config_.advertise +
           (config_.http_port > 0 ? ", http on port " + std::to_string(config_.http_port) : ""));
   return {};
+}
+
+uint64_t Server::NewHolder() {
+  const uint64_t holder = RandomSeed() | 1;
+  return ClaimSeat(config_.dir, holder).ok() ? holder : 0;
 }
 
 uint64_t Server::Entropy() {
@@ -258,6 +267,7 @@ int Server::Run() {
 }
 
 void Server::OnTimer() {
+  Measure();
   if (now_.mono_us < next_space_check_us_) return;
   next_space_check_us_ = now_.mono_us + 1'000'000;
   if (join_watch_ && engine_->admitted()) join_watch_.reset();
@@ -400,7 +410,10 @@ void Server::UsersChanged(uint64_t acting) {
       gone.push_back(id);
     }
   }
-  for (net::ClientId id : gone) loop_->CloseClientNow(id);
+  for (net::ClientId id : gone) {
+    command::StopListening(*engine_, id);
+    loop_->CloseClientNow(id);
+  }
 }
 
 void Server::OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) {
@@ -433,12 +446,15 @@ void Server::Report(int severity, const std::string& line) {
 // ---- command::ServerHost
 
 void Server::ForEachClient(const std::function<void(command::Client&)>& visit) {
-  for (auto& [id, session] : clients_)
-    visit(session->client);
+  // One that is gone is closed at the end of the tick.
+  for (auto& [id, session] : clients_) {
+    if (!session->client.gone) visit(session->client);
+  }
 }
 
 bool Server::KillClient(uint64_t id) {
-  if (clients_.count(id) == 0) return false;
+  const auto it = clients_.find(id);
+  if (it == clients_.end() || it->second->client.gone) return false;
   loop_->CloseClientNow(id);
   return true;
 }

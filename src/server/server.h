@@ -81,6 +81,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void Report(int severity, const std::string& line) override;
   void UsersChanged(uint64_t acting) override;
   uint64_t Entropy() override;
+  uint64_t NewHolder() override;
 
   // ---- command::ServerHost
   void ForEachClient(const std::function<void(command::Client&)>& visit) override;
@@ -88,6 +89,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   size_t ClientOutputBytes(uint64_t id) const override { return loop_->ClientOutputBytes(id); }
   std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
   base::Status ConfigSet(std::string_view name, std::string_view value) override;
+  base::Status ConfigMayChange(std::string_view name, std::string_view value) override;
   void ConfigResetStat() override;
   uint64_t Secret() override;
   void InfoSection(std::string_view section, std::string& out) override;
@@ -107,6 +109,7 @@ class Server final : public net::Service, public engine::Host, public command::S
 
   base::Status LockDirectory();
   base::Status SetObservation(std::string_view name, std::string_view value);
+  base::Status RefuseFixed(std::string_view name, std::string_view value);
   std::string WhatIsSafe(const base::Status& status) const;
   engine::Clocks ReadClocks() const;
   // Kept free on the disk for replication, checkpoints and repairs.
@@ -115,6 +118,8 @@ class Server final : public net::Service, public engine::Host, public command::S
   // pages.cc
   void WatchSyncs();
   void WatchTurns(const net::Clocks& now);
+  void Measure();
+  void ResetRates();
   std::string HealthFailure() const;
   std::string ReadyFailure();
   std::string MetricsPage();
@@ -139,7 +144,14 @@ class Server final : public net::Service, public engine::Host, public command::S
   command::CommandTimer timer_{*this};  // of the turn under way
   bool last_of_turn_ = false;
   uint64_t commands_base_ = 0;
-  uint64_t connections_base_ = 0;
+  net::LoopStats stats_base_;  // what INFO's counts are told from
+  struct {
+    command::Rate commands;
+    command::Rate input;  // bytes
+    command::Rate output;
+    int64_t due_us = 0;
+  } rates_;
+  uint64_t memory_peak_ = 0;  // of keys and values, as of the end of each tick
   engine::Clocks now_;
   std::map<uint64_t, ClientSession*> clients_;
   int64_t script_ms_max_ = 1000;

@@ -73,6 +73,8 @@ std::string Encode(const StateRequest& m) {
   base::PutFixed64(out, m.epoch);
   base::PutVarint(out, m.base);
   base::PutVarint(out, m.position);
+  // Behind what the first format had.
+  if (m.needed != 0) base::PutVarint(out, m.needed);
   return out;
 }
 
@@ -82,6 +84,11 @@ bool Decode(std::string_view payload, StateRequest& m) {
   m.epoch = in.Fixed64();
   m.base = in.Varint();
   m.position = in.Varint();
+  m.needed = 0;
+  if (in.ok() && !in.empty()) {
+    m.needed = in.Varint();
+    if (m.needed <= m.position) return false;
+  }
   return in.ok() && in.empty() && m.id != 0;
 }
 

@@ -48,6 +48,7 @@ struct StateRequest {
   uint64_t epoch = 0;  // the nonce of the sender's process that sent what is here; 0: nothing is
   uint64_t base = 0;      // as offered then: where the sender's checkpoint began
   uint64_t position = 0;  // the sender's log is here up to this position (base: nothing of it)
+  uint64_t needed = 0;    // what is here may reflect its log up to there; 0: no further than `position`
 };
 
 struct StateOffer {

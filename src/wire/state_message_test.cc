@@ -89,6 +89,26 @@ TEST(StateMessage, Golden) {
   Check(StateEnd{0x1111}, "peer_1_state_end", "no more is needed");
 }
 
+TEST(StateMessage, ARequestSaysWhatIsReflected) {
+  StateRequest request{0x1111, 0x2222, 1000, 2000};
+  const std::string none = Encode(request);
+  request.needed = 3000;
+  const std::string some = base::CheckGolden("peer_1_state_request_needed",
+                                             "go on with a state that reflects more of the log than has come of it",
+                                             Encode(request));
+  EXPECT_EQ(some.substr(0, none.size()), none);
+  StateRequest read;
+  ASSERT_TRUE(Decode(Payload(some), read));
+  EXPECT_EQ(read.position, 2000U);
+  EXPECT_EQ(read.needed, 3000U);
+  ASSERT_TRUE(Decode(Payload(none), read));
+  EXPECT_EQ(read.needed, 0U);
+  EXPECT_FALSE(Decode(Payload(some).substr(0, some.size() - 2), read));
+  EXPECT_FALSE(Decode(Payload(some + '\1'), read));
+  request.needed = 2000;
+  EXPECT_FALSE(Decode(Payload(Encode(request)), read)) << "that is no more";
+}
+
 TEST(StateMessage, AnOfferTellsOfTheLedger) {
   StateOffer offer{.id = 0x1111, .epoch = 0x2222, .base = 1000, .stamp = 0x3333};
   offer.names = {{"eu", 7}};

@@ -70,7 +70,7 @@ def test_declared_sizes(long):
         for count in ("2147483647", "2147483648", "9223372036854775807", "9223372036854775808",
                       "99999999999999999999999999", "4294967297", "1048577000", "abc", "1x", "0x10", "1.0",
                       " 1", "1 ", "--1", "\0"):
-            _refused(leader, f"*{count}\r\n".encode(), b"mbulk" if len(count) > 20 else b"multibulk length")
+            _refused(leader, f"*{count}\r\n".encode(), b"invalid multibulk length")
         for size in ("536870913", "2147483648", "9223372036854775807", "-9223372036854775808",
                      "18446744073709551616", "-1", "-2", "abc", "", "1x", " 3", "\0"):
             _refused(leader, f"*1\r\n${size}\r\nPING\r\n".encode(), b"bulk ")

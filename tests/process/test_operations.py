@@ -333,6 +333,35 @@ c QUIT
 b SET y 1
 """
 
+# Parameters that are the server's own; those that it only remembers are in tests/transcript/config.txt.
+CONFIG = """
+a CONFIG SET appendfsync foo
+a CONFIG SET AppendFsync foo
+a CONFIG SET appendfsync ALWAYS
+a CONFIG GET appendfsync
+a CONFIG SET appendfsync No
+a CONFIG GET appendfsync
+a CONFIG SET latency-tracking maybe
+a CONFIG SET latency-tracking NO
+a CONFIG GET latency-tracking
+a CONFIG SET latency-tracking YES
+a CONFIG GET latency-tracking
+a CONFIG SET acl-pubsub-default some
+a CONFIG SET acl-pubsub-default AllChannels
+a CONFIG GET acl-pubsub-default
+a CONFIG SET acl-pubsub-default RESETCHANNELS
+a CONFIG GET acl-pubsub-default
+a CONFIG SET dir /nowhere
+a CONFIG SET dbfilename x.rdb
+a CONFIG SET maxmemory abc databases 17
+a CONFIG SET maxmemory abc dir /nowhere
+a CONFIG SET maxmemory abc unixsocket /x
+a CONFIG SET SlowLog-Max-Len x
+a CONFIG SET latency-tracking-info-percentiles "50 99"
+a CONFIG GET latency-tracking-info-percentiles
+a CONFIG GET slowlog-max-len SLOWLOG-MAX-LEN
+"""
+
 SLOWLOG = """
 a SLOWLOG GET -2
 a SLOWLOG GET x
@@ -386,6 +415,10 @@ def test_monitor_beside_redis(long):
     _compare(MONITOR, _of_monitor)
 
 
+def test_config_beside_redis(long):
+    _compare(CONFIG)
+
+
 def test_slowlog_beside_redis(long):
     _compare(SLOWLOG, _of_slowlog)
 
@@ -426,7 +459,30 @@ def test_operations_redis_py(long):
         assert client.info("latencystats")["latency_percentiles_usec_get"]["p99"] > 0
         histogram = client.execute_command("LATENCY", "HISTOGRAM", "get")
         assert histogram[0] == "get" and histogram[1][:2] == ["calls", 40], histogram
+        before = client.info("stats")
         assert client.config_resetstat() and "cmdstat_get" not in client.info("commandstats")
+        after = client.info("stats")
+        for name in ("total_net_input_bytes", "total_net_output_bytes", "total_commands_processed"):
+            assert after[name] < before[name], (name, before[name], after[name])
+        assert before["keyspace_misses"] > 0 and after["keyspace_hits"] == after["keyspace_misses"] == 0, after
+        assert after["total_reads_processed"] < before["total_reads_processed"], (before, after)
+        # Rates are of the last 1.6 s: of work, and then of none but the question.
+        deadline = time.time() + 10
+        while client.info("stats")["instantaneous_ops_per_sec"] == 0:
+            client.get("k")
+            assert time.time() < deadline
+        rates = {}
+        while time.time() < deadline and rates.get("instantaneous_ops_per_sec") != 0:
+            time.sleep(2)
+            rates = client.info("stats")
+        assert rates["instantaneous_ops_per_sec"] == 0 and rates["instantaneous_input_kbps"] < 1, rates
+        memory, server = client.info("memory"), client.info("server")
+        assert memory["used_memory_peak"] >= memory["used_memory"] > 0, memory
+        assert memory["total_system_memory"] > memory["used_memory_rss"], memory
+        assert memory["mem_allocator"].startswith("jemalloc-"), memory
+        assert memory["mem_fragmentation_bytes"] == memory["used_memory_rss"] - memory["used_memory"], memory
+        assert memory["mem_fragmentation_ratio"] > 1, memory
+        assert server["executable"].endswith("/polyarch") and server["configured_hz"] == 10, server
 
         with client.monitor() as monitor:
             client.set("k", "v")

@@ -68,10 +68,12 @@ def test_http(long):
         assert "untyped" not in types.values(), [n for n, t in types.items() if t == "untyped"]
         renamed = {"checkpoint_age_ms": "checkpoint_age_seconds", "checkpoints_done": "checkpoints_total",
                    "backups_done": "backups_total", "backup_last_time": "backup_last_timestamp_seconds",
-                   "causal_waiting": "causal_waiting_frames", "rdb_changes_since_last_save": "changes_since_checkpoint"}
+                   "causal_waiting": "causal_waiting_frames", "rdb_changes_since_last_save": "changes_since_checkpoint",
+                   "rdb_last_bgsave_time_sec": "checkpoint_last_seconds"}
         # What Redis's clients look for, and is told under other names, or says nothing here.
         redis = ("connected_slaves", "loading", "master_repl_offset", "rdb_bgsave_in_progress", "rdb_last_save_time",
-                 "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+                 "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled", "aof_current_size", "async_loading",
+                 "rdb_current_bgsave_time_sec", "second_repl_offset")
         for section in ("replication", "persistence"):
             for name, value in eu.info(section).items():
                 if not re.fullmatch(r"-?\d+", value) or name in ("leader_id", "incarnation", *redis):
@@ -79,6 +81,10 @@ def test_http(long):
                 name = "polyarch_" + renamed.get(name, name)
                 assert any(n in values for n in (name, name + "_total", name + "_bytes")), name
         assert values["polyarch_changes_local_total"] >= 100
+        for name in ("expired_keys_total", "error_replies_total", "scripts_compiled", "functions", "libraries",
+                     "keyspace_hits_total", "keyspace_misses_total", "commands_per_second", "memory_used_peak_bytes",
+                     "memory_system_bytes", "client_reads_total", "client_writes_total"):
+            assert f"polyarch_{name}" in values, name
         assert values["polyarch_ready"] == 1
         assert values['polyarch_keys{db="0"}'] == 1
         for peer in ("us", "asia"):
@@ -148,6 +154,21 @@ def _resolve_by_hand(cluster):
     for key, value in (("wiki:a", "us's wiki:a"), ("wiki:b", "both's"), ("wiki:c*", "eu's wiki:c*"), ("wiki:d", None)):
         cluster.wait_get(key, value)
     assert us.call("HGETALL", "wiki:h") == [b"same", b"x"]
+
+    # A delete that is shown already: DEL answers 0, and ends the conflict all the same.
+    eu.call("POLICY", "SET", "wiki:e", "priority eu us")
+    cluster.wait_converged()
+    cluster.isolate("eu")
+    eu.call("SET", "wiki:e", "A")
+    eu.call("DEL", "wiki:e")
+    us.call("SET", "wiki:e", "B")
+    cluster.heal_all()
+    cluster.wait_converged()
+    assert eu.call("GET", "wiki:e") is None
+    assert "1 resolved, 0 left" in answer("d\n", "wiki:e")
+    assert polyarch("conflicts", "list", "-p", eu.port) == "no open conflicts\n"
+    eu.call("POLICY", "DEL", "wiki:e")
+    cluster.wait_get("wiki:e", None)
     # A lost value is written back without naming its tag.
     cluster.isolate("eu")
     eu.call("SET", "back", "first")

@@ -88,6 +88,15 @@ def test_pubsub(long):
             until("it has come", lambda: events.texts()[-1:] == [str(i)])
             assert int(clients[1].get("written")) >= i
 
+        # One that is killed is gone for what comes behind it in the same turn.
+        with cluster.eu.connect() as victim:
+            number = victim.call("CLIENT", "ID")
+            victim.call("SUBSCRIBE", "killed")
+            assert cluster.eu.call("PUBSUB", "NUMSUB", "killed") == [b"killed", 1]
+            kill = ("CLIENT", "KILL", "ID", number)
+            after = [("CLIENT", "LIST", "ID", number), ("PUBSUB", "NUMSUB", "killed"), ("PUBLISH", "killed", "x")]
+            assert cluster.eu.pipeline([kill, kill, *after]) == [1, 0, b"", [b"killed", 0], 0]
+
 
 def test_slow_subscriber(long):
     with Cluster(["eu", "us"]) as cluster:
@@ -124,6 +133,10 @@ SCRIPT = [
     "SUNIONSTORE dst s u", "SINTERSTORE dst s none", "HSET h f v g w", "HSETNX h x y", "HINCRBY h n 2", "HINCRBYFLOAT h n 1.5", "HDEL h f",
     "HDEL h g x n", "ZADD z 1 a 2 b 3 c 4 d", "ZINCRBY z 5 a", "ZPOPMIN z", "ZPOPMAX z", "ZREM z c", "ZADD z 1 e 2 f", "ZREMRANGEBYSCORE z 1 1",
     "ZUNIONSTORE zz 1 z", "ZRANGESTORE zr z 0 -1", "ZREMRANGEBYRANK z 0 -1", "GEOADD g 13 38 p", "SORT u ALPHA STORE sorted",
+    "RPUSH q 1 2", "RPOPLPUSH q q", "LMOVE q q LEFT RIGHT", "XADD x 1-1 f v", "XADD x MAXLEN 1 2-1 f v", "XADD x MINID 3 3-1 f v",
+    "ZADD zi INCR 1 m", "GETSET none1 v", "GETDEL none", "GETEX none PERSIST", "SET none2 v GET", "BITOP AND dst none1 none",
+    "SUNIONSTORE dst none s", "ZUNIONSTORE dst 2 none zi", "SORT none STORE dst", "PFMERGE hll2 hll none", "COPY none dst",
+    "XACK none g 1-1", "RENAME none1 none2", "COPY none2 dst REPLACE", "COPY none2 dst DB 4", "MOVE none2 5",
     "EXPIRE u -1", "GET none", "EXISTS none", "TTL none", "FLUSHALL"]
 
 
@@ -131,7 +144,7 @@ def _events(port):
     """What a subscriber of all events hears of SCRIPT, in order."""
     redis = _redis()
     client = redis.Redis(port=port, decode_responses=True, socket_timeout=30)
-    client.config_set("notify-keyspace-events", "KEA")
+    client.config_set("notify-keyspace-events", "KEAmn")
     listener = _Listener(client, patterns=["__key*@*__:*"])
     for line in SCRIPT:
         client.execute_command(*line.split())

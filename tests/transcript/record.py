@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Redis:
-    """A redis-server of its own, empty, and one connection to it."""
+    """A redis-server of its own, empty, and connections to it; the first is there at once."""
 
     def __init__(self, password=None):
         self.directory = tempfile.TemporaryDirectory()
@@ -29,13 +29,27 @@ class Redis:
         if password:
             command += ["--requirepass", password]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.port = port
+        self.sockets = {}
         for _ in range(100):
             try:
-                self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+                self.client(1)
                 break
             except OSError:
                 time.sleep(0.05)
-        self.file = self.socket.makefile("rb")
+
+    def client(self, number):
+        """The next commands come from that connection."""
+        if number not in self.sockets:
+            connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+            self.sockets[number] = (connection, connection.makefile("rb"))
+        self.socket, self.file = self.sockets[number]
+
+    def require(self, password):
+        current = self.socket, self.file
+        self.client(0)  # the others may have said QUIT
+        self.ask([b"config", b"set", b"requirepass", password.encode()])
+        self.socket, self.file = current
 
     def close(self):
         self.process.terminate()
@@ -121,7 +135,11 @@ def record(path, check):
             out.append(line)
             if line.startswith("@advance "):
                 time.sleep(int(line.split()[1]) / 1000)
-            elif line.startswith(("@policy", "@remote", "@password", "@client")):
+            elif line.startswith("@password "):
+                redis.require(line.split()[1])
+            elif line.startswith("@client "):
+                redis.client(int(line.split()[1]))
+            elif line.startswith(("@policy", "@remote")):
                 skip = True  # from here on there is nothing that Redis could answer
             if not line.startswith("> ") or skip:
                 continue

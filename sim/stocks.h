@@ -1,0 +1,62 @@
+// Clients of a bounded counter (ESCROW), and what they were told: never more is sold than there is, whatever fails; and
+// in a healed cluster all of it can be sold, but for what is held on disks that are gone.
+//
+// They are clients of their own, in the database and under the policy of those of sim/agreed.h.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "resp/reply.h"
+
+namespace polyarch::sim {
+
+class Node;
+class World;
+
+inline constexpr std::string_view kStockKey = "y:stock";
+
+class StockHistory {
+ public:
+  explicit StockHistory(World& world) : world_(world) {}
+
+  // One more command, or none.
+  void Step();
+  void Answered(uint64_t call, const std::vector<resp::Value>& replies);
+  // Its process has ended.
+  void Lost(uint64_t call);
+  // Sells all that is left, in a cluster that has healed. Throws what is wrong.
+  void SellOut();
+
+ private:
+  enum class Kind : uint8_t { kCreate, kGrant, kSpend, kGet };
+  struct Call {
+    Kind kind = Kind::kSpend;
+    int64_t amount = 0;
+    bool open = true;
+  };
+  void Ask(Node& node, Call call, std::vector<std::string> command);
+  void Spend(Node& node, int64_t amount);
+  void Read(const resp::Value& reply);
+
+  static constexpr size_t kCallsMax = 1500;
+  static constexpr size_t kOpenMax = 12;
+  static constexpr int64_t kSellOutUs = 120'000'000;
+
+  World& world_;
+  std::deque<Call> calls_;
+  size_t open_ = 0;
+  bool created_ = false;
+  int64_t total_ = 0;    // at most so many there may be
+  int64_t granted_ = 0;  // by GRANT, for sure or perhaps
+  int64_t sold_ = 0;     // that clients were told of
+  // As ESCROW GET told last.
+  bool read_ = false;
+  int64_t left_ = -1;
+  int64_t stuck_ = 0;  // of it, rights of holders that are not there
+};
+
+}  // namespace polyarch::sim
