@@ -72,7 +72,10 @@ void Node::Start() {
   engine_options.join = options_.join;
   engine_options.seed = world_.draw().Next();
   // An empty disk holds nobody's votes.
-  if (disk_.log->end == 0) seat_place_ = disk_.log;
+  if (disk_.log->end == 0) {
+    seat_place_ = disk_.log;
+    holder_ = 0;
+  }
   engine_options.new_seat = seat_place_ != disk_.log;
   if (engine_options.new_seat && !PLANTED(kEscrowOldDisk)) holder_ = 0;
   if (holder_ == 0) holder_ = world_.draw().Next() | 1;

@@ -18,21 +18,27 @@ const resp::Value* Field(const resp::Value& map, std::string_view name) {
 
 }  // namespace
 
-void StockHistory::Ask(Node& node, Call call, std::vector<std::string> command) {
+void StockHistory::Ask(Node& node, Call call, std::vector<std::vector<std::string>> commands) {
   world_.Log([&] {
     std::string text = "stock call " + std::to_string(calls_.size()) + " at " + node.name() + ":";
-    for (const std::string& word : command) text += " " + word;
+    for (const auto& command : commands) {
+      for (const std::string& word : command) text += " " + word;
+    }
     return text;
   });
   calls_.push_back(call);
   ++open_;
-  node.AskStock(calls_.size() - 1, {std::move(command)});
+  node.AskStock(calls_.size() - 1, std::move(commands));
 }
 
 void StockHistory::Spend(Node& node, int64_t amount) {
-  Ask(node,
-      {.kind = Kind::kSpend, .amount = amount},
-      {"ESCROW", "SPEND", std::string(kStockKey), std::to_string(amount)});
+  std::vector<std::string> command = {"ESCROW", "SPEND", std::string(kStockKey), std::to_string(amount)};
+  const Call call{.kind = Kind::kSpend, .amount = amount};
+  switch (world_.draw().Below(8)) {
+    case 0: return Ask(node, call, {{"MULTI"}, std::move(command), {"EXEC"}});
+    case 1: return Ask(node, call, {{"EVAL", "return redis.call('ESCROW', 'SPEND', ARGV[1], ARGV[2])", "0", command[2], command[3]}});
+    default: return Ask(node, call, {std::move(command)});
+  }
 }
 
 void StockHistory::Step() {
@@ -43,14 +49,14 @@ void StockHistory::Step() {
   Node& node = *draw.Pick(writers);
   if (!created_) {
     if (total_ == 0) total_ = draw.Between(5, 300);
-    return Ask(node, {.kind = Kind::kCreate}, {"ESCROW", "CREATE", std::string(kStockKey), std::to_string(total_)});
+    return Ask(node, {.kind = Kind::kCreate}, {{"ESCROW", "CREATE", std::string(kStockKey), std::to_string(total_)}});
   }
   if (draw.Percent(8)) {
     const int64_t amount = draw.Between(1, 30);
     granted_ += amount;
     return Ask(node,
                {.kind = Kind::kGrant, .amount = amount},
-               {"ESCROW", "GRANT", std::string(kStockKey), std::to_string(amount)});
+               {{"ESCROW", "GRANT", std::string(kStockKey), std::to_string(amount)}});
   }
   Spend(node, draw.Percent(80) ? 1 : draw.Between(2, 20));
 }
@@ -62,6 +68,13 @@ void StockHistory::Read(const resp::Value& reply) {
   if (left == nullptr || deficit == nullptr || holders == nullptr) throw Violation("ESCROW GET answers " + reply.ToString());
   read_ = true;
   left_ = left->integer;
+  // More than anybody was given, or may have been given, is gone for nobody.
+  const resp::Value* spent = Field(reply, "spent");
+  int64_t most = sold_ + perhaps_;
+  for (const Call& call : calls_) {
+    if (call.open && call.kind == Kind::kSpend) most += call.amount;
+  }
+  if (spent == nullptr || spent->integer > most) throw Violation("more is spent than was sold: " + reply.ToString());
   stuck_ = 0;
   for (const resp::Value& holder : holders->items) {
     const std::string& state = holder.items.at(2).text;
@@ -74,12 +87,13 @@ void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies
   Call& call = calls_.at(id);
   call.open = false;
   --open_;
-  const resp::Value& reply = replies.back();
+  const bool exec = replies.size() == 3 && replies.back().items.size() == 1;
+  const resp::Value& reply = exec ? replies.back().items[0] : replies.back();
   world_.Log([&] { return "stock call " + std::to_string(id) + ": " + reply.ToString(); });
   if (reply.is_error()) {
     if (reply.text.starts_with("NORIGHTS ")) SOMETIMES(kStockRefused);
     if (reply.text.starts_with("ERR 'y:stock' exists")) created_ = true;
-    for (std::string_view known : {"NORIGHTS ", "NOQUORUM ", "TRYAGAIN ", "TIMEOUT ", "HISTORY ", "RETIRED ", "DISKFULL ",
+    for (std::string_view known : {"NORIGHTS ", "EXECABORT ", "NOQUORUM ", "TRYAGAIN ", "TIMEOUT ", "HISTORY ", "RETIRED ", "DISKFULL ",
                                    "ERR 'y:stock' exists", "ERR there is no stock", "ERR 'y:stock' is not under policy"}) {
       if (reply.text.starts_with(known)) return;
     }
@@ -103,6 +117,7 @@ void StockHistory::Lost(uint64_t id) {
   if (!call.open) return;
   call.open = false;
   --open_;
+  if (call.kind == Kind::kSpend) perhaps_ += call.amount;
 }
 
 void StockHistory::SellOut() {
@@ -124,7 +139,7 @@ void StockHistory::SellOut() {
     if (nodes.empty()) return true;
     Node& node = *draw.Pick(nodes);
     if (draw.Percent(30)) {
-      Ask(node, {.kind = Kind::kGet}, {"ESCROW", "GET", std::string(kStockKey)});
+      Ask(node, {.kind = Kind::kGet}, {{"ESCROW", "GET", std::string(kStockKey)}});
     } else {
       Spend(node, draw.Percent(50) || left_ <= 0 ? 1 : draw.Between(1, left_));
     }

@@ -38,7 +38,7 @@ class StockHistory {
     int64_t amount = 0;
     bool open = true;
   };
-  void Ask(Node& node, Call call, std::vector<std::string> command);
+  void Ask(Node& node, Call call, std::vector<std::vector<std::string>> commands);
   void Spend(Node& node, int64_t amount);
   void Read(const resp::Value& reply);
 
@@ -53,6 +53,7 @@ class StockHistory {
   int64_t total_ = 0;    // at most so many there may be
   int64_t granted_ = 0;  // by GRANT, for sure or perhaps
   int64_t sold_ = 0;     // that clients were told of
+  int64_t perhaps_ = 0;  // by spends whose answer was lost
   // As ESCROW GET told last.
   bool read_ = false;
   int64_t left_ = -1;

@@ -52,7 +52,7 @@ const char* NameOf(Bug bug) {
       "kFloorsJoined", "kRetireUnheard", "kClaimBeforeAdmission",
       "kTrackLocalOnly", "kTrackNoExpiry",
       "kOwnerKeepsGranted",
-      "kEscrowOversell", "kEscrowToldEarly", "kEscrowNotHeard", "kEscrowOldDisk"};
+      "kEscrowOversell", "kEscrowToldEarly", "kEscrowOldDisk"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

@@ -122,8 +122,7 @@ enum class Bug : int {
   kOwnerKeepsGranted,  // an element that was granted is popped by who pushed it, too
   kEscrowOversell,     // ESCROW SPEND does not look whether there are rights
   kEscrowToldEarly,    // what was spent is told to others before it is on disk
-  kEscrowNotHeard,     // a started process spends before it has heard what others know of it
-  kEscrowOldDisk,      // a disk that was put back or copied goes on with the rights that it had
+  kEscrowOldDisk,      // a disk that was put back goes on with the rights that it had
   kCount,
 };
 

@@ -201,6 +201,9 @@ void ClientList(Context& c) {
   std::string text;
   for (uint64_t id : ids) {
     if (const auto it = lines.find(id); it != lines.end()) text += it->second;
+    if (text.size() > kReplyBytesMax) {
+      return c.reply.Error("LIMIT the reply would come to more than " + std::to_string(kReplyBytesMax) + " bytes");
+    }
   }
   c.reply.Verbatim(text);
 }

@@ -742,6 +742,15 @@ TEST(Clients, ThoseThatAreNamedAreListedAsOftenInThatOrder) {
   EXPECT_EQ(found, (std::vector<size_t>{3, 1, 3})) << list;
 }
 
+TEST(Clients, AListOfOneNamedWithoutEndIsRefused) {
+  TestNode node;
+  node.Ask({"CLIENT", "SETNAME", std::string(1000, 'n')});
+  std::vector<std::string> words = {"CLIENT", "LIST", "ID"};
+  words.resize(250'000, "1");
+  std::vector<std::string_view> args(words.begin(), words.end());
+  EXPECT_EQ(node.Run(*node.server.clients.front(), args)[0].ToString(), "-LIMIT the reply would come to more than 268435456 bytes");
+}
+
 // It is closed at the end of a tick; what comes before that does not count it.
 TEST(Clients, WhoIsKilledListensNoMore) {
   TestNode node;

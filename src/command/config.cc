@@ -181,6 +181,7 @@ void InfoErrorstats(const InfoSource& c, std::string& out) {
     out.append("errorstat_").append(name).append(":count=").append(std::to_string(count)).append("\n");
 }
 void InfoLatencystats(const InfoSource& c, std::string& out) {
+  if (!c.server.observations().tracks_latency) return;
   const auto& all = c.server.observations().commands();
   const auto rows = Table::Instance().rows();
   for (size_t i = 0; i < all.size(); ++i) {

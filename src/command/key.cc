@@ -201,6 +201,7 @@ std::string_view EncodingOf(Context& c, const KeyRef& ref, const Shown& shown) {
 
 int64_t IdleSeconds(Context& c, const KeyRef& ref) {
   const uint64_t newest_ms = c.keys.NewestWriteMs(ref);
+  if (newest_ms == 0) return 0;  // what was agreed on carries no time
   return std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000);
 }
 

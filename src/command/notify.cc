@@ -240,7 +240,7 @@ void TellMissedByWrite(Context& c,
                        std::span<const size_t> indices,
                        const std::set<std::string_view>& missing,
                        std::string_view reply) {
-  const Looked looked = missing.empty() || indices.empty() ? Looked::kNone : LookedUpBy(c, row);
+  const Looked looked = missing.empty() || indices.empty() || c.ready != nullptr ? Looked::kNone : LookedUpBy(c, row);
   if (looked == Looked::kNone) return;
   // An error is given before keys are looked at, but for that of a stream's missing group.
   const bool no_group = reply.starts_with("-NOGROUP");
@@ -339,7 +339,8 @@ void RunAndNotify(Context& c, const Row& row) {
     // What a script asks for is told by its own calls; OBJECT and MEMORY USAGE look past it.
     if ((row.flags & kReadonly) == 0 || (row.flags & kRunsScript) != 0) return;
     if (row.name.starts_with("object|") || row.name == "memory|usage") return;
-    return TellMissed(c, indices, missing);
+    if (c.ready == nullptr) TellMissed(c, indices, missing);  // who has waited missed them before
+    return;
   }
   const uint8_t db = c.client.db;
   std::vector<Key> written;

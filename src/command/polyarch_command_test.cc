@@ -632,6 +632,12 @@ TEST(LeaderCommand, List) {
       "\"link\", \"up\", \"next\", \"us\", \"hops\", 1]]");
 }
 
+TEST(PolicyCommand, ALeadersNameIsBounded) {
+  TestNode node;
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "p", "PRIORITY", std::string(255, 'a')}), "+OK");
+  EXPECT_EQ(node.Ask({"POLICY", "SET", "p", "PRIORITY", std::string(256, 'a')}).substr(0, 5), "-ERR ");
+}
+
 TEST(LeaderCommand, Priority) {
   TestNode node;
   EXPECT_EQ(node.Ask({"LEADER", "PRIORITY", "us", "eu"}), "+OK");

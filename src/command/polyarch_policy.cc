@@ -90,7 +90,9 @@ void PolicySet(Context& c) {
     }
     ++unread;
   }
-  c.change.Put(ref, policy->ToString(), keyspace::Change::Ttl::kNone);
+  const std::string text = policy->ToString();
+  if (!FitsChange(c, ref.key.size() + text.size())) return;
+  c.change.Put(ref, text, keyspace::Change::Ttl::kNone);
   c.reply.Ok();
 }
 

@@ -155,7 +155,7 @@ void PubsubNumpat(Context& c) {
 void PublishLater(Context& c, Publication publication) {
   if (c.scripted) {
     size_t& bytes = c.published_bytes();
-    bytes += publication.channel.size() + publication.message.size();
+    bytes += sizeof(Publication) + publication.channel.size() + publication.message.size();
     if (bytes > kPublishedBytesMax) return;
   }
   c.publications->push_back(std::move(publication));

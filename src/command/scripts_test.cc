@@ -328,6 +328,8 @@ TEST_F(ScriptsTest, WhatItMayPublishIsBounded) {
   EXPECT_EQ(node.Ask({"GET", "a"}), "null");
   EXPECT_EQ(Eval(kTwo), "null");
   EXPECT_EQ(node.cluster.published.size(), 2U);
+  // What a message takes beside its bytes counts, too.
+  EXPECT_EQ(Eval("for i = 1, 2000000 do redis.call('PUBLISH', '', '') end"), kRefused);
   // All scripts of a transaction have one sum.
   node.Ask({"MULTI"});
   node.Ask({"SET", "a", "1"});

@@ -42,8 +42,7 @@ struct Item {
   double score = 0;
 };
 
-// What one reply may hold (docs/limits.md), what a value takes there beside its bytes at most, and what a null takes.
-constexpr size_t kReplyBytesMax = size_t{256} << 20;
+// What a value takes in a reply beside its bytes at most, and what a null takes.
 constexpr size_t kHeaderBytes = 32;
 constexpr size_t kNullBytes = 3;
 

@@ -18,6 +18,8 @@ inline constexpr int64_t kStringBytesMax = int64_t{512} << 20;
 // One change must fit into one frame, and a peer must be able to hold it; a value of 64 MiB, the
 // parser's limit, fits.
 inline constexpr size_t kChangeBytesMax = size_t{65} << 20;
+// What a connection may have to read (net/options.h): a reply beyond it would close it.
+inline constexpr size_t kReplyBytesMax = size_t{256} << 20;
 // What an effect costs beyond its key and value, at most.
 inline constexpr size_t kEffectBytesMax = 64;
 inline constexpr size_t kDatabases = crdt::kDatabases;

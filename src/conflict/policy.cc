@@ -26,9 +26,12 @@ bool SameWord(std::string_view word, std::string_view lower) {
   });
 }
 
+// As the formats take of a leader.
+constexpr size_t kNameBytesMax = 255;
+
 // A name that survives ToString and ParseText.
 bool IsName(std::string_view word) {
-  return !word.empty() &&
+  return !word.empty() && word.size() <= kNameBytesMax &&
          std::all_of(word.begin(), word.end(), [](char c) { return c > ' ' && c < '\x7f'; });
 }
 

@@ -101,7 +101,8 @@ bool Decode(std::string_view bytes, DecidedRecord& record) {
   record.expires_ms = tuple.expires_ms;
   record.value = std::move(tuple.value);
   record.votes = wire::ReadVoteNumbers(in);
-  return in.ok() && in.empty() && !record.version.none();
+  // A leader's own rounds keep to that; a record of more would not fit into a change beside what it replaces.
+  return in.ok() && in.empty() && !record.version.none() && record.value.size() <= 2 * kSyncValueBytesMax;
 }
 
 AgreedKeys::AgreedKeys(Engine& engine, const std::string& leader, uint64_t seed)

@@ -334,6 +334,23 @@ TEST_F(Agreed, ATransactionOfALeaderThatMayNotWriteAnyMoreIsAborted) {
   EXPECT_EQ(Do(b, {"GETSET", "s:n", "2"}), "null");
 }
 
+TEST_F(Agreed, WhatCarriesNoTimeIsNotOld) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  EXPECT_EQ(a.Ask({"OBJECT", "IDLETIME", "s:k"}), "0");
+}
+
+TEST(DecidedRecord, OneThatIsTooLargeIsRefused) {
+  DecidedRecord record;
+  record.version = {1, {"a", 1}};
+  record.absent = false;
+  record.value = std::string(kSyncValueBytesMax, 'v');
+  DecidedRecord read;
+  EXPECT_TRUE(Decode(Encode(record), read));
+  record.value = std::string(size_t{1} << 20, 'v');
+  EXPECT_FALSE(Decode(Encode(record), read));
+}
+
 TEST_F(Agreed, OfTwoThatWatchOneWins) {
   Begin();
   EXPECT_EQ(Do(a, {"SET", "s:k", "mine"}), "+OK");

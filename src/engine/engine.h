@@ -804,6 +804,7 @@ class Engine final : public command::ClusterHost,
     int64_t asked_us = 0;
     int64_t next_ask_us = 0;
     int64_t progress_us = 0;
+    size_t unanswered = 0;    // requests to go on during which the link went down
     bool told_later = false;  // nothing else has come yet
     std::vector<clock::OriginIndex> map;  // by the sender's index
     uint64_t flush_ticket = 0;

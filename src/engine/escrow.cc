@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint8_t kFormat = 1;
 constexpr size_t kIdBytes = 8;
+constexpr char kNobody[] = "\0\0\0\0\0\0\0";  // a holder that there is not
 constexpr size_t kFieldBytes = 2 * kIdBytes;  // stock, holder
 constexpr int64_t kDutyUs = 100'000;
 constexpr int64_t kAskAgainUs = 300'000;  // somebody else, if who was asked has sent nothing
@@ -56,6 +57,10 @@ std::optional<uint64_t> ParseHex(std::string_view text) {
 std::optional<int64_t> ParseAmount(std::string_view text) {
   const std::optional<int64_t> value = base::ParseInt64(text);
   return value && *value >= 0 && *value <= kEscrowMax ? value : std::nullopt;
+}
+
+std::string TooMuch() {
+  return "ERR a stock may come to " + std::to_string(kEscrowMax) + " units in all";
 }
 
 // Under which a holder goes on that was closed.
@@ -207,6 +212,7 @@ std::optional<Escrow::View> Escrow::Load(const Key& key) {
     if (!element.name.starts_with(prefix)) continue;
     base::Reader in(std::string_view(element.name).substr(kIdBytes));
     const uint64_t holder = in.Fixed64();
+    if (holder == 0) return std::nullopt;  // it was deleted, and its rows are gone: see SweepOne
     // One writes it; two versions are those of two processes that had the same disk (hazards of restored machines).
     for (const crdt::Version& version : element.versions) {
       EscrowRow row;
@@ -289,6 +295,14 @@ std::optional<uint64_t> Escrow::PresentHolder(const std::string& leader, const S
   return holder;
 }
 
+std::set<uint64_t> Escrow::NumbersOf(const std::string& leader, const Stock& stock) const {
+  std::set<uint64_t> numbers;
+  const std::optional<std::string> text = engine_.Reserved(std::string(kHolderPrefix) + leader);
+  std::optional<uint64_t> holder = text ? ParseHex(*text) : std::nullopt;
+  for (; holder && numbers.insert(*holder).second && stock.closed.count(*holder) != 0;) *holder = NextOf(*holder);
+  return numbers;
+}
+
 bool Escrow::IsPresent(const View& view, uint64_t holder) const {
   return PresentHolder(LeaderOf(view, holder), view.stock) == holder;
 }
@@ -307,7 +321,7 @@ std::vector<std::string> Escrow::Members() const {
 }
 
 bool Escrow::may_spend() const {
-  return (ready_ || PLANTED(kEscrowNotHeard)) && holder_ != 0 && !set_back_;
+  return ready_ && holder_ != 0 && !set_back_;
 }
 
 bool Escrow::MaySpend(command::Context& c) const {
@@ -338,9 +352,9 @@ void Escrow::PutRow(keyspace::Change& change, const Key& key, const View& view, 
 void Escrow::TakeOver(keyspace::Change& change, const Key& key, View& view) {
   const uint64_t own = HolderOf(view.stock);
   for (uint64_t holder = holder_; holder != own; holder = NextOf(holder)) {
-    const int64_t rest = RightsOf(view, holder);
-    if (rest <= 0) continue;
     EscrowRow& row = view.rows[holder];
+    const int64_t rest = std::min(RightsOf(view, holder), kEscrowMax - row.moved[own]);
+    if (rest <= 0) continue;
     row.moved[own] += rest;
     PutRow(change, key, view, holder, row);
   }
@@ -395,27 +409,32 @@ void Escrow::Reclaim(command::Context& c, std::string_view key, std::string_view
   bool known = false;
   bool reclaimed = false;
   int64_t amount = 0;
+  // A living leader takes over itself what came to its earlier numbers.
+  const std::set<uint64_t> living = InReach(std::string(leader)) ? NumbersOf(std::string(leader), view->stock) : std::set<uint64_t>();
   for (uint64_t holder : HoldersOf(*view)) {
     if (LeaderOf(*view, holder) != leader || holder == own) continue;
     known = true;
-    if (IsPresent(*view, holder) && InReach(std::string(leader))) continue;
+    if (living.count(holder) != 0) continue;
     const int64_t rights = std::max<int64_t>(RightsOf(*view, holder), 0);
     const auto closed = view->stock.closed.find(holder);
     reclaimed = reclaimed || closed != view->stock.closed.end();
     std::string was = "$-1\r\n";
     int64_t more = rights;
+    uint64_t heir = own;
     if (closed != view->stock.closed.end()) {
-      // What has come to it since, unseen by whoever closed it.
-      if (rights == 0 || closed->second.heir != own) continue;
-      const std::string text = std::to_string(closed->second.amount) + " " + Hex(own);
+      // What has come to it since, unseen by whoever closed it: that one's heir has it.
+      if (rights == 0) continue;
+      heir = closed->second.heir;
+      const std::string text = std::to_string(closed->second.amount) + " " + Hex(heir);
       was = "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n";
       more += closed->second.amount;
     } else if (c.client.protocol != 2) {
       was = "_\r\n";
     }
     amount += rights;
+    if (more > kEscrowMax) return c.reply.Error(TooMuch());
     fields.push_back(std::string(kClosedField) + Hex(holder));
-    fields.push_back(std::to_string(more) + " " + Hex(own));
+    fields.push_back(std::to_string(more) + " " + Hex(heir));
     unless.push_back({{"hget", std::string(key), fields[fields.size() - 2]}, was, "ERR its rights were reclaimed already"});
   }
   // Of this leader there may be an earlier disk.
@@ -440,8 +459,7 @@ void Escrow::Grant(command::Context& c, std::string_view key, int64_t amount) {
   int64_t all = view->stock.total + amount;
   for (const auto& [holder, row] : view->rows)
     all += row.made;
-  if (all > kEscrowMax)
-    return c.reply.Error("ERR a stock may come to " + std::to_string(kEscrowMax) + " units in all");
+  if (all > kEscrowMax) return c.reply.Error(TooMuch());
   const Key name(c.client.db, key);
   const uint64_t own = HolderOf(view->stock);
   EscrowRow row;
@@ -465,9 +483,12 @@ void Escrow::Spend(command::Context& c, std::string_view key, int64_t amount) {
   }
   EscrowRow row;
   if (auto found = view->rows.find(own); found != view->rows.end()) row = found->second;
+  if (row.spent > kEscrowMax - amount) return c.reply.Error(TooMuch());
   row.spent += amount;
   PutRow(c.change, name, *view, own, std::move(row));
   ++spends_;
+  if (const auto wish = wishes_.find(name); wish != wishes_.end())
+    wish->second.must = std::max<int64_t>(wish->second.must - amount, 0);
   const int64_t use = NoteUse(name, amount);
   // Less than half of what is spent in a while: more is asked for before a client must be refused.
   if (here - amount < use / 2) Want(name, view->stock, 0, use);
@@ -553,9 +574,13 @@ void Escrow::Want(const Key& key, const Stock& stock, int64_t must, int64_t more
   Wish& wish = wishes_[key];
   if (wish.stock != stock.id) wish = {};
   wish.stock = stock.id;
-  wish.must = std::max(wish.must, must);
+  const int64_t until_us = engine_.now_.mono_us + kWishUs;
+  if (must > 0) {
+    wish.must = std::max(wish.must, must);
+    wish.must_until_us = until_us;
+  }
   wish.more = more;
-  wish.until_us = engine_.now_.mono_us + kWishUs;
+  wish.until_us = until_us;
   fresh_.insert(key);
 }
 
@@ -587,20 +612,24 @@ void Escrow::TakeInbox() {
     uint64_t& served = served_[{key, need.holder}];
     if (served == need.number && need.number != 0) continue;
     std::optional<View> view = Load(key);
+    if (view && HolderOf(view->stock) != holder_) {
+      keyspace::Change change(engine_, engine_.keyspace_);
+      TakeOver(change, key, *view);
+    }
     if (!view || view->stock.id != need.stock || PresentHolder(need.leader, view->stock) != need.holder) continue;
     const std::vector<std::string> members = Members();
     if (std::find(members.begin(), members.end(), need.leader) == members.end()) continue;
     const int64_t now = engine_.now_.mono_us;
     if (const auto drained = drained_.find(need.leader); drained != drained_.end()) {
-      if (now < drained->second) continue;
+      if (now < drained->second.until_us) continue;
       drained_.erase(drained);
     }
     auto capped = [](uint64_t amount) { return static_cast<int64_t>(std::min(amount, static_cast<uint64_t>(kEscrowMax))); };
     int64_t more = capped(need.more);
     // Two that both lack some would pass the same units to and fro.
     const auto wish = wishes_.find(key);
-    if (wish != wishes_.end() && wish->second.must > 0 && wish->second.stock == need.stock && now < wish->second.until_us &&
-        !need.all) {
+    if (wish != wishes_.end() && wish->second.must > 0 && !wish->second.hopeless && wish->second.stock == need.stock &&
+        now < wish->second.must_until_us && !need.all) {
       if (need.leader > engine_.options_.leader_id) continue;
       more = 0;
     }
@@ -650,6 +679,7 @@ void Escrow::AskAround(bool duty) {
     Wish& wish = found->second;
     // Before that only what has come since makes it worth to ask again.
     const bool waits = wish.asked_us >= 0 && now - wish.asked_us < kAskAgainUs;
+    if (now >= wish.must_until_us) wish.must = 0;
     const std::optional<View> view = Load(key);
     const uint64_t own = view ? HolderOf(view->stock) : 0;
     const int64_t here = view ? RightsOf(*view, own) : 0;
@@ -674,7 +704,8 @@ void Escrow::AskAround(bool duty) {
     std::sort(rich.rbegin(), rich.rend());
     // What one alone does not have is asked of several at once; what all together do not have is asked of nobody, or one
     // impossible order would leave all others with nothing.
-    int64_t lacks = wish.must <= in_reach ? std::max<int64_t>(wish.must - here, 0) : 0;
+    wish.hopeless = wish.must > in_reach;
+    int64_t lacks = wish.hopeless ? 0 : std::max<int64_t>(wish.must - here, 0);
     for (size_t i = 0; i < rich.size() && (i == 0 || lacks > 0); ++i) {
       const auto& [rights, holder] = rich[i];
       const int64_t more = i == 0 ? wish.more : 0;
@@ -698,18 +729,20 @@ void Escrow::AskAround(bool duty) {
 }
 
 base::Status Escrow::MayRetire(const std::string& leader) {
+  if (!InReach(leader)) return {};
   size_t stocks = 0;
   int64_t rights = 0;
-  const bool asked = InReach(leader);
   engine_.agreed_.ForEachPresent([&](uint8_t db, std::string_view name) {
     const Key key(db, name);
     const std::optional<View> view = Load(key);
-    const auto holder = view ? PresentHolder(leader, view->stock) : std::nullopt;
-    const int64_t has = holder ? RightsOf(*view, *holder) : 0;
-    if (has <= 0 || !asked) return;
+    if (!view) return;
+    int64_t has = 0;
+    for (uint64_t holder : NumbersOf(leader, view->stock))
+      has += std::max<int64_t>(RightsOf(*view, holder), 0);
+    if (has == 0) return;
     ++stocks;
     rights += has;
-    drained_[leader] = engine_.now_.mono_us + kDrainedUs;
+    if (!may_spend()) return;
     engine_.replica_.SendRouted(leader,
                                 wire::Encode(wire::Need{.leader = engine_.options_.leader_id,
                                                         .holder = HolderOf(view->stock),
@@ -719,9 +752,21 @@ base::Status Escrow::MayRetire(const std::string& leader) {
                                                         .stock = view->stock.id,
                                                         .all = true}));
   });
-  if (stocks == 0) return {};
-  return base::Invalid("leader '" + leader + "' holds rights to " + std::to_string(rights) + " units of " +
-                       std::to_string(stocks) + " stocks (ESCROW): they are moved here first; try again in a moment");
+  if (stocks == 0) {
+    drained_.erase(leader);
+    return {};
+  }
+  const int64_t now = engine_.now_.mono_us;
+  Drain& drain = drained_[leader];
+  drain.until_us = now + kDrainedUs;
+  if (drain.rights != rights) drain.since_us = now;
+  drain.rights = rights;
+  const std::string what = "leader '" + leader + "' holds rights to " + std::to_string(rights) + " units of " +
+                           std::to_string(stocks) + " stocks (ESCROW)";
+  // It takes no writes, say.
+  if (now - drain.since_us >= kDrainedUs)
+    return base::Invalid(what + ", and gives none away: stop it, then LEADER RETIRE it and ESCROW RECLAIM what it had");
+  return base::Invalid(what + ": they are moved here first; try again in a moment");
 }
 
 // ---- duties
@@ -777,14 +822,22 @@ void Escrow::SweepOne(const Key& key, bool first) {
       present = FieldOf(stock->id, 0).substr(0, kIdBytes);
   }
   std::vector<std::string> gone;
+  std::set<std::string> ended;  // stocks
   keys.Open(ref, crdt::Type::kHash).ForEach([&](const keyspace::ElementView& element) {
-    if (present.empty() || !element.key().starts_with(present)) gone.emplace_back(element.key());
+    const std::string_view field = element.key();
+    if (field.size() != kFieldBytes || field.substr(kIdBytes) == std::string_view(kNobody, kIdBytes)) return true;
+    if (!present.empty() && field.starts_with(present)) return true;
+    gone.emplace_back(field);
+    ended.emplace(field.substr(0, kIdBytes));
     return true;
   });
   if (gone.empty()) return;
   keyspace::Change change(engine_, keys);
   for (const std::string& field : gone)
     change.RemoveElement(ref, crdt::Type::kHash, field);
+  // What is left of it: so that nobody who puts its hash back, while it is an ordinary one, sells all of it once more.
+  for (const std::string& id : ended)
+    change.PutElement(ref, crdt::Type::kHash, id + std::string(kNobody, kIdBytes), "");
 }
 
 void Escrow::Tick() {

@@ -112,7 +112,9 @@ class Escrow final : public command::EscrowHost {
   };
   struct Wish {
     std::string stock;
-    int64_t must = 0;
+    int64_t must = 0;  // of a client that was refused
+    int64_t must_until_us = 0;
+    bool hopeless = false;  // there is not so much in reach
     int64_t more = 0;
     int64_t until_us = 0;
     int64_t asked_us = -1;
@@ -137,6 +139,8 @@ class Escrow final : public command::EscrowHost {
   std::string LeaderOf(const View& view, uint64_t holder) const;
   // The one that its leader holds under now?
   bool IsPresent(const View& view, uint64_t holder) const;
+  // Its number and those before it, which were closed.
+  std::set<uint64_t> NumbersOf(const std::string& leader, const Stock& stock) const;
   std::optional<uint64_t> PresentHolder(const std::string& leader, const Stock& stock) const;
   bool InReach(const std::string& leader) const;
   std::vector<std::string> Members() const;
@@ -171,7 +175,12 @@ class Escrow final : public command::EscrowHost {
   std::map<std::pair<Key, uint64_t>, uint64_t> served_;  // numbers of needs, by who has them
   uint64_t next_number_ = 0;  // drawn: an earlier process had others
   std::set<Key> fresh_;     // wishes that are to be told now
-  std::map<std::string, int64_t> drained_;  // leaders that are to be retired: they get nothing before
+  struct Drain {
+    int64_t until_us = 0;  // it gets nothing before
+    int64_t since_us = 0;  // since when it has had so much
+    int64_t rights = -1;
+  };
+  std::map<std::string, Drain> drained_;  // leaders that are to be retired
   std::map<Key, int64_t> given_up_;         // of this one, if it is that: it asks for nothing before
   int64_t next_duty_us_ = 0;
   int64_t next_sweep_us_ = 0;

@@ -174,7 +174,7 @@ TEST_F(EscrowTest, AllOfItIsSoldAndNoMore) {
   EXPECT_EQ(Of(c, "left"), "0");
 }
 
-TEST_F(EscrowTest, LostAndDoubledNeedsMakeNothingOfNothing) {
+TEST_F(EscrowTest, LostNeedsAreAskedForAgain) {
   Create("30");
   base::Random random(3);
   uint64_t lost = 0;
@@ -348,7 +348,6 @@ TEST_F(EscrowTest, WhoWatchesOrWaitsForTheDiskHearsOfSales) {
 TEST_F(EscrowTest, WhatIsPutBackOrCopiedIsNoStock) {
   Create("9");
   EXPECT_EQ(a.Ask({"ESCROW", "SPEND", "s:k", "3"}), "0");
-  const std::string dump = a.Ask({"DUMP", "s:k"});
   EXPECT_EQ(Do(a, {"HSET", "s:other", "escrow", "00000000000000ff", "total", "5", "of", Stock::PlaceOf(0, "s:other")}),
             "-WRONGTYPE a stock is made by ESCROW CREATE alone");
   EXPECT_EQ(Do(a, {"HSET", "s:other", "escrow", "00000000000000ff", "total", "5"}), "2") << "a hash like any other";
@@ -396,6 +395,55 @@ TEST_F(EscrowTest, AnotherTypeIsNotHidden) {
   EXPECT_TRUE(Do(a, {"ESCROW", "CREATE", "s:k", "9"}).starts_with("-WRONGTYPE "));
 }
 
+// Nobody's order is held up by one that cannot be served.
+TEST_F(EscrowTest, AHopelessOrderKeepsNothingFromOthers) {
+  Create("9");
+  EXPECT_EQ(Do(b, {"ESCROW", "SPEND", "s:k", "3"}), "0");
+  EXPECT_EQ(Do(c, {"ESCROW", "SPEND", "s:k", "3"}), "0");
+  bool sold = false;
+  for (int i = 0; i < 100 && !sold; ++i) {
+    a.Ask({"ESCROW", "SPEND", "s:k", "10"});
+    sold = b.Ask({"ESCROW", "SPEND", "s:k", "2"})[0] != '-';
+    cluster.Run(20);
+  }
+  EXPECT_TRUE(sold);
+}
+
+TEST_F(EscrowTest, SumsThatWouldNotBeReadAreRefused) {
+  Create("0");
+  cluster.Cut(a, b);
+  cluster.Cut(a, c);
+  cluster.Run(3000);
+  const std::string most = std::to_string(kEscrowMax);
+  EXPECT_EQ(a.Ask({"ESCROW", "GRANT", "s:k", most}), most);
+  EXPECT_EQ(b.Ask({"ESCROW", "GRANT", "s:k", most}), most);
+  cluster.Heal(a, b);
+  cluster.Heal(a, c);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"ESCROW", "SPEND", "s:k", most}), "0");
+  a.Ask({"ESCROW", "SPEND", "s:k", most});
+  cluster.Run(2000);
+  EXPECT_TRUE(a.Ask({"ESCROW", "SPEND", "s:k", most}).starts_with("-ERR a stock may come to"));
+  EXPECT_EQ(Of(b, "left"), most);
+}
+
+// Who puts its hash back while it is an ordinary one finds that it was sold.
+TEST_F(EscrowTest, ADeletedStockDoesNotComeBackUnsold) {
+  Create("9");
+  EXPECT_EQ(a.Ask({"ESCROW", "SPEND", "s:k", "3"}), "0");
+  ASSERT_TRUE(cluster.Settle());
+  const std::string id = a.Ask({"HGET", "s:k", "escrow"});
+  const std::string share = a.Ask({"HGET", "s:k", "share:0000000000000001"});
+  EXPECT_EQ(Do(b, {"DEL", "s:k"}), "1");
+  cluster.Run(30'000);
+  End({&a, &b, &c});
+  auto bare = [](const std::string& quoted) { return quoted.substr(1, quoted.size() - 2); };
+  EXPECT_EQ(a.Ask({"HSET", "s:k", "escrow", bare(id), "total", "9", "of", Stock::PlaceOf(0, "s:k"), "share:0000000000000001", bare(share)}), "4");
+  ASSERT_TRUE(cluster.Settle());
+  Begin();
+  EXPECT_TRUE(a.Ask({"ESCROW", "SPEND", "s:k"}).starts_with("-ERR there is no stock"));
+}
+
 // It was cut off when its rights were taken over, and had been given more.
 TEST_F(EscrowTest, WhatCameToAClosedHolderIsNotStuck) {
   Create("9");
@@ -407,6 +455,8 @@ TEST_F(EscrowTest, WhatCameToAClosedHolderIsNotStuck) {
   cluster.Heal(a, c);
   cluster.Heal(b, c);
   ASSERT_TRUE(cluster.Settle());
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().replica().InReach("c"); }, 5000));
+  EXPECT_TRUE(Do(a, {"ESCROW", "RECLAIM", "s:k", "c"})[0] == '-') << "it is there, and takes them over itself";
   EXPECT_EQ(c.Ask({"ESCROW", "SPEND", "s:k"}), "49");
   EXPECT_EQ(Of(c, "left"), "58");
 }
@@ -426,7 +476,10 @@ TEST_F(EscrowTest, DeletedAndMadeAgainItIsAnotherOneAndTheOldRowsGo) {
     auto& keys = node.engine().keys();
     return keys.Open(keys.Ref(crdt::kReservedDatabase, name), crdt::Type::kHash).size();
   };
-  ASSERT_TRUE(cluster.RunUntil([&] { return rows(a) == 1 && rows(b) == 1 && rows(c) == 1; }, 60'000));
+  // That of the new one, and a mark that the old one has been.
+  ASSERT_TRUE(cluster.RunUntil([&] { return rows(a) == 2 && rows(b) == 2 && rows(c) == 2; }, 60'000));
+  cluster.Run(20'000);
+  EXPECT_EQ(rows(a), 2U);
   EXPECT_EQ(Of(b, "left"), "5");
 }
 

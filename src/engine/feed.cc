@@ -116,6 +116,7 @@ void Engine::TendFeeds() {
     });
     for (const std::string& id : ceased)
       change.RemoveElement(ref, crdt::Type::kSet, id);
+    if (change.bytes() > kServeInChangeBytesMax) change.Finish();
   }
   // Given while the feed was deleted elsewhere. They name the feed that was made then: whoever has
   // them has had it, and any other one of its name has acknowledgements of its own.

@@ -15,6 +15,7 @@ namespace polyarch::engine {
 namespace {
 
 constexpr int64_t kAskUs = 500'000;        // between two requests
+constexpr size_t kUnansweredMax = 3;
 constexpr int64_t kOfferUs = 2'000'000;    // before a request that was not answered is repeated
 constexpr int64_t kPullUs = 1'000'000;     // before a pull that was not answered is repeated
 constexpr int64_t kCheckUs = 200'000;
@@ -119,7 +120,15 @@ void Engine::ReceiveState() {
     --transfers_.restarted;
     return;
   }
-  if (incoming_.step != Step::kAsk && !replica_.IsUp(incoming_.link)) incoming_.step = Step::kAsk;
+  const StagedProgress& p = staged_->progress;
+  if (incoming_.step != Step::kAsk && !replica_.IsUp(incoming_.link)) {
+    // A sender of the version before takes what we tell it of our rows for malformed, each time.
+    if (incoming_.step == Step::kOffered && p.needed > p.position && ++incoming_.unanswered >= kUnansweredMax) {
+      DropStaged("its sender does not answer; it may be of an earlier version");
+      return;
+    }
+    incoming_.step = Step::kAsk;
+  }
   switch (incoming_.step) {
     case Step::kAsk:
       AskForState();

@@ -69,7 +69,7 @@ def test_escrow_partitioned(long):
                 cluster.cut(one, two)
         sold, threads, stop = _sell_everywhere(cluster, key, 60)
         until("each has sold its part", lambda: all(
-            str(leader.ask("ESCROW", "SPEND", key)).startswith("NORIGHTS 0 here") for leader in _all(cluster)), 60)
+            _state(leader, key)["here"] == 0 for leader in _all(cluster)), 60)
         apart = sum(len(units) for units in sold.values())
         assert 950 <= apart <= 1000, apart
         # More comes to one of them; healed, the others get of it.
@@ -115,7 +115,7 @@ def test_escrow_killed(long):
                 cluster.cut(leader.name, other)
                 before = sum(len(units) for units in sold.values())
                 until("somebody sells, or nothing is left", lambda: sum(len(units) for units in sold.values()) > before or
-                      all(str(one.ask("ESCROW", "SPEND", key)).startswith("NORIGHTS") for one in _all(cluster)), 30)
+                      all(_state(one, key)["left"] == 0 for one in _all(cluster)), 30)
                 cluster.heal(leader.name, other)
         until(lambda: "all is sold: " + str([_state(leader, key) for leader in _all(cluster)]), lambda: all(
             _state(leader, key)["left"] == 0 for leader in _all(cluster)), 120)
@@ -137,7 +137,7 @@ def test_escrow_copied(long):
     key = "stock:c"
     with Cluster() as cluster:
         _create(cluster, key, 30)
-        cluster.us.stop()
+        cluster.us.terminate()
         copy = str(cluster.us.directory) + ".copy"
         shutil.copytree(cluster.us.directory, copy)
         cluster.us.start()

@@ -156,7 +156,7 @@ def _resolve_by_hand(cluster):
     assert us.call("HGETALL", "wiki:h") == [b"same", b"x"]
 
     # A delete that is shown already: DEL answers 0, and ends the conflict all the same.
-    eu.call("POLICY", "SET", "wiki:e", "priority eu us")
+    eu.call("POLICY", "SET", "wiki:e", "priority", "eu", "us")
     cluster.wait_converged()
     cluster.isolate("eu")
     eu.call("SET", "wiki:e", "A")
