@@ -117,8 +117,8 @@ def options():
     parser.add_argument("--port", type=int, default=7001, help="of the first one (default: 7001)")
     parser.add_argument("--data", default=os.path.join(ROOT, "data"), help="the directory of the data (default: ./data)")
     chosen = parser.parse_args()
-    if not 1 <= chosen.port <= 64000:
-        parser.error(f"a first port is 1 to 64000, not {chosen.port}")
+    if not 1 <= chosen.port <= 63533:
+        parser.error(f"a first port is 1 to 63533, not {chosen.port}: each leader has that + 1,000 and + 2,000, too")
     return chosen
 
 
@@ -126,7 +126,7 @@ def main():
     chosen = options()
     places = [(name, chosen.port + i) for i, name in enumerate(NAMES)]
     for name, port in places:
-        for wanted in (port, port + 1000):
+        for wanted in (port, port + 1000, port + 2000):
             if not port_is_free(wanted):
                 print(f"run: port {wanted} (of leader {name}) is in use; stop what uses it "
                       f"(another ./run?) and call again", file=sys.stderr)

@@ -31,7 +31,7 @@ int RunPolicy(int argc, char** argv) {
   set->add_option("pattern", pattern, "a glob, such as 'cart:*'; the most specific one wins")
       ->required();
   set->add_option("policy", policy, "[FIELD field] lww | lww DELETES | priority [LEADER...] | siblings | "
-                  "merge MIN|MAX|JSON | merge UNION|CONCAT [SEPARATOR] | handler NAME")
+                  "merge MIN|MAX|JSON | merge UNION|CONCAT [SEPARATOR] | handler NAME | sync | pop-owner")
       ->required();
   CLI::App* del = app.add_subcommand("del", "forget a pattern");
   del->add_option("pattern", pattern, "as it was set")->required();

@@ -67,7 +67,7 @@ base::Result<Edge> ParsePair(std::string_view word, const std::set<std::string>&
   if (found.size() == 1) return found[0];
   if (found.size() > 1) {
     return base::Invalid("link " + Quoted(word) + " can be read in two ways, because leaders have '-' in "
-                         "their names: use TOPOLOGY SET ring or star, or rename one");
+                         "their names: use TOPOLOGY SET ring or star");
   }
   if (self) return base::Invalid("link " + Quoted(word) + " joins a leader with itself: name two leaders");
   if (unknown.empty()) return base::Invalid(Quoted(word) + " is no link: write it as leader-leader");

@@ -10,7 +10,7 @@ constexpr int64_t kFirstUs = 2'000'000;
 constexpr int64_t kAgainUs = 60'000'000;
 constexpr char kSilent[] =
     "speaks no peer protocol (a client or HTTP port? The peer port is the client port + 1000 unless --peer-port says "
-    "otherwise)";
+    "otherwise), or has not joined itself: one leader must found the cluster, without --join";
 
 }  // namespace
 

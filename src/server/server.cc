@@ -93,7 +93,7 @@ base::Status Server::LockDirectory() {
   }
   if (std::filesystem::exists(config_.dir + "/" + backup::kManifestName, error)) {
     return base::Invalid("the directory " + config_.dir + " is a backup, which a leader would spoil: " +
-                         "make a leader's directory of it with polyarch restore " + config_.dir + " NEW_DIR");
+                         "make a leader's directory of it with polyarch restore " + config_.dir + " --dir NEW_DIR");
   }
   for (const char* sub : {"/log", "/store"}) {
     std::filesystem::create_directories(config_.dir + sub, error);
