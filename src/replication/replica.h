@@ -500,10 +500,12 @@ class Replica {
     LinkId author = 0;  // the link to the origin's process itself; 0: none
     uint64_t return_at = kNever;  // back to the target when that has so much
     int64_t avoid_us = 0;         // not to the target before
+    int64_t leaving_us = 0;       // since when the source runs dry, for the target; 0: it does not
     int64_t waiting_us = 0;       // since when somebody has more and nothing has come; 0: not
     int64_t unsubscribed_us = 0;  // when somebody was told again to stop
     uint64_t generation = 0;
     uint64_t next = 0;  // the next sequence to come
+    uint64_t came = 0;  // bytes of this subscription: what its source has sent, when all of it is here
     uint64_t consumed = 0;
     uint64_t granted = 0;
     uint64_t queued_before = 0;  // bytes in the queue when it was subscribed
@@ -619,6 +621,11 @@ class Replica {
   void AnswerGap(Link& link, clock::OriginIndex origin, uint64_t floor);
   static bool CanServe(const Link& link, clock::OriginIndex origin, uint64_t next) {
     return next > link.gap.Get(origin);
+  }
+  // Is nothing of it on its way from its source, as far as is known? It has sent all that it may (both sides count the
+  // same bytes, and it stops with the frame that reaches the credit), or all that it has.
+  static bool HasRunDry(const Link& source, clock::OriginIndex origin, const Stream& stream) {
+    return stream.came >= stream.granted || source.have.Get(origin) < stream.next;
   }
   bool IsStarved(clock::OriginIndex origin) const;
   bool HasMetNeighbours() const;

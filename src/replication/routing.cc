@@ -14,6 +14,7 @@ constexpr int64_t kStallMaxUs = 8'000'000;
 // had some; later, if it is the next hop, which will have it.
 constexpr int64_t kLeaveBehindUs = 200'000;
 constexpr int64_t kLeaveTargetUs = 1'000'000;
+constexpr int64_t kRunDryUs = 2'000'000;  // before a source is left that has something on its way; below kDrainUs
 constexpr int64_t kOrphanUs = 10'000'000;  // before frames are dropped whose causes nobody in reach has
 
 }  // namespace
@@ -159,18 +160,22 @@ void Replica::RouteOrigin(clock::OriginIndex origin) {
     SubscribeAt(origin, stream, *best);
     return;
   }
-  if (target == nullptr || target == current) {
-    stream.return_at = kNever;
-    return;
-  }
+  const bool elsewhere = target != nullptr && target != current;
+  if (!elsewhere) stream.return_at = kNever;
   // It should come from elsewhere: it moves when that has what had come here when the wish arose, so
   // that nothing stands still meanwhile, and nobody waits for a neighbour that gains on him for ever.
-  if (stream.return_at == kNever) stream.return_at = received;
-  if (target->have.Get(origin) >= stream.return_at && now_us_ >= stream.avoid_us) {
-    stream.return_at = kNever;
-    stream.waiting_us = 0;
-    SubscribeAt(origin, stream, *target);
+  if (elsewhere && stream.return_at == kNever) stream.return_at = received;
+  if (!elsewhere || target->have.Get(origin) < stream.return_at || now_us_ < stream.avoid_us) {
+    stream.leaving_us = 0;
+    Grant(origin, stream);  // what was withheld
+    return;
   }
+  // What is on its way would come from there once more: the source gets no more credit until that has come.
+  if (stream.leaving_us == 0) stream.leaving_us = now_us_;
+  if (!HasRunDry(*current, origin, stream) && now_us_ - stream.leaving_us < kRunDryUs) return;
+  stream.return_at = kNever;
+  stream.waiting_us = 0;
+  SubscribeAt(origin, stream, *target);
 }
 
 // A frame may wait for causes that were lost with their author's unsynced tail before anybody had them.

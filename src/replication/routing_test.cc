@@ -1,6 +1,7 @@
 // The live graph: where streams come from, which links stay, who is in reach.
 #include "replication/replica.h"
 
+#include <algorithm>
 
 #include <gtest/gtest.h>
 
@@ -43,7 +44,7 @@ TEST_F(GraphTest, AStreamMovesWhenTheNewWayHasWhatCameByTheOld) {
   Links(a, "a", 1, {3, me()});
   Links(b, "b", 2, {me()});
   Links(a, "c", 3, {1});
-  Have(a, kC, 100);
+  Have(a, kC, 15);
   Tick(50);
   ASSERT_TRUE(Subscribed(a, kC));
   Author c(kC);
@@ -63,6 +64,87 @@ TEST_F(GraphTest, AStreamMovesWhenTheNewWayHasWhatCameByTheOld) {
   // What a had sent already is dropped, and a is told to stop.
   Frame(a, c.frames()[14]);
   EXPECT_EQ(replica.counters().duplicates_dropped, 1U);
+}
+
+// a is asked for what c wrote, and is in the middle of it when c's own link is there.
+class LeavingTest : public GraphTest {
+ protected:
+  LeavingTest() {
+    a = Peer("a", 1);
+    Links(a, "a", 1, {3, me()});
+    Links(a, "c", 3, {1});
+    Have(a, kC, 1000);
+    Tick(50);
+    c = Peer("c", 3);
+    Links(c, "c", 3, {1, me()});
+    Have(c, kC, 1000);
+    Keep(200);
+  }
+  size_t Come(size_t value_bytes) {
+    const std::string frame = author.Next({.value_bytes = value_bytes});
+    Frame(a, frame);
+    Tick();
+    return frame.size();
+  }
+  auto Credits() {
+    return std::count_if(host.sent[a].begin(), host.sent[a].end(), [](const std::string& message) {
+      return message[0] == static_cast<char>(wire::MessageType::kCredit);
+    });
+  }
+  LinkId a = 0;
+  LinkId c = 0;
+  Author author{kC};
+};
+
+// What a has sent already would come from c once more.
+TEST_F(LeavingTest, ASourceRunsDryFirst) {
+  ASSERT_TRUE(Subscribed(a, kC));
+  size_t came = 0;
+  while (came < Subscribed(a, kC)->credit) {
+    ASSERT_FALSE(Subscribed(c, kC)) << came << " bytes have come";
+    came += Come(900);
+  }
+  ASSERT_TRUE(Subscribed(c, kC));
+  EXPECT_EQ(Subscribed(c, kC)->from, author.last() + 1);
+  EXPECT_EQ(Credits(), 0);
+  EXPECT_EQ(replica.counters().moved, 1U);
+  EXPECT_EQ(replica.counters().resubscribed, 0U);
+}
+
+TEST_F(LeavingTest, ASourceThatDiesMeanwhileIsLeftAtOnce) {
+  for (int i = 0; i < 3; ++i) Come(900);
+  EXPECT_FALSE(Subscribed(c, kC));
+  alive.erase(a);
+  replica.OnLinkDown(a);
+  Tick();
+  ASSERT_TRUE(Subscribed(c, kC));
+  EXPECT_EQ(Subscribed(c, kC)->from, 4U);
+}
+
+TEST_F(LeavingTest, ASlowSourceIsNotWaitedFor) {
+  for (int i = 0; i < 3; ++i) {
+    Come(1);
+    Keep(500);
+    EXPECT_FALSE(Subscribed(c, kC)) << i;
+  }
+  Come(1);
+  Keep(800);
+  ASSERT_TRUE(Subscribed(c, kC));
+  EXPECT_EQ(Subscribed(c, kC)->from, 5U);
+  EXPECT_EQ(replica.counters().resubscribed, 0U);
+}
+
+TEST_F(LeavingTest, ASourceThatStaysGetsWhatWasWithheld) {
+  for (int i = 0; i < 8; ++i) Come(900);
+  EXPECT_FALSE(Subscribed(c, kC));
+  EXPECT_EQ(Credits(), 0);
+  alive.erase(c);
+  replica.OnLinkDown(c);
+  Keep(200);
+  EXPECT_EQ(Credits(), 1);
+  for (int i = 0; i < 8; ++i) Come(900);
+  EXPECT_EQ(Credits(), 2);
+  EXPECT_EQ(Applied(kC), 16U);
 }
 
 TEST_F(GraphTest, ADeadLeadersOriginComesFromWhoeverHasMost) {

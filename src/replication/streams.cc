@@ -48,11 +48,12 @@ void Replica::SubscribeAt(clock::OriginIndex origin, Stream& stream, Link& link)
     }
     if (PLANTED(kSubscribeFromZero)) ++stream.next;
   }
+  if (stream.source != link.id) stream.leaving_us = 0;
   stream.source = link.id;
   flowing_.insert(origin);
   stream.generation = next_generation_++;
   stream.subscribed_us = now_us_;
-  stream.consumed = 0;
+  stream.came = stream.consumed = 0;
   stream.queued_before = stream.queued_bytes;
   stream.granted = std::max<uint64_t>(1,
                                       options_.window_bytes > stream.queued_bytes
@@ -76,6 +77,7 @@ void Replica::Unsubscribe(clock::OriginIndex origin, Stream& stream) {
 }
 
 void Replica::Grant(clock::OriginIndex origin, Stream& stream) {
+  if (stream.leaving_us != 0) return;  // its source is to run dry
   // What was queued before this subscription takes room until it is applied.
   const uint64_t room = stream.consumed + options_.window_bytes;
   const uint64_t credit = room > stream.queued_before ? room - stream.queued_before : 1;
@@ -106,6 +108,7 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
   ++counters_.frames_in;
   Stream& stream = StreamOf(*index);
   if (stream.forked_until_us > now_us_) return;
+  if (link.id == stream.source) stream.came += bytes.size();
   const uint64_t last = name.first + name.count - 1;
   if (const uint64_t before = link.have.Get(*index); before < last) {
     link.have.Set(*index, last);
@@ -136,6 +139,7 @@ void Replica::HandleFrame(Link& link, std::string_view bytes) {
     stream.progress_us = now_us_;
     stream.waiting_us = 0;
     if (link.id == stream.source && (stream.target == 0 || stream.target == stream.source)) stream.backoff_us = 0;
+    if (link.id == stream.source && stream.leaving_us != 0 && HasRunDry(link, *index, stream)) routes_changed_ = true;
   } else if (last < stream.next) {
     ++counters_.duplicates_dropped;
     if (link.id != stream.source && now_us_ - stream.unsubscribed_us > kSayAgainUs) {
