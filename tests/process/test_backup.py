@@ -198,7 +198,7 @@ def test_backup_refusals(long):
         # A backup is no directory to start with, and is not spoilt by the attempt.
         done = subprocess.run([BINARY, "server", "--id", "eu", "--port", "0", "--http-port", "0", "--dir", path],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
-        assert done.returncode != 0 and f"polyarch restore {path} NEW_DIR" in done.stderr, done.stderr
+        assert done.returncode != 0 and f"polyarch restore {path} --dir NEW_DIR" in done.stderr, done.stderr
         polyarch("restore", path, "--verify")
         # A restore that did not end is no directory to start with.
         polyarch("restore", path, "--dir", target)
