@@ -143,6 +143,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "stock: sold",
     "stock: refused for lack of rights",
     "stock: sold out",
+    "stock: set back",
     "session carried to another leader",
     "session waited for",
     "session has seen what is lost",

@@ -148,6 +148,7 @@ enum class Mark : int {
   kStockSold,            // a unit of a bounded counter was sold
   kStockRefused,         // ... was refused for lack of rights
   kStockSoldOut,         // a stock was sold to the last unit in the healed cluster
+  kStockSetBack,         // a leader that was set back refused to sell
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more

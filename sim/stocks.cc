@@ -26,6 +26,7 @@ void StockHistory::Ask(Node& node, Call call, std::vector<std::vector<std::strin
     }
     return text;
   });
+  call.leader = node.engine().leader_id();
   calls_.push_back(call);
   ++open_;
   node.AskStock(calls_.size() - 1, std::move(commands));
@@ -78,7 +79,8 @@ void StockHistory::Read(const resp::Value& reply) {
   stuck_ = 0;
   for (const resp::Value& holder : holders->items) {
     const std::string& state = holder.items.at(2).text;
-    if (state != "here" && state != "in reach") stuck_ += holder.items.at(1).integer;
+    const bool sells = state == "here" || state == "in reach";
+    if (!sells || set_back_.count(holder.items.at(0).text) != 0) stuck_ += holder.items.at(1).integer;
   }
   if (deficit->integer != 0) throw Violation("a holder has spent what it did not have: " + reply.ToString());
 }
@@ -93,6 +95,12 @@ void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies
   if (reply.is_error()) {
     if (reply.text.starts_with("NORIGHTS ")) SOMETIMES(kStockRefused);
     if (reply.text.starts_with("ERR 'y:stock' exists")) created_ = true;
+    // Its directory was copied while it ran (Fault::kClone), or its memory was set back: it sells no more.
+    if (reply.text.starts_with("ERR this leader was set back")) {
+      SOMETIMES(kStockSetBack);
+      set_back_.insert(call.leader);
+      return;
+    }
     for (std::string_view known : {"NORIGHTS ", "EXECABORT ", "NOQUORUM ", "TRYAGAIN ", "TIMEOUT ", "HISTORY ", "RETIRED ", "DISKFULL ",
                                    "ERR 'y:stock' exists", "ERR there is no stock", "ERR 'y:stock' is not under policy"}) {
       if (reply.text.starts_with(known)) return;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,7 @@ class StockHistory {
     Kind kind = Kind::kSpend;
     int64_t amount = 0;
     bool open = true;
+    std::string leader;  // that was asked
   };
   void Ask(Node& node, Call call, std::vector<std::vector<std::string>> commands);
   void Spend(Node& node, int64_t amount);
@@ -57,7 +59,8 @@ class StockHistory {
   // As ESCROW GET told last.
   bool read_ = false;
   int64_t left_ = -1;
-  int64_t stuck_ = 0;  // of it, rights of holders that are not there
+  int64_t stuck_ = 0;  // of it, rights of holders that are not there, or were set back
+  std::set<std::string> set_back_;
 };
 
 }  // namespace polyarch::sim
