@@ -108,3 +108,23 @@ def median(values):
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+class Floors:
+    """What must hold however fast the machine is: ratios of one run, and a few bounds. With --check a run that breaks one fails."""
+
+    def __init__(self):
+        self.broken = []
+
+    def at_most(self, what, value, bound):
+        if value > bound:
+            self.broken.append(f"{what}: {value:.2f}, at most {bound:.2f} is allowed")
+
+    def end(self, check):
+        if not check:
+            return
+        for line in self.broken:
+            print(f"FLOOR BROKEN: {line}", file=sys.stderr)
+        if self.broken:
+            sys.exit(1)
+        print("all floors hold", file=sys.stderr)

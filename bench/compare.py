@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from common import Server, load_tool, median, require_tools, table
+from common import Floors, Server, load_tool, median, require_tools, table
 
 COMMANDS = ("SET", "GET", "INCR", "MIX")
 # Chosen with --commands: elements of one key of KEYS elements, but for HSET-MANY, which has KEYS small hashes.
@@ -40,6 +40,10 @@ ELEMENTS = {
 PIPELINES = (1, 16, 64)
 COUNT = {("everysec", 1): 150_000, ("everysec", 16): 1_000_000, ("everysec", 64): 2_000_000,
          ("always", 1): 50_000, ("always", 16): 400_000, ("always", 64): 1_000_000}
+# CPU per command beside redis-server's, everysec, by pipeline; and resident bytes per key.
+FLOORS = {1: 1.10, 16: 1.00, 64: 1.00}
+FLOOR_COMMANDS = ("SET", "GET", "INCR")
+FLOOR_BYTES = 110
 CLIENTS = 50
 KEYS = 100_000
 
@@ -98,8 +102,10 @@ def main():
     parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--pipelines", default=",".join(map(str, PIPELINES)))
     parser.add_argument("--no-memory", action="store_true", help="leave bytes per key out")
+    parser.add_argument("--check", action="store_true", help="fail if a floor is broken")
     options = parser.parse_args()
     require_tools()
+    floors = Floors()
     for durability in options.durability or ("everysec", "always"):
         servers = {"redis": Server("redis", durability, core=0), "polyarch": Server("polyarch", durability, core=0)}
         try:
@@ -117,6 +123,9 @@ def main():
                             results[kind].append(measure(servers[kind], command, pipeline, count))
                     redis, ours = ([median([r[i] for r in results[kind]]) for i in range(4)]
                                    for kind in ("redis", "polyarch"))
+                    if durability == "everysec" and command in FLOOR_COMMANDS and pipeline in FLOORS:
+                        floors.at_most(f"CPU of {command}, pipeline {pipeline}, beside redis-server's",
+                                       ours[0] / max(redis[0], 1e-9), FLOORS[pipeline])
                     rows.append((command, pipeline, f"{redis[0]:.2f}", f"{ours[0]:.2f}",
                                  f"**{ours[0] / max(redis[0], 1e-9):.2f}**", f"{redis[1] / 1000:.0f}k",
                                  f"{ours[1] / 1000:.0f}k", f"{ours[1] / redis[1]:.2f}",
@@ -131,10 +140,12 @@ def main():
                      "ratio", "redis p50/p99 ms", "Polyarch p50/p99 ms"), rows), flush=True)
     if not options.no_memory:
         memory = {kind: bytes_per_key(kind, "everysec") for kind in ("redis", "polyarch")}
+        floors.at_most("bytes per key", memory["polyarch"], FLOOR_BYTES)
         print("\n### Memory\n")
         print(table(("", "redis", "Polyarch", "ratio"),
                     [("bytes of RSS per key", f"{memory['redis']:.0f}", f"{memory['polyarch']:.0f}",
-                      f"{memory['polyarch'] / memory['redis']:.2f}")]))
+                      f"{memory['polyarch'] / memory['redis']:.2f}")]), flush=True)
+    floors.end(options.check)
 
 
 if __name__ == "__main__":

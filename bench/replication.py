@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from common import LOAD, Server, load_tool, median, require_tools, table
+from common import LOAD, Floors, Server, load_tool, median, require_tools, table
 from cluster import die_with_parent, until
 
 AWAY_S = 10
@@ -165,8 +165,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only", choices=("lag", "backlog", "catch-up"))
+    parser.add_argument("--check", action="store_true", help="fail if a floor of the lag is broken")
     options = parser.parse_args()
     require_tools()
+    floors = Floors()
     if options.only in (None, "lag"):
         rows = []
         cases = [("redis leader, 1 replica", "redis", 2, 50_000), ("2 leaders", "polyarch", 2, 50_000),
@@ -176,6 +178,11 @@ def main():
             for case in cases:
                 results[case].append(lag(*case[1:], options.seconds))
                 print("  lag", *case, " ".join(f"{x:.3f}" for x in results[case][-1]), file=sys.stderr, flush=True)
+        p99s = {(case[0], case[3]): median([r[2] for r in results[case]]) for case in cases}
+        floors.at_most("p99 of the lag of 2 leaders, beside a redis replica's",
+                       p99s["2 leaders", 50_000] / p99s["redis leader, 1 replica", 50_000], 2)
+        floors.at_most("p99 ms of the lag of 3 leaders at 10k/s", p99s["3 leaders", 10_000], 5)
+        floors.at_most("p99 ms of the lag of 3 leaders at 20k/s", p99s["3 leaders", 20_000], 20)
         for case in cases:
             rate, p50, p99, worst = (median([r[i] for r in results[case]]) for i in range(4))
             rows.append((case[0], f"{case[3] // 1000}k", f"{rate / 1000:.1f}k", f"{p50:.3f}", f"{p99:.3f}",
@@ -196,7 +203,8 @@ def main():
                          f"{ours:.2f}"))
     if rows:
         print("\n### Away and back\n")
-        print(table(("", "redis leader and replica", "Polyarch leaders"), rows))
+        print(table(("", "redis leader and replica", "Polyarch leaders"), rows), flush=True)
+    floors.end(options.check)
 
 
 if __name__ == "__main__":
