@@ -237,7 +237,6 @@ WorkloadProfile Simulation::DrawWorkload() {
 // Where no job may be handed out twice: nobody is out of reach of others for long, no disk goes back, and one leader
 // at a time is down. Where none may be lost: what was told is on a disk that stays.
 void Simulation::TameForJobs() {
-  if (!jobs_) return;
   auto weight = [&](Fault fault) -> unsigned& { return weights_[static_cast<size_t>(fault)]; };
   if (jobs_once_) {
     for (unsigned& w : weights_) w = 0;
@@ -259,7 +258,8 @@ void Simulation::TameForJobs() {
   }
   bool kept = limits_.durability == engine::Durability::kAlways && !back_up_transfers_;
   for (Fault f : {Fault::kWipe, Fault::kRestore, Fault::kClone}) kept = kept && weight(f) == 0;
-  world_.jobs().Promise(jobs_once_, kept);
+  if (jobs_) world_.jobs().Promise(jobs_once_, kept);
+  world_.stocks().Promise(kept);
 }
 
 void Simulation::DrawFaults() {

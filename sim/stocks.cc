@@ -92,6 +92,7 @@ void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies
   const bool exec = replies.size() == 3 && replies.back().items.size() == 1;
   const resp::Value& reply = exec ? replies.back().items[0] : replies.back();
   world_.Log([&] { return "stock call " + std::to_string(id) + ": " + reply.ToString(); });
+  missed_ = reply.is_error() && reply.text.starts_with("ERR there is no stock") ? missed_ + 1 : 0;
   if (reply.is_error()) {
     if (reply.text.starts_with("NORIGHTS ")) SOMETIMES(kStockRefused);
     if (reply.text.starts_with("ERR 'y:stock' exists")) created_ = true;
@@ -143,6 +144,8 @@ void StockHistory::SellOut() {
   const bool out = world_.RunUntil(kSellOutUs, 20 * kMs, [&] {
     if (open_ != 0) return false;
     if (read_ && left_ == stuck_) return true;
+    // The only disk that had it was set back to before it was made.
+    if (!kept_ && missed_ >= kMissedMax) return true;
     const std::vector<Node*> nodes = writers();
     if (nodes.empty()) return true;
     Node& node = *draw.Pick(nodes);

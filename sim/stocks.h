@@ -24,6 +24,8 @@ class StockHistory {
  public:
   explicit StockHistory(World& world) : world_(world) {}
 
+  // `kept`: no disk goes back or loses what was told, so the stock itself cannot be gone.
+  void Promise(bool kept) { kept_ = kept; }
   // One more command, or none.
   void Step();
   void Answered(uint64_t call, const std::vector<resp::Value>& replies);
@@ -46,6 +48,7 @@ class StockHistory {
 
   static constexpr size_t kCallsMax = 1500;
   static constexpr size_t kOpenMax = 12;
+  static constexpr size_t kMissedMax = 200;
   static constexpr int64_t kSellOutUs = 120'000'000;
 
   World& world_;
@@ -56,6 +59,8 @@ class StockHistory {
   int64_t granted_ = 0;  // by GRANT, for sure or perhaps
   int64_t sold_ = 0;     // that clients were told of
   int64_t perhaps_ = 0;  // by spends whose answer was lost
+  bool kept_ = false;
+  size_t missed_ = 0;  // so many answers in a row that there is no stock
   // As ESCROW GET told last.
   bool read_ = false;
   int64_t left_ = -1;

@@ -391,7 +391,7 @@ class Engine final : public command::ClusterHost,
                      uint64_t nonce,
                      const std::string& address) override;
   void ClusterKnown(uint64_t cluster_id) override;
-  void RefusedAsRetired(const std::string& by, bool mutual) override;
+  void RefusedAsRetired(const std::string& by, uint64_t join_nonce, bool mutual) override;
   bool StateMessage(LinkId link, uint8_t type, std::string_view payload) override;
   void SyncWanted() override { sync_wanted_ = true; }
   uint64_t Entropy() override { return host_.Entropy(); }
@@ -669,6 +669,7 @@ class Engine final : public command::ClusterHost,
     int64_t in_reach_us;  // when it was last in reach; -1: not since then
   };
   std::map<std::string, Retiring> retiring_;
+  std::set<std::pair<std::string, uint64_t>> estranged_;  // retired here, and refuse this leader: no last word will come
   int64_t last_refusal_alarm_us_ = -1;
   bool founding_ = false;
   log::Position founded_at_ = 0;  // until durable there, a founder keeps its cluster to itself

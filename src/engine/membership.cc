@@ -145,6 +145,10 @@ bool Engine::HasClaimed(const std::string& name, const std::vector<clock::Dot>& 
 bool Engine::AwaitsLastWord(const std::string& name, const Admissions& a) {
   if (replaying_ || name == options_.leader_id || PLANTED(kRetireUnheard)) return false;
   if (HasClaimed(name, a.records)) return false;
+  const bool estranged = std::any_of(a.retired.begin(), a.retired.end(), [&](const std::string& nonce) {
+    return estranged_.count({name, NonceOf(nonce)}) != 0;
+  });
+  if (estranged) return false;
   auto [it, first] = retiring_.try_emplace(name, Retiring{.since_us = now_.mono_us, .in_reach_us = -1});
   Retiring& retiring = it->second;
   if (replica_.graph().Reaches(name)) retiring.in_reach_us = now_.mono_us;
@@ -178,12 +182,25 @@ base::Result<std::string> Engine::RetireRecord(std::string_view leader) {
   return record;
 }
 
-void Engine::RefusedAsRetired(const std::string& by, bool mutual) {
+void Engine::RefusedAsRetired(const std::string& by, uint64_t join_nonce, bool mutual) {
   if (options_.rejoin) {
     rejoin_wanted_ = true;
     return;
   }
-  if (!mutual) refused_ = true;
+  if (!mutual) {
+    // It is out by a record whose last word this leader still awaits: its refusal counts no more than if it were settled,
+    // and no such word will come. The next time each refuses the other.
+    const auto it = admissions_.find(by);
+    const bool retired_here = it != admissions_.end() && it->second.all_retired() &&
+                              std::any_of(it->second.retired.begin(), it->second.retired.end(), [&](const std::string& nonce) {
+                                return NonceOf(nonce) == join_nonce;
+                              });
+    if (retired_here) {
+      estranged_.emplace(by, join_nonce);
+      return;
+    }
+    refused_ = true;
+  }
   if (mutual && replica_.members().size() < 2) return;  // the two compare their records
   if (last_refusal_alarm_us_ >= 0 && now_.mono_us - last_refusal_alarm_us_ < kRefusalAlarmUs) return;
   last_refusal_alarm_us_ = now_.mono_us;

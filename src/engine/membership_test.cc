@@ -35,6 +35,22 @@ TEST(Membership, OfTwoThatRetiredEachOtherTheOneRetiredLastGoesOn) {
   EXPECT_EQ(a.Info("leaders"), "2");
 }
 
+// The second one is told a moment before they meet again: it still waits for the other's last word.
+TEST(Membership, WhoWasJustTakenOutDoesNotTakeUsOut) {
+  Leaders cluster(2);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  cluster.Cut(a, b);
+  cluster.Run(3'000);
+  EXPECT_EQ(a.Ask({"LEADER", "RETIRE", "b"}), "+OK");
+  cluster.Run(20'000);
+  EXPECT_EQ(b.Ask({"LEADER", "RETIRE", "a"}), "+OK");
+  cluster.Heal(a, b);
+  cluster.Run(20'000);
+  EXPECT_EQ(a.Ask({"SET", "k", "v"}), "+OK") << "the newer record is the one about it";
+  EXPECT_EQ(b.Ask({"SET", "k", "v"}).substr(0, 9), "-RETIRED ");
+}
+
 TEST(Membership, WhomWeTookOutDoesNotTakeUsOut) {
   Leaders cluster(3);
   TestNode& a = cluster[0];

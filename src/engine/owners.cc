@@ -18,6 +18,7 @@ constexpr int64_t kAgainUs = 300'000;    // first; then all are
 constexpr int64_t kAskedUs = 5'000'000;   // and forgotten, if it is not
 constexpr int64_t kPolledUs = 1'000'000;  // what was granted for who cannot wait is kept for so long
 constexpr int64_t kOnItsWayUs = 1'000'000;
+constexpr int64_t kLastWordsUs = 30'000'000;  // what who is no neighbour had may have been lost with its power since
 constexpr int64_t kApartUs = kOwnerGoneUs - 1'000'000;  // somebody else's clock may have run for longer
 constexpr int64_t kSweepUs = 10'000'000;
 constexpr size_t kSweptAtOnce = 2000;     // records that are looked at in a tick
@@ -246,7 +247,15 @@ void Owners::FollowReach() {
 void Owners::BeApart() {
   ready_ = false;
   started_us_ = -1;
+  told_.reset();
   target_.reset();
+}
+
+std::optional<clock::VersionVector> Owners::Told(bool last_words) const {
+  std::optional<clock::VersionVector> told = engine_.replica_.Heard();
+  // Who is in reach, but no neighbour any more, has what it told as one.
+  if (told && last_words) told->Join(engine_.replica_.LastWords(&reach_));
+  return told;
 }
 
 // A disk may lack what left it: what the others have comes first.
@@ -254,20 +263,29 @@ void Owners::FollowStart() {
   if (!engine_.may_write()) return;
   const int64_t now = engine_.now_.mono_us;
   if (started_us_ < 0) started_us_ = now;
+  const auto told = Told(true);
+  if (!told) return;
+  // Also of who is gone again: it may be back before it is acted for.
+  if (!target_) {
+    if (!told_) told_ = clock::VersionVector();
+    told_->Join(*told);
+    told_->Join(engine_.replica_.LastWords());
+  }
   if (!target_ || now - target_us_ >= kOwnerGoneUs) {
     // What a neighbour had may be lost for good: then what it has now counts.
     const auto& members = engine_.replica_.members();
     const bool all = std::all_of(members.begin(), members.end(), [&](const auto& entry) {
       const auto admitted = engine_.admissions_.find(entry.first);
       const bool retired = admitted != engine_.admissions_.end() && admitted->second.all_retired();
-      return entry.second.away || retired || reach_.count(entry.first) != 0;
+      return retired || reach_.count(entry.first) != 0;
     });
     // What the process before sent last may be on its way still.
     const int64_t since_us = all ? std::max(started_us_, reach_since_us_) : started_us_;
     if (now - since_us < (all ? kOnItsWayUs : kOwnerGoneUs)) {
       if (!members.empty() && (members.size() > 1 || members.count(engine_.options_.leader_id) == 0)) return;
     }
-    target_ = engine_.replica_.Heard();
+    if (!target_) waits_us_ = now;
+    target_ = target_ ? Told(now - waits_us_ < kLastWordsUs) : std::exchange(told_, {});
     target_us_ = now;
   }
   if (!target_ || !engine_.replica_.applied().Includes(*target_)) return;
@@ -277,11 +295,29 @@ void Owners::FollowStart() {
     engine_.waiters_.NoteChanged(key.first, key.second);
 }
 
+// Before it acts for who is gone it has all that those in reach have: they may have heard more of what that one popped and
+// granted, or of who acted before.
+void Owners::FollowActing() {
+  const int64_t now = engine_.now_.mono_us;
+  if (!first_ || now - std::max(reach_since_us_, first_since_us_) < kOwnerGoneUs) {
+    may_act_ = false;
+    act_target_.reset();
+    return;
+  }
+  if (may_act_) return;
+  if (!act_target_ || now - act_target_us_ >= kOwnerGoneUs) {
+    if (!act_target_) act_waits_us_ = now;
+    act_target_ = Told(now - act_waits_us_ < kLastWordsUs);
+    act_target_us_ = now;
+  }
+  may_act_ = act_target_ && engine_.replica_.applied().Includes(*act_target_);
+}
+
 bool Owners::ActsFor(const std::string& owner) {
   if (reach_.count(owner) != 0 || owner == engine_.options_.leader_id) return false;
   const int64_t now = engine_.now_.mono_us;
   const int64_t since = missed_us_.emplace(owner, now).first->second;
-  return first_ && now - std::max({since, reach_since_us_, first_since_us_}) >= kOwnerGoneUs;
+  return may_act_ && first_ && now - std::max({since, reach_since_us_, first_since_us_}) >= kOwnerGoneUs;
 }
 
 // ---- asking and granting
@@ -474,6 +510,7 @@ void Owners::Tick() {
     next_duty_us_ = now + kDutyUs;
     FollowReach();
     if (!ready_) FollowStart();
+    FollowActing();
     for (const auto& [key, by] : asked_)
       touched_.insert(key);
   }

@@ -108,6 +108,9 @@ class Owners final : public command::OwnerHost {
   void FollowReach();
   void BeApart();
   void FollowStart();
+  void FollowActing();
+  // What those in reach have told to have; nothing while one of them has told nothing.
+  std::optional<clock::VersionVector> Told(bool last_words) const;
   uint64_t Waiting(const Key& key) const;  // clients here, for elements
   void TellWants(bool all);
   void Tell(const Key& key, const Wanted& wanted, uint64_t count);
@@ -138,8 +141,16 @@ class Owners final : public command::OwnerHost {
   // After the start, and after having been apart from others for so long that they may have acted for each other.
   bool ready_ = false;
   int64_t started_us_ = -1;
+  std::optional<clock::VersionVector> told_;    // by any of the others since then
   std::optional<clock::VersionVector> target_;  // what the others had
   int64_t target_us_ = 0;
+  int64_t waits_us_ = 0;  // since when there is one
+
+  // Before it acts for anybody.
+  bool may_act_ = false;
+  std::optional<clock::VersionVector> act_target_;
+  int64_t act_target_us_ = 0;
+  int64_t act_waits_us_ = 0;
 
   int64_t next_duty_us_ = 0;
   int64_t next_sweep_us_ = 0;

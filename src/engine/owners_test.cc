@@ -243,6 +243,31 @@ TEST_F(Owned, WhatAPowerCutTookIsHeardFirst) {
   EXPECT_EQ(again.Reply(), "null");
 }
 
+// Who acted for it is there when it starts, and gone again before it has caught up with what that one popped.
+TEST_F(Owned, WhatWasToldByWhoIsGoneAgainIsHeardFirst) {
+  EXPECT_EQ(c.Ask({"RPUSH", "q", "1", "2"}), "2");
+  ASSERT_TRUE(cluster.Settle());
+  b.Kill();
+  c.Kill();
+  for (int i = 0; i < 500; ++i) EXPECT_EQ(a.Ask({"SET", "k" + std::to_string(i), "v"}), "+OK");
+  cluster.Run(12'000);
+  EXPECT_EQ(a.Ask({"EVAL", "return redis.call('lpop', KEYS[1])", "1", "q"}), "null");
+  cluster.Run(200);
+  EXPECT_EQ(a.Ask({"LPOP", "q"}), "\"1\"") << "it acts for c";
+  c.options().window_bytes = 1;
+  ASSERT_TRUE(c.Start().ok());
+  for (int i = 0; i < 3000 && !(c.engine().replica().LinkOf("a") && c.engine().replica().HasHeard()); ++i) cluster.Run(1);
+  cluster.Run(5);
+  ASSERT_EQ(c.Ask({"EXISTS", "k499"}), "0") << "it has caught up already: nothing is tested";
+  a.Kill();
+  Waiting pop(c, 51, {"BLPOP", "q", "0"});
+  cluster.Run(8'000);
+  EXPECT_EQ(pop.Reply(), "(none)");
+  ASSERT_TRUE(a.Start().ok());
+  cluster.Run(15'000);
+  EXPECT_EQ(pop.Reply(), "[\"q\", \"2\"]");
+}
+
 TEST_F(Owned, BothSidesOfACutPopAndItIsCounted) {
   EXPECT_EQ(c.Ask({"RPUSH", "q", "1"}), "1");
   ASSERT_TRUE(cluster.Settle());

@@ -540,7 +540,7 @@ void Replica::HandleRefused(Link& link, const wire::Refused& refused) {
 
 void Replica::HeedRefusal(Link& link) {
   const bool mutual = IsRetired(link.peer, link.join_nonce);
-  host_.RefusedAsRetired(link.peer.leader, mutual);
+  host_.RefusedAsRetired(link.peer.leader, link.join_nonce, mutual);
   if (!mutual) Close(link);  // else it must hear of our refusal first, which closes the link, too
 }
 
@@ -798,6 +798,14 @@ std::optional<clock::VersionVector> Replica::Heard() const {
     heard.Join(link.have);
   }
   return heard;
+}
+
+clock::VersionVector Replica::LastWords(const std::set<std::string>* leaders) const {
+  clock::VersionVector words;
+  for (const auto& [leader, have] : past_have_) {
+    if ((leaders == nullptr || leaders->count(leader) != 0) && !LinkOf(leader)) words.Join(have);
+  }
+  return words;
 }
 
 // What the log holds before the segment that begins now. Of our own origin that is what has been

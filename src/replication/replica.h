@@ -75,7 +75,7 @@ class ReplicaHost {
   virtual void ClusterKnown(uint64_t cluster_id) = 0;
   // A member refuses links because this node's admission was retired. Mutual: so is its own, by what is known
   // here, and its word counts for no more than ours.
-  virtual void RefusedAsRetired(const std::string& by, bool mutual) = 0;
+  virtual void RefusedAsRetired(const std::string& by, uint64_t join_nonce, bool mutual) = 0;
   // Should somebody who lacks what the log holds from there on take the state instead?
   virtual bool PrefersState(log::Position) { return false; }
   // A message of a state transfer (wire/state_message.h). False if it is malformed: the link is
@@ -423,6 +423,8 @@ class Replica {
   bool synced_with_links() const;  // nothing queued, nothing behind any link's announcement
   // All that is applied here or was announced by a neighbour; nothing while one of them has announced nothing yet.
   std::optional<clock::VersionVector> Heard() const;
+  // What those members had, when they had a link, that have none now; of `leaders` only, if given.
+  clock::VersionVector LastWords(const std::set<std::string>* leaders = nullptr) const;
   std::vector<LinkStats> Links() const;
   const Counters& counters() const { return counters_; }
   // Who has called of late and belongs to another cluster, `us at 10.0.0.2:8400`; or nobody.

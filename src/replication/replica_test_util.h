@@ -121,7 +121,7 @@ class CheckingHost : public ReplicaHost {
     joins.push_back(leader);
   }
   void ClusterKnown(uint64_t id) override { cluster = id; }
-  void RefusedAsRetired(const std::string&, bool mutual) override {
+  void RefusedAsRetired(const std::string&, uint64_t, bool mutual) override {
     ++refusals;
     mutual_refusals += mutual ? 1 : 0;
   }
