@@ -20,6 +20,8 @@ namespace polyarch::sim {
 
 namespace {
 
+constexpr int64_t kRemovedMs = 10'000;  // so long after their end expired keys are gone
+
 std::string NameOf(const Key& key) { return std::to_string(key.first) + "/" + key.second; }
 
 std::string NameOf(const Key& key, const Place& place) {
@@ -40,6 +42,35 @@ const conflict::Policy& PolicyAt(const conflict::PolicyTable& policies, const Ke
 // Under `siblings` and `merge` what stands in no order, or has no value, has no open conflict.
 bool MayBeOpen(const Place& place) {
   return place.first == crdt::Type::kString || place.first == crdt::Type::kHash;
+}
+
+bool LeavesInt64(__int128 sum) { return sum > INT64_MAX || sum < INT64_MIN; }
+
+// Does the register hold an open conflict: different values, increments that a text hides, or more of them together than
+// 64 bits hold? By what stands there, whatever the policy shows.
+bool IsOpen(const Place& place, const OracleRegister& state) {
+  if (IsElement(place) && (!state.live() || !crdt::MayConflict(place.first, place.second))) return false;
+  const OracleRegister::Version* base = nullptr;
+  for (const auto& v : state.versions) {
+    const auto& first = state.versions[0];
+    const bool differs = v.absent != first.absent || (!v.absent && v.value != first.value);
+    if (differs && !AreSketches(state.versions)) return true;
+    if (!v.absent) base = &v;
+  }
+  const bool in_order = place.first == crdt::Type::kSortedSet || place.first == crdt::Type::kList ||
+                        place.first == crdt::Type::kStream;
+  if (in_order || state.counters.empty()) return false;  // scores and increments add up
+  __int128 sum = 0;
+  if (base != nullptr) {
+    const auto integer = base::ParseInt64(base->value);
+    if (!integer) return !base::ParseLongDouble(base->value);
+    sum = *integer;
+  }
+  for (const auto& c : state.counters) {
+    if (c.any_real) return false;
+    sum += c.integer;
+  }
+  return LeavesInt64(sum);
 }
 
 }  // namespace
@@ -216,7 +247,10 @@ void Checkers::CheckState(Node& node) {
                       history.Text(vector) + difference + OthersAt(node, key));
     }
     // Reading would merge, and so end what is to be tested.
-    if (key.first < crdt::kDatabases && !engine.merging()) CheckView(node, key, expected);
+    if (key.first < crdt::kDatabases && !engine.merging()) {
+      CheckView(node, key, expected);
+      CheckOpen(node, key, expected);
+    }
   }
   if (matched != found.size()) throw Violation(node.name() + " holds a key that nobody wrote");
   const std::string digest = engine.DigestText();
@@ -401,8 +435,9 @@ Checkers::View Checkers::ViewOf(Node& node, const Key& key, const Place& place, 
     view.exact = view.exact && !c.any_real;
     sum += c.integer;
   }
-  view.exact = view.exact && sum <= INT64_MAX && sum >= INT64_MIN;
-  if (view.exact) view.text = std::to_string(static_cast<int64_t>(sum));
+  if (!view.exact) return view;
+  if (LeavesInt64(sum)) SOMETIMES(kSaturated);
+  view.text = std::to_string(static_cast<int64_t>(std::clamp<__int128>(sum, INT64_MIN, INT64_MAX)));
   return view;
 }
 
@@ -465,6 +500,24 @@ void Checkers::CheckView(Node& node, const Key& key, const OracleState& state) {
   } else if (shown.kind != keyspace::Shown::Kind::kValue || (view.exact && shown.Text(scratch) != view.text)) {
     wrong("'" + view.text.substr(0, 40) + "'");
   }
+}
+
+// The list of open conflicts holds just the keys that have one.
+void Checkers::CheckOpen(Node& node, const Key& key, const OracleState& state) {
+  const OracleRegister& own = state;
+  bool open = IsOpen(Place{}, own);
+  bool several = false;
+  std::optional<crdt::Type> live;
+  if (own.live()) live = crdt::Type::kString;
+  for (const auto& [place, element] : state.elements) {
+    if (!element.live()) continue;
+    open = open || IsOpen(place, element);
+    several = several || (live && *live != place.first);
+    live = place.first;
+  }
+  open = open || several;
+  if ((node.engine().keys().open_conflicts().count(key) != 0) == open) return;
+  throw Violation(node.name() + (open ? " does not list" : " lists") + " an open conflict at " + NameOf(key) + " of" + state.ToString());
 }
 
 void Checkers::CheckElements(Node& node,
@@ -693,10 +746,27 @@ void Checkers::CheckConverged() {
   for (auto& n : world_.nodes()) CheckLedger(*n);
 }
 
+// What expired before that has done so by the clock of every member that counts: whoever wrote the expiry removes it, any
+// other one when that is late. While one of them is down nobody does.
+int64_t Checkers::ExpiredForAll(Node& node) {
+  int64_t earliest_ms = INT64_MAX;
+  std::set<std::string> here;
+  for (auto& other : world_.nodes()) {
+    if (!other->up()) continue;
+    here.insert(other->engine().leader_id());
+    earliest_ms = std::min(earliest_ms, other->WallMs());
+  }
+  for (const auto& [name, member] : node.engine().replica().members()) {
+    if (!member.away && here.count(name) == 0) return 0;
+  }
+  return earliest_ms;
+}
+
 void Checkers::CheckResidue() {
   for (auto& node : world_.nodes()) {
     if (!node->up()) continue;
     engine::Engine& engine = node->engine();
+    const int64_t expired_before_ms = ExpiredForAll(*node) - kRemovedMs;
     if (engine.replica().causal_waiting() != 0) throw Violation(node->name() + " still has frames at its gate");
     const Oracle& oracle = world_.history().oracle();
     for (const auto& [key, index] : oracle.keys()) {
@@ -715,6 +785,8 @@ void Checkers::CheckResidue() {
       if (db == crdt::kReservedDatabase) return;
       const Key key{db, std::string(name)};
       if (!state.live() && !state.expiries.empty()) ThrowResidue(*node, key, {}, state);
+      if (state.live() && state.ExpiryTime() < expired_before_ms)
+        throw Violation(node->name() + " still holds " + NameOf(key) + ", which has expired");
       CheckNoResidue(*node, key, {}, state);
       for (const crdt::Element& e : state.elements) CheckNoResidue(*node, key, {e.type, e.name}, e);
     });

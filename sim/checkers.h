@@ -81,6 +81,7 @@ class Checkers {
   std::optional<std::string> HandledOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   View ViewOf(Node& node, const Key& key, const Place& place, const OracleRegister& state);
   void CheckView(Node& node, const Key& key, const OracleState& state);
+  void CheckOpen(Node& node, const Key& key, const OracleState& state);
   void CheckElements(Node& node,
                      const Key& key,
                      crdt::Type type,
@@ -90,6 +91,7 @@ class Checkers {
   void CheckTrackedSets(Node& node);
   void CheckTrackedSketches(Node& node);
   void NoteTracked(Node& node, const Op& op);
+  int64_t ExpiredForAll(Node& node);
   void CheckNoResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
   [[noreturn]] void ThrowResidue(Node& node, const Key& key, const Place& place, const crdt::Register& state);
   void CheckStable(Node& node);

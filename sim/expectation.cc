@@ -1,6 +1,8 @@
 #include "sim/expectation.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "base/number.h"
 #include "command/table.h"
@@ -44,6 +46,15 @@ std::string TextOf(const keyspace::ShownValue& shown) {
 
 std::string Whole(double score) { return std::to_string(static_cast<int64_t>(score)); }
 
+// What it was, and so much more. Where several leaders together have left 64 bits, what is shown is the nearest limit, and
+// says nothing of the sum: then it is what the reply says.
+std::optional<int64_t> SumOf(const std::string& before, int64_t by, const resp::Value& reply) {
+  const int64_t old = base::ParseInt64(before).value_or(0);
+  int64_t sum = 0;
+  if (__builtin_add_overflow(old, by, &sum)) return std::nullopt;
+  return old == INT64_MAX || old == INT64_MIN ? reply.integer : sum;
+}
+
 std::string IsInteger(const resp::Value& reply, int64_t expected) {
   if (reply.type == ReplyType::kInteger && reply.integer == expected) return "";
   return "instead of " + std::to_string(expected);
@@ -84,16 +95,26 @@ Expectation::Expectation(engine::Engine& engine,
   std::vector<size_t> indices;
   command::KeyIndices(*row, args_, indices);
   for (size_t i : indices) {
-    if (before_.count(args_[i]) == 0) before_.emplace(std::string(args_[i]), Look(engine, client.db, args_[i]));
+    if (before_.count(args_[i]) == 0) before_.emplace(std::string(args_[i]), LookBefore(client.db, args_[i]));
   }
   if (args_[0] == "RENAME" || args_[0] == "COPY" || args_[0] == "MOVE") {
     target_db_ = TargetDb(args_, client.db);
-    target_ = Look(engine, target_db_, Target());
+    target_ = LookBefore(target_db_, Target());
   }
 }
 
-Expectation::Seen Expectation::Look(engine::Engine& engine, uint8_t db, std::string_view key) {
-  keyspace::Keyspace& keys = engine.keys();
+// A look would merge the key: the command is to meet it as it is. What it comes to is looked at elsewhere.
+Expectation::Seen Expectation::LookBefore(uint8_t db, std::string_view key) const {
+  keyspace::Keyspace& keys = engine_.keys();
+  if (!keys.merging()) return Look(keys, db, key);
+  const std::unique_ptr<keyspace::Keyspace> beside = keys.NewBeside();
+  beside->SetTime(keys.time_ms());
+  crdt::KeyState state = keys.State(keys.Ref(db, key));
+  if (!state.empty()) beside->Load(db, key, std::move(state));
+  return Look(*beside, db, key);
+}
+
+Expectation::Seen Expectation::Look(keyspace::Keyspace& keys, uint8_t db, std::string_view key) {
   const keyspace::KeyRef ref = keys.Ref(db, key);
   const keyspace::Shown shown = keys.Read(ref);
   Seen seen;
@@ -136,7 +157,7 @@ Expectation::Verdict Expectation::After(std::string_view key, const Seen& expect
 
 Expectation::Verdict Expectation::AfterIn(uint8_t db, std::string_view key, const Seen& expected) const {
   if (HandedOut()) return "";
-  const Seen seen = Look(engine_, db, key);
+  const Seen seen = Look(engine_.keys(), db, key);
   const std::string name(key);
   if (!expected.exists) return seen.exists ? "but " + name + " still exists" : "";
   if (!seen.exists) return "but " + name + " does not exist";
@@ -168,6 +189,20 @@ Expectation::Verdict Expectation::AfterText(std::string_view key, std::string te
 }
 
 Expectation::Verdict Expectation::AfterGone(std::string_view key) const { return After(key, Seen{}); }
+
+// A delete takes all that this leader held, also what the policy did not show; but for what is hidden by its expiry.
+Expectation::Verdict Expectation::AfterDelete(std::string_view key) const {
+  const crdt::KeyState state = engine_.keys().State(engine_.keys().Ref(client_.db, key));
+  if (state.live() && state.ExpiryTime() >= now_ms_) return "but " + std::string(key) + " still holds what was not shown";
+  return AfterGone(key);
+}
+
+Expectation::Verdict Expectation::AfterDelete(std::string_view key, std::string_view field) const {
+  const crdt::KeyState state = engine_.keys().State(engine_.keys().Ref(client_.db, key));
+  const crdt::Element* element = state.FindElement(Type::kHash, field);
+  if (element == nullptr || !element->live() || state.ExpiryTime() < now_ms_) return "";
+  return "but " + std::string(field) + " of " + std::string(key) + " still holds what was not shown";
+}
 
 Expectation::Verdict Expectation::AfterElements(size_t arg, Type type, Elements elements) const {
   const Seen& before = Before(arg);
@@ -294,7 +329,7 @@ Expectation::Verdict Expectation::JudgeString(const resp::Value& reply) {
   }
   if (name == "GET" || name == "GETDEL") {
     if (before.exists ? !is_bulk(before.text) : !reply.is_null()) return "which is not what it holds";
-    return name == "GETDEL" ? AfterGone(args_[1]) : "";
+    return name == "GETDEL" ? AfterDelete(args_[1]) : "";
   }
   if (name == "SETNX") {
     std::string bad = IsInteger(reply, before.exists ? 0 : 1);
@@ -310,10 +345,10 @@ Expectation::Verdict Expectation::JudgeString(const resp::Value& reply) {
     return AfterText(args_[1], before.text, expire);
   }
   if (name == "INCRBY") {
-    const int64_t old = before.exists ? base::ParseInt64(before.text).value_or(0) : 0;
-    const int64_t sum = old + *base::ParseInt64(args_[2]);
-    std::string bad = IsInteger(reply, sum);
-    return bad.empty() ? AfterText(args_[1], std::to_string(sum), kept) : bad;
+    const std::optional<int64_t> sum = SumOf(before.text, *base::ParseInt64(args_[2]), reply);
+    if (!sum) return "although it leaves 64 bits";
+    std::string bad = IsInteger(reply, *sum);
+    return bad.empty() ? AfterText(args_[1], std::to_string(*sum), kept) : bad;
   }
   if (name == "INCRBYFLOAT") return AfterText(args_[1], reply.text, kept);
   if (name == "APPEND") return AfterText(args_[1], before.text + std::string(args_[2]), kept);
@@ -329,9 +364,9 @@ Expectation::Verdict Expectation::JudgeKey(const resp::Value& reply) {
   }
   if (args_.size() < 2) return "";
   const Seen& before = Before(1);
-  if (name == "DEL" && args_.size() == 2) {
+  if ((name == "DEL" || name == "UNLINK") && args_.size() == 2) {
     std::string bad = IsInteger(reply, before.exists ? 1 : 0);
-    return bad.empty() ? AfterGone(args_[1]) : bad;
+    return bad.empty() ? AfterDelete(args_[1]) : bad;
   }
   if (name == "TYPE") {
     static constexpr std::string_view kNames[] = {"string", "hash", "set", "zset", "list", "stream"};
@@ -388,17 +423,18 @@ Expectation::Verdict Expectation::JudgeHash(const resp::Value& reply) {
   if (name == "HDEL") {
     for (size_t i = 2; i < args_.size(); ++i) fields.erase(std::string(args_[i]));
     std::string bad = IsInteger(reply, static_cast<int64_t>(before.elements.size() - fields.size()));
+    for (size_t i = 2; i < args_.size() && bad.empty(); ++i) bad = AfterDelete(args_[1], args_[i]);
     return bad.empty() ? AfterElements(1, Type::kHash, std::move(fields)) : bad;
   }
   if (name == "HINCRBY" || name == "HINCRBYFLOAT") {
     if (field(2).conflict) return "although the field is in conflict";
     std::string text = reply.text;
     if (name == "HINCRBY") {
-      const int64_t old = field(2).there ? base::ParseInt64(field(2).text).value_or(0) : 0;
-      const int64_t sum = old + *base::ParseInt64(args_[3]);
-      std::string bad = IsInteger(reply, sum);
+      const std::optional<int64_t> sum = SumOf(field(2).text, *base::ParseInt64(args_[3]), reply);
+      if (!sum) return "although it leaves 64 bits";
+      std::string bad = IsInteger(reply, *sum);
       if (!bad.empty()) return bad;
-      text = std::to_string(sum);
+      text = std::to_string(*sum);
     }
     fields[std::string(args_[2])] = {true, false, text};
     return AfterElements(1, Type::kHash, std::move(fields));

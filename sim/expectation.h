@@ -28,7 +28,7 @@ ShownElement ShowElement(const keyspace::Collection& collection, std::string_vie
 std::string StreamText(std::string_view name, std::string_view value);
 
 // Looks at the keys of one command before it runs, and checks the reply and what the same node shows
-// right after it.
+// right after it. Keys that wait to be merged wait on.
 class Expectation {
  public:
   Expectation(engine::Engine& engine,
@@ -53,7 +53,8 @@ class Expectation {
   // Nothing if it is as it must be.
   using Verdict = std::string;
 
-  static Seen Look(engine::Engine& engine, uint8_t db, std::string_view key);
+  static Seen Look(keyspace::Keyspace& keys, uint8_t db, std::string_view key);
+  Seen LookBefore(uint8_t db, std::string_view key) const;
   const Seen& Before(size_t arg) const;
   Verdict Judge(const resp::Value& reply);
   Verdict JudgeError(const std::string& text);
@@ -87,6 +88,8 @@ class Expectation {
   Verdict AfterIn(uint8_t db, std::string_view key, const Seen& expected) const;
   Verdict AfterText(std::string_view key, std::string text, int64_t expire_ms) const;
   Verdict AfterGone(std::string_view key) const;
+  Verdict AfterDelete(std::string_view key) const;
+  Verdict AfterDelete(std::string_view key, std::string_view field) const;
   // The elements of args[1], if it is, or becomes, of this type.
   Verdict AfterList(size_t arg, const std::vector<std::string>& values) const;
   Verdict AfterElements(size_t arg, crdt::Type type, Elements elements) const;

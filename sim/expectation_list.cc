@@ -50,7 +50,7 @@ Values Range(const Values& values, std::string_view start_text, std::string_view
 Expectation::Verdict Expectation::AfterList(size_t arg, const Values& values) const {
   const Seen& before = Before(arg);
   if (before.clash || HandedOut()) return "";
-  const Seen now = Look(engine_, client_.db, args_[arg]);
+  const Seen now = Look(engine_.keys(), client_.db, args_[arg]);
   Values found;
   for (const auto& [name, shown] : now.elements)
     found.push_back(shown.text);

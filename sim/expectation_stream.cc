@@ -46,7 +46,7 @@ Expectation::Verdict Expectation::JudgeStream(const resp::Value& reply) {
   auto after = [&]() -> Verdict {
     if (Before(1).clash || HandedOut()) return "";
     Entries found;
-    for (const auto& [element, shown] : Look(engine_, client_.db, args_[1]).elements) {
+    for (const auto& [element, shown] : Look(engine_.keys(), client_.db, args_[1]).elements) {
       if (crdt::IsStreamEntry(element)) found.emplace_back(crdt::ToString(crdt::ReadStreamName(element).id), shown.text);
     }
     return found == entries ? "" : "after which it shows other entries";

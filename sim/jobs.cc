@@ -1,5 +1,8 @@
 #include "sim/jobs.h"
 
+#include <optional>
+
+#include "keyspace/stream.h"
 #include "sim/marks.h"
 #include "sim/node.h"
 #include "sim/world.h"
@@ -11,6 +14,8 @@ namespace {
 std::string QueueName(uint64_t n) {
   return "job:" + std::to_string(n);
 }
+// Jobs lie in a stream, too, for its group "g".
+constexpr const char* kStreamName = "job:stream";
 
 }  // namespace
 
@@ -44,6 +49,7 @@ void JobHistory::AskPop(Node& node, const std::string& queue) {
   const std::string side = front ? "LEFT" : "RIGHT";
   const std::string two = QueueName(draw.Below(kQueues));
   Call call{.most = 1};
+  if (draw.Percent(30)) return AskRead(node, static_cast<uint64_t>(draw.Between(1, 4)));
   switch (draw.Below(10)) {
     case 0:
     case 1: return Ask(node, call, {{front ? "BLPOP" : "BRPOP", queue, two, timeout}});
@@ -58,6 +64,17 @@ void JobHistory::AskPop(Node& node, const std::string& queue) {
   }
 }
 
+// By a group's consumer, which acknowledges nothing: what is pending is nobody else's.
+void JobHistory::AskRead(Node& node, uint64_t count) {
+  Draw& draw = world_.draw();
+  std::vector<std::string> read = {"XREADGROUP", "GROUP", "g", node.name(), "COUNT", std::to_string(count)};
+  if (draw.Percent(60)) read.insert(read.end(), {"BLOCK", std::to_string(draw.Between(100, 3000))});
+  if (draw.Percent(50)) read.emplace_back("NOACK");
+  read.insert(read.end(), {"STREAMS", kStreamName, ">"});
+  if (draw.Percent(15)) return Ask(node, {.most = count}, {{"MULTI"}, std::move(read), {"EXEC"}});
+  Ask(node, {.most = count}, {std::move(read)});
+}
+
 void JobHistory::Step() {
   Draw& draw = world_.draw();
   if (policy_ && !Known()) return;
@@ -65,12 +82,23 @@ void JobHistory::Step() {
   std::erase_if(writers, [](Node* node) { return !node->may_write(); });
   if (writers.empty() || open_ >= kOpenMax || calls_.size() >= kCallsMax) return;
   Node& node = *draw.Pick(writers);
-  if (!policy_) return Ask(node, {.kind = Kind::kPolicy}, {{"POLICY", "SET", std::string(kJobsPattern), "pop-owner"}});
+  if (!policy_) {
+    return Ask(node,
+               {.kind = Kind::kPolicy},
+               {{"XGROUP", "CREATE", kStreamName, "g", "0", "MKSTREAM"},
+                {"POLICY", "SET", std::string(kJobsPattern), "pop-owner"}});
+  }
   if (draw.Percent(40)) return;
   const std::string queue = QueueName(draw.Below(kQueues));
   // Queues grow, and are worked off.
   if (draw.Percent(calls_.size() / 60 % 2 == 0 ? 65 : 25)) {
     Call call{.kind = Kind::kPush};
+    if (draw.Percent(30)) {
+      const std::string job = "j" + std::to_string(jobs_.size());
+      jobs_[job] = {};
+      call.jobs.push_back(job);
+      return Ask(node, std::move(call), {{"XADD", kStreamName, "*", "job", job}});
+    }
     std::vector<std::string> command = {draw.Percent(50) ? "RPUSH" : "LPUSH", queue};
     for (int64_t n = draw.Percent(20) ? draw.Between(2, 12) : 1; n > 0; --n) {
       const std::string job = "j" + std::to_string(jobs_.size());
@@ -102,7 +130,7 @@ void JobHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies) 
   const resp::Value& reply = replies.back();
   world_.Log([&] { return "job call " + std::to_string(id) + ": " + reply.ToString(); });
   if (reply.is_error()) {
-    for (std::string_view known : {"TRYAGAIN ", "HISTORY ", "RETIRED ", "DISKFULL ", "EXECABORT "}) {
+    for (std::string_view known : {"TRYAGAIN ", "HISTORY ", "RETIRED ", "DISKFULL ", "EXECABORT ", "NOGROUP "}) {
       if (reply.text.starts_with(known)) return;
     }
     throw Violation("a command on a queue is answered " + reply.ToString());
@@ -144,10 +172,14 @@ void JobHistory::Drain() {
       const std::string queue = QueueName(i);
       sum += keys.Open(keys.Ref(kJobsDb, queue), crdt::Type::kList).size();
     }
+    const keyspace::Stream stream(keys.Open(keys.Ref(kJobsDb, kStreamName), crdt::Type::kStream));
+    const auto group = stream.exists() ? stream.FindGroup("g") : std::nullopt;
+    if (group) sum += stream.CountUndelivered("g", *group);
     return sum;
   };
   const bool drained = world_.RunUntil(kDrainUs, 20 * kMs, [&] {
     if (!node.up() || left() == 0) return true;
+    if (open_ < kQueues) AskRead(node, 20);
     for (size_t i = 0; i < kQueues && open_ < kQueues; ++i)
       Ask(node, {.most = 20}, {{draw.Percent(50) ? "LPOP" : "RPOP", QueueName(i), "20"}});
     return false;

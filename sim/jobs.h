@@ -1,4 +1,4 @@
-// Clients of queues under policy `pop-owner`, and what they were told: no job is handed out twice (in seeds whose faults
+// Clients of queues (lists, and a stream with a group) under policy `pop-owner`, and what they were told: no job is handed out twice (in seeds whose faults
 // allow none), none is lost, and in the end every job can be popped at whichever leader.
 //
 // They are clients of their own, of a database of their own (kJobsDb), as those of sim/agreed.h.
@@ -54,6 +54,7 @@ class JobHistory {
   bool Known();
   void Ask(Node& node, Call call, std::vector<std::vector<std::string>> commands);
   void AskPop(Node& node, const std::string& queue);
+  void AskRead(Node& node, uint64_t count);
   void Take(const resp::Value& reply);
 
   static constexpr size_t kQueues = 2;

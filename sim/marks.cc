@@ -143,11 +143,17 @@ constexpr std::array<std::string_view, static_cast<size_t>(Mark::kCount)> kNames
     "stock: sold",
     "stock: refused for lack of rights",
     "stock: sold out",
+    "stock: rights reclaimed",
+    "stock: deleted",
     "stock: set back",
     "session carried to another leader",
     "session waited for",
     "session has seen what is lost",
     "write held by other leaders",
+    "sum beyond 64 bits",
+    "little room on a disk",
+    "write refused: little room",
+    "state given up for lack of room",
 };
 
 }  // namespace

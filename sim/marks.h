@@ -148,11 +148,17 @@ enum class Mark : int {
   kStockSold,            // a unit of a bounded counter was sold
   kStockRefused,         // ... was refused for lack of rights
   kStockSoldOut,         // a stock was sold to the last unit in the healed cluster
+  kStockReclaimed,       // rights of a leader that was said to be gone were reclaimed
+  kStockDeleted,         // a stock was deleted
   kStockSetBack,         // a leader that was set back refused to sell
   kSessionCarried,  // SESSION WAIT let a client of another leader in
   kSessionWaited,   // after it had waited
   kSessionLost,     // what it had seen is nowhere any more
   kHeldElsewhere,   // WAIT counted somebody
+  kSaturated,       // several leaders' increments together left 64 bits
+  kLittleRoom,      // a disk had little room left
+  kRefusedRoom,     // a write answered -DISKFULL
+  kStateForRoom,    // a state that was being taken over was given up for lack of room
   kCount,
 };
 

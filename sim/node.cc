@@ -3,11 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "command/table.h"
-#include "crdt/stream.h"
-#include "keyspace/stream.h"
-#include "sim/checkers.h"
-#include "sim/expectation.h"
 #include "sim/marks.h"
 #include "sim/world.h"
 
@@ -15,14 +10,8 @@ namespace polyarch::sim {
 
 namespace {
 
-// An HLC may run ahead of every wall clock it was given by the skew bound, and by a lease or so a start.
-constexpr int64_t kStampSlackMs = 30'000;
 // What a message of rows holds beside them, and a little piece of a large row in any case.
 constexpr size_t kStateMessageBytes = 1500;
-
-std::vector<std::string_view> Views(const std::vector<std::string>& args) {
-  return {args.begin(), args.end()};
-}
 
 }  // namespace
 
@@ -60,6 +49,8 @@ engine::Clocks Node::Clocks() const { return {WallMs(), world_.now_us()}; }
 void Node::Start() {
   CHECK(!process_);
   faulty_ = false;
+  low_room_ = false;
+  next_room_us_ = 0;
   ++boots_;
   ++serial_;
   process_ = std::make_unique<Process>();
@@ -286,6 +277,34 @@ void Node::FailWrites() {
   process_->log->FailCommits(base::Status(base::Code::kFull, "no space left on the simulated disk"));
 }
 
+void Node::SetRoom(uint64_t bytes) {
+  room_bytes_ = bytes;
+  next_room_us_ = 0;
+  Wake(world_.now_us());
+}
+
+uint64_t Node::DiskBytes() const {
+  uint64_t bytes = disk_.log->end - disk_.log->begin;
+  for (const auto& rows : disk_.store->rows) {
+    for (const auto& [key, row] : rows) bytes += key.size() + row.size();
+  }
+  return bytes;
+}
+
+// As server/ does, each second.
+void Node::LookAtRoom() {
+  if ((room_bytes_ == kRoomForAll && !low_room_) || world_.now_us() < next_room_us_) return;
+  next_room_us_ = world_.now_us() + kSecond;
+  constexpr uint64_t kReserveSegments = 3;
+  const uint64_t used = DiskBytes();
+  const bool low = room_bytes_ != kRoomForAll && used + kReserveSegments * options_.segment_bytes > room_bytes_;
+  if (low && !low_room_) SOMETIMES(kLittleRoom);
+  if (low != low_room_) world_.Log([&] { return label_ + (low ? " has little room" : " has room again"); });
+  low_room_ = low;
+  process_->engine->SetLowSpace(low);
+  if (low && used > room_bytes_) FailWrites();
+}
+
 // ---- ticks
 
 void Node::Wake(int64_t at_us) {
@@ -314,6 +333,7 @@ void Node::Tick() {
   const bool was_failed = !p.log->status().ok();
   p.engine->BeginTick(Clocks());
   if (p.listener.subscribed == 0) Listen();
+  LookAtRoom();
   CheckCaches();
   std::deque<Input> inputs = std::move(p.inputs);
   std::deque<Op> commands = std::move(p.commands);
@@ -489,188 +509,6 @@ void Node::Feed(const Input& input) {
   }
 }
 
-// ---- commands
-
-void Node::Submit(Op op) {
-  if (!up()) return;
-  process_->commands.push_back(std::move(op));
-  Wake(world_.now_us() + options_.gather_us);
-}
-
-void Node::PublishNews(int client) {
-  if (!up()) return;
-  Op op;
-  op.id = world_.NextOp();
-  op.client = client;
-  op.args = {"PUBLISH", std::string(kNewsChannel), ""};  // the text follows when it runs
-  Submit(std::move(op));
-}
-
-bool Node::ClientBusy(int client) const {
-  if (!up()) return true;
-  const uint64_t id = process_->clients[static_cast<size_t>(client)]->id;
-  return process_->suspended.count(id) != 0;
-}
-
-uint64_t Node::NewHolder() {
-  holder_ = world_.draw().Next() | 1;
-  return holder_;
-}
-
-bool Node::has_commands() const { return up() && !process_->commands.empty(); }
-
-void Node::AskAgreed(uint64_t call, const std::string& key, std::vector<std::vector<std::string>> commands) {
-  AgreedOp op;
-  op.call = call;
-  op.key = key;
-  op.commands = std::move(commands);
-  AskApart(std::move(op), kAgreedDb);
-}
-
-void Node::AskJob(uint64_t call, std::vector<std::vector<std::string>> commands) {
-  AgreedOp op;
-  op.call = call;
-  op.of = AgreedOp::Of::kJobs;
-  op.commands = std::move(commands);
-  AskApart(std::move(op), kJobsDb);
-}
-
-void Node::AskStock(uint64_t call, std::vector<std::vector<std::string>> commands) {
-  AgreedOp op;
-  op.call = call;
-  op.of = AgreedOp::Of::kStocks;
-  op.commands = std::move(commands);
-  AskApart(std::move(op), kAgreedDb);
-}
-
-void Node::AskApart(AgreedOp op, uint8_t db) {
-  op.client = std::make_unique<command::Client>();
-  op.client->id = (uint64_t{1} << (40 + static_cast<int>(op.of))) + op.call;
-  op.client->authenticated = true;
-  op.client->db = db;
-  process_->agreed_commands.push_back(std::move(op));
-  Wake(world_.now_us() + options_.gather_us);
-}
-
-void Node::RunAgreed(AgreedOp op) {
-  Process& p = *process_;
-  // Who has not heard of it yet writes as ever: what he writes is no part of the history.
-  const bool begins = op.replies.empty() && op.client->blocked == command::Client::Blocked::kNot;
-  if (begins && !op.key.empty() && !p.engine->agreed_keys().IsAgreed(op.key)) {
-    resp::Value refused;
-    refused.type = resp::Value::Type::kError;
-    refused.text = "TRYAGAIN not in force here";
-    op.replies = {std::move(refused)};
-    op.commands.clear();
-  }
-  while (op.replies.size() < op.commands.size()) {
-    resp::Buffer out;
-    const engine::Outcome outcome = p.engine->Execute(*op.client, Views(op.commands[op.replies.size()]), out, *this);
-    ThrowNoted();
-    if (outcome == engine::Outcome::kSuspended) {
-      const uint64_t id = op.client->id;
-      p.agreed_suspended.emplace(id, std::move(op));
-      return;
-    }
-    resp::ReplyReader reader;
-    reader.Feed(out.view());
-    if (reader.Next() != resp::ReplyReader::State::kValue) throw Violation(label_ + " gives no reply to an agreed command");
-    op.replies.push_back(std::move(reader.value()));
-    op.held = op.held || outcome == engine::Outcome::kHeld;
-  }
-  p.engine->ForgetClient(op.client->id);
-  p.agreed_executed.push_back(std::move(op));
-}
-
-void Node::Run(Op op) {
-  Process& p = *process_;
-  command::Client& client = *p.clients[static_cast<size_t>(op.client)];
-  if (p.suspended.count(client.id) != 0) return;  // its owner waits
-  if (op.args[0] == "PUBLISH") op.args[2] = process_name() + ":" + std::to_string(++p.published);
-  const auto args = Views(op.args);
-  Expectation expectation(*p.engine, client, args);
-  // Its command has run when it was served: what it took was there then.
-  const bool answered = client.blocked == command::Client::Blocked::kAnswered;
-
-  const bool queued = client.transaction != nullptr;
-  auto own = p.engine->replica().own();
-  const uint64_t before = own ? p.engine->applied().Get(*own) : 0;
-  resp::Buffer out;
-  const engine::Outcome outcome = p.engine->Execute(client, args, out, *this);
-  ThrowNoted();
-  if (outcome == engine::Outcome::kSuspended) {
-    if (!out.empty()) throw Violation("a suspended command has answered");
-    const bool checkpoint = op.args.size() > 1 && op.args[1] == "CHECKPOINT";
-    checkpoint_started_ |= checkpoint;
-    const bool waits = client.blocked == command::Client::Blocked::kWaits;
-    if (!checkpoint && !waits) SOMETIMES(kWaitedForMerge);
-    if (waits) NoteWaits(op);
-    p.suspended.emplace(client.id, std::move(op));
-    return;
-  }
-  resp::ReplyReader reader;
-  reader.Feed(out.view());
-  if (reader.Next() != resp::ReplyReader::State::kValue) {
-    throw Violation(label_ + " gives no reply to " + op.args[0] + ": " + std::string(out.view()));
-  }
-  op.reply = std::move(reader.value());
-  op.held = outcome == engine::Outcome::kHeld || outcome == engine::Outcome::kHeldClose;
-  if (op.args[0] == "POLYARCH") checkpoint_started_ = false;
-
-  own = p.engine->replica().own();
-  if (own) {
-    op.origin = OrdinalOf(*own);
-    op.first = before;
-    op.last = p.engine->applied().Get(*own);
-    if (op.last < op.first) op.first = 0;  // minted anew
-  }
-  const bool wrote = op.last > op.first;
-  op.needs_tick = wrote;
-  auto touch = [&](const Key& key) {
-    auto it = p.touched.find(key);
-    if (it != p.touched.end()) op.need = std::max(op.need, it->second);
-    if (p.written.count(key) != 0) op.needs_tick = true;
-  };
-  for (const Key& key : op.keys) {
-    touch(key);
-    if (wrote) p.written.insert(key);
-  }
-  if (op.whole) {
-    op.need = std::max(op.need, p.touched_any);
-    if (!p.written.empty()) op.needs_tick = true;
-    if (wrote) p.written.insert(Key{});
-  }
-  if (p.written.count(Key{}) != 0 && !op.keys.empty()) op.needs_tick = true;
-  if (op.refused()) {
-    op.need = 0;
-    op.needs_tick = false;
-  }
-
-  world_.Log([&] {
-    std::string text = label_ + " c" + std::to_string(op.client) + ": ";
-    for (const std::string& arg : op.args) text += (arg.empty() ? "''" : arg) + " ";
-    text += "-> " + op.reply.ToString();
-    if (wrote) text += " as " + world_.history().Name({op.origin, op.last});
-    return text;
-  });
-  if (std::string wrong = p.transactions.Note(op, queued, op.reply); !wrong.empty()) {
-    throw Violation(label_ + ": " + op.args[0] + " " + wrong + ": " + op.reply.ToString());
-  }
-  if (queued) {
-    // What it does is checked when EXEC has run it, by what it leaves.
-  } else if (op.args[0] == "EVAL" && op.reply.is_error()) {
-    // It was taken back, or has written nothing: TornTransaction looks. What a process's first frame begins with,
-    // the ends of its former origins, stays.
-  } else if (!answered) {
-    expectation.Check(op.reply, wrote, label_);
-  } else if (!op.reply.is_null() && !op.reply.is_error()) {
-    SOMETIMES(kServedWaiter);
-    CheckServedInTurn(op);
-  }
-  world_.Executed(*this, op);
-  p.executed.push_back(std::move(op));
-}
-
 // ---- Endpoint
 
 void Node::LinkUp(LinkId link, const std::string& dialed, const std::string& remote) {
@@ -758,250 +596,6 @@ void Node::Report(int severity, const std::string& line) {
 
 void Node::ForEachClient(const std::function<void(command::Client&)>& visit) {
   for (auto& client : process_->clients) visit(*client);
-}
-
-// ---- engine::Probe
-
-uint32_t Node::OrdinalOf(clock::OriginIndex index) {
-  Process& p = *process_;
-  const size_t i = clock::IndexOf(index);
-  while (p.ordinals.size() <= i) {
-    auto next = static_cast<clock::OriginIndex>(p.ordinals.size());
-    p.ordinals.push_back(world_.history().Ordinal(p.engine->origins().Get(next)));
-  }
-  return p.ordinals[i];
-}
-
-OracleRegister Node::RegisterOf(const crdt::Register& state) {
-  OracleRegister out;
-  for (const crdt::Version& v : state.versions) {
-    out.versions.push_back(
-        {{OrdinalOf(v.dot.origin()), v.dot.sequence()}, v.hlc.bits, v.never, v.absent, v.value});
-  }
-  for (const crdt::CounterEntry& e : state.counters) {
-    if (!e.live()) continue;
-    OracleRegister::Sum sum{.origin = OrdinalOf(e.origin)};
-    if (e.total.is_real || e.cleared_total.is_real) {
-      sum.any_real = true;
-      sum.real = e.total.AsReal() - e.cleared_total.AsReal();
-    } else {
-      sum.integer = static_cast<__int128>(e.total.integer) - e.cleared_total.integer;
-    }
-    out.counters.push_back(sum);
-  }
-  std::sort(out.versions.begin(), out.versions.end());
-  std::sort(out.counters.begin(), out.counters.end(),
-            [](const auto& a, const auto& b) { return a.origin < b.origin; });
-  return out;
-}
-
-OracleState Node::StateOf(const crdt::KeyState& state) {
-  OracleState out;
-  static_cast<OracleRegister&>(out) = RegisterOf(state);
-  for (const crdt::ExpiryVersion& x : state.expiries) {
-    out.expiries.push_back({{OrdinalOf(x.dot.origin()), x.dot.sequence()}, x.time_ms});
-  }
-  std::sort(out.expiries.begin(), out.expiries.end());
-  for (const crdt::Element& e : state.elements) {
-    OracleRegister element = RegisterOf(e);
-    if (!element.empty()) out.elements.emplace(Place{e.type, e.name}, std::move(element));
-  }
-  return out;
-}
-
-void Node::FrameContext(const wire::Dictionary& dictionary, const clock::VersionVector& deps) {
-  dictionary_ = &dictionary;
-  deps_ = deps;
-  try {
-    HandleFrame();
-  } catch (const Violation& violation) {
-    if (noted_.empty()) noted_ = violation.what();
-  }
-}
-
-void Node::FrameApplied(const wire::Frame& frame, std::string_view bytes, bool own) {
-  frame_ = frame;
-  frame_bytes_ = bytes;
-  frame_own_ = own;
-  try {
-    HandleFrame();
-  } catch (const Violation& violation) {
-    if (noted_.empty()) noted_ = violation.what();
-  }
-}
-
-void Node::CutOver(const engine::CutOverRecord& record,
-                   log::Position end,
-                   const clock::VersionVector& mine,
-                   const clock::VersionVector& theirs) {
-  try {
-    NoteCutOver(record, end, mine, theirs);
-  } catch (const Violation& violation) {
-    if (noted_.empty()) noted_ = violation.what();
-  }
-}
-
-void Node::NoteCutOver(const engine::CutOverRecord& record,
-                       log::Position end,
-                       const clock::VersionVector& mine,
-                       const clock::VersionVector& theirs) {
-  Process& p = *process_;
-  History& history = world_.history();
-  const Vector before = history.Convert(mine, p.engine->origins());
-  const Vector state = history.Convert(theirs, p.engine->origins());
-  Vector applied = p.applied;
-  Normalize(applied);
-  if (applied != before) throw Violation(label_ + " cuts over from another vector than it has");
-  SOMETIMES(kStateTransfer);
-  if (applied.empty()) SOMETIMES(kJoinedByState);
-  if (!Includes(state, before)) SOMETIMES(kMergedOwn);
-  world_.Log([&] {
-    return label_ + " cuts over: " + history.Text(before) + " and " + history.Text(state);
-  });
-  history.NoteCutOver(record, state);
-  Join(p.applied, state);
-  for (size_t o = 0; o < state.size(); ++o) {
-    if (state[o] > At(before, o)) p.undurable.emplace_back(end, static_cast<uint32_t>(o), state[o]);
-  }
-  for (const auto& [key, index] : history.oracle().keys()) {
-    p.touched[key] = end;
-    // Of changing policies nobody knows which one a key meets.
-    if (key.first == crdt::kReservedDatabase || world_.policies_change()) continue;
-    for (const Place& place : history.oracle().PlacesOf(key)) NoteMerged(key, place, before);
-  }
-  p.touched_any = end;
-  last_append_us_ = last_nonempty_us_ = world_.now_us();
-}
-
-void Node::NoteMerged(const Key& key, const Place& place, const Vector& before) {
-  if (!crdt::MayConflict(place.first, place.second)) return;
-  const Oracle& oracle = world_.history().oracle();
-  const std::vector<OracleState::Version> versions = oracle.VersionsOf(key, place, process_->applied);
-  if (versions.size() < 2 || AreSketches(versions)) return;
-  const OracleState::Version* winner = world_.Winner(*this, key, place, versions);
-  if (winner == nullptr) return;
-  const std::vector<OracleState::Version> had = oracle.VersionsOf(key, place, before);
-  auto was_here = [&](const OracleState::Version& v) {
-    return std::any_of(had.begin(), had.end(), [&](const auto& h) { return h.dot == v.dot; });
-  };
-  for (const auto& v : versions) {
-    if (v.dot == winner->dot || v.dot.origin == winner->dot.origin) continue;
-    if (was_here(v) && was_here(*winner)) continue;
-    if (v.absent == winner->absent && v.value == winner->value) continue;
-    SOMETIMES(kMetInMerge);
-    const auto [low, high] = std::minmax(winner->dot, v.dot);
-    met_[{key, place, low.origin, high.origin}] = {low, high, world_.now_us()};
-  }
-}
-
-void Node::ThrowNoted() {
-  if (!noted_.empty()) throw Violation(noted_);
-}
-
-void Node::HandleFrame() {
-  if (!frame_ || dictionary_ == nullptr) return;
-  const wire::Frame frame = *frame_;
-  frame_.reset();
-  History& history = world_.history();
-  const wire::Dictionary& dictionary = *dictionary_;
-  dictionary_ = nullptr;
-  const clock::OriginTable& table = process_->engine->origins();
-  const FrameFacts& facts = frame_own_ ? history.AddOwn(frame, frame_bytes_, dictionary, deps_, table)
-                                       : history.CheckForeign(frame, frame_bytes_, deps_, table);
-  const uint32_t origin = history.Ordinal(frame.origin);
-  world_.Log([&] {
-    std::string text = label_ + (frame_own_ ? " writes " : " applies ") +
-                       history.Name({origin, frame.first}) + ".." + std::to_string(frame.last());
-    if (facts.empty) text += frame.solid ? " (a solid claim)" : " (a claim)";
-    for (const Key& key : facts.keys) text += " " + std::to_string(key.first) + "/" + key.second;
-    return text + " after " + history.Text(facts.deps);
-  });
-  if (frame_own_) {
-    // A stamp far ahead of all clocks that this node was given came from somebody else's bad clock.
-    const int64_t slack_ms = options_.engine.clock_skew_ms_max + kStampSlackMs * (boots_ + 1);
-    if (frame.base.bits <= stamp_durable_) {
-      throw Violation(label_ + " stamps " + history.Name({origin, frame.first}) +
-                      " no later than what it had stamped before");
-    }
-    process_->stamps.emplace_back(process_->log->end(), facts.hlc_last);
-    const auto stamp_ms = static_cast<int64_t>(facts.hlc_last >> 16);
-    if (stamp_ms > wall_ms_max_ + slack_ms) {
-      throw Violation(label_ + " stamps " + history.Name({origin, frame.last()}) + " " +
-                      std::to_string(stamp_ms - wall_ms_max_) + " ms ahead of its own clock");
-    }
-  }
-  NoteFrame(facts, origin, frame.first, frame_own_);
-  // A look would merge what waits for it.
-  if (process_->engine->merging()) return;
-  if (std::string torn = TornTransaction(*process_->engine); !torn.empty()) {
-    throw Violation(label_ + " shows, after " + history.Name({origin, frame.last()}) + ", " + torn);
-  }
-}
-
-void Node::NoteFrame(const FrameFacts& facts, uint32_t origin, uint64_t first, bool own) {
-  Process& p = *process_;
-  History& history = world_.history();
-  const Dot dot{origin, first};
-  if (At(p.applied, origin) + 1 != first) {
-    throw Violation(label_ + " applies " + history.Name(dot) + " after " +
-                    std::to_string(At(p.applied, origin)));
-  }
-  if (!Includes(p.applied, facts.deps)) {
-    throw Violation("causality: " + label_ + " applies " + history.Name(dot) + " without its causes: has " +
-                    history.Text(p.applied) + " needs " + history.Text(facts.deps));
-  }
-  NoteMeetings(facts, origin, own);
-  Raise(p.applied, origin, facts.last);
-  const log::Position end = p.log->end();
-  p.undurable.emplace_back(end, origin, facts.last);
-  for (const Key& key : facts.keys) p.touched[key] = end;
-  if (!facts.keys.empty() || !facts.flushed.empty()) p.touched_any = end;
-  for (uint8_t db : facts.flushed) {
-    for (const auto& [key, place] : history.oracle().keys()) {
-      if (db == crdt::kAllDatabases || db == key.first) p.touched[key] = end;
-    }
-  }
-  ++p.frames_in_tick;
-  last_append_us_ = world_.now_us();
-  if (!facts.empty) last_nonempty_us_ = world_.now_us();
-}
-
-void Node::NoteMeetings(const FrameFacts& facts, uint32_t origin, bool own) {
-  Process& p = *process_;
-  History& history = world_.history();
-  for (const FrameFacts::Put& put : facts.puts) {
-    if (put.key.first == crdt::kReservedDatabase || (own && !put.resolve)) continue;
-    if (!crdt::MayConflict(put.place.first, put.place.second)) continue;
-    // What stands beside it: as of all that was applied before, and this frame up to it.
-    Vector seen = p.applied;
-    Raise(seen, origin, put.sequence);
-    std::vector<OracleState::Version> versions = history.oracle().VersionsOf(put.key, put.place, seen);
-    if (versions.size() < 2 || AreSketches(versions)) continue;
-    const OracleState::Version* added = nullptr;
-    for (const auto& v : versions) {
-      if (v.dot == Dot{origin, put.sequence}) added = &v;
-    }
-    if (added == nullptr) continue;  // replaced by the same change
-    const OracleState::Version* winner = world_.Winner(*this, put.key, put.place, versions);
-    SOMETIMES(kConflict);
-    if (IsElement(put.place)) SOMETIMES(kElementConflict);
-    if (put.place.first == crdt::Type::kStream) SOMETIMES(kSameStreamId);
-    if (versions.size() > 2) SOMETIMES(kThreeSiblings);
-    if (winner == nullptr) continue;
-    auto note = [&](const OracleState::Version& shown, const OracleState::Version& lost) {
-      if (shown.absent == lost.absent && shown.value == lost.value) return;
-      // A resolution with an old token stands beside what its own leader wrote later: no loss.
-      if (shown.dot.origin == lost.dot.origin) return;
-      const auto [low, high] = std::minmax(shown.dot, lost.dot);
-      met_[{put.key, put.place, low.origin, high.origin}] = {low, high, world_.now_us()};
-      world_.Log([&] {
-        return label_ + " meets " + history.Name(low) + " and " + history.Name(high) + " at " + put.key.second;
-      });
-    };
-    for (const auto& v : versions) {
-      if (winner == added ? &v != added : &v == added) note(*winner, v);
-    }
-  }
 }
 
 }  // namespace polyarch::sim

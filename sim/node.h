@@ -116,6 +116,12 @@ class Node final : public engine::Host,
   void FailSyncs();
   void FailFlushes();
   void FailWrites();
+  // Somebody else fills the disk: log and rows may come to so many bytes, until this is said again. Client writes are to be
+  // refused from some segments before that on, as server/ does; what goes beyond it fails. kRoomForAll: whatever they like.
+  static constexpr uint64_t kRoomForAll = UINT64_MAX;
+  void SetRoom(uint64_t bytes);
+  uint64_t DiskBytes() const;
+  bool no_room() const { return room_bytes_ != kRoomForAll && DiskBytes() > room_bytes_; }
   bool faulty() const { return faulty_; }
   // While somebody copies it: as the server's backups do.
   void PinLog(log::Position position) { process_->log->Pin(position); }
@@ -280,6 +286,8 @@ class Node final : public engine::Host,
   void Feed(const Input& input);
   void Listen();
   void CheckCaches();
+  void LookAtRoom();
+  void CheckRefusal(const Op& op, bool wrote) const;
   void Run(Op op);
   void RunAgreed(AgreedOp op);
   void Finish(Op& op);
@@ -324,6 +332,9 @@ class Node final : public engine::Host,
   Vector ever_durable_;
   bool lost_data_ = false;
   bool faulty_ = false;
+  uint64_t room_bytes_ = kRoomForAll;
+  int64_t next_room_us_ = 0;
+  bool low_room_ = false;  // as the engine was told
   bool checkpoint_started_ = false;
   int64_t last_append_us_ = 0;
   int64_t last_nonempty_us_ = 0;

@@ -390,6 +390,8 @@ class Story {
       node.Pause(INT64_MAX / 2);
     } else if (verb == "continue") {
       node.Continue();
+    } else if (verb == "room") {
+      node.SetRoom(words.at(2) == "all" ? Node::kRoomForAll : node.DiskBytes() + std::stoull(words[2]));
     } else if (verb == "clock") {
       node.SetOffset(ParseTime(words.at(2)));
     } else if (verb == "backup") {

@@ -79,8 +79,12 @@ class Simulation {
     kClone,
     kJoin,
     kLeap,
+    kLittleRoom,
     kCount,
   };
+
+  // Neighbouring seeds must not be neighbours in the generator's one sequence.
+  static uint64_t Mix(uint64_t seed);
 
   void DrawCluster();
   void DrawFaults();
@@ -111,10 +115,13 @@ class Simulation {
   void ReturnOfADisk();
   void EndDrills();
   int64_t TransfersUs(size_t receivers);
+  int64_t PauseForRoomUs() const;
   void Inject();
   void HarassTransfers();
   void Partition();
   void Restart(Node& node, int64_t after_us);
+  // For a while: there is so little room on its disk that it must refuse writes soon.
+  void TakeRoom(Node& node);
   Node* DrawNode(bool up);
   bool HeardBySomebody(const Node& node);
   size_t IndexOf(const Node& node);
@@ -132,6 +139,7 @@ class Simulation {
   bool agreed_ = false;       // some keys are under policy `sync`
   bool jobs_ = false;         // there are queues under policy `pop-owner`
   bool jobs_once_ = false;    // ... and no job may be handed out twice
+  bool small_slices_ = false;  // of what is removed and purged on time
   bool ttl_ = false;
   int64_t safety_us_ = 0;
   int64_t op_every_us_ = 0;

@@ -49,7 +49,11 @@ void StockHistory::Step() {
   if (writers.empty() || open_ >= kOpenMax || calls_.size() >= kCallsMax || draw.Percent(40)) return;
   Node& node = *draw.Pick(writers);
   if (!created_) {
-    if (total_ == 0) total_ = draw.Between(5, 300);
+    if (total_ == 0) {
+      total_ = draw.Between(5, 300);
+      reclaims_ = draw.OneIn(3);
+      deletes_ = draw.OneIn(3);
+    }
     return Ask(node, {.kind = Kind::kCreate}, {{"ESCROW", "CREATE", std::string(kStockKey), std::to_string(total_)}});
   }
   if (draw.Percent(8)) {
@@ -59,7 +63,22 @@ void StockHistory::Step() {
                {.kind = Kind::kGrant, .amount = amount},
                {{"ESCROW", "GRANT", std::string(kStockKey), std::to_string(amount)}});
   }
+  if (reclaims_ && draw.Percent(5)) return Reclaim(node, world_.leader_name(draw.Below(world_.nodes().size())));
+  if (deletes_ && draw.OneIn(150)) {
+    ++deleted_;
+    return Ask(node, {.kind = Kind::kDelete}, {{"DEL", std::string(kStockKey)}});
+  }
   Spend(node, draw.Percent(80) ? 1 : draw.Between(2, 20));
+}
+
+void StockHistory::Reclaim(Node& node, const std::string& leader) {
+  ++unknown_reclaims_;
+  Ask(node, {.kind = Kind::kReclaim}, {{"ESCROW", "RECLAIM", std::string(kStockKey), leader}});
+}
+
+int64_t StockHistory::Most() const {
+  const int64_t made = total_ * (1 + deleted_) + granted_;
+  return made * (1 + unknown_reclaims_) + reclaimed_;
 }
 
 void StockHistory::Read(const resp::Value& reply) {
@@ -77,12 +96,17 @@ void StockHistory::Read(const resp::Value& reply) {
   }
   if (spent == nullptr || spent->integer > most) throw Violation("more is spent than was sold: " + reply.ToString());
   stuck_ = 0;
+  stuck_at_.clear();
   for (const resp::Value& holder : holders->items) {
     const std::string& state = holder.items.at(2).text;
     const bool sells = state == "here" || state == "in reach";
-    if (!sells || set_back_.count(holder.items.at(0).text) != 0) stuck_ += holder.items.at(1).integer;
+    const bool set_back = set_back_.count(holder.items.at(0).text) != 0;
+    if (sells && !set_back) continue;
+    stuck_ += holder.items.at(1).integer;
+    if (!sells && state != "reclaimed" && holder.items.at(1).integer > 0) stuck_at_.push_back(holder.items.at(0).text);
   }
-  if (deficit->integer != 0) throw Violation("a holder has spent what it did not have: " + reply.ToString());
+  if (deficit->integer > (unknown_reclaims_ == 0 ? reclaimed_ : Most()))
+    throw Violation("a holder has spent what it did not have: " + reply.ToString());
 }
 
 void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies) {
@@ -92,7 +116,6 @@ void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies
   const bool exec = replies.size() == 3 && replies.back().items.size() == 1;
   const resp::Value& reply = exec ? replies.back().items[0] : replies.back();
   world_.Log([&] { return "stock call " + std::to_string(id) + ": " + reply.ToString(); });
-  missed_ = reply.is_error() && reply.text.starts_with("ERR there is no stock") ? missed_ + 1 : 0;
   if (reply.is_error()) {
     if (reply.text.starts_with("NORIGHTS ")) SOMETIMES(kStockRefused);
     if (reply.text.starts_with("ERR 'y:stock' exists")) created_ = true;
@@ -100,10 +123,14 @@ void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies
     if (reply.text.starts_with("ERR this leader was set back")) {
       SOMETIMES(kStockSetBack);
       set_back_.insert(call.leader);
+      Failed(call, reply.text);
       return;
     }
-    for (std::string_view known : {"NORIGHTS ", "EXECABORT ", "NOQUORUM ", "TRYAGAIN ", "TIMEOUT ", "HISTORY ", "RETIRED ", "DISKFULL ",
-                                   "ERR 'y:stock' exists", "ERR there is no stock", "ERR 'y:stock' is not under policy"}) {
+    Failed(call, reply.text);
+    for (std::string_view known :
+         {"NORIGHTS ", "EXECABORT ", "NOQUORUM ", "TRYAGAIN ", "TIMEOUT ", "HISTORY ", "RETIRED ", "DISKFULL ",
+          "ERR 'y:stock' exists", "ERR there is no stock", "ERR 'y:stock' is not under policy", "ERR leader '",
+          "ERR that is this leader", "ERR its rights were reclaimed already"}) {
       if (reply.text.starts_with(known)) return;
     }
     throw Violation("a command on a stock is answered " + reply.ToString());
@@ -114,11 +141,33 @@ void StockHistory::Answered(uint64_t id, const std::vector<resp::Value>& replies
     case Kind::kSpend:
       sold_ += call.amount;
       SOMETIMES(kStockSold);
-      if (sold_ > total_ + granted_)
-        throw Violation("oversold: " + std::to_string(sold_) + " of " + std::to_string(total_ + granted_));
+      if (sold_ > Most()) throw Violation("oversold: " + std::to_string(sold_) + " of " + std::to_string(Most()));
       break;
     case Kind::kGet: Read(reply); break;
+    case Kind::kReclaim:
+      SOMETIMES(kStockReclaimed);
+      --unknown_reclaims_;
+      reclaimed_ += reply.integer;
+      break;
+    case Kind::kDelete:
+      if (reply.integer == 0) {
+        --deleted_;
+        break;
+      }
+      SOMETIMES(kStockDeleted);
+      created_ = false;
+      break;
   }
+}
+
+// What is in doubt may have been done.
+void StockHistory::Failed(const Call& call, const std::string& error) {
+  if (error.starts_with("TIMEOUT ")) return;
+  if (call.kind == Kind::kReclaim) --unknown_reclaims_;
+  if (call.kind == Kind::kDelete) --deleted_;
+  if (!error.starts_with("ERR there is no stock")) return;
+  if (call.kind == Kind::kGet) missing_ = true;
+  if (deletes_) created_ = false;  // or it is known elsewhere: then the next CREATE says so
 }
 
 void StockHistory::Lost(uint64_t id) {
@@ -140,15 +189,21 @@ void StockHistory::SellOut() {
     return out;
   };
   world_.Log([] { return std::string("the stock is sold out"); });
-  read_ = false;
+  read_ = missing_ = false;
+  bool reclaimed = false;
   const bool out = world_.RunUntil(kSellOutUs, 20 * kMs, [&] {
     if (open_ != 0) return false;
-    if (read_ && left_ == stuck_) return true;
-    // The only disk that had it was set back to before it was made.
-    if (!kept_ && missed_ >= kMissedMax) return true;
     const std::vector<Node*> nodes = writers();
-    if (nodes.empty()) return true;
+    if (missing_ || nodes.empty()) return true;
     Node& node = *draw.Pick(nodes);
+    if (read_ && left_ == stuck_) {
+      // What is held on disks that are gone can be had, too, if somebody says that they are.
+      if (!reclaims_ || reclaimed || stuck_at_.empty()) return true;
+      reclaimed = true;
+      read_ = false;
+      for (const std::string& leader : stuck_at_) Reclaim(node, leader);
+      return false;
+    }
     if (draw.Percent(30)) {
       Ask(node, {.kind = Kind::kGet}, {{"ESCROW", "GET", std::string(kStockKey)}});
     } else {

@@ -1,6 +1,9 @@
 // Clients of a bounded counter (ESCROW), and what they were told: never more is sold than there is, whatever fails; and
 // in a healed cluster all of it can be sold, but for what is held on disks that are gone.
 //
+// In some seeds operators say that a leader's disk is gone (RECLAIM), rightly or not: what one that was not has sold of
+// what was reclaimed may be too much. In some the stock is deleted, and made again: each of them may be sold.
+//
 // They are clients of their own, in the database and under the policy of those of sim/agreed.h.
 #pragma once
 
@@ -24,8 +27,6 @@ class StockHistory {
  public:
   explicit StockHistory(World& world) : world_(world) {}
 
-  // `kept`: no disk goes back or loses what was told, so the stock itself cannot be gone.
-  void Promise(bool kept) { kept_ = kept; }
   // One more command, or none.
   void Step();
   void Answered(uint64_t call, const std::vector<resp::Value>& replies);
@@ -35,7 +36,7 @@ class StockHistory {
   void SellOut();
 
  private:
-  enum class Kind : uint8_t { kCreate, kGrant, kSpend, kGet };
+  enum class Kind : uint8_t { kCreate, kGrant, kSpend, kGet, kReclaim, kDelete };
   struct Call {
     Kind kind = Kind::kSpend;
     int64_t amount = 0;
@@ -45,10 +46,13 @@ class StockHistory {
   void Ask(Node& node, Call call, std::vector<std::vector<std::string>> commands);
   void Spend(Node& node, int64_t amount);
   void Read(const resp::Value& reply);
+  void Reclaim(Node& node, const std::string& leader);
+  void Failed(const Call& call, const std::string& error);
+  // What may have been sold, at most.
+  int64_t Most() const;
 
   static constexpr size_t kCallsMax = 1500;
   static constexpr size_t kOpenMax = 12;
-  static constexpr size_t kMissedMax = 200;
   static constexpr int64_t kSellOutUs = 120'000'000;
 
   World& world_;
@@ -57,15 +61,20 @@ class StockHistory {
   bool created_ = false;
   int64_t total_ = 0;    // at most so many there may be
   int64_t granted_ = 0;  // by GRANT, for sure or perhaps
+  bool reclaims_ = false;
+  bool deletes_ = false;
+  int64_t reclaimed_ = 0;         // by RECLAIM
+  int64_t unknown_reclaims_ = 0;  // that are open, or in doubt: each may be of all there was
+  int64_t deleted_ = 0;           // stocks, for sure or perhaps
   int64_t sold_ = 0;     // that clients were told of
   int64_t perhaps_ = 0;  // by spends whose answer was lost
-  bool kept_ = false;
-  size_t missed_ = 0;  // so many answers in a row that there is no stock
   // As ESCROW GET told last.
   bool read_ = false;
   int64_t left_ = -1;
   int64_t stuck_ = 0;  // of it, rights of holders that are not there, or were set back
   std::set<std::string> set_back_;
+  std::vector<std::string> stuck_at_;  // leaders of those that are not there
+  bool missing_ = false;               // GET found no stock
 };
 
 }  // namespace polyarch::sim

@@ -65,6 +65,14 @@ std::string Workload::DrawValue() {
   return value;
 }
 
+// Of an increment. Huge ones of several leaders leave 64 bits together, and come back.
+std::string Workload::DrawAmount() {
+  Draw& draw = world_.draw();
+  if (!profile_.huge || draw.Percent(40)) return std::to_string(draw.Between(1, 9));
+  const int64_t amount = (int64_t{1} << 62) - draw.Between(-5, 5);
+  return std::to_string(draw.Percent(65) ? amount : -amount);
+}
+
 std::string Workload::DrawElement() {
   // The same names in all types; of few the first ones more often.
   const uint64_t a = world_.draw().Below(profile_.elements);
@@ -98,8 +106,10 @@ std::vector<std::string> Workload::DrawHashCommand() {
       for (size_t n = DrawCount(); n > 0; --n) args.push_back(DrawElement());
       return args;
     }
-    case 3: return {"HINCRBY", key, DrawElement(), std::to_string(draw.Between(1, 9))};
-    case 4: return {"HINCRBYFLOAT", key, DrawElement(), draw.Percent(50) ? "0.5" : "1.25"};
+    case 3: return {"HINCRBY", key, DrawElement(), DrawAmount()};
+    case 4:
+      if (profile_.huge) return {"HINCRBY", key, DrawElement(), DrawAmount()};
+      return {"HINCRBYFLOAT", key, DrawElement(), draw.Percent(50) ? "0.5" : "1.25"};
     case 5: return {"HGET", key, DrawElement()};
     case 6: return {"HEXISTS", key, DrawElement()};
     case 7: return {"HLEN", key};
@@ -163,6 +173,8 @@ std::vector<std::string> Workload::DrawSortedSetCommand() {
 // One of the values of a list, for what looks for one.
 std::string Workload::ValueIn(Node& node, uint8_t db, const std::string& key) {
   keyspace::Keyspace& keys = node.engine().keys();
+  // A look would merge it: some commands are to meet it as it is.
+  if (keys.merging() && world_.draw().OneIn(2)) return "none";
   const keyspace::Collection list = keys.Open(keys.Ref(db, key), crdt::Type::kList);
   if (list.size() == 0 || world_.draw().OneIn(10)) return "none";
   return ShowElement(list, list.elements->At(world_.draw().Below(list.size()), list.viewer())->key()).text;
@@ -267,13 +279,13 @@ std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
     case 0: return {"SET", DrawKey(), DrawValue()};
     case 1: return {"SET", DrawKey(), DrawValue(), "PX", ttl()};
     case 2: return {"GET", draw.Percent(30) && !p.tracked.empty() ? draw.Pick(p.tracked) : DrawKey()};
-    case 3: return {"INCRBY", DrawKey(), std::to_string(draw.Between(1, 9))};
+    case 3: return {"INCRBY", DrawKey(), DrawAmount()};
     case 4:
       if (p.tracked.empty()) return {"GET", DrawKey()};
       return {"INCRBY", draw.Pick(p.tracked), std::to_string(int64_t{1} << draw.Below(40))};
     case 5: return {"INCRBYFLOAT", DrawKey(), draw.Percent(50) ? "0.5" : "1.25"};
     case 6: return {"APPEND", DrawKey(), "a" + std::to_string(next_value_++)};
-    case 7: return {"DEL", DrawKey()};
+    case 7: return {draw.OneIn(4) ? "UNLINK" : "DEL", DrawKey()};
     case 8: return {"PEXPIRE", DrawKey(), ttl()};
     case 9: return {"PERSIST", DrawKey()};
     case 10:
@@ -292,11 +304,15 @@ std::vector<std::string> Workload::DrawCommand(Node& node, int client) {
       return {draw.Percent(50) ? "FLUSHDB" : "FLUSHALL"};
     case 14: {
       std::string pattern = draw.Percent(60) ? DrawKey().substr(0, 1) + "*" : DrawKey();
+      // What stands for other keys, too, would be of those that are known exactly.
+      if (pattern.empty() || pattern.find_first_of("*[\\") == 0) pattern = "a*";
       // What is known exactly does not depend on any policy.
       if (!p.tracked.empty() && draw.Percent(15)) pattern = std::string(kTrackedPrefix) + "*";
       if (p.handlers && draw.Percent(80)) return DrawHandlerCommand(pattern);
       if (p.merges && draw.Percent(70)) return DrawMergePolicy(pattern);
-      switch (draw.Below(5)) {
+      // Where a delete may be what is shown, and hide what is there.
+      const unsigned kinds[] = {15, p.shown_deletes ? 60U : 20U, 20, 20, p.shown_deletes ? 5U : 20U};
+      switch (draw.Weighted(kinds)) {
         case 0: return {"POLICY", "SET", pattern, "lww"};
         case 1: return {"POLICY", "SET", pattern, "lww", "DELETES"};
         case 2: return {"POLICY", "SET", pattern, "siblings"};

@@ -68,6 +68,8 @@ struct WorkloadProfile {
   unsigned transaction = 0;              // MULTI and EXEC, also behind a WATCH
   int64_t ttl_max_ms = 5000;
   bool numeric = false;                  // SET numbers, so that INCR applies
+  bool huge = false;                     // increments near 2^62; then none of real numbers
+  bool shown_deletes = false;            // most policies are `lww DELETES`
   unsigned burst_percent = 10;           // the same command at several nodes in one instant
 };
 
@@ -104,6 +106,7 @@ class Workload {
   std::vector<std::string> DrawStreamCommand(Node& node, uint8_t db);
   std::vector<std::string> DrawTrackedStream(Node& node, uint8_t db);
   std::string DrawElement();
+  std::string DrawAmount();
   // How many elements one command writes: mostly one.
   size_t DrawCount();
   void Resolve(Node& node, int client);

@@ -7,8 +7,10 @@ namespace polyarch::sim {
 
 namespace {
 
-keyspace::Stream StreamOf(Node& node, uint8_t db, std::string_view key) {
+keyspace::Stream StreamOf(Node& node, uint8_t db, std::string_view key, Draw& draw) {
   keyspace::Keyspace& keys = node.engine().keys();
+  // A look would merge it: some commands are to meet it as it is.
+  if (keys.merging() && draw.OneIn(2)) return keyspace::Stream(keyspace::Collection{});
   return keyspace::Stream(keys.Open(keys.Ref(db, key), crdt::Type::kStream));
 }
 
@@ -19,7 +21,7 @@ constexpr std::string_view kGroup = "g";
 std::vector<std::string> Workload::DrawStreamCommand(Node& node, uint8_t db) {
   Draw& draw = world_.draw();
   const std::string key = draw.Percent(30) ? "events" : DrawKey();
-  const keyspace::Stream stream = StreamOf(node, db, key);
+  const keyspace::Stream stream = StreamOf(node, db, key, draw);
   const size_t length = stream.length();
   auto id = [&]() -> std::string {
     if (length == 0 || draw.OneIn(10)) return "1-1";
@@ -87,7 +89,7 @@ std::vector<std::string> Workload::DrawTrackedStream(Node& node, uint8_t db) {
   Draw& draw = world_.draw();
   const std::string key(kTrackedStream);
   const std::string group(kGroup);
-  const keyspace::Stream stream = StreamOf(node, db, key);
+  const keyspace::Stream stream = StreamOf(node, db, key, draw);
   const std::string consumer = "c" + std::to_string(draw.Below(2));
   if (!stream.FindGroup(kGroup)) return {"XGROUP", "CREATE", key, group, "0", "MKSTREAM"};
   if (draw.Percent(45)) return {"XADD", key, "*", "n", std::to_string(next_value_++)};

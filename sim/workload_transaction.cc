@@ -96,6 +96,7 @@ void Workload::Transact(Node& node, int client) {
       std::string& watched = watched_[{&node, client}];
       if (watched.empty()) {
         watched = DrawKey();
+        if (watched.empty()) watched = "a";  // empty: none is watched
         Give(node, client, {"WATCH", watched});
         return Give(node, client, {"GET", watched});
       }

@@ -118,6 +118,7 @@ std::string World::Reported(Node&, int, const std::string& line) {
     if (!clones_) return "a node takes another name although no copy runs: " + line;
   }
   if (line.find("it joins again as a new member") != std::string::npos) SOMETIMES(kRejoined);
+  if (line.find("is given up: the disk of this leader is nearly full") != std::string::npos) SOMETIMES(kStateForRoom);
   if (line.find("ahead of this one") != std::string::npos) SOMETIMES(kFarClock);
   return {};
 }

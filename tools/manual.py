@@ -315,8 +315,8 @@ def settings_page(programs):
         "Without **join**, an empty directory founds a new cluster. Once there are other leaders, name some of them in "
         "**join** at every leader, the founder included: one whose volume was lost asks them for the data "
         "then, instead of founding another cluster.",
-        "Leaders do not authenticate each other and encrypt nothing: whoever reaches the peer port can write. "
-        "**insecure** lets it leave this machine; the network between leaders must be trusted.")
+        "With **tls-peers** leaders authenticate each other and encrypt what they say. Without it whoever reaches the peer port "
+        "can write; **insecure** lets it leave this machine then, and the network between leaders must be trusted.")
     for group, options in programs.settings().items():
         page.section("SETTINGS" if group == "Options" else group.upper())
         for option in options:
@@ -412,10 +412,12 @@ PLACES = [
     ("This leader", "", ["id", "dir"]),
     ("Clients", "", ["bind", "port", "requirepass", "unix-socket", "maxclients", "max-bulk"]),
     ("Other leaders",
-     "They do not authenticate each other, and nothing is encrypted: whoever reaches the peer port can write. Let a firewall "
-     "admit the other leaders alone. `peer-bind` beyond this machine needs `insecure`.\n"
+     "Without `tls-peers` they do not authenticate each other, and nothing is encrypted: whoever reaches the peer port can write. Let a "
+     "firewall admit the other leaders alone. `peer-bind` beyond this machine needs `tls-peers` or `insecure`.\n"
      "Without `join`, an empty directory founds a new cluster.",
      ["join", "peer-bind", "peer-port", "advertise", "insecure", "rejoin", "max-clock-skew"]),
+    ("TLS", "For clients at `tls-port`, for other leaders with `tls-peers`. How certificates are made: operations.md, TLS.",
+     ["tls-port", "tls-cert-file", "tls-key-file", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients", "tls-peers"]),
     ("Metrics and health", "These pages ask for no password. They are at the addresses of `bind`.", ["http-port"]),
     ("Disk", "", ["durability", "log-quota", "log-segment", "log-ring", "checkpoint-bytes", "residue-quota",
                   "state-timeout"]),
@@ -426,6 +428,8 @@ SET = {"dir": DATA}  # in the packaged file; all others are as by default
 EXAMPLES = {
     "id": "eu", "peer-port": 8400, "http-port": 9400, "peer-bind": ["10.0.0.1"], "advertise": "10.0.0.1:8400",
     "join": ["10.0.0.2:8400", "10.0.0.3:8400"], "requirepass": "a long password",
+    "tls-cert-file": "/etc/polyarch/eu.crt", "tls-key-file": "/etc/polyarch/eu.key",
+    "tls-ca-cert-file": "/etc/polyarch/ca.crt", "tls-ca-cert-dir": "/etc/polyarch/cas",
     "unix-socket": "/run/polyarch/polyarch.sock", "io": "posix", "clock-offset-ms": 0,
 }
 

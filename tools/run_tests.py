@@ -16,6 +16,7 @@ import xml.etree.ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "release")
 SIMULATOR = os.path.join(BUILD, "polyarch-sim")
+CHECKED = os.path.join(ROOT, "build", "checked", "polyarch-sim")  # ends at an index out of bounds
 PLANTED = os.path.join(ROOT, "build", "planted", "polyarch-sim")
 PLANTED_SYNC = os.path.join(ROOT, "build", "planted", "sync_test")
 PROCESS = os.path.join(ROOT, "tests", "process", "run.py")
@@ -38,10 +39,11 @@ class Commands:
 
     def __init__(self, long):
         python = sys.executable
-        self.commands = {"rooms": [python, os.path.join(ROOT, "tools", "check_rooms.py")]}
+        self.commands = {"rooms": [python, os.path.join(ROOT, "tools", "check_rooms.py")],
+                         "messages": [python, os.path.join(ROOT, "tools", "check_messages.py")]}
         if os.path.exists(SIMULATOR) or not os.path.exists(BUILD):
             self.commands["simulator"] = [
-                SIMULATOR, "--from", str(SEEDS_FROM), "--seeds", str(SEEDS_LONG if long else SEEDS), "--twice-first",
+                CHECKED if os.path.exists(CHECKED) else SIMULATOR, "--from", str(SEEDS_FROM), "--seeds", str(SEEDS_LONG if long else SEEDS), "--twice-first",
                 "20", "--jobs", str(os.cpu_count() or 1)]
             self.commands["simulator_large"] = [
                 SIMULATOR, "--leaders", "20..50", "--from", str(SEEDS_FROM), "--seeds",

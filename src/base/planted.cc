@@ -52,7 +52,9 @@ const char* NameOf(Bug bug) {
       "kFloorsJoined", "kRetireUnheard", "kClaimBeforeAdmission",
       "kTrackLocalOnly", "kTrackNoExpiry",
       "kOwnerKeepsGranted",
-      "kEscrowOversell", "kEscrowToldEarly", "kEscrowOldDisk"};
+      "kEscrowOversell", "kEscrowToldEarly", "kEscrowOldDisk",
+      "kReadBehindEnd", "kExistsUnmerged", "kDeleteShownOnly", "kSaturatedUnlisted",
+      "kLowSpaceStays", "kStateForgotten", "kEmptyNameLost", "kRemovalForgotten"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Bug::kCount));
   return kNames[static_cast<int>(bug)];
 }

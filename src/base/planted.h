@@ -123,6 +123,14 @@ enum class Bug : int {
   kEscrowOversell,     // ESCROW SPEND does not look whether there are rights
   kEscrowToldEarly,    // what was spent is told to others before it is on disk
   kEscrowOldDisk,      // a disk that was put back goes on with the rights that it had
+  kReadBehindEnd,      // one more than there are is read of a vector
+  kExistsUnmerged,     // whether a key is there is asked of what is merged already
+  kDeleteShownOnly,    // a delete does nothing where a version "absent" hides what is there
+  kSaturatedUnlisted,  // a sum beyond 64 bits is no open conflict
+  kLowSpaceStays,      // who has once refused writes for lack of room refuses them until it is started again
+  kStateForgotten,     // a state that was given up for lack of room is never asked for again
+  kEmptyNameLost,      // the key without a name is not loaded at a start
+  kRemovalForgotten,   // expired keys that one slice leaves over are never looked at again
   kCount,
 };
 

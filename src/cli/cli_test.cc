@@ -141,11 +141,16 @@ TEST(ParseUri, Parts) {
   EXPECT_EQ(t.password, "secret");
   ASSERT_TRUE(ParseUri("redis://:7005", t).ok());
   EXPECT_EQ(t.port, 7005);
+  EXPECT_FALSE(t.tls);
+  ASSERT_TRUE(ParseUri("rediss://safe.example:7006/1", t).ok());
+  EXPECT_EQ(t.Name(), "safe.example:7006");
+  EXPECT_EQ(t.database, 1);
+  EXPECT_TRUE(t.tls);
 }
 
 TEST(ParseUri, Refusals) {
   for (std::string_view bad : {"http://x",
-                               "rediss://x",
+                               "rediss://x:0",
                                "redis://x:0",
                                "redis://x:70000",
                                "redis://x:",
@@ -374,6 +379,46 @@ TEST(Alarms, EachSaysWhatToDo) {
                            "backups failed"})
     EXPECT_TRUE(AnyLine(alarms, part)) << part << " in\n" << Joined(alarms);
   EXPECT_EQ(alarms.size(), 6u);
+}
+
+TEST(Alarms, ADiskThatIsFull) {
+  resp::Value leaders = Array();
+  leaders.items = {LeaderMap("eu", "alive", true, 0)};
+  const std::vector<std::string> alarms = Alarms(Read(leaders, "admitted:1\r\nwrites_refused:diskfull\r\n", ""));
+  ASSERT_EQ(alarms.size(), 1u) << Joined(alarms);
+  EXPECT_TRUE(AnyLine(alarms, "answer DISKFULL until there is room; make some")) << Joined(alarms);
+  EXPECT_TRUE(AnyLine(StatusLines(Read(leaders, "writes_refused:diskfull\r\n", "")), "ATTENTION   the disk"));
+  EXPECT_TRUE(Alarms(Read(leaders, "admitted:1\r\nwrites_refused:no\r\n", "")).empty());
+  // These have a line of their own.
+  EXPECT_EQ(Alarms(Read(leaders, "admitted:0\r\nwrites_refused:history\r\n", "")).size(), 1u);
+  EXPECT_TRUE(AnyLine(Alarms(Read(leaders, "writes_refused:oom\r\n", "")), "refuses clients' writes (oom)"));
+}
+
+TEST(Alarms, ElectorsThatCannotAgree) {
+  resp::Value leaders = Array();
+  leaders.items = {LeaderMap("eu", "alive", true, 0)};
+  auto alarms = [&](const std::string& info) { return Joined(Alarms(Read(leaders, info, ""))); };
+  const std::string away = alarms("electors:asia,eu,us\r\nsync_quorum:0\r\nsync_quorum_lost:0\r\nelectors_lost:\r\n");
+  EXPECT_NE(away.find("is in reach"), std::string::npos) << away;
+  EXPECT_NE(away.find("bring them back, or, if they are gone for good, LEADER ELECTORS FORCE"), std::string::npos) << away;
+  const std::string lost =
+      alarms("electors:asia,eu,us\r\nsync_quorum:0\r\nsync_quorum_lost:1\r\nelectors_lost:asia,us\r\n");
+  EXPECT_NE(lost.find("the directory of asia,us was replaced"), std::string::npos) << lost;
+  EXPECT_NE(lost.find("until LEADER ELECTORS FORCE"), std::string::npos) << lost;
+  EXPECT_NE(alarms("electors:asia,eu,us\r\nsync_quorum:1\r\nelectors_lost:us\r\n").find("elector us has lost its votes"),
+            std::string::npos);
+  EXPECT_EQ(alarms("electors:asia,eu,us\r\nsync_quorum:1\r\nelectors_lost:\r\n"), "");
+}
+
+TEST(Status, AClockThatNobodyTellsIsNotZero) {
+  resp::Value leaders = Array();
+  leaders.items = {LeaderMap("eu", "alive", true, 0), LeaderMap("us", "alive", false, 0, "none")};
+  leaders.items[1].items[13] = resp::Value();
+  const Snapshot s = Read(leaders, "link_us:state=routed\r\n", "");
+  EXPECT_FALSE(s.leaders[1].clock_difference_ms.has_value());
+  EXPECT_EQ(ClockWord(s.leaders[1]), "-");
+  leaders.items[1].items[13] = Number(0);
+  EXPECT_EQ(ClockWord(Read(leaders, "", "").leaders[1]), "0 ms");
 }
 
 TEST(Alarms, WhoseConfirmationARetirementWaitsFor) {

@@ -57,13 +57,14 @@ std::string Target::Name() const {
 
 base::Status ParseUri(std::string_view uri, Target& target) {
   const auto bad = [](const std::string& why) {
-    return base::Invalid(why + ": a URI is redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]");
+    return base::Invalid(why + ": a URI is redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or rediss://... for TLS");
   };
-  if (uri.starts_with("rediss://")) return bad("TLS is not there in this version");
-  if (!uri.starts_with("redis://"))
+  const bool tls = uri.starts_with("rediss://");
+  if (!tls && !uri.starts_with("redis://"))
     return bad("'" + Printable(uri.substr(0, 16)) + "' is no URI of a leader");
-  uri.remove_prefix(8);
+  uri.remove_prefix(tls ? 9 : 8);
   Target out = target;
+  if (tls) out.tls = true;
   const size_t at = uri.rfind('@');
   if (at != std::string_view::npos) {
     std::string_view credentials = uri.substr(0, at);
@@ -104,20 +105,16 @@ base::Status ParseUri(std::string_view uri, Target& target) {
 }
 
 base::Result<std::unique_ptr<Connection>> Connection::Open(const Target& target) {
-  const auto fd = Dial(target);
-  if (!fd.ok()) {
-    if (fd.status().code() == base::Code::kNotFound)
-      return base::IoError(fd.status().message() + ": give another -h");
-    return base::IoError("cannot reach a leader at " + target.Name() + " (" + fd.status().message() +
+  auto stream = Dial(target);
+  if (!stream.ok()) {
+    if (stream.status().code() == base::Code::kNotFound)
+      return base::IoError(stream.status().message() + ": give another -h");
+    return base::IoError("cannot reach a leader at " + target.Name() + " (" + stream.status().message() +
                          "): is it running? Give its port with -p, its host with -h");
   }
-  std::unique_ptr<Connection> connection(new Connection(target, *fd));
+  std::unique_ptr<Connection> connection(new Connection(target, std::move(*stream)));
   if (base::Status s = connection->Greet(); !s.ok()) return s;
   return connection;
-}
-
-Connection::~Connection() {
-  ::close(fd_);
 }
 
 base::Status Connection::Greet() {
@@ -148,13 +145,13 @@ base::Status Connection::Greet() {
 }
 
 base::Status Connection::Wait(short events, int64_t deadline_ms) {
-  base::Status status = WaitFor(fd_, events, deadline_ms);
+  base::Status status = WaitFor(*stream_, events, deadline_ms);
   if (status.code() != base::Code::kBusy) return status;
   return base::Status(base::Code::kBusy, "no answer within " + HumanMillis(target_.timeout_ms));
 }
 
 base::Status Connection::Send(std::string_view bytes, int64_t deadline_ms) {
-  base::Status status = SendAll(fd_, bytes.data(), bytes.size(), deadline_ms);
+  base::Status status = SendAll(*stream_, bytes.data(), bytes.size(), deadline_ms);
   if (status.code() != base::Code::kBusy) return status;
   return base::Status(base::Code::kBusy, "no answer within " + HumanMillis(target_.timeout_ms));
 }
@@ -170,7 +167,8 @@ base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> argu
     }
     if (!answered_) {
       return base::IoError(target_.Name() + " ended the connection without an answer (" + status.message() +
-                           "): is this a leader's client port? Peer and HTTP ports are others");
+                           "): is this a leader's client port? Peer and HTTP ports are others" +
+                           (target_.tls ? "" : ", and one for TLS needs --tls"));
     }
     return base::IoError("lost the connection to " + target_.Name() + " (" + status.message() +
                          "): see the leader's log");
@@ -195,14 +193,14 @@ base::Result<resp::Value> Connection::Ask(std::span<const std::string_view> argu
     }
     if (received > kReplyBytesMax)
       return base::Invalid("the reply of " + target_.Name() + " is too long: ask for less");
-    const ssize_t n = ::recv(fd_, buffer.data(), buffer.size(), 0);
+    const ssize_t n = stream_->Receive(buffer.data(), buffer.size());
     if (n > 0) {
       received += static_cast<size_t>(n);
       reader_.Feed({buffer.data(), static_cast<size_t>(n)});
       continue;
     }
     if (n == 0) return lost(base::IoError("it was closed"));
-    if (!IsTransient(errno)) return lost(base::IoError(std::strerror(errno)));
+    if (!IsTransient(errno)) return lost(base::IoError(stream_->Error()));
     if (base::Status s = Wait(POLLIN, deadline); !s.ok()) return lost(s);
   }
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "cli/dial.h"
 #include "resp/reply.h"
 
 namespace polyarch::cli {
@@ -21,11 +22,17 @@ struct Target {
   std::string password;
   int database = 0;
   int64_t timeout_ms = 5000;
+  bool tls = false;
+  std::string ca_cert;      // a file; empty: the CAs that the machine trusts
+  std::string cert;         // with `key`: shown to the server; empty: none
+  std::string key;
+  std::string server_name;  // that the server's certificate must be for; empty: `host`
+  bool insecure = false;    // its certificate may be anybody's
 
   std::string Name() const;  // "127.0.0.1:7001"
 };
 
-// redis://[[user]:password@]host[:port][/db]; what the URI does not say stays as it is in `target`.
+// redis://[[user]:password@]host[:port][/db], or rediss:// for TLS; what the URI does not say stays as it is in `target`.
 // kInvalid with a line for the user.
 base::Status ParseUri(std::string_view uri, Target& target);
 
@@ -36,7 +43,6 @@ class Connection {
 
   // Connects, authenticates, selects the database.
   static base::Result<std::unique_ptr<Connection>> Open(const Target& target);
-  ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -54,13 +60,13 @@ class Connection {
   const Target& target() const { return target_; }
 
  private:
-  Connection(Target target, int fd) : target_(std::move(target)), fd_(fd) {}
+  Connection(Target target, std::unique_ptr<Stream> stream) : target_(std::move(target)), stream_(std::move(stream)) {}
   base::Status Wait(short events, int64_t deadline_ms);
   base::Status Send(std::string_view bytes, int64_t deadline_ms);
   base::Status Greet();
 
   const Target target_;
-  int fd_;
+  std::unique_ptr<Stream> stream_;
   resp::ReplyReader reader_;
   bool answered_ = false;  // something that is RESP has come
 };

@@ -41,21 +41,76 @@ base::Status WaitFor(int fd, short events, int64_t deadline_ms) {
   }
 }
 
-base::Status SendAll(int fd, const char* bytes, size_t size, int64_t deadline_ms) {
+base::Status WaitFor(const Stream& stream, short events, int64_t deadline_ms) {
+  if (stream.pending() && (events & POLLIN) != 0) return {};
+  return WaitFor(stream.fd(), stream.Events(events), deadline_ms);
+}
+
+Stream::~Stream() {
+  if (tls_ != nullptr) tls_->Finish();
+  tls_.reset();
+  ::close(fd_);
+}
+
+base::Status Stream::StartTls(const Target& target, int64_t deadline_ms) {
+  auto context = net::TlsContext::ForTool({.cert = target.cert, .key = target.key, .ca = target.ca_cert, .ca_dir = ""},
+                                          !target.insecure);
+  if (!context.ok()) return context.status();
+  const std::string& name = target.server_name.empty() ? target.host : target.server_name;
+  tls_ = net::Tls::Connect(*context, fd_, target.insecure ? target.server_name : name);
+  if (tls_ == nullptr) return base::Invalid("'" + Printable(name) + "' cannot be the name of a server: give another --sni");
+  for (;;) {
+    switch (tls_->Handshake()) {
+      case net::Tls::Progress::kDone:
+        return {};
+      case net::Tls::Progress::kFailed: {
+        std::string why = tls_->error();
+        if (why.starts_with("its certificate is refused"))
+          why += "; give its CA with --cacert and, if it is for another name than '" + Printable(name) + "', that one with --sni";
+        if (why == "it does not speak TLS") why += " at this port";
+        return base::Invalid(why);
+      }
+      case net::Tls::Progress::kUnderWay:
+        break;
+    }
+    // EPOLLIN and POLLIN are one, and so on.
+    if (base::Status s = WaitFor(fd_, static_cast<short>(tls_->handshake_events()), deadline_ms); !s.ok()) return s;
+  }
+}
+
+ssize_t Stream::Receive(char* to, size_t size) {
+  return tls_ == nullptr ? ::recv(fd_, to, size, 0) : tls_->Read(to, size);
+}
+
+ssize_t Stream::Send(const char* bytes, size_t size) {
+  return tls_ == nullptr ? ::send(fd_, bytes, size, MSG_NOSIGNAL) : tls_->Write(bytes, size);
+}
+
+short Stream::Events(short wanted) const {
+  if (tls_ == nullptr) return wanted;
+  return static_cast<short>(tls_->Events((wanted & POLLIN) != 0, (wanted & POLLOUT) != 0));
+}
+
+std::string Stream::Error() const {
+  const int error = errno;
+  return tls_ == nullptr || tls_->error().empty() ? std::strerror(error) : tls_->error();
+}
+
+base::Status SendAll(Stream& stream, const char* bytes, size_t size, int64_t deadline_ms) {
   while (size > 0) {
-    const ssize_t n = ::send(fd, bytes, size, MSG_NOSIGNAL);
+    const ssize_t n = stream.Send(bytes, size);
     if (n > 0) {
       bytes += n;
       size -= static_cast<size_t>(n);
       continue;
     }
-    if (n < 0 && !IsTransient(errno)) return base::IoError(std::strerror(errno));
-    if (base::Status s = WaitFor(fd, POLLOUT, deadline_ms); !s.ok()) return s;
+    if (n < 0 && !IsTransient(errno)) return base::IoError(stream.Error());
+    if (base::Status s = WaitFor(stream, POLLOUT, deadline_ms); !s.ok()) return s;
   }
   return {};
 }
 
-base::Result<int> Dial(const Target& target) {
+base::Result<std::unique_ptr<Stream>> Dial(const Target& target) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
@@ -94,7 +149,11 @@ base::Result<int> Dial(const Target& target) {
     const int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    return fd;
+    auto stream = std::make_unique<Stream>(fd);
+    if (!target.tls) return stream;
+    if (last = stream->StartTls(target, deadline); last.ok()) return stream;
+    if (last.code() == base::Code::kBusy)
+      last = base::IoError("no handshake of TLS within " + HumanMillis(target.timeout_ms));
   }
   return last;
 }

@@ -41,6 +41,28 @@ CLI::Validator Number(double min, double max, const char* text) {
       "");
 }
 
+void TlsOptions::AddTo(CLI::App& app, bool with_switch) {
+  constexpr char kGroup[] = "TLS";
+  if (with_switch) app.add_flag("--tls", tls_, "connect by TLS, as a URI rediss://... does")->group(kGroup);
+  app.add_option("--cacert", ca_cert_, "a file with the certificate of the CA (default: those that this machine trusts)")
+      ->group(kGroup);
+  app.add_option("--cert", cert_, "a file with a certificate to show, where the server asks for one")->group(kGroup);
+  app.add_option("--key", key_, "a file with its key")->group(kGroup);
+  if (with_switch)
+    app.add_option("--sni", server_name_, "the name that the server's certificate is for (default: the host)")->group(kGroup);
+  app.add_flag("--insecure", insecure_, "take any certificate of the server: whoever is in between can read all")
+      ->group(kGroup);
+}
+
+void TlsOptions::Apply(Target& target) const {
+  if (tls_) target.tls = true;
+  target.ca_cert = ca_cert_;
+  target.cert = cert_;
+  target.key = key_;
+  target.server_name = server_name_;
+  target.insecure = insecure_;
+}
+
 void TargetOptions::AddTo(CLI::App& app, bool keys) {
   // -h is the host, as in redis-cli.
   app.set_help_flag("--help", "print this and end");
@@ -51,7 +73,7 @@ void TargetOptions::AddTo(CLI::App& app, bool keys) {
       ->group("Which leader");
   app.add_option("-u,--uri",
                  uri_,
-                 "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] instead; -h, -p, --user and -a win over it")
+                 "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or rediss://..., instead; -h, -p, --user and -a win over it")
       ->check(CLI::Validator(
           [](std::string& uri) -> std::string {
             Target unused;
@@ -75,6 +97,7 @@ void TargetOptions::AddTo(CLI::App& app, bool keys) {
   app.add_option("--timeout", timeout_s_, "seconds to wait for an answer (default: 5)")
       ->check(Number(0.001, 86400.0, "0.001 to 86400 seconds"))
       ->group("Which leader");
+  tls_.AddTo(app, /*with_switch=*/true);
 }
 
 base::Result<Target> TargetOptions::Resolve() const {
@@ -90,6 +113,7 @@ base::Result<Target> TargetOptions::Resolve() const {
   if (!user_.empty()) target.user = user_;
   if (!password_.empty()) target.password = password_;
   target.timeout_ms = static_cast<int64_t>(std::llround(timeout_s_ * 1000));
+  tls_.Apply(target);
   return target;
 }
 

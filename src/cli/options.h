@@ -17,6 +17,22 @@ namespace polyarch::cli {
 inline constexpr char kPasswordVariable[] = "POLYARCH_PASSWORD";
 inline constexpr char kUserVariable[] = "POLYARCH_USER";
 
+// How a connection is made safe. As redis-cli calls them.
+class TlsOptions {
+ public:
+  // `with_switch`: there is --tls, and --sni; else only URIs say so.
+  void AddTo(CLI::App& app, bool with_switch);
+  void Apply(Target& target) const;
+
+ private:
+  bool tls_ = false;
+  std::string ca_cert_;
+  std::string cert_;
+  std::string key_;
+  std::string server_name_;
+  bool insecure_ = false;
+};
+
 // Which leader. User and password come from --user and -a, else from the URI, else from the environment.
 class TargetOptions {
  public:
@@ -34,6 +50,7 @@ class TargetOptions {
   std::string password_;
   int database_ = -1;
   double timeout_s_ = 5;
+  TlsOptions tls_;
 };
 
 // A check of an option: a number within; `text` says for people what is allowed.

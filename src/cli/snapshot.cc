@@ -99,7 +99,9 @@ Snapshot Read(const resp::Value& leaders, std::string_view info, std::string_vie
     row.link = TextOf(Find(map, "link"));
     row.lag_changes = NumberOf(Find(map, "lag_changes"));
     row.lag_ms = NumberOf(Find(map, "lag_ms"));
-    row.clock_difference_ms = NumberOf(Find(map, "clock_difference_ms"));
+    if (const resp::Value* clock = Find(map, "clock_difference_ms");
+        clock != nullptr && clock->type != resp::Value::Type::kNull)
+      row.clock_difference_ms = NumberOf(clock);
     if (const resp::Value* retained = Find(map, "retained_log_bytes"))
       row.retained_bytes = NumberOf(retained);
     row.self = NumberOf(Find(map, "self")) != 0;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,7 +29,7 @@ struct LeaderRow {
   int64_t lag_changes = 0;
   int64_t lag_ms = 0;           // at most about kLagMsMax
   int64_t unreachable_ms = -1;  // -1: in reach, or the leader that was asked does not say
-  int64_t clock_difference_ms = 0;
+  std::optional<int64_t> clock_difference_ms;  // not known without a link
   bool self = false;
   Fields traffic;               // INFO's line of the link: bytes_in, bytes_out, ...
   int64_t retained_bytes = -1;  // of the log, kept for it; -1: the leader does not say

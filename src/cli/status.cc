@@ -64,8 +64,8 @@ std::string LinkWord(const LeaderRow& leader) {
 }
 
 std::string ClockWord(const LeaderRow& leader) {
-  if (leader.self || leader.state != "alive") return "-";
-  return (leader.clock_difference_ms > 0 ? "+" : "") + HumanMillis(leader.clock_difference_ms);
+  if (leader.self || leader.state != "alive" || !leader.clock_difference_ms) return "-";
+  return (*leader.clock_difference_ms > 0 ? "+" : "") + HumanMillis(*leader.clock_difference_ms);
 }
 
 std::string LagWord(const LeaderRow& leader) {
@@ -117,14 +117,30 @@ std::vector<std::string> Alarms(const Snapshot& s) {
                     ": is it running, and is " + Printable(leader.address) +
                     " reachable from here?");
     }
-    if (leader.state == "alive" && std::abs(leader.clock_difference_ms) > kClockDifferenceMs) {
+    if (leader.state == "alive" && std::abs(leader.clock_difference_ms.value_or(0)) > kClockDifferenceMs) {
       out.push_back("the clock of " + Printable(leader.id) + " differs by " +
-                    HumanMillis(leader.clock_difference_ms) + ": set the wrong one right (NTP)");
+                    HumanMillis(*leader.clock_difference_ms) + ": set the wrong one right (NTP)");
     }
   }
   if (s.Has("sync_quorum") && s.Number("sync_quorum") == 0) {
-    out.push_back("no majority of the electors (" + Printable(s.Text("electors")) +
-                  ") is in reach: writes under policy sync answer NOQUORUM here; bring them back, or see LEADER ELECTORS");
+    const std::string lost = Printable(s.Text("electors_lost"));
+    out.push_back("no majority of the electors (" + Printable(s.Text("electors")) + ") " +
+                  (s.Number("sync_quorum_lost") != 0
+                       ? "has its votes, since the directory of " + lost + " was replaced: writes under policy sync answer "
+                         "NOQUORUM until LEADER ELECTORS FORCE id... says who is to vote"
+                       : "is in reach: writes under policy sync answer NOQUORUM here; bring them back, or, if they are gone "
+                         "for good, LEADER ELECTORS FORCE id... with those that are to vote"));
+  } else if (const std::string lost = Printable(s.Text("electors_lost")); !lost.empty()) {
+    out.push_back("elector " + lost + " has lost its votes (its directory was replaced): the others admit it again by "
+                  "themselves, unless LEADER ELECTORS leaves it out");
+  }
+  // Of the other reasons a line tells already.
+  if (const std::string refused = s.Text("writes_refused");
+      !refused.empty() && refused != "no" && refused != "history" && refused != "retired") {
+    out.push_back(refused == "diskfull"
+                      ? "the disk of this leader is nearly full: clients' writes answer DISKFULL until there is room; make some "
+                        "(old backups; who holds back log: LOG KEPT, and LEADER RETIRE of one that is gone for good)"
+                      : "this leader refuses clients' writes (" + Printable(refused) + "): see its log");
   }
   if (const std::string stranger = s.Text("other_cluster"); !stranger.empty()) {
     out.push_back("leader " + Printable(stranger) +
@@ -237,6 +253,7 @@ resp::Value StatusValue(const Snapshot& s) {
   Put(out, "uptime_s", Number(s.Number("uptime_in_seconds")));
   Put(out, "durability", Text(s.Text("durability")));
   Put(out, "admitted", Boolean(s.Number("admitted") != 0));
+  if (s.Has("writes_refused")) Put(out, "writes_refused", Text(s.Text("writes_refused")));
   resp::Value leaders = Array();
   for (size_t i = 0; i < s.leaders.size(); ++i) {
     const LeaderRow& leader = s.leaders[i];

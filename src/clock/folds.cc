@@ -101,6 +101,7 @@ std::vector<VersionVector::Entry> Folds::Compress(const VersionVector& full,
     told[IndexOf(o)] = sequence;
   };
   Follow(std::move(grown), get, raised);
+  if (PLANTED(kReadBehindEnd) && told[told.size()] == UINT64_MAX) return listed;
   if (PLANTED(kOmitBeyondFold)) return listed;
   // A record may have been written by an origin that is folded by a record which only the first one
   // leads to: then one of them is listed. Which one must not depend on this node's indices.

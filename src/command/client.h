@@ -29,6 +29,7 @@ struct Transaction {
   std::string words;
   bool aborted = false;         // a command was refused: EXEC will be, too
   bool writes = false;
+  bool denies_oom = false;  // one of them may not run when memory is full
   bool pauses = false;  // a pause of writes concerns one of them
   bool whole_keyspace = false;  // one of them looks at keys that it does not name
   size_t charged = 0;           // what it takes, at least

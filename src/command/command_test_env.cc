@@ -76,6 +76,13 @@ void TestNode::TellTracking(bool end_of_tick) {
 
 std::vector<resp::Value> TestNode::Run(Client& client, std::span<const std::string_view> args) {
   resp::Buffer out;
+  // As the engine does, without what it takes beside keys and values. Nothing is evicted.
+  const MemoryLimit& limit = server.remembered().memory_limit();
+  keys.SetMemoryLine(limit.bytes == 0 ? SIZE_MAX : limit.bytes);
+  using Order = MemoryLimit::Order;
+  keys.NoteUsesAs(limit.order == Order::kLru   ? std::optional(keyspace::Uses::Kind::kTime)
+                  : limit.order == Order::kLfu ? std::optional(keyspace::Uses::Kind::kCount)
+                                               : std::nullopt);
   {
     resp::Writer reply(out, client.protocol);
     keyspace::Change change(sink, keys);

@@ -80,13 +80,20 @@ void ConfigSet(Context& c) {
   if (c.count() % 2 != 0) return ReplySyntaxError(c);
   Parameters present;
   if (!ReadPresent(c, present)) return;
+  const auto set_back = [&](size_t count) {
+    for (size_t i = 0; i < count; ++i)
+      static_cast<void>(c.server.ConfigSet(present[i].first, present[i].second));
+    static_cast<void>(c.server.ConfigSettle(false));
+  };
   for (size_t i = 0; i < present.size(); ++i) {
     base::Status status = c.server.ConfigSet(present[i].first, c.args[2 * i + 3]);
     if (status.ok()) continue;
-    for (size_t j = 0; j < i; ++j) {
-      static_cast<void>(c.server.ConfigSet(present[j].first, present[j].second));
-    }
+    set_back(i);
     return ReplySetFailed(c, present[i].first, status.message());
+  }
+  if (base::Status status = c.server.ConfigSettle(true); !status.ok()) {
+    set_back(present.size());
+    return ReplySetFailed(c, present.back().first, status.message());
   }
   c.reply.Ok();
 }
@@ -94,6 +101,7 @@ void ConfigSet(Context& c) {
 void ConfigResetstat(Context& c) {
   c.server.ConfigResetStat();
   c.server.observations().expired_keys_base = c.cluster.expired_keys();
+  c.server.observations().evicted_keys_base = c.cluster.evicted_keys();
   c.server.observations().lookups_base = c.keys.lookups();
   c.reply.Ok();
 }
@@ -141,8 +149,9 @@ void InfoStats(const InfoSource& c, std::string& out) {
   for (const auto& [name, count] : c.server.observations().errors())
     errors += count;
   out.append("expired_keys:").append(std::to_string(c.cluster.expired_keys() - c.server.observations().expired_keys_base));
-  // Nothing is evicted; errors that Redis does not expect are those of links between its servers and of loading.
-  out.append("\nevicted_keys:0\nevicted_clients:0\nunexpected_error_replies:0\ntotal_error_replies:");
+  out.append("\nevicted_keys:").append(std::to_string(c.cluster.evicted_keys() - c.server.observations().evicted_keys_base));
+  // No client is evicted; errors that Redis does not expect are those of links between its servers and of loading.
+  out.append("\nevicted_clients:0\nunexpected_error_replies:0\ntotal_error_replies:");
   out.append(std::to_string(errors)).append("\n");
   const keyspace::Keyspace::Lookups& now = c.keys.lookups();
   const keyspace::Keyspace::Lookups& base = c.server.observations().lookups_base;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct Publication;
 struct Wait {
   crdt::Type type = crdt::Type::kString;
   Arguments keys;          // one of them must show elements of `type`; empty: for something else
+  std::optional<std::string_view> group = {};  // of a stream: entries that are new to it
   int64_t timeout_ms = 0;  // from now on; 0: for ever
   bool when_gone = false;  // or a key must show nothing or another type, once it has changed
   std::vector<std::string> arguments;  // to be run again, instead of those that were given; or none
@@ -51,6 +53,8 @@ struct Context {
   bool made_consumer = false;  // of a stream's group: there was none of this name
   bool trimmed = false;        // XADD has removed entries
   bool scripted = false;   // run by a script
+  // There was more than `maxmemory`, and nothing to evict, when it began (or the EXEC or script that it is part of).
+  bool out_of_memory = false;
   bool notify = false;     // somebody may listen to what happens to keys
   AgreedHost* agreed = nullptr;  // if there are keys on which leaders agree: it is asked before a write
   bool waits_for_others = false;  // with `suspended`: it is answered when they have agreed

@@ -41,6 +41,8 @@ void Call(Context& c, bool read_only) {
   if (read_only && !writes_not) {
     return c.reply.Error("ERR Can not execute a script with write flag using *_ro command.");
   }
+  const WhenFull when_full = WhenFullOf(/*declares=*/true, found.function->flags);
+  if (!AllowScript(c, when_full)) return;
   RunScript(c,
             *found.library->interpreter,
             {.reference = found.function->reference,
@@ -48,7 +50,8 @@ void Call(Context& c, bool read_only) {
              .keys = arguments.keys,
              .arguments = arguments.rest,
              .as_globals = false},
-            writes_not);
+            writes_not,
+            when_full);
 }
 
 void Fcall(Context& c) {

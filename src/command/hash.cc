@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/number.h"
+#include "base/planted.h"
 #include "base/random.h"
 #include "command/collection.h"
 #include "command/families.h"
@@ -100,7 +101,7 @@ void Hdel(Context& c) {
   for (std::string_view field : c.args.subspan(2)) {
     const bool shown = c.keys.OpenAgain(ref, kHash).Contains(field);
     // As DeleteSeen: also what an "absent" hides, be it all that the hash holds.
-    if (!shown && !c.keys.HoldsLiveElement(ref, kHash, field)) continue;
+    if (!shown && (PLANTED(kDeleteShownOnly) || !c.keys.HoldsLiveElement(ref, kHash, field))) continue;
     c.change.RemoveElement(ref, kHash, field);
     removed += shown ? 1 : 0;
   }

@@ -28,6 +28,7 @@
 #include "conflict/ledger.h"
 #include "conflict/policy.h"
 #include "keyspace/change.h"
+#include "keyspace/stream.h"
 
 namespace polyarch::command {
 
@@ -40,7 +41,7 @@ struct LeaderInfo {
   std::string state;         // alive (this one too), unreachable, joining, retired
   uint64_t lag_changes = 0;  // changes applied here that it has not acknowledged as applied
   int64_t lag_ms = 0;        // age of the oldest of them
-  int64_t clock_difference_ms = 0;  // its clock minus ours, as of its last message
+  std::optional<int64_t> clock_difference_ms;  // its clock minus ours, as of its last message; none without a link
   uint64_t retained_bytes = 0;      // of our log, from what it may lack on
   bool self = false;
   std::string next;          // the neighbour over which it is reached; itself if there is a link
@@ -86,7 +87,8 @@ class AgreedHost {
   virtual bool Tries() const { return false; }
 };
 
-// Lists whose elements are popped by their owners only (policy `pop-owner`, docs/design/0029-pop-owner.md).
+// Lists whose elements are popped, and groups of streams whose entries are given, by their owners only (policy
+// `pop-owner`, docs/design/0029-pop-owner.md).
 class OwnerHost {
  public:
   // So many elements of an end are looked at for one that may be popped.
@@ -107,6 +109,30 @@ class OwnerHost {
   // A client would pop so many elements from that end, which others own or have not pushed yet: they are asked.
   // `waits`: it goes on waiting; else it will ask again.
   virtual void Want(const keyspace::KeyRef& key, bool front, uint64_t count, bool waits) = 0;
+
+  // ---- the same of a group of a stream
+  virtual bool CoversGroup(std::string_view key, std::string_view group) const = 0;
+  // Up to `count` entries that the group was not given and that this leader may give, by rising ids; of the first
+  // kLookMax. `others`: are there any that it may not?
+  virtual std::vector<keyspace::Stream::Item> OwnedEntries(const keyspace::KeyRef& key,
+                                                           const keyspace::Stream& stream,
+                                                           std::string_view group,
+                                                           const crdt::StreamGroup& state,
+                                                           size_t count,
+                                                           bool& others) = 0;
+  // Of a pending entry: may this leader give it to another consumer?
+  virtual bool OwnsPending(const keyspace::KeyRef& key,
+                           const keyspace::Stream& stream,
+                           std::string_view group,
+                           crdt::StreamId id) = 0;
+  // It is given, or claimed, in this change.
+  virtual void NoteGiven(keyspace::Change& change,
+                         const keyspace::KeyRef& key,
+                         std::string_view group,
+                         crdt::StreamId id) = 0;
+  virtual void WantEntries(const keyspace::KeyRef& key, std::string_view group, uint64_t count, bool waits) = 0;
+  // These pending entries, which others gave.
+  virtual void WantPending(const keyspace::KeyRef& key, std::string_view group, const std::vector<crdt::StreamId>& ids) = 0;
 };
 
 // Bounded counters (ESCROW, docs/design/0030-escrow.md). Each gives a reply, or suspends the client. Amounts are from 1
@@ -173,6 +199,11 @@ class ClusterHost {
   virtual int64_t last_checkpoint_ms() const = 0;
   // Removed by this node since its start, being past their time.
   virtual uint64_t expired_keys() const { return 0; }
+  // Removed by this node since its start, for their memory.
+  virtual uint64_t evicted_keys() const { return 0; }
+
+  // Keyspace::over_memory_line() says so: is there no room to be had? What may be evicted is, first. No change is under way.
+  virtual bool OutOfMemory() { return true; }
 
   // May this node accept writes? Else a line for the client: "HISTORY not yet admitted ...",
   // "DISKFULL ...".
@@ -263,6 +294,9 @@ class ServerHost {
   virtual base::Status ConfigMayChange(std::string_view name, std::string_view /*value*/) {
     return remembered_.Has(name) ? remembered_.MayChange(name) : base::Status();
   }
+  // Behind the last ConfigSet of a command: what takes effect only with all its values does now. `keep` false: they were
+  // set back, and nothing takes effect. An error line: nothing of it did, and they are to be set back.
+  virtual base::Status ConfigSettle(bool /*keep*/) { return {}; }
   virtual void ConfigResetStat() = 0;
 
   // A random number that nobody can guess.

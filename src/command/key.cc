@@ -176,13 +176,28 @@ void ObjectRefcount(Context& c) {
   c.keys.Read(c.Ref(c.args[2])).exists() ? c.reply.Integer(1) : c.reply.Null();
 }
 
+// As Redis says it of the other kind.
+bool CountsUses(Context& c) {
+  return c.server.remembered().memory_limit().order == MemoryLimit::Order::kLfu;
+}
+
 void ObjectIdletime(Context& c) {
   KeyRef ref = c.Ref(c.args[2]);
-  c.keys.Read(ref).exists() ? c.reply.Integer(IdleSeconds(c, ref)) : c.reply.Null();
+  if (!c.keys.Read(ref).exists()) return c.reply.Null();
+  if (CountsUses(c)) {
+    return c.reply.Error(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies "
+        "at runtime LRU and LFU data will take some time to adjust.");
+  }
+  c.reply.Integer(IdleSeconds(c, ref));
 }
 
 void ObjectFreq(Context& c) {
-  if (!c.keys.Read(c.Ref(c.args[2])).exists()) return c.reply.Null();
+  const KeyRef ref = c.Ref(c.args[2]);
+  if (!c.keys.Read(ref).exists()) return c.reply.Null();
+  const keyspace::Uses* uses = c.keys.uses();
+  if (CountsUses(c) && uses != nullptr && uses->kind() == keyspace::Uses::Kind::kCount)
+    return c.reply.Integer(uses->Count(ref.hash));
   c.reply.Error(
       "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
       "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
@@ -200,6 +215,10 @@ std::string_view EncodingOf(Context& c, const KeyRef& ref, const Shown& shown) {
 }
 
 int64_t IdleSeconds(Context& c, const KeyRef& ref) {
+  // Reads leave a trace only while keys are to be evicted by that.
+  const keyspace::Uses* uses = c.keys.uses();
+  const keyspace::Entry* entry = c.keys.StoredAs(ref);
+  if (uses != nullptr && uses->kind() == keyspace::Uses::Kind::kTime && entry != nullptr) return c.keys.IdleMs(*entry) / 1000;
   const uint64_t newest_ms = c.keys.NewestWriteMs(ref);
   if (newest_ms == 0) return 0;  // what was agreed on carries no time
   return std::max<int64_t>(0, (c.now_ms - static_cast<int64_t>(newest_ms)) / 1000);

@@ -257,6 +257,10 @@ void TellMissedByWrite(Context& c,
 
 }  // namespace
 
+void TellMissedKey(Context& c, std::string_view key) {
+  if (c.notify) Tell(c, {kNoticeMissed, "keymiss"}, Key(c.client.db, key));
+}
+
 bool LooksUpForReading(std::string_view command) {
   return std::any_of(std::begin(kLookedUp), std::end(kLookedUp),
                      [&](const LookedUp& l) { return l.command == command; });
@@ -352,6 +356,9 @@ void RunAndNotify(Context& c, const Row& row) {
   TellMissedByWrite(c, row, indices, missing, reply.substr(std::min(before, reply.size())));
   // Redis says nothing of a flush.
   if (written.empty() || row.name == "flushall" || row.name == "flushdb") return;
+  // An element that nothing showed was taken away.
+  const std::string_view removed = reply.substr(std::min(before, reply.size()));
+  if (row.name == "hdel" && removed == ":0\r\n") return;
   const Told told = ToldOf(c, row);
   // As Redis tells it: of lists the push before the pop, else what is taken before what is brought.
   const bool push_first = row.group == "list";

@@ -24,7 +24,7 @@ enum Notice : uint32_t {
   kNoticeHash = 1 << 6,       // h
   kNoticeSortedSet = 1 << 7,  // z
   kNoticeExpired = 1 << 8,    // x
-  kNoticeEvicted = 1 << 9,    // e: there is no eviction
+  kNoticeEvicted = 1 << 9,    // e
   kNoticeStream = 1 << 10,    // t
   kNoticeModule = 1 << 11,    // d: there are no modules
   kNoticeNew = 1 << 12,       // n
@@ -52,6 +52,9 @@ Event EventOf(const keyspace::Shown& shown);
 
 // Does this command, which writes, look up keys for reading, as Redis sees it? SET and BITFIELD say so themselves.
 bool LooksUpForReading(std::string_view command);
+
+// Of a key that its words do not name, but make, and that the command has looked up for reading in vain.
+void TellMissedKey(Context& c, std::string_view key);
 
 // Runs the handler and tells what it did.
 void RunAndNotify(Context& c, const Row& row);

@@ -139,6 +139,19 @@ TEST_F(NotifyTest, WhatNobodySawIsNotTold) {
   EXPECT_GT(node.effects(), effects);
 }
 
+// A field that "absent" hides goes with HDEL, too, beside others that are shown.
+TEST_F(NotifyTest, AFieldThatNobodySawIsNotTold) {
+  node.SetPolicy("*", "priority eu us");
+  node.Ask({"HSET", "h", "f", "mine", "g", "shown"});
+  EXPECT_EQ(Events({"HDEL", "h", "f"}), "hdel 0 h");
+  node.RemoteElement("h", crdt::Type::kHash, "f", "theirs");
+  EXPECT_EQ(node.Ask({"HGET", "h", "f"}), "null");
+  const size_t effects = node.effects();
+  EXPECT_EQ(Events({"HDEL", "h", "f"}), "");
+  EXPECT_GT(node.effects(), effects);
+  EXPECT_EQ(Events({"HDEL", "h", "f", "g"}), "hdel 0 h, del 0 h");
+}
+
 TEST_F(NotifyTest, AListThatIsTurnedIsToldBoth) {
   node.Ask({"RPUSH", "q", "1", "2"});
   EXPECT_EQ(All({"RPOPLPUSH", "q", "q"}), "lpush 0 q, rpop 0 q");
@@ -181,6 +194,12 @@ TEST_F(NotifyTest, WritesTellWhatTheyHaveLookedForAndNotFound) {
   EXPECT_EQ(All({"GEORADIUS", "none", "1", "1", "1", "m", "STORE", "d"}), "keymiss 0 none");
   EXPECT_EQ(All({"SORT", "none"}), "keymiss 0 none");
   EXPECT_EQ(All({"SORT", "none", "STORE", "d"}), "keymiss 0 none");
+  // Of its patterns, each time that one of the keys that they make is looked up.
+  EXPECT_EQ(All({"RPUSH", "sorted", "1", "2"}), "new 0 sorted, rpush 0 sorted");
+  EXPECT_EQ(All({"SET", "w1", "5"}), "new 0 w1, set 0 w1");
+  EXPECT_EQ(All({"SORT", "sorted", "BY", "w*", "GET", "#", "GET", "h*->f"}), "keymiss 0 w2, keymiss 0 h2, keymiss 0 h1");
+  EXPECT_EQ(All({"SORT", "sorted", "GET", "w*", "STORE", "stored"}), "keymiss 0 w2, new 0 stored, sortstore 0 stored");
+  EXPECT_EQ(All({"SORT", "sorted", "BY", "nosort", "GET", "nostar"}), "");
   EXPECT_EQ(All({"COPY", "none", "d"}), "keymiss 0 none");
   EXPECT_EQ(All({"PFMERGE", "hll", "none"}), "keymiss 0 hll, keymiss 0 none, new 0 hll, pfadd 0 hll");
   EXPECT_EQ(All({"XACK", "none", "g", "1-1"}), "keymiss 0 none");

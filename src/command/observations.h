@@ -135,6 +135,7 @@ class Observations {
   bool tracks_latency = true;  // latency-tracking: histograms
   int64_t quick_nanos = 0;     // how long a quick command takes, about (CommandTimer)
   uint64_t expired_keys_base = 0;  // how many there were when statistics were reset
+  uint64_t evicted_keys_base = 0;  // the same
   keyspace::Keyspace::Lookups lookups_base;  // the same of keys that were looked up
 
  private:

@@ -44,7 +44,12 @@ void LeaderList(Context& c) {
     number("lag_changes", static_cast<int64_t>(info.lag_changes));
     number("lag_ms", info.lag_ms);
     number("retained_log_bytes", static_cast<int64_t>(info.retained_bytes));
-    number("clock_difference_ms", info.clock_difference_ms);
+    if (info.self || info.clock_difference_ms) {
+      number("clock_difference_ms", info.clock_difference_ms.value_or(0));
+    } else {
+      c.reply.Bulk("clock_difference_ms");
+      c.reply.Null();
+    }
     c.reply.Bulk("self");
     c.reply.Boolean(info.self);
     field("link", LinkOf(info));

@@ -386,14 +386,16 @@ TEST(ConflictCommand, ListsTheClientsDatabase) {
   EXPECT_EQ(node.Ask(other, {"CONFLICT", "COUNT"}), "0");
   EXPECT_EQ(node.Ask(other, {"CONFLICT", "GET", "a"}), "null");
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "0"}), "-ERR COUNT must be at least 1");
-  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT"}), "-ERR syntax error");
-  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "AFTER", "1"}), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT"}), "-ERR syntax error, expected: CONFLICT LIST [MATCH pattern] [COUNT n] [FIELDS]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "AFTER", "1"}), "-ERR syntax error, expected: CONFLICT LIST [MATCH pattern] [COUNT n] [FIELDS]");
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "x"}), "-" + std::string(kNotInteger));
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "MATCH", std::string(2000, '*')}),
             "-LIMIT pattern longer than 1024 bytes");
   EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD", "f"}), "null");
-  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD"}), "-ERR syntax error");
-  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "b"}), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "FIELD"}), "-ERR syntax error, expected: CONFLICT GET key [FIELD field]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "GET", "a", "b"}), "-ERR syntax error, expected: CONFLICT GET key [FIELD field]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "RESOLVE", "a", "t", "v", "FIELDS"}),
+            "-ERR syntax error, expected: CONFLICT RESOLVE key token value [FIELD field]");
 }
 
 TEST(ConflictCommand, HiddenKeysAreMissing) {
@@ -585,8 +587,10 @@ TEST(ConflictCommand, TheLogIsFiltered) {
   EXPECT_EQ(ids("SINCE", "1700000000000", "UNTIL", "1700000000500", "MATCH", "b", "COUNT", "5"), "2");
   EXPECT_EQ(ids("SINCE", "x"), "-ERR value is not an integer or out of range");
   EXPECT_EQ(ids("SINCE", "-1"), "-ERR a time is given in milliseconds since 1970");
-  EXPECT_EQ(ids("POLICY"), "-ERR syntax error");
-  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "LEADER", "eu"}), "-ERR syntax error") << "of LOG only";
+  EXPECT_EQ(ids("POLICY"),
+            "-ERR syntax error, expected: CONFLICT LOG [MATCH pattern] [COUNT n] [AFTER id] [POLICY pattern] [LEADER id] "
+            "[SINCE unix-ms] [UNTIL unix-ms]");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "LEADER", "eu"}), "-ERR syntax error, expected: CONFLICT LIST [MATCH pattern] [COUNT n] [FIELDS]") << "of LOG only";
 }
 
 TEST(ConflictCommand, ListsRegisterByRegister) {
@@ -598,7 +602,7 @@ TEST(ConflictCommand, ListsRegisterByRegister) {
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "FIELDS"}), "[[\"k\", \"\", \"string\", 2]]");
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "COUNT", "3", "FIELDS", "MATCH", "z*"}), "[]");
   EXPECT_EQ(node.Ask({"CONFLICT", "LIST"}), "[\"k\"]");
-  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "FIELDS", "COUNT"}), "-ERR syntax error");
+  EXPECT_EQ(node.Ask({"CONFLICT", "LIST", "FIELDS", "COUNT"}), "-ERR syntax error, expected: CONFLICT LIST [MATCH pattern] [COUNT n] [FIELDS]");
 }
 
 TEST(ConflictCommand, GetIsAMapInResp3) {
@@ -618,6 +622,8 @@ TEST(ConflictCommand, GetIsAMapInResp3) {
 
 TEST(LeaderCommand, List) {
   TestNode node;
+  const std::string unknown = node.Ask({"LEADER", "LIST"});
+  EXPECT_NE(unknown.find("\"clock_difference_ms\", null, \"self\", 0"), std::string::npos) << unknown;
   node.cluster.leaders[1].lag_changes = 7;
   node.cluster.leaders[1].clock_difference_ms = -3;
   EXPECT_EQ(
@@ -770,7 +776,7 @@ TEST(PolyarchCommand, EachContainerHasHelp) {
   }
   std::string help = node.Ask({"POLICY", "HELP"});
   const std::string of_feeds = node.Ask({"CONFLICT", "FEED", "HELP"});
-  EXPECT_NE(of_feeds.find("CREATE <group> <pattern> LEADERS <leader> [<leader> ...]"), std::string::npos) << of_feeds;
+  EXPECT_NE(of_feeds.find("CREATE <group> <pattern> [DECIDED] LEADERS <leader> [<leader> ...]"), std::string::npos) << of_feeds;
   EXPECT_NE(help.find("SET <pattern> [FIELD <field>] LWW [DELETES]|PRIORITY [<leader> [<leader> ...]]|SIBLINGS"),
             std::string::npos)
       << help;

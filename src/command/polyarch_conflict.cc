@@ -20,6 +20,12 @@ namespace {
 
 constexpr uint64_t kLogCountDefault = 100;
 
+constexpr std::string_view kListUsage = "CONFLICT LIST [MATCH pattern] [COUNT n] [FIELDS]";
+constexpr std::string_view kLogUsage =
+    "CONFLICT LOG [MATCH pattern] [COUNT n] [AFTER id] [POLICY pattern] [LEADER id] [SINCE unix-ms] [UNTIL unix-ms]";
+constexpr std::string_view kGetUsage = "CONFLICT GET key [FIELD field]";
+constexpr std::string_view kResolveUsage = "CONFLICT RESOLVE key token value [FIELD field]";
+
 // ---- options
 
 struct ListOptions {
@@ -83,7 +89,7 @@ bool ReadListOption(Context& c, size_t i, bool log, ListOptions& options) {
     options.leader = value;
     return true;
   }
-  ReplySyntaxError(c);
+  ReplyExpected(c, log ? kLogUsage : kListUsage);
   return false;
 }
 
@@ -93,7 +99,7 @@ bool ReadListOptions(Context& c, bool log, ListOptions& options) {
       options.fields = true;
       --i;  // it has no value
     } else if (i + 1 == c.count()) {
-      ReplySyntaxError(c);
+      ReplyExpected(c, log ? kLogUsage : kListUsage);
       return false;
     } else if (!ReadListOption(c, i, log, options)) {
       return false;
@@ -103,14 +109,14 @@ bool ReadListOptions(Context& c, bool log, ListOptions& options) {
 }
 
 // Which register of args[2] a subcommand is about: FIELD f may stand behind the arguments that it needs.
-bool ReadPlace(Context& c, size_t needed, TokenPlace& place) {
+bool ReadPlace(Context& c, size_t needed, std::string_view usage, TokenPlace& place) {
   place = {.db = c.client.db, .key = c.args[2]};
   if (c.count() == needed) return true;
   if (c.count() == needed + 2 && EqualsIgnoreCase(c.args[needed], "field")) {
     place.field = c.args[needed + 1];
     return true;
   }
-  ReplySyntaxError(c);
+  ReplyExpected(c, usage);
   return false;
 }
 
@@ -230,7 +236,7 @@ std::string SignedText(const crdt::Number& n) {
 
 void ConflictGet(Context& c) {
   TokenPlace place;
-  if (!ReadPlace(c, 3, place)) return;
+  if (!ReadPlace(c, 3, kGetUsage, place)) return;
   const keyspace::KeyRef ref = c.Ref(place.key);
   const crdt::KeyState state = c.keys.State(ref);
   const FoundElement element = RegisterAt(c, ref, state, place);
@@ -295,7 +301,7 @@ bool Translate(Context& c,
 
 void ConflictResolve(Context& c) {
   TokenPlace place;
-  if (!ReadPlace(c, 5, place)) return;
+  if (!ReadPlace(c, 5, kResolveUsage, place)) return;
   base::Result<Token> token = DecodeToken(c.args[3], place);
   if (!token.ok()) return c.reply.Error("ERR " + token.status().message());
   const keyspace::KeyRef ref = c.Ref(place.key);
@@ -445,6 +451,11 @@ void ReplyTokenAndVersions(Context& c,
       ReplyVersion(c, as_map, crdt::Type::kString, false, SignedText(sum), clear.origin, e.at.sequence, e.hlc);
     }
   }
+}
+
+void ReplyLedgerVersion(Context& c, bool as_map, crdt::Type type, const conflict::LedgerVersion& version) {
+  ReplyVersion(
+      c, as_map, type, version.absent, version.value, version.origin, version.sequence, version.hlc);
 }
 
 void AddConflictRows(std::vector<Row>& rows) {

@@ -3,6 +3,7 @@
 
 #include "command/context.h"
 #include "command/polyarch_token.h"
+#include "conflict/ledger.h"
 #include "crdt/key_state.h"
 
 namespace polyarch::command {
@@ -16,5 +17,8 @@ bool IsVisible(Context& c, std::string_view key);
 // leader, unix-ms, tag]; in RESP3 a map.
 void ReplyTokenAndVersions(
     Context& c, bool named, crdt::Type type, const crdt::Register& state, const TokenPlace& place);
+
+// One version, as above.
+void ReplyLedgerVersion(Context& c, bool as_map, crdt::Type type, const conflict::LedgerVersion& version);
 
 }  // namespace polyarch::command

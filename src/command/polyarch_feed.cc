@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/number.h"
+#include "clock/session_token.h"
 #include "command/families.h"
 #include "command/polyarch.h"
 #include "command/polyarch_conflict.h"
@@ -71,9 +72,12 @@ void FeedCreate(Context& c) {
   if (group.pattern.empty())
     return c.reply.Error("ERR a pattern must not be empty; '*' is for all keys");
   if (!CheckPatternSize(c, group.pattern)) return;
-  if (!EqualsIgnoreCase(c.args[5], "leaders")) return ReplySyntaxError(c);
+  group.decided = EqualsIgnoreCase(c.args[5], "decided");
+  const size_t leaders_at = group.decided ? 6 : 5;
+  if (c.count() < leaders_at + 2 || !EqualsIgnoreCase(c.args[leaders_at], "leaders"))
+    return ReplyExpected(c, "CONFLICT FEED CREATE group pattern [DECIDED] LEADERS leader...");
   const std::vector<LeaderInfo> leaders = c.cluster.Leaders();
-  for (std::string_view name : c.args.subspan(6)) {
+  for (std::string_view name : c.args.subspan(leaders_at + 1)) {
     const bool known = std::any_of(
         leaders.begin(), leaders.end(), [&](const LeaderInfo& l) { return l.id == name; });
     if (!known) {
@@ -101,6 +105,16 @@ void FeedCreate(Context& c) {
   }
   ++unread;
   c.change.Put(Reserved(c, key), group.ToText(), keyspace::Change::Ttl::kNone);
+  if (group.decided) {
+    // What was decided until now is none of its items.
+    clock::SessionToken token;
+    c.cluster.applied().ForEach([&](clock::OriginIndex origin, uint64_t sequence) {
+      token.entries.emplace_back(c.cluster.origins().Get(origin), sequence);
+    });
+    const std::string cursors = group.CursorsKey();
+    c.change.PutElement(
+        Reserved(c, cursors), crdt::Type::kHash, c.cluster.leader_id(), clock::EncodeSessionToken(token));
+  }
   c.reply.Ok();
 }
 
@@ -113,6 +127,8 @@ void FeedDel(Context& c) {
   if (group) {
     const std::string acks = group->AcksKey();
     if (c.keys.Exists(Reserved(c, acks))) c.change.Delete(Reserved(c, acks));
+    const std::string cursors = group->CursorsKey();
+    if (c.keys.Exists(Reserved(c, cursors))) c.change.Delete(Reserved(c, cursors));
   }
   c.change.Delete(Reserved(c, made));
   c.reply.Integer(1);
@@ -123,7 +139,7 @@ void FeedList(Context& c) {
   const auto all = feeds.All();
   c.reply.Array(all.size());
   for (const conflict::FeedGroup* group : all) {
-    c.reply.Map(8);
+    c.reply.Map(group->decided ? 9 : 8);
     c.reply.Bulk("group");
     c.reply.Bulk(group->name);
     c.reply.Bulk("pattern");
@@ -145,6 +161,9 @@ void FeedList(Context& c) {
     c.reply.Integer(static_cast<int64_t>(given));
     c.reply.Bulk("acknowledged");
     c.reply.Integer(static_cast<int64_t>(AcksOf(c, group->AcksKey()).size()));
+    if (!group->decided) continue;
+    c.reply.Bulk("decided");
+    c.reply.Integer(static_cast<int64_t>(feeds.DecidedOf(group->name)));
   }
 }
 
@@ -155,8 +174,9 @@ struct ReadOptions {
 };
 
 bool ReadReadOptions(Context& c, ReadOptions& options) {
+  constexpr std::string_view kUsage = "CONFLICT FEED READ group consumer [COUNT n] [AGAIN ms] [BLOCK ms]";
   for (size_t i = 5; i < c.count(); i += 2) {
-    if (i + 1 == c.count()) return ReplySyntaxError(c), false;
+    if (i + 1 == c.count()) return ReplyExpected(c, kUsage), false;
     std::optional<int64_t> number;
     if (EqualsIgnoreCase(c.args[i], "count")) {
       if (!(number = ReadNumber(c, i + 1, "COUNT", 1, kReadCountMax))) return false;
@@ -168,7 +188,7 @@ bool ReadReadOptions(Context& c, ReadOptions& options) {
       if (!(number = ReadNumber(c, i + 1, "BLOCK", 0, kMillisMax))) return false;
       options.block_ms = *number;
     } else {
-      return ReplySyntaxError(c), false;
+      return ReplyExpected(c, kUsage), false;
     }
   }
   return true;
@@ -186,8 +206,8 @@ void ReplyElsewhere(Context& c, const conflict::FeedGroup& group, const std::str
                 "'; read there (LEADER LIST tells where it is)");
 }
 
-// `state`: of the item's key.
-void ReplyItem(Context& c,
+// `state`: of the item's key. Returns what was shown, of it.
+const crdt::Register& ReplyItem(Context& c,
                const conflict::FeedItem& item,
                const crdt::KeyState& state,
                uint32_t times) {
@@ -213,6 +233,28 @@ void ReplyItem(Context& c,
   c.reply.Bulk("times");
   c.reply.Integer(times);
   ReplyTokenAndVersions(c, true, item.type, *found, place);
+  return *found;
+}
+
+void ReplyDecided(Context& c, const conflict::FeedItem& item, const conflict::LedgerEntry& entry, uint32_t times) {
+  const bool as_map = c.client.protocol >= 3;
+  c.reply.Map(8);
+  c.reply.Bulk("id");
+  c.reply.Bulk(item.id);
+  c.reply.Bulk("key");
+  c.reply.Bulk(item.key);
+  c.reply.Bulk("field");
+  c.reply.Bulk(ElementText(item.type, item.element));
+  c.reply.Bulk("times");
+  c.reply.Integer(times);
+  c.reply.Bulk("decided");  // what CONFLICT RESTORE takes, here
+  c.reply.Integer(static_cast<int64_t>(entry.id));
+  c.reply.Bulk("policy");
+  c.reply.Bulk(entry.policy);
+  c.reply.Bulk("shown");
+  ReplyLedgerVersion(c, as_map, item.type, entry.shown);
+  c.reply.Bulk("lost");
+  ReplyLedgerVersion(c, as_map, item.type, entry.lost);
 }
 
 // Each is a change of what is known here, and of nothing else.
@@ -234,7 +276,11 @@ void FeedRead(Context& c) {
       c.cluster.mono_us(),
       options.again_ms * 1000,
       [&](const conflict::FeedItem& item) { return AcksOf(c, acks_key).Contains(item.id); },
-      [&](const conflict::FeedItem& item) { return !IsVisible(c, item.key); });
+      [&](const conflict::FeedItem& item) {
+        // What lost is to be seen, too, if the key has gone since.
+        if (item.entry != 0) return c.cluster.ledger().Find(item.entry) == nullptr;
+        return !IsVisible(c, item.key);
+      });
   if (items.empty() && options.block_ms && c.may_wait) {
     // Whoever waits for items waits for the key of the feed's name: the engine tells of both.
     c.suspended = true;
@@ -249,9 +295,16 @@ void FeedRead(Context& c) {
   const std::string* key = nullptr;
   crdt::KeyState state;
   for (const conflict::FeedItem* item : items) {
+    if (item->entry != 0) {
+      ReplyDecided(
+          c, *item, *c.cluster.ledger().Find(item->entry), feeds.Given(group->name, item->id)->times);
+      continue;
+    }
     if (key == nullptr || *key != item->key) state = c.keys.State(c.Ref(item->key));
     key = &item->key;
-    ReplyItem(c, *item, state, feeds.Given(group->name, item->id)->times);
+    const crdt::Register& shown = ReplyItem(c, *item, state, feeds.Given(group->name, item->id)->times);
+    for (const crdt::Version& version : shown.versions)
+      feeds.NoteTold(group->name, version.dot.bits());
   }
 }
 
@@ -270,6 +323,11 @@ void FeedAck(Context& c) {
   for (std::string_view id : c.args.subspan(4)) {
     // Only where the item is: so an acknowledgement comes nowhere before its item, and whoever
     // finds one without an item knows that this has ceased.
+    if (feeds.Decided(group->name, id) != nullptr) {  // how far these are is replicated as a whole
+      feeds.Drop(group->name, id);
+      ++acknowledged;
+      continue;
+    }
     const conflict::FeedItem* item = feeds.Item(id);
     if (item == nullptr || !group->Matches(item->db, item->key) || AcksOf(c, key).Contains(id))
       continue;
@@ -285,7 +343,8 @@ void FeedPending(Context& c) {
   if (group == nullptr) return;
   int64_t count = kPendingCount;
   if (c.count() > 4) {
-    if (c.count() != 6 || !EqualsIgnoreCase(c.args[4], "count")) return ReplySyntaxError(c);
+    if (c.count() != 6 || !EqualsIgnoreCase(c.args[4], "count"))
+      return ReplyExpected(c, "CONFLICT FEED PENDING group [COUNT n]");
     const auto number = ReadNumber(c, 5, "COUNT", 1, INT64_MAX);
     if (!number) return;
     count = *number;
@@ -342,7 +401,7 @@ void AddFeedRows(std::vector<Row>& rows) {
        .since = "polyarch 0.1.0",
        .group = "polyarch",
        .complexity = "O(N) where N is the number of open conflicts",
-       .syntax = "group pattern:pattern LEADERS leader*"},
+       .syntax = "group pattern:pattern DECIDED? LEADERS leader*"},
       {.name = "conflict|feed|del",
        .arity = 4,
        .flags = kWrite | kAdmin | kNoScript | kNoMulti,

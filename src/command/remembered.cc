@@ -322,6 +322,20 @@ base::Result<std::string> CheckOutputLimits(std::string_view before, std::string
   return text;
 }
 
+}  // namespace
+
+std::array<int64_t, 3> Remembered::OutputLimit(std::string_view name) const {
+  const std::vector<std::string_view> words = Words(Of("client-output-buffer-limit"));
+  std::array<int64_t, 3> limit{};
+  for (size_t i = 0; i + 3 < words.size(); i += 4) {
+    if (words[i] != name) continue;
+    for (size_t k = 0; k < limit.size(); ++k) limit[k] = base::ParseInt64(words[i + 1 + k]).value_or(0);
+  }
+  return limit;
+}
+
+namespace {
+
 base::Result<std::string> CheckScores(std::string_view value) {
   constexpr int64_t kMax = 2000;
   const std::vector<std::string_view> words = Words(value);
@@ -394,7 +408,31 @@ std::vector<std::pair<std::string, double>> Percentiles(std::string_view text) {
   return percentiles;
 }
 
+MemoryLimit MemoryLimitOf(const Remembered& values) {
+  using Order = MemoryLimit::Order;
+  auto number = [&values](std::string_view name) { return static_cast<uint64_t>(*base::ParseInt64(values.Of(name))); };
+  constexpr std::pair<std::string_view, Order> kOrders[] = {
+      {"-random", Order::kRandom}, {"-lru", Order::kLru}, {"-lfu", Order::kLfu}, {"-ttl", Order::kTtl}};
+  MemoryLimit limit;
+  limit.bytes = number("maxmemory");
+  limit.policy = values.Of("maxmemory-policy");
+  for (const auto& [end, order] : kOrders) {
+    if (limit.policy.ends_with(end)) limit.order = order;
+  }
+  limit.with_expiry = limit.policy.starts_with("volatile");
+  limit.samples = number("maxmemory-samples");
+  limit.lfu_log_factor = static_cast<uint32_t>(number("lfu-log-factor"));
+  limit.lfu_decay_minutes = static_cast<uint32_t>(number("lfu-decay-time"));
+  return limit;
+}
+
 }  // namespace
+
+bool Remembered::IsOfMemory(std::string_view name) {
+  constexpr std::string_view kNames[] = {"maxmemory", "maxmemory-policy", "maxmemory-samples", "lfu-log-factor",
+                                         "lfu-decay-time"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
 
 Remembered::Remembered() {
   for (const Parameter& p : kParameters)
@@ -450,6 +488,7 @@ base::Status Remembered::Set(std::string_view name, std::string_view value) {
     if (p->name == encoding) *limit = static_cast<size_t>(*base::ParseInt64(remembered));
   }
   if (p->kind == Kind::kPercentiles) percentiles_ = Percentiles(remembered);
+  if (IsOfMemory(p->name)) memory_limit_ = MemoryLimitOf(*this);
   return {};
 }
 

@@ -69,11 +69,19 @@ acl::KeyUse UseBy(const Row& row, Arguments args) {
     const bool gets = std::any_of(options.begin(), options.end(), [](std::string_view word) { return EqualsIgnoreCase(word, "get"); });
     return {.read = gets, .write = true};
   }
-  // BITFIELD: GET alone reads.
+  // BITFIELD: GET alone reads. As Redis: what is none of its words may write.
   CHECK(row.name == "bitfield");
-  const bool writes = std::any_of(options.begin(), options.end(), [](std::string_view word) {
-    return EqualsIgnoreCase(word, "set") || EqualsIgnoreCase(word, "incrby");
-  });
+  bool writes = false;
+  for (size_t i = 0; i < options.size() && !writes;) {
+    const size_t left = options.size() - i - 1;
+    if (EqualsIgnoreCase(options[i], "get") && left >= 2) {
+      i += 3;
+    } else if (EqualsIgnoreCase(options[i], "overflow") && left >= 1) {
+      i += 2;
+    } else {
+      writes = true;
+    }
+  }
   return {.read = true, .write = writes};
 }
 

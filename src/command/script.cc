@@ -35,6 +35,8 @@ void Run(Context& c,
   if (read_only && script.has_shebang && !writes_not) {
     return c.reply.Error("ERR Can not execute a script with write flag using *_ro command.");
   }
+  const WhenFull when_full = WhenFullOf(script.has_shebang, script.flags);
+  if (!AllowScript(c, when_full)) return;
   if (c.agreed != nullptr && c.may_wait && !read_only && !writes_not) [[unlikely]] {
     if (c.agreed->TakesScript(c, script.source, arguments.keys, arguments.rest)) return;
   }
@@ -44,7 +46,8 @@ void Run(Context& c,
              .name = script.sha,
              .keys = arguments.keys,
              .arguments = arguments.rest},
-            read_only || writes_not);
+            read_only || writes_not,
+            when_full);
 }
 
 void Evaluate(Context& c, bool read_only) {

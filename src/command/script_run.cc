@@ -40,9 +40,13 @@ size_t CopyBytes(Context& c, const Row& row) {
   if (!MayWipe(row)) return 0;
   std::vector<size_t> indices;
   KeyIndices(row, c.args, indices);
+  // These may take all but a few elements, one by one.
+  const bool parts = row.name == "ltrim" || row.name == "xtrim" || row.name.starts_with("zremrange");
   size_t bytes = 0;
-  for (size_t i : indices)
-    bytes += c.change.CopyBytesOf(c.Ref(c.args[i]));
+  for (size_t i : indices) {
+    const keyspace::KeyRef ref = c.Ref(c.args[i]);
+    bytes += parts ? c.change.CopyBytesOf(ref) : c.change.WipeBytesOf(ref);
+  }
   return bytes;
 }
 
@@ -71,9 +75,21 @@ bool IsForbidden(const Row& row) {
 
 }  // namespace
 
-ScriptHost::ScriptHost(Context& c, bool read_only)
+WhenFull WhenFullOf(bool declares, uint32_t flags) {
+  if (!declares) return WhenFull::kAsCommands;
+  return (flags & (script::kFlagAllowOom | script::kFlagNoWrites)) != 0 ? WhenFull::kRuns : WhenFull::kRefused;
+}
+
+bool AllowScript(Context& c, WhenFull when_full) {
+  if (!c.out_of_memory || when_full != WhenFull::kRefused) return true;
+  c.reply.Error("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'");
+  return false;
+}
+
+ScriptHost::ScriptHost(Context& c, bool read_only, WhenFull when_full)
     : c_(c),
       read_only_(read_only),
+      when_full_(when_full),
       random_(c.random), timer_(c.server) {
   const int64_t now_ns = c.server.MonotonicNanos();
   timer_.Begin(now_ns);
@@ -137,6 +153,12 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
   }
   if ((row->flags & kWrite) != 0) {
     if (!AllowWrite(inner, *row)) return {};
+    // Behind its first write it must not be stopped.
+    if (c_.out_of_memory && (row->flags & kDenyOom) != 0 && when_full_ != WhenFull::kRuns && !may_have_written_) {
+      reply.Error(kOutOfMemory);
+      return {};
+    }
+    may_have_written_ = true;
     if (c_.change.keeps() && c_.change.kept_bytes() + CopyBytes(inner, *row) > kKeptBytesMax)
       return Refuse(TooMuchReplaced());
   }
@@ -192,12 +214,13 @@ bool ScriptHost::Expired() {
 void RunScript(Context& c,
                script::Interpreter& interpreter,
                const script::Interpreter::Run& run,
-               bool read_only) {
+               bool read_only,
+               WhenFull when_full) {
   // In EXEC it is part of that change.
   const bool own = !c.change.in_transaction();
   if (own && !PLANTED(kTornScript)) c.change.BeginTransaction(/*keep=*/true);
   const uint8_t db = c.client.db;
-  ScriptHost host(c, read_only);
+  ScriptHost host(c, read_only, when_full);
   const base::Status status = interpreter.Execute(run, host, c.reply);
   c.client.db = db;
   if (!status.ok()) {

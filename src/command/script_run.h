@@ -14,11 +14,22 @@
 
 namespace polyarch::command {
 
+// What a script says of a memory that is full (`maxmemory`).
+enum class WhenFull : uint8_t {
+  kAsCommands,  // nothing: its first write is refused, if that is one that takes memory
+  kRefused,     // it names flags, and not that one: it is not begun
+  kRuns,        // allow-oom, or that it writes nothing
+};
+// By its first line or its registration; `declares`: has it said anything at all?
+WhenFull WhenFullOf(bool declares, uint32_t flags);
+// False: it is kRefused and memory is full. The error was given.
+bool AllowScript(Context& c, WhenFull when_full);
+
 // The world of one run.
 class ScriptHost : public script::Host {
  public:
   // `read_only`: it may not write.
-  ScriptHost(Context& c, bool read_only);
+  ScriptHost(Context& c, bool read_only, WhenFull when_full = WhenFull::kAsCommands);
   ~ScriptHost() override { timer_.End(); }
   ScriptHost(const ScriptHost&) = delete;
   ScriptHost& operator=(const ScriptHost&) = delete;
@@ -40,6 +51,8 @@ class ScriptHost : public script::Host {
 
   Context& c_;
   const bool read_only_;
+  const WhenFull when_full_;
+  bool may_have_written_ = false;
   base::Random random_;
   CommandTimer timer_;
   std::vector<Publication> publications_;
@@ -53,7 +66,8 @@ class ScriptHost : public script::Host {
 void RunScript(Context& c,
                script::Interpreter& interpreter,
                const script::Interpreter::Run& run,
-               bool read_only);
+               bool read_only,
+               WhenFull when_full);
 
 // The keys in the reserved database that begin with this.
 std::vector<std::string> LoadedKeys(Context& c, std::string_view prefix);

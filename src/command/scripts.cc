@@ -313,6 +313,25 @@ bool Scripts::ReadsOnly(std::string_view command, std::string_view word) const {
          (found->second.function->flags & script::kFlagNoWrites) != 0;
 }
 
+bool Scripts::DeniesOom(std::string_view command, std::span<const std::string_view> arguments) const {
+  constexpr uint32_t kRuns = script::kFlagAllowOom | script::kFlagNoWrites;
+  if (arguments.size() < 2) return false;
+  const std::string_view word = arguments[1];
+  if (command == "eval" || command == "eval_ro") {
+    if (!word.starts_with("#!")) return false;
+    Script script{.source = std::string(word.substr(0, word.find('\n') + 1))};
+    std::string_view body;
+    return ReadShebang(script, body).ok() && script.has_shebang && (script.flags & kRuns) == 0;
+  }
+  if (command == "evalsha" || command == "evalsha_ro") {
+    const auto found = by_sha_.find(ToLower(word));
+    return found != by_sha_.end() && found->second->has_shebang && (found->second->flags & kRuns) == 0;
+  }
+  if (command != "fcall" && command != "fcall_ro") return false;
+  const auto found = functions_.find(ToLower(word));
+  return !libraries_changed_ && found != functions_.end() && (found->second.function->flags & kRuns) == 0;
+}
+
 Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys,
                                         std::string_view name,
                                         script::Host& host) {

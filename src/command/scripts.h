@@ -9,6 +9,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -71,6 +72,9 @@ class Scripts {
   // Does what EVAL (`word` is the source), EVALSHA or FCALL is to run say of itself that it writes nothing? False also
   // if it is not known yet.
   bool ReadsOnly(std::string_view command, std::string_view word) const;
+  // Does it, by its first line or its registration, not run when memory is full (Redis's `allow-oom`)? `arguments` are the
+  // command's. False also if it says nothing, or is not known yet.
+  bool DeniesOom(std::string_view command, std::span<const std::string_view> arguments) const;
 
   // ---- libraries
   struct Library {

@@ -13,6 +13,7 @@
 #include "command/collection.h"
 #include "command/families.h"
 #include "command/list.h"
+#include "command/notify.h"
 #include "command/rights.h"
 #include "command/support.h"
 
@@ -116,7 +117,10 @@ bool LookUp(Context& c,
   key.append(element).append(tail);
   const keyspace::KeyRef ref = c.Ref(key);
   const Shown shown = c.keys.Read(ref);
-  if (!shown.exists()) return true;
+  if (!shown.exists()) {
+    TellMissedKey(c, key);
+    return true;
+  }
   if (!field.empty()) {
     if (shown.kind != Shown::Kind::kCollection || shown.type != crdt::Type::kHash) return true;
     const keyspace::ShownValue found = c.keys.OpenAgain(ref, crdt::Type::kHash).Get(field);

@@ -59,6 +59,9 @@ std::optional<OpenedGroup> OpenGroup(Context& c,
                                      const keyspace::KeyRef& ref,
                                      std::string_view group);
 
+// Null: each leader gives what the group was not given (policies other than `pop-owner`).
+OwnerHost* GroupOwnersOf(Context& c, std::string_view key, std::string_view group);
+
 void PutStreamMeta(Context& c, const keyspace::KeyRef& ref, const crdt::StreamMeta& meta);
 // Whatever is written of a group is written with the group itself, so that it stays if another
 // leader destroys the group, or deletes the key, at the same time.

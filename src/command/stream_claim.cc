@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/number.h"
+#include "command/blocking.h"
 #include "command/stream.h"
 #include "command/support.h"
 
@@ -159,10 +160,29 @@ void WriteClaimed(Context& c,
                   const std::vector<StreamId>& gone) {
   PutStreamGroup(c, ref, claim.group, state);
   if (!claimed.empty()) NoteConsumer(c, ref, StreamAgain(c, ref), claim.group, claim.consumer);
-  for (const PendingEntry& entry : claimed)
+  OwnerHost* owners = GroupOwnersOf(c, ref.key, claim.group);
+  for (const PendingEntry& entry : claimed) {
     PutStreamPending(c, ref, claim.group, entry);
+    if (owners != nullptr) owners->NoteGiven(c.change, ref, claim.group, entry.id);
+  }
   for (StreamId id : gone)
     c.change.RemoveElement(ref, kStream, crdt::StreamPendingName(claim.group, id));
+}
+
+// What could be claimed was given by other leaders (policy `pop-owner`): they are asked, and the command waits. Where
+// nobody may wait it is told that there is nothing, and finds some the next time.
+bool AskClaimed(Context& c, const KeyRef& ref, const Claim& claim, const std::vector<StreamId>& foreign) {
+  constexpr int64_t kAskMs = 10'000;
+  OwnerHost* owners = GroupOwnersOf(c, ref.key, claim.group);
+  if (owners == nullptr || foreign.empty()) return false;
+  owners->WantPending(ref, claim.group, foreign);
+  if (!c.may_wait) return false;
+  WaitForElements(c, kStream, c.args.subspan(1, 1), kAskMs, false);
+  c.wait.when_gone = true;
+  c.wait.late =
+      "TRYAGAIN the entries were given by other leaders (policy pop-owner), which did not hand them over; nothing was "
+      "claimed";
+  return true;
 }
 
 bool ReadMinIdle(Context& c, std::string_view error, Claim& claim) {
@@ -224,7 +244,11 @@ void Xclaim(Context& c) {
   }
   StreamId last;
   if (!ReadClaimOptions(c, i, claim, last) || !CheckStreamNames(c, claim.group, claim.consumer) ||
-      !FitsPending(c, ref.key, claim.group, claim.consumer, ids.size()))
+      !FitsPending(c,
+                   ref.key,
+                   claim.group,
+                   claim.consumer,
+                   ids.size() * (GroupOwnersOf(c, ref.key, claim.group) == nullptr ? 1 : 2)))
     return;
   const Stream& stream = group->stream;
   const bool moves = last > group->state.last;
@@ -237,6 +261,8 @@ void Xclaim(Context& c) {
   std::vector<PendingEntry> claimed;
   std::map<StreamId, PendingEntry> written;
   std::set<StreamId> gone;
+  std::vector<StreamId> foreign;
+  OwnerHost* owners = GroupOwnersOf(c, ref.key, claim.group);
   for (StreamId id : ids) {
     const auto before = written.find(id);
     const auto pending =
@@ -247,9 +273,15 @@ void Xclaim(Context& c) {
     }
     const auto now = Claimed(c, claim, id, pending);
     if (!now) continue;
+    if (owners != nullptr && pending && before == written.end() &&
+        !owners->OwnsPending(ref, stream, claim.group, id)) {
+      foreign.push_back(id);
+      continue;
+    }
     claimed.push_back(*now);
     written.insert_or_assign(id, *now);
   }
+  if (claimed.empty() && gone.empty() && !moves && AskClaimed(c, ref, claim, foreign)) return;
   ReplyClaimed(c, claim, stream, claimed);
   if (!moves && written.empty() && gone.empty()) return;
   std::vector<PendingEntry> writes;
@@ -265,6 +297,7 @@ void Xautoclaim(Context& c) {
   if (!from) return;
   // For each that is claimed so many are looked at.
   constexpr uint64_t kAttempts = 10;
+  constexpr uint64_t kForeignMax = 100;  // are asked for at once
   constexpr int64_t kCountMax = std::numeric_limits<int64_t>::max() / sizeof(StreamId);
   uint64_t count = 100;
   for (size_t i = 6; i < c.count(); ++i) {
@@ -283,11 +316,16 @@ void Xautoclaim(Context& c) {
   const KeyRef ref = c.Ref(c.args[1]);
   const auto group = OpenGroup(c, ref, claim.group);
   if (!group || !CheckStreamNames(c, claim.group, claim.consumer)) return;
-  count = std::min<uint64_t>(count, PendingMax(ref.key, claim.group, claim.consumer));
+  // Under `pop-owner` the record of the owner goes with each.
+  const size_t effects = GroupOwnersOf(c, ref.key, claim.group) == nullptr ? 1 : 2;
+  count = std::min<uint64_t>(count, PendingMax(ref.key, claim.group, claim.consumer) / effects);
+  const size_t foreign_max = std::min<uint64_t>(count, kForeignMax);
   const Stream& stream = group->stream;
   uint64_t attempts = count > UINT64_MAX / kAttempts ? UINT64_MAX : count * kAttempts;
   std::vector<PendingEntry> claimed;
   std::vector<StreamId> gone;
+  std::vector<StreamId> foreign;
+  OwnerHost* owners = GroupOwnersOf(c, ref.key, claim.group);
   StreamId next;
   stream.WalkPending(claim.group, *from, [&](const PendingEntry& entry) {
     if (attempts-- == 0 || count == 0) {
@@ -301,10 +339,15 @@ void Xautoclaim(Context& c) {
     }
     const auto now = Claimed(c, claim, entry.id, entry);
     if (!now) return true;
+    if (owners != nullptr && !owners->OwnsPending(ref, stream, claim.group, entry.id)) {
+      if (foreign.size() < foreign_max) foreign.push_back(entry.id);
+      return true;
+    }
     claimed.push_back(*now);
     --count;
     return true;
   });
+  if (claimed.empty() && gone.empty() && AskClaimed(c, ref, claim, foreign)) return;
   c.reply.Array(3);
   ReplyStreamId(c, next);
   ReplyClaimed(c, claim, stream, claimed);

@@ -18,12 +18,6 @@ struct GroupOptions {
   int64_t entries_read = -1;
 };
 
-void ReplyBadSubcommand(Context& c) {
-  std::string text = "ERR unknown subcommand or wrong number of arguments for '";
-  text.append(c.args[1].substr(0, 128)).append("'. Try ");
-  c.reply.Error(text + ToUpper(c.args[0]) + " HELP.");
-}
-
 bool ReadGroupOptions(Context& c, bool creates, GroupOptions& options) {
   for (size_t i = 5; i < c.count(); ++i) {
     if (creates && EqualsIgnoreCase(c.args[i], "mkstream")) {
@@ -35,7 +29,7 @@ bool ReadGroupOptions(Context& c, bool creates, GroupOptions& options) {
         return c.reply.Error("ERR value for ENTRIESREAD must be positive or -1"), false;
       options.entries_read = *read;
     } else {
-      return ReplyBadSubcommand(c), false;
+      return ReplySubcommandSyntax(c), false;
     }
   }
   return true;

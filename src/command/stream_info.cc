@@ -118,9 +118,7 @@ void InfoStream(Context& c) {
   if (full) {
     const bool counted = c.count() == 6 && EqualsIgnoreCase(c.args[4], "count");
     if (!EqualsIgnoreCase(c.args[3], "full") || (c.count() != 4 && !counted)) {
-      std::string text = "ERR unknown subcommand or wrong number of arguments for '";
-      text.append(c.args[1].substr(0, 128)).append("'. Try XINFO HELP.");
-      return c.reply.Error(text);
+      return ReplySubcommandSyntax(c);
     }
     if (counted) {
       const auto read = ReadInteger(c, c.args[5]);

@@ -154,6 +154,34 @@ void WaitForEntries(Context& c, const ReadRequest& request, bool grouped) {
         crdt::ToString(*request.after[i]);
 }
 
+// XREADGROUP has found nothing that may be given here. `others`: what there is others own (policy `pop-owner`): then it
+// waits for them also without BLOCK.
+void WaitForGroup(Context& c, const ReadRequest& request, bool others) {
+  constexpr int64_t kAskMs = 10'000;        // as of pops: an owner that is gone is replaced within half of that
+  constexpr size_t kAskedMax = 100;         // entries for one client
+  constexpr size_t kAskedUnbounded = 10;    // the same of one that does not say how many
+  const size_t wanted = request.count == SIZE_MAX ? kAskedUnbounded : std::min(request.count, kAskedMax);
+  if (others || request.timeout_ms) {
+    for (size_t i = 0; i < request.streams; ++i) {
+      if (OwnerHost* owners = GroupOwnersOf(c, request.Key(c, i), request.group))
+        owners->WantEntries(c.Ref(request.Key(c, i)), request.group, wanted, c.may_wait);
+    }
+  }
+  const bool asks = others && !request.timeout_ms;
+  if (asks) {
+    WaitForElements(c, kStream, c.args.subspan(request.streams_from, request.streams), kAskMs, false);
+    if (c.suspended) {
+      c.wait.when_gone = true;
+      c.wait.late =
+          "TRYAGAIN this leader owns no entry that is new to the group (policy pop-owner), and those who do gave it none; "
+          "nothing was delivered";
+    }
+  } else {
+    WaitForEntries(c, request, true);
+  }
+  if (c.suspended) c.wait.group = request.group;
+}
+
 void Xread(Context& c) {
   ReadRequest request;
   if (!ReadOptions(c, false, request) || !ReadIds(c, false, request)) return;
@@ -194,7 +222,12 @@ bool ShareChange(Context& c, const std::vector<size_t>& places, ReadRequest& req
                       2 * state_bytes + request.consumer.size();
     }
   }
-  const size_t most = PendingMax(longest, request.group, request.consumer, groups_bytes);
+  size_t most = PendingMax(longest, request.group, request.consumer, groups_bytes);
+  // Under `pop-owner` the record of the owner goes with each.
+  const bool owned = std::any_of(places.begin(), places.end(), [&](size_t i) {
+    return GroupOwnersOf(c, request.Key(c, i), request.group) != nullptr;
+  });
+  if (owned) most /= 2;
   request.given_max = places.empty() ? 0 : most / places.size();
   return request.given_max > 0 || places.empty() || FitsChange(c, groups_bytes + kChangeBytesMax);
 }
@@ -251,10 +284,16 @@ void Deliver(Context& c,
   const Stream stream = StreamAgain(c, ref);
   crdt::StreamGroup state = *stream.FindGroup(request.group);
   const bool exact = !HasDeletedBeyond(stream, state.last);
+  OwnerHost* owners = GroupOwnersOf(c, ref.key, request.group);
   c.reply.Array(items.size());
   for (const Stream::Item& item : items) {
     ReplyStreamEntry(c, item.id, stream.Find(item.id).value_or(crdt::StreamEntry{}));
-    state.Raise(item.lane, item.id);
+    // What is before it may be somebody else's to give.
+    if (owners != nullptr) {
+      state.Give(item.lane, item.id, item.id);
+    } else {
+      state.Raise(item.lane, item.id);
+    }
     if (state.entries_read >= 0 && (exact || !HasDeletedBeyond(stream, item.id))) {
       ++state.entries_read;
     } else if (item.id > state.last) {
@@ -263,7 +302,12 @@ void Deliver(Context& c,
     state.last = std::max(state.last, item.id);
   }
   stream.Tidy(state);
+  stream.JoinGiven(request.group, state);
   PutStreamGroup(c, ref, request.group, state);
+  if (owners != nullptr) {
+    for (const Stream::Item& item : items)
+      owners->NoteGiven(c.change, ref, request.group, item.id);
+  }
   if (request.no_ack) return;
   for (const Stream::Item& item : items) {
     PutStreamPending(c, ref, request.group, {item.id, std::string(request.consumer), c.now_ms, 1});
@@ -293,6 +337,7 @@ void Xreadgroup(Context& c) {
   const std::vector<size_t> places = Places(c, request);
   if (!ShareChange(c, places, request)) return;
   std::vector<Found> found;
+  bool others = false;
   for (size_t i : places) {
     const KeyRef ref = c.Ref(request.Key(c, i));
     const auto stream = OpenStream(c, ref);
@@ -307,13 +352,17 @@ void Xreadgroup(Context& c) {
     for (const Found& f : found) {
       if (request.Key(c, f.place) == ref.key) given += f.items.size();
     }
-    auto items = stream->Undelivered(
-        request.group, *stream->FindGroup(request.group), most + std::min(given, SIZE_MAX - most));
+    const size_t with_given = most + std::min(given, SIZE_MAX - most);
+    OwnerHost* owners = GroupOwnersOf(c, ref.key, request.group);
+    const crdt::StreamGroup state = *stream->FindGroup(request.group);
+    auto items = owners == nullptr
+                     ? stream->Undelivered(request.group, state, with_given)
+                     : owners->OwnedEntries(ref, *stream, request.group, state, with_given, others);
     items.erase(items.begin(),
                 items.begin() + static_cast<std::ptrdiff_t>(std::min(given, items.size())));
     if (!items.empty()) found.push_back({i, std::move(items)});
   }
-  if (found.empty()) return WaitForEntries(c, request, true);
+  if (found.empty()) return WaitForGroup(c, request, others);
   for (const Found& f : found) {
     const KeyRef ref = c.Ref(request.Key(c, f.place));
     const Stream stream = StreamAgain(c, ref);

@@ -151,6 +151,11 @@ std::optional<OpenedGroup> OpenGroup(Context& c, const KeyRef& ref, std::string_
   return OpenedGroup{*stream, std::move(*state)};
 }
 
+OwnerHost* GroupOwnersOf(Context& c, std::string_view key, std::string_view group) {
+  OwnerHost* owners = c.cluster.owners();
+  return owners != nullptr && owners->in_use() && owners->CoversGroup(key, group) ? owners : nullptr;
+}
+
 void PutStreamMeta(Context& c, const KeyRef& ref, const crdt::StreamMeta& meta) {
   c.change.PutElement(ref, kStream, crdt::kStreamMetaName, crdt::EncodeStreamMeta(meta));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/number.h"
+#include "base/planted.h"
 #include "command/monitors.h"
 
 namespace polyarch::command {
@@ -129,7 +130,7 @@ void PutPart(Context& c, const keyspace::KeyRef& ref, std::string_view whole, bo
 
 bool DeleteSeen(Context& c, const keyspace::KeyRef& ref) {
   const bool shown = c.keys.Exists(ref);
-  if (shown || c.keys.HoldsLive(ref)) c.change.Delete(ref);
+  if (shown || (c.keys.HoldsLive(ref) && !PLANTED(kDeleteShownOnly))) c.change.Delete(ref);
   return shown;
 }
 

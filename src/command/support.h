@@ -30,6 +30,7 @@ inline constexpr std::string_view kNotFloat = "ERR value is not a valid float";
 inline constexpr std::string_view kWrongType =
     "WRONGTYPE Operation against a key holding the wrong kind of value";
 inline constexpr std::string_view kNoSuchKey = "ERR no such key";
+inline constexpr std::string_view kOutOfMemory = "OOM command not allowed when used memory > 'maxmemory'.";
 
 inline char ToUpper(char c) {
   return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
@@ -87,6 +88,11 @@ void StopListening(ClusterHost& cluster, uint64_t client);
 uint64_t CountChanges(const clock::VersionVector& applied);
 inline void ReplySyntaxError(Context& c) {
   c.reply.Error(kSyntaxError);
+}
+
+// The same of a command of our own, with what would be right: the whole command.
+inline void ReplyExpected(Context& c, std::string_view usage) {
+  c.reply.Error(std::string(kSyntaxError) + ", expected: " + std::string(usage));
 }
 
 // Is this a name that a connection may have (CLIENT SETNAME, HELLO SETNAME)?

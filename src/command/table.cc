@@ -142,6 +142,12 @@ Table::Table() {
     const bool reads = (row.flags & kReadonly) != 0 && (row.flags & kRunsScript) == 0 && row.group != "polyarch" &&
                        row.name != "memory|usage";
     if (reads || LooksUpForReading(row.name)) row.flags |= kLooksUp;
+    // Redis's LOOKUP_NOTOUCH.
+    constexpr std::string_view kLookers[] = {"exists", "type", "ttl", "pttl", "expiretime", "pexpiretime", "memory|usage"};
+    if (std::find(std::begin(kLookers), std::end(kLookers), row.name) != std::end(kLookers) ||
+        row.name.starts_with("object|") || row.name.starts_with("debug") || row.group == "polyarch") {
+      row.flags |= kUsesNot;
+    }
   }
   for (const Row& row : rows_)
     CHECK(row.handler != nullptr || row.arity <= -2);  // a container
@@ -367,6 +373,24 @@ bool AllowWrite(Context& c, const Row& row) {
 
 namespace {
 
+// Of what says of itself whether it may run when memory is full: scripts, by their first line, and functions.
+bool DeniesOom(Context& c, const Row& row) {
+  if ((row.flags & kDenyOom) != 0) return true;
+  return (row.flags & kRunsScript) != 0 && c.cluster.scripts().DeniesOom(row.name, c.args);
+}
+
+// There is more than `maxmemory`. As in Redis: what DENYOOM says, and nothing is queued, however little it takes. What
+// only reads does not ask for room.
+bool AllowMemory(Context& c, const Row& row) {
+  const bool queues = c.client.transaction != nullptr && row.handler != Exec && row.name != "discard" &&
+                      row.name != "quit" && row.name != "reset";
+  if (!queues && row.handler != Exec && (row.flags & (kDenyOom | kRunsScript)) == 0) return true;
+  c.out_of_memory = c.cluster.OutOfMemory();
+  if (!c.out_of_memory || (!queues && !DeniesOom(c, row))) return true;
+  c.reply.Error(kOutOfMemory);
+  return false;
+}
+
 const Row* Refuse(Context& c, const Row& row) {
   c.client.refused = &row;
   return nullptr;
@@ -391,6 +415,7 @@ const Row* Check(Context& c) {
     return Refuse(c, *row);
   }
   if (c.client.judged && !AllowUser(c, *row)) [[unlikely]] return Refuse(c, *row);
+  if (c.keys.over_memory_line() && !AllowMemory(c, *row)) [[unlikely]] return Refuse(c, *row);
   if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return Refuse(c, *row);
   return row;
 }

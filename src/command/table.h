@@ -40,6 +40,7 @@ enum Flag : uint32_t {
   kReadsAnyValue = 1 << 21,   // shows values of keys that it does not name (CONFLICT LOG)
   kWritesAnyKey = 1 << 22,    // writes keys that it does not name (CONFLICT RESTORE)
   kLooksUp = 1 << 23,         // what it looks up counts (the table sets it)
+  kUsesNot = 1 << 24,         // it looks at keys without using them: `maxmemory` (the table sets it)
 };
 
 // An option with values; of one that is there twice the last counts.
@@ -153,10 +154,12 @@ bool MayPause(
 void TrackRead(Context& c, const Row& row);
 
 // Runs the handler. The keys that it looks up for reading count (INFO's keyspace_hits and keyspace_misses), but for who
-// has waited: they counted before.
+// has waited: they counted before. And they are used, if anybody wants to know that.
 inline void RunHandler(Context& c, const Row& row) {
   c.keys.CountLookups((row.flags & kLooksUp) != 0 && c.ready == nullptr);
+  c.keys.CountUses((row.flags & kUsesNot) == 0);
   row.handler(c);
+  c.keys.CountUses(false);
   c.keys.CountLookups(false);
 }
 

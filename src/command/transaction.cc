@@ -71,6 +71,7 @@ void RunStep(Context& c,
                 .random = random,
                 .may_wait = false,
                 .publications = &publications,
+                .out_of_memory = c.out_of_memory,
                 .notify = c.notify,
                 .agreed = c.agreed,
                 .shared_script_until_us = &c.script_until_us(),
@@ -210,6 +211,8 @@ bool Enqueue(Context& c, const Row& row) {
     t.words.append(arg);
   }
   t.writes |= (row.flags & kWrite) != 0;
+  t.denies_oom |= (row.flags & kDenyOom) != 0 ||
+                  ((row.flags & kRunsScript) != 0 && c.cluster.scripts().DeniesOom(row.name, c.args));
   t.pauses |= MayPause(c.client, c.cluster.scripts(), c.args, row, /*writes_only=*/true);
   t.whole_keyspace |= (row.flags & kWholeKeyspace) != 0;
   return true;
@@ -226,6 +229,9 @@ void Exec(Context& c) {
   const std::unique_ptr<Transaction> t = std::move(c.client.transaction);
   const bool changed = c.cluster.watches().Changed(c.client.id, c.keys);
   EndTransaction(c);
+  if (c.out_of_memory && t->denies_oom) {
+    return c.reply.Error("EXECABORT Transaction discarded because of: " + std::string(kOutOfMemory));
+  }
   if (!allowed.ok()) {
     return c.reply.Error("EXECABORT Transaction discarded because of: " + allowed.message());
   }

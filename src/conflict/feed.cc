@@ -15,6 +15,7 @@ namespace polyarch::conflict {
 namespace {
 
 constexpr std::string_view kTextFormat = "1";
+constexpr std::string_view kDecidedFormat = "1d";  // a version of before it does not know such a feed
 constexpr size_t kMadeDigits = 16;
 
 std::string MadeText(uint64_t made) {
@@ -43,7 +44,7 @@ std::string_view TakeWord(std::string_view& text) {
 }  // namespace
 
 std::string FeedGroup::ToText() const {
-  std::string text(kTextFormat);
+  std::string text(decided ? kDecidedFormat : kTextFormat);
   text.append(" ").append(MadeText(made));
   text.append(" ").append(std::to_string(db));
   text.append(" ").append(std::to_string(pattern.size())).append(" ").append(pattern);
@@ -53,7 +54,8 @@ std::string FeedGroup::ToText() const {
 }
 
 std::optional<FeedGroup> FeedGroup::ParseText(std::string_view name, std::string_view text) {
-  if (TakeWord(text) != kTextFormat) return std::nullopt;
+  const std::string_view format = TakeWord(text);
+  if (format != kTextFormat && format != kDecidedFormat) return std::nullopt;
   const auto made = ParseMade(TakeWord(text));
   const auto db = base::ParseInt64(TakeWord(text));
   const auto size = base::ParseInt64(TakeWord(text));
@@ -65,7 +67,8 @@ std::optional<FeedGroup> FeedGroup::ParseText(std::string_view name, std::string
                   .db = static_cast<uint8_t>(*db),
                   .pattern = std::string(text.substr(0, pattern_size)),
                   .leaders = {},
-                  .made = *made};
+                  .made = *made,
+                  .decided = format == kDecidedFormat};
   text.remove_prefix(pattern_size + 1);
   while (!text.empty())
     group.leaders.emplace_back(TakeWord(text));
@@ -81,9 +84,18 @@ std::string FeedGroup::AcksKey() const {
   return std::string(kFeedAcksPrefix).append(MadeText(made)).append("/").append(name);
 }
 
+std::string FeedGroup::CursorsKey() const {
+  return std::string(kFeedCursorsPrefix).append(MadeText(made)).append("/").append(name);
+}
+
 std::string_view FeedGroup::NameInAcksKey(std::string_view key) {
-  if (!key.starts_with(kFeedAcksPrefix)) return {};
-  key.remove_prefix(kFeedAcksPrefix.size());
+  if (key.starts_with(kFeedAcksPrefix)) {
+    key.remove_prefix(kFeedAcksPrefix.size());
+  } else if (key.starts_with(kFeedCursorsPrefix)) {
+    key.remove_prefix(kFeedCursorsPrefix.size());
+  } else {
+    return {};
+  }
   if (key.size() <= kMadeDigits || key[kMadeDigits] != '/') return {};
   return key.substr(kMadeDigits + 1);
 }
@@ -118,6 +130,18 @@ std::string FeedItemId(uint8_t db,
     for (const std::string& part : parts)
       base::PutBytes(text, part);
   }
+  return base::HexDigest(base::ContentHash128(text));
+}
+
+std::string DecidedItemId(const LedgerEntry& entry) {
+  std::string text("decided");
+  base::PutFixed8(text, entry.db);
+  base::PutBytes(text, entry.key);
+  base::PutFixed8(text, static_cast<uint8_t>(entry.type));
+  base::PutBytes(text, entry.element);
+  base::PutBytes(text, entry.lost.origin.leader);
+  base::PutFixed64(text, entry.lost.origin.incarnation);
+  base::PutVarint(text, entry.lost.sequence);
   return base::HexDigest(base::ContentHash128(text));
 }
 
@@ -164,6 +188,56 @@ void Feeds::DropFrom(Group& group, const std::string& id) {
   group.queue.erase({place->second.given_us, place->second.arrival, id});
   group.places.erase(place);
   group.given.erase(id);
+  group.decided.erase(id);
+}
+
+const FeedItem& Feeds::ItemIn(const Group& group, const std::string& id) const {
+  const auto decided = group.decided.find(id);
+  return decided != group.decided.end() ? decided->second : by_id_.at(id);
+}
+
+void Feeds::AddDecided(std::string_view group, FeedItem item) {
+  const auto it = groups_.find(group);
+  if (it == groups_.end() || it->second.places.count(item.id) != 0) return;
+  AddTo(it->second, item);
+  std::string id = item.id;
+  if (it->second.places.count(id) != 0) it->second.decided.emplace(std::move(id), std::move(item));
+}
+
+const FeedItem* Feeds::Decided(std::string_view group, std::string_view id) const {
+  const auto it = groups_.find(group);
+  if (it == groups_.end()) return nullptr;
+  const auto item = it->second.decided.find(id);
+  return item == it->second.decided.end() ? nullptr : &item->second;
+}
+
+size_t Feeds::DecidedOf(std::string_view group) const {
+  const auto it = groups_.find(group);
+  return it == groups_.end() ? 0 : it->second.decided.size();
+}
+
+void Feeds::ForgetDecided(std::string_view group) {
+  const auto it = groups_.find(group);
+  if (it == groups_.end()) return;
+  std::vector<std::string> ids;
+  for (const auto& [id, item] : it->second.decided)
+    ids.push_back(id);
+  for (const std::string& id : ids)
+    DropFrom(it->second, id);
+}
+
+void Feeds::NoteTold(std::string_view group, uint64_t dot) {
+  const auto it = groups_.find(group);
+  if (it == groups_.end() || !it->second.group.decided || !it->second.told.insert(dot).second) return;
+  it->second.told_order.push_back(dot);
+  if (it->second.told_order.size() <= kFeedToldMax) return;
+  it->second.told.erase(it->second.told_order.front());
+  it->second.told_order.pop_front();
+}
+
+bool Feeds::Told(std::string_view group, uint64_t dot) const {
+  const auto it = groups_.find(group);
+  return it != groups_.end() && it->second.told.count(dot) != 0;
 }
 
 size_t Feeds::SetItems(uint8_t db, const std::string& key, std::vector<FeedItem> items) {
@@ -205,6 +279,7 @@ void Feeds::ClearItems() {
     group.places.clear();
     group.queue.clear();
     group.given.clear();
+    group.decided.clear();
   }
   by_key_.clear();
   by_id_.clear();
@@ -238,7 +313,7 @@ std::vector<const FeedItem*> Feeds::Take(std::string_view group,
   while (next != of.queue.end() && taken.size() < count) {
     const auto [given_us, arrival, id] = *next;
     if (given_us >= 0 && (given_us > now_us - again_us || PLANTED(kFeedOnce))) break;
-    const FeedItem& item = by_id_.at(id);
+    const FeedItem& item = ItemIn(of, id);
     ++next;
     if (skip(item)) {
       DropFrom(of, id);
@@ -272,7 +347,7 @@ void Feeds::VisitGiven(std::string_view group,
   auto it = groups_.find(group);
   if (it == groups_.end()) return;
   for (const auto& [given_us, arrival, id] : it->second.queue) {
-    if (given_us >= 0) visit(by_id_.at(id), it->second.given.at(id));
+    if (given_us >= 0) visit(ItemIn(it->second, id), it->second.given.at(id));
   }
 }
 

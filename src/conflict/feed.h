@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -22,6 +23,7 @@
 
 #include "base/function_ref.h"
 #include "clock/origin.h"
+#include "conflict/ledger.h"
 #include "crdt/effect.h"
 #include "crdt/key_state.h"
 
@@ -35,6 +37,11 @@ inline constexpr size_t kFeedLeadersMax = 64;
 // name. Before the name of acknowledgements stands which feed of that name they are of.
 inline constexpr std::string_view kFeedPrefix = "feed/";
 inline constexpr std::string_view kFeedAcksPrefix = "feed-acks/";
+// The same of how far decided conflicts were acknowledged: a hash, of each leader that has delivered up to which vector
+// (a session token) it has given all.
+inline constexpr std::string_view kFeedCursorsPrefix = "feed-cursors/";
+inline constexpr size_t kFeedDecidedMax = 1000;   // items of decided conflicts of a feed at once
+inline constexpr size_t kFeedToldMax = 100'000;  // versions that were told of as open, remembered for each feed
 
 // A feed as CONFLICT FEED CREATE makes it.
 struct FeedGroup {
@@ -43,14 +50,17 @@ struct FeedGroup {
   std::string pattern;
   std::vector<std::string> leaders;  // the first one in reach delivers
   uint64_t made = 0;  // drawn for each: another feed of the same name has other acknowledgements
+  bool decided = false;  // conflicts that a policy has decided are items, too
 
-  // What is stored: "1 <made> <db> <bytes of the pattern> <pattern> <leader> <leader> ...".
+  // What is stored: "1" (with decided ones: "1d"), then " <made> <db> <bytes of the pattern> <pattern> <leader> <leader> ...".
   std::string ToText() const;
   static std::optional<FeedGroup> ParseText(std::string_view name, std::string_view text);
   bool Matches(uint8_t of_db, std::string_view key) const;
   // The set of its acknowledgements: "feed-acks/<made, 16 hexadecimal digits>/<name>".
   std::string AcksKey() const;
-  // The feed's name in such a key; empty if it is none.
+  // What it remembers of decided conflicts: "feed-cursors/<made>/<name>".
+  std::string CursorsKey() const;
+  // The feed's name in a key of either kind; empty if it is none.
   static std::string_view NameInAcksKey(std::string_view key);
 
   friend bool operator==(const FeedGroup&, const FeedGroup&) = default;
@@ -63,8 +73,11 @@ struct FeedItem {
   std::string key;
   crdt::Type type = crdt::Type::kString;  // anything else: an element of the key
   std::string element;
+  uint64_t entry = 0;  // not 0: a decided conflict, this one of the ledger here
 };
 
+// Of what a policy has decided against: the place, and the tag of what lost.
+std::string DecidedItemId(const LedgerEntry& entry);
 // Whatever the order of versions and the numbering of origins. Another version, another increment
 // that is hidden: another id.
 std::string FeedItemId(uint8_t db,
@@ -116,6 +129,15 @@ class Feeds {
   // What was given and is not acknowledged, as far as is known here: the longest ago first.
   void VisitGiven(std::string_view group,
                   base::FunctionRef<void(const FeedItem&, const Delivery&)> visit) const;
+  // ---- decided conflicts, known to the leader that delivers only; an item here once, and until it is dropped
+  void AddDecided(std::string_view group, FeedItem item);
+  const FeedItem* Decided(std::string_view group, std::string_view id) const;  // null if there is none
+  size_t DecidedOf(std::string_view group) const;
+  void ForgetDecided(std::string_view group);
+  // A version of an open conflict was shown to a consumer, as Dot's bits: it need not be told of when it is decided. The
+  // oldest are forgotten.
+  void NoteTold(std::string_view group, uint64_t dot);
+  bool Told(std::string_view group, uint64_t dot) const;
   // An item was acknowledged.
   void Drop(std::string_view group, std::string_view id);
   // Another leader delivers: who has what is its business now.
@@ -133,7 +155,11 @@ class Feeds {
     std::unordered_map<std::string, Place> places;
     std::set<std::tuple<int64_t, uint64_t, std::string>> queue;  // given_us, arrival, id
     std::map<std::string, Delivery> given;
+    std::map<std::string, FeedItem, std::less<>> decided;
+    std::set<uint64_t> told;
+    std::deque<uint64_t> told_order;
   };
+  const FeedItem& ItemIn(const Group& group, const std::string& id) const;
   void AddTo(Group& group, const FeedItem& item);
   void DropFrom(Group& group, const std::string& id);
 

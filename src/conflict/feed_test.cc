@@ -22,9 +22,11 @@ crdt::Version VersionOf(clock::Dot dot, const std::string& value) {
 
 TEST(FeedGroup, TextComesBack) {
   for (const FeedGroup& group : {FeedGroup{"bookings", 0, "room:*", {"eu", "us"}, 0},
-                                 FeedGroup{"g", 15, "with space 3 \n", {"asia"}, UINT64_MAX}}) {
+                                 FeedGroup{"g", 15, "with space 3 \n", {"asia"}, UINT64_MAX},
+                                 FeedGroup{"g", 1, "*", {"asia"}, 7, /*decided=*/true}}) {
     EXPECT_EQ(FeedGroup::ParseText(group.name, group.ToText()), group);
     EXPECT_EQ(FeedGroup::NameInAcksKey(group.AcksKey()), group.name);
+    EXPECT_EQ(FeedGroup::NameInAcksKey(group.CursorsKey()), group.name);
   }
   const FeedGroup group{"g", 3, "a*", {"eu"}, 0x5f};
   EXPECT_EQ(group.AcksKey(), "feed-acks/000000000000005f/g");

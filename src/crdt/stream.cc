@@ -225,10 +225,19 @@ StreamId StreamGroup::DeliveredUpTo(uint64_t lane) const {
   return base;
 }
 
+bool StreamGroup::Delivered(uint64_t lane, StreamId id) const {
+  if (id <= DeliveredUpTo(lane)) return true;
+  return std::any_of(given.begin(), given.end(), [&](const Given& range) {
+    return range.lane == lane && range.from <= id && id <= range.to;
+  });
+}
+
 StreamId StreamGroup::Reach() const {
   StreamId reach = base;
   for (const Cursor& cursor : cursors)
     reach = std::max(reach, cursor.id);
+  for (const Given& range : given)
+    reach = std::max(reach, range.to);
   return reach;
 }
 
@@ -237,12 +246,44 @@ void StreamGroup::Raise(uint64_t lane, StreamId id) {
       cursors.begin(), cursors.end(), lane, [](const Cursor& c, uint64_t l) { return c.lane < l; });
   if (place == cursors.end() || place->lane != lane) place = cursors.insert(place, {lane, {}});
   place->id = std::max(place->id, id);
+  if (given.empty()) return;
+  // Ranges rise: the cursor goes on over those that it meets.
+  std::erase_if(given, [&](const Given& range) {
+    if (range.lane != lane || range.from > place->id) return false;
+    place->id = std::max(place->id, range.to);
+    return true;
+  });
+}
+
+void StreamGroup::Give(uint64_t lane, StreamId from, StreamId to) {
+  // By the cursor alone, whatever the base is: versions unite to the same bytes in any order.
+  StreamId delivered;
+  for (const Cursor& cursor : cursors) {
+    if (cursor.lane == lane) delivered = cursor.id;
+  }
+  if (to <= delivered || from > to) return;
+  if (from <= delivered) return Raise(lane, to);
+  std::erase_if(given, [&](const Given& range) {
+    if (range.lane != lane || range.from > to || range.to < from) return false;
+    from = std::min(from, range.from);
+    to = std::max(to, range.to);
+    return true;
+  });
+  const auto place = std::find_if(given.begin(), given.end(), [&](const Given& range) {
+    return range.lane > lane || (range.lane == lane && range.from > to);
+  });
+  given.insert(place, {lane, from, to});
 }
 
 void StreamGroup::RenameLanes(uint64_t copy) {
   for (Cursor& cursor : cursors)
     cursor.lane ^= copy;
   std::sort(cursors.begin(), cursors.end(), [](const Cursor& a, const Cursor& b) { return a.lane < b.lane; });
+  for (Given& range : given)
+    range.lane ^= copy;
+  std::sort(given.begin(), given.end(), [](const Given& a, const Given& b) {
+    return std::pair(a.lane, a.from) < std::pair(b.lane, b.from);
+  });
 }
 
 std::string EncodeStreamGroup(const StreamGroup& group) {
@@ -255,6 +296,14 @@ std::string EncodeStreamGroup(const StreamGroup& group) {
   for (const StreamGroup::Cursor& cursor : group.cursors) {
     base::PutFixed64(out, cursor.lane);
     PutId(out, cursor.id);
+  }
+  // They came later: where there are none the bytes are as before.
+  if (group.given.empty()) return out;
+  base::PutVarint(out, group.given.size());
+  for (const StreamGroup::Given& range : group.given) {
+    base::PutFixed64(out, range.lane);
+    PutId(out, range.from);
+    PutId(out, range.to);
   }
   return out;
 }
@@ -274,6 +323,15 @@ std::optional<StreamGroup> DecodeStreamGroup(std::string_view value) {
     cursor.id = ReadId(in);
     if (!group.cursors.empty() && group.cursors.back().lane >= cursor.lane) in.Fail();
     group.cursors.push_back(cursor);
+  }
+  if (in.ok() && !in.empty()) {
+    for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+      const uint64_t lane = in.Fixed64();
+      const StreamId from = ReadId(in);
+      const StreamId to = ReadId(in);
+      if (from > to) in.Fail();
+      group.Give(lane, from, to);
+    }
   }
   if (!in.ok() || !in.empty()) return std::nullopt;
   return group;
@@ -339,6 +397,8 @@ StreamGroup UniteStreamGroups(std::span<const std::string_view> values) {
     united.entries_read = std::max(united.entries_read, group->entries_read);
     for (const StreamGroup::Cursor& cursor : group->cursors)
       united.Raise(cursor.lane, cursor.id);
+    for (const StreamGroup::Given& range : group->given)
+      united.Give(range.lane, range.from, range.to);
   }
   return united;
 }

@@ -120,12 +120,24 @@ struct StreamGroup {
   StreamId last;                // what XINFO calls last-delivered-id
   int64_t entries_read = -1;    // -1: not known
   std::vector<Cursor> cursors;  // lanes rising
+  // Beyond the lane's cursor: all of the lane from `from` to `to` was delivered, too. Where entries have owners (policy
+  // `pop-owner`) what stands between was granted to somebody who has not delivered it yet.
+  struct Given {
+    uint64_t lane = 0;
+    StreamId from;
+    StreamId to;
+    friend bool operator==(const Given&, const Given&) = default;
+  };
+  std::vector<Given> given;  // by lane, then rising; apart from each other and from the cursor
 
-  // Up to which id entries of the lane are delivered.
+  // Up to which id all entries of the lane are delivered.
   StreamId DeliveredUpTo(uint64_t lane) const;
+  bool Delivered(uint64_t lane, StreamId id) const;
   // The highest id up to which any entry was delivered: those beyond were not.
   StreamId Reach() const;
   void Raise(uint64_t lane, StreamId id);
+  // All of the lane from `from` to `to` is delivered.
+  void Give(uint64_t lane, StreamId from, StreamId to);
   // Of a copy of the stream: each lane has become `lane` ^ `copy`.
   void RenameLanes(uint64_t copy);
   friend bool operator==(const StreamGroup&, const StreamGroup&) = default;

@@ -177,6 +177,62 @@ TEST(StreamUnite, OfVersionsInAnyOrder) {
   }
 }
 
+// What was given beyond the cursors: the union of what any version tells, in the same bytes in any order.
+TEST(StreamUnite, WhatIsGivenBeyondCursorsAddsUp) {
+  base::Random random(5);
+  size_t ranges = 0;
+  for (int round = 0; round < 5000; ++round) {
+    std::vector<StreamGroup> groups;
+    std::vector<std::string> bytes;
+    for (uint64_t n = 1 + random.Below(4); n > 0; --n) {
+      StreamGroup group = RandomGroup(random);
+      group.generation = 1;
+      for (uint64_t ranges_left = random.Below(4); ranges_left > 0; --ranges_left) {
+        const StreamId from{1 + random.Below(20), random.Below(2)};
+        group.Give(random.Below(3), from, {from.ms + random.Below(4), 1});
+      }
+      ranges += group.given.size();
+      groups.push_back(group);
+      bytes.push_back(EncodeStreamGroup(group));
+      EXPECT_EQ(UniteStreamGroups(std::vector<std::string_view>{bytes.back()}), group);
+    }
+    std::vector<std::string_view> views(bytes.begin(), bytes.end());
+    const StreamGroup united = UniteStreamGroups(views);
+    std::reverse(views.begin(), views.end());
+    EXPECT_EQ(EncodeStreamGroup(UniteStreamGroups(views)), EncodeStreamGroup(united));
+    const std::string once = EncodeStreamGroup(united);
+    views.push_back(once);
+    EXPECT_EQ(UniteStreamGroups(views), united);
+    for (uint64_t lane = 0; lane < 5; ++lane) {
+      for (uint64_t ms = 0; ms < 26; ++ms) {
+        for (uint64_t seq = 0; seq < 2; ++seq) {
+          const StreamId id{ms, seq};
+          const bool any = std::any_of(
+              groups.begin(), groups.end(), [&](const StreamGroup& g) { return g.Delivered(lane, id); });
+          ASSERT_EQ(united.Delivered(lane, id), any) << lane << " " << ToString(id);
+          ASSERT_TRUE(!any || id <= united.Reach());
+        }
+      }
+    }
+  }
+  EXPECT_GT(ranges, 5000U);
+}
+
+TEST(StreamGroup, BytesWithoutRangesAreAsTheyWere) {
+  StreamGroup group;
+  group.Raise(7, {5, 1});
+  const std::string before = EncodeStreamGroup(group);
+  group.Give(7, {9, 0}, {9, 0});
+  EXPECT_GT(EncodeStreamGroup(group).size(), before.size());
+  group.Raise(7, {9, 0});
+  EXPECT_TRUE(group.given.empty());
+  StreamGroup plain;
+  plain.Raise(7, {9, 0});
+  EXPECT_EQ(EncodeStreamGroup(group), EncodeStreamGroup(plain));
+  std::string broken = EncodeStreamGroup(group) + std::string("\1", 1);
+  EXPECT_EQ(UniteStreamGroups(std::vector<std::string_view>{broken}), StreamGroup{}) << "a range that is cut off";
+}
+
 TEST(StreamGroup, LanesOfACopyAreItsOwn) {
   base::Random random(7);
   for (int i = 0; i < 100; ++i) {

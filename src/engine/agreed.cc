@@ -154,6 +154,12 @@ void AgreedKeys::Tick() {
   Refresh();
   agreement_.Tick();
   Duties();
+  for (auto& [client, waits] : beginning_) {
+    if (waits.resumed) continue;
+    if (StandingOf(waits.key) == Standing::kChanging && engine_.now_.mono_us < waits.deadline_us) continue;
+    waits.resumed = true;
+    engine_.host_.Resume(client);
+  }
   for (const Key& key : std::exchange(to_release_, {})) {
     if (StandingOf(key.second) == Standing::kOrdinary && engine_.may_write()) Release(key);
   }
@@ -271,14 +277,24 @@ AgreedKeys::Standing AgreedKeys::StandingOf(std::string_view key) const {
 
 base::Status AgreedKeys::MayBegin() const {
   if (agreement_.electorate().epoch != 0) {
-    if (agreement_.QuorumInReach() && !OwnVoteIsLost()) return {};
-    return base::Invalid("no majority of the electors (" + ElectorNames() +
-                         ") is in reach: bring them back, or, if they are gone for good, LEADER "
-                         "ELECTORS FORCE");
+    if (agreement_.QuorumInReach()) return {};
+    return base::Invalid(NoQuorumText());
   }
   return base::Invalid(
       "policy 'sync' needs electors, and this cluster was founded by a version that knew none; name "
       "them once, at one leader: LEADER ELECTORS FORCE id...");
+}
+
+std::string AgreedKeys::NoQuorumText() const {
+  if (!agreement_.QuorumIsGone()) {
+    return "no majority of the electors (" + ElectorNames() +
+           ") answers: bring them back, or, if they are gone for good, LEADER ELECTORS FORCE id...";
+  }
+  std::string gone;
+  for (const std::string& name : agreement_.GoneElectors())
+    gone += (gone.empty() ? "" : ", ") + name;
+  return "no majority of the electors (" + ElectorNames() + ") has its votes: the directory of " + gone +
+         " was replaced; name who is to vote: LEADER ELECTORS FORCE id...";
 }
 
 // This leader alone was to vote, and the seat under which it was is gone (its directory was copied,
@@ -301,10 +317,13 @@ base::Status AgreedKeys::ForceElectors(std::vector<std::string> leaders) {
 base::Status AgreedKeys::MayRetire(std::string_view leader) const {
   if (!in_use()) return {};
   const wire::Electorate& electorate = agreement_.electorate();
-  // One that is retired already votes no more, although its seat has not been replaced yet.
+  const std::vector<std::string> lost = agreement_.GoneElectors();
+  // One that is retired already votes no more, although its seat has not been replaced yet; nor does one whose
+  // directory was replaced.
   auto gone = [&](const std::string& name) {
     auto it = engine_.admissions_.find(name);
-    return name == leader || (it != engine_.admissions_.end() && it->second.all_retired());
+    return name == leader || (it != engine_.admissions_.end() && it->second.all_retired()) ||
+           std::find(lost.begin(), lost.end(), name) != lost.end();
   };
   for (const auto* seats : {&electorate.now, &electorate.next}) {
     const auto votes = static_cast<size_t>(
@@ -315,7 +334,7 @@ base::Status AgreedKeys::MayRetire(std::string_view leader) const {
     return base::Invalid("leader '" + std::string(leader) +
                          "' votes on keys under policy 'sync', and the others are no majority "
                          "without it: name other electors first (LEADER ELECTORS" +
-                         (agreement_.QuorumInReach() ? ")" : " FORCE: no majority of them is in reach)"));
+                         (agreement_.QuorumInReach() ? " id...)" : " FORCE id...: " + NoQuorumText() + ")"));
   }
   return {};
 }
@@ -433,6 +452,11 @@ void AgreedKeys::Send(const std::string& leader, std::string message) {
 
 bool AgreedKeys::InReach(const std::string& leader) const {
   return engine_.replica_.InReach(leader);
+}
+
+// A cluster that agrees on nothing has nothing to ask.
+uint64_t AgreedKeys::ProcessOf(const std::string& leader) const {
+  return in_use() ? engine_.replica_.ProcessOf(leader) : 0;
 }
 
 wire::Dependencies AgreedKeys::Applied() {
@@ -814,6 +838,11 @@ void AgreedKeys::Info(std::string& out) const {
   line("electors_changing", agreement_.electorate().next.empty() ? "0" : "1");
   line("sync_in_force", WithoutNumber(rules_text_) == wanted_rules_ ? "1" : "0");
   line("sync_quorum", agreement_.QuorumInReach() ? "1" : "0");
+  std::string lost;
+  for (const std::string& name : agreement_.GoneElectors())
+    lost += (lost.empty() ? "" : ",") + name;
+  line("electors_lost", lost);
+  line("sync_quorum_lost", agreement_.QuorumIsGone() ? "1" : "0");
   line("sync_rounds", std::to_string(c.rounds));
   line("sync_rounds_fast", std::to_string(c.fast));
   line("sync_no_quorum", std::to_string(c.no_quorum));

@@ -33,6 +33,8 @@ namespace polyarch::engine {
 class Engine;
 
 inline constexpr int64_t kAgreedTimeoutUs = 2'000'000;  // of a client's command
+// A command that is right behind the policy waits so long for that to begin: more than it takes at most (0021-sync.md).
+inline constexpr int64_t kBeginTimeoutUs = 12'000'000;
 
 inline constexpr std::string_view kDecidedPrefix = "decided/";
 inline constexpr std::string_view kElectorateKey = "electorate";
@@ -94,7 +96,13 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   bool started() const { return started_; }
   // Are writes of this key agreed on here and now?
   bool IsAgreed(std::string_view key) const { return StandingOf(key) == Standing::kAgreed; }
+  // Was it agreed on, or is it to be? Then it is never evicted.
+  bool Keeps(uint8_t db, std::string_view key) const {
+    return StandingOf(key) != Standing::kOrdinary || view_.Holds(db, key);
+  }
   base::Status MayBegin() const;
+  // Why no quorum of electors answers, and what helps.
+  std::string NoQuorumText() const;
   base::Status ForceElectors(std::vector<std::string> leaders);
   // May this leader be taken out? Not if those who are left could not even replace its vote.
   base::Status MayRetire(std::string_view leader) const;
@@ -108,6 +116,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
     std::string wanted;
     std::string otherwise;
   };
+  // While the policy begins, it waits for that.
   void AskChange(command::Context& c,
                  const std::string& key,
                  std::vector<Unless> unless,
@@ -197,6 +206,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   uint64_t Append(std::string_view record) override;
   void Send(const std::string& leader, std::string message) override;
   bool InReach(const std::string& leader) const override;
+  uint64_t ProcessOf(const std::string& leader) const override;
   wire::Dependencies Applied() override;
   bool Covers(const wire::Dependencies& deps) const override;
   sync::RunResult FirstBase(const wire::SyncKey& key) override;
@@ -232,6 +242,13 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   std::deque<std::string> inbox_;
   std::map<sync::OpId, Call> calls_;
   std::map<uint64_t, sync::OpId> by_client_;
+  // Clients of AskChange whose key's policy begins or ends: their commands are run again when it has.
+  struct Beginning {
+    std::string key;
+    int64_t deadline_us = 0;
+    bool resumed = false;
+  };
+  std::map<uint64_t, Beginning> beginning_;
   struct Told {
     uint64_t client = 0;
     std::string reply;

@@ -321,9 +321,19 @@ void AgreedKeys::AskChange(command::Context& c,
                            std::string reply) {
   const Standing standing = StandingOf(key);
   if (standing == Standing::kChanging) {
+    const int64_t now = engine_.now_.mono_us;
+    const auto waits = beginning_.emplace(c.client.id, Beginning{.key = key, .deadline_us = now + kBeginTimeoutUs}).first;
+    if (c.may_wait && now < waits->second.deadline_us) {
+      waits->second.resumed = false;
+      c.suspended = true;
+      c.waits_for_others = true;
+      return;
+    }
+    beginning_.erase(waits);
     return c.reply.Error("TRYAGAIN policy 'sync' of '" + key +
                          "' is about to begin or to end; nothing was written, try again soon");
   }
+  beginning_.erase(c.client.id);
   if (standing != Standing::kAgreed) {
     return c.reply.Error("ERR '" + key +
                          "' is not under policy 'sync': that there is one stock, and not two, is agreed on; POLICY SET "
@@ -348,6 +358,7 @@ void AgreedKeys::AskOutcome(command::Context& c, std::string_view key, const clo
 }
 
 void AgreedKeys::Forget(uint64_t client) {
+  beginning_.erase(client);
   auto it = by_client_.find(client);
   if (it == by_client_.end()) return;
   const sync::OpId id = it->second;
@@ -450,8 +461,10 @@ void AgreedKeys::Done(sync::OpId op, const sync::Result& result) {
     }
     case sync::Verdict::kNoQuorum:
       reply = Error(call,
-                    "NOQUORUM no majority of the electors (" + ElectorNames() +
-                        ") answered: nothing was written; try again when they are in reach");
+                    "NOQUORUM nothing was written: " +
+                        (agreement_.QuorumInReach()
+                             ? "no majority of the electors (" + ElectorNames() + ") answered in time; try again"
+                             : NoQuorumText()));
       break;
     case sync::Verdict::kInDoubt:
       reply = Error(

@@ -579,6 +579,42 @@ TEST_F(Agreed, ElectorsThatAreGoneAreReplacedByForce) {
   EXPECT_EQ(Do(b, {"GETSET", "s:k", "3"}), "\"2\"");
 }
 
+// They answer, but not for the seats that are to vote: nothing is in reach that could agree, and what is said names
+// what helps.
+TEST_F(Agreed, ElectorsWhoseDirectoriesWereReplacedAreNoMajority) {
+  Begin();
+  EXPECT_EQ(Do(a, {"SET", "s:k", "1"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  c.Kill();
+  c.SetDisk({});
+  ASSERT_TRUE(c.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return c.up() && c.engine().may_write() && a.Info("electors_lost").empty() && InForce("a,b,c"); }));
+  EXPECT_EQ(a.Info("sync_quorum"), "1") << "one is admitted again by the others";
+  ASSERT_TRUE(cluster.Settle());
+  for (TestNode* node : {&b, &c}) {
+    node->Kill();
+    node->SetDisk({});
+  }
+  for (TestNode* node : {&b, &c}) {
+    ASSERT_TRUE(node->Start().ok());
+    ASSERT_TRUE(cluster.RunUntil([&] { return node->engine().may_write(); }));
+  }
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Info("electors_lost") == "b,c"; })) << a.Info("electors_lost");
+  EXPECT_EQ(a.Info("sync_quorum"), "0");
+  EXPECT_EQ(a.Info("sync_quorum_lost"), "1");
+  const std::string reply = Do(a, {"SET", "s:k", "2"}, 100);
+  EXPECT_TRUE(reply.starts_with("-NOQUORUM ")) << reply;
+  EXPECT_NE(reply.find("the directory of b, c was replaced"), std::string::npos) << reply;
+  EXPECT_NE(reply.find("LEADER ELECTORS FORCE"), std::string::npos) << reply;
+  const std::string retire = a.Ask({"LEADER", "RETIRE", "c"});
+  EXPECT_NE(retire.find("LEADER ELECTORS FORCE"), std::string::npos) << retire;
+  EXPECT_EQ(a.Ask({"LEADER", "ELECTORS", "FORCE", "a", "b", "c"})[0], '"');
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Info("sync_quorum") == "1" && InForce("a,b,c"); })) << a.Info("electors");
+  EXPECT_EQ(a.Info("electors_lost"), "");
+  EXPECT_EQ(a.Info("sync_quorum_lost"), "0");
+  EXPECT_EQ(Do(a, {"GETSET", "s:k", "3"}), "\"1\"");
+}
+
 TEST_F(Agreed, EventsAreToldOnceAtEachLeader) {
   Begin();
   command::Client listener[2];

@@ -29,6 +29,7 @@ void Engine::AddWaiter(command::Context& context) {
     waiter.arguments.assign(context.args.begin(), context.args.end());
   waiter.when_gone = context.wait.when_gone;
   waiter.late = std::move(context.wait.late);
+  if (context.wait.group) waiter.group = *context.wait.group;
   waiter.poll = std::move(context.wait.poll);
   const std::vector<std::string_view> words(waiter.arguments.begin(), waiter.arguments.end());
   const command::Row* row = command::Table::Instance().Find(words);
@@ -54,14 +55,18 @@ void Engine::ServeWaiters(keyspace::Change& change) {
     for (const Waiters::Key& key : waiters_.TakeReady()) {
       const keyspace::KeyRef ref = keyspace_.Ref(key.first, key.second);
       std::optional<Waiters::Turn> turn = Waiters::Turn{};
+      Waiters::Groups nothing_for;  // who has found nothing speaks for all of the group
       // As long as there is something: a push of one element costs the same however many wait for it.
       while (true) {
         const keyspace::Shown shown = keyspace_.Read(ref);
         const bool elements = shown.kind == keyspace::Shown::Kind::kCollection;
-        turn = waiters_.Next(key, elements ? std::optional(shown.type) : std::nullopt, turn->number);
+        turn = waiters_.Next(
+            key, elements ? std::optional(shown.type) : std::nullopt, turn->number, nothing_for);
         if (!turn) break;
         const Waiters::Waiter& waiter = *waiters_.Find(turn->client);
-        if (!waiter.client->gone) ServeWaiter(turn->client, waiter, key, change);
+        const std::optional<std::string> group = waiter.group;
+        if (!waiter.client->gone && !ServeWaiter(turn->client, waiter, key, change) && group)
+          nothing_for.insert(*group);
         // Each of those that move an element writes it anew.
         if (change.bytes() > kServeInChangeBytesMax) change.Finish();
       }
@@ -69,7 +74,7 @@ void Engine::ServeWaiters(keyspace::Change& change) {
   }
 }
 
-void Engine::ServeWaiter(uint64_t id,
+bool Engine::ServeWaiter(uint64_t id,
                          const Waiters::Waiter& waiter,
                          const Waiters::Key& key,
                          keyspace::Change& change) {
@@ -93,11 +98,15 @@ void Engine::ServeWaiter(uint64_t id,
   const uint64_t acting = std::exchange(acting_, id);
   command::Dispatch(context);
   acting_ = acting;
-  if (context.suspended) return;
+  if (context.suspended) return false;
   // As of any reply that is too large: it is forgotten at the end of the tick.
-  if (out.overflowed()) return static_cast<void>(waiter.server->KillClient(id));
+  if (out.overflowed()) {
+    waiter.server->KillClient(id);
+    return true;
+  }
   waiters_.SetAnswer(id, std::string(out.view()));
   host_.Resume(id);
+  return true;
 }
 
 bool Engine::Pauses(command::Client& client, command::Arguments arguments) {

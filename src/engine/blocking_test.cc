@@ -53,6 +53,35 @@ TEST_F(Blocking, APushLooksAtThoseWhomItServes) {
   EXPECT_EQ(a.engine().blocked_clients(), 95U);
 }
 
+// (Each of a group's consumers was run at each XADD, to find nothing.)
+TEST_F(Blocking, OneConsumerFindsNothingForAllOfItsGroup) {
+  EXPECT_EQ(a.Ask({"XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"}), "+OK");
+  EXPECT_EQ(a.Ask({"XGROUP", "CREATE", "s", "h", "$"}), "+OK");
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  std::vector<std::string> names;
+  for (uint64_t i = 0; i < 50; ++i)
+    names.push_back("c" + std::to_string(i));
+  for (uint64_t i = 0; i < 50; ++i) {
+    waiting.push_back(std::make_unique<Waiting>(
+        a,
+        100 + i,
+        std::vector<std::string_view>{
+            "XREADGROUP", "GROUP", i % 2 == 0 ? "g" : "h", names[i], "COUNT", "1", "BLOCK", "0", "STREAMS", "s", ">"}));
+  }
+  const uint64_t before = a.engine().waiter_turns();
+  a.Ask({"XADD", "s", "1-1", "f", "v"});
+  // Who is served, and the next of each group; once more, since what was given changes the stream.
+  EXPECT_LE(a.engine().waiter_turns() - before, 6U);
+  EXPECT_EQ(a.resumed, (std::vector<uint64_t>{100, 101}));
+  EXPECT_EQ(waiting[0]->Reply(), "[[\"s\", [[\"1-1\", [\"f\", \"v\"]]]]]");
+  EXPECT_EQ(waiting[1]->Reply(), "[[\"s\", [[\"1-1\", [\"f\", \"v\"]]]]]");
+  a.Ask({"XADD", "s", "1-2", "f", "v"});
+  EXPECT_EQ(a.resumed, (std::vector<uint64_t>{102, 103})) << "the longest waiting first";
+  // Where the group is gone there is something to tell to each.
+  EXPECT_EQ(a.Ask({"DEL", "s"}), "1");
+  EXPECT_EQ(a.engine().blocked_clients(), 0U);
+}
+
 TEST_F(Blocking, NobodyIsAnsweredMoreThanAConnectionMayHave) {
   TestNode& c = cluster.Add("c", [](Options& options) { options.reply_bytes_max = 1000; });
   ASSERT_TRUE(c.Start().ok());

@@ -18,8 +18,8 @@ constexpr int64_t kOthersRemoveMs = 5'000;  // expired keys of an owner that doe
 // Keys of one slice: bounds how long other work waits for it. Many keys that live for seconds
 // (sessions, rate limits) are ordinary: what expires must go as fast as it can come.
 constexpr int64_t kSliceUs = 10'000;
-constexpr size_t kRemovalsMax = 500;
-constexpr size_t kExpiredVisitsMax = 4'000;  // those that others are due to remove cost time, too
+constexpr size_t kVisitsEach = 8;  // of those that others are due to remove, too: they cost time
+constexpr size_t kCountersEach = 2;  // of one key's elements, cleared a slice, for each key that may be removed
 constexpr size_t kFreedMax = 5'000;  // elements of collections that are gone, a tick
 constexpr size_t kHeldBatchesMax = 64;
 constexpr size_t kStorePendingMax = 64 << 20;
@@ -45,6 +45,7 @@ void Engine::RunDuties() {
     next_slice_us_ = now_.mono_us + kSliceUs;
     RemoveExpired();
     PurgeSlice();
+    eviction_.Slice();
   }
   if (now_.mono_us < next_duty_us_) return;
   next_duty_us_ = now_.mono_us + kDutyUs;
@@ -73,7 +74,8 @@ void Engine::RunDuties() {
   const bool much = log_.end() - checkpoint_position_ >= options_.checkpoint_log_bytes;
   const bool old = keyspace_.dirty_count() > 0 &&
                    now_.mono_us - last_checkpoint_us_ >= options_.checkpoint_interval_ms * 1000;
-  if (!pass_ && !keyspace_.merging() && (much || old)) BeginCheckpoint();
+  const bool names = keyspace_.deleted_count() > eviction_.deleted_names_max();
+  if (!pass_ && !keyspace_.merging() && (much || old || names)) BeginCheckpoint();
 }
 
 // A copy of this leader's directory that ran under its name at another address, until the two met, has
@@ -131,6 +133,7 @@ void Engine::SyncIfDue() {
 // ---- expiry
 
 void Engine::RemoveExpired() {
+  RemoveExpiredPart();
   if (keyspace_.LatestHidden() < 0 || replica_.members().empty()) return;
   int64_t claimed = INT64_MAX;  // every counting member says its clock is past this
   for (const auto& [name, member] : replica_.members()) {
@@ -138,13 +141,14 @@ void Engine::RemoveExpired() {
   }
   CountHeldBack(claimed);
   std::vector<std::pair<uint8_t, std::string>> keys;
+  const size_t most = options_.removal_slice_keys;
   size_t visits = 0;
   int64_t reached = INT64_MIN;
   int64_t go_on =
       INT64_MIN;  // where the next slice begins: with the oldest, unless this one is cut short
   keyspace_.VisitExpired(expired_from_ms_, [&](const keyspace::Keyspace::Expired& e) {
     if (e.instant_ms >= claimed) return false;
-    if (e.instant_ms != reached && (visits >= kExpiredVisitsMax || keys.size() >= kRemovalsMax)) {
+    if (e.instant_ms != reached && (visits >= kVisitsEach * most || keys.size() >= most)) {
       go_on = e.instant_ms;
       return false;
     }
@@ -154,21 +158,45 @@ void Engine::RemoveExpired() {
         e.winner != clock::kNoOrigin && origins_.Get(e.winner).leader == options_.leader_id;
     if (mine || e.instant_ms < keyspace_.time_ms() - kOthersRemoveMs)
       keys.emplace_back(e.db, e.key);
-    if (keys.size() < 2 * kRemovalsMax) return true;
+    if (keys.size() < 2 * most) return true;
     go_on = reached;  // very many in one millisecond
     return false;
   });
-  expired_from_ms_ = go_on;
+  expired_from_ms_ = PLANTED(kRemovalForgotten) && go_on != INT64_MIN ? INT64_MAX : go_on;
   std::sort(keys.begin(), keys.end());  // equal instants come in the order of addresses
   for (const auto& [db, key] : keys) {
     const keyspace::KeyRef ref = keyspace_.Ref(db, key);
+    if (keyspace_.LiveCounters(ref) > kCountersEach * most && !keyspace_.Exists(ref)) {
+      // One after another.
+      if (!expiring_) expiring_ = Expiring{db, key, {}};
+      continue;
+    }
     removes_hidden_ = !keyspace_.Exists(ref);  // who tracks it was told when it became so
     keyspace::Change change(*this, keyspace_);
     change.RemoveExpired(ref);
-    removes_hidden_ = false;
-    ++expired_keys_;
-    if (notifies()) Notify(command::kNoticeExpired, "expired", db, key);
+    NoteRemoved(db, key);
   }
+}
+
+void Engine::RemoveExpiredPart() {
+  if (!expiring_) return;
+  const keyspace::KeyRef ref = keyspace_.Ref(expiring_->db, expiring_->key);
+  // Written anew, or extended by another leader: what is left of it stays.
+  if (keyspace_.Exists(ref)) return expiring_.reset();
+  removes_hidden_ = true;
+  keyspace::Change change(*this, keyspace_);
+  const bool removed = change.RemoveExpiredPart(
+      ref, expiring_->cursor, kCountersEach * options_.removal_slice_keys);
+  removes_hidden_ = false;
+  if (!removed) return;
+  NoteRemoved(expiring_->db, expiring_->key);
+  expiring_.reset();
+}
+
+void Engine::NoteRemoved(uint8_t db, const std::string& key) {
+  removes_hidden_ = false;
+  ++expired_keys_;
+  if (notifies()) Notify(command::kNoticeExpired, "expired", db, key);
 }
 
 // ---- claims
@@ -465,7 +493,7 @@ void Engine::ReadConfiguration() {
       auto group = conflict::FeedGroup::ParseText(*feed, Reserved(key).value_or(""));
       // kFeedsMax is kept by CONFLICT FEED CREATE: leaders that were cut off may have made more together.
       if (group) feeds.push_back(std::move(*group));
-    } else if (key.starts_with(conflict::kFeedAcksPrefix)) {
+    } else if (key.starts_with(conflict::kFeedAcksPrefix) || key.starts_with(conflict::kFeedCursorsPrefix)) {
       feed_acks_.insert(key);
     } else if (key == "priority") {
       std::string text = Reserved(key).value_or("");

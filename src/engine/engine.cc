@@ -76,6 +76,7 @@ void Engine::BeginTick(const Clocks& now) {
   }
   keyspace_.SetTime(std::max(now_.wall_ms, others_clock_ms_));
   TrackExpired();
+  eviction_.BeginTick();
   if (paused_until_us_ >= 0 && now_.mono_us >= paused_until_us_) Unpause();
   agreed_.BeginTick();
 }
@@ -227,6 +228,17 @@ bool Engine::MustHold(const command::Row& row, command::Arguments arguments, boo
     if (written_at_[keyspace_.Ref(0, arguments[i]).hash % kFilterSize] > durable) return true;
   }
   return false;
+}
+
+// Its code, in small letters.
+std::string Engine::WritesRefused() const {
+  const base::Status allowed = WriteAllowed();
+  if (allowed.ok()) return eviction_.refuses() ? "oom" : "no";
+  std::string word = allowed.message().substr(0, allowed.message().find(' '));
+  for (char& c : word) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return word;
 }
 
 base::Status Engine::WriteAllowed() const {
@@ -392,7 +404,10 @@ void Engine::ApplyBody(const wire::Frame& frame,
         flushed_at_ = any_written_at_ = log_.end();
         tracking_.NoteAll();
       }
+      const size_t bytes = keyspace_.memory_bytes();
       keyspace_.Apply(effect, crdt::Seen(deps, origin, {sequence, index}), stamp, cause);
+      if (eviction_.follows() && keyspace_.memory_bytes() < bytes) [[unlikely]]
+        eviction_.NoteFreedByOthers(bytes - keyspace_.memory_bytes());
       NoteFold(effect, {origin, sequence});
     }
     if (!met_.empty()) [[unlikely]] NoteMet();
@@ -415,9 +430,11 @@ void Engine::ApplyBody(const wire::Frame& frame,
     if (last_skew_alarm_us_ < 0 || now_.mono_us - last_skew_alarm_us_ > 10'000'000) {
       last_skew_alarm_us_ = now_.mono_us;
       Report(2,
-             "the clock of leader " + frame.origin.leader + " is " +
-                 std::to_string(static_cast<int64_t>(stamp.ms()) - now_.wall_ms) +
-                 " ms ahead of this one; set the wrong one right");
+             "stamps of leader " + frame.origin.leader + " are " +
+                 std::to_string((static_cast<int64_t>(stamp.ms()) - now_.wall_ms) / 1000) + "." +
+                 std::to_string((static_cast<int64_t>(stamp.ms()) - now_.wall_ms) % 1000 / 100) +
+                 " s ahead of the clock of " + options_.leader_id +
+                 ": one of the two clocks is wrong, or was; set it right (NTP)");
     }
   }
 }
@@ -442,7 +459,7 @@ void Engine::ApplyFrame(const wire::Frame& frame,
 void Engine::KeyModified(const keyspace::KeyRef& ref, keyspace::Cause cause) {
   if (ref.db == crdt::kReservedDatabase) {
     if (ref.key.starts_with(kEndedPrefix)) ended_keys_.emplace_back(ref.key);
-    const bool acknowledges = ref.key.starts_with(conflict::kFeedAcksPrefix);
+    const bool acknowledges = ref.key.starts_with(conflict::kFeedAcksPrefix) || ref.key.starts_with(conflict::kFeedCursorsPrefix);
     if (acknowledges) feed_acks_.emplace(ref.key);
     // Scripts are many, and no part of what is read whole.
     const bool script = command::Scripts::Owns(ref.key);
@@ -759,6 +776,7 @@ void Engine::InfoReplication(std::string& out) {
   line("incarnation", clock::Origin{"", replica_.incarnation()}.ToString().substr(1));
   line("leaders", std::to_string(replica_.members().size()));
   line("admitted", admitted_ ? "1" : "0");
+  line("writes_refused", WritesRefused());
   // Redis's name of what is replicated, as long as a SHA-1: of this leader in its cluster, whatever its process.
   if (cluster_id_ != 0)
     line("master_replid", base::Sha1Hex(clock::Origin{"", cluster_id_}.ToString() + "/" + options_.leader_id));

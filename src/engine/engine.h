@@ -37,6 +37,7 @@
 #include <vector>
 
 #include "base/function_ref.h"
+#include "base/planted.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "clock/hlc.h"
@@ -52,6 +53,7 @@
 #include "conflict/policy.h"
 #include "engine/agreed.h"
 #include "engine/escrow.h"
+#include "engine/eviction.h"
 #include "engine/owners.h"
 #include "engine/pacer.h"
 #include "engine/slot_digest.h"
@@ -117,6 +119,11 @@ struct Options {
   // to take the state.
   uint64_t state_instead_bytes = 256 << 20;
   size_t merge_slice_keys = 2000;
+  // Of expired keys removed, of residue looked at (2 or more: a key counts as one, each of its elements, too), of
+  // acknowledgements of a feed removed: so much at once. Bounds how long other work waits.
+  size_t removal_slice_keys = 500;
+  size_t residue_slice = 1'000;
+  size_t feed_slice = 1'000;
   // Of who waited: as one connection may have that does not read (net/options.h).
   size_t reply_bytes_max = 256ULL << 20;
   conflict::Ledger::Limits ledger;
@@ -129,6 +136,8 @@ class Host {
   virtual void Send(LinkId link, std::string_view message) = 0;
   virtual size_t Backlog(LinkId link) const = 0;
   virtual void CloseLink(LinkId link) = 0;            // OnLinkDown follows, in this or a later tick
+  // Why the peer of this link cannot be that leader (see replication::ReplicaHost); empty: it may be.
+  virtual std::string LinkRefusal(LinkId /*link*/, std::string_view /*leader*/) { return {}; }
   virtual void Dial(const std::string& address) = 0;  // OnLinkUp or OnDialFailed follows
   // The suspended command of this client can be run again.
   virtual void Resume(uint64_t client_id) = 0;
@@ -232,7 +241,7 @@ class Engine final : public command::ClusterHost,
   log::Position barrier() const { return barrier_; }
   uint64_t cluster_id() const { return cluster_id_; }
   // Little room is left on the disk: client writes are refused, the rest goes on.
-  void SetLowSpace(bool low) { low_space_ = low; }
+  void SetLowSpace(bool low) { low_space_ = low || (PLANTED(kLowSpaceStays) && low_space_); }
   // Prefetch for a batch: which keys the next commands will touch.
   keyspace::Keyspace& keys() { return keyspace_; }
   replication::Replica& replica() { return replica_; }
@@ -306,7 +315,15 @@ class Engine final : public command::ClusterHost,
   bool CheckpointDone(uint64_t ticket) const override { return checkpoints_done_ >= ticket; }
   int64_t last_checkpoint_ms() const override { return last_checkpoint_ms_; }
   uint64_t expired_keys() const override { return expired_keys_; }
+  uint64_t evicted_keys() const override { return eviction_.evicted(); }
+  bool OutOfMemory() override { return eviction_.OutOfMemory(); }
+  // `maxmemory` and what goes with it, from now on.
+  void SetMemoryLimit(const command::MemoryLimit& limit) { eviction_.SetLimit(limit); }
+  const Eviction& eviction() const { return eviction_; }
   base::Status WriteAllowed() const override;
+  // "no", or why clients' writes are refused: "diskfull", "retired", "history", or, if those that take
+  // memory are, "oom".
+  std::string WritesRefused() const;
   void InfoReplication(std::string& out) override;
   void InfoPersistence(std::string& out) override;
   uint64_t conflicts_detected() const override { return conflicts_detected_; }
@@ -349,6 +366,7 @@ class Engine final : public command::ClusterHost,
   friend class AgreedKeys;
   friend class Owners;
   friend class Escrow;
+  friend class Eviction;
   // ---- keyspace::ChangeSink
   Stamp Open() override;
   void Add(const crdt::Effect& effect) override;
@@ -382,6 +400,7 @@ class Engine final : public command::ClusterHost,
   void Send(LinkId link, std::string_view message) override { host_.Send(link, message); }
   size_t Backlog(LinkId link) const override { return host_.Backlog(link); }
   void CloseLink(LinkId link) override { host_.CloseLink(link); }
+  std::string LinkRefusal(LinkId link, std::string_view leader) override { return host_.LinkRefusal(link, leader); }
   void Dial(const std::string& address) override { host_.Dial(address); }
   bool PrefersState(log::Position from) override;
   void Report(int severity, const std::string& line) override { host_.Report(severity, line); }
@@ -477,6 +496,9 @@ class Engine final : public command::ClusterHost,
   void RefreshItems(uint8_t db, const std::string& key, bool tell);
   // Once a second: what is due again, and acknowledgements of what has ceased.
   void TendFeeds();
+  // The feed's decided conflicts, which it takes from the ledger, while this leader delivers.
+  void TendDecided(const conflict::FeedGroup& group);
+  bool IsOpenStill(const conflict::LedgerEntry& entry, clock::Dot lost);
   // Of a feed that has been deleted, or replaced by another one of that name.
   bool AreOfNoFeed(std::string_view acks_key);
   void WritePresent();
@@ -544,7 +566,8 @@ class Engine final : public command::ClusterHost,
   void ServeWaiters(keyspace::Change& change);
   void ServeWaiters();
   bool Poll(uint64_t id, bool over);  // true: it was answered
-  void ServeWaiter(uint64_t id,
+  // False if it has found nothing, and waits on.
+  bool ServeWaiter(uint64_t id,
                    const Waiters::Waiter& waiter,
                    const Waiters::Key& key,
                    keyspace::Change& change);
@@ -566,6 +589,9 @@ class Engine final : public command::ClusterHost,
   bool IsTidier() const;
 
   void RemoveExpired();
+  // The next part of a key with very many counters.
+  void RemoveExpiredPart();
+  void NoteRemoved(uint8_t db, const std::string& key);
   void WriteClaim();
   // ---- residue, and who holds it back (residue.cc)
   void BeginPurgeRound();
@@ -644,6 +670,18 @@ class Engine final : public command::ClusterHost,
   std::set<std::string> delivers_;  // feeds that this leader delivered when last looked at
   conflict::Feeds feeds_;
   std::set<std::string, std::less<>> feed_acks_;  // sets of acknowledgements that may be there
+  // What this leader, which delivers, knows of a feed's decided conflicts.
+  struct DecidedFeed {
+    uint64_t made = 0;
+    std::vector<clock::VersionVector> given;  // of pairs that each of these covers all were given
+    uint64_t scanned = 0;                     // of the ledger
+    std::map<uint64_t, std::string> waiting;  // entries that are items, or will be: ids
+    std::set<uint64_t> open;                  // of those: the conflict stands still
+    uint64_t target = 0;                      // when all up to this entry are given ...
+    std::string target_token;                 // ... so are all pairs that this covers
+    bool moved = false;                       // some were, since that was written
+  };
+  std::map<std::string, DecidedFeed> decided_feeds_;
   int64_t next_feed_sweep_us_ = 0;
   keyspace::Keyspace keyspace_;
   clock::HlcClock hlc_;
@@ -651,6 +689,7 @@ class Engine final : public command::ClusterHost,
   AgreedKeys agreed_;
   Owners owners_{*this};
   Escrow escrow_{*this, options_.holder};
+  Eviction eviction_{*this};
 
   Clocks now_;
   bool in_tick_ = false;
@@ -719,6 +758,13 @@ class Engine final : public command::ClusterHost,
   int64_t next_second_us_ = 0;
   int64_t next_slice_us_ = 0;
   int64_t expired_from_ms_ = INT64_MIN;  // where the next slice looks for expired keys
+  // The expired key that is removed part by part.
+  struct Expiring {
+    uint8_t db;
+    std::string key;
+    keyspace::Keyspace::CounterCursor cursor;
+  };
+  std::optional<Expiring> expiring_;
   int64_t last_claim_us_ = 0;
   int64_t last_sync_us_ = 0;
   int64_t last_checkpoint_us_ = 0;         // when the last one, or that under way, began; or the start

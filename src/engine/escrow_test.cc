@@ -9,6 +9,8 @@
 
 #include "base/golden_test_util.h"
 #include "engine/agreed_fixture.h"
+#include "wire/escrow_message.h"
+#include "wire/peer_message.h"
 
 namespace polyarch::engine {
 namespace {
@@ -196,6 +198,36 @@ TEST_F(EscrowTest, LostNeedsAreAskedForAgain) {
   EXPECT_EQ(sold, 30);
 }
 
+TEST_F(EscrowTest, ANeedThatComesTwiceIsServedOnce) {
+  Create("90");
+  cluster.Cut(a, c);
+  cluster.Cut(b, c);
+  cluster.Run(3000);
+  std::string need;  // the message itself, which comes again in the place of later ones
+  int again = 0;
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    if (&from != &a) return true;
+    if (!need.empty() && again < 3) {
+      message = need;
+      ++again;
+      return true;
+    }
+    wire::Routed routed;
+    if (need.empty() && message[0] == static_cast<char>(wire::MessageType::kRouted) &&
+        wire::Decode(std::string_view(message).substr(1), routed) && routed.payload.starts_with(wire::kEscrowMessage)) {
+      need = message;
+    }
+    return true;
+  };
+  EXPECT_TRUE(a.Ask({"ESCROW", "SPEND", "s:k", "31"}).starts_with("-NORIGHTS 30 here, 30 at b"));
+  ASSERT_TRUE(cluster.RunUntil([&] { return Of(a, "here") == "31"; }, 2000));
+  cluster.Run(1000);
+  cluster.on_way = nullptr;
+  EXPECT_EQ(again, 3);
+  EXPECT_EQ(Of(b, "here"), "29");
+  ASSERT_TRUE(cluster.RunUntil([&] { return Of(a, "here") == "31"; }, 2000));
+}
+
 TEST_F(EscrowTest, RightsSurviveARestartAndAPowerCut) {
   Create("9");
   EXPECT_EQ(b.Ask({"ESCROW", "SPEND", "s:k", "2"}), "1");
@@ -327,6 +359,28 @@ TEST_F(EscrowTest, OneTransactionSellsAndNotesIt) {
   EXPECT_EQ(b.Ask({"LLEN", "orders"}), "1");
   EXPECT_EQ(b.Ask({"EVAL", "return redis.call('escrow', 'spend', ARGV[1])", "0", "s:k"}), "2");
   EXPECT_EQ(b.last_outcome, Outcome::kHeld);
+}
+
+TEST_F(EscrowTest, CreateRightBehindThePolicyWaitsForIt) {
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "s:*", "sync"}), "+OK");
+  Asking create(a, {"ESCROW", "CREATE", "s:k", "9"});
+  Asking gone(a, {"ESCROW", "CREATE", "s:gone", "9"});
+  EXPECT_FALSE(create.done()) << create.reply();
+  ASSERT_TRUE(cluster.RunUntil([&] { return create.done() && gone.done(); }, 15'000));
+  EXPECT_EQ(create.reply(), "+OK");
+  EXPECT_EQ(gone.reply(), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(b.Ask({"ESCROW", "SPEND", "s:k"}).starts_with("-") == false) << "b has a share";
+}
+
+TEST_F(EscrowTest, CreateDoesNotWaitForever) {
+  Begin();
+  cluster.Cut(a, b);
+  cluster.Cut(a, c);
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "s:*"}), "1");
+  Asking create(a, {"ESCROW", "CREATE", "s:k", "9"});
+  ASSERT_TRUE(cluster.RunUntil([&] { return create.done(); }, 20'000));
+  EXPECT_TRUE(create.reply().starts_with("-")) << create.reply();
 }
 
 TEST_F(EscrowTest, WhoWatchesOrWaitsForTheDiskHearsOfSales) {

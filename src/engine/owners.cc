@@ -23,16 +23,10 @@ constexpr int64_t kApartUs = kOwnerGoneUs - 1'000'000;  // somebody else's clock
 constexpr int64_t kSweepUs = 10'000'000;
 constexpr size_t kSweptAtOnce = 2000;     // records that are looked at in a tick
 constexpr uint64_t kGrantMax = 200;       // elements, in one change
+constexpr uint64_t kGroupGrantsMax = 1000;  // entries of a group that were granted and not given
+constexpr int64_t kClaimedUs = 10'000'000;  // pending entries are asked for again for so long
+constexpr uint8_t kOfGroup = 128;         // beside the database
 constexpr size_t kAskedKeysMax = 100'000;
-
-// Elements of the list that this leader owns, up to so many.
-uint64_t CountOwned(keyspace::Keyspace& keys, Owners& owners, const std::pair<uint8_t, std::string>& key, bool front, uint64_t most) {
-  const keyspace::KeyRef ref = keys.Ref(key.first, key.second);
-  uint64_t count = 0;
-  owners.VisitOwned(
-      ref, keys.Open(ref, crdt::Type::kList), front, most, [&](const keyspace::ElementView&) { ++count; });
-  return count;
-}
 
 // The first one by precedence, then by name; empty: there is none.
 std::string FirstOf(const std::set<std::string>& leaders, const std::vector<std::string>& order) {
@@ -47,41 +41,79 @@ std::string FirstOf(const std::set<std::string>& leaders, const std::vector<std:
 
 // ---- who owns what
 
-std::string Owners::RecordsKey(const Key& key) {
+std::string Owners::RecordsKey(const Queue& queue) {
   std::string out(kOwnerPrefix);
-  out.push_back(static_cast<char>(key.first));
-  return out + key.second;
+  if (!queue.group) {
+    out.push_back(static_cast<char>(queue.db));
+    return out + queue.key;
+  }
+  const size_t size = queue.group->size();
+  out.push_back(static_cast<char>(queue.db | kOfGroup));
+  out.push_back(static_cast<char>(size >> 8));
+  out.push_back(static_cast<char>(size));
+  return out + *queue.group + queue.key;
 }
 
-std::optional<Owners::Key> Owners::KeyOfRecords(std::string_view reserved_key) {
+std::optional<Owners::Queue> Owners::QueueOfRecords(std::string_view reserved_key) {
   if (reserved_key.size() <= kOwnerPrefix.size()) return std::nullopt;
   reserved_key.remove_prefix(kOwnerPrefix.size());
-  const auto db = static_cast<uint8_t>(reserved_key[0]);
-  if (db >= crdt::kDatabases) return std::nullopt;
-  return Key(db, reserved_key.substr(1));
+  const auto kind = static_cast<uint8_t>(reserved_key[0]);
+  reserved_key.remove_prefix(1);
+  Queue queue{.db = static_cast<uint8_t>(kind & ~kOfGroup), .key = {}};
+  if (queue.db >= crdt::kDatabases) return std::nullopt;
+  if ((kind & kOfGroup) != 0) {
+    if (reserved_key.size() < 2) return std::nullopt;
+    const size_t size = static_cast<size_t>(static_cast<uint8_t>(reserved_key[0])) << 8 | static_cast<uint8_t>(reserved_key[1]);
+    reserved_key.remove_prefix(2);
+    if (reserved_key.size() < size) return std::nullopt;
+    queue.group = reserved_key.substr(0, size);
+    reserved_key.remove_prefix(size);
+  }
+  queue.key = reserved_key;
+  return queue;
 }
 
-keyspace::Collection Owners::Records(const Key& key, std::string& name) {
-  if (records_.count(key) == 0) return {};
-  name = RecordsKey(key);
+keyspace::Collection Owners::Records(const Queue& queue, std::string& name) {
+  if (records_.count(queue) == 0) return {};
+  name = RecordsKey(queue);
   return engine_.keyspace_.Open(engine_.keyspace_.Ref(crdt::kReservedDatabase, name), crdt::Type::kHash);
 }
 
-Owners::Owner Owners::OwnerOf(const keyspace::Collection& records, std::string_view name) {
+std::string Owners::LeaderOfRun(uint64_t incarnation) {
   for (; runs_known_ < engine_.origins_.size(); ++runs_known_) {
     const auto index = static_cast<clock::OriginIndex>(runs_known_);
     runs_.emplace(engine_.origins_.Get(index).incarnation, index);
   }
-  Owner owner;
-  const auto run = runs_.find(crdt::PositionRun(name));
-  if (run != runs_.end()) owner.leader = engine_.origins_.Get(run->second).leader;
+  const auto run = runs_.find(incarnation);
+  return run == runs_.end() ? std::string() : engine_.origins_.Get(run->second).leader;
+}
+
+Owners::Owner Owners::OwnerOf(const keyspace::Collection& records, std::string_view name, std::string_view maker) {
+  Owner owner{.leader = std::string(maker)};
   if (PLANTED(kOwnerKeepsGranted) && owner.leader == engine_.options_.leader_id) return owner;
   if (records.found() && records.Contains(name)) owner = {std::string(records.Get(name).value), true};
   return owner;
 }
 
+Owners::Owner Owners::OwnerOfElement(const keyspace::Collection& records, std::string_view name) {
+  return OwnerOf(records, name, LeaderOfRun(crdt::PositionRun(name)));
+}
+
+// Whoever gave it last wrote it.
+Owners::Owner Owners::OwnerOfPending(const keyspace::Collection& records,
+                                     const keyspace::Stream& stream,
+                                     std::string_view group,
+                                     crdt::StreamId id) {
+  const std::optional<clock::Origin> writer = stream.WriterOf(crdt::StreamPendingName(group, id));
+  return OwnerOf(records, crdt::StreamEntryName(id), writer ? writer->leader : std::string());
+}
+
 bool Owners::Covers(std::string_view key) const {
   return key.size() <= kOwnedKeyBytesMax && engine_.policies_.IsPopOwner(key);
+}
+
+bool Owners::CoversGroup(std::string_view key, std::string_view group) const {
+  return key.size() + group.size() <= kOwnedKeyBytesMax && engine_.policies_.IsPopOwner(key);
 }
 
 void Owners::VisitOwned(const keyspace::KeyRef& key,
@@ -91,9 +123,9 @@ void Owners::VisitOwned(const keyspace::KeyRef& key,
                         base::FunctionRef<void(const keyspace::ElementView&)> visit) {
   if (count == 0 || !ready_) return;
   std::string text;
-  const keyspace::Collection records = Records(Key(key.db, key.key), text);
+  const keyspace::Collection records = Records({key.db, std::string(key.key)}, text);
   VisitEnd(list, front, [&](const keyspace::ElementView& element) {
-    if (OwnerOf(records, element.key()).leader != engine_.options_.leader_id) return true;
+    if (OwnerOfElement(records, element.key()).leader != engine_.options_.leader_id) return true;
     visit(element);
     return --count > 0;
   });
@@ -111,44 +143,178 @@ void Owners::VisitEnd(const keyspace::Collection& list,
       list.viewer());
 }
 
-void Owners::NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) {
+void Owners::VisitNew(const keyspace::Stream& stream,
+                      std::string_view group,
+                      const crdt::StreamGroup& state,
+                      const keyspace::Collection& records,
+                      base::FunctionRef<bool(const keyspace::Stream::Item&, const Owner&)> visit) {
+  // As many as are needed: mostly the first ones do.
+  size_t seen = 0;
+  for (size_t most : {size_t{16}, size_t{128}, kLookMax}) {
+    const std::vector<keyspace::Stream::Item> items = stream.Undelivered(group, state, most);
+    for (; seen < items.size(); ++seen) {
+      const keyspace::Stream::Item& item = items[seen];
+      std::string maker = LeaderOfRun(item.lane);
+      const std::string name = crdt::StreamEntryName(item.id);
+      // One that was copied has a lane that is no process's: it is of who made the copy.
+      if (maker.empty()) {
+        const std::optional<clock::Origin> writer = stream.WriterOf(name);
+        if (writer) maker = writer->leader;
+      }
+      if (!visit(item, OwnerOf(records, name, maker))) return;
+    }
+    if (items.size() < most) return;
+  }
+}
+
+keyspace::Stream Owners::StreamOf(const Queue& queue) {
+  return keyspace::Stream(engine_.keyspace_.Open(engine_.keyspace_.Ref(queue.db, queue.key), crdt::Type::kStream));
+}
+
+void Owners::VisitFirst(const Queue& queue,
+                        bool front,
+                        base::FunctionRef<bool(std::string_view name, const Owner&)> visit) {
+  keyspace::Keyspace& keys = engine_.keyspace_;
   std::string text;
-  const keyspace::Collection records = Records(Key(key.db, key.key), text);
+  const keyspace::Collection records = Records(queue, text);
+  if (!queue.group) {
+    const keyspace::Collection list = keys.Open(keys.Ref(queue.db, queue.key), crdt::Type::kList);
+    return VisitEnd(list, front, [&](const keyspace::ElementView& element) {
+      return visit(element.key(), OwnerOfElement(records, element.key()));
+    });
+  }
+  const keyspace::Stream stream = StreamOf(queue);
+  const std::optional<crdt::StreamGroup> state = stream.exists() ? stream.FindGroup(*queue.group) : std::nullopt;
+  if (!state) return;
+  VisitNew(stream, *queue.group, *state, records, [&](const keyspace::Stream::Item& item, const Owner& owner) {
+    return visit(crdt::StreamEntryName(item.id), owner);
+  });
+}
+
+// Elements that this leader owns, up to so many.
+uint64_t Owners::CountOwned(const Queue& queue, bool front, uint64_t most) {
+  uint64_t count = 0;
+  if (!ready_ || most == 0) return 0;
+  VisitFirst(queue, front, [&](std::string_view, const Owner& owner) {
+    count += owner.leader == engine_.options_.leader_id ? 1 : 0;
+    return count < most;
+  });
+  return count;
+}
+
+// Quicker than a look at all that is others', which each client that waits would take.
+bool Owners::MayOwnNew(const keyspace::Stream& stream,
+                       const crdt::StreamGroup& state,
+                       const keyspace::Collection& records) {
+  const std::string& self = engine_.options_.leader_id;
+  for (const keyspace::StreamIndex::Lane& lane : stream.lanes()) {
+    const std::string leader = LeaderOfRun(lane.lane);
+    if ((leader.empty() || leader == self) && lane.newest > state.DeliveredUpTo(lane.lane)) return true;
+  }
+  bool granted = false;
+  if (records.found()) {
+    records.ForEach([&](const keyspace::ElementView& record) {
+      granted = records.Show(record).value == self;
+      return !granted;
+    });
+  }
+  return granted;
+}
+
+std::vector<keyspace::Stream::Item> Owners::OwnedEntries(const keyspace::KeyRef& key,
+                                                         const keyspace::Stream& stream,
+                                                         std::string_view group,
+                                                         const crdt::StreamGroup& state,
+                                                         size_t count,
+                                                         bool& others) {
+  std::vector<keyspace::Stream::Item> owned;
+  if (count == 0) return owned;
+  std::string text;
+  const keyspace::Collection records = Records({key.db, std::string(key.key), std::string(group)}, text);
+  if (!MayOwnNew(stream, state, records)) {
+    others = others || !stream.Undelivered(group, state, 1).empty();
+    return owned;
+  }
+  VisitNew(stream, group, state, records, [&](const keyspace::Stream::Item& item, const Owner& owner) {
+    if (ready_ && owner.leader == engine_.options_.leader_id) {
+      owned.push_back(item);
+    } else {
+      others = true;
+    }
+    return owned.size() < count;
+  });
+  return owned;
+}
+
+bool Owners::OwnsPending(const keyspace::KeyRef& key,
+                         const keyspace::Stream& stream,
+                         std::string_view group,
+                         crdt::StreamId id) {
+  if (!ready_) return false;
+  std::string text;
+  const keyspace::Collection records = Records({key.db, std::string(key.key), std::string(group)}, text);
+  return OwnerOfPending(records, stream, group, id).leader == engine_.options_.leader_id;
+}
+
+void Owners::NoteGiven(keyspace::Change& change,
+                       const keyspace::KeyRef& key,
+                       std::string_view group,
+                       crdt::StreamId id) {
+  Forget(change, {key.db, std::string(key.key), std::string(group)}, crdt::StreamEntryName(id));
+}
+
+void Owners::NotePopped(keyspace::Change& change, const keyspace::KeyRef& key, std::string_view name) {
+  Forget(change, {key.db, std::string(key.key)}, name);
+}
+
+void Owners::Forget(keyspace::Change& change, const Queue& queue, std::string_view name) {
+  std::string text;
+  const keyspace::Collection records = Records(queue, text);
   if (!records.found() || !records.Contains(name)) return;
   change.RemoveElement(engine_.keyspace_.Ref(crdt::kReservedDatabase, text), crdt::Type::kHash, name);
   // One of those that were asked for.
-  const auto wanted = wanted_.find(Key(key.db, key.key));
+  const auto wanted = wanted_.find(queue);
   if (wanted != wanted_.end() && wanted->second.told > 0) --wanted->second.told;
 }
 
 void Owners::PoliciesChanged() {
   in_use_ = engine_.policies_.has_pop_owner();
   // Who waits for elements of others may have them now.
-  for (const auto& [key, wanted] : wanted_)
-    engine_.waiters_.NoteChanged(key.first, key.second);
-  std::erase_if(wanted_, [this](const auto& entry) { return !Covers(entry.first.second); });
-  std::erase_if(asked_, [this](const auto& entry) { return !Covers(entry.first.second); });
-  std::erase_if(touched_, [this](const Key& key) { return asked_.count(key) == 0; });
+  NoteWanted();
+  std::erase_if(wanted_, [this](const auto& entry) { return !Covers(entry.first.key); });
+  std::erase_if(claims_, [this](const auto& entry) { return !Covers(entry.first.key); });
+  std::erase_if(asked_, [this](const auto& entry) { return !Covers(entry.first.key); });
+  std::erase_if(touched_, [this](const Queue& queue) { return asked_.count(queue) == 0; });
 }
 
 // ---- what happens
 
+// Whoever waits for elements of others looks again.
+void Owners::NoteWanted() {
+  for (const auto& [queue, wanted] : wanted_)
+    engine_.waiters_.NoteChanged(queue.db, queue.key);
+  for (const auto& [queue, claims] : claims_)
+    engine_.waiters_.NoteChanged(queue.db, queue.key);
+}
+
 void Owners::Touched(const keyspace::KeyRef& key) {
-  Key name(key.db, key.key);
-  if (asked_.count(name) != 0) touched_.insert(std::move(name));
+  // The list of that name, and all groups of the stream.
+  auto asked = asked_.lower_bound({key.db, std::string(key.key)});
+  for (; asked != asked_.end() && asked->first.db == key.db && asked->first.key == key.key; ++asked)
+    touched_.insert(asked->first);
 }
 
 void Owners::NoteRecords(std::string_view reserved_key) {
-  if (auto key = KeyOfRecords(reserved_key)) records_.insert(std::move(*key));
+  if (auto queue = QueueOfRecords(reserved_key)) records_.insert(std::move(*queue));
 }
 
 void Owners::RecordsChanged(std::string_view reserved_key) {
-  auto key = KeyOfRecords(reserved_key);
-  if (!key) return;
-  records_.insert(*key);
+  auto queue = QueueOfRecords(reserved_key);
+  if (!queue) return;
+  records_.insert(*queue);
   if (engine_.replaying_) return;
-  engine_.waiters_.NoteChanged(key->first, key->second);
-  if (asked_.count(*key) != 0) touched_.insert(std::move(*key));
+  engine_.waiters_.NoteChanged(queue->db, queue->key);
+  if (asked_.count(*queue) != 0) touched_.insert(std::move(*queue));
 }
 
 void Owners::NoteRemote(const crdt::Effect& effect) {
@@ -166,14 +332,37 @@ void Owners::NoteRemote(const crdt::Effect& effect) {
 }
 
 void Owners::Want(const keyspace::KeyRef& key, bool front, uint64_t count, bool waits) {
-  Wanted& wanted = wanted_[Key(key.db, key.key)];
-  wanted.front = front;
+  Want({key.db, std::string(key.key)}, count, waits).front = front;
+}
+
+void Owners::WantEntries(const keyspace::KeyRef& key, std::string_view group, uint64_t count, bool waits) {
+  Wanted& wanted = Want({key.db, std::string(key.key), std::string(group)}, count, waits);
+  if (waits) wanted.batch = count;
+}
+
+Owners::Wanted& Owners::Want(const Queue& queue, uint64_t count, bool waits) {
+  Wanted& wanted = wanted_[queue];
   wanted.fresh = any_fresh_ = true;
-  if (waits) return;
+  if (waits) return wanted;
   const int64_t now = engine_.now_.mono_us;
   if (now >= wanted.polled_until_us) wanted.polled = 0;
   wanted.polled = std::max(wanted.polled, std::min(count, kGrantMax));
   wanted.polled_until_us = now + kPolledUs;
+  return wanted;
+}
+
+void Owners::WantPending(const keyspace::KeyRef& key,
+                         std::string_view group,
+                         const std::vector<crdt::StreamId>& ids) {
+  const Queue queue{key.db, std::string(key.key), std::string(group)};
+  const keyspace::Stream stream = StreamOf(queue);
+  Claims& claims = claims_[queue];
+  for (crdt::StreamId id : ids) {
+    const auto pending = stream.FindPending(group, id);
+    if (!pending || claims.ids.size() >= wire::kWantedPendingMax) continue;
+    if (claims.ids.emplace(id, pending->delivered_ms).second) claims.told_us = -1;
+  }
+  claims.until_us = engine_.now_.mono_us + kClaimedUs;
 }
 
 void Owners::TakeInbox() {
@@ -181,8 +370,12 @@ void Owners::TakeInbox() {
     wire::Want want;
     if (!wire::Decode(inbox_.front(), want)) continue;
     if (want.leader == engine_.options_.leader_id || engine_.replica_.members().count(want.leader) == 0) continue;
-    Key key(want.db, std::move(want.key));
-    auto asked = asked_.find(key);
+    const Queue queue{want.db, std::move(want.key), std::move(want.group)};
+    if (!want.pending.empty()) {
+      if (may_write()) GrantPending(queue, want.leader, want.pending);
+      continue;
+    }
+    auto asked = asked_.find(queue);
     if (want.count == 0) {
       if (asked == asked_.end()) continue;
       asked->second.erase(want.leader);
@@ -191,7 +384,7 @@ void Owners::TakeInbox() {
     }
     if (asked == asked_.end()) {
       if (asked_.size() >= kAskedKeysMax) continue;
-      asked = asked_.emplace(key, std::map<std::string, Asked>()).first;
+      asked = asked_.emplace(queue, std::map<std::string, Asked>()).first;
     }
     Asked& by = asked->second[want.leader];
     const int64_t now = engine_.now_.mono_us;
@@ -199,7 +392,7 @@ void Owners::TakeInbox() {
     by.until_us = now + kAskedUs;
     by.front = want.front;
     by.count = want.count;
-    touched_.insert(std::move(key));
+    touched_.insert(queue);
   }
 }
 
@@ -291,8 +484,7 @@ void Owners::FollowStart() {
   if (!target_ || !engine_.replica_.applied().Includes(*target_)) return;
   ready_ = true;
   target_.reset();
-  for (const auto& [key, wanted] : wanted_)
-    engine_.waiters_.NoteChanged(key.first, key.second);
+  NoteWanted();
 }
 
 // Before it acts for who is gone it has all that those in reach have: they may have heard more of what that one popped and
@@ -324,20 +516,15 @@ bool Owners::ActsFor(const std::string& owner) {
 
 // Whoever owns the first elements that are there is asked for those; as to what is not there yet, and when nobody has
 // answered for a while, all are told.
-void Owners::Tell(const Key& key, const Wanted& wanted, uint64_t count) {
-  keyspace::Keyspace& keys = engine_.keyspace_;
+void Owners::Tell(const Queue& queue, const Wanted& wanted, uint64_t count) {
   const std::string& self = engine_.options_.leader_id;
   std::map<std::string, uint64_t> of;
   uint64_t left = count;
   if (wanted.fresh && count > 0) {
-    std::string text;
-    const keyspace::Collection records = Records(key, text);
     const std::string first = FirstOf(reach_, engine_.policies_.default_order());
-    const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
-    VisitEnd(list, wanted.front, [&](const keyspace::ElementView& element) {
-      const std::string owner = OwnerOf(records, element.key()).leader;
-      if (owner != self) {
-        ++of[reach_.count(owner) != 0 ? owner : first];
+    VisitFirst(queue, wanted.front, [&](std::string_view, const Owner& owner) {
+      if (owner.leader != self) {
+        ++of[reach_.count(owner.leader) != 0 ? owner.leader : first];
         --left;
       }
       return left > 0;
@@ -347,15 +534,19 @@ void Owners::Tell(const Key& key, const Wanted& wanted, uint64_t count) {
     if (leader == self) continue;
     const uint64_t wants = of[leader] + left;
     if (wants == 0 && count != 0) continue;
-    engine_.replica_.SendRouted(
-        leader,
-        wire::Encode(wire::Want{
-            .leader = self, .db = key.first, .key = key.second, .front = wanted.front, .count = wants}));
+    engine_.replica_.SendRouted(leader,
+                                wire::Encode(wire::Want{.leader = self,
+                                                        .db = queue.db,
+                                                        .key = queue.key,
+                                                        .front = wanted.front,
+                                                        .count = wants,
+                                                        .group = queue.group}));
   }
 }
 
-uint64_t Owners::Waiting(const Key& key) const {
-  return engine_.waiters_.CountFor(key, crdt::Type::kList);
+uint64_t Owners::Waiting(const Queue& queue) const {
+  return queue.group ? engine_.waiters_.CountForGroup(queue.Place(), *queue.group)
+                     : engine_.waiters_.CountFor(queue.Place(), crdt::Type::kList);
 }
 
 void Owners::TellWants(bool all) {
@@ -363,29 +554,29 @@ void Owners::TellWants(bool all) {
   any_fresh_ = false;
   const int64_t now = engine_.now_.mono_us;
   for (auto it = wanted_.begin(); it != wanted_.end();) {
-    auto& [key, wanted] = *it;
+    auto& [queue, wanted] = *it;
     if (!wanted.fresh && !all) {
       ++it;
       continue;
     }
-    uint64_t need = Waiting(key);
+    uint64_t need = Waiting(queue) * wanted.batch;
     const bool polled = now < wanted.polled_until_us;
-    if (polled) need += wanted.polled - std::min(wanted.polled, CountOwned(engine_.keyspace_, *this, key, wanted.front, wanted.polled));
+    if (polled) need += wanted.polled - std::min(wanted.polled, CountOwned(queue, wanted.front, wanted.polled));
     if (need == 0 && polled) {
       wanted.fresh = false;
       ++it;
       continue;
     }
     if (need == 0) {
-      if (wanted.told != 0) Tell(key, wanted, 0);
+      if (wanted.told != 0) Tell(queue, wanted, 0);
       it = wanted_.erase(it);
       continue;
     }
-    if (all) Grant(key, engine_.options_.leader_id, need, wanted.front);
+    if (all) Grant(queue, engine_.options_.leader_id, need, wanted.front);
     // Not again for what is on its way.
     if (!wanted.fresh || need <= wanted.told) wanted.fresh = false;
     if (wanted.fresh || now - wanted.told_us >= kTellUs) {
-      Tell(key, wanted, need);
+      Tell(queue, wanted, need);
       wanted.told = need;
       // Who was asked may have nothing any more.
       wanted.told_us = wanted.fresh ? now - kTellUs + kAgainUs : now;
@@ -395,32 +586,56 @@ void Owners::TellWants(bool all) {
   }
 }
 
-uint64_t Owners::Grant(const Key& key, const std::string& to, uint64_t count, bool front) {
-  keyspace::Keyspace& keys = engine_.keyspace_;
+// Whoever gave them is asked for them, or who acts for it; again until they have come.
+void Owners::TellClaims() {
+  const int64_t now = engine_.now_.mono_us;
   const std::string& self = engine_.options_.leader_id;
-  if (!ready_ || !Covers(key.second)) return 0;
-  const keyspace::Collection list = keys.Open(keys.Ref(key.first, key.second), crdt::Type::kList);
-  if (list.size() == 0) return 0;
-  std::string text;
-  const keyspace::Collection records = Records(key, text);
-  // What others have granted to this leader is for who waits here.
-  const auto wanted = wanted_.find(key);
-  const bool keeps = Waiting(key) != 0 ||
-                     (wanted != wanted_.end() && engine_.now_.mono_us < wanted->second.polled_until_us);
-  count = std::min(count, kGrantMax);
-  std::vector<std::string> names;
-  uint64_t acted = 0;
-  VisitEnd(list, front, [&](const keyspace::ElementView& element) {
-    const Owner owner = OwnerOf(records, element.key());
-    const bool own = owner.leader == self;
-    if (own ? to != self && !(owner.by_record && keeps) : owner.leader != to && ActsFor(owner.leader)) {
-      acted += own ? 0 : 1;
-      names.emplace_back(element.key());
+  for (auto it = claims_.begin(); it != claims_.end();) {
+    auto& [queue, claims] = *it;
+    if (now >= claims.until_us) {
+      it = claims_.erase(it);
+      continue;
     }
-    return names.size() < count;
-  });
-  if (names.empty()) return 0;
-  text = RecordsKey(key);
+    if (claims.told_us >= 0 && now - claims.told_us < kAgainUs) {
+      ++it;
+      continue;
+    }
+    claims.told_us = now;
+    std::vector<crdt::StreamId> ids;
+    for (const auto& [id, given_ms] : claims.ids)
+      ids.push_back(id);
+    GrantPending(queue, self, ids);
+    std::string text;
+    const keyspace::Collection records = Records(queue, text);
+    const keyspace::Stream stream = StreamOf(queue);
+    const std::string first = FirstOf(reach_, engine_.policies_.default_order());
+    std::map<std::string, std::vector<crdt::StreamId>> of;
+    std::erase_if(claims.ids, [&](const auto& entry) {
+      const crdt::StreamId id = entry.first;
+      const auto pending = stream.exists() ? stream.FindPending(*queue.group, id) : std::nullopt;
+      // Somebody else has claimed it meanwhile.
+      if (!pending || pending->delivered_ms != entry.second) return true;
+      const std::string owner = OwnerOfPending(records, stream, *queue.group, id).leader;
+      if (owner == self) return true;
+      of[reach_.count(owner) != 0 ? owner : first].push_back(id);
+      return false;
+    });
+    for (auto& [leader, theirs] : of) {
+      if (leader == self || leader.empty()) continue;
+      engine_.replica_.SendRouted(leader,
+                                  wire::Encode(wire::Want{.leader = self,
+                                                          .db = queue.db,
+                                                          .key = queue.key,
+                                                          .group = queue.group,
+                                                          .pending = std::move(theirs)}));
+    }
+    it = claims.ids.empty() ? claims_.erase(it) : std::next(it);
+  }
+}
+
+void Owners::WriteGrants(const Queue& queue, const std::string& to, const std::vector<std::string>& names) {
+  keyspace::Keyspace& keys = engine_.keyspace_;
+  const std::string text = RecordsKey(queue);
   keyspace::Change change(engine_, keys);
   for (const std::string& name : names) {
     change.PutElement(keys.Ref(crdt::kReservedDatabase, text), crdt::Type::kHash, name, to);
@@ -428,14 +643,61 @@ uint64_t Owners::Grant(const Key& key, const std::string& to, uint64_t count, bo
   }
   change.Finish();
   granted_ += names.size();
+}
+
+uint64_t Owners::Grant(const Queue& queue, const std::string& to, uint64_t count, bool front) {
+  const std::string& self = engine_.options_.leader_id;
+  if (!ready_ || !CoversGroup(queue.key, queue.group.value_or(std::string()))) return 0;
+  // What others have granted to this leader is for who waits here.
+  const auto wanted = wanted_.find(queue);
+  const bool keeps = Waiting(queue) != 0 ||
+                     (wanted != wanted_.end() && engine_.now_.mono_us < wanted->second.polled_until_us);
+  count = std::min(count, kGrantMax);
+  std::string text;
+  const size_t recorded = queue.group ? Records(queue, text).size() : 0;
+  std::vector<std::string> names;
+  uint64_t acted = 0;
+  uint64_t added = 0;
+  VisitFirst(queue, front, [&](std::string_view name, const Owner& owner) {
+    const bool own = owner.leader == self;
+    if (!(own ? to != self && !(owner.by_record && keeps) : owner.leader != to && ActsFor(owner.leader))) return true;
+    // Of a group so much may be granted and not given: the group's state tells of the holes.
+    if (queue.group && !owner.by_record && recorded + ++added > kGroupGrantsMax) return false;
+    acted += own ? 0 : 1;
+    names.emplace_back(name);
+    return names.size() < count;
+  });
+  if (names.empty()) return 0;
+  WriteGrants(queue, to, names);
   acted_ += acted;
   return names.size();
 }
 
+void Owners::GrantPending(const Queue& queue, const std::string& to, const std::vector<crdt::StreamId>& ids) {
+  if (!ready_ || !queue.group || !CoversGroup(queue.key, *queue.group)) return;
+  const std::string& self = engine_.options_.leader_id;
+  const keyspace::Stream stream = StreamOf(queue);
+  if (!stream.exists()) return;
+  std::string text;
+  const keyspace::Collection records = Records(queue, text);
+  std::vector<std::string> names;
+  uint64_t acted = 0;
+  for (crdt::StreamId id : ids) {
+    if (!stream.FindPending(*queue.group, id)) continue;
+    const std::string owner = OwnerOfPending(records, stream, *queue.group, id).leader;
+    if (owner == to || (owner != self && !ActsFor(owner))) continue;
+    acted += owner == self ? 0 : 1;
+    names.push_back(crdt::StreamEntryName(id));
+  }
+  if (names.empty()) return;
+  WriteGrants(queue, to, names);
+  acted_ += acted;
+}
+
 void Owners::ServeAsked() {
   const int64_t now = engine_.now_.mono_us;
-  for (const Key& key : std::exchange(touched_, {})) {
-    const auto found = asked_.find(key);
+  for (const Queue& queue : std::exchange(touched_, {})) {
+    const auto found = asked_.find(queue);
     if (found == asked_.end()) continue;
     auto& by_leader = found->second;
     std::erase_if(by_leader, [&](const auto& entry) { return entry.second.until_us < now || entry.second.count == 0; });
@@ -445,7 +707,7 @@ void Owners::ServeAsked() {
     std::sort(longest.begin(), longest.end());
     for (const auto& [since, leader] : longest) {
       Asked& asked = by_leader.at(leader);
-      asked.count -= Grant(key, leader, asked.count, asked.front);
+      asked.count -= Grant(queue, leader, asked.count, asked.front);
       if (asked.count == 0) by_leader.erase(leader);
     }
     if (by_leader.empty()) asked_.erase(found);
@@ -453,6 +715,17 @@ void Owners::ServeAsked() {
 }
 
 // ---- duties
+
+bool Owners::IsThere(const Queue& queue, std::string_view name) {
+  keyspace::Keyspace& keys = engine_.keyspace_;
+  if (!queue.group) return keys.HasElement(keys.Ref(queue.db, queue.key), crdt::Type::kList, name);
+  const crdt::StreamId id = crdt::ReadStreamName(name).id;
+  const keyspace::Stream stream = StreamOf(queue);
+  const std::optional<crdt::StreamGroup> state = stream.exists() ? stream.FindGroup(*queue.group) : std::nullopt;
+  if (!state) return false;
+  const std::optional<uint64_t> lane = stream.LaneOf(id);
+  return (lane && !state->Delivered(*lane, id)) || stream.FindPending(*queue.group, id).has_value();
+}
 
 // Elements that went otherwise (DEL, LTRIM ...) leave their records. Who is named there removes them: for the others
 // that is a change of the owner like a grant.
@@ -468,20 +741,19 @@ void Owners::Sweep() {
     return;
   }
   if (*at != swept_) sweep_cursor_ = 0;
-  const Key key = *at;
-  swept_ = key;
+  const Queue queue = *at;
+  swept_ = queue;
+  auto next = [this] { swept_.group = swept_.group ? *swept_.group + '\0' : std::string(); };
   std::string text;
-  const keyspace::Collection records = Records(key, text);
+  const keyspace::Collection records = Records(queue, text);
   if (!records.found()) {
-    if (!keys.Exists(keys.Ref(crdt::kReservedDatabase, text))) records_.erase(key);
-    swept_.second.push_back('\0');  // the next one
-    return;
+    if (!keys.Exists(keys.Ref(crdt::kReservedDatabase, text))) records_.erase(queue);
+    return next();
   }
   std::vector<std::string> gone;
-  const keyspace::KeyRef list = keys.Ref(key.first, key.second);
   sweep_cursor_ = records.elements->Scan(sweep_cursor_, kSweptAtOnce, [&](const keyspace::ElementView& record) {
-    if (keys.HasElement(list, crdt::Type::kList, record.key())) return;
-    const std::string owner = OwnerOf(records, record.key()).leader;
+    if (IsThere(queue, record.key())) return;
+    const std::string owner(records.Get(record.key()).value);
     if (owner == engine_.options_.leader_id || ActsFor(owner))
       gone.emplace_back(record.key());
   });
@@ -492,7 +764,7 @@ void Owners::Sweep() {
       if (change.bytes() > kServeInChangeBytesMax) change.Finish();
     }
   }
-  if (sweep_cursor_ == 0) swept_.second.push_back('\0');
+  if (sweep_cursor_ == 0) next();
 }
 
 void Owners::Tick() {
@@ -500,6 +772,7 @@ void Owners::Tick() {
   if (!in_use_ && records_.empty() && ready_) {
     inbox_.clear();
     wanted_.clear();
+    claims_.clear();
     asked_.clear();
     touched_.clear();
     return;
@@ -511,20 +784,21 @@ void Owners::Tick() {
     FollowReach();
     if (!ready_) FollowStart();
     FollowActing();
-    for (const auto& [key, by] : asked_)
-      touched_.insert(key);
+    for (const auto& [queue, by] : asked_)
+      touched_.insert(queue);
   }
   if (!may_write()) return;
   TellWants(duty);
+  if (!claims_.empty()) TellClaims();
   if (!touched_.empty()) ServeAsked();
   Sweep();
 }
 
 size_t Owners::CountRecords() {
   size_t count = 0;
-  for (const Key& key : records_) {
+  for (const Queue& queue : records_) {
     std::string text;
-    count += Records(key, text).size();
+    count += Records(queue, text).size();
   }
   return count;
 }

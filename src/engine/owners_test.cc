@@ -1,4 +1,4 @@
-// Lists under `pop-owner`: who pops, who asks, who is given, who acts for whom.
+// Lists and groups of streams under `pop-owner`: who pops, who asks, who is given, who acts for whom.
 #include <gtest/gtest.h>
 
 #include "engine/engine_test_util.h"
@@ -338,6 +338,205 @@ TEST_F(Owned, OtherKeysAreAsEver) {
   EXPECT_EQ(a.Ask({"RPUSH", "q", "1"}), "1");
   ASSERT_TRUE(cluster.Settle());
   EXPECT_EQ(b.Ask({"LPOP", "q"}), "\"1\"");
+}
+
+// ---- groups of streams
+
+class OwnedGroup : public Owned {
+ protected:
+  OwnedGroup() {
+    EXPECT_EQ(a.Ask({"XGROUP", "CREATE", "q", "g", "0", "MKSTREAM"}), "+OK");
+    EXPECT_TRUE(cluster.Settle());
+  }
+  static std::string Read(TestNode& node, const std::string& consumer, const std::string& count = "1") {
+    return node.Ask({"XREADGROUP", "GROUP", "g", consumer, "COUNT", count, "STREAMS", "q", ">"});
+  }
+  static std::string Given(const std::string& id, const std::string& job) {
+    return "[\"" + id + "\", [\"job\", \"" + job + "\"]]";
+  }
+  static std::string Reply(const std::vector<std::string>& entries) {
+    std::string text;
+    for (const std::string& entry : entries) text += (text.empty() ? "" : ", ") + entry;
+    return "[[\"q\", [" + text + "]]]";
+  }
+  // XREADGROUP of one entry, of a client that waits.
+  static std::vector<std::string_view> Blocks(std::string_view consumer, std::string_view count = "1") {
+    return {"XREADGROUP", "GROUP", "g", consumer, "COUNT", count, "BLOCK", "0", "STREAMS", "q", ">"};
+  }
+};
+
+TEST_F(OwnedGroup, WhoAddedGivesAtOnceAndOthersAsk) {
+  EXPECT_EQ(a.Ask({"XADD", "q", "1-1", "job", "x"}), "\"1-1\"");
+  EXPECT_EQ(a.Ask({"XADD", "q", "2-1", "job", "y"}), "\"2-1\"");
+  EXPECT_EQ(a.Ask({"XADD", "q", "3-1", "job", "z"}), "\"3-1\"");
+  EXPECT_EQ(Read(a, "ada"), Reply({Given("1-1", "x")}));
+  ASSERT_TRUE(cluster.Settle());
+  Waiting read(b, 50, {"XREADGROUP", "GROUP", "g", "bob", "COUNT", "1", "STREAMS", "q", ">"});
+  EXPECT_EQ(read.Reply(), "(none)") << "without BLOCK, too: there is something";
+  cluster.Run(100);
+  EXPECT_EQ(read.Reply(), Reply({Given("2-1", "y")}));
+  EXPECT_EQ(Granted(a), 1U);
+  EXPECT_EQ(Read(a, "ada", "9"), Reply({Given("3-1", "z")}));
+  EXPECT_EQ(Records(), 0U);
+  for (TestNode* node : {&a, &b, &c}) {
+    EXPECT_EQ(Read(*node, "carl"), "null");
+    EXPECT_EQ(node->Ask({"XPENDING", "q", "g"}),
+              "[3, \"1-1\", \"3-1\", [[\"ada\", \"2\"], [\"bob\", \"1\"]]]");
+  }
+  EXPECT_EQ(c.Ask({"XACK", "q", "g", "1-1", "2-1", "3-1"}), "3");
+}
+
+// What one was granted and has not given is a hole in what the other one gives.
+TEST_F(OwnedGroup, WhatIsGrantedAndNotGivenIsLeftOut) {
+  for (const char* id : {"1-1", "2-1", "3-1", "4-1", "5-1"}) a.Ask({"XADD", "q", id, "job", id});
+  ASSERT_TRUE(cluster.Settle());
+  // A script cannot wait: b asks for two of them.
+  const std::string_view script =
+      "return redis.call('xreadgroup', 'GROUP', 'g', 'bob', 'COUNT', 2, 'STREAMS', KEYS[1], '>')";
+  EXPECT_EQ(b.Ask({"EVAL", script, "1", "q"}), "null");
+  cluster.Run(100);
+  EXPECT_EQ(Records(), 2U);
+  EXPECT_EQ(Read(a, "ada", "2"), Reply({Given("3-1", "3-1"), Given("4-1", "4-1")}));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"EVAL", script, "1", "q"}), Reply({Given("1-1", "1-1"), Given("2-1", "2-1")}));
+  EXPECT_EQ(Read(a, "ada", "9"), Reply({Given("5-1", "5-1")}));
+  EXPECT_EQ(Records(), 0U);
+  for (TestNode* node : {&a, &b, &c}) EXPECT_EQ(Read(*node, "late"), "null");
+}
+
+TEST_F(OwnedGroup, GrantsAreKeptByCopiesRestartsAndTheEndOfThePolicy) {
+  for (const char* id : {"1-1", "2-1", "3-1"}) a.Ask({"XADD", "q", id, "job", id});
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"EVAL", "return redis.call('xreadgroup', 'GROUP', 'g', 'bob', 'COUNT', 1, 'STREAMS', KEYS[1], '>')", "1", "q"}),
+            "null");
+  cluster.Run(100);
+  EXPECT_EQ(Read(a, "ada", "9"), Reply({Given("2-1", "2-1"), Given("3-1", "3-1")}));
+  ASSERT_EQ(Records(), 1U);
+  EXPECT_EQ(c.Ask({"COPY", "q", "q2"}), "1");
+  EXPECT_EQ(c.Ask({"COPY", "q", "plain"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"XREADGROUP", "GROUP", "g", "carl", "STREAMS", "q2", ">"}),
+            "[[\"q2\", [" + Given("1-1", "1-1") + "]]]")
+      << "the copy is of who made it, and what was not given there is given";
+  EXPECT_EQ(b.Ask({"XREADGROUP", "GROUP", "g", "bob", "STREAMS", "plain", ">"}),
+            "[[\"plain\", [" + Given("1-1", "1-1") + "]]]");
+  for (size_t i = 0; i < 3; ++i) cluster[i].engine().StartCheckpoint();
+  cluster.Run(200);
+  for (size_t i = 0; i < 3; ++i) cluster[i].Kill();
+  for (size_t i = 0; i < 3; ++i) ASSERT_TRUE(cluster[i].Start().ok());
+  cluster.Run(3000);
+  ASSERT_EQ(Records(), 1U);
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "q*"}), "1");
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(Read(c, "carl"), Reply({Given("1-1", "1-1")}));
+  EXPECT_EQ(Read(c, "carl"), "null");
+}
+
+TEST_F(OwnedGroup, ManyConsumersTakeEachEntryOnce) {
+  std::map<std::string, int> done;
+  std::vector<std::unique_ptr<Waiting>> workers;
+  const std::vector<std::string> names = {"w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9", "w10", "w11"};
+  uint64_t next = 200;
+  auto work = [&](size_t i) {
+    workers[i] = std::make_unique<Waiting>(cluster[i % 3], next++, Blocks(names[i], i % 2 == 0 ? "1" : "3"));
+  };
+  workers.resize(names.size());
+  for (size_t i = 0; i < workers.size(); ++i) work(i);
+  for (int step = 0; step < 900 && done.size() < 90; ++step) {
+    if (step < 90) cluster[static_cast<size_t>(step % 3)].Ask({"XADD", "q", "*", "job", "j" + std::to_string(step) + "."});
+    if (step >= 90 || step % 5 == 0) cluster.Tick();
+    for (size_t i = 0; i < workers.size(); ++i) {
+      const std::string reply = workers[i]->Reply();
+      if (reply == "(none)") continue;
+      for (size_t at = reply.find("\"j"); at != std::string::npos; at = reply.find("\"j", at + 1)) {
+        if (reply.compare(at, 5, "\"job\"") != 0) ++done[reply.substr(at, reply.find('.', at) - at)];
+      }
+      work(i);
+    }
+  }
+  EXPECT_EQ(done.size(), 90U);
+  for (const auto& [job, times] : done) EXPECT_EQ(times, 1) << job;
+  workers.clear();
+  EXPECT_EQ(Records(), 0U);
+}
+
+TEST_F(OwnedGroup, EachGroupIsGivenAll) {
+  EXPECT_EQ(a.Ask({"XGROUP", "CREATE", "q", "h", "0"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  Waiting far(b, 50, Blocks("bob"));
+  Waiting other(c, 51, {"XREADGROUP", "GROUP", "h", "carl", "BLOCK", "0", "STREAMS", "q", ">"});
+  cluster.Run(100);
+  Waiting near(a, 52, Blocks("ada"));
+  EXPECT_EQ(a.Ask({"XADD", "q", "1-1", "job", "x"}), "\"1-1\"");
+  EXPECT_EQ(near.Reply(), Reply({Given("1-1", "x")})) << "whoever waits here comes first";
+  cluster.Run(100);
+  EXPECT_EQ(far.Reply(), "(none)");
+  EXPECT_EQ(other.Reply(), Reply({Given("1-1", "x")}));
+  EXPECT_EQ(a.Ask({"XADD", "q", "2-1", "job", "y"}), "\"2-1\"");
+  cluster.Run(100);
+  EXPECT_EQ(far.Reply(), Reply({Given("2-1", "y")}));
+}
+
+TEST_F(OwnedGroup, AnOwnerOutOfReachIsActedForAfterAWhile) {
+  EXPECT_EQ(c.Ask({"XADD", "q", "1-1", "job", "x"}), "\"1-1\"");
+  EXPECT_EQ(c.Ask({"XADD", "q", "2-1", "job", "y"}), "\"2-1\"");
+  ASSERT_TRUE(cluster.Settle());
+  c.Kill();
+  Waiting read(b, 50, Blocks("bob"));
+  cluster.Run(4000);
+  EXPECT_EQ(read.Reply(), "(none)");
+  cluster.Run(6000);
+  EXPECT_EQ(read.Reply(), Reply({Given("1-1", "x")}));
+  EXPECT_GE(a.engine().owned().acted(), 1U) << "the first by name";
+  ASSERT_TRUE(c.Start().ok());
+  cluster.Run(3000);
+  EXPECT_EQ(Read(c, "carl"), Reply({Given("2-1", "y")}));
+}
+
+TEST_F(OwnedGroup, RecordsOfWhatHasGoneAreSwept) {
+  EXPECT_EQ(a.Ask({"XGROUP", "CREATE", "q", "h", "0"}), "+OK");
+  for (const char* id : {"1-1", "2-1", "3-1"}) a.Ask({"XADD", "q", id, "job", id});
+  ASSERT_TRUE(cluster.Settle());
+  for (const char* group : {"g", "h"}) {
+    EXPECT_EQ(b.Ask({"EVAL",
+                     "return redis.call('xreadgroup', 'GROUP', ARGV[1], 'bob', 'COUNT', 2, 'STREAMS', KEYS[1], '>')",
+                     "1",
+                     "q",
+                     group}),
+              "null");
+  }
+  cluster.Run(100);
+  EXPECT_EQ(Records(), 4U);
+  EXPECT_EQ(c.Ask({"XDEL", "q", "1-1"}), "1");
+  EXPECT_EQ(c.Ask({"XGROUP", "DESTROY", "q", "h"}), "1");
+  cluster.Run(25'000);
+  EXPECT_EQ(Records(), 1U) << "of 2-1 in g";
+  EXPECT_EQ(Read(b, "bob", "9"), Reply({Given("2-1", "2-1")}));
+  EXPECT_EQ(Records(), 0U);
+}
+
+// Each leader takes what another one gave over only by asking it.
+TEST_F(OwnedGroup, PendingEntriesAreClaimedThroughWhoGaveThem) {
+  EXPECT_EQ(a.Ask({"XADD", "q", "1-1", "job", "x"}), "\"1-1\"");
+  EXPECT_EQ(Read(a, "ada"), Reply({Given("1-1", "x")}));
+  ASSERT_TRUE(cluster.Settle());
+  Waiting one(b, 50, {"XAUTOCLAIM", "q", "g", "bob", "0", "0"});
+  EXPECT_EQ(one.Reply(), "(none)");
+  cluster.Tick();
+  Waiting two(c, 51, {"XCLAIM", "q", "g", "carl", "100", "1-1"});
+  cluster.Run(400);
+  const std::string first = one.Reply();
+  EXPECT_EQ(first, "[\"0-0\", [" + Given("1-1", "x") + "], []]");
+  EXPECT_EQ(two.Reply(), "[]") << "by now it is not idle any more";
+  EXPECT_EQ(a.Ask({"XPENDING", "q", "g"}), "[1, \"1-1\", \"1-1\", [[\"bob\", \"1\"]]]");
+  EXPECT_EQ(b.Ask({"XCLAIM", "q", "g", "bea", "0", "1-1", "JUSTID"}), "[\"1-1\"]") << "its own, at once";
+  ASSERT_TRUE(cluster.Settle());
+  b.Kill();
+  Waiting gone(c, 52, {"XAUTOCLAIM", "q", "g", "carl", "0", "0", "JUSTID"});
+  cluster.Run(3000);
+  EXPECT_EQ(gone.Reply(), "(none)");
+  cluster.Run(6500);
+  EXPECT_EQ(gone.Reply(), "[\"0-0\", [\"1-1\"], []]") << "somebody acts for who is out of reach";
 }
 
 TEST_F(Owned, OnlyMembersAreGrantedTo) {

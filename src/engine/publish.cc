@@ -50,6 +50,11 @@ void Engine::NoteTouched(const crdt::Effect& effect, TouchedKeys& keys) {
     if (!event.name.empty() && std::none_of(touched.events.begin(), touched.events.end(), same))
       touched.events.push_back(event);
   };
+  // A big expired collection goes in parts: nobody sees them go.
+  if (!of_key && effect.kind == EffectKind::kWipe &&
+      !keyspace_.Exists(keyspace_.Ref(effect.db, effect.key))) {
+    return;
+  }
   add(command::EventOf(effect.kind, effect.flags, effect.type, effect.expire_ms));
   // SET EX is one effect.
   if (of_key && effect.kind == EffectKind::kPut && (effect.flags & crdt::kHasExpiry) != 0)

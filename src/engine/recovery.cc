@@ -156,6 +156,7 @@ base::Status Engine::LoadRows() {
     if (name.db == crdt::kReservedDatabase && name.key.starts_with(kEndedPrefix)) {
       ended_keys_.emplace_back(name.key);
     }
+    if (PLANTED(kEmptyNameLost) && name.key.empty()) return true;
     keyspace_.Load(name.db, name.key, std::move(data.state));
     return true;
   });

@@ -9,12 +9,10 @@ namespace polyarch::engine {
 
 namespace {
 
-constexpr size_t kLookedAtMax = 1'000;  // keys and elements of a slice
 constexpr int64_t kPurgeAgainUs = 10'000'000;
 // Who has claimed nothing for so long, though others wait for it, may be given up.
 constexpr int64_t kSilentUs = 60'000'000;
 constexpr int64_t kSilentMs = kSilentUs / 1000;
-constexpr size_t kHeldVisitsMax = 1'000;  // a slice
 
 }  // namespace
 
@@ -110,7 +108,7 @@ void Engine::PurgeSlice() {
   if (!purge_round_) return;
   const auto& residue = keyspace_.residue_keys();
   PurgeRound& round = *purge_round_;
-  const size_t until = round.looked_at + kLookedAtMax;
+  const size_t until = round.looked_at + options_.residue_slice;
   const bool cleaner = IsTidier();
   auto now = std::make_shared<const clock::VersionVector>(nonempty_);
   const clock::VersionVector* compared = nullptr;  // many keys share one
@@ -239,7 +237,7 @@ void Engine::CountHeldBack(int64_t claimed_ms) {
   keyspace_.VisitExpired(held_from_ms_, [&](const keyspace::Keyspace::Expired& e) {
     old = e.instant_ms < keyspace_.time_ms() - kSilentMs;
     if (!old) return false;
-    if (e.instant_ms != reached && visits >= kHeldVisitsMax) {
+    if (e.instant_ms != reached && visits >= options_.residue_slice) {
       held_from_ms_ = e.instant_ms;
       ended = false;
       return false;

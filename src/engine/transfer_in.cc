@@ -102,7 +102,7 @@ void Engine::ReceiveState() {
   if (low_space_) {
     DropStaged("the disk of this leader is nearly full: make room. A state is asked for again when there is, in " +
                std::to_string(options_.state_pause_us / 1'000'000) + " s or later");
-    next_state_us_ = now_.mono_us + options_.state_pause_us;
+    next_state_us_ = PLANTED(kStateForgotten) ? INT64_MAX : now_.mono_us + options_.state_pause_us;
     return;
   }
   // Over a slow line one message takes long: its parts show that the sender sends.

@@ -14,7 +14,11 @@ void Waiters::Add(Waiter waiter) {
   const uint64_t number = next_number_++;
   waiter.client->blocked = Client::Blocked::kWaits;
   for (const Key& key : waiter.keys)
-    by_key_[key][{waiter.when_gone, waiter.type}].emplace(number, id);
+    by_key_[key][{waiter.when_gone, waiter.type, waiter.group}].emplace(number, id);
+  if (waiter.group) {
+    for (const Key& key : waiter.keys)
+      ++by_group_[{key, *waiter.group}];
+  }
   deadlines_.emplace(waiter.deadline_us, id);
   if (waiter.poll) polled_.insert(id);
   CHECK(waiters_.emplace(id, std::pair(number, std::move(waiter))).second);
@@ -32,10 +36,13 @@ void Waiters::Remove(uint64_t client) {
   for (const Key& key : waiter.keys) {
     auto place = by_key_.find(key);
     Lines& lines = place->second;
-    auto line = lines.find({waiter.when_gone, waiter.type});
+    auto line = lines.find({waiter.when_gone, waiter.type, waiter.group});
     line->second.erase(number);
     if (line->second.empty()) lines.erase(line);
     if (lines.empty()) by_key_.erase(place);
+    if (!waiter.group) continue;
+    const auto of = by_group_.find({key, *waiter.group});
+    if (--of->second == 0) by_group_.erase(of);
   }
   deadlines_.erase({waiter.deadline_us, client});
   polled_.erase(client);
@@ -73,13 +80,17 @@ std::vector<Waiters::Key> Waiters::TakeReady() {
   return std::exchange(ready_, {});
 }
 
-std::optional<Waiters::Turn> Waiters::Next(const Key& key, std::optional<crdt::Type> shown, uint64_t number) {
+std::optional<Waiters::Turn> Waiters::Next(const Key& key,
+                                           std::optional<crdt::Type> shown,
+                                           uint64_t number,
+                                           const Groups& groups) {
   const auto found = by_key_.find(key);
   if (found == by_key_.end()) return std::nullopt;
   std::optional<Turn> next;
   for (const auto& [wanted, line] : found->second) {
-    const auto& [when_gone, type] = wanted;
+    const auto& [when_gone, type, group] = wanted;
     if (!when_gone && shown != type) continue;
+    if (group && groups.count(*group) != 0) continue;
     auto place = line.upper_bound(number);
     if (PLANTED(kWaiterNewestFirst)) {
       place = number == 0 ? line.end() : line.lower_bound(number);
@@ -99,8 +110,13 @@ size_t Waiters::CountFor(const Key& key, crdt::Type type) const {
   if (found == by_key_.end()) return 0;
   size_t count = 0;
   for (const auto& [wanted, line] : found->second)
-    count += wanted.second == type ? line.size() : 0;
+    count += std::get<1>(wanted) == type ? line.size() : 0;
   return count;
+}
+
+size_t Waiters::CountForGroup(const Key& key, const std::string& group) const {
+  const auto found = by_group_.find({key, group});
+  return found == by_group_.end() ? 0 : found->second;
 }
 
 std::vector<uint64_t> Waiters::All() const {

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,7 @@ class Waiters {
     bool when_gone = false;  // serve it, too, if a key shows nothing or another type
     bool for_others = false; // waits for what leaders agree on: not in All()
     std::set<Key> keys;
+    std::optional<std::string> group;  // of streams: waits for what is new to it
     std::string late;        // the error when its time is over; none: a null
     int64_t deadline_us = INT64_MAX;
     std::function<bool(resp::Writer&, bool over)> poll;  // as command::Wait says; or none
@@ -58,16 +60,23 @@ class Waiters {
   // Keys with waiters that have changed, in the order of their first change since the last call.
   std::vector<Key> TakeReady();
   // The next one behind `number` whom a key may serve that shows elements of `shown`, or none: the longest waiting
-  // first; `number` is 0 at the beginning. Nobody else is looked at, however many wait.
+  // first; `number` is 0 at the beginning. Who waits for what is new to one of `groups`, which there is nothing for, is
+  // passed over. Nobody else is looked at, however many wait.
   struct Turn {
     uint64_t number = 0;
     uint64_t client = 0;
   };
-  std::optional<Turn> Next(const Key& key, std::optional<crdt::Type> shown, uint64_t number);
+  using Groups = std::set<std::string>;
+  std::optional<Turn> Next(const Key& key,
+                           std::optional<crdt::Type> shown,
+                           uint64_t number,
+                           const Groups& groups = {});
   // How often somebody had a turn.
   uint64_t turns() const { return turns_; }
   // How many wait for elements of this type there.
   size_t CountFor(const Key& key, crdt::Type type) const;
+  // ... for what is new to this group of a stream.
+  size_t CountForGroup(const Key& key, const std::string& group) const;
   // Who waits for elements.
   std::vector<uint64_t> All() const;
   // Who is asked at the end of each tick.
@@ -80,11 +89,12 @@ class Waiters {
   void MarkReady(uint8_t db, std::string_view key);
 
   using Line = std::map<uint64_t, uint64_t>;  // clients by number
-  // Those who wait for one key, by `when_gone` and the type.
-  using Lines = std::map<std::pair<bool, crdt::Type>, Line>;
+  // Those who wait for one key, by `when_gone`, the type and the group.
+  using Lines = std::map<std::tuple<bool, crdt::Type, std::optional<std::string>>, Line>;
 
   std::map<uint64_t, std::pair<uint64_t, Waiter>> waiters_;  // by client, with its number
   std::map<Key, Lines> by_key_;
+  std::map<std::pair<Key, std::string>, size_t> by_group_;
   std::set<std::pair<int64_t, uint64_t>> deadlines_;
   struct Answer {
     std::string reply;

@@ -35,20 +35,32 @@ bool Change::GiveUp() {
 
 void Change::Emit(crdt::Effect& effect) {
   OpenIfNeeded();
-  if (before_ != nullptr) [[unlikely]]
-    KeepBefore(effect);
   if (keys_ != nullptr && effect.kind != crdt::EffectKind::kFlush) [[unlikely]]
     keys_->emplace_back(effect.db, effect.key);
   crdt::Seen seen(sink_.applied(), stamp_.origin, {stamp_.sequence, next_index_});
+  Kept* moves = nullptr;
+  if (before_ != nullptr) [[unlikely]]
+    moves = KeepBefore(effect, seen);
   sink_.Add(effect);
-  keyspace_.Apply(effect, seen, stamp_.hlc, Cause::kLocal);
+  if (moves != nullptr) [[unlikely]]
+    keyspace_.KeepMoved(&moves->moved);
+  keyspace_.Apply(effect, seen, stamp_.hlc, cause_);
+  if (moves != nullptr) [[unlikely]] {
+    keyspace_.KeepMoved(nullptr);
+    moves->whole = !moves->moved.empty();
+  }
   ++next_index_;
   wrote_ = true;
 }
 
 void Change::WipeCounterElements(const KeyRef& ref) {
   if (PLANTED(kWipeSparesCounters)) return;
-  for (const Keyspace::ElementWithCounter& e : keyspace_.ElementsWithCounters(ref)) {
+  ClearElements(ref, keyspace_.ElementsWithCounters(ref));
+}
+
+void Change::ClearElements(const KeyRef& ref,
+                           std::span<const Keyspace::ElementWithCounter> elements) {
+  for (const Keyspace::ElementWithCounter& e : elements) {
     crdt::Effect effect{.kind = crdt::EffectKind::kWipe,
                         .db = ref.db,
                         .type = e.type,
@@ -116,6 +128,20 @@ void Change::Delete(const KeyRef& ref) {
 
 void Change::RemoveExpired(const KeyRef& ref) {
   Wipe(ref, crdt::kKeepExpiry);
+}
+
+bool Change::RemoveExpiredPart(const KeyRef& ref, Keyspace::CounterCursor& cursor, size_t count) {
+  std::vector<Keyspace::ElementWithCounter> found;
+  const bool more = keyspace_.NextElementsWithCounters(ref, cursor, count, found);
+  ClearElements(ref, found);
+  if (!more) RemoveExpired(ref);
+  return !more;
+}
+
+void Change::Evict(const KeyRef& ref) {
+  cause_ = Cause::kEvicted;
+  Wipe(ref, 0);
+  cause_ = Cause::kLocal;
 }
 
 bool Change::Increment(const KeyRef& ref, const crdt::Number& by) {

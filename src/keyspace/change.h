@@ -68,6 +68,12 @@ class Change {
   void Delete(const KeyRef& ref);
   // The removal of an expired key: the expiry versions stay (see docs/design on expiry).
   void RemoveExpired(const KeyRef& ref);
+  // The same in parts: clears about `count` of the key's counters, from `cursor` on, and when none is left removes the
+  // key. True if it is removed.
+  bool RemoveExpiredPart(const KeyRef& ref, Keyspace::CounterCursor& cursor, size_t count);
+  // Removes it for its memory: an observed-remove, whatever the key's policy says of deletes. What another leader writes
+  // beside it stays.
+  void Evict(const KeyRef& ref);
   // Adds `by` to the counter. False, and nothing written, when this origin's total would overflow.
   // The caller has checked that the view is a number and that the sum fits.
   bool Increment(const KeyRef& ref, const crdt::Number& by);
@@ -141,7 +147,7 @@ class Change {
   // ---- transactions (transaction.cc)
   // Until EndTransaction all that is written is one change, a flush too. `keep`: what was there before is
   // kept, so that Revert can put it back: of an element that is written a copy, of a key that is wiped one of
-  // it all. Nothing has been written yet.
+  // it all, or, where its collections are big and go whole, these themselves. Nothing has been written yet.
   void BeginTransaction(bool keep);
   void EndTransaction();
   bool in_transaction() const { return whole_; }
@@ -150,6 +156,8 @@ class Change {
   size_t kept_bytes() const { return kept_bytes_; }
   // What a copy of the key would take, and of all keys of a database: far more than they do themselves.
   size_t CopyBytesOf(const KeyRef& ref) const;
+  // The same of what a wipe of the key has copied.
+  size_t WipeBytesOf(const KeyRef& ref) const;
   size_t CopyBytesOfAll(uint8_t db) const;
   // As if nothing had been written since BeginTransaction(true). Not after a Resolve.
   void Revert();
@@ -157,7 +165,9 @@ class Change {
  private:
   void Emit(crdt::Effect& effect);
   void OpenIfNeeded();
-  void KeepBefore(const crdt::Effect& effect);
+  struct Kept;
+  // Where big collections are put that the effect takes whole; null if it takes none.
+  Kept* KeepBefore(const crdt::Effect& effect, const crdt::Seen& seen);
   void KeepAll(uint8_t db);
   // The next effect's place.
   crdt::At NextAt();
@@ -165,6 +175,7 @@ class Change {
   bool GiveUp();
   // What a wipe of the key needs before it: elements with counters go one by one, with what was seen.
   void WipeCounterElements(const KeyRef& ref);
+  void ClearElements(const KeyRef& ref, std::span<const Keyspace::ElementWithCounter> elements);
   void Wipe(const KeyRef& ref, uint8_t flags);
   void CreateIfMissing(const KeyRef& ref);
   crdt::PositionMaker NextPosition(size_t elements);
@@ -177,15 +188,18 @@ class Change {
   bool open_ = false;
   bool wrote_ = false;
   bool whole_ = false;  // in a transaction
+  Cause cause_ = Cause::kLocal;
   Keys* keys_ = nullptr;
   // What a key held before it was written, as far as it was.
   struct Kept {
     bool whole = false;  // `state` is all of it
     bool own = false;    // `state` is its own register and expiry
     crdt::KeyState state;
-    std::map<std::pair<crdt::Type, std::string>, crdt::Register> elements;
+    Keyspace::ElementStates elements;
+    std::vector<Keyspace::Moved> moved;  // then `state` is as if only `own`, and nothing else is kept any more
   };
   void KeepWhole(const KeyRef& ref, Kept& kept);
+  void KeepOwn(const KeyRef& ref, Kept& kept);
   void KeepElement(Kept& kept, crdt::Type type, std::string_view name, crdt::Register state);
   // `now` with what was kept in its place.
   static crdt::KeyState Before(crdt::KeyState now, Kept&& kept);

@@ -1,5 +1,6 @@
 // The elements of a key, as the keyspace sees them: applying, wiping, looking.
 #include <algorithm>
+#include <utility>
 
 #include "base/planted.h"
 #include "crdt/stream.h"
@@ -76,6 +77,17 @@ void Keyspace::WipeElements(FatPart& fat,
       continue;
     }
     const crdt::Type type = elements->type();
+    if (!skip_ && elements->WipesMost(seen)) {
+      std::vector<crdt::Element> left = elements->LeftByWipe(seen);
+      std::unique_ptr<Elements> rest;
+      if (!left.empty()) rest = std::make_unique<Elements>(type, hash_key_, origins_);
+      for (crdt::Element& e : left)
+        rest->Load(e.name, e, /*own_row=*/false, /*replaces=*/false, ViewerOf(ref, type));
+      // Their old rows go with the others': as in Restore.
+      if (rest != nullptr && elements->has_rows()) rest->MakeBig(ViewerOf(ref, type));
+      Retire(ref, std::exchange(elements, std::move(rest)));
+      continue;
+    }
     elements->Wipe(seen, ViewerOf(ref, type), [&](std::string_view name) {
       return Skips(ref, type, name);
     });
@@ -111,8 +123,36 @@ void Keyspace::WipeRange(const crdt::Effect& effect, const crdt::Seen& seen, con
 }
 
 void Keyspace::Retire(const KeyRef& ref, std::unique_ptr<Elements> elements) {
-  if (elements->has_rows() && !beside_) dropped_.emplace(ref.db, ref.key, elements->type());
+  const bool drops = elements->has_rows() && !beside_ &&
+                     dropped_.emplace(ref.db, ref.key, elements->type()).second;
+  if (moved_ != nullptr && !elements->empty()) {
+    moved_->push_back({std::move(elements), drops});
+  } else {
+    FreeLater(std::move(elements));
+  }
+}
+
+void Keyspace::FreeLater(std::unique_ptr<Elements> elements) {
   if (elements->spilled()) gone_.push_back(std::move(elements));
+}
+
+bool Keyspace::GoesWhole(const KeyRef& ref, const crdt::Seen& seen) {
+  return IsWipedWhole(ref, [&](const Elements& elements) { return elements.WipesMost(seen); });
+}
+
+bool Keyspace::GoesWhole(const KeyRef& ref) {
+  return IsWipedWhole(
+      ref, [](const Elements& elements) { return elements.spilled() && elements.WipesMost(); });
+}
+
+bool Keyspace::IsWipedWhole(const KeyRef& ref, base::FunctionRef<bool(const Elements&)> goes) {
+  if (skip_) return false;
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return false;
+  const ElementsByType& by_type = (*slot)->fat().elements;
+  return !by_type.empty() && std::all_of(by_type.begin(), by_type.end(), [&](const auto& elements) {
+    return goes(*elements);
+  });
 }
 
 void Keyspace::RetireEmpty(const KeyRef& ref, FatPart& fat) {
@@ -238,15 +278,48 @@ std::vector<Keyspace::ElementWithCounter> Keyspace::ElementsWithCounters(const K
   if (slot == nullptr || (*slot)->form() != Form::kFat) return found;
   for (const auto& elements : (*slot)->fat().elements) {
     if (!elements->HasLiveCounters()) continue;
-    elements->ForEach([&](const ElementView& element) {
-      if (element.form() == Form::kValue) return true;
-      if (element.form() == Form::kFat && !element.fat_state().has_live_counter()) return true;
-      found.push_back(
-          {elements->type(), std::string(element.key()), crdt::ClearsOf(element.State())});
+    elements->ForEachUnplain([&](const ElementView& element) {
+      AddIfLiveCounter(*elements, element, found);
       return true;
     });
   }
   return found;
+}
+
+void Keyspace::AddIfLiveCounter(const Elements& elements,
+                                const ElementView& element,
+                                std::vector<ElementWithCounter>& found) {
+  if (element.form() == Form::kFat && !element.fat_state().has_live_counter()) return;
+  found.push_back({elements.type(), std::string(element.key()), crdt::ClearsOf(element.State())});
+}
+
+bool Keyspace::NextElementsWithCounters(const KeyRef& ref,
+                                        CounterCursor& cursor,
+                                        size_t count,
+                                        std::vector<ElementWithCounter>& found) {
+  Entry** slot = Lookup(ref);
+  for (; slot != nullptr && cursor.type <= crdt::kTypeMax; ++cursor.type, cursor.at = 0) {
+    const Elements* elements = ElementsIn(**slot, static_cast<crdt::Type>(cursor.type));
+    if (elements == nullptr || !elements->HasLiveCounters()) continue;
+    cursor.at = elements->ScanUnplain(cursor.at, count, [&](const ElementView& element) {
+      AddIfLiveCounter(*elements, element, found);
+    });
+    if (cursor.at != 0) return true;
+    if (found.size() >= count && cursor.type < crdt::kTypeMax) {
+      ++cursor.type;
+      return true;
+    }
+  }
+  return false;
+}
+
+size_t Keyspace::LiveCounters(const KeyRef& ref) {
+  Entry** slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) return 0;
+  size_t count = 0;
+  for (const auto& elements : (*slot)->fat().elements)
+    count += elements->live_counters();
+  return count;
 }
 
 std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t db) {
@@ -255,7 +328,7 @@ std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t 
     if (db != crdt::kAllDatabases && db != d) continue;
     const auto number = static_cast<uint8_t>(d);
     if (merge_ != nullptr) MergeDatabase(number);
-    tables_[d].ForEach([&](const Entry& entry) {
+    tables_[d].WalkUnplain([&](const Entry& entry) {
       bool may = entry.form() == Form::kCounter;
       if (entry.form() == Form::kFat) {
         may = entry.fat().state().has_live_counter() ||
@@ -264,6 +337,7 @@ std::vector<std::pair<uint8_t, std::string>> Keyspace::KeysWithCounters(uint8_t 
                           [](const auto& elements) { return elements->HasLiveCounters(); });
       }
       if (may) found.emplace_back(number, entry.key());
+      return true;
     });
   }
   return found;

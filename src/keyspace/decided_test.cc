@@ -41,6 +41,13 @@ class Decided : public testing::Test {
   uint64_t sequence = 0;
 };
 
+TEST_F(Decided, TakesMemory) {
+  keys.SetDecided(&view);
+  view.Set(0, "k", Text(std::string(1000, 'x')), crdt::kNever);
+  EXPECT_GE(keys.MemoryOf(keys.Ref(0, "k")), 1000U);
+  EXPECT_EQ(keys.MemoryOf(keys.Ref(0, "none")), 0U);
+}
+
 TEST_F(Decided, IsShownInsteadOfWhatLiesBeneath) {
   Put("a", "ordinary");
   Put("b", "ordinary");

@@ -322,7 +322,7 @@ bool Elements::TakeOut(Place& place, const Viewer& viewer) {
   } else if (rare_->names != nullptr) {
     rare_->names->Erase(old);
   } else if (rare_->table != nullptr) {
-    rare_->table->Erase(place.slot);
+    rare_->table->Erase(place.hash, place.slot);
   } else {
     Entry::Free(old);
     rare_->few.erase(rare_->few.begin() + (place.slot - rare_->few.data()));
@@ -389,9 +389,13 @@ void Elements::SetEntry(std::string_view name,
   Count(entry, viewer);
   if (place.in_blocks) return rare_->blocks->Replace(place.listed, ListItemOf(entry));
   if (rare_->names != nullptr) return rare_->names->Replace(old, entry);
+  if (rare_->table != nullptr) {
+    rare_->table->Replace(place.hash, place.slot, entry);
+    Table::MarkDirty(place.slot);
+    return;
+  }
   *place.slot = entry;
   Entry::Free(old);
-  if (rare_->table != nullptr) Table::MarkDirty(place.slot);
 }
 
 void Elements::SetListed(std::string_view name,
@@ -539,6 +543,29 @@ bool Elements::WipesAll(const crdt::Seen& seen) const {
   return all;
 }
 
+bool Elements::WipesMost(const crdt::Seen& seen) const {
+  if (!spilled() || !WipesMost()) return false;
+  return std::all_of(rare_->newest.begin(), rare_->newest.end(), [&](clock::Dot dot) {
+    return seen.Covers(dot);
+  });
+}
+
+std::vector<crdt::Element> Elements::LeftByWipe(const crdt::Seen& seen) const {
+  std::vector<crdt::Element> left;
+  const crdt::Effect wipe{.kind = crdt::EffectKind::kWipe};
+  ForEachUnplain([&](const ElementView& element) {
+    crdt::Element rest;
+    static_cast<crdt::Register&>(rest) = element.State();
+    crdt::ApplyToElement(rest, wipe, seen, {});
+    if (rest.empty()) return true;
+    rest.type = type_;
+    rest.name = element.key();
+    left.push_back(std::move(rest));
+    return true;
+  });
+  return left;
+}
+
 bool Elements::HoldsSeen(const ElementView& element, const crdt::Seen& seen) {
   if (element.form() == Form::kCounter) return false;
   if (element.form() != Form::kFat) return seen.Covers(element.value_part().dot);
@@ -568,6 +595,12 @@ void Elements::Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps) {
     crdt::ApplyToElement(state, wipe, seen, {});
     Set(name, place, std::move(state), viewer);
   }
+}
+
+void Elements::Drop(std::string_view name, const Viewer& viewer) {
+  Sync(viewer);
+  Place place = Locate(name);
+  Remove(name, place, viewer);
 }
 
 void Elements::PurgeCounter(std::string_view name,

@@ -176,9 +176,9 @@ class Elements {
     return packed_.count() + (rare_ == nullptr ? 0 : rare_->shown + rare_->plain());
   }
   size_t conflicts() const { return rare_ == nullptr ? 0 : rare_->conflicts; }
-  bool HasLiveCounters() const {
-    return packed_.counters() + (rare_ == nullptr ? 0 : rare_->counters) != 0;
-  }
+  // Those that hold live counters.
+  size_t live_counters() const { return packed_.counters() + (rare_ == nullptr ? 0 : rare_->counters); }
+  bool HasLiveCounters() const { return live_counters() != 0; }
   using Names = std::set<std::string, std::less<>>;
   const Names& residue() const;
   size_t memory_bytes() const;
@@ -206,6 +206,14 @@ class Elements {
                  Keeps keeps);
   // Does a wipe of the key, whose writer had seen `seen`, leave nothing? O(1); may say no in doubt.
   bool WipesAll(const crdt::Seen& seen) const;
+  // Does it take at least half of a big collection, among that all elements of one version? O(1). Then what is left,
+  // as LeftByWipe says, is better put into a new object than the rest taken out.
+  bool WipesMost(const crdt::Seen& seen) const;
+  std::vector<crdt::Element> LeftByWipe(const crdt::Seen& seen) const;
+  // The same of a wipe whose writer has seen all that is here.
+  bool WipesMost() const {
+    return unplain() == 0 || (rare_ != nullptr && rare_->table != nullptr && unplain() <= size() / 2);
+  }
   // A wipe of the key, or of all keys. Elements for which `keeps` says so stay as they are.
   void Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps);
   // A kWipeRange of this type. Elements for which `keeps` says so stay as they are.
@@ -213,6 +221,8 @@ class Elements {
                  const crdt::Seen& seen,
                  const Viewer& viewer,
                  Keeps keeps);
+  // Takes the element out, if it is there, whatever it holds.
+  void Drop(std::string_view name, const Viewer& viewer);
   void PurgeCounter(std::string_view name, clock::OriginIndex origin, const Viewer& viewer);
   // From the key's row (`own_row` false) or a row of its own. False if the element is there: it
   // stays, or, if `replaces`, gives way.
@@ -250,6 +260,13 @@ class Elements {
   // Every stored element, in no particular order (packed ones: that of their coming, or the sorted
   // set's), until false. Do not change anything meanwhile.
   void ForEach(base::FunctionRef<bool(const ElementView&)> visit) const;
+  // Those that are anything but one version: counters, siblings, residue. In a table, few among many cost little.
+  void ForEachUnplain(base::FunctionRef<bool(const ElementView&)> visit) const;
+  // The same in parts of about `count`, from `cursor` on; where to go on, 0 at the end. One may be met twice. What is in
+  // no table is visited at once.
+  uint64_t ScanUnplain(uint64_t cursor,
+                       size_t count,
+                       base::FunctionRef<void(const ElementView&)> visit) const;
   // All of them, sorted by name, behind what is in `out`.
   void AppendTo(std::vector<crdt::Element>& out) const;
   // Visits shown ones from `cursor` on until about `count` were looked at; where to go on, 0 at the
@@ -268,6 +285,8 @@ class Elements {
   StreamIndex* stream_index() const { return rare_ == nullptr ? nullptr : rare_->stream.get(); }
   // Of a stream's entry.
   static uint64_t LaneOf(const ElementView& element, const Viewer& viewer);
+  // Of the version that a stream's element shows; nothing if it has none.
+  static std::optional<clock::Dot> DotOf(const ElementView& element, const Viewer& viewer);
 
   // ---- sorted sets: shown members by (score, name). Lists and streams: shown elements by name, as
   // if all scores were 0.
@@ -338,7 +357,7 @@ class Elements {
     return packed_.count() > packed_.counters() ||
            (rare_ != nullptr && rare_->versioned + rare_->plain() > 0);
   }
-  // Few are shown of what a big table once held, or holds.
+  // Few are shown of what a table has room for, or holds.
   bool is_sparse() const;
   const BlockList* blocks() const { return rare_ == nullptr ? nullptr : rare_->blocks.get(); }
   bool has_few() const { return rare_ != nullptr && !rare_->few.empty(); }

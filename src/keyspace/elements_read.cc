@@ -120,7 +120,7 @@ static bool IsSaturated(const crdt::Register& state) {
 
 bool IsConflict(const crdt::Register& state) {
   if (conflict::IsConflict(state.versions)) return true;
-  if (state.has_live_counter() && IsSaturated(state)) return true;
+  if (state.has_live_counter() && IsSaturated(state) && !PLANTED(kSaturatedUnlisted)) return true;
   return state.has_live_counter() && state.has_live_version() && !AsNumber(state.versions[0].value);
 }
 
@@ -155,6 +155,27 @@ void Elements::ForEach(base::FunctionRef<bool(const ElementView&)> visit) const 
   for (const Entry* entry : rare_->few) {
     if (!visit(ElementView(entry))) return;
   }
+}
+
+void Elements::ForEachUnplain(base::FunctionRef<bool(const ElementView&)> visit) const {
+  if (unplain() == 0) return;
+  if (rare_ != nullptr && rare_->table != nullptr)
+    return rare_->table->WalkUnplain([&](const Entry& entry) { return visit(ElementView(&entry)); });
+  ForEach([&](const ElementView& element) { return element.form() == Form::kValue || visit(element); });
+}
+
+uint64_t Elements::ScanUnplain(uint64_t cursor,
+                               size_t count,
+                               base::FunctionRef<void(const ElementView&)> visit) const {
+  if (rare_ != nullptr && rare_->table != nullptr) {
+    return rare_->table->ScanUnplain(
+        cursor, count, [&](const Entry& entry) { visit(ElementView(&entry)); });
+  }
+  ForEachUnplain([&](const ElementView& element) {
+    visit(element);
+    return true;
+  });
+  return 0;
 }
 
 void Elements::AppendTo(std::vector<crdt::Element>& out) const {

@@ -16,6 +16,13 @@ const crdt::Version* ShownVersion(const crdt::Register& state, const Viewer& vie
 
 }  // namespace
 
+std::optional<clock::Dot> Elements::DotOf(const ElementView& element, const Viewer& viewer) {
+  if (element.form() == Form::kValue) return element.value_part().dot;
+  if (element.form() != Form::kFat) return std::nullopt;
+  const crdt::Version* version = ShownVersion(element.fat_state(), viewer);
+  return version == nullptr ? std::nullopt : std::optional(version->dot);
+}
+
 uint64_t Elements::LaneOf(const ElementView& element, const Viewer& viewer) {
   clock::Dot dot;
   std::string_view value;

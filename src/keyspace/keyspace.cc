@@ -114,6 +114,7 @@ Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart& fat) {
 
 Collection Keyspace::Open(const KeyRef& ref, crdt::Type type) {
   Collection collection = OpenElements(ref, type, /*again=*/false);
+  if (counts_uses_) [[unlikely]] uses_->Note(ref.hash);
   NoteLookup(collection.status != Collection::Status::kMissing);
   return collection;
 }
@@ -147,6 +148,7 @@ Collection Keyspace::OpenElements(const KeyRef& ref, crdt::Type type, bool again
 
 void Keyspace::SetTime(int64_t time_ms) {
   time_ms_ = time_ms;
+  if (uses_ != nullptr) uses_->SetTime(time_ms);
   if (decided_ != nullptr) decided_->values().SetTime(time_ms);
 }
 
@@ -158,6 +160,7 @@ Keyspace* Keyspace::DecidedOf(const KeyRef& ref) const {
 
 Shown Keyspace::Read(const KeyRef& ref) {
   Shown shown = Peek(ref);
+  if (counts_uses_) [[unlikely]] uses_->Note(ref.hash);
   NoteLookup(shown.exists());
   return shown;
 }
@@ -458,12 +461,11 @@ void Keyspace::Place(const KeyRef& ref, Entry** slot, Entry* entry) {
     if (entry == nullptr) {
       if (stored && !beside_) deleted_.emplace(ref.db, ref.key);
       if (Table::IsDirty(slot)) --dirty_count_;
-      tables_[ref.db].Erase(slot);
+      tables_[ref.db].Erase(ref.hash, slot);
       return;
     }
     entry->set(Entry::kStored, stored);
-    Entry::Free(old);
-    *slot = entry;
+    tables_[ref.db].Replace(ref.hash, slot, entry);
   } else {
     if (entry == nullptr) return;
     if (!deleted_.empty() && deleted_.erase({ref.db, std::string(ref.key)}) != 0) {
@@ -654,6 +656,11 @@ void Keyspace::Apply(const crdt::Effect& effect,
   } else if (!ApplyFast(effect, seen, hlc, ref)) {
     ApplySlow(effect, seen, hlc, ref, cause);
   }
+  // Another leader's write is a use, too; its reads are not known here.
+  if (uses_ != nullptr && (cause == Cause::kLocal || cause == Cause::kRemote) && effect.kind != crdt::EffectKind::kClean &&
+      (effect.kind != crdt::EffectKind::kWipe || effect.type != crdt::Type::kString)) [[unlikely]] {
+    uses_->Note(ref.hash);
+  }
   if (observer_ == nullptr) return;
   observer_->KeyModified(ref, effect.kind == crdt::EffectKind::kClean ? Cause::kCleaned : cause);
 }
@@ -672,6 +679,61 @@ void Keyspace::Restore(const KeyRef& ref, crdt::KeyState state) {
     CountMemory(*slot, true);
     Reindex(*slot);
   }
+  if (observer_ != nullptr) observer_->KeyModified(ref, Cause::kReverted);
+}
+
+void Keyspace::PutBack(const KeyRef& ref,
+                       crdt::KeyState* own,
+                       ElementStates elements,
+                       std::vector<Moved> moved) {
+  Entry** slot = Lookup(ref);
+  if (!moved.empty()) {
+    // What stands there now is of the change alone.
+    Entry* entry = Entry::NewFat(ref.db, ref.key, own == nullptr ? crdt::KeyState{} : std::move(*own));
+    own = nullptr;
+    std::vector<crdt::Type> kept_rows;
+    for (Moved& m : moved) {
+      if (m.drops) kept_rows.push_back(m.elements->type());
+      entry->fat().elements.Add(std::move(m.elements));
+    }
+    Place(ref, slot, entry);
+    for (crdt::Type type : kept_rows)
+      dropped_.erase({ref.db, std::string(ref.key), type});
+  } else if (elements.empty() && (slot == nullptr || (*slot)->form() != Form::kFat ||
+                                  (*slot)->fat().elements.empty())) {
+    if (own != nullptr) Place(ref, slot, MakeEntry(ref.db, ref.key, std::move(*own)));
+    if (observer_ != nullptr) observer_->KeyModified(ref, Cause::kReverted);
+    return;
+  }
+  slot = Lookup(ref);
+  if (slot == nullptr || (*slot)->form() != Form::kFat) {
+    Place(ref,
+          slot,
+          Entry::NewFat(ref.db, ref.key, slot == nullptr ? crdt::KeyState{} : (*slot)->State()));
+    slot = Lookup(ref);
+  }
+  Entry* entry = *slot;
+  FatPart& fat = entry->fat();
+  CountMemory(entry, false);
+  fat.ForgetResidueSince();
+  if (own != nullptr) fat.mutable_state() = std::move(*own);
+  for (auto& [place, state] : elements) {
+    const auto& [type, name] = place;
+    const Viewer viewer = ViewerOf(ref, type);
+    if (state.empty()) {
+      ElementsOf(fat, type).Drop(name, viewer);
+    } else {
+      // It may have no row any more: then it has one together with the key's next.
+      ElementsOf(fat, type).Load(name, std::move(state), /*own_row=*/false, /*replaces=*/true, viewer);
+      // As in Restore.
+      if (!dropped_.empty() && dropped_.count({ref.db, std::string(ref.key), type}) != 0)
+        ElementsOf(fat, type).MakeBig(viewer);
+    }
+  }
+  RetireEmpty(ref, fat);
+  fat.Tidy();
+  CountMemory(entry, true);
+  Settle(ref, slot);
   if (observer_ != nullptr) observer_->KeyModified(ref, Cause::kReverted);
 }
 
@@ -742,6 +804,8 @@ bool Keyspace::HasRegisterOrCounter(const KeyRef& ref) {
 }
 
 size_t Keyspace::MemoryOf(const KeyRef& ref) {
+  if (Keyspace* decided = DecidedOf(ref)) [[unlikely]]
+    return decided->MemoryOf(decided->Ref(ref.db, ref.key));
   Entry** slot = Lookup(ref);
   return slot == nullptr ? 0 : sizeof *slot + (*slot)->memory_bytes();
 }

@@ -25,7 +25,9 @@
 #include <tuple>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/hash.h"
+#include "base/planted.h"
 #include "clock/origin.h"
 #include "conflict/policy.h"
 #include "crdt/effect.h"
@@ -33,6 +35,7 @@
 #include "keyspace/elements.h"
 #include "keyspace/entry.h"
 #include "keyspace/table.h"
+#include "keyspace/uses.h"
 
 namespace polyarch::keyspace {
 
@@ -44,8 +47,8 @@ struct KeyRef {
 };
 
 // kMerged: another leader's state was merged. kCleaned: only residue went; if it was one of several versions, there may
-// be no conflict to be shown any more. kReverted: a transaction was given up.
-enum class Cause : uint8_t { kLocal, kRemote, kMerged, kLoaded, kCleaned, kReverted };
+// be no conflict to be shown any more. kReverted: a transaction was given up. kEvicted: removed here, for its memory.
+enum class Cause : uint8_t { kLocal, kRemote, kMerged, kLoaded, kCleaned, kReverted, kEvicted };
 
 // Told of every change of a key's state. Calls come in the middle of Apply: do not call back.
 class Observer {
@@ -153,7 +156,10 @@ class Keyspace {
   // Of a key that has been read: is there something live of more than the one type that it shows?
   bool HoldsSeveralTypes(const KeyRef& ref) const;
   // Exists, under the key's policy (conflicting keys exist).
-  bool Exists(const KeyRef& ref) { return Peek(ref).exists(); }
+  bool Exists(const KeyRef& ref) {
+    if (PLANTED(kExistsUnmerged) && merge_ != nullptr && tables_[ref.db].Find(ref.hash, ref.key) == nullptr) return false;
+    return Peek(ref).exists();
+  }
   // What Read and Open have found, and not found, while that was to be counted (Redis's keyspace_hits, keyspace_misses).
   struct Lookups {
     uint64_t hits = 0;
@@ -204,6 +210,25 @@ class Keyspace {
 
   // Puts a key back to what State() said of it before a change that is given up. O(size of the key).
   void Restore(const KeyRef& ref, crdt::KeyState state);
+  // The same of parts, whatever the size of the key: what its elements, and its own register and expiry, if told, were;
+  // and collections that had gone whole, as they were then.
+  struct Moved {
+    std::unique_ptr<Elements> elements;
+    bool drops = false;  // their rows are to be deleted because of this
+  };
+  using ElementStates = std::map<std::pair<crdt::Type, std::string>, crdt::Register>;
+  void PutBack(const KeyRef& ref,
+               crdt::KeyState* own,
+               ElementStates elements,
+               std::vector<Moved> moved);
+  // From here on collections that go whole are put there instead of being freed; or (null) no more.
+  void KeepMoved(std::vector<Moved>* moved) { moved_ = moved; }
+  // Will a wipe, whose writer has seen this or all that is here, take all big collections of the key whole, and are all
+  // of them big? O(1).
+  bool GoesWhole(const KeyRef& ref, const crdt::Seen& seen);
+  bool GoesWhole(const KeyRef& ref);
+  // Frees it by and by (FreeSome).
+  void FreeLater(std::unique_ptr<Elements> elements);
 
   // During replay: effects on the key's own register and expiry (kString), or on the element, for which
   // this is true are passed over: its row reflects them.
@@ -269,6 +294,18 @@ class Keyspace {
     std::vector<crdt::Clear> clears;
   };
   std::vector<ElementWithCounter> ElementsWithCounters(const KeyRef& ref);
+  // The same in parts of about `count`, from `cursor` on, which is moved; false when the end was reached. Changes
+  // between two parts do no harm: what comes behind the cursor meanwhile is not met.
+  struct CounterCursor {
+    uint8_t type = 1;
+    uint64_t at = 0;
+  };
+  bool NextElementsWithCounters(const KeyRef& ref,
+                                CounterCursor& cursor,
+                                size_t count,
+                                std::vector<ElementWithCounter>& found);
+  // How many there are. O(1).
+  size_t LiveCounters(const KeyRef& ref);
   // Keys of a database (or of all) that may hold live counters, in the key's register or an element.
   std::vector<std::pair<uint8_t, std::string>> KeysWithCounters(uint8_t db);
   // May a write that wipes the key clear counters, its own or its elements'? O(1).
@@ -376,6 +413,48 @@ class Keyspace {
   }
   // What the key takes of that, its place in the table included; 0 if nothing is stored.
   size_t MemoryOf(const KeyRef& ref);
+  // What is taken beside that to find the keys: tables, the index of expiry, what is known of uses; and what an
+  // allocator rounds up, about. Of databases, not of elements.
+  size_t overhead_bytes() const;
+  size_t used_bytes() const { return memory_bytes() + overhead_bytes(); }
+  // memory_bytes() beyond this is too much (`maxmemory`); SIZE_MAX: there is no limit.
+  void SetMemoryLine(size_t bytes) { memory_line_ = bytes; }
+  bool over_memory_line() const { return memory_bytes() > memory_line_; }
+
+  // ---- eviction (eviction.cc): what may go to make room. Which keys those are is the caller's to say.
+  // It is noted from now on when, or how often, keys are used; or no more. What is known stays if that is the kind.
+  void NoteUsesAs(std::optional<Uses::Kind> kind);
+  Uses* uses() { return uses_.get(); }
+  const Uses* uses() const { return uses_.get(); }
+  // Do Read and Open count as uses from here on? The next one may be of the same key.
+  void CountUses(bool on) {
+    if (uses_ == nullptr) return;
+    counts_uses_ = on;
+    uses_->NextCommand();
+  }
+  // How long ago the key was used, about: as uses() knows, or else since it was written. Of what is stored.
+  int64_t IdleMs(const Entry& entry) const;
+  uint64_t HashOf(const Entry& entry) const { return base::SipHash13(entry.key(), hash_key_); }
+  // Is something live there, which its expiry does not hide? (Residue is not.)
+  bool IsShown(const Entry& entry) const { return entry.has(Entry::kLive) && entry.indexed_expiry() >= time_ms_; }
+  // What is stored under this key; null: nothing. Merges nothing, and sees nothing of what was decided.
+  const Entry* StoredAs(const KeyRef& ref) const;
+  // One that is `wanted`, drawn among all keys of the 16 databases; null if none was met in a hundred draws.
+  const Entry* SampleKey(uint64_t random, base::FunctionRef<bool(const Entry&)> wanted) const;
+  // Those of the 16 databases that have an expiry which does not hide them yet, the soonest first, until false.
+  void VisitVolatile(base::FunctionRef<bool(const Entry&)> visit) const;
+  // Goes on round all keys of the 16 databases, or those with an expiry, by about `count` of them. True: it has come
+  // to the end; the next call begins anew.
+  bool SweepKeys(bool with_expiry, size_t count, base::FunctionRef<void(const Entry&)> visit);
+  void RestartSweep() {
+    sweep_db_ = 0;
+    sweep_cursor_ = 0;
+    sweep_from_ = {INT64_MIN, nullptr};
+  }
+  // In the 16 databases, residue too.
+  size_t stored_keys() const;
+  // Names that the next checkpoint is to delete.
+  size_t deleted_count() const { return deleted_.size(); }
   const Stats& stats() const { return stats_; }
   const clock::OriginTable& origins() const { return origins_; }
 
@@ -409,6 +488,7 @@ class Keyspace {
   // Elements that are no part of their key any more.
   void Retire(const KeyRef& ref, std::unique_ptr<Elements> elements);
   void RetireEmpty(const KeyRef& ref, FatPart& fat);
+  bool IsWipedWhole(const KeyRef& ref, base::FunctionRef<bool(const Elements&)> goes);
   void VisitKey(Entry* entry, const std::function<void(const Row&)>& visit);
   // Rows of the elements of `pending_`, as far as `count` goes; true when that is empty.
   bool VisitPending(size_t count, size_t& visited, const std::function<void(const Row&)>& visit);
@@ -434,6 +514,9 @@ class Keyspace {
   void Settle(const KeyRef& ref, Entry** slot);
   // The entry for a whole state; nullptr for an empty one.
   Entry* Build(const KeyRef& ref, crdt::KeyState state);
+  static void AddIfLiveCounter(const Elements& elements,
+                               const ElementView& element,
+                               std::vector<ElementWithCounter>& found);
   Collection OpenElements(const KeyRef& ref, crdt::Type type, bool again);
   Elements* FindElements(const KeyRef& ref, crdt::Type type);
   static Elements* ElementsIn(Entry& entry, crdt::Type type);
@@ -509,7 +592,15 @@ class Keyspace {
   size_t walk_db_ = 0;
   uint64_t walk_cursor_ = 0;
   size_t memory_bytes_ = 0;
+  size_t memory_line_ = SIZE_MAX;
+  std::unique_ptr<Uses> uses_;
+  bool counts_uses_ = false;
+  size_t sweep_db_ = 0;
+  uint64_t sweep_cursor_ = 0;
+  // Where the sweep of keys with an expiry goes on. The entry may be gone: it is compared, not looked at.
+  std::pair<int64_t, Entry*> sweep_from_{INT64_MIN, nullptr};
   std::vector<std::unique_ptr<Elements>> gone_;  // collections that wait to be freed
+  std::vector<Moved>* moved_ = nullptr;
   uint64_t policy_epoch_ = 1;
   bool epoch_ = false;  // what the bit kEpoch of a merged entry is
   std::unique_ptr<Merge> merge_;

@@ -133,6 +133,112 @@ TEST(Table, ScanSeesAllThatStays) {
   }
 }
 
+// The same while the table shrinks under the cursor, from hundreds of segments to one.
+TEST(Table, ScanSeesAllThatStaysWhileItShrinks) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    base::Random random(seed);
+    Table table(HashOf);
+    auto erase = [&](const std::string& key) {
+      if (Entry** slot = table.Find(HashOf(key), key)) table.Erase(HashOf(key), slot);
+    };
+    for (size_t i = 0; i < 40; ++i) table.Insert(HashOf("stays" + std::to_string(i)), NewEntry("stays" + std::to_string(i)));
+    for (size_t i = 0; i < 20'000; ++i) table.Insert(HashOf(std::to_string(i)), NewEntry(std::to_string(i)));
+    std::unordered_set<std::string> seen;
+    uint64_t cursor = 0;
+    size_t gone = 0;
+    do {
+      const uint64_t before = cursor;
+      cursor = table.Scan(cursor, 1 + random.Below(60), [&](Entry* entry) { seen.emplace(entry->key()); });
+      ASSERT_TRUE(cursor == 0 || cursor > before);
+      for (size_t i = random.Below(400); i > 0 && gone < 20'000; --i) erase(std::to_string(gone++));
+    } while (cursor != 0);
+    for (size_t i = 0; i < 40; ++i) ASSERT_EQ(seen.count("stays" + std::to_string(i)), 1U) << seed;
+  }
+}
+
+// (What was left of a large table kept all of it: to draw one of a few walked over it.)
+TEST(Table, ShrinksAsItGrew) {
+  Table table(HashOf);
+  constexpr int kKeys = 100'000;
+  constexpr size_t kSegment = 217;  // slots
+  for (int i = 0; i < kKeys; ++i) {
+    const std::string key = std::to_string(i);
+    Entry** slot = table.Insert(HashOf(key), NewEntry(key));
+    if (i < 5) Table::MarkDirty(slot);
+  }
+  const size_t most = table.memory_bytes();
+  for (int i = kKeys - 1; i >= 10; --i) {
+    const std::string key = std::to_string(i);
+    table.Erase(table.Find(HashOf(key), key));
+    // Never more than so many free slots for each that is taken, a few segments aside.
+    ASSERT_LE(table.slots(), 10 * kSegment + static_cast<size_t>(i) * 17) << i;
+  }
+  EXPECT_EQ(table.slots(), kSegment);
+  EXPECT_LT(table.memory_bytes(), most / 500);
+  std::set<std::string> found;
+  table.ForEach([&](const Entry& entry) { EXPECT_TRUE(found.emplace(entry.key()).second); });
+  EXPECT_EQ(found.size(), 10U);
+  std::set<std::string> dirty;
+  EXPECT_EQ(table.TakeDirty(0, 100, [&](Entry* entry) { dirty.emplace(entry->key()); }), 0U);
+  EXPECT_EQ(dirty, (std::set<std::string>{"0", "1", "2", "3", "4"})) << "marks move with their entries";
+  // And up again.
+  for (int i = 10; i < 5000; ++i) table.Insert(HashOf(std::to_string(i)), NewEntry(std::to_string(i)));
+  for (int i = 0; i < 5000; ++i) ASSERT_NE(table.Find(HashOf(std::to_string(i)), std::to_string(i)), nullptr) << i;
+}
+
+// While a visitor erases nothing moves; then it does.
+TEST(Table, ShrinksAfterAVisitThatErases) {
+  Table table(HashOf);
+  for (int i = 0; i < 20'000; ++i) table.Insert(HashOf(std::to_string(i)), NewEntry(std::to_string(i)));
+  size_t visited = 0;
+  table.ForEachSlot([&](Entry** slot) {
+    ++visited;
+    if ((*slot)->key() != "7") table.Erase(slot);
+  });
+  EXPECT_EQ(visited, 20'000U);
+  EXPECT_EQ(table.size(), 1U);
+  EXPECT_EQ(table.slots(), 217U);
+  EXPECT_NE(table.Find(HashOf("7"), "7"), nullptr);
+}
+
+// Counters and fat entries among many plain ones: counted through all that moves and replaces them.
+TEST(Table, FindsTheUnplainOnes) {
+  auto counter = [](const std::string& key) {
+    return Entry::NewCounter(0, key, {clock::Dot(clock::OriginIndex{0}, 1), {}, 1, 1, 0, 0});
+  };
+  base::Random random(8);
+  Table table(HashOf);
+  std::map<std::string, bool> model;
+  for (int i = 0; i < 60'000; ++i) {
+    const std::string key = std::to_string(random.Below(i < 30'000 ? 20'000 : 400));
+    const bool unplain = random.Percent(2);
+    Entry** slot = table.Find(HashOf(key), key);
+    if (slot != nullptr && random.Percent(i < 40'000 ? 30 : 60)) {
+      table.Erase(HashOf(key), slot);
+      model.erase(key);
+      continue;
+    }
+    Entry* entry = unplain ? counter(key) : NewEntry(key);
+    slot == nullptr ? static_cast<void>(table.Insert(HashOf(key), entry)) : table.Replace(HashOf(key), slot, entry);
+    model[key] = unplain;
+    if (i % 5000 != 0) continue;
+    std::set<std::string> expected;
+    for (const auto& [of, is] : model) {
+      if (is) expected.insert(of);
+    }
+    std::set<std::string> found;
+    table.WalkUnplain([&](const Entry& e) { return found.emplace(e.key()).second; });
+    ASSERT_EQ(found, expected);
+    ASSERT_EQ(table.unplain(), expected.size());
+    found.clear();
+    uint64_t cursor = 0;
+    do {
+      cursor = table.ScanUnplain(cursor, 5, [&](const Entry& e) { found.emplace(e.key()); });
+    } while (cursor != 0);
+    ASSERT_EQ(found, expected);
+  }
+}
+
 TEST(Table, ScanTakesAnyCursor) {
   Table table(HashOf);
   for (int i = 0; i < 1000; ++i) table.Insert(HashOf(std::to_string(i)), NewEntry(std::to_string(i)));
@@ -1331,6 +1437,134 @@ TEST_F(ChangeTest, ClearedCountersAreNotClearedAgain) {
   TakeRows(node.keys, again, 100'000);
   EXPECT_TRUE(again.elements.empty()) << "none is written anew";
   node.Check();
+}
+
+// (A wipe of many with a single counter among them went element by element.)
+TEST_F(ChangeTest, ManyWithOneCounterGoWhole) {
+  for (const crdt::Type type : {crdt::Type::kSortedSet, crdt::Type::kHash}) {
+    const std::string key = type == crdt::Type::kHash ? "h" : "z";
+    for (int i = 0; i < 3000; ++i)
+      Change(node, node.keys).PutElement(Ref(key), type, "e" + std::to_string(i), EncodeScore(i));
+    EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref(key), type, "c", crdt::Number::Integer(2)));
+    EXPECT_EQ(node.keys.LiveCounters(Ref(key)), 1U);
+    ASSERT_EQ(node.keys.ElementsWithCounters(Ref(key)).size(), 1U);
+    Rows rows;
+    TakeRows(node.keys, rows, 100);
+    EXPECT_EQ(rows.elements.size(), 3001U);
+    Change(node, node.keys).Delete(Ref(key));
+    EXPECT_FALSE(node.keys.Exists(Ref(key)));
+    EXPECT_EQ(node.keys.StoredElements(Ref(key)), 1U) << "the cleared counter waits for claims";
+    EXPECT_LT(node.keys.MemoryOf(Ref(key)), 10'000U);
+    size_t visited = 0;
+    while (node.keys.VisitDirty(100, [&](const Keyspace::Row& row) {
+      ++visited;
+      rows.Take(row);
+    })) {
+    }
+    EXPECT_LE(visited, 4U) << "their rows go by one prefix";
+    EXPECT_EQ(rows.elements.size(), 1U);
+    EXPECT_EQ(rows.States()[Key(0, key)], State(key));
+    node.Check();
+    rows = {};
+    node.keys.PurgeElementCounter(Ref(key), type, "c", origins.Intern({"n", 1}));
+    node.model.erase(Key(0, key));
+    EXPECT_TRUE(State(key).empty());
+    EXPECT_EQ(node.keys.memory_bytes(), 0U);
+    TakeRows(node.keys, rows, 100);
+  }
+}
+
+// What the wipe had not seen stays, and what it cleared: in all forms beside each other.
+TEST_F(ChangeTest, AWipeOfManyLeavesWhatItHasNotSeen) {
+  Node other(origins, policies, origins.Intern({"o", 1}));
+  auto ref = [](Node& of) { return of.keys.Ref(0, "z"); };
+  for (int i = 0; i < 1000; ++i)
+    Change(node, node.keys).PutElement(ref(node), crdt::Type::kSortedSet, "e" + std::to_string(i), EncodeScore(i));
+  EXPECT_TRUE(Change(node, node.keys).IncrementElement(ref(node), crdt::Type::kSortedSet, "c", crdt::Number::Integer(2)));
+  while (other.Deliver(node)) {
+  }
+  EXPECT_TRUE(Change(other, other.keys).IncrementElement(ref(other), crdt::Type::kSortedSet, "e5", crdt::Number::Integer(7)));
+  EXPECT_TRUE(Change(other, other.keys).IncrementElement(ref(other), crdt::Type::kSortedSet, "c", crdt::Number::Integer(1)));
+  Change(node, node.keys).Delete(ref(node));
+  while (other.Deliver(node) || node.Deliver(other)) {
+  }
+  for (Node* of : {&node, &other}) {
+    of->Check();
+    EXPECT_EQ(of->keys.Open(ref(*of), crdt::Type::kSortedSet).size(), 2U);
+    EXPECT_EQ(of->keys.Open(ref(*of), crdt::Type::kSortedSet).Score(*of->keys.Open(ref(*of), crdt::Type::kSortedSet).Find("e5")), 7);
+  }
+  EXPECT_EQ(node.keys.Digest(), other.keys.Digest());
+}
+
+TEST_F(ChangeTest, ABigSetThatShrinksGivesItsTableBack) {
+  for (int i = 0; i < 20'000; ++i)
+    Change(node, node.keys).PutElement(Ref("s"), crdt::Type::kSet, "e" + std::to_string(i), "");
+  for (int i = 3; i < 20'000; ++i)
+    Change(node, node.keys).RemoveElement(Ref("s"), crdt::Type::kSet, "e" + std::to_string(i));
+  EXPECT_LT(node.keys.MemoryOf(Ref("s")), 5'000U);
+  const Collection set = node.keys.Open(Ref("s"), crdt::Type::kSet);
+  std::set<std::string> drawn;
+  for (uint64_t i = 0; i < 200; ++i) drawn.emplace(set.elements->Random(i * 0x9e3779b97f4a7c15U)->key());
+  EXPECT_EQ(drawn.size(), 3U);
+  node.Check();
+}
+
+// (What a change that may be taken back replaces was copied: a collection of a million took seconds.)
+TEST_F(ChangeTest, WhatIsTakenBackIsMovedNotCopied) {
+  for (const bool counter : {false, true}) {
+    const std::string key = counter ? "counted" : "plain";
+    for (int i = 0; i < 2000; ++i)
+      Change(node, node.keys).PutElement(Ref(key), crdt::Type::kSortedSet, "e" + std::to_string(i), EncodeScore(i));
+    if (counter) {
+      EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref(key), crdt::Type::kSortedSet, "c", crdt::Number::Integer(2)));
+    }
+    Change(node, node.keys).SetExpiry(Ref(key), 5'000'000);
+    Rows rows;
+    TakeRows(node.keys, rows, 1000);
+    const crdt::KeyState before = State(key);
+    const size_t memory = node.keys.memory_bytes();
+    // The model cannot take back.
+    const auto model = node.model;
+    {
+      Change change(node, node.keys);
+      change.BeginTransaction(/*keep=*/true);
+      EXPECT_LT(change.WipeBytesOf(Ref(key)), 1000U);
+      change.PutElement(Ref(key), crdt::Type::kSortedSet, "e7", EncodeScore(70));
+      change.RemoveElement(Ref(key), crdt::Type::kSortedSet, "e8");
+      change.Delete(Ref(key));
+      EXPECT_FALSE(node.keys.Exists(Ref(key)));
+      for (int i = 0; i < 300; ++i)
+        change.PutElement(Ref(key), crdt::Type::kSortedSet, "new" + std::to_string(i), EncodeScore(1));
+      change.Delete(Ref(key));
+      change.Put(Ref(key), "text", Change::Ttl::kNone);
+      EXPECT_LT(change.kept_bytes(), 3000U);
+      change.Revert();
+    }
+    node.model = model;
+    EXPECT_EQ(State(key), before);
+    EXPECT_LT(node.keys.memory_bytes(), memory + 1000);
+    node.Check();
+    size_t visited = 0;
+    while (node.keys.VisitDirty(1000, [&](const Keyspace::Row& row) {
+      ++visited;
+      EXPECT_NE(row.kind, Keyspace::Row::Kind::kDropElements);
+      rows.Take(row);
+    })) {
+    }
+    EXPECT_LE(visited, 9U) << "the key, and what was put back one by one";
+    EXPECT_EQ(rows.States()[Key(0, key)], before);
+    // What goes after all is freed by and by.
+    {
+      Change change(node, node.keys);
+      change.BeginTransaction(/*keep=*/true);
+      change.Delete(Ref(key));
+      change.EndTransaction();
+    }
+    EXPECT_TRUE(node.keys.FreeSome(10));
+    while (node.keys.FreeSome(1000)) {
+    }
+    node.Check();
+  }
 }
 
 // A flush of many counters is several changes, and it clears every one.

@@ -244,15 +244,15 @@ void Stream::WalkPending(std::string_view group,
 
 // ---- what groups were not given
 
-std::vector<StreamIndex::Lane> Stream::Lanes() const {
+std::vector<StreamIndex::Lane> Stream::lanes() const {
   if (!exists()) return {};
   if (const StreamIndex* index = collection_.elements->stream_index()) return index->lanes();
-  StreamIndex lanes;
+  StreamIndex found;
   WalkItems({}, [&](const Item& item) {
-    lanes.Add(item.id, item.lane);
+    found.Add(item.id, item.lane);
     return true;
   });
-  return lanes.lanes();
+  return found.lanes();
 }
 
 StreamIndex* Stream::Followed(std::string_view group, const crdt::StreamGroup& state) const {
@@ -281,7 +281,7 @@ std::vector<Stream::Item> Stream::Undelivered(std::string_view group,
     if (found.size() == count) return found;
   }
   WalkItems(from, [&](const Item& item) {
-    if (item.id > state.DeliveredUpTo(item.lane)) found.push_back(item);
+    if (!state.Delivered(item.lane, item.id)) found.push_back(item);
     return found.size() < count;
   });
   return found;
@@ -297,18 +297,66 @@ size_t Stream::CountUndelivered(std::string_view group, const crdt::StreamGroup&
 
 void Stream::DeliverUpTo(crdt::StreamGroup& state, StreamId id) const {
   if (!exists()) return;
-  for (const StreamIndex::Lane& lane : Lanes())
+  for (const StreamIndex::Lane& lane : lanes())
     state.Raise(lane.lane, std::min(id, lane.newest));
 }
 
 void Stream::Tidy(crdt::StreamGroup& state) const {
-  const std::vector<StreamIndex::Lane> lanes = Lanes();
+  const std::vector<StreamIndex::Lane> live = lanes();
   std::erase_if(state.cursors, [&](const crdt::StreamGroup::Cursor& cursor) {
     return cursor.id <= state.base ||
-           std::none_of(lanes.begin(), lanes.end(), [&](const StreamIndex::Lane& lane) {
+           std::none_of(live.begin(), live.end(), [&](const StreamIndex::Lane& lane) {
              return lane.lane == cursor.lane;
            });
   });
+  std::erase_if(state.given, [&](const crdt::StreamGroup::Given& range) {
+    return std::none_of(live.begin(), live.end(), [&](const StreamIndex::Lane& lane) { return lane.lane == range.lane; });
+  });
+}
+
+void Stream::JoinGiven(std::string_view group, crdt::StreamGroup& state) const {
+  if (!exists() || state.given.empty()) return;
+  const StreamIndex* index = Followed(group, state);
+  std::map<uint64_t, std::vector<StreamId>> late;  // of a small stream
+  if (index == nullptr) {
+    for (const Item& item : Undelivered(group, state, SIZE_MAX))
+      late[item.lane].push_back(item.id);
+  }
+  auto first_late = [&](uint64_t lane, StreamId after) -> std::optional<StreamId> {
+    if (index != nullptr) return index->FirstLate(group, lane, after);
+    const std::vector<StreamId>& ids = late[lane];
+    const auto id = std::upper_bound(ids.begin(), ids.end(), after);
+    return id == ids.end() ? std::nullopt : std::optional(*id);
+  };
+  // Entries of a lane come in order: what is not between two ranges now will never be.
+  for (const crdt::StreamGroup::Given& range : std::vector(state.given)) {
+    StreamId before = state.DeliveredUpTo(range.lane);
+    for (const crdt::StreamGroup::Given& other : state.given) {
+      if (other.lane == range.lane && other.to < range.from) before = std::max(before, other.to);
+    }
+    const std::optional<StreamId> hole = first_late(range.lane, before);
+    if (hole && *hole < range.from) continue;
+    if (before == state.DeliveredUpTo(range.lane)) {
+      state.Raise(range.lane, range.to);
+    } else {
+      state.Give(range.lane, before, range.to);
+    }
+  }
+}
+
+std::optional<uint64_t> Stream::LaneOf(StreamId id) const {
+  const auto element = collection_.Find(crdt::StreamEntryName(id));
+  if (!element) return std::nullopt;
+  return Elements::LaneOf(*element, collection_.viewer());
+}
+
+std::optional<clock::Origin> Stream::WriterOf(std::string_view name) const {
+  const auto element = collection_.Find(name);
+  if (!element) return std::nullopt;
+  const Viewer viewer = collection_.viewer();
+  const std::optional<clock::Dot> dot = Elements::DotOf(*element, viewer);
+  if (!dot) return std::nullopt;
+  return viewer.origins.Get(dot->origin());
 }
 
 std::optional<std::string> Stream::CopyOf(const ElementView& element, uint64_t copy) const {

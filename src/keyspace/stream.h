@@ -77,6 +77,8 @@ class Stream {
                    crdt::StreamId from,
                    base::FunctionRef<bool(const PendingEntry&)> visit) const;
 
+  // The lanes that have entries.
+  std::vector<StreamIndex::Lane> lanes() const;
   // An entry with its lane.
   using Item = StreamIndex::Item;
   // Up to `count` entries that the group was not given, by rising ids, wherever they stand.
@@ -89,6 +91,14 @@ class Stream {
   // Without cursors of lanes that have no entry here: whoever sees such a state has removed those,
   // too.
   void Tidy(crdt::StreamGroup& state) const;
+
+  // Joins what the group was given beyond its cursors where nothing undelivered is left between, with the cursor or with
+  // each other. Exact where all that the given entries' writer had is here.
+  void JoinGiven(std::string_view group, crdt::StreamGroup& state) const;
+  // The lane of an entry that is there.
+  std::optional<uint64_t> LaneOf(crdt::StreamId id) const;
+  // The process that wrote the shown version of this element; nothing if there is none.
+  std::optional<clock::Origin> WriterOf(std::string_view name) const;
 
   // What an element says to a copy of the stream under another key, where all entries are one
   // process's; nothing of what is foreign. `copy`: a random number for each copy, which makes its
@@ -103,7 +113,6 @@ class Stream {
   void WalkItems(crdt::StreamId after, base::FunctionRef<bool(const Item&)> visit) const;
   // Of all versions of the element; none if it is not there.
   std::vector<std::string> Values(std::string_view name) const;
-  std::vector<StreamIndex::Lane> Lanes() const;
   StreamIndex* Followed(std::string_view group, const crdt::StreamGroup& state) const;
 
   Collection collection_;

@@ -15,7 +15,7 @@ void StreamIndex::Add(StreamId id, uint64_t lane) {
   ++of->entries;
   of->newest = std::max(of->newest, id);
   for (auto& [name, group] : groups_) {
-    if (id <= group.reach && id > group.state.DeliveredUpTo(lane)) group.late[lane].insert(id);
+    if (id <= group.reach && !group.state.Delivered(lane, id)) group.late[lane].insert(id);
   }
 }
 
@@ -67,7 +67,7 @@ void StreamIndex::Clear() {
 void StreamIndex::NoteLate(Group& group, StreamId from, Walk walk) {
   walk(from, [&](const Item& item) {
     if (item.id > group.reach) return false;
-    if (item.id > group.state.DeliveredUpTo(item.lane)) group.late[item.lane].insert(item.id);
+    if (!group.state.Delivered(item.lane, item.id)) group.late[item.lane].insert(item.id);
     return true;
   });
 }
@@ -95,11 +95,19 @@ void StreamIndex::Follow(std::string_view name, const crdt::StreamGroup& state, 
   group.reach = state.Reach();
   const bool back = std::any_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) {
     return state.DeliveredUpTo(lane.lane) < before.DeliveredUpTo(lane.lane);
+  }) || std::any_of(before.given.begin(), before.given.end(), [&](const crdt::StreamGroup::Given& was) {
+    return state.DeliveredUpTo(was.lane) < was.to &&
+           std::none_of(state.given.begin(), state.given.end(), [&](const crdt::StreamGroup::Given& now) {
+             return now.lane == was.lane && now.from <= was.from && now.to >= was.to;
+           });
   });
   if (fresh || back || group.reach < reached) return Build(group, walk);
   for (auto late = group.late.begin(); late != group.late.end();) {
     std::set<StreamId>& ids = late->second;
     ids.erase(ids.begin(), ids.upper_bound(state.DeliveredUpTo(late->first)));
+    for (const crdt::StreamGroup::Given& range : state.given) {
+      if (range.lane == late->first) ids.erase(ids.lower_bound(range.from), ids.upper_bound(range.to));
+    }
     late = ids.empty() ? group.late.erase(late) : std::next(late);
   }
   if (group.reach > reached) NoteLate(group, reached, walk);
@@ -120,6 +128,14 @@ std::vector<StreamId> StreamIndex::Late(std::string_view name, size_t count) con
     if (++least->first == least->second) places.erase(least);
   }
   return ids;
+}
+
+std::optional<StreamId> StreamIndex::FirstLate(std::string_view name, uint64_t lane, StreamId after) const {
+  const auto& late = groups_.find(name)->second.late;
+  const auto of = late.find(lane);
+  if (of == late.end()) return std::nullopt;
+  const auto id = of->second.upper_bound(after);
+  return id == of->second.end() ? std::nullopt : std::optional(*id);
 }
 
 size_t StreamIndex::CountLate(std::string_view name) const {

@@ -59,6 +59,8 @@ class StreamIndex {
   // Of a group that was followed: up to `count` ids that came late and are not delivered, in order.
   std::vector<crdt::StreamId> Late(std::string_view name, size_t count) const;
   size_t CountLate(std::string_view name) const;
+  // The first late one of a lane behind `after`.
+  std::optional<crdt::StreamId> FirstLate(std::string_view name, uint64_t lane, crdt::StreamId after) const;
   void Forget(std::string_view name);
 
  private:

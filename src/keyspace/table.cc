@@ -12,6 +12,8 @@ namespace polyarch::keyspace {
 
 namespace {
 
+constexpr size_t kSegmentsAtOnce = 4096;
+
 // Bits of the slots whose tag is `tag`.
 inline unsigned MatchTags(const uint8_t* tags, uint8_t tag) {
   __m128i have = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(tags));
@@ -22,11 +24,7 @@ inline unsigned MatchTags(const uint8_t* tags, uint8_t tag) {
 }  // namespace
 
 Table::~Table() {
-  ForEachSlot([](Entry** slot) { Entry::Free(*slot); });
-  Segment* last = nullptr;
-  for (Segment* segment : directory_) {
-    if (segment != last) std::free(segment);
-    last = segment;
+  while (FreeSome(SIZE_MAX)) {
   }
 }
 
@@ -35,9 +33,15 @@ Table::Table(Table&& o) noexcept
       depth_(o.depth_),
       directory_(std::move(o.directory_)),
       segments_(o.segments_),
-      size_(o.size_) {
+      by_depth_(o.by_depth_),
+      size_(o.size_),
+      unplain_(o.unplain_) {
   o.directory_.clear();
+  o.depth_ = 0;
+  o.segments_ = 0;
+  o.by_depth_ = {};
   o.size_ = 0;
+  o.unplain_ = 0;
 }
 
 Table::Segment* Table::NewSegment(uint32_t depth, uint64_t prefix) {
@@ -79,6 +83,7 @@ Entry** Table::TryInsert(Segment& segment, uint64_t hash, Entry* entry, bool dir
       bucket.tags[i] = TagOf(hash);
       if (dirty) bucket.marks = static_cast<uint8_t>(bucket.marks | (1 << i));
       ++segment.count;
+      if (IsUnplain(*entry)) ++segment.unplain;
       for (int passed = home; passed != b;) {
         segment.buckets[passed].marks |= kOverflowed;
         if (++passed == kBuckets) passed = 0;
@@ -94,20 +99,52 @@ Entry** Table::Insert(uint64_t hash, Entry* entry) {
   if (directory_.empty()) {
     directory_.push_back(NewSegment(0, 0));
     segments_ = 1;
+    by_depth_[0] = 1;
   }
   while (true) {
     Entry** slot = TryInsert(*SegmentOf(hash), hash, entry, false, kProbeMax);
     if (slot != nullptr) {
       ++size_;
+      if (IsUnplain(*entry)) ++unplain_;
       return slot;
     }
     Split(hash);
   }
 }
 
+void Table::Move(const Segment& from, Segment& low, Segment& high) {
+  for (const Bucket& bucket : from.buckets) {
+    for (int i = 0; i < kSlots; ++i) {
+      if (bucket.tags[i] != 0) __builtin_prefetch(bucket.entries[i]);
+    }
+  }
+  for (const Bucket& bucket : from.buckets) {
+    for (int i = 0; i < kSlots; ++i) {
+      if (bucket.tags[i] == 0) continue;
+      const uint64_t hash = hash_of_(bucket.entries[i]->key());
+      // Without the probe limit: another order of insertion may need a longer probe, and what came
+      // out of one segment always fits into one.
+      Entry** slot = TryInsert(hash < high.prefix ? low : high,
+                               hash,
+                               bucket.entries[i],
+                               (bucket.marks & (1 << i)) != 0,
+                               kBuckets);
+      CHECK(slot != nullptr);
+    }
+  }
+}
+
+void Table::Enter(Segment* segment) {
+  const size_t width = size_t{1} << (depth_ - segment->depth);
+  const size_t first = depth_ == 0 ? 0 : segment->prefix >> (64 - depth_);
+  std::fill_n(directory_.begin() + static_cast<ptrdiff_t>(first), width, segment);
+  ++by_depth_[segment->depth];
+  ++segments_;
+}
+
 void Table::Split(uint64_t hash) {
   Segment* old = SegmentOf(hash);
-  CHECK(old->depth < 40);  // a keyed hash does not collide on 40 bits by the hundred
+  CHECK(old->depth < kDepthMax);
   if (old->depth == depth_) {
     std::vector<Segment*> doubled;
     doubled.reserve(directory_.size() * 2);
@@ -121,38 +158,63 @@ void Table::Split(uint64_t hash) {
   uint32_t depth = old->depth + 1;
   Segment* low = NewSegment(depth, old->prefix);
   Segment* high = NewSegment(depth, old->prefix | (uint64_t{1} << (64 - depth)));
-  for (Bucket& bucket : old->buckets) {
-    for (int i = 0; i < kSlots; ++i) {
-      if (bucket.tags[i] != 0) __builtin_prefetch(bucket.entries[i]);
-    }
-  }
-  for (Bucket& bucket : old->buckets) {
-    for (int i = 0; i < kSlots; ++i) {
-      if (bucket.tags[i] == 0) continue;
-      uint64_t h = hash_of_(bucket.entries[i]->key());
-      Segment* to = (h >> (64 - depth) & 1) != 0 ? high : low;
-      // Without the probe limit: another order of insertion may need a longer probe, and what came
-      // out of one segment always fits into one.
-      Entry** slot = TryInsert(*to, h, bucket.entries[i], (bucket.marks & (1 << i)) != 0, kBuckets);
-      CHECK(slot != nullptr);
-    }
-  }
-  size_t width = size_t{1} << (depth_ - depth);
-  size_t first = depth_ == 0 ? 0 : low->prefix >> (64 - depth_);
-  std::fill_n(directory_.begin() + static_cast<ptrdiff_t>(first), width, low);
-  std::fill_n(directory_.begin() + static_cast<ptrdiff_t>(first + width), width, high);
+  Move(*old, *low, *high);
+  --by_depth_[old->depth];
+  --segments_;
   std::free(old);
-  ++segments_;
+  Enter(low);
+  Enter(high);
 }
 
-void Table::Erase(Entry** slot) {
+void Table::Join(uint64_t hash) {
+  for (Segment* one = SegmentOf(hash); one->depth > 0 && one->count <= kJoinMax; one = SegmentOf(hash)) {
+    const uint64_t bit = uint64_t{1} << (64 - one->depth);
+    Segment* other = SegmentOf(one->prefix ^ bit);
+    if (other->depth != one->depth || one->count + other->count > kJoinMax) return;
+    Segment* joined = NewSegment(one->depth - 1, one->prefix & ~bit);
+    for (Segment* half : {one, other}) {
+      Move(*half, *joined, *joined);
+      --by_depth_[half->depth];
+      --segments_;
+      std::free(half);
+    }
+    Enter(joined);
+    if (by_depth_[depth_] != 0) continue;
+    // Every other pointer says the same as the one before it.
+    std::vector<Segment*> halved;
+    halved.reserve(directory_.size() / 2);
+    for (size_t i = 0; i < directory_.size(); i += 2)
+      halved.push_back(directory_[i]);
+    directory_.swap(halved);
+    --depth_;
+  }
+}
+
+void Table::Replace(uint64_t hash, Entry** slot, Entry* entry) {
+  const int change = static_cast<int>(IsUnplain(*entry)) - static_cast<int>(IsUnplain(**slot));
+  if (change != 0) {
+    SegmentOf(hash)->unplain += static_cast<uint32_t>(change);
+    unplain_ += static_cast<size_t>(change);
+  }
+  Entry::Free(*slot);
+  *slot = entry;
+}
+
+void Table::Erase(uint64_t hash, Entry** slot) {
+  Segment& segment = *SegmentOf(hash);
   Bucket& bucket = BucketOfSlot(slot);
   auto i = static_cast<int>(slot - bucket.entries);
+  if (IsUnplain(**slot)) {
+    --segment.unplain;
+    --unplain_;
+  }
+  --segment.count;
   Entry::Free(*slot);
   bucket.entries[i] = nullptr;
   bucket.tags[i] = 0;
   bucket.marks = static_cast<uint8_t>(bucket.marks & ~(1 << i));
   --size_;
+  if (!walking_) Join(hash);
 }
 
 bool Table::MarkDirty(Entry** slot) {
@@ -234,6 +296,7 @@ Entry* Table::Sample(uint64_t random, base::FunctionRef<bool(Entry*)> wanted) co
 }
 
 void Table::ForEachSlot(const std::function<void(Entry**)>& visit) {
+  walking_ = true;
   Segment* last = nullptr;
   for (Segment* segment : directory_) {
     if (segment == last) continue;
@@ -244,6 +307,13 @@ void Table::ForEachSlot(const std::function<void(Entry**)>& visit) {
       }
     }
   }
+  walking_ = false;
+  if (directory_.empty()) return;
+  uint64_t hash = 0;
+  do {
+    Join(hash);
+    hash = EndOf(*SegmentOf(hash));
+  } while (hash != 0);
 }
 
 void Table::Walk(base::FunctionRef<bool(const Entry&)> visit) const {
@@ -256,6 +326,44 @@ void Table::Walk(base::FunctionRef<bool(const Entry&)> visit) const {
         if (bucket.tags[i] != 0 && !visit(*bucket.entries[i])) return;
       }
     }
+  }
+}
+
+void Table::WalkUnplain(base::FunctionRef<bool(const Entry&)> visit) const {
+  if (unplain_ == 0) return;
+  constexpr size_t kAhead = 8;
+  const Segment* last = nullptr;
+  for (size_t at = 0; at < directory_.size(); ++at) {
+    if (at + kAhead < directory_.size()) __builtin_prefetch(directory_[at + kAhead]);
+    const Segment* segment = directory_[at];
+    if (segment == last) continue;
+    last = segment;
+    if (segment->unplain == 0) continue;
+    for (const Bucket& bucket : segment->buckets) {
+      for (int i = 0; i < kSlots; ++i) {
+        if (bucket.tags[i] != 0 && IsUnplain(*bucket.entries[i]) && !visit(*bucket.entries[i])) return;
+      }
+    }
+  }
+}
+
+uint64_t Table::ScanUnplain(uint64_t cursor,
+                            size_t count,
+                            base::FunctionRef<void(const Entry&)> visit) const {
+  if (unplain_ == 0 || cursor >> (64 - kCursorShift) != 0) return 0;
+  uint64_t hash = cursor << kCursorShift;
+  for (size_t visited = 0, segments = 1;; ++segments) {
+    const Segment& segment = *SegmentOf(hash);
+    for (const Bucket& bucket : segment.buckets) {
+      for (int i = 0; i < kSlots && segment.unplain != 0; ++i) {
+        if (bucket.tags[i] == 0 || !IsUnplain(*bucket.entries[i])) continue;
+        visit(*bucket.entries[i]);
+        ++visited;
+      }
+    }
+    hash = EndOf(segment);
+    if (hash == 0) return 0;
+    if (visited >= count || segments >= kSegmentsAtOnce) return hash >> kCursorShift;
   }
 }
 
@@ -302,7 +410,7 @@ uint64_t Table::TakeDirty(uint64_t cursor, size_t count, const std::function<voi
     if (end == 0) return 0;
     hash = end;
     // A long run of clean segments costs time as well.
-    if (visited >= count || ++segments >= 4096) return end >> kCursorShift;
+    if (visited >= count || ++segments >= kSegmentsAtOnce) return end >> kCursorShift;
   }
 }
 

@@ -30,6 +30,11 @@ void Change::BeginTransaction(bool keep) {
 
 void Change::EndTransaction() {
   whole_ = false;
+  if (before_ == nullptr) return;
+  for (auto& [place, kept] : *before_) {
+    for (Keyspace::Moved& m : kept.moved)
+      keyspace_.FreeLater(std::move(m.elements));
+  }
   before_.reset();
 }
 
@@ -43,6 +48,13 @@ void Change::KeepWhole(const KeyRef& ref, Kept& kept) {
   kept.state = Before(keyspace_.State(ref), std::move(kept));
   kept.elements.clear();
   kept.whole = true;
+}
+
+size_t Change::WipeBytesOf(const KeyRef& ref) const {
+  if (!keyspace_.GoesWhole(ref)) return CopyBytesOf(ref);
+  // Counters are cleared one by one before it.
+  constexpr size_t kCounterBytes = kKeptBytes + sizeof(crdt::CounterEntry);
+  return (1 + keyspace_.LiveCounters(ref)) * kCounterBytes;
 }
 
 size_t Change::CopyBytesOf(const KeyRef& ref) const {
@@ -64,12 +76,15 @@ size_t Change::CopyBytesOfAll(uint8_t db) const {
   return bytes;
 }
 
-void Change::KeepBefore(const crdt::Effect& effect) {
-  if (effect.kind == crdt::EffectKind::kFlush) return KeepAll(effect.db);
+Change::Kept* Change::KeepBefore(const crdt::Effect& effect, const crdt::Seen& seen) {
+  if (effect.kind == crdt::EffectKind::kFlush) {
+    KeepAll(effect.db);
+    return nullptr;
+  }
   const KeyRef ref{effect.db, effect.key, effect.key_hash};
   auto [it, fresh] = before_->try_emplace({ref.db, std::string(ref.key)});
   Kept& kept = it->second;
-  if (kept.whole) return;
+  if (kept.whole) return nullptr;
   if (fresh) (void)keyspace_.Peek(ref);  // what is to be merged into it is merged first
   if (effect.kind == crdt::EffectKind::kWipeRange) {
     const bool told =
@@ -89,12 +104,22 @@ void Change::KeepBefore(const crdt::Effect& effect) {
                   effect.element,
                   keyspace_.ElementState(ref, effect.type, effect.element));
   } else if (effect.kind == crdt::EffectKind::kWipe || (effect.flags & crdt::kWipes) != 0) {
+    if (keyspace_.GoesWhole(ref, seen)) {
+      KeepOwn(ref, kept);
+      return &kept;
+    }
     KeepWhole(ref, kept);
-  } else if (!kept.own) {
-    kept.state = keyspace_.OwnState(ref);
-    kept.own = true;
-    kept_bytes_ += kKeptBytes + ref.key.size() + BytesOf(kept.state);
+  } else {
+    KeepOwn(ref, kept);
   }
+  return nullptr;
+}
+
+void Change::KeepOwn(const KeyRef& ref, Kept& kept) {
+  if (kept.own) return;
+  kept.state = keyspace_.OwnState(ref);
+  kept.own = true;
+  kept_bytes_ += kKeptBytes + ref.key.size() + BytesOf(kept.state);
 }
 
 void Change::KeepAll(uint8_t db) {
@@ -144,8 +169,15 @@ void Change::Revert() {
   CHECK(whole_ && before_ != nullptr);
   for (auto& [place, kept] : *before_) {
     const KeyRef ref = keyspace_.Ref(place.first, place.second);
-    keyspace_.Restore(
-        ref, kept.whole ? std::move(kept.state) : Before(keyspace_.State(ref), std::move(kept)));
+    if (kept.whole && kept.moved.empty()) {
+      keyspace_.Restore(ref, std::move(kept.state));
+    } else {
+      keyspace_.PutBack(ref,
+                        kept.own ? &kept.state : nullptr,
+                        std::move(kept.elements),
+                        std::move(kept.moved));
+      kept.moved.clear();
+    }
   }
   if (open_) sink_.Abandon();
   open_ = false;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <optional>
 #include <poll.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/number.h"
@@ -281,7 +282,7 @@ base::Result<Follower::End> Follower::FollowStream(bool& again) {
       if (settled()) {
         was_level_ = true;
         replica_.KeepWhatCame(true);
-        progress_.Milestone("level with the source: lag " + cli::HumanBytes(lag()));
+        progress_.Milestone("level with the source: lag " + cli::HumanBytes(lag()) + HowToEnd());
       }
       continue;
     }
@@ -632,6 +633,12 @@ uint64_t Follower::lag() const {
   return received - std::min(received, leader_.acknowledged());
 }
 
+std::string Follower::HowToEnd() const {
+  if (options_.until_synced) return {};
+  return "; " + std::string(stop_.reads_terminal() ? "type cutover, or " : "") + "kill -USR1 " +
+         std::to_string(::getpid()) + (stop_.reads_terminal() ? "," : "") + " to cut over";
+}
+
 std::string Follower::Line(std::string_view phase) const {
   const Replica::Health health = replica_.health();
   std::string line(phase);
@@ -645,7 +652,7 @@ std::string Follower::Line(std::string_view phase) const {
     } else if (!goal_trouble_.empty()) {
       line += "; " + goal_trouble_;
     }
-    if (progress_.terminal() && phase == "follows") line += "; type cutover to end";
+    if (progress_.terminal() && phase == "follows") line += HowToEnd();
   }
   if (leader_.refused() > 0) line += ", " + cli::HumanCount(leader_.refused()) + " refused";
   return line;

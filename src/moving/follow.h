@@ -91,6 +91,8 @@ class Follower {
   void UnpauseSource();
   uint64_t lag() const;
   std::string Line(std::string_view phase) const;
+  // What cuts over: how to say so here.
+  std::string HowToEnd() const;
   bool wanted() const { return !options_.database || *options_.database == source_database_; }
 
   static constexpr int kSettled = Leader::kDatabases;

@@ -40,6 +40,7 @@ struct Options {
   double tolerance_s = 1;
   std::string spool = "/var/tmp";
 
+  cli::TlsOptions tls;
   cli::Target source;
   cli::Target leader;
   std::optional<int> chosen() const {
@@ -51,7 +52,7 @@ void Define(CLI::App& app, Options& o) {
   app.set_help_flag("--help", "print this and end");
   auto* from = app.add_option("--from",
                               o.from,
-                              "a running Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]. With "
+                              "a running Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or rediss://... for TLS. With "
                               "/DB that database alone. The password "
                               "may stand in POLYARCH_SOURCE_PASSWORD instead, which other users of "
                               "this machine cannot see");
@@ -90,11 +91,14 @@ void Define(CLI::App& app, Options& o) {
   app.add_option("--spool",
                  o.spool,
                  "the directory for what has come and is not written yet (default: /var/tmp)");
+  o.tls.AddTo(app, /*with_switch=*/false);  // of source and leader, where a URI begins with rediss://
 }
 
 base::Status Resolve(Options& o) {
   if (const char* password = std::getenv(kLeaderPasswordVariable)) o.leader.password = password;
   if (const char* password = std::getenv(kSourcePasswordVariable)) o.source.password = password;
+  o.tls.Apply(o.source);
+  o.tls.Apply(o.leader);
   if (!o.to.empty()) {
     if (base::Status s = ParseAddress(o.to, o.leader); !s.ok()) return s;
   }
@@ -267,6 +271,15 @@ int RunImport(int argc, char** argv) {
   if (o.from.empty() == o.file.empty()) {
     std::fprintf(stderr,
                  "polyarch import: give --from URI or --file PATH; see polyarch import --help\n");
+    return 2;
+  }
+  if (o.verify_only && (o.until_synced || o.pause_s > 0 || o.publish || o.replace)) {
+    std::fprintf(stderr,
+                 "polyarch import: --verify-only imports nothing: leave out %s\n",
+                 o.until_synced    ? "--until-synced"
+                 : o.pause_s > 0   ? "--pause"
+                 : o.publish       ? "--publish"
+                                   : "--replace");
     return 2;
   }
   if (base::Status s = Resolve(o); !s.ok()) {

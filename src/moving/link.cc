@@ -18,11 +18,11 @@ base::Status ParseAddress(std::string_view text, cli::Target& target) {
                        target);
 }
 
-base::Result<int> DialAs(const cli::Target& target, std::string_view who) {
-  auto fd = cli::Dial(target);
-  if (fd.ok()) return fd;
+base::Result<std::unique_ptr<cli::Stream>> DialAs(const cli::Target& target, std::string_view who) {
+  auto stream = cli::Dial(target);
+  if (stream.ok()) return stream;
   return base::IoError("cannot reach " + std::string(who) + " at " + target.Name() + " (" +
-                       fd.status().message() + "): is it running, and is the address right?");
+                       stream.status().message() + "): is it running, and is the address right?");
 }
 
 std::vector<std::string_view> AuthWords(const cli::Target& target) {
@@ -31,9 +31,9 @@ std::vector<std::string_view> AuthWords(const cli::Target& target) {
 }
 
 base::Result<std::unique_ptr<Link>> Link::Open(const cli::Target& target, std::string who) {
-  auto fd = DialAs(target, who);
-  if (!fd.ok()) return fd.status();
-  std::unique_ptr<Link> link(new Link(target, std::move(who), *fd));
+  auto stream = DialAs(target, who);
+  if (!stream.ok()) return stream.status();
+  std::unique_ptr<Link> link(new Link(target, std::move(who), std::move(*stream)));
   if (!target.password.empty()) {
     link->Put(AuthWords(target));
     auto reply = link->Collect();
@@ -52,10 +52,6 @@ base::Result<std::unique_ptr<Link>> Link::Open(const cli::Target& target, std::s
   return base::Invalid(link->Name() + ": " + pong.status().message());
 }
 
-Link::~Link() {
-  ::close(fd_);
-}
-
 void Link::Put(std::span<const std::string_view> words) {
   if (sent_ == out_.size()) {
     out_.clear();
@@ -71,14 +67,16 @@ base::Status Link::Lost(const std::string& why) const {
 
 base::Status Link::Pump(int64_t wait_ms, base::FunctionRef<void(resp::Value&&)> take) {
   const bool sending = unsent() > 0;
-  pollfd fd{
-      .fd = fd_, .events = static_cast<short>(POLLIN | (sending ? POLLOUT : 0)), .revents = 0};
-  const int ready = ::poll(&fd, 1, static_cast<int>(wait_ms));
+  const bool here = stream_->pending();
+  pollfd fd{.fd = stream_->fd(),
+            .events = stream_->Events(static_cast<short>(POLLIN | (sending ? POLLOUT : 0))),
+            .revents = 0};
+  const int ready = ::poll(&fd, 1, here ? 0 : static_cast<int>(wait_ms));
   if (ready < 0 && errno != EINTR) return Lost(std::strerror(errno));
-  if (ready <= 0) return {};
+  if (ready <= 0 && !here) return {};
   if (sending && (fd.revents & POLLOUT) != 0) {
-    const ssize_t n = ::send(fd_, out_.data() + sent_, unsent(), MSG_NOSIGNAL);
-    if (n < 0 && !cli::IsTransient(errno)) return Lost(std::strerror(errno));
+    const ssize_t n = stream_->Send(out_.data() + sent_, unsent());
+    if (n < 0 && !cli::IsTransient(errno)) return Lost(stream_->Error());
     if (n > 0) sent_ += static_cast<size_t>(n);
     // What is sent goes, once it is the larger part.
     if (sent_ > out_.size() / 2) {
@@ -86,11 +84,11 @@ base::Status Link::Pump(int64_t wait_ms, base::FunctionRef<void(resp::Value&&)> 
       sent_ = 0;
     }
   }
-  if ((fd.revents & (POLLIN | POLLHUP | POLLERR)) == 0) return {};
+  if ((fd.revents & (POLLIN | POLLHUP | POLLERR)) == 0 && !here) return {};
   char buffer[64 << 10];
-  const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+  const ssize_t n = stream_->Receive(buffer, sizeof buffer);
   if (n == 0) return Lost("it was closed");
-  if (n < 0) return cli::IsTransient(errno) ? base::Status() : Lost(std::strerror(errno));
+  if (n < 0) return cli::IsTransient(errno) ? base::Status() : Lost(stream_->Error());
   reader_.Feed({buffer, static_cast<size_t>(n)});
   for (;;) {
     switch (reader_.Next()) {

@@ -15,16 +15,17 @@
 #include "base/function_ref.h"
 #include "base/status.h"
 #include "cli/connection.h"
+#include "cli/dial.h"
 #include "resp/reply.h"
 
 namespace polyarch::moving {
 
-// HOST:PORT, HOST, or redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]; what it does not say stays as in
+// HOST:PORT, HOST, or redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS; what it does not say stays as in
 // `target`.
 base::Status ParseAddress(std::string_view text, cli::Target& target);
 
-// Connects. `who`: "the source", "the leader", for errors. The caller closes the socket.
-base::Result<int> DialAs(const cli::Target& target, std::string_view who);
+// Connects. `who`: "the source", "the leader", for errors.
+base::Result<std::unique_ptr<cli::Stream>> DialAs(const cli::Target& target, std::string_view who);
 
 // The words of AUTH for this target.
 std::vector<std::string_view> AuthWords(const cli::Target& target);
@@ -35,7 +36,6 @@ class Link {
 
   // Connects and authenticates; the database is 0.
   static base::Result<std::unique_ptr<Link>> Open(const cli::Target& target, std::string who);
-  ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
@@ -57,13 +57,13 @@ class Link {
   std::string Name() const { return who_ + " " + target_.Name(); }
 
  private:
-  Link(cli::Target target, std::string who, int fd)
-      : target_(std::move(target)), who_(std::move(who)), fd_(fd) {}
+  Link(cli::Target target, std::string who, std::unique_ptr<cli::Stream> stream)
+      : target_(std::move(target)), who_(std::move(who)), stream_(std::move(stream)) {}
   base::Status Lost(const std::string& why) const;
 
   const cli::Target target_;
   const std::string who_;
-  const int fd_;
+  const std::unique_ptr<cli::Stream> stream_;
   std::string out_;
   size_t sent_ = 0;
   size_t waiting_ = 0;

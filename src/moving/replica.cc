@@ -45,7 +45,6 @@ Replica::~Replica() {
   stopping_ = true;
   Wake();
   thread_.join();
-  if (fd_ >= 0) ::close(fd_);
   for (int fd : wake_) {
     if (fd >= 0) ::close(fd);
   }
@@ -102,7 +101,7 @@ void Replica::Run() {
   while (!stopping_) {
     const int64_t begin = cli::MonotonicMs();
     const base::Status status = Session();
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    stream_.reset();
     in_.clear();
     at_ = 0;
     if (stopping_) return;
@@ -125,9 +124,9 @@ void Replica::Run() {
 }
 
 base::Status Replica::Session() {
-  auto fd = DialAs(source_, "the source");
-  if (!fd.ok()) return fd.status();
-  fd_ = *fd;
+  auto stream = DialAs(source_, "the source");
+  if (!stream.ok()) return stream.status();
+  stream_ = std::move(*stream);
   if (base::Status s = Handshake(); !s.ok()) return s;
   if (base::Status s = Psync(); !s.ok()) return s;
   if (!whole_) {
@@ -144,10 +143,11 @@ base::Status Replica::Fill(int64_t wait_ms) {
   }
   const int64_t deadline = cli::MonotonicMs() + wait_ms;
   for (;;) {
-    pollfd fds[2] = {{.fd = fd_, .events = POLLIN, .revents = 0},
+    const bool here = stream_->pending();
+    pollfd fds[2] = {{.fd = stream_->fd(), .events = stream_->Events(POLLIN), .revents = 0},
                      {.fd = wake_[0], .events = POLLIN, .revents = 0}};
     const int64_t left = std::max<int64_t>(0, deadline - cli::MonotonicMs());
-    if (::poll(fds, 2, static_cast<int>(left)) < 0 && errno != EINTR)
+    if (::poll(fds, 2, here ? 0 : static_cast<int>(left)) < 0 && errno != EINTR)
       return base::IoError(std::strerror(errno));
     if (stopping_ || restart_) return base::Status(base::Code::kBusy, "it is to end");
     if (fds[1].revents != 0) {
@@ -156,18 +156,18 @@ base::Status Replica::Fill(int64_t wait_ms) {
       }
       return {};
     }
-    if (fds[0].revents != 0) {
+    if (fds[0].revents != 0 || here) {
       const size_t before = in_.size();
       in_.resize(before + kReadBytes);
-      const ssize_t n = ::recv(fd_, in_.data() + before, kReadBytes, 0);
+      const ssize_t n = stream_->Receive(in_.data() + before, kReadBytes);
+      const std::string error = n < 0 && !cli::IsTransient(errno) ? stream_->Error() : std::string();
       in_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
       if (n > 0) return {};
       if (n == 0)
         return base::IoError("lost the connection to the source " + source_.Name() +
                              " (it was closed)");
-      if (!cli::IsTransient(errno))
-        return base::IoError("lost the connection to the source " + source_.Name() + " (" +
-                             std::strerror(errno) + ")");
+      if (!error.empty())
+        return base::IoError("lost the connection to the source " + source_.Name() + " (" + error + ")");
     }
     if (cli::MonotonicMs() >= deadline) return {};
   }
@@ -195,7 +195,7 @@ base::Result<std::string> Replica::Line(int64_t wait_ms) {
 base::Status Replica::Send(std::initializer_list<std::string_view> words) {
   std::string request;
   resp::AppendRequest(request, words);
-  return cli::SendAll(fd_, request.data(), request.size(), cli::MonotonicMs() + source_.timeout_ms);
+  return cli::SendAll(*stream_, request.data(), request.size(), cli::MonotonicMs() + source_.timeout_ms);
 }
 
 base::Status Replica::Ask(std::initializer_list<std::string_view> words, std::string& reply) {
@@ -212,7 +212,7 @@ base::Status Replica::Handshake() {
     std::string request;
     resp::AppendRequest(request, AuthWords(source_));
     if (base::Status s = cli::SendAll(
-            fd_, request.data(), request.size(), cli::MonotonicMs() + source_.timeout_ms);
+            *stream_, request.data(), request.size(), cli::MonotonicMs() + source_.timeout_ms);
         !s.ok())
       return s;
     auto line = Line(source_.timeout_ms);

@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "cli/connection.h"
+#include "cli/dial.h"
 #include "moving/spool.h"
 
 namespace polyarch::moving {
@@ -95,7 +96,7 @@ class Replica {
   std::atomic<uint64_t> acknowledged_ = 0;
 
   // The thread's own.
-  int fd_ = -1;
+  std::unique_ptr<cli::Stream> stream_;
   std::string in_;
   size_t at_ = 0;
   std::string replication_id_;

@@ -9,6 +9,8 @@ class Stop {
   // Takes the signals; one at a time.
   Stop();
   bool stop() const;
+  // Is what is typed read? Only where both standard input and error are a terminal.
+  bool reads_terminal() const { return terminal_; }
   // Looks at the terminal, too.
   bool cut_over();
 

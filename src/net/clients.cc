@@ -40,11 +40,12 @@ Client* Clients::Find(ClientId id) const {
   return found == clients_.end() ? nullptr : found->second.get();
 }
 
-void Clients::Open(Fd fd, std::string address, std::string local_address) {
+void Clients::Open(Fd fd, std::string address, std::string local_address, std::unique_ptr<Tls> tls) {
   auto client = std::make_unique<Client>();
   Client& c = *client;
   c.id = next_id_++;
   c.fd = std::move(fd);
+  c.tls = std::move(tls);
   c.opened_us = context_.now.mono_us;
   if (!poller_.Add(c, EPOLLIN)) {
     ++context_.stats.accept_errors;
@@ -53,6 +54,7 @@ void Clients::Open(Fd fd, std::string address, std::string local_address) {
   clients_.emplace(c.id, std::move(client));
   c.session = context_.service.OpenClient(c.id, std::move(address), std::move(local_address));
   c.authenticated = context_.service.IsAuthenticated(*c.session);
+  if (c.tls != nullptr && c.tls->pending()) NotePending(c);
 }
 
 // Reading
@@ -60,12 +62,17 @@ void Clients::Open(Fd fd, std::string address, std::string local_address) {
 
 void Clients::OnEvent(Client& c, uint32_t events) {
   if (c.dead) return;
+  bool reads = (c.interest & EPOLLIN) != 0;
+  if (c.tls != nullptr) [[unlikely]] {
+    events = c.tls->Ready(events);
+    reads = reads || c.tls->reads_on_write();
+  }
   if ((events & EPOLLOUT) != 0) {
     c.blocked = false;
     QueueWrite(c);
   }
   if ((events & ~static_cast<uint32_t>(EPOLLOUT)) == 0) return;
-  if ((c.interest & EPOLLIN) != 0) {
+  if (reads) {
     Read(c);
   } else if ((events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
     Kill(c);
@@ -83,7 +90,7 @@ void Clients::Read(Client& c) {
   const bool own = have > kSmallRestBytes || have + room > Context::kScratchBytes;
   char* to = own ? c.in.Reserve(room) : context_.scratch.get() + have;
   ++context_.stats.reads;
-  ssize_t got = ::read(c.fd.get(), to, room);
+  ssize_t got = Receive(c, to, room);
   if (got <= 0) return OnReadEnd(c, got);
   const auto size = static_cast<size_t>(got);
   context_.stats.net_input_bytes += size;
@@ -96,6 +103,46 @@ void Clients::Read(Client& c) {
     c.in.clear();
   }
   Turn(c, {context_.scratch.get(), have + size}, own, context_.options.turn_commands);
+}
+
+ssize_t Clients::Receive(Client& c, char* to, size_t size) {
+  if (c.tls == nullptr) [[likely]] return ::read(c.fd.get(), to, size);
+  const bool crossed = c.tls->reads_on_write();
+  const ssize_t got = c.tls->Read(to, size);
+  const int error = errno;
+  if (c.tls->pending()) NotePending(c);
+  if (c.tls->reads_on_write() != crossed) UpdateInterest(c);
+  errno = error;
+  return got;
+}
+
+void Clients::NotePending(Client& c) {
+  if (c.in_pending) return;
+  c.in_pending = true;
+  pending_.push_back(&c);
+}
+
+void Clients::ReadPending() {
+  if (pending_.empty()) return;
+  std::vector<Client*> round = std::exchange(pending_, {});
+  for (size_t i = 0; i < round.size(); ++i) {
+    if (context_.ClientsOutOfTime()) {
+      // The others come first the next time.
+      pending_.insert(pending_.begin(), round.begin() + static_cast<ptrdiff_t>(i), round.end());
+      return;
+    }
+    Client& c = *round[i];
+    c.in_pending = false;
+    if (c.dead || c.closing) continue;
+    // Full: UpdateInterest notes it again when there is room.
+    if (c.suspended && c.in.size() >= kSuspendedInputBytes) continue;
+    c.in_backlog ? NotePending(c) : Read(c);
+  }
+}
+
+void Clients::TellTlsError(const Client& c) {
+  if (c.tls == nullptr || c.tls->error().empty()) return;
+  context_.service.OnRefused("", "the connection of client " + std::to_string(c.id) + " is closed: " + c.tls->error());
 }
 
 // How much to read at once: what the request under way lacks, but never a multiple of what it has
@@ -114,7 +161,7 @@ size_t Clients::ReadRoom(const Client& c) const {
 void Clients::ReadSuspended(Client& c) {
   if (c.in.size() >= kSuspendedInputBytes) return UpdateInterest(c);
   ++context_.stats.reads;
-  ssize_t got = ::read(c.fd.get(), c.in.Reserve(kPreAuthReadBytes), kPreAuthReadBytes);
+  ssize_t got = Receive(c, c.in.Reserve(kPreAuthReadBytes), kPreAuthReadBytes);
   if (got <= 0) return OnReadEnd(c, got);
   context_.stats.net_input_bytes += static_cast<uint64_t>(got);
   c.in.Advance(static_cast<size_t>(got));
@@ -123,6 +170,7 @@ void Clients::ReadSuspended(Client& c) {
 
 void Clients::OnReadEnd(Client& c, ssize_t result) {
   if (result < 0 && IsTransient(errno)) return;
+  TellTlsError(c);
   // A client that has only finished sending still gets the replies that it is owed. One that waits
   // in a suspended command is not: nobody could tell whether it is still there.
   if (result < 0 || c.suspended || c.out.empty()) return Kill(c);
@@ -391,7 +439,8 @@ void Clients::Write(Client& c) {
   CHECK(ready <= c.out.size());
   if (ready != 0 && !c.blocked) {
     ++context_.stats.writes;
-    ssize_t sent = ::send(c.fd.get(), c.out.data(), ready, MSG_NOSIGNAL);
+    ssize_t sent = c.tls == nullptr ? ::send(c.fd.get(), c.out.data(), ready, MSG_NOSIGNAL)
+                                    : c.tls->Write(c.out.data(), ready);
     if (sent < 0) {
       if (!IsTransient(errno)) return Kill(c);
       sent = 0;
@@ -440,6 +489,11 @@ void Clients::UpdateInterest(Client& c) {
   uint32_t events = c.blocked ? EPOLLOUT : 0U;
   if (!c.closing && !full) events |= EPOLLIN;
   if (full) events |= EPOLLRDHUP;
+  if (c.tls != nullptr) [[unlikely]] {
+    const bool reads = !c.closing && !full;
+    events = c.tls->Events(reads, c.blocked) | (full ? EPOLLRDHUP : 0U);
+    if (reads && c.tls->pending()) NotePending(c);
+  }
   poller_.Want(c, events);
 }
 
@@ -519,7 +573,9 @@ void Clients::Sweep() {
   for (auto& [id, client] : clients_) {
     Client& c = *client;
     if (c.dead) continue;
-    if (c.over_soft_us != 0 && now - c.over_soft_us > options.output_soft_s * 1'000'000LL) {
+    const bool pushed = std::min(c.pushed, c.out.size()) > options.push_bytes_soft_max;
+    const int soft_s = pushed ? options.push_soft_s : options.output_soft_s;
+    if (c.over_soft_us != 0 && now - c.over_soft_us > soft_s * 1'000'000LL) {
       ++context_.stats.output_limit_closes;
       Kill(c);
     } else if (!c.authenticated && now - c.opened_us > options.preauth_deadline_ms * 1000LL &&
@@ -537,6 +593,8 @@ void Clients::Reap() {
     if (c.in_holding) std::erase(holding_, &c);
     if (c.in_resumed) std::erase(resumed_, &c);
     if (c.in_backlog) std::erase(backlog_, &c);
+    if (c.in_pending) std::erase(pending_, &c);
+    if (c.tls != nullptr) c.tls->Finish();
     Charge(c, 0);
     ChargeOutput(c, 0);
     // Closing with unread input would reset the connection, and the client might lose the error.
@@ -553,8 +611,10 @@ void Clients::Reap() {
 }
 
 void Clients::CloseAll() {
-  for (auto& [id, client] : clients_)
+  for (auto& [id, client] : clients_) {
+    if (client->tls != nullptr) client->tls->Finish();
     client->fd.Reset();
+  }
 }
 
 }  // namespace polyarch::net

@@ -17,6 +17,7 @@
 #include "net/context.h"
 #include "net/poller.h"
 #include "net/service.h"
+#include "net/tls.h"
 #include "resp/buffer.h"
 #include "resp/parser.h"
 
@@ -64,6 +65,7 @@ struct Client : Pollable {
   Client() : Pollable(PollKind::kClient) {}
 
   ClientId id = 0;
+  std::unique_ptr<Tls> tls;  // null: its bytes go as they are
   std::unique_ptr<Session> session;
   std::unique_ptr<resp::Parser> parser;  // while a request is under way, else none
   resp::Buffer in;                       // what is not yet executed
@@ -91,6 +93,7 @@ struct Client : Pollable {
   bool in_holding = false;
   bool in_resumed = false;
   bool in_backlog = false;
+  bool in_pending = false;
 };
 
 class Clients {
@@ -98,11 +101,14 @@ class Clients {
   Clients(Context& context, Poller& poller);
 
   size_t size() const { return clients_.size(); }
-  void Open(Fd fd, std::string address, std::string local_address);
+  // `tls`: null, or with its handshake done.
+  void Open(Fd fd, std::string address, std::string local_address, std::unique_ptr<Tls> tls);
   void OnEvent(Client& c, uint32_t events);
   // Runs suspended commands that were resumed: each at most once in a round, so that a command that
   // resumes itself cannot hold the loop.
   void RunResumed();
+  // Reads what TLS holds already, of which the sockets do not tell.
+  void ReadPending();
   // Goes on with clients that used up their turn in an earlier tick.
   // The first `waited` of the backlog were in it before this tick: they get some time in any case, so that whoever has sent
   // much is not forgotten where many have sent something.
@@ -118,7 +124,7 @@ class Clients {
   bool FlushAll(uint64_t durable);
   // The next tick should follow at once.
   bool has_resumed() const { return !resumed_.empty(); }
-  bool has_work() const { return !resumed_.empty() || !backlog_.empty() || !dead_.empty(); }
+  bool has_work() const { return !resumed_.empty() || !backlog_.empty() || !dead_.empty() || !pending_.empty(); }
   void CloseAll();
 
   void Resume(ClientId id);
@@ -130,6 +136,9 @@ class Clients {
  private:
   Client* Find(ClientId id) const;
   void Read(Client& c);
+  ssize_t Receive(Client& c, char* to, size_t size);
+  void NotePending(Client& c);
+  void TellTlsError(const Client& c);
   void ReadSuspended(Client& c);
   void OnReadEnd(Client& c, ssize_t result);
   size_t ReadRoom(const Client& c) const;
@@ -167,6 +176,7 @@ class Clients {
   std::vector<Client*> holding_;  // have holds
   std::vector<Client*> resumed_;
   std::vector<Client*> backlog_;  // have input left from a turn that was cut short
+  std::vector<Client*> pending_;  // TLS holds bytes of theirs
   std::vector<Client*> dead_;
   std::vector<Client*> round_;  // scratch of RunBacklog
   uint64_t round_number_ = 0;

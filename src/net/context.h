@@ -8,6 +8,7 @@
 
 #include "net/options.h"
 #include "net/service.h"
+#include "net/tls.h"
 #include "resp/buffer.h"
 
 namespace polyarch::net {
@@ -52,6 +53,9 @@ struct Context {
   Service& service;
   LoopStats stats;
   Clocks now;
+  // Who this end is, on connections that begin from now on; null: no TLS there.
+  std::shared_ptr<const TlsContext> tls_clients;
+  std::shared_ptr<const TlsContext> tls_peers;
   // Clients get no command any more in this tick after that time of CLOCK_MONOTONIC_COARSE, which costs next to
   // nothing to read and is some milliseconds late at most.
   int64_t clients_until_us = INT64_MAX;

@@ -21,6 +21,11 @@ bool IsTransient(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
+// For people: as it was dialed, or the host from which it came.
+std::string NameOf(const Link& link) {
+  return link.dialed.empty() ? link.remote.substr(0, link.remote.rfind(':')) : link.dialed;
+}
+
 }  // namespace
 
 Links::Links(Context& context, Poller& poller, std::function<void()> wake)
@@ -31,7 +36,7 @@ Link* Links::Find(LinkId id) const {
   return found == links_.end() || found->second->dead ? nullptr : found->second.get();
 }
 
-void Links::Accept(Fd fd, const SocketAddress& remote) {
+void Links::Accept(Fd fd, const SocketAddress& remote, std::unique_ptr<Tls> tls) {
   if (links_.size() >= context_.options.links_max) {
     ++context_.stats.links_rejected;
     return;
@@ -41,20 +46,23 @@ void Links::Accept(Fd fd, const SocketAddress& remote) {
   Link& link = *owned;
   link.id = next_id_++;
   link.fd = std::move(fd);
+  link.tls = std::move(tls);
+  link.remote = remote.ToString();
   if (!poller_.Add(link, EPOLLIN)) {
     ++context_.stats.accept_errors;
     return;
   }
   link.deadline_us = context_.now.mono_us + context_.options.link_first_message_ms * 1000LL;
   links_.emplace(link.id, std::move(owned));
-  Up(link, remote.ToString());
+  Up(link);
 }
 
-void Links::Up(Link& link, std::string remote) {
+void Links::Up(Link& link) {
   SetOption(link.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   SetKeepalive(link.fd.get(), kPeerKeepaliveSeconds);
   link.up = true;
-  context_.service.OnLinkUp(link.id, link.dialed, std::move(remote));
+  context_.service.OnLinkUp(link.id, link.dialed, link.remote);
+  if (link.tls != nullptr && link.tls->pending()) NotePending(link);
 }
 
 // Dialing
@@ -108,6 +116,7 @@ void Links::Connect(std::string address, std::vector<SocketAddress> addresses) {
 void Links::TryNext(Link& link, std::string reason) {
   while (link.next_address < link.addresses.size()) {
     const SocketAddress& address = link.addresses[link.next_address++];
+    link.tls.reset();
     link.fd =
         Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     // Whether it connected at once or not: the socket tells by EPOLLOUT.
@@ -145,13 +154,38 @@ void Links::OnConnected(Link& link) {
   // A port in the ephemeral range where nobody listens may be given to the dialing socket itself,
   // which then meets itself (TCP's simultaneous open).
   if (remote == LocalAddress(link.fd.get())) return TryNext(link, "nobody listens there");
+  link.remote = remote.ToString();
+  if (context_.tls_peers == nullptr) return Dialed(link);
+  // Whose certificate it must be, the address does not say: the greeting does.
+  link.tls = Tls::Connect(context_.tls_peers, link.fd.get(), "");
+  if (link.tls == nullptr) return TryNext(link, "no memory for TLS");
+  Shake(link);
+}
+
+void Links::Shake(Link& link) {
+  switch (link.tls->Handshake()) {
+    case Tls::Progress::kUnderWay:
+      return poller_.Want(link, link.tls->handshake_events());
+    case Tls::Progress::kDone:
+      return Dialed(link);
+    case Tls::Progress::kFailed:
+      break;
+  }
+  ++context_.stats.tls_handshakes_failed;
+  std::string why = link.tls->error();
+  if (why == "it does not speak TLS") why += ": is it started with --tls-peers yes?";
+  context_.service.OnRefused(link.dialed, "the peer at " + link.dialed + " is refused: " + why);
+  TryNext(link, std::move(why));
+}
+
+void Links::Dialed(Link& link) {
   // The next dial begins with this one.
   const size_t count = link.addresses.size();
   if (count > 1) tried_[link.dialed] = link.addresses[(link.next_address + count - 2) % count];
   link.addresses.clear();
   link.deadline_us = link.address_deadline_us = 0;
   poller_.Want(link, EPOLLIN);
-  Up(link, remote.ToString());
+  Up(link);
 }
 
 // Messages
@@ -159,7 +193,8 @@ void Links::OnConnected(Link& link) {
 
 void Links::OnEvent(Link& link, uint32_t events) {
   if (link.dead) return;
-  if (!link.up) return OnConnected(link);
+  if (!link.up) return link.tls == nullptr ? OnConnected(link) : Shake(link);
+  if (link.tls != nullptr) events = link.tls->Ready(events);
   if ((events & EPOLLOUT) != 0) {
     link.blocked = false;
     if (!link.in_writes) {
@@ -178,9 +213,14 @@ void Links::Read(Link& link) {
     const size_t room = own ? std::clamp(link.missing, Context::kScratchBytes, kReadBytesMax)
                             : Context::kScratchBytes;
     char* to = own ? link.in.Reserve(room) : context_.scratch.get();
-    ssize_t got = ::read(link.fd.get(), to, room);
+    ssize_t got = link.tls == nullptr ? ::read(link.fd.get(), to, room) : link.tls->Read(to, room);
     if (got <= 0) {
-      if (got == 0 || !IsTransient(errno)) Kill(link);
+      if (got == 0 || !IsTransient(errno)) {
+        TellTlsError(link);
+        Kill(link);
+      } else if (link.tls != nullptr) {
+        UpdateInterest(link);
+      }
       return;
     }
     const auto size = static_cast<size_t>(got);
@@ -197,13 +237,59 @@ void Links::Read(Link& link) {
       link.in.Append(input.substr(done));
     }
     if (link.in.empty()) context_.buffers.Return(link.in);
-    if (size < room) return;
+    if (size < room) break;
   }
+  if (link.tls != nullptr && !link.dead && link.tls->pending()) NotePending(link);
+}
+
+void Links::NotePending(Link& link) {
+  if (link.in_pending) return;
+  link.in_pending = true;
+  pending_.push_back(&link);
+}
+
+void Links::ReadPending() {
+  for (Link* link : std::exchange(pending_, {})) {
+    link->in_pending = false;
+    if (!link->dead && link->up) Read(*link);
+  }
+}
+
+void Links::UpdateInterest(Link& link) {
+  const uint32_t plain = link.blocked ? EPOLLIN | EPOLLOUT : EPOLLIN;
+  poller_.Want(link, link.tls == nullptr ? plain : link.tls->Events(true, link.blocked));
+}
+
+void Links::TellTlsError(const Link& link) {
+  if (link.tls == nullptr || link.tls->error().empty()) return;
+  const std::string who = NameOf(link);
+  context_.service.OnRefused(link.dialed, "the link with the peer at " + who + " is closed: " + link.tls->error());
+}
+
+std::string Links::Refusal(LinkId id, std::string_view leader) const {
+  const Link* link = Find(id);
+  if (link == nullptr || link->tls == nullptr) return {};
+  std::string listed;
+  for (const std::string& name : link->tls->PeerNames()) {
+    if (name == leader) return {};
+    // Somebody else's bytes, for people: as far as they can be names.
+    const bool shown = name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+    if (shown && listed.size() < 256) listed += (listed.empty() ? "'" : ", '") + name + "'";
+  }
+  return listed.empty() ? "its certificate names no leader (subjectAltName, DNS)" : "its certificate is for " + listed;
 }
 
 size_t Links::Deliver(Link& link, std::string_view input) {
   size_t at = 0;
   link.missing = 0;
+  // As a length these bytes would be far beyond what a first message may have.
+  if (!link.trusted && link.tls == nullptr && LooksLikeTls(input)) {
+    const std::string who = NameOf(link);
+    context_.service.OnRefused(
+        link.dialed, "the peer at " + who + " is refused: it speaks TLS, and this leader does not: start all leaders with --tls-peers yes");
+    Fail(link);
+    return input.size();
+  }
   while (true) {
     const size_t size_max = link.trusted ? context_.options.link_message_bytes_max
                                          : context_.options.link_first_message_bytes_max;
@@ -262,7 +348,8 @@ void Links::Flush() {
 void Links::Write(Link& link) {
   if (link.dead || link.blocked || link.broken) return;
   if (!link.out.empty()) {
-    ssize_t sent = ::send(link.fd.get(), link.out.data(), link.out.size(), MSG_NOSIGNAL);
+    ssize_t sent = link.tls == nullptr ? ::send(link.fd.get(), link.out.data(), link.out.size(), MSG_NOSIGNAL)
+                                       : link.tls->Write(link.out.data(), link.out.size());
     if (sent < 0 && !IsTransient(errno)) {
       // It has gone, perhaps just after it told the last that it had to tell.
       link.broken = true;
@@ -274,7 +361,7 @@ void Links::Write(Link& link) {
   }
   link.blocked = !link.out.empty();
   if (!link.blocked) context_.buffers.Return(link.out);
-  poller_.Want(link, link.blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  UpdateInterest(link);
 }
 
 // Closing
@@ -314,6 +401,8 @@ void Links::Reap() {
   for (size_t i = 0; i < dead_.size(); ++i) {  // OnLinkDown may close more
     Link& link = *dead_[i];
     if (link.in_writes) std::erase(writes_, &link);
+    if (link.in_pending) std::erase(pending_, &link);
+    if (link.tls != nullptr) link.tls->Finish();
     if (link.up) context_.service.OnLinkDown(link.id);
     links_.erase(link.id);
   }
@@ -335,6 +424,7 @@ bool Links::Drain() {
     }
     if (!link.half_closed) {
       link.half_closed = true;
+      if (link.tls != nullptr) link.tls->Finish();
       static_cast<void>(::shutdown(link.fd.get(), SHUT_WR));
     }
     // A close with something unread would take back what the other side has not read.

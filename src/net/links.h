@@ -19,6 +19,7 @@
 #include "net/resolver.h"
 #include "net/service.h"
 #include "net/socket.h"
+#include "net/tls.h"
 #include "resp/buffer.h"
 
 namespace polyarch::net {
@@ -28,6 +29,8 @@ struct Link : Pollable {
 
   LinkId id = 0;
   std::string dialed;  // as given to Dial; empty if the peer dialed us
+  std::string remote;  // its address
+  std::unique_ptr<Tls> tls;  // null: without, or not connected yet
   resp::Buffer in;
   resp::Buffer out;
   size_t missing = 0;                    // bytes that the message under way lacks; 0: unknown
@@ -43,6 +46,7 @@ struct Link : Pollable {
   bool in_writes = false;
   bool broken = false;      // nothing can be sent any more; what came before that is read still
   bool half_closed = false;
+  bool in_pending = false;
 };
 
 class Links {
@@ -51,17 +55,20 @@ class Links {
   Links(Context& context, Poller& poller, std::function<void()> wake);
 
   size_t size() const { return links_.size(); }
-  void Accept(Fd fd, const SocketAddress& remote);
+  // `tls`: null, or with its handshake done.
+  void Accept(Fd fd, const SocketAddress& remote, std::unique_ptr<Tls> tls);
   void OnEvent(Link& link, uint32_t events);
   // Starts what Dial asked for and reports lookups. Inside the tick.
   void RunDials();
   // Those that wait for an address in vain try the next one. Behind the events of a tick, which may be of the one before.
   void TryFurther();
+  // Reads what TLS holds already, of which the sockets do not tell.
+  void ReadPending();
   void Sweep();
   void Reap();
   // Writes what this tick gathered; one call of the kernel for each link.
   void Flush();
-  bool has_work() const { return !dials_.empty() || !dead_.empty(); }
+  bool has_work() const { return !dials_.empty() || !dead_.empty() || !pending_.empty(); }
   // Before the end, again and again: lets leave what was sent, says that nothing more comes, and tells whether a
   // neighbour's machine still lacks any of it. What a neighbour sends meanwhile is dropped.
   bool Drain();
@@ -73,6 +80,7 @@ class Links {
   void Send(LinkId id, std::string_view message);
   size_t Backlog(LinkId id) const;
   void Close(LinkId id);
+  std::string Refusal(LinkId id, std::string_view leader) const;
 
  private:
   Link* Find(LinkId id) const;
@@ -80,8 +88,14 @@ class Links {
   // Tries the next address; OnDialFailed if there is none.
   void TryNext(Link& link, std::string reason);
   void OnConnected(Link& link);
+  // Goes on with the handshake of one that was dialed.
+  void Shake(Link& link);
+  void Dialed(Link& link);
+  void NotePending(Link& link);
+  void UpdateInterest(Link& link);
+  void TellTlsError(const Link& link);
   void NoteTried(const Link& link);
-  void Up(Link& link, std::string remote);
+  void Up(Link& link);
   void Read(Link& link);
   // Hands complete messages over; the count of bytes that are done with.
   size_t Deliver(Link& link, std::string_view input);
@@ -99,6 +113,7 @@ class Links {
   // By dialed name with several addresses: behind which of them the next dial begins.
   std::map<std::string, SocketAddress> tried_;
   std::vector<Link*> writes_;
+  std::vector<Link*> pending_;  // TLS holds bytes of theirs
   std::vector<Link*> dead_;
 };
 

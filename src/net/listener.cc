@@ -18,6 +18,8 @@ const char* Flag(Serves serves) {
   switch (serves) {
     case Serves::kClients:
       return "--port";
+    case Serves::kTlsClients:
+      return "--tls-port";
     case Serves::kUnixClients:
       return "--unix-socket";
     case Serves::kPeers:
@@ -43,8 +45,8 @@ base::Status ListenError(const std::string& host, int port, Serves serves, int e
       return base::Invalid("port " + number + " on " + host +
                            " is not allowed to this user: choose one above 1023 with " + flag);
     default:
-      return base::IoError("cannot listen on " + host + " port " + number + " (" + flag +
-                           "): " + std::strerror(error));
+      return base::IoError("cannot listen on " + host + " port " + number + " (" + std::strerror(error) +
+                           "): choose another address, or another port with " + flag);
   }
 }
 
@@ -108,15 +110,18 @@ base::Result<Fd> ListenUnix(const std::string& path, unsigned mode) {
     static_cast<void>(::unlink(path.c_str()));
   }
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.ok()) return base::IoError(std::string("unix socket: ") + std::strerror(errno));
+  if (!fd.ok()) {
+    return base::IoError("cannot make the unix socket " + path + " (" + std::strerror(errno) +
+                         "): raise the limit of open files, or leave out --unix-socket");
+  }
   mode_t before = ::umask(static_cast<mode_t>(~mode & 0777));
   bool bound = ::bind(fd.get(), address.get(), address.size) == 0;
   int error = errno;
   ::umask(before);
   if (bound && ::listen(fd.get(), kBacklog) == 0) return fd;
   if (bound) error = errno;
-  return base::IoError("cannot listen on unix socket " + path + ": " + std::strerror(error) +
-                       "; see --unix-socket");
+  return base::IoError("cannot listen on unix socket " + path + " (" + std::strerror(error) +
+                       "): choose a path with --unix-socket whose directory is there and may be written to");
 }
 
 }  // namespace polyarch::net

@@ -9,7 +9,7 @@
 
 namespace polyarch::net {
 
-enum class Serves : uint8_t { kClients, kUnixClients, kPeers, kHttp };
+enum class Serves : uint8_t { kClients, kTlsClients, kUnixClients, kPeers, kHttp };
 
 struct Listener : Pollable {
   Listener() : Pollable(PollKind::kListener) {}

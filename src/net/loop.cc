@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "base/check.h"
 #include "net/socket.h"
 
 namespace polyarch::net {
@@ -24,6 +25,11 @@ constexpr int64_t kSweepIntervalUs = 1'000'000;
 constexpr size_t kOtherFiles = 1024;
 
 
+// Each has as much to do as a tick has time for.
+bool TakesTurns(const Pollable& pollable) {
+  return pollable.kind == PollKind::kClient || pollable.kind == PollKind::kHandshake;
+}
+
 Fd OpenReserve() {
   return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
@@ -34,7 +40,10 @@ Loop::Loop(LoopOptions options, Service& service)
     : context_{std::move(options), service},
       clients_(context_, poller_),
       links_(context_, poller_, [this] { Wake(); }),
-      http_(context_, poller_) {
+      http_(context_, poller_),
+      handshakes_(context_, poller_, [this](Handshake& handshake) { OnHandshake(handshake); }),
+      replies_ceiling_{context_.options.output_bytes_hard_max, context_.options.output_bytes_soft_max, context_.options.output_soft_s},
+      pushed_ceiling_{context_.options.push_bytes_hard_max, context_.options.push_bytes_soft_max, context_.options.push_soft_s} {
   ReadClocks();
 }
 
@@ -58,9 +67,39 @@ base::Status Loop::Listen() {
 void Loop::AnswerLoading() {
   std::vector<const Listener*> answered;
   for (const auto& listener : listeners_) {
-    if (listener->serves != Serves::kPeers) answered.push_back(listener.get());
+    if (listener->serves != Serves::kPeers && listener->serves != Serves::kTlsClients) answered.push_back(listener.get());
   }
   loading_ = std::make_unique<Loading>(std::move(answered));
+}
+
+namespace {
+
+OutputLimit Within(OutputLimit wanted, OutputLimit ceiling) {
+  auto least = [](size_t a, size_t b) { return a == 0 ? b : std::min(a, b); };
+  const size_t hard = least(wanted.hard_bytes, ceiling.hard_bytes);
+  const bool has_soft = wanted.soft_bytes != 0 && wanted.soft_s != 0;
+  if (!has_soft) return {hard, std::min(hard, ceiling.soft_bytes), ceiling.soft_s};
+  return {hard, std::min(least(wanted.soft_bytes, ceiling.soft_bytes), hard), std::min(wanted.soft_s, ceiling.soft_s)};
+}
+
+}  // namespace
+
+void Loop::SetOutputLimits(OutputLimit replies, OutputLimit pushed) {
+  LoopOptions& options = context_.options;
+  replies = Within(replies, replies_ceiling_);
+  options.output_bytes_hard_max = replies.hard_bytes;
+  options.output_bytes_soft_max = replies.soft_bytes;
+  options.output_soft_s = replies.soft_s;
+  pushed = Within(pushed, pushed_ceiling_);
+  options.push_bytes_hard_max = pushed.hard_bytes;
+  options.push_bytes_soft_max = pushed.soft_bytes;
+  options.push_soft_s = pushed.soft_s;
+}
+
+void Loop::SetTcpKeepalive(int seconds) {
+  for (const auto& listener : listeners_) {
+    if (listener->serves != Serves::kUnixClients) SetKeepalive(listener->fd.get(), seconds);
+  }
 }
 
 void Loop::LimitClientsToFiles() {
@@ -102,6 +141,11 @@ base::Status Loop::OpenListeners() {
   };
   if (options.port >= 0) {
     base::Status status = add_all(options.bind, options.port, Serves::kClients, port_);
+    if (!status.ok()) return status;
+  }
+  if (options.tls_port >= 0) {
+    CHECK(context_.tls_clients != nullptr);
+    base::Status status = add_all(options.bind, options.tls_port, Serves::kTlsClients, tls_port_);
     if (!status.ok()) return status;
   }
   if (options.peer_port >= 0) {
@@ -148,11 +192,12 @@ void Loop::Run() {
   clients_.CloseAll();
   links_.CloseAll();
   http_.CloseAll();
+  handshakes_.CloseAll();
   listeners_.clear();
 }
 
 int Loop::WaitMs() const {
-  bool work = clients_.has_work() || links_.has_work() || http_.has_work();
+  bool work = clients_.has_work() || links_.has_work() || http_.has_work() || handshakes_.has_work();
   return work ? 0 : context_.options.timer_ms;
 }
 
@@ -167,6 +212,8 @@ void Loop::Tick(int ready) {
   const size_t waited = clients_.backlog_size();
   DispatchAll(ready);
   links_.TryFurther();
+  links_.ReadPending();
+  clients_.ReadPending();
   clients_.RunBacklog(waited);
   service.OnTimer();
   clients_.RunResumed();
@@ -174,6 +221,7 @@ void Loop::Tick(int ready) {
   clients_.Reap();
   links_.Reap();
   http_.Reap();
+  handshakes_.Reap();
   service.TickEnd();
   if (aborted_) return;
   // Peers first: a reply may wait some microseconds more, replication lag is what others see.
@@ -183,14 +231,14 @@ void Loop::Tick(int ready) {
   context_.stats.longest_tick_us = std::max(context_.stats.longest_tick_us, context_.now.busy_us);
 }
 
-// Links, which are few, each time; clients for as long as a tick may take. The poller tells again of those that are left,
+// Links, which are few, each time; clients, and handshakes, which cost more, for as long as a tick may take. The poller tells again of those that are left,
 // and tells of all in the same order: so each tick begins with another one.
 void Loop::DispatchAll(int ready) {
   int clients = 0;
   for (int i = 0; i < ready; ++i) {
     const epoll_event& event = poller_.event(i);
     auto& pollable = *static_cast<Pollable*>(event.data.ptr);
-    pollable.kind == PollKind::kClient ? (void)++clients : Dispatch(pollable, event.events);
+    TakesTurns(pollable) ? (void)++clients : Dispatch(pollable, event.events);
   }
   if (clients == 0) return;
   first_ready_ = (first_ready_ + 1) % ready;
@@ -198,7 +246,7 @@ void Loop::DispatchAll(int ready) {
     const int i = (first_ready_ + n) % ready;
     const epoll_event& event = poller_.event(i);
     auto& pollable = *static_cast<Pollable*>(event.data.ptr);
-    if (pollable.kind != PollKind::kClient) continue;
+    if (!TakesTurns(pollable)) continue;
     Dispatch(pollable, event.events);
     if (context_.ClientsOutOfTime()) {
       first_ready_ = i;
@@ -219,6 +267,8 @@ void Loop::Dispatch(Pollable& pollable, uint32_t events) {
     case PollKind::kLink:
       links_.OnEvent(static_cast<Link&>(pollable), events);
       return clients_.RunResumed();
+    case PollKind::kHandshake:
+      return handshakes_.OnEvent(static_cast<Handshake&>(pollable));
     case PollKind::kHttp:
       return http_.OnEvent(static_cast<HttpConnection&>(pollable));
     case PollKind::kListener:
@@ -233,6 +283,7 @@ void Loop::Sweep() {
   clients_.Sweep();
   links_.Sweep();
   http_.Sweep();
+  handshakes_.Sweep();
   if (!reserve_.ok()) reserve_ = OpenReserve();
   for (auto& listener : listeners_)
     poller_.Want(*listener, EPOLLIN);
@@ -279,7 +330,7 @@ void Loop::Accept(Listener& listener) {
       continue;
     }
     if (listener.serves == Serves::kPeers) {
-      links_.Accept(std::move(fd), remote);
+      AcceptPeer(std::move(fd), remote);
     } else if (listener.serves == Serves::kHttp) {
       http_.Accept(std::move(fd));
     } else {
@@ -290,16 +341,35 @@ void Loop::Accept(Listener& listener) {
 
 void Loop::AcceptClient(const Listener& listener, Fd fd, const SocketAddress& remote) {
   ++context_.stats.clients_received;
-  if (clients_.size() >= context_.options.maxclients) {
+  const bool tls = listener.serves == Serves::kTlsClients;
+  if (clients_.size() + handshakes_.clients() >= context_.options.maxclients ||
+      (tls && handshakes_.clients() >= context_.options.tls_handshakes_max)) {
     ++context_.stats.clients_rejected;
+    if (tls) return;  // no word reaches it without a handshake
     static constexpr std::string_view kFull = "-ERR max number of clients reached\r\n";
     static_cast<void>(::send(fd.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL));
     return;
   }
+  if (tls) return handshakes_.Accept(std::move(fd), remote, /*peer=*/false);
   const bool is_unix = listener.serves == Serves::kUnixClients;
   std::string local = is_unix ? listener.unix_path + ":0" : LocalAddress(fd.get()).ToString();
   std::string address = is_unix ? local : remote.ToString();
-  clients_.Open(std::move(fd), std::move(address), std::move(local));
+  clients_.Open(std::move(fd), std::move(address), std::move(local), nullptr);
+}
+
+void Loop::AcceptPeer(Fd fd, const SocketAddress& remote) {
+  if (context_.tls_peers == nullptr) return links_.Accept(std::move(fd), remote, nullptr);
+  if (links_.size() + handshakes_.peers() >= context_.options.links_max) {
+    ++context_.stats.links_rejected;
+    return;
+  }
+  handshakes_.Accept(std::move(fd), remote, /*peer=*/true);
+}
+
+void Loop::OnHandshake(Handshake& handshake) {
+  if (handshake.peer) return links_.Accept(std::move(handshake.fd), handshake.remote, std::move(handshake.tls));
+  std::string local = LocalAddress(handshake.fd.get()).ToString();
+  clients_.Open(std::move(handshake.fd), handshake.remote.ToString(), std::move(local), std::move(handshake.tls));
 }
 
 // The waiting connection cannot be left: the listener would stay ready and the loop would spin. So

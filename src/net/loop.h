@@ -26,6 +26,7 @@
 #include "base/status.h"
 #include "net/clients.h"
 #include "net/context.h"
+#include "net/handshakes.h"
 #include "net/http.h"
 #include "net/links.h"
 #include "net/listener.h"
@@ -44,6 +45,12 @@ class Loop final : public Control {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
+  // Who this end is on TLS connections that begin from now on. On the loop's thread, or before Run; before Listen if there
+  // is to be a port for it. `peers`: not null from the start on, or never.
+  void SetTls(std::shared_ptr<const TlsContext> clients, std::shared_ptr<const TlsContext> peers) {
+    context_.tls_clients = std::move(clients);
+    context_.tls_peers = std::move(peers);
+  }
   // Opens the sockets. Errors name the address, the cause and the remedy.
   base::Status Listen();
   // From here to Run, whoever connects is told that the data is being read (loading.h).
@@ -59,18 +66,24 @@ class Loop final : public Control {
 
   // What is really bound; 0 if off.
   int port() const { return port_; }
+  int tls_port() const { return tls_port_; }
   int peer_port() const { return peer_port_; }
   int http_port() const { return http_port_; }
   // May be less than asked for, if the process may not open so many files.
   size_t maxclients() const { return context_.options.maxclients; }
   const LoopStats& stats() const { return context_.stats; }
   void ForgetLongestTick() { context_.stats.longest_tick_us = 0; }
+  // While it runs, for clients that are there, too. No more than the options that it began with allow; 0: as those.
+  void SetOutputLimits(OutputLimit replies, OutputLimit pushed);
+  // Of connections that come from now on. 0: off.
+  void SetTcpKeepalive(int seconds);
   // The longest that an idle loop sleeps.
   int timer_ms() const { return context_.options.timer_ms; }
 
   void SendToLink(LinkId link, std::string_view message) override { links_.Send(link, message); }
   size_t LinkBacklog(LinkId link) const override { return links_.Backlog(link); }
   void CloseLink(LinkId link) override { links_.Close(link); }
+  std::string LinkRefusal(LinkId link, std::string_view leader) const override { return links_.Refusal(link, leader); }
   void Dial(std::string address) override { links_.Dial(std::move(address)); }
   void Resume(ClientId id) override { clients_.Resume(id); }
   void CloseClientNow(ClientId id) override { clients_.CloseNow(id); }
@@ -99,6 +112,8 @@ class Loop final : public Control {
   // Takes all waiting connections; errors of one never stop the loop (CVE-2025-48367).
   void Accept(Listener& listener);
   void AcceptClient(const Listener& listener, Fd fd, const SocketAddress& remote);
+  void AcceptPeer(Fd fd, const SocketAddress& remote);
+  void OnHandshake(Handshake& handshake);
   void AcceptWithoutFiles(Listener& listener);
   void Sweep();
   void FlushBeforeExit();
@@ -116,9 +131,13 @@ class Loop final : public Control {
   Clients clients_;
   Links links_;
   HttpPort http_;
+  Handshakes handshakes_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  const OutputLimit replies_ceiling_;
+  const OutputLimit pushed_ceiling_;
   std::unique_ptr<Loading> loading_;  // ends before the listeners
   int port_ = 0;
+  int tls_port_ = 0;
   int peer_port_ = 0;
   int http_port_ = 0;
 

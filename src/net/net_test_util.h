@@ -153,6 +153,10 @@ class Toy : public Service {
     EXPECT_TRUE(in_tick_);
     Tell("failed " + address + " " + reason);
   }
+  void OnRefused(const std::string& dialed, const std::string& line) override {
+    EXPECT_TRUE(in_tick_);
+    Tell("denied " + (dialed.empty() ? "" : dialed + " ") + line);
+  }
   void OnTimer() override { EXPECT_TRUE(in_tick_); }
   std::string OnHttpGet(std::string_view path) override {
     std::string body = "you asked for " + std::string(path);
@@ -252,6 +256,8 @@ class Toy : public Service {
     } else if (name == "LINK") {
       control_->SendToLink(last_link_, argument);
       w.Ok();
+    } else if (name == "REFUSAL") {
+      w.Bulk(control_->LinkRefusal(last_link_, argument));
     } else if (name == "LINKBIG") {
       control_->SendToLink(last_link_, std::string(Number(argument), 'm'));
       w.Integer(static_cast<int64_t>(control_->LinkBacklog(last_link_)));
@@ -280,9 +286,13 @@ class Toy : public Service {
 
 class Server {
  public:
-  explicit Server(LoopOptions options = {}, bool needs_auth = false)
-      : toy(needs_auth), loop(Free(std::move(options)), toy) {
+  explicit Server(LoopOptions options = {},
+                  bool needs_auth = false,
+                  std::shared_ptr<const TlsContext> tls_clients = nullptr,
+                  std::shared_ptr<const TlsContext> tls_peers = nullptr)
+      : toy(needs_auth), loop(Free(std::move(options), tls_clients != nullptr), toy) {
     toy.SetControl(&loop);
+    loop.SetTls(std::move(tls_clients), std::move(tls_peers));
     base::Status status = loop.Listen();
     EXPECT_TRUE(status.ok()) << status.message();
     thread_ = std::thread([this] { loop.Run(); });
@@ -306,8 +316,9 @@ class Server {
   Loop loop;
 
  private:
-  static LoopOptions Free(LoopOptions options) {
+  static LoopOptions Free(LoopOptions options, bool tls) {
     if (options.port == 7001) options.port = 0;
+    if (tls) options.tls_port = 0;
     options.peer_port = 0;
     options.http_any_port = true;
     return options;

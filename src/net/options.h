@@ -18,6 +18,7 @@ struct LoopOptions {
   std::vector<std::string> peer_bind;  // empty: as `bind`
   std::vector<std::string> http_bind;  // empty: as `bind`
   int port = 7001;
+  int tls_port = -1;  // for clients, by TLS, at the addresses of `bind`; as `port`
   int peer_port = -1;
   int http_port = 0;
   bool http_any_port = false;  // http_port 0 is any free port (tests)
@@ -34,6 +35,11 @@ struct LoopOptions {
   size_t links_max = 256;
   size_t http_connections_max = 64;
 
+  // TLS. Connections whose handshake is under way count as what they are to become, and those of clients have a bound of
+  // their own: each takes some 50 KB.
+  size_t tls_handshakes_max = 1000;
+  int tls_handshake_ms = 10'000;
+
   // Input. A client is charged for what it sent and what is not yet executed.
   resp::Limits limits;
   size_t input_bytes_max = 128ULL << 20;  // one client; at least one largest bulk and its line
@@ -49,6 +55,7 @@ struct LoopOptions {
   // Of that, messages to a subscriber (pub/sub).
   size_t push_bytes_hard_max = 32ULL << 20;
   size_t push_bytes_soft_max = 8ULL << 20;
+  int push_soft_s = 60;
   size_t preauth_output_bytes_max = 1024;
   int preauth_deadline_ms = 10'000;  // only where authentication is required
 
@@ -71,6 +78,13 @@ struct LoopOptions {
   int stop_flush_ms = 1'000;  // how long replies may still leave after Stop
 };
 
+// How much output a client may leave unread: at once, or for so long. As `client-output-buffer-limit`.
+struct OutputLimit {
+  size_t hard_bytes;
+  size_t soft_bytes;
+  int soft_s;
+};
+
 // Written on the loop's thread; read there, or after Run has returned.
 struct LoopStats {
   uint64_t ticks = 0;
@@ -88,6 +102,8 @@ struct LoopStats {
   uint64_t output_limit_closes = 0;  // slow readers, subscribers among them
   uint64_t push_limit_closes = 0;    // slow subscribers
   uint64_t preauth_closes = 0;       // deadline or reply limit before authentication
+  uint64_t tls_handshakes = 0;         // done, of clients and peers that came here
+  uint64_t tls_handshakes_failed = 0;  // of those, and of dialed peers
   uint64_t links_accepted = 0;
   uint64_t links_rejected = 0;
   uint64_t link_errors = 0;  // CRC, size, deadline or backlog violations

@@ -8,7 +8,8 @@ namespace polyarch::net {
 
 base::Status Poller::Open() {
   fd_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!fd_.ok()) return base::IoError(std::string("epoll: ") + std::strerror(errno));
+  if (!fd_.ok()) return base::IoError(std::string("cannot make an epoll descriptor (") + std::strerror(errno) +
+                                         "): raise the limit of open files");
   return {};
 }
 
@@ -18,6 +19,10 @@ bool Poller::Add(Pollable& pollable, uint32_t events) {
   event.data.ptr = &pollable;
   pollable.interest = events;
   return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, pollable.fd.get(), &event) == 0;
+}
+
+void Poller::Remove(Pollable& pollable) {
+  CHECK(::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, pollable.fd.get(), nullptr) == 0);
 }
 
 void Poller::Change(Pollable& pollable, uint32_t events) {

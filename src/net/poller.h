@@ -42,7 +42,7 @@ class Fd {
   int fd_ = -1;
 };
 
-enum class PollKind : uint8_t { kListener, kWake, kClient, kLink, kHttp };
+enum class PollKind : uint8_t { kListener, kWake, kClient, kLink, kHttp, kHandshake };
 
 struct Pollable {
   explicit Pollable(PollKind k) : kind(k) {}
@@ -58,6 +58,8 @@ class Poller {
   base::Status Open();
   // False if the kernel refuses (no memory): the caller closes the connection.
   [[nodiscard]] bool Add(Pollable& pollable, uint32_t events);
+  // Its socket goes to another Pollable.
+  void Remove(Pollable& pollable);
   // Asks for other events; no system call if they are the same.
   void Want(Pollable& pollable, uint32_t events) {
     if (pollable.interest != events) Change(pollable, events);

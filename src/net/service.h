@@ -89,6 +89,10 @@ class Service {
   virtual void OnSendRefused(LinkId /*link*/, std::string /*reason*/) {}
   virtual void OnDialFailed(std::string address, std::string reason) = 0;
 
+  // A connection was closed before it became a client or a link, or later, for what TLS found wrong: one line for people.
+  // `dialed` as in OnLinkUp. Anybody who can reach a port can cause it, as often as he likes.
+  virtual void OnRefused(const std::string& /*dialed*/, const std::string& /*line*/) {}
+
   // Called in every tick, at least every `timer_ms` (LoopOptions); cheap.
   virtual void OnTimer() = 0;
   // The answer to one HTTP GET (path with query) on the HTTP port: a whole response with headers.
@@ -104,6 +108,9 @@ class Control {
   // Bytes accepted for the link but not yet taken by the kernel.
   virtual size_t LinkBacklog(LinkId link) const = 0;
   virtual void CloseLink(LinkId link) = 0;
+  // Why the peer of this link cannot be the leader of that name, as its certificate tells; for people. Empty: it may be,
+  // as anybody may without TLS.
+  virtual std::string LinkRefusal(LinkId /*link*/, std::string_view /*leader*/) const { return {}; }
   virtual void Dial(std::string address) = 0;  // "host:port"; answers with OnLinkUp or OnDialFailed
   virtual void Resume(ClientId id) = 0;        // run the suspended command again
   virtual void CloseClientNow(

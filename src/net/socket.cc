@@ -31,6 +31,11 @@ std::string SocketAddress::ToString() const {
   return "";
 }
 
+std::string SocketAddress::Host() const {
+  const std::string text = ToString();
+  return text.substr(0, text.rfind(':'));
+}
+
 int SocketAddress::port() const {
   if (storage.ss_family == AF_INET) {
     return ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
@@ -103,8 +108,8 @@ void SetOption(int fd, int level, int name, int value) {
 }
 
 void SetKeepalive(int fd, int seconds) {
+  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, seconds > 0 ? 1 : 0);
   if (seconds <= 0) return;
-  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 3));
   SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);

@@ -19,6 +19,7 @@ struct SocketAddress {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
   // "127.0.0.1:7001", "[::1]:7001"; empty for an unnamed unix socket.
   std::string ToString() const;
+  std::string Host() const;  // the same without the port
   int port() const;
   friend bool operator==(const SocketAddress& a, const SocketAddress& b);
 };

@@ -405,6 +405,25 @@ void Replica::Handle(Link& link, std::string_view message) {
   }
 }
 
+// Names are bound to leaders by their certificates. Who is refused gets our greeting all the same, before the link is
+// closed: whoever stands between the two shows the other one a wrong certificate, too.
+bool Replica::IsWhoItSays(Link& link, const Process& process) {
+  if (link.impostor) return false;
+  // One that goes on under a name of its own, as `eu~1a2b3c`, has the certificate of the leader that it was.
+  const std::string_view name = process.leader;
+  const std::string why = host_.LinkRefusal(link.id, name.substr(0, name.find('~')));
+  if (why.empty()) return true;
+  host_.Report(2,
+               "the peer at " + (link.dialed.empty() ? process.address : link.dialed) + " says that it is leader " +
+                   process.leader + ", but " + why + ": it is refused; a leader's certificate needs its name (subjectAltName DNS:" +
+                   std::string(name.substr(0, name.find('~'))) + ")");
+  link.impostor = true;
+  link.deliberate = true;
+  link.refused_us = now_us_;
+  if (link.greeted) Close(link);
+  return false;
+}
+
 void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   if (hello.format != wire::kPeerFormat) {
     host_.Report(2,
@@ -417,6 +436,7 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     Close(link);
     return;
   }
+  if (!IsWhoItSays(link, hello.process)) return;
   // Only who asks for admission may have no cluster, and only of who has one.
   if (!MayGreet(link) || (hello.cluster == 0 && (cluster_id_ == 0 || !hello.joining))) {
     Close(link);

@@ -64,6 +64,8 @@ class ReplicaHost {
   virtual size_t Backlog(LinkId link) const = 0;
   // OnLinkDown follows later, never from within the call.
   virtual void CloseLink(LinkId link) = 0;
+  // Why the peer of this link cannot be the leader of that name (its certificate is another's), for people. Empty: it may be.
+  virtual std::string LinkRefusal(LinkId /*link*/, std::string_view /*leader*/) { return {}; }
   virtual void Dial(const std::string& address) = 0;
   virtual void Report(int severity, const std::string& line) = 0;
   virtual void ForkDetected(clock::OriginIndex origin) = 0;
@@ -122,7 +124,7 @@ struct LinkStats {
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
   uint64_t incarnation = 0;
-  int64_t clock_difference_ms = 0;
+  std::optional<int64_t> clock_difference_ms;  // of a link of ours
   int64_t delay_ms = 0;
   bool joining = false;
 };
@@ -225,6 +227,11 @@ class Replica {
   // too much. It may be lost all the same.
   bool SendRouted(const std::string& leader, std::string_view message);
   bool InReach(std::string_view leader) const { return graph_.Reaches(leader); }
+  // The nonce of the process that is that leader, the nearer one of two; 0: out of reach.
+  uint64_t ProcessOf(std::string_view leader) const {
+    const auto found = graph_.leaders().find(leader);
+    return found == graph_.leaders().end() ? 0 : found->second;
+  }
   // Is another process of this leader's name in reach (CheckClash)?
   bool has_rival() const { return rival_ != 0; }
   // Its nonce, if it is in reach and has said that it knows this process: it is no earlier one. Else 0.
@@ -452,6 +459,7 @@ class Replica {
     bool joining = false;
     uint64_t join_nonce = 0;   // of its admission
     int64_t refused_us = -1;   // when it was refused; closed a little later
+    bool impostor = false;     // for a name that its certificate does not bear
     bool refuses = false;      // it has refused this process's present admission
     clock::VersionVector have;
     clock::VersionVector have_durable;
@@ -532,6 +540,7 @@ class Replica {
   };
 
   void Handle(Link& link, std::string_view message);
+  bool IsWhoItSays(Link& link, const Process& process);
   void HandleHello(Link& link, const wire::Hello& hello);
   void HandleRefused(Link& link, const wire::Refused& refused);
   void Refuse(Link& link, uint64_t join_nonce);

@@ -832,6 +832,35 @@ TEST_F(ReplicaTest, WithoutAClusterOnlyADialedLinkLeadsToOne) {
   EXPECT_TRUE(replica.LinkOf("f"));
 }
 
+TEST_F(ReplicaTest, WhoIsNotWhoItSays) {
+  const LinkId link = next_link;
+  host.certificates[link] = "asia";
+  const int before = host.reports[2];
+  ASSERT_EQ(Connect("a", 1), link);
+  EXPECT_EQ(host.reports[2], before + 1);
+  // It has our greeting, and says what it likes: nothing is heard, nothing told again, and the link ends.
+  EXPECT_FALSE(host.sent[link].empty());
+  Have(link, kA, 5);
+  Message(link, wire::Encode(HelloOf("a", 1)));
+  Message(link, wire::Encode(HelloOf("asia", 1)));
+  EXPECT_TRUE(host.closed.empty());
+  EXPECT_EQ(host.reports[2], before + 1);
+  EXPECT_FALSE(Subscribed(link, kA).has_value());
+  Run(1200);
+  EXPECT_GT(closes[link], 0);
+  EXPECT_FALSE(Subscribed(link, kA).has_value());
+  // A certificate of its own name, and of the name from which a copy has its own.
+  for (const std::string name : {"b", "b~1a2b3c"}) {
+    const LinkId good = next_link;
+    host.certificates[good] = "b";
+    Connect(name, 2 + good);
+    Have(good, {name, 7}, 5);
+    Tick();
+    EXPECT_EQ(host.reports[2], before + 1) << name;
+    EXPECT_TRUE(Subscribed(good, {name, 7}).has_value()) << name;
+  }
+}
+
 TEST_F(ReplicaTest, ARefusalCountsByWhoseItIs) {
   replica.SetJoining(false, 7);
   replica.SetMembers({{"me", {"me", "", {}}}, {"c", {"c", "", {}}}});

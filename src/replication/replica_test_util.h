@@ -113,6 +113,10 @@ class CheckingHost : public ReplicaHost {
     return it == backlog.end() ? 0 : it->second;
   }
   void CloseLink(LinkId link) override { closed.push_back(link); }
+  std::string LinkRefusal(LinkId link, std::string_view leader) override {
+    auto bound = certificates.find(link);
+    return bound == certificates.end() || bound->second == leader ? "" : "its certificate is for '" + bound->second + "'";
+  }
   void Dial(const std::string& address) override { dialed.push_back(address); }
   void Report(int severity, const std::string&) override { ++reports[severity]; }
   void ForkDetected(clock::OriginIndex origin) override { forks.push_back(origins_.Get(origin)); }
@@ -135,6 +139,7 @@ class CheckingHost : public ReplicaHost {
   std::map<LinkId, std::vector<std::string>> sent;
   std::map<LinkId, size_t> backlog;
   std::vector<LinkId> closed;
+  std::map<LinkId, std::string> certificates;  // whose each link shows; none: anybody's
   std::vector<std::string> dialed;
   std::map<int, int> reports;
   std::vector<std::string> routed;

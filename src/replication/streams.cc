@@ -360,7 +360,7 @@ base::Status Replica::NoteReplayed(const wire::Frame& frame,
                                    clock::VersionVector& deps) {
   origin = origins_.Intern(frame.origin);
   if (origin == clock::kNoOrigin)
-    return base::Corrupt("the log names more origins than this node can hold");
+    return base::Corrupt("the log names more origins than a directory can know" + std::string(base::kDirectoryRemedy));
   OriginRow& row = Row(origin);
   if (frame.first != row.last + 1) {
     return base::Corrupt("the log skips changes of " + frame.origin.ToString() + " before " +

@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "command/remembered.h"
 #include "net/socket.h"
 #include "resp/parser.h"
 #include "server/config_file.h"
@@ -87,6 +88,19 @@ CLI::Validator OneOf(std::vector<std::string> words, const char* text) {
       [=](std::string& value) -> std::string {
         if (std::find(words.begin(), words.end(), value) != words.end()) return {};
         return std::string(text) + ", not '" + value + "'";
+      },
+      "");
+}
+
+// What CONFIG SET takes for the parameter of this name, which is Redis's, units too.
+CLI::Validator AsParameter(const char* name) {
+  return CLI::Validator(
+      [=](std::string& value) -> std::string {
+        command::Remembered remembered;
+        if (base::Status fits = remembered.Set(name, value); !fits.ok())
+          return "the " + fits.message() + ", not '" + value + "'";
+        value = remembered.Of(name);
+        return {};
       },
       "");
 }
@@ -172,11 +186,11 @@ Flags::Flags(Config& config) {
   app.add_option("--config", file, "a TOML file; every option here is a key there");
   Add(Holds::kText, "id", config.id, "the leader's name: letters, digits, '-', '_', '.'; unique in the cluster (required)");
   Add(Holds::kTexts, "bind", config.bind, "addresses to listen on")->capture_default_str();
-  Add(Holds::kWhole, "port", config.port, "the port for clients (0: any free one)")->check(port)->capture_default_str();
+  Add(Holds::kWhole, "port", config.port, "the port for clients (0: any free one; with --tls-port: none)")->check(port)->capture_default_str();
   Add(Holds::kWhole, "peer-port", config.peer_port, "the port for other leaders (default: port + 1000)")->check(port);
   Add(Holds::kWhole, "http-port", config.http_port,
       "the port for /metrics, /healthz and /readyz (default: port + 2000; 0: off)")->check(port);
-  Add(Holds::kTexts, "peer-bind", config.peer_bind, "addresses to listen on for other leaders (default: as --bind where that is loopback or with --insecure, else 127.0.0.1)");
+  Add(Holds::kTexts, "peer-bind", config.peer_bind, "addresses to listen on for other leaders (default: as --bind where that is loopback, with --tls-peers or with --insecure, else 127.0.0.1)");
   Add(Holds::kText, "advertise", config.advertise, "HOST:PEERPORT under which other leaders reach this one");
   Add(Holds::kText, "dir", config.dir, "where the data is kept")->capture_default_str();
   Add(Holds::kTexts, "join", config.join, "HOST:PEERPORT of any member of the cluster to join");
@@ -214,7 +228,27 @@ Flags::Flags(Config& config) {
       "a path: clients of this machine's user may connect there, too");
   Add(Holds::kWhole, "maxclients", config.maxclients, "how many clients at once")
       ->check(Whole(1, 1'000'000, "1 to 1000000"))->capture_default_str();
-  AddFlag("insecure", config.insecure, "listen beyond this machine without a password");
+  Add(Holds::kMeasure, "maxmemory", config.maxmemory,
+      "how much keys and values may take, in Redis's units (256mb; 0: no limit)")
+      ->transform(AsParameter("maxmemory"))->capture_default_str();
+  Add(Holds::kText, "maxmemory-policy", config.maxmemory_policy,
+      "beyond that: noeviction (refuse writes), or delete keys, at all leaders: allkeys- or volatile- with lru, lfu, random, "
+      "or volatile-ttl")
+      ->transform(AsParameter("maxmemory-policy"))->capture_default_str();
+  Add(Holds::kWhole, "maxmemory-samples", config.maxmemory_samples, "how many keys are looked at for one that is evicted")
+      ->transform(AsParameter("maxmemory-samples"))->capture_default_str();
+  AddFlag("insecure", config.insecure, "listen beyond this machine without a password or mutual TLS");
+  Add(Holds::kWhole, "tls-port", config.tls_port, "the port for clients by TLS (0: none)")->check(port)->capture_default_str();
+  Add(Holds::kText, "tls-cert-file", config.tls_cert_file, "this leader's certificate in PEM, and behind it those between it and the CA");
+  Add(Holds::kText, "tls-key-file", config.tls_key_file, "the key of that certificate in PEM, without a pass phrase");
+  Add(Holds::kText, "tls-ca-cert-file", config.tls_ca_cert_file, "the certificates of the CAs, in PEM, that sign those of clients and leaders");
+  Add(Holds::kText, "tls-ca-cert-dir", config.tls_ca_cert_dir, "a directory of such certificates, named by hash (openssl rehash)");
+  Add(Holds::kText, "tls-auth-clients", config.tls_auth_clients,
+      "must clients show a certificate: yes, no, optional (one that is shown must be good)")
+      ->check(OneOf({"yes", "no", "optional"}, "yes, no or optional"))->capture_default_str();
+  Add(Holds::kText, "tls-peers", config.tls_peers,
+      "yes: leaders talk to each other by TLS alone, and each shows a certificate with its name; the same at all leaders")
+      ->check(OneOf({"yes", "no"}, "yes or no"))->capture_default_str();
   Add(Holds::kText, "log-level", config.log_level, "debug, info, warning or error")
       ->check(OneOf({"debug", "info", "warning", "error"}, "debug, info, warning or error"))->capture_default_str();
   Add(Holds::kText, "io", config.io, "for drills: power-cut drops what was not synced when the process dies")
@@ -256,7 +290,7 @@ base::Status Flags::ReadFile() {
   for (const Setting& setting : *settings) {
     const std::string where = file + ":" + std::to_string(setting.line) + ": ";
     const auto known = holds.find(setting.key);
-    if (known == holds.end()) return base::Invalid(where + "unknown key '" + setting.key + "'" + Meant(setting.key));
+    if (known == holds.end()) return base::Invalid(where + "unknown key '" + setting.key + "'" + Meant(setting.key) + "; see polyarch server --help");
     if (!Fits(known->second, setting.kind))
       return base::Invalid(where + "'" + setting.key + "' is " + Named(known->second));
     if (setting.values.empty() && setting.key == "bind")
@@ -321,14 +355,18 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
     return refuse("--id is 1 to 64 letters, digits, '-', '_' or '.', not '" + config.id + "'");
   if (auto durability = ParseDurability(config.durability); !durability.ok())
     return refuse(durability.status().message());
-  if (config.peer_port == 0) config.peer_port = config.port == 0 ? 0 : config.port + 1000;
-  if (config.http_port < 0) config.http_port = config.port == 0 ? 0 : config.port + 2000;
+  const int client_port = config.port == 0 ? config.tls_port : config.port;
+  if (config.peer_port == 0) config.peer_port = client_port == 0 ? 0 : client_port + 1000;
+  if (config.http_port < 0) config.http_port = client_port == 0 ? 0 : client_port + 2000;
   if (config.peer_port > 65535 || config.http_port > 65535) {
-    return refuse("--port " + std::to_string(config.port) +
+    return refuse((config.port == 0 ? "--tls-port " : "--port ") + std::to_string(client_port) +
                   " leaves no room for the peer and HTTP ports: give --peer-port and --http-port");
   }
   for (auto [one, name, other, other_name] : {std::tuple{config.port, "--port", config.peer_port, "--peer-port"},
                                               std::tuple{config.port, "--port", config.http_port, "--http-port"},
+                                              std::tuple{config.tls_port, "--tls-port", config.port, "--port"},
+                                              std::tuple{config.tls_port, "--tls-port", config.peer_port, "--peer-port"},
+                                              std::tuple{config.tls_port, "--tls-port", config.http_port, "--http-port"},
                                               std::tuple{config.peer_port, "--peer-port", config.http_port, "--http-port"}}) {
     if (one != 0 && one == other) {
       return refuse(std::string(name) + " and " + other_name + " are both " + std::to_string(one) +
@@ -344,13 +382,15 @@ bool ReadConfig(int argc, char** argv, Config& config, int& exit_code) {
   // Trimming takes whole segments, and nothing that no checkpoint has.
   config.log_segment_bytes = std::min(config.log_segment_bytes, config.log_quota_bytes / 16);
   config.checkpoint_bytes = std::min(config.checkpoint_bytes, config.log_quota_bytes / 4);
-  // Peers do not authenticate yet: their port stays on this machine unless the network is trusted.
+  if (base::Status fits = CheckTlsSettings(config); !fits.ok()) return refuse(fits.message());
+  // Without TLS peers do not authenticate: their port stays on this machine unless the network is trusted.
+  const bool peers_may_leave = config.insecure || config.peers_use_tls();
   if (config.peer_bind.empty()) {
-    config.peer_bind = LoopbackOnly(config.bind) || config.insecure ? config.bind
+    config.peer_bind = LoopbackOnly(config.bind) || peers_may_leave ? config.bind
                                                                     : std::vector<std::string>{"127.0.0.1"};
   }
-  if (!LoopbackOnly(config.peer_bind) && !config.insecure) {
-    return refuse("--peer-bind beyond this machine needs --insecure: peers do not authenticate in this version, so the network between them must be trusted");
+  if (!LoopbackOnly(config.peer_bind) && !peers_may_leave) {
+    return refuse("--peer-bind beyond this machine needs --tls-peers yes (or --insecure: then peers do not authenticate, so the network between them must be trusted)");
   }
   for (const std::string& address : config.peer_bind) {
     if ((address == "0.0.0.0" || address == "::") && config.advertise.empty()) {
@@ -366,10 +406,24 @@ base::Status CheckPasswordSetting(const Config& config, std::string_view passwor
     return base::Invalid("a password has at most " + std::to_string(resp::kPreAuthLimits.bulk_bytes_max) +
                          " bytes: of who has not given it yet no longer request is read");
   }
-  if (password.empty() && !LoopbackOnly(config.bind) && !config.insecure) {
+  if (password.empty() && !LoopbackOnly(config.bind) && !config.insecure && !config.clients_use_mutual_tls()) {
     return base::Invalid(
-        "--bind beyond this machine needs --requirepass (or --insecure, if the network is "
-        "trusted)");
+        "--bind beyond this machine needs --requirepass (or certificates of clients: --port 0 --tls-port PORT "
+        "--tls-auth-clients yes; or --insecure, if the network is trusted)");
+  }
+  return {};
+}
+
+base::Status CheckTlsSettings(const Config& config) {
+  if (!config.uses_tls()) return {};
+  if (config.tls_cert_file.empty() || config.tls_key_file.empty()) {
+    return base::Invalid("--tls-port and --tls-peers need a certificate: give --tls-cert-file and --tls-key-file");
+  }
+  const bool judges = config.peers_use_tls() || config.tls_auth_clients != "no";
+  if (judges && config.tls_ca_cert_file.empty() && config.tls_ca_cert_dir.empty()) {
+    return base::Invalid(std::string("certificates of ") + (config.peers_use_tls() ? "leaders" : "clients") +
+                         " need a CA to be judged by: give --tls-ca-cert-file or --tls-ca-cert-dir" +
+                         (config.peers_use_tls() ? "" : ", or --tls-auth-clients no"));
   }
   return {};
 }

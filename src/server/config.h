@@ -38,13 +38,31 @@ struct Config {
   int64_t conflict_log_age_s = 7 * 24 * 3600;  // at most kConflictLogAgeMaxS
   int64_t clock_skew_ms_max = 5000;
   size_t maxclients = 10000;
-  std::vector<std::string> peer_bind;  // empty: as bind, if that is allowed without TLS
+  // As CONFIG SET takes them.
+  std::string maxmemory = "0";
+  std::string maxmemory_policy = "noeviction";
+  std::string maxmemory_samples = "5";
+  std::vector<std::string> peer_bind;  // empty: as bind, if that is allowed
+  int tls_port = 0;                    // for clients; 0: none
+  std::string tls_cert_file;
+  std::string tls_key_file;
+  std::string tls_ca_cert_file;
+  std::string tls_ca_cert_dir;
+  std::string tls_auth_clients = "yes";  // or "no", "optional"
+  std::string tls_peers = "no";          // or "yes": links between leaders go by mutual TLS
   bool insecure = false;
   std::string file;  // from which it was read, the whole path; empty: none
   std::string log_level = "info";
   // For drills and tests only.
   std::string io = "posix";     // or "power-cut": what was not synced dies with the process
   int64_t clock_offset_ms = 0;  // this process's wall clock is off by so much
+
+  bool peers_use_tls() const { return tls_peers == "yes"; }
+  bool uses_tls() const { return tls_port != 0 || peers_use_tls(); }
+  // Beside the port for TLS there may be none without.
+  bool has_plain_port() const { return port != 0 || tls_port == 0; }
+  // Every client shows a certificate.
+  bool clients_use_mutual_tls() const { return !has_plain_port() && tls_auth_clients == "yes"; }
 };
 
 // Reads the command line of `polyarch server`. On --help or an error prints to the terminal and
@@ -52,6 +70,8 @@ struct Config {
 bool ReadConfig(int argc, char** argv, Config& config, int& exit_code);
 // May this be the password of a leader that is otherwise configured so?
 base::Status CheckPasswordSetting(const Config& config, std::string_view password);
+// Is there all that TLS needs, where it is used? The files are not looked at.
+base::Status CheckTlsSettings(const Config& config);
 
 // "always" and so on; kInvalid names the choices.
 base::Result<engine::Durability> ParseDurability(const std::string& text);

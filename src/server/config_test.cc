@@ -58,6 +58,19 @@ TEST_F(ConfigTest, ValuesAreWhatTomlSays) {
   EXPECT_FALSE(config_.insecure);
 }
 
+TEST_F(ConfigTest, LimitsOfMemoryAreAsRedisHasThem) {
+  EXPECT_EQ(Read("id = 'eu'\nmaxmemory = '1k'\nmaxmemory-policy = 'Volatile-TTL'\nmaxmemory-samples = 10\n"), "");
+  EXPECT_EQ(config_.maxmemory, "1000");
+  EXPECT_EQ(config_.maxmemory_policy, "volatile-ttl");
+  EXPECT_EQ(config_.maxmemory_samples, "10");
+  EXPECT_EQ(Read("id = 'eu'\nmaxmemory = 4096\n", {"--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"}), "");
+  EXPECT_EQ(config_.maxmemory, "268435456");
+  EXPECT_EQ(config_.maxmemory_policy, "allkeys-lru");
+  EXPECT_EQ(Read("maxmemory = 'much'\n"), "1: maxmemory: the argument must be a memory value, not 'much'\n");
+  EXPECT_EQ(Read("maxmemory-samples = 0\n"),
+            "1: maxmemory-samples: the argument must be between 1 and 2147483647 inclusive, not '0'\n");
+}
+
 TEST_F(ConfigTest, TextsStayAsTheyAre) {
   for (const std::string password : {"", "[a,b]", "true", " x ", "{}", "'", "%x"}) {
     EXPECT_EQ(Read("id = 'eu'\nrequirepass = \"" + password + "\"\n"), "") << password;
@@ -73,9 +86,9 @@ TEST_F(ConfigTest, FlagsWin) {
 }
 
 TEST_F(ConfigTest, ErrorsNameTheLine) {
-  EXPECT_EQ(Read("id = 'eu'\n\nlog_quota = 1\n"), "3: unknown key 'log_quota' (log-quota?)\n");
-  EXPECT_EQ(Read("zzzzzzz = 1\n"), "1: unknown key 'zzzzzzz'\n");
-  EXPECT_EQ(Read("config = 'x'\n"), "1: unknown key 'config'\n");
+  EXPECT_EQ(Read("id = 'eu'\n\nlog_quota = 1\n"), "3: unknown key 'log_quota' (log-quota?); see polyarch server --help\n");
+  EXPECT_EQ(Read("zzzzzzz = 1\n"), "1: unknown key 'zzzzzzz'; see polyarch server --help\n");
+  EXPECT_EQ(Read("config = 'x'\n"), "1: unknown key 'config'; see polyarch server --help\n");
   EXPECT_EQ(Read("port = 70000\n"), "1: port: a port is 0 to 65535, not '70000'\n");
   EXPECT_EQ(Read("port = 7001.5\n"), "1: 'port' is neither a text, a whole number, true, false nor a list\n");
   EXPECT_EQ(Read("port = '7001'\n"), "1: 'port' is a whole number, without quotes\n");
@@ -88,6 +101,31 @@ TEST_F(ConfigTest, ErrorsNameTheLine) {
     EXPECT_NE(said.find(": this is no TOML: "), std::string::npos) << broken << " -> " << said;
     EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
   }
+}
+
+TEST_F(ConfigTest, Tls) {
+  const std::string files = "tls-cert-file = 'c'\ntls-key-file = 'k'\ntls-ca-cert-file = 'a'\n";
+  // It has what it needs.
+  EXPECT_NE(Read("id = 'eu'\ntls-port = 7500\n").find("--tls-cert-file"), std::string::npos);
+  EXPECT_NE(Read("id = 'eu'\ntls-peers = 'yes'\ntls-cert-file = 'c'\ntls-key-file = 'k'\n").find("--tls-ca-cert-file"),
+            std::string::npos);
+  EXPECT_EQ(Read("id = 'eu'\ntls-port = 7500\ntls-cert-file = 'c'\ntls-key-file = 'k'\ntls-auth-clients = 'no'\n"), "");
+  EXPECT_EQ(Read("tls-peers = 'maybe'\n"), "1: tls-peers: yes or no, not 'maybe'\n");
+  EXPECT_NE(Read("id = 'eu'\nport = 7500\ntls-port = 7500\n" + files).find("are both 7500"), std::string::npos);
+  // Without a plain port the others count from this one.
+  EXPECT_EQ(Read("id = 'eu'\nport = 0\ntls-port = 7500\n" + files), "");
+  EXPECT_EQ(config_.peer_port, 8500);
+  EXPECT_EQ(config_.http_port, 9500);
+  EXPECT_FALSE(config_.has_plain_port());
+  // Beyond this machine: mutual TLS without a plain port, or a password.
+  const std::string far = "id = 'eu'\nbind = ['10.0.0.1']\n" + files;
+  EXPECT_EQ(Read(far + "port = 0\ntls-port = 7500\n"), "");
+  EXPECT_EQ(config_.peer_bind, std::vector<std::string>{"127.0.0.1"});
+  EXPECT_NE(Read(far + "port = 7501\ntls-port = 7500\n").find("--requirepass"), std::string::npos);
+  EXPECT_NE(Read(far + "port = 0\ntls-port = 7500\ntls-auth-clients = 'optional'\n").find("--requirepass"), std::string::npos);
+  EXPECT_EQ(Read(far + "requirepass = 'p'\ntls-peers = 'yes'\n"), "");
+  EXPECT_EQ(config_.peer_bind, std::vector<std::string>{"10.0.0.1"});
+  EXPECT_NE(Read("id = 'eu'\npeer-bind = ['10.0.0.1']\n").find("--tls-peers yes"), std::string::npos);
 }
 
 TEST_F(ConfigTest, NoFile) {

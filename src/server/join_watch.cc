@@ -30,6 +30,12 @@ void JoinWatch::LinkUp(net::LinkId link, const std::string& dialed) {
   if (reasons_.count(dialed) != 0) links_[link] = {dialed};
 }
 
+void JoinWatch::Refused(const std::string& address, const std::string& reason) {
+  for (auto& [id, link] : links_) {
+    if (link.address == address) link.refused = reason;
+  }
+}
+
 void JoinWatch::Heard(net::LinkId link) {
   auto known = links_.find(link);
   if (known == links_.end() || known->second.heard) return;
@@ -40,8 +46,10 @@ void JoinWatch::Heard(net::LinkId link) {
 void JoinWatch::LinkDown(net::LinkId link) {
   auto known = links_.find(link);
   if (known == links_.end()) return;
-  reasons_[known->second.address] =
-      known->second.heard ? "the link is ended at once (this leader's own port? another cluster, or another version?)"
+  const Link& gone = known->second;
+  reasons_[gone.address] =
+      !gone.refused.empty() ? gone.refused
+      : gone.heard ? "the link is ended at once (this leader's own port? another cluster, or another version?)"
                           : kSilent;
   links_.erase(known);
 }

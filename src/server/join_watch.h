@@ -18,6 +18,8 @@ class JoinWatch {
   JoinWatch(const std::vector<std::string>& addresses, const std::string& own);
 
   void DialFailed(const std::string& address, std::string reason);
+  // The link that was dialed so is about to go, for this.
+  void Refused(const std::string& address, const std::string& reason);
   void LinkUp(net::LinkId link, const std::string& dialed);
   void Heard(net::LinkId link);
   void LinkDown(net::LinkId link);
@@ -30,6 +32,7 @@ class JoinWatch {
   struct Link {
     std::string address;
     bool heard = false;
+    std::string refused;  // why, if it is known
   };
   std::map<std::string, std::string, std::less<>> reasons_;  // by address; empty: none known
   std::map<net::LinkId, Link> links_;                        // to these addresses

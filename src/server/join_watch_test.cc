@@ -33,5 +33,14 @@ TEST(JoinWatch, SaysWhyOfEachAddressNowAndThen) {
   EXPECT_NE(later[2].find("cannot join: d:5: the link is ended at once"), std::string::npos);
 }
 
+TEST(JoinWatch, WhatTlsRefusesIsToldAsSuch) {
+  JoinWatch watch({"a:1"}, "own:1");
+  EXPECT_TRUE(watch.Due(0).empty());
+  watch.LinkUp(1, "a:1");
+  watch.Refused("a:1", "the other end refuses");
+  watch.LinkDown(1);
+  EXPECT_EQ(watch.Due(3'000'000), std::vector<std::string>{"cannot join: a:1: the other end refuses"});
+}
+
 }  // namespace
 }  // namespace polyarch::server

@@ -14,6 +14,10 @@ namespace {
 
 polyarch::server::Server* g_server = nullptr;  // NOLINT: for the signal handler
 
+void OnHangUp(int) {
+  if (g_server != nullptr) g_server->RequestReload();
+}
+
 void OnSignal(int) {
   if (g_server != nullptr) g_server->RequestStop();
 }
@@ -26,6 +30,7 @@ int RunServer(int argc, char** argv) {
   polyarch::server::Server server(config);
   polyarch::base::Status status = server.Start();
   if (!status.ok()) {
+    polyarch::server::FinishLog();
     std::fprintf(stderr, "polyarch: %s\n", status.message().c_str());
     return 1;
   }
@@ -34,9 +39,14 @@ int RunServer(int argc, char** argv) {
   action.sa_handler = OnSignal;
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
+  if (config.uses_tls()) {
+    action.sa_handler = OnHangUp;
+    sigaction(SIGHUP, &action, nullptr);
+  }
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is a failed write like any other
   exit_code = server.Run();
+  polyarch::server::FinishLog();
   g_server = nullptr;
   return exit_code;
 }

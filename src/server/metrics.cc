@@ -27,8 +27,7 @@ constexpr Known kKnown[] = {
     {"evicted_clients", "", "", ""},
     {"unexpected_error_replies", "", "", ""},
     {"used_memory_dataset", "", "", ""},
-    {"maxmemory", "", "", ""},
-    {"evicted_keys", "", "", ""},
+    {"used_memory_overhead", "", "", ""},
     {"aof_enabled", "", "", ""},
     {"aof_rewrite_scheduled", "", "", ""},
     // The same as others of our own.
@@ -49,6 +48,7 @@ constexpr Known kKnown[] = {
     {"topology", "", "", ""},
     {"state_transfer_from", "", "", ""},
     {"electors", "", "", ""},
+    {"electors_lost", "", "", ""},
     // replication
     {"leaders", "leaders", "gauge", "Members of the cluster, this leader included."},
     {"admitted", "admitted", "gauge", "1 if this leader has been admitted to its cluster."},
@@ -178,7 +178,8 @@ constexpr Known kKnown[] = {
     {"connected_clients", "connected_clients", "gauge", "Clients connected."},
     {"maxclients", "clients_max", "gauge", "How many clients may be connected."},
     {"blocked_clients", "blocked_clients", "gauge", "Clients that wait in a blocking command."},
-    {"used_memory", "memory_used_bytes", "gauge", "Memory of keys and values."},
+    {"used_memory", "memory_used_bytes", "gauge", "Memory of keys and values, and of what finds them."},
+    {"maxmemory", "memory_limit_bytes", "gauge", "How much that may be; 0: there is no limit."},
     {"used_memory_peak", "memory_used_peak_bytes", "gauge", "The most that this was since the start."},
     {"total_system_memory", "memory_system_bytes", "gauge", "Memory of the machine."},
     {"used_memory_rss",
@@ -189,6 +190,7 @@ constexpr Known kKnown[] = {
     {"number_of_functions", "functions", "gauge", "Functions of the libraries that were read here."},
     {"number_of_libraries", "libraries", "gauge", "Libraries of functions that were read here."},
     // stats
+    {"evicted_keys", "evicted_keys_total", "counter", "Keys removed here for their memory."},
     {"expired_keys", "expired_keys_total", "counter", "Keys removed here that were past their time."},
     {"total_error_replies", "error_replies_total", "counter", "Replies that were errors."},
     {"total_connections_received",
@@ -230,6 +232,7 @@ constexpr Known kKnown[] = {
     {"sync_rounds_fast", "sync_rounds_fast_total", "counter", "Of them in one round trip."},
     {"sync_no_quorum", "sync_no_quorum_total", "counter", "Commands answered NOQUORUM."},
     {"sync_quorum", "sync_quorum", "gauge", "1 while a majority of the electors is in reach of this leader."},
+    {"sync_quorum_lost", "sync_quorum_lost", "gauge", "1: so many electors' directories were replaced that only LEADER ELECTORS FORCE helps."},
     {"sync_in_doubt", "sync_in_doubt_total", "counter", "Commands answered TIMEOUT, in doubt."},
     {"pubsub_clients", "pubsub_clients", "gauge", "Clients that subscribe to anything."},
     {"pubsub_channels", "pubsub_channels", "gauge", "Channels with subscribers here."},
@@ -253,6 +256,9 @@ constexpr Known kKnown[] = {
      "counter",
      "Clients closed for too much input."},
     {"link_errors", "link_errors_total", "counter", "Peer links closed for what came over them."},
+    {"tls_handshakes", "tls_handshakes_total", "counter", "Clients and peers that came by TLS."},
+    {"tls_handshakes_failed", "tls_handshakes_failed_total", "counter", "Handshakes of TLS that failed, dialed ones included."},
+    {"log_lines_dropped", "log_lines_dropped_total", "counter", "Lines of the log dropped since nobody read standard error."},
     {"counters_saturated",
      "counters_saturated_total",
      "counter",
@@ -350,6 +356,13 @@ void Metrics::Add(std::string_view family,
 }
 
 void Metrics::AddNumber(std::string_view name, std::string_view value) {
+  if (name == "writes_refused") {
+    return Add("polyarch_writes_refused",
+               "gauge",
+               "1 while this leader refuses clients' writes; writes_refused in INFO says why.",
+               {},
+               value == "no" ? "0" : "1");
+  }
   const auto number = base::ParseInt64(value);
   if (!number) return;
   const Known* known = FindKnown(kKnown, name);
@@ -367,6 +380,10 @@ void Metrics::AddNumber(std::string_view name, std::string_view value) {
 
 void Metrics::AddFields(std::string_view what, std::string_view leader, std::string_view fields) {
   const Labels labels = {{what == "link" ? "peer" : "leader", std::string(leader)}};
+  // A link that is cut here leaves the way over others.
+  const size_t found = fields.find(",hops=");
+  const std::string_view rest = found == std::string_view::npos ? "0" : fields.substr(found + 6);
+  const int64_t hops = base::ParseInt64(rest.substr(0, rest.find(','))).value_or(0);
   while (!fields.empty()) {
     const size_t end = std::min(fields.find(','), fields.size());
     const std::string_view pair = fields.substr(0, end);
@@ -386,7 +403,7 @@ void Metrics::AddFields(std::string_view what, std::string_view leader, std::str
           "gauge",
           "1 while the peer is in reach, over its own link or others.",
           labels,
-          value == "up" || value == "routed" ? "1" : "0");
+          value == "up" || value == "routed" || hops > 0 ? "1" : "0");
       Add("polyarch_link_cut",
           "gauge",
           "1 while the link is cut by LINK CUT.",

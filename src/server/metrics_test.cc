@@ -1,5 +1,7 @@
 #include "server/metrics.h"
 
+#include <utility>
+
 #include <gtest/gtest.h>
 
 namespace polyarch::server {
@@ -40,6 +42,26 @@ TEST(Metrics, AFamilyIsTogetherWithALabelALeader) {
   EXPECT_EQ(types, 1u);
 }
 
+TEST(Metrics, ALeaderBehindACutLinkIsInReachOverOthers) {
+  Metrics metrics;
+  metrics.AddInfo(
+      "link_us:state=cut,lag_ms=0,hops=2,next=asia\r\nlink_oz:state=cut,lag_ms=0,hops=0,next=\r\nlink_asia:state=up,"
+      "lag_ms=0,hops=1,next=asia\r\n");
+  const std::string text = metrics.Text();
+  EXPECT_NE(text.find("polyarch_link_reachable{peer=\"us\"} 1\npolyarch_link_reachable{peer=\"oz\"} 0\n"
+                      "polyarch_link_reachable{peer=\"asia\"} 1\n"),
+            std::string::npos)
+      << text;
+}
+
+TEST(Metrics, WhetherWritesAreRefused) {
+  for (const auto& [word, number] : {std::pair("no", "0"), std::pair("diskfull", "1"), std::pair("retired", "1")}) {
+    Metrics metrics;
+    metrics.AddInfo(std::string("writes_refused:") + word + "\r\n");
+    EXPECT_NE(metrics.Text().find("\npolyarch_writes_refused " + std::string(number) + "\n"), std::string::npos) << word;
+  }
+}
+
 TEST(Metrics, WhatIsNewInInfoHasAMetricToo) {
   Metrics metrics;
   metrics.AddInfo("brand_new:7\r\nthing_us:count=3,word=x\r\ntext:a=b\r\nfloat:1.5\r\n");
@@ -59,7 +81,7 @@ TEST(Metrics, KnowsWhatMonitorsOfRedisLookFor) {
         "rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "aof_current_size", "used_memory_peak",
         "total_system_memory", "mem_fragmentation_bytes", "instantaneous_ops_per_sec", "keyspace_hits",
         "keyspace_misses", "total_reads_processed", "total_writes_processed", "expired_keys", "total_error_replies",
-        "number_of_cached_scripts", "number_of_functions", "number_of_libraries"}) {
+        "number_of_cached_scripts", "number_of_functions", "number_of_libraries", "maxmemory", "used_memory_overhead"}) {
     metrics.AddInfo(std::string(name) + ":1\r\n");
   }
   const std::string text = metrics.Text();
@@ -68,7 +90,7 @@ TEST(Metrics, KnowsWhatMonitorsOfRedisLookFor) {
        {"polyarch_checkpoint_last_seconds 1\n", "polyarch_memory_used_peak_bytes 1\n", "polyarch_memory_system_bytes 1\n",
         "polyarch_commands_per_second 1\n", "polyarch_keyspace_hits_total 1\n", "polyarch_keyspace_misses_total 1\n",
         "polyarch_client_reads_total 1\n", "polyarch_client_writes_total 1\n", "polyarch_expired_keys_total 1\n",
-        "polyarch_error_replies_total 1\n", "polyarch_scripts_compiled 1\n"}) {
+        "polyarch_error_replies_total 1\n", "polyarch_evicted_keys_total 1\n", "polyarch_memory_limit_bytes 1\n", "polyarch_scripts_compiled 1\n"}) {
     EXPECT_NE(text.find(sample), std::string::npos) << sample << text;
   }
 }

@@ -77,12 +77,12 @@ std::string Server::MetricsPage() {
     command::AppendInfo(section, {*engine_, *this, engine_->keys()}, info);
   metrics.AddInfo(info);
   for (const command::LeaderInfo& leader : engine_->Leaders()) {
-    if (leader.self) continue;
+    if (leader.self || !leader.clock_difference_ms) continue;
     metrics.Add("polyarch_link_clock_difference_seconds",
                 "gauge",
                 "The peer's clock minus this one's, with the network's delay in it.",
                 {{"peer", leader.id}},
-                Seconds(leader.clock_difference_ms));
+                Seconds(*leader.clock_difference_ms));
   }
   for (uint8_t db = 0; db < 16; ++db) {
     const size_t keys = engine_->keys().Size(db);

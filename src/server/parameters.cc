@@ -10,6 +10,7 @@
 #include "base/glob.h"
 #include "base/number.h"
 #include "command/notify.h"
+#include "server/logging.h"
 #include "server/server.h"
 
 namespace polyarch::server {
@@ -89,6 +90,13 @@ std::vector<std::pair<std::string, std::string>> Server::ConfigGet(std::string_v
   all["peer-port"] = std::to_string(config_.peer_port);
   all["http-port"] = std::to_string(config_.http_port);
   all["unixsocket"] = config_.unix_socket;
+  all["tls-port"] = std::to_string(config_.tls_port);
+  all["tls-cert-file"] = config_.tls_cert_file;
+  all["tls-key-file"] = config_.tls_key_file;
+  all["tls-ca-cert-file"] = config_.tls_ca_cert_file;
+  all["tls-ca-cert-dir"] = config_.tls_ca_cert_dir;
+  all["tls-auth-clients"] = config_.tls_auth_clients;
+  all["tls-peers"] = config_.tls_peers;
   all["advertise"] = config_.advertise;
   all["dir"] = config_.dir;
   all["databases"] = "16";
@@ -148,6 +156,17 @@ base::Status Server::SetObservation(std::string_view name, std::string_view valu
   return {};
 }
 
+void Server::SetClientLimits() {
+  auto limit = [&](std::string_view of) {
+    const std::array<int64_t, 3> words = remembered().OutputLimit(of);
+    return net::OutputLimit{
+        static_cast<size_t>(words[0]), static_cast<size_t>(words[1]), static_cast<int>(words[2])};
+  };
+  loop_->SetOutputLimits(limit("normal"), limit("pubsub"));
+  loop_->SetTcpKeepalive(static_cast<int>(base::ParseInt64(remembered().Of("tcp-keepalive")).value_or(0)));
+  idle_s_max_ = base::ParseInt64(remembered().Of("timeout")).value_or(0);
+}
+
 base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
   if (name == "requirepass") {
     if (base::Status fits = CheckPasswordSetting(config_, value); !fits.ok()) return fits;
@@ -172,6 +191,7 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     return {};
   }
   if (IsObservation(name)) return SetObservation(name, value);
+  if (name.starts_with("tls-") && name != "tls-port" && name != "tls-peers") return SetTls(name, value);
   if (name == "busy-reply-threshold" || name == "lua-time-limit") {
     constexpr int64_t kMsMax = 60'000;
     const std::optional<int64_t> ms = base::ParseInt64(value);
@@ -207,6 +227,16 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     engine_->ledger().SetLimits(limits);
     return {};
   }
+  if (command::Remembered::IsOfMemory(name)) {
+    if (base::Status fits = remembered().Set(name, value); !fits.ok()) return fits;
+    engine_->SetMemoryLimit(remembered().memory_limit());
+    return {};
+  }
+  if (name == "client-output-buffer-limit" || name == "tcp-keepalive" || name == "timeout") {
+    if (base::Status fits = remembered().Set(name, value); !fits.ok()) return fits;
+    SetClientLimits();
+    return {};
+  }
   if (remembered().Has(name)) return remembered().Set(name, value);
   return RefuseFixed(name, value);
 }
@@ -214,7 +244,7 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
 base::Status Server::ConfigMayChange(std::string_view name, std::string_view value) {
   constexpr std::string_view kFixed[] = {"advertise", "bind", "databases", "dir", "enable-debug-command", "http-port",
                                          "log-quota", "max-bulk", "max-clock-skew", "maxclients", "peer-port", "port",
-                                         "proto-max-bulk-len", "residue-quota"};
+                                         "proto-max-bulk-len", "residue-quota", "tls-peers", "tls-port"};
   if (std::find(std::begin(kFixed), std::end(kFixed), name) != std::end(kFixed)) return RefuseFixed(name, value);
   return ServerHost::ConfigMayChange(name, value);
 }
@@ -228,7 +258,7 @@ base::Status Server::RefuseFixed(std::string_view name, std::string_view value) 
 
 // What INFO tells of the last seconds. Each tick; an idle process has ticks, too.
 void Server::Measure() {
-  memory_peak_ = std::max<uint64_t>(memory_peak_, engine_->keys().memory_bytes());
+  memory_peak_ = std::max<uint64_t>(memory_peak_, engine_->keys().used_bytes());
   if (now_.mono_us < rates_.due_us) return;
   rates_.due_us = now_.mono_us + command::Rate::kSampleUs;
   rates_.commands.Sample(commands_, now_.mono_us);
@@ -282,14 +312,18 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("config_file", config_.file);
     line("durability", DurabilityName(engine_->durability()));
   } else if (section == "clients") {
-    line("connected_clients", std::to_string(clients_.size()));
+    // Those that were killed in this turn are closed at its end.
+    line("connected_clients", std::to_string(std::count_if(clients_.begin(), clients_.end(), [](const auto& entry) {
+           return !entry.second->client.gone;
+         })));
     line("maxclients", std::to_string(loop_->maxclients()));
     line("blocked_clients", std::to_string(engine_->blocked_clients()));
     line("tracking_clients", std::to_string(engine_->tracking().clients()));
     line("pubsub_clients", std::to_string(engine_->subscriptions().clients()));
   } else if (section == "memory") {
     const uint64_t resident = ResidentBytes();
-    const uint64_t used = engine_->keys().memory_bytes();
+    const uint64_t used = engine_->keys().used_bytes();
+    const command::MemoryLimit& limit = engine_->eviction().limit();
     memory_peak_ = std::max(memory_peak_, used);
     const uint64_t system = SystemBytes();
     line("used_memory", std::to_string(used));
@@ -300,12 +334,13 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("used_memory_peak_human", Human(memory_peak_));
     if (memory_peak_ != 0)
       line("used_memory_peak_perc", Fixed(100 * static_cast<double>(used) / static_cast<double>(memory_peak_)) + "%");
-    line("used_memory_dataset", std::to_string(used));
+    line("used_memory_overhead", std::to_string(engine_->keys().overhead_bytes()));
+    line("used_memory_dataset", std::to_string(engine_->keys().memory_bytes()));
     line("total_system_memory", std::to_string(system));
     line("total_system_memory_human", Human(system));
-    line("maxmemory", "0");
-    line("maxmemory_human", "0B");
-    line("maxmemory_policy", "noeviction");
+    line("maxmemory", std::to_string(limit.bytes));
+    line("maxmemory_human", Human(limit.bytes));
+    line("maxmemory_policy", limit.policy);
     // What the process has beside keys and values is in it: of few keys it is large.
     if (used != 0) line("mem_fragmentation_ratio", Fixed(static_cast<double>(resident) / static_cast<double>(used)));
     line("mem_fragmentation_bytes", std::to_string(static_cast<int64_t>(resident) - static_cast<int64_t>(used)));
@@ -316,6 +351,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
       line(name, std::to_string(stats.*counter - stats_base_.*counter));
     };
     count("total_connections_received", &net::LoopStats::clients_received);
+    line("log_lines_dropped", std::to_string(LogLinesDropped()));
     line("total_commands_processed", std::to_string(commands_ - commands_base_));
     line("instantaneous_ops_per_sec", std::to_string(rates_.commands.per_second()));
     count("total_net_input_bytes", &net::LoopStats::net_input_bytes);
@@ -336,6 +372,8 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("tracking_total_items", std::to_string(engine_->tracking().items()));
     line("tracking_total_prefixes", std::to_string(engine_->tracking().prefixes()));
     count("link_errors", &net::LoopStats::link_errors);
+    count("tls_handshakes", &net::LoopStats::tls_handshakes);
+    count("tls_handshakes_failed", &net::LoopStats::tls_handshakes_failed);
     line("counters_saturated", std::to_string(engine_->keys().stats().saturated));
     count("ticks", &net::LoopStats::ticks);
     line("longest_tick_us", std::to_string(stats.longest_tick_us));

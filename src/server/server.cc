@@ -38,6 +38,47 @@ int64_t NowMicros(clockid_t clock) {
   return static_cast<int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1000;
 }
 
+// Is this path open as standard output or error? `2> DIR/log` makes it before we look.
+bool IsOurOutput(const std::filesystem::path& path) {
+  struct stat named {};
+  if (::stat(path.c_str(), &named) != 0) return false;
+  for (int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat open {};
+    if (::fstat(fd, &open) == 0 && open.st_dev == named.st_dev && open.st_ino == named.st_ino) return true;
+  }
+  return false;
+}
+
+// A name in a directory that holds something and no leader's data: another program's, whose files would lie among ours.
+// Empty: there is none. What begins with a dot is the file system's, or a shell's; sockets are no data.
+std::string NameOfOthers(const std::string& dir, const std::string& config_file, std::error_code& error) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  // A RocksDB directory has a LOCK, too: our own store, say.
+  const bool ours = fs::exists(dir + "/store/CURRENT", none) ||
+                    (fs::exists(dir + "/LOCK", none) && !fs::exists(dir + "/CURRENT", none)) ||
+                    fs::exists(dir + "/" + backup::kRestoringName, none) ||
+                    fs::exists(dir + "/" + backup::kManifestName, none);
+  if (ours) return {};
+  for (fs::directory_iterator it(dir, error); !error && it != fs::directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const bool passed = name.starts_with('.') || name == "lost+found" || it->is_socket(none) || IsOurOutput(it->path()) ||
+                        (!config_file.empty() && fs::equivalent(it->path(), config_file, none));
+    if (!passed) return name;
+  }
+  return {};
+}
+
+// What the operating system says of a file tells the cause only.
+base::Status WithRemedy(const base::Status& status) {
+  std::string_view remedy;
+  if (status.code() == base::Code::kIo) remedy = ": mend the disk, or give the server's user the right to it";
+  if (status.code() == base::Code::kFull) remedy = ": make room on the disk";
+  if (status.code() == base::Code::kBusy && status.message().find("open files") != std::string::npos)
+    remedy = ": raise the limit of open files (ulimit -n, LimitNOFILE=)";
+  return remedy.empty() ? status : base::Status(status.code(), status.message() + std::string(remedy));
+}
+
 }  // namespace
 
 Server::Server(Config config) : config_(std::move(config)) {}
@@ -70,6 +111,15 @@ base::Status Server::LockDirectory() {
     return base::IoError("cannot create the directory " + config_.dir + " (" + error.message() +
                          "): give another --dir or the right to write there");
   }
+  const std::string others = NameOfOthers(config_.dir, config_.file, error);
+  if (error) {
+    return base::IoError("cannot look into the directory " + config_.dir + " (" + error.message() +
+                         "): give another --dir or the right to read it");
+  }
+  if (!others.empty()) {
+    return base::Invalid("the directory " + config_.dir + " holds no leader's data, but other files ('" + others +
+                         "'): give a --dir that is empty or a leader's (is the volume mounted?); nothing was changed");
+  }
   std::string path = config_.dir + "/LOCK";
   lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_fd_ < 0) {
@@ -86,7 +136,10 @@ base::Status Server::LockDirectory() {
                          " is in use by another process: stop that one or give another --dir");
   }
   const bool restoring = std::filesystem::exists(config_.dir + "/" + backup::kRestoringName, error);
-  if (error) return base::IoError("cannot look into " + config_.dir + ": " + error.message());
+  if (error) {
+    return base::IoError("cannot look into the directory " + config_.dir + " (" + error.message() +
+                         "): give another --dir or the right to read it");
+  }
   if (restoring) {
     return base::Corrupt("a restore into the directory " + config_.dir +
                          " did not end: empty it and restore again");
@@ -97,12 +150,15 @@ base::Status Server::LockDirectory() {
   }
   for (const char* sub : {"/log", "/store"}) {
     std::filesystem::create_directories(config_.dir + sub, error);
-    if (error) return base::IoError("cannot create " + config_.dir + sub + ": " + error.message());
+    if (error) {
+      return base::IoError("cannot create " + config_.dir + sub + " (" + error.message() +
+                           "): give another --dir or the right to write there");
+    }
   }
   // The names must outlive a power cut as what is in them does.
-  if (base::Status synced = log::PosixIo().SyncDirectory(config_.dir); !synced.ok()) return synced;
+  if (base::Status synced = log::PosixIo().SyncDirectory(config_.dir); !synced.ok()) return WithRemedy(synced);
   for (const std::filesystem::path& parent : parents) {
-    if (base::Status synced = log::PosixIo().SyncDirectory(parent.string()); !synced.ok()) return synced;
+    if (base::Status synced = log::PosixIo().SyncDirectory(parent.string()); !synced.ok()) return WithRemedy(synced);
   }
   return {};
 }
@@ -112,7 +168,8 @@ base::Status Server::Start() {
   net::LoopOptions options;
   options.bind = config_.bind;
   options.peer_bind = config_.peer_bind;
-  options.port = config_.port;
+  options.port = config_.has_plain_port() ? config_.port : -1;
+  options.tls_port = config_.tls_port != 0 ? config_.tls_port : -1;
   options.peer_port = config_.peer_port;
   options.http_port = config_.http_port;
   options.maxclients = config_.maxclients;
@@ -121,7 +178,9 @@ base::Status Server::Start() {
   options.input_bytes_max = std::max<size_t>(options.input_bytes_max, config_.bulk_bytes_max * 2);
   loop_ = std::make_unique<net::Loop>(options, *this);
   // Ports first: what cannot run leaves no directory behind.
-  base::Status status = loop_->Listen();
+  base::Status status = LoadTls();
+  if (!status.ok()) return status;
+  status = loop_->Listen();
   if (!status.ok()) return status;
   status = LockDirectory();
   if (!status.ok()) return status;
@@ -153,7 +212,7 @@ base::Status Server::Start() {
     own_seat = true;
   }
   auto store = storage::RocksStore::Open({.dir = config_.dir + "/store"});
-  if (!store.ok()) return store.status();
+  if (!store.ok()) return WithRemedy(store.status());
   store_ = std::move(*store);
   if (config_.io == "power-cut") {
     io_ = std::make_unique<log::FaultyIo>(log::FaultyIo::Options{.seed = RandomSeed()});
@@ -169,7 +228,7 @@ base::Status Server::Start() {
     loop->Wake();
   };
   auto log = log::SegmentedLog::Open(log_options);
-  if (!log.ok()) return log.status();
+  if (!log.ok()) return WithRemedy(log.status());
   log_ = std::move(*log);
   if (log_->bytes_dropped() > 0) {
     Log(1,
@@ -196,13 +255,19 @@ base::Status Server::Start() {
   join_watch_ = std::make_unique<JoinWatch>(config_.join, config_.advertise);
   engine_ = std::make_unique<engine::Engine>(engine_options, *this, *log_, *store_);
   engine_->users().SetLocalPassword(config_.requirepass);
+  for (const auto& [name, value] : {std::pair("maxmemory", config_.maxmemory),
+                                    std::pair("maxmemory-policy", config_.maxmemory_policy),
+                                    std::pair("maxmemory-samples", config_.maxmemory_samples)}) {
+    if (base::Status fits = ConfigSet(name, value); !fits.ok())
+      return base::Invalid("--" + std::string(name) + ": " + fits.message());
+  }
   status = engine_->Start(ReadClocks());
-  if (!status.ok()) return status;
+  if (!status.ok()) return WithRemedy(status);
   if (engine_->users().default_is_shared() && !config_.requirepass.empty()) {
     Log(1, "requirepass is not used: the user 'default' was set by ACL SETUSER, for all leaders");
   }
   status = log_->Sync();
-  if (!status.ok()) return status;
+  if (!status.ok()) return WithRemedy(status);
   // The votes of another place are given up, and that is durable.
   if (!own_seat) status = ClaimSeat(config_.dir, holder);
   if (!status.ok()) return status;
@@ -222,8 +287,11 @@ base::Status Server::Start() {
             std::to_string((log_->end() - engine_->checkpoint_position()) >> 20) + " MiB of log behind them");
   }
   Log(0,
-      "leader " + engine_->leader_id() + " serves clients on port " + std::to_string(config_.port) +
-          ", peers on " + config_.advertise +
+      "leader " + engine_->leader_id() + " serves clients on port " +
+          (config_.has_plain_port() ? std::to_string(config_.port) : "") +
+          (config_.has_plain_port() && config_.tls_port != 0 ? " and " : "") +
+          (config_.tls_port != 0 ? std::to_string(config_.tls_port) + " (TLS)" : "") + ", peers on " +
+          config_.advertise + (config_.peers_use_tls() ? " (TLS)" : "") +
           (config_.http_port > 0 ? ", http on port " + std::to_string(config_.http_port) : ""));
   return {};
 }
@@ -249,6 +317,7 @@ std::string Server::WhatIsSafe(const base::Status& status) const {
 
 int Server::Run() {
   loop_->Run();
+  FinishLog();  // so that there is room for the last lines
   if (!engine_->status().ok()) {
     backups_->Stop();
     Log(2, "stopped: " + engine_->status().message() + WhatIsSafe(engine_->status()));
@@ -266,10 +335,27 @@ int Server::Run() {
   return 0;
 }
 
+// As Redis's `timeout`: not who listens, or waits for something.
+void Server::CloseIdle() {
+  if (idle_s_max_ <= 0) return;
+  for (auto& [id, session] : clients_) {
+    const command::Client& client = session->client;
+    if (client.gone || client.subscribed != 0 || client.monitors || client.ticket != 0 ||
+        client.blocked != command::Client::Blocked::kNot || now_.wall_ms - client.active_ms <= idle_s_max_ * 1000) {
+      continue;
+    }
+    // Who is still reading a long reply is not idle.
+    if (loop_->ClientOutputBytes(id) == 0) loop_->CloseClientNow(id);
+  }
+}
+
 void Server::OnTimer() {
   Measure();
+  ReloadIfAsked();
+  DrainLog();
   if (now_.mono_us < next_space_check_us_) return;
   next_space_check_us_ = now_.mono_us + 1'000'000;
+  CloseIdle();
   if (join_watch_ && engine_->admitted()) join_watch_.reset();
   if (join_watch_) {
     for (const std::string& line : join_watch_->Due(now_.mono_us)) Log(1, line);

@@ -2,10 +2,13 @@
 // knows everybody; holds no rule of its own about data.
 #pragma once
 
+#include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "command/client.h"
@@ -34,6 +37,8 @@ class Server final : public net::Service, public engine::Host, public command::S
   int Run();
   // From a signal handler.
   void RequestStop();
+  // The same: the files of certificates and keys are read again soon, if there is TLS.
+  void RequestReload();
 
   // ---- net::Service
   void TickBegin(const net::Clocks& now) override;
@@ -59,6 +64,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void OnLinkDown(net::LinkId link) override;
   void OnDialFailed(std::string address, std::string reason) override;
   void OnSendRefused(net::LinkId link, std::string reason) override;
+  void OnRefused(const std::string& dialed, const std::string& line) override;
   void OnTimer() override;
   std::string OnHttpGet(std::string_view path) override;
 
@@ -73,6 +79,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   }
   size_t Backlog(engine::LinkId link) const override { return loop_->LinkBacklog(link); }
   void CloseLink(engine::LinkId link) override { loop_->CloseLink(link); }
+  std::string LinkRefusal(engine::LinkId link, std::string_view leader) override { return loop_->LinkRefusal(link, leader); }
   void Dial(const std::string& address) override { loop_->Dial(address); }
   void Resume(uint64_t client_id) override { loop_->Resume(client_id); }
   void Push(uint64_t client_id, std::string_view bytes, bool held) override {
@@ -90,6 +97,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
   base::Status ConfigSet(std::string_view name, std::string_view value) override;
   base::Status ConfigMayChange(std::string_view name, std::string_view value) override;
+  base::Status ConfigSettle(bool keep) override;
   void ConfigResetStat() override;
   uint64_t Secret() override;
   void InfoSection(std::string_view section, std::string& out) override;
@@ -108,6 +116,11 @@ class Server final : public net::Service, public engine::Host, public command::S
   }
 
   base::Status LockDirectory();
+  // tls.cc
+  base::Status LoadTls();  // from the files that config_ names; all or nothing
+  base::Status SetTls(std::string_view name, std::string_view value);
+  void ReloadIfAsked();
+  void SetClientLimits();
   base::Status SetObservation(std::string_view name, std::string_view value);
   base::Status RefuseFixed(std::string_view name, std::string_view value);
   std::string WhatIsSafe(const base::Status& status) const;
@@ -119,6 +132,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void WatchSyncs();
   void WatchTurns(const net::Clocks& now);
   void Measure();
+  void CloseIdle();
   void ResetRates();
   std::string HealthFailure() const;
   std::string ReadyFailure();
@@ -136,6 +150,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   bool failed_ = false;
   bool low_space_ = false;
   int64_t next_space_check_us_ = 0;
+  int64_t idle_s_max_ = 0;  // `timeout`; 0: as long as they like
   int64_t end_of_turn_us_ = 0;        // how long TickEnd took last
   uint64_t watched_durable_ = 0;      // as of the last tick
   int64_t sync_waits_since_us_ = 0;   // since when that has not grown although it should
@@ -155,6 +170,10 @@ class Server final : public net::Service, public engine::Host, public command::S
   engine::Clocks now_;
   std::map<uint64_t, ClientSession*> clients_;
   int64_t script_ms_max_ = 1000;
+  bool tls_changed_ = false;               // CONFIG SET is under way
+  std::atomic<bool> reload_asked_ = false;
+  std::deque<std::pair<int64_t, std::string>> refusals_;  // told of late, and when
+  uint64_t refusals_untold_ = 0;
   int64_t script_log_since_us_ = 0;  // lines of scripts in the log are counted from then on
   int script_log_lines_ = 0;
 };

@@ -177,10 +177,62 @@ void Agreement::Prove() {
   }
 }
 
+bool Agreement::SeatIsGone(const wire::Seat& seat) const {
+  if (seat.leader == options_.leader) return seat.id != elector_.seat();
+  auto told = sitting_.find(seat.leader);
+  return sitting_epoch_ == electorate().epoch && told != sitting_.end() && told->second.seat != seat.id;
+}
+
+std::vector<std::string> Agreement::GoneElectors() const {
+  std::vector<std::string> names;
+  for (const wire::Seat& seat : electorate().now) {
+    if (SeatIsGone(seat)) names.push_back(seat.leader);
+  }
+  return names;
+}
+
+bool Agreement::QuorumIsGone() const {
+  std::set<wire::Seat> left = AllSeats(electorate());
+  std::erase_if(left, [this](const wire::Seat& seat) { return SeatIsGone(seat); });
+  return electorate().epoch != 0 && !IsQuorum(electorate(), left);
+}
+
+// Each process is asked once; one whose seat is not the electorate's until it is, since the old directory may come back.
+// Only answers to the last question count: they are later than it.
+void Agreement::AskWhoSits() {
+  if (sitting_epoch_ != electorate().epoch) {
+    sitting_epoch_ = electorate().epoch;
+    sitting_.clear();
+    next_sitting_us_ = 0;
+  }
+  if (next_sitting_us_ > now_us_) return;
+  next_sitting_us_ = now_us_ + options_.sitting_us;
+  std::map<std::string, uint64_t> asked;
+  for (const wire::Seat& seat : AllSeats(electorate())) {
+    const uint64_t process = seat.leader == options_.leader ? 0 : host_.ProcessOf(seat.leader);
+    if (process == 0) continue;
+    auto told = sitting_.find(seat.leader);
+    if (told == sitting_.end() || told->second.process != process || told->second.seat != seat.id)
+      asked[seat.leader] = process;
+  }
+  if (sitting_asked_ != 0) proposer_.StopAsking(std::exchange(sitting_asked_, 0));
+  if (asked.empty()) return;
+  sitting_asked_ = proposer_.Ask([this, asked](const wire::SyncReply& reply) {
+    auto who = asked.find(reply.seat.leader);
+    if (reply.said == wire::SyncSaid::kVotes && who != asked.end())
+      sitting_[who->first] = {who->second, reply.seat.id};
+  });
+  wire::SyncRequest request = proposer_.Request(wire::SyncAsk::kVotes, sitting_asked_);
+  request.seat = elector_.seat();
+  for (const auto& [leader, process] : asked)
+    Send(leader, wire::Encode(request));
+}
+
 void Agreement::Tick() {
   if (elector_.electorate().epoch > electorate().epoch) proposer_.Learn(elector_.electorate());
   elector_.Tick(now_us_, wall_ms_);
   Prove();
+  AskWhoSits();
   std::vector<wire::SyncKey> undecided;
   if (now_us_ >= next_undecided_us_) {
     next_undecided_us_ = now_us_ + options_.undecided_us / 20;

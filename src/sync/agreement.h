@@ -48,6 +48,7 @@ class Agreement final : private Host {
     int64_t decide_us = 3'000'000;
     int64_t list_us = 5'000'000;
     int64_t again_us = 200'000;
+    int64_t sitting_us = 1'000'000;  // between questions to leaders whose seats are not known
     size_t sweep_window = 32;
   };
 
@@ -83,7 +84,12 @@ class Agreement final : private Host {
 
   // ---- who votes
   const wire::Electorate& electorate() const { return proposer_.electorate(); }
+  // Of seats: an elector that answers and sits in another one (its directory was replaced) is none of them.
   bool QuorumInReach() const { return proposer_.QuorumInReach(); }
+  // Leaders whose seats are gone, as far as is known here.
+  std::vector<std::string> GoneElectors() const;
+  // So many are gone that the rest is no majority, whoever comes back: only ForceElectors helps.
+  bool QuorumIsGone() const;
   // Makes these leaders the electors, each with the seat that it has now; or finishes a change that
   // was begun and left. Nothing happens while one is under way here, or if it is so already.
   void ChangeElectors(std::vector<std::string> leaders);
@@ -125,6 +131,8 @@ class Agreement final : private Host {
   uint64_t Append(std::string_view record) override { return host_.Append(record); }
   void Send(const std::string& leader, std::string message) override;
   bool InReach(const std::string& leader) const override { return host_.InReach(leader); }
+  uint64_t ProcessOf(const std::string& leader) const override { return host_.ProcessOf(leader); }
+  bool SeatIsGone(const wire::Seat& seat) const override;
   wire::Dependencies Applied() override { return host_.Applied(); }
   bool Covers(const wire::Dependencies& deps) const override { return host_.Covers(deps); }
   RunResult FirstBase(const wire::SyncKey& key) override { return host_.FirstBase(key); }
@@ -160,6 +168,8 @@ class Agreement final : private Host {
   void Drain();
   // Do the others know of votes that are not on this disk?
   void Prove();
+  // In which seats do the other electors sit?
+  void AskWhoSits();
   // ---- change.cc
   void EndChange();
   void AskSeats();
@@ -190,6 +200,14 @@ class Agreement final : private Host {
     int64_t resend_us = 0;
   };
   Proof proof_;
+  struct Sitting {
+    uint64_t process = 0;  // that told it
+    uint64_t seat = 0;     // 0: in none
+  };
+  std::map<std::string, Sitting> sitting_;  // other leaders, by name
+  uint64_t sitting_epoch_ = 0;              // of the electorate for which they were asked: another one asks anew
+  uint64_t sitting_asked_ = 0;
+  int64_t next_sitting_us_ = 0;
   uint64_t changes_ = 0;
   uint64_t decided_epoch_ = 0;  // the newest electorate that a round of this process decided
   int64_t now_us_ = 0;

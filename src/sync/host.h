@@ -54,6 +54,11 @@ class Host {
   virtual void Send(const std::string& leader, std::string message) = 0;
   // Could a message reach that leader now, as far as is known?
   virtual bool InReach(const std::string& leader) const = 0;
+  // Which process that leader is now: a number that changes with each start. Each new one is asked for its seat, since
+  // its directory may have been replaced. 0: not known, or nothing is to be asked.
+  virtual uint64_t ProcessOf(const std::string& /*leader*/) const { return 0; }
+  // The leader of this seat answers, and sits in another one: these votes are not to be had.
+  virtual bool SeatIsGone(const wire::Seat& /*seat*/) const { return false; }
 
   // What this leader has applied.
   virtual wire::Dependencies Applied() = 0;

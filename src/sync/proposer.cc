@@ -107,6 +107,7 @@ void Proposer::Finish(const SyncKey& key, Round& round, Verdict verdict, const T
 bool Proposer::QuorumInReach(bool back) const {
   std::set<wire::Seat> there;
   for (const wire::Seat& seat : AllSeats(*electorate_)) {
+    if (host_.SeatIsGone(seat)) continue;
     if (seat.leader == self_.leader || host_.InReach(seat.leader)) there.insert(seat);
   }
   return IsQuorum(*electorate_, there, back);

@@ -20,12 +20,12 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 MODULES = ["test_startup", "test_users", "test_golden", "test_identity", "test_expiry", "test_conflicts", "test_feed", "test_kill", "test_away",
-           "test_state", "test_topology", "test_netns", "test_bad_input", "test_clients", "test_programs", "test_blocking", "test_streams", "test_queues", "test_transactions", "test_scripts", "test_pubsub", "test_operations", "test_sync", "test_escrow", "test_sessions", "test_history", "test_differential",
+           "test_state", "test_topology", "test_netns", "test_bad_input", "test_tls", "test_clients", "test_programs", "test_blocking", "test_streams", "test_queues", "test_transactions", "test_scripts", "test_pubsub", "test_operations", "test_maxmemory", "test_sync", "test_escrow", "test_sessions", "test_history", "test_differential",
            "test_backup", "test_operators", "test_dump", "test_moving", "test_packaging"]
 # Their tests measure no time: two of them run at once, unless at full length.
 IN_PAIRS = {"test_operations", "test_moving", "test_queues", "test_history", "test_differential", "test_feed",
             "test_pubsub", "test_backup", "test_operators", "test_dump", "test_identity", "test_users", "test_clients",
-            "test_transactions", "test_conflicts", "test_expiry", "test_streams", "test_blocking", "test_escrow"}
+            "test_tls", "test_transactions", "test_conflicts", "test_expiry", "test_streams", "test_blocking", "test_escrow"}
 LIMIT_S = 300
 LIMIT_LONG_S = 5400
 SKIPPED = 77

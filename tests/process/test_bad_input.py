@@ -399,3 +399,32 @@ def test_random_bytes(long):
             if i % 100 == 0:
                 assert leader.call("PING") == b"PONG"
         leader.call("SET", "canary", "alive")
+
+
+def test_limits_of_clients(long):
+    """CONFIG SET of limits that concern connections is in force at once, for those that are there, too."""
+    with _server() as leader:
+        reader, idle, listener, waiter = (leader.connect() for _ in range(4))
+        listener.call("SUBSCRIBE", "ch")
+        waiter.send_raw(encode("BLPOP", "queue", "0"))
+        leader.call("SET", "big", "x" * 3_000_000)
+        assert len(reader.call("GET", "big")) == 3_000_000
+        leader.call("CONFIG", "SET", "client-output-buffer-limit", "normal 8mb 0 0")
+        reader.send_raw(encode("GET", "big") * 40)
+        until("who does not read is cut off", lambda: leader.info("stats")["client_output_buffer_limit_disconnections"] == "1")
+        leader.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+        assert len(leader.call("GET", "big")) == 3_000_000
+        leader.call("CONFIG", "SET", "timeout", "1")
+        until("who is idle is gone", lambda: leader.call("PING") == b"PONG" and _closed(idle))
+        assert leader.call("PUBLISH", "ch", "still there") == 1
+        leader.call("RPUSH", "queue", "1")
+        assert waiter.read() == [b"queue", b"1"]
+        assert leader.call("CONFIG", "GET", "timeout") == [b"timeout", b"1"]
+
+
+def _closed(connection):
+    connection.socket.setblocking(False)
+    try:
+        return connection.socket.recv(1) == b""
+    except BlockingIOError:
+        return False

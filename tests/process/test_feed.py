@@ -188,6 +188,54 @@ def test_feed_taken_over(long):
         assert cluster.eu.call("CONFLICT", "FEED", "READ", "bookings", "probe") == []
 
 
+def test_feed_decided(long):
+    """Values that lost and were replaced before any consumer looked: each is told of at least once, though the leader that
+    delivers is killed halfway."""
+    count = 5000 if long else 400
+    with Cluster(flags=["--durability", "always"]) as cluster:
+        eu, us, asia = cluster.leaders.values()
+        assert us.call("CONFLICT", "FEED", "CREATE", "lost", "doc:*", "DECIDED", "LEADERS", "eu", "us") == b"OK"
+        cluster.wait_converged()
+        for name in cluster.leaders:
+            cluster.isolate(name)
+        for leader in (eu, us):
+            with leader.connect(timeout=30) as connection:
+                connection.pipeline([("SET", f"doc:{i}", f"{leader.name} {i}") for i in range(count)])
+        cluster.heal_all()
+        cluster.wait_converged(60)
+        with asia.connect(timeout=30) as connection:
+            connection.pipeline([("SET", f"doc:{i}", "new") for i in range(count)])
+        cluster.wait_converged(60)
+
+        def read(leader, until_seen):
+            """Reads and acknowledges until so many keys were seen: keys that were acknowledged."""
+            seen = set()
+            with leader.connect(timeout=30) as connection:
+                deadline = time.monotonic() + 60 + count / 20
+                while len(seen) < until_seen:
+                    assert time.monotonic() < deadline, f"{len(seen)} of {until_seen} were told of"
+                    items = connection.ask("CONFLICT", "FEED", "READ", "lost", "worker", "COUNT", "50", "BLOCK", "500")
+                    if isinstance(items, ReplyError):
+                        assert str(items).startswith("ELSEWHERE"), items
+                        time.sleep(0.1)  # it has not heard yet that the other one is gone
+                        continue
+                    for item in items or []:
+                        told = dict(zip(item[::2], item[1::2]))
+                        assert told[b"lost"][0] in (b"eu " + told[b"key"][4:], b"us " + told[b"key"][4:]), told
+                        seen.add(told[b"key"])
+                    if items:
+                        assert connection.ask("CONFLICT", "FEED", "ACK", "lost", *[item[1] for item in items]) == len(items)
+            return seen
+
+        first = read(eu, count // 2)
+        eu.kill()
+        rest = {b"doc:%d" % i for i in range(count)} - first
+        second = read(us, len(rest))
+        while not rest <= second:
+            second |= read(us, 1)
+        print(f"note: {len(first)} told of by the first leader, {len(second)} by the next one")
+
+
 def test_examples(long):
     """What examples/ and docs/conflicts.md tell people to copy does what it says."""
     _needs_redis_py()

@@ -68,6 +68,22 @@ def _assert_same(port, leader, password=None, databases=range(16)):
                    if pairs_of.startswith(b"db"))
 
 
+def test_import_usage(long):
+    """What cannot count is refused, not passed over; and how to cut over is said where nothing that is typed is read."""
+    for option in (["--until-synced"], ["--pause", "1"]):
+        said = run("import", "--file", "-", *option, code=2)
+        assert option[0] in said and "--from" in said, said
+    said = run("import", "--from", "redis://127.0.0.1:1", "--verify-only", "--until-synced", code=2)
+    assert "--verify-only imports nothing: leave out --until-synced" in said, said
+    with Cluster(["eu"]) as cluster:
+        port = start_redis_server(cluster)
+        importer = Import(cluster, "--from", f"redis://127.0.0.1:{port}", "--to", f"127.0.0.1:{cluster.eu.port}")
+        importer.wait_for("level with the source")
+        assert f"; kill -USR1 {importer.process.pid} to cut over" in importer.text(), importer.text()
+        assert "type cutover" not in importer.text(), importer.text()
+        importer.cut_over()
+
+
 def test_import_live(long):
     """A redis-server with all types in all encodings, written to all the time, is followed and cut over: nothing is lost, although
     its connection breaks, in the copy and behind it; an expiry that is moved on all the time is never missed."""

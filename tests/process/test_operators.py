@@ -400,6 +400,18 @@ def test_long_turns(long):
         until("the pause is logged", lambda: "this process did not run for 1" in eu.process.log_tail())
 
 
+def test_killed_clients_are_not_counted(long):
+    """One that is killed and not closed yet, in the same turn of the loop, is none of INFO's clients."""
+    with Cluster(["eu"]) as cluster, cluster.eu.connect() as other:
+        other_id = other.call("CLIENT", "ID")
+
+        def count(info):
+            return int(info.decode().split("connected_clients:")[1].split()[0])
+        before, killed, after = cluster.eu.pipeline(
+            [("INFO", "clients"), ("CLIENT", "KILL", "ID", str(other_id)), ("INFO", "clients")])
+        assert killed == 1 and count(after) == count(before) - 1, (before, killed, after)
+
+
 def test_foreign_cluster(long):
     """A founder whose volume was not mounted founds another cluster: status says so at both."""
     with Cluster(["eu", "us"]) as cluster:

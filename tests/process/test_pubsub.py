@@ -1,12 +1,15 @@
 """Messages between clients across leaders, slow subscribers, and events of keys, beside a real Redis."""
 
+import select
 import shutil
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 from cluster import Cluster, Skip, free_port, until
+from resp import Connection
 
 
 def _redis():
@@ -122,6 +125,117 @@ def test_slow_subscriber(long):
         cluster.wait_converged()
         for s in slow:
             s.close()
+
+
+class _Crowd(threading.Thread):
+    """Many subscribers of one channel each, read by one thread; what comes is kept as bytes and looked at afterwards."""
+
+    def __init__(self, leaders, count, channels):
+        super().__init__(daemon=True)
+        self.connections, self.parts, self.channel_of = [], [], []
+        self.bytes, self.broken, self.over = 0, [], False
+        self.poll = select.epoll()
+        for i in range(count):
+            leader, channel = leaders[i % len(leaders)], f"ch:{i // len(leaders) % channels}"
+            connection = Connection(leader.port)
+            connection.call("SUBSCRIBE", channel)
+            connection.socket.setblocking(False)
+            self.poll.register(connection.socket.fileno(), select.EPOLLIN)
+            self.connections.append(connection)
+            self.channel_of.append(channel)
+            self.parts.append([])
+        self.at = {c.socket.fileno(): i for i, c in enumerate(self.connections)}
+        self.start()
+
+    def run(self):
+        while not self.over:
+            for number, _ in self.poll.poll(0.2):
+                i = self.at[number]
+                try:
+                    data = self.connections[i].socket.recv(1 << 18)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    self.broken.append(i)
+                    self.poll.unregister(number)
+                    continue
+                self.parts[i].append(data)
+                self.bytes += len(data)
+
+    def end(self):
+        self.over = True
+        self.join()
+        for connection in self.connections:
+            connection.close()
+        self.poll.close()
+
+    def texts(self, i):
+        """The messages of a subscriber, in the order in which they came."""
+        words = b"".join(self.parts[i]).split(b"\r\n")
+        assert words.pop() == b"" and len(words) % 7 == 0
+        assert set(words[2::7]) <= {b"message"} and set(words[4::7]) <= {self.channel_of[i].encode()}
+        return words[6::7]
+
+
+def test_fanout(long):
+    """Subscribers at three leaders get each message of all publishers once, in each publisher's order, while others that do
+    not read are cut off (long: 1,000 subscribers of 100 channels, 100,000 messages at 10,000/s)."""
+    count, channels, rounds, each = (1000, 100, 1000, 100) if long else (150, 25, 100, 60)
+    with Cluster() as cluster:
+        leaders = (cluster.eu, cluster.us, cluster.asia)
+        cluster.wait_linked()
+        crowd = _Crowd(leaders, count, channels)
+        slow = [Connection(leader.port, receive_buffer=4096) for leader in leaders]
+        try:
+            for leader, connection in zip(leaders, slow):
+                leader.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 4mb 0 0")
+                connection.call("SUBSCRIBE", "ch:0", "flood")
+            wanted = {f"ch:{c}": [[] for _ in leaders] for c in range(channels)}
+            publishers = [Connection(leader.port) for leader in leaders]
+            number = [0, 0, 0]
+            pace, begun = 0.01, time.monotonic()
+            for r in range(rounds):
+                for k, publisher in enumerate(publishers):
+                    commands = []
+                    for _ in range(each // 3 + (k < each % 3)):
+                        channel = f"ch:{number[k] * 7 % channels}"
+                        text = b"%d:%d:" % (k, number[k]) + b"x" * 48
+                        wanted[channel][k].append(text)
+                        commands.append(("PUBLISH", channel, text))
+                        number[k] += 1
+                    if r % 10 == 0:
+                        commands.append(("PUBLISH", "flood", b"y" * 500_000))
+                    publisher.pipeline(commands)
+                # The pace of the load, not a wait for something.
+                ahead = begun + pace * (r + 1) - time.monotonic()
+                if long and ahead > 0:
+                    time.sleep(ahead)
+            took = time.monotonic() - begun
+            for k, publisher in enumerate(publishers):
+                for channel in wanted:
+                    wanted[channel][k].append(b"%d:end" % k)
+                publisher.pipeline([("PUBLISH", channel, b"%d:end" % k) for channel in wanted])
+            delivered = sum(sum(len(texts) for texts in wanted[channel]) for channel in crowd.channel_of)
+
+            def complete():
+                assert not crowd.broken, "a subscriber that reads was cut off"
+                return all(sum(part.count(b":end") for part in parts[-20:]) >= 3 for parts in crowd.parts)
+            until("all have all", complete, 60)
+            print(f"      {sum(number)} messages in {took:.1f} s, {delivered} deliveries to {count} subscribers")
+            for i, channel in enumerate(crowd.channel_of):
+                texts = crowd.texts(i)
+                for k in range(3):
+                    got = [text for text in texts if text.startswith(b"%d:" % k)]
+                    assert got == wanted[channel][k], (i, channel, k, len(got), len(wanted[channel][k]))
+            for leader in leaders:
+                print({k: v for k, v in leader.info("stats").items() if "pub" in k}, leader.call("CLIENT", "LIST").decode()[-700:])
+                until("who does not read is cut off",
+                      lambda leader=leader: leader.info("stats")["pubsub_limit_disconnections"] == "1")
+                assert leader.call("PUBSUB", "NUMSUB", "flood") == [b"flood", 0]
+        finally:
+            crowd.end()
+            for connection in slow:
+                connection.close()
 
 
 SCRIPT = [

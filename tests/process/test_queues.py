@@ -1,6 +1,6 @@
 """Queues: four workers at each of three leaders, by BRPOP, BLMOVE or a group of a stream, while leaders are cut off and
-killed. Every job whose push was acknowledged is done by somebody. Lists under the policy `pop-owner`, too: then, while
-nothing fails, none is done twice; nor is one while leaders are only killed."""
+killed. Every job whose push was acknowledged is done by somebody. Under the policy `pop-owner`, too: then, while nothing
+fails, none is done twice; nor is one while leaders are only killed."""
 
 import random
 import threading
@@ -188,7 +188,7 @@ def test_queues_blmove(long):
 
 
 def test_queues_xreadgroup(long):
-    _run("XREADGROUP", _Reader, lambda job: ("XADD", "jobs", "*", "job", job), 100_000 if long else 3000, 3, 20 if long else 2)
+    _run("XREADGROUP", _Reader, _entries, 100_000 if long else 3000, 3, 20 if long else 2)
 
 
 def test_queues_owned_brpop(long):
@@ -206,3 +206,80 @@ def test_queues_owned_killed(long):
 
 def test_queues_owned_disturbed(long):
     _run("BLMOVE under pop-owner, kills and cuts", _Mover, _lists, 100_000 if long else 3000, 7, 20 if long else 2, owned=True)
+
+
+def _entries(job):
+    return "XADD", "jobs", "*", "job", job
+
+
+def test_queues_owned_xreadgroup(long):
+    _run("XREADGROUP under pop-owner", _Reader, _entries, 100_000 if long else 3000, 8, 0, owned=True)
+
+
+def test_queues_owned_xreadgroup_disturbed(long):
+    """What was pending when a leader was killed is given to its consumer again: none is lost, some may come twice."""
+    _run("XREADGROUP under pop-owner, kills and cuts", _Reader, _entries, 100_000 if long else 3000, 9, 20 if long else 2, owned=True)
+
+
+def test_queues_owned_xautoclaim(long):
+    """Consumers that never acknowledge leave their entries to two others, at two leaders, which claim what is idle: each
+    entry is claimed by one of them."""
+    count = 20_000 if long else 1000
+    with Cluster(flags=["--durability", "always"]) as cluster:
+        eu, us, asia = cluster.leaders.values()
+        assert eu.call("POLICY", "SET", "jobs", "pop-owner") == b"OK"
+        assert eu.call("XGROUP", "CREATE", "jobs", "g", "0", "MKSTREAM") == b"OK"
+        cluster.wait_converged()
+        with eu.connect(timeout=30) as connection:
+            for at in range(0, count, 100):
+                connection.pipeline([("XADD", "jobs", "*", "job", b"job:%d" % i) for i in range(at, at + 100)])
+            given = 0
+            while given < count:
+                reply = connection.ask("XREADGROUP", "GROUP", "g", "lost", "COUNT", "500", "STREAMS", "jobs", ">")
+                given += len(reply[0][1])
+        cluster.wait_converged()
+        claimed = Counter()
+        errors = []
+        lock = threading.Lock()
+
+        def claim(leader):
+            try:
+                with leader.connect(timeout=30) as connection:
+                    start, found = b"0-0", False
+                    while True:
+                        start, entries, _ = connection.ask("XAUTOCLAIM", "jobs", "g", leader.name, "60000", start, "COUNT", "20")
+                        with lock:
+                            claimed.update(entry for entry, _ in entries)
+                        found = found or bool(entries)
+                        if start == b"0-0":
+                            if not found:
+                                return  # a whole pass found nothing that is idle
+                            found = False
+            except Exception as error:
+                errors.append(error)
+
+        # As if a minute had gone by since they were given; by the leader that gave them.
+        pending = []
+        with eu.connect(timeout=30) as connection:
+            start = "-"
+            while True:
+                page = [entry[0] for entry in connection.ask("XPENDING", "jobs", "g", start, "+", "1000")]
+                if not page:
+                    break
+                pending += page
+                start = b"(" + page[-1]
+            assert len(pending) == count
+            for at in range(0, count, 500):
+                connection.ask("XCLAIM", "jobs", "g", "lost", "0", *pending[at:at + 500], "IDLE", "100000", "JUSTID")
+        cluster.wait_converged()
+        threads = [threading.Thread(target=claim, args=(leader,), daemon=True) for leader in (us, asia)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120 + count // 20)
+            assert not thread.is_alive(), "XAUTOCLAIM hangs"
+        assert not errors, errors
+        assert len(claimed) == count, f"{count - len(claimed)} entries were claimed by nobody"
+        twice = [entry for entry, times in claimed.items() if times > 1]
+        assert not twice, f"{len(twice)} entries were claimed twice"
+        print(f"note: {count} pending entries claimed at two leaders, none twice")

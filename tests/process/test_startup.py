@@ -1,5 +1,6 @@
 """Starting and stopping: errors of one line that name the cause, exit codes, a clean end under load."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import time
 
-from cluster import BINARY, ROOT, Cluster, Leader, Process, free_port, port_is_free, until
+from cluster import BINARY, ROOT, Cluster, Leader, Process, die_with_parent, free_port, port_is_free, until
 from resp import Connection, ReplyError, encode
 
 CLEAN, RUN_TIME, USAGE = 0, 1, 2
@@ -65,6 +66,90 @@ def test_startup_errors(long):
         assert not os.path.exists(fresh("1")) and not os.path.exists(fresh("8")), "the directory was touched for nothing"
         eu.terminate()
         _fails(RUN_TIME, "eu", "--id", "other", "--port", spare, "--dir", eu.directory)
+
+
+def test_log_that_nobody_reads(long):
+    """A full pipe at standard error holds no client; what was dropped is counted and told, and the last lines are not lost."""
+    with tempfile.TemporaryDirectory(prefix="polyarch-pipe-") as scratch:
+        port = free_port((0, 1000))
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ
+        child = subprocess.Popen([BINARY, "server", "--id", "eu", "--port", str(port), "--http-port", "0", "--dir", scratch],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer, start_new_session=True,
+                                 preexec_fn=die_with_parent)
+        os.close(writer)
+        try:
+            def connection():
+                assert child.poll() is None, child.returncode
+                try:
+                    made = Connection(port)
+                    made.call("PING")
+                    return made
+                except (OSError, ReplyError):
+                    return None
+            client = until("it answers", connection)
+
+            def dropped():
+                client.call("EVAL", "for i = 1, 100 do redis.log(redis.LOG_WARNING, string.rep('x', 4000)) end", "0")
+                stats = client.call("INFO", "stats").decode()
+                return int(stats.split("log_lines_dropped:")[1].split()[0])
+            until("lines are dropped", dropped)
+            assert client.call("SET", "k", "v") == b"OK"
+            text = b""
+            os.set_blocking(reader, False)
+
+            def told():
+                nonlocal text
+                try:
+                    text += os.read(reader, 65536)
+                except BlockingIOError:
+                    pass
+                return b"lines of this log were dropped: nobody read standard error" in text
+            until(lambda: f"it is told: {text[-500:]!r}", told)
+            child.send_signal(signal.SIGTERM)
+            os.set_blocking(reader, True)
+            while part := os.read(reader, 65536):
+                text += part
+            assert child.wait(15) == 0
+            assert text.endswith(b"stopped\n"), text[-300:]
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            os.close(reader)
+
+
+def test_directory_of_others(long):
+    """A directory that holds something and no leader's data is refused, and left as it is."""
+    with tempfile.TemporaryDirectory(prefix="polyarch-others-") as scratch:
+        spare = str(free_port((0, 1000)))
+
+        def directory(name, files):
+            path = os.path.join(scratch, name)
+            for file in files:
+                os.makedirs(os.path.dirname(os.path.join(path, file)), exist_ok=True)
+                with open(os.path.join(path, file), "w", encoding="utf-8") as made:
+                    made.write("theirs")
+            return path
+
+        def names(path):
+            return sorted(os.path.join(at, name) for at, folders, files in os.walk(path) for name in folders + files)
+        for path, word in [(directory("a", ["letter.txt"]), "'letter.txt'"), (directory("b", ["log/syslog"]), "'log'"),
+                           (directory("c", ["LOCK", "CURRENT"]), "holds no leader's data")]:
+            before = names(path)
+            _fails(RUN_TIME, word, "--id", "x", "--port", spare, "--dir", path)
+            assert names(path) == before, names(path)
+        # What an empty volume holds, and where the log of this very process goes.
+        fresh = directory("d", ["lost+found/x", ".snapshot/y"])
+        leader = Leader("eu", fresh, log_path=os.path.join(fresh, "server.log"))
+        leader.start()
+        assert leader.call("SET", "k", "v") == b"OK"
+        leader.terminate()
+        _fails(RUN_TIME, "holds no leader's data", "--id", "eu", "--port", spare, "--dir", os.path.join(fresh, "store"))
+        directory("d", ["letter.txt"])
+        leader.start()
+        assert leader.get("k") == b"v", "beside a leader's data other files do no harm"
+        leader.terminate()
 
 
 def test_configuration_file(long):

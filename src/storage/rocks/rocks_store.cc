@@ -73,7 +73,7 @@ base::Status OpenStatus(const rocksdb::Status& status, const std::string& dir) {
     return text.find(part) != std::string::npos;
   };
   if (says("lock ") && says("LOCK")) {
-    return {base::Code::kBusy, "the store in " + dir + " is in use by another process"};
+    return {base::Code::kBusy, "the store in " + dir + " is in use by another process: stop that one or give another --dir"};
   }
   if (status.IsNotSupported() || says("Column families not opened")) {
     return {
