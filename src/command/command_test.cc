@@ -683,6 +683,20 @@ TEST(Config, SetIsAllOrNothing) {
       "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter");
 }
 
+// What was set last may be what the others lean on.
+TEST(Config, IsSetBackInReverse) {
+  TestNode node;
+  using Sets = std::vector<std::string>;
+  node.Ask({"CONFIG", "SET", "maxmemory", "1", "timeout", "2", "hz", "bad"});
+  EXPECT_EQ(node.server.sets, (Sets{"maxmemory=1", "timeout=2", "hz=bad", "timeout=0", "maxmemory=0", "drop"}));
+  node.server.sets.clear();
+  node.server.settles = base::Invalid("they do not fit together");
+  EXPECT_EQ(node.Ask({"CONFIG", "SET", "maxmemory", "1", "timeout", "2"}),
+            "-ERR CONFIG SET failed (possibly related to argument 'timeout') - they do not fit together");
+  EXPECT_EQ(node.server.sets, (Sets{"maxmemory=1", "timeout=2", "settle", "timeout=0", "maxmemory=0", "drop"}));
+  EXPECT_EQ(node.Ask({"CONFIG", "GET", "maxmemory", "timeout"}), "[\"maxmemory\", \"0\", \"timeout\", \"0\"]");
+}
+
 TEST(Config, ResetstatCountsExpiredKeysAnew) {
   TestNode node;
   auto tells = [&node](std::string_view line) {

@@ -19,6 +19,7 @@ std::vector<std::pair<std::string, std::string>> FakeServer::ConfigGet(std::stri
 }
 
 base::Status FakeServer::ConfigSet(std::string_view name, std::string_view value) {
+  sets.push_back(std::string(name) + "=" + std::string(value));
   for (auto& parameter : parameters) {
     if (parameter.first != name) continue;
     parameter.second = value;

@@ -193,6 +193,10 @@ class FakeServer : public ServerHost {
   size_t ClientOutputBytes(uint64_t) const override { return 0; }
   std::vector<std::pair<std::string, std::string>> ConfigGet(std::string_view pattern) override;
   base::Status ConfigSet(std::string_view name, std::string_view value) override;
+  base::Status ConfigSettle(bool keep) override {
+    sets.push_back(keep ? "settle" : "drop");
+    return keep ? settles : base::Status();
+  }
   void ConfigResetStat() override { ++resets; }
   uint64_t Secret() override { return 0x0123456789abcdef; }
   void InfoSection(std::string_view section, std::string& out) override {
@@ -211,6 +215,8 @@ class FakeServer : public ServerHost {
 
   std::vector<std::unique_ptr<Client>> clients;
   std::vector<std::pair<std::string, std::string>> parameters;  // beside those that are remembered
+  std::vector<std::string> sets;  // "name=value" of each ConfigSet, and "settle" or "drop"
+  base::Status settles;           // what ConfigSettle(true) says
   int resets = 0;
   double slept_seconds = 0;
   bool shut_down = false;

@@ -75,25 +75,28 @@ bool ReadPresent(Context& c, Parameters& present) {
   return true;
 }
 
-// All or nothing: what was set before the first bad value is set back.
+// All or nothing: what was set before the first bad value is set back, the last one first.
 void ConfigSet(Context& c) {
   if (c.count() % 2 != 0) return ReplySyntaxError(c);
   Parameters present;
   if (!ReadPresent(c, present)) return;
+  // What could not be set back is told as well.
   const auto set_back = [&](size_t count) {
-    for (size_t i = 0; i < count; ++i)
-      static_cast<void>(c.server.ConfigSet(present[i].first, present[i].second));
-    static_cast<void>(c.server.ConfigSettle(false));
+    std::string kept;
+    while (count-- > 0) {
+      const base::Status status = c.server.ConfigSet(present[count].first, present[count].second);
+      if (!status.ok()) kept += "; " + present[count].first + " stays changed: " + status.message();
+    }
+    if (base::Status status = c.server.ConfigSettle(false); !status.ok()) kept += "; " + status.message();
+    return kept;
   };
   for (size_t i = 0; i < present.size(); ++i) {
     base::Status status = c.server.ConfigSet(present[i].first, c.args[2 * i + 3]);
     if (status.ok()) continue;
-    set_back(i);
-    return ReplySetFailed(c, present[i].first, status.message());
+    return ReplySetFailed(c, present[i].first, status.message() + set_back(i));
   }
   if (base::Status status = c.server.ConfigSettle(true); !status.ok()) {
-    set_back(present.size());
-    return ReplySetFailed(c, present.back().first, status.message());
+    return ReplySetFailed(c, present.back().first, status.message() + set_back(present.size()));
   }
   c.reply.Ok();
 }
@@ -102,6 +105,7 @@ void ConfigResetstat(Context& c) {
   c.server.ConfigResetStat();
   c.server.observations().expired_keys_base = c.cluster.expired_keys();
   c.server.observations().evicted_keys_base = c.cluster.evicted_keys();
+  c.server.observations().memory_exceeded_base_ms = c.cluster.memory_exceeded().total_ms;
   c.server.observations().lookups_base = c.keys.lookups();
   c.reply.Ok();
 }
@@ -151,7 +155,11 @@ void InfoStats(const InfoSource& c, std::string& out) {
   out.append("expired_keys:").append(std::to_string(c.cluster.expired_keys() - c.server.observations().expired_keys_base));
   out.append("\nevicted_keys:").append(std::to_string(c.cluster.evicted_keys() - c.server.observations().evicted_keys_base));
   // No client is evicted; errors that Redis does not expect are those of links between its servers and of loading.
-  out.append("\nevicted_clients:0\nunexpected_error_replies:0\ntotal_error_replies:");
+  const auto exceeded = c.cluster.memory_exceeded();
+  const int64_t exceeded_ms = exceeded.total_ms - c.server.observations().memory_exceeded_base_ms;
+  out.append("\nevicted_clients:0\ntotal_eviction_exceeded_time:").append(std::to_string(exceeded_ms));
+  out.append("\ncurrent_eviction_exceeded_time:").append(std::to_string(std::min(exceeded.now_ms, exceeded_ms)));
+  out.append("\nunexpected_error_replies:0\ntotal_error_replies:");
   out.append(std::to_string(errors)).append("\n");
   const keyspace::Keyspace::Lookups& now = c.keys.lookups();
   const keyspace::Keyspace::Lookups& base = c.server.observations().lookups_base;

@@ -57,6 +57,7 @@ struct Context {
   bool out_of_memory = false;
   bool notify = false;     // somebody may listen to what happens to keys
   AgreedHost* agreed = nullptr;  // if there are keys on which leaders agree: it is asked before a write
+  bool again = false;  // it was suspended, and is run again: MONITOR has shown it
   bool waits_for_others = false;  // with `suspended`: it is answered when they have agreed
   bool pushed = false;     // what it wrote stays, whatever CLIENT REPLY says (pushes)
   // The command has waited and is run again because this key has elements: no other is to be looked at.

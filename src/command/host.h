@@ -201,6 +201,12 @@ class ClusterHost {
   virtual uint64_t expired_keys() const { return 0; }
   // Removed by this node since its start, for their memory.
   virtual uint64_t evicted_keys() const { return 0; }
+  // How long keys and values took more than `maxmemory`, since its start.
+  struct MemoryExceeded {
+    int64_t total_ms = 0;
+    int64_t now_ms = 0;  // of that, until now
+  };
+  virtual MemoryExceeded memory_exceeded() const { return {}; }
 
   // Keyspace::over_memory_line() says so: is there no room to be had? What may be evicted is, first. No change is under way.
   virtual bool OutOfMemory() { return true; }

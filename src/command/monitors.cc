@@ -81,7 +81,7 @@ void FeedMonitors(Context& c, const Row& row, bool of_script) {
   Monitors& monitors = c.cluster.monitors();
   if ((row.flags & kAdmin) != 0 || row.name == "quit") return;
   // It was shown when it began to wait.
-  if (c.ready != nullptr || (c.agreed != nullptr && c.agreed->Tries())) return;
+  if (c.ready != nullptr || c.again || (c.agreed != nullptr && c.agreed->Tries())) return;
   monitors.Note(c, row, of_script);
 }
 

@@ -136,6 +136,7 @@ class Observations {
   int64_t quick_nanos = 0;     // how long a quick command takes, about (CommandTimer)
   uint64_t expired_keys_base = 0;  // how many there were when statistics were reset
   uint64_t evicted_keys_base = 0;  // the same
+  int64_t memory_exceeded_base_ms = 0;  // the same of the time beyond `maxmemory`
   keyspace::Keyspace::Lookups lookups_base;  // the same of keys that were looked up
 
  private:

@@ -251,7 +251,8 @@ TEST(Info, ItsSectionsAreTheSameForAll) {
   };
   const std::string stats = lines("stats");
   for (const char* line : {"stats_number:1\n", "expired_keys:0\n", "total_error_replies:", "keyspace_hits:0\n",
-                           "keyspace_misses:1\n", "evicted_clients:0\n"}) {
+                           "keyspace_misses:1\n", "evicted_clients:0\n", "total_eviction_exceeded_time:0\n",
+                           "current_eviction_exceeded_time:0\n"}) {
     EXPECT_NE(stats.find(line), std::string::npos) << line << stats;
   }
   for (const char* line : {"number_of_cached_scripts:0\n", "number_of_functions:0\n", "number_of_libraries:0\n"})

@@ -14,6 +14,7 @@
 #include "command/polyarch_element.h"
 #include "command/polyarch_token.h"
 #include "command/support.h"
+#include "conflict/feed.h"
 
 namespace polyarch::command {
 namespace {
@@ -299,6 +300,19 @@ bool Translate(Context& c,
   return true;
 }
 
+// An item of a feed that a consumer has here ends by this: who resolved has seen what lost in it.
+void NoteResolved(Context& c, std::string_view key, const FoundElement& element, const std::vector<clock::Dot>& seen) {
+  conflict::Feeds& feeds = c.cluster.feeds();
+  if (feeds.empty()) return;
+  const std::string id =
+      conflict::FeedItemId(c.client.db, key, element.type, element.name, *element.state, c.cluster.origins());
+  for (const conflict::FeedGroup* group : feeds.All()) {
+    if (!group->decided || feeds.Given(group->name, id) == nullptr) continue;
+    for (clock::Dot dot : seen)
+      feeds.NoteTold(group->name, dot.bits());
+  }
+}
+
 void ConflictResolve(Context& c) {
   TokenPlace place;
   if (!ReadPlace(c, 5, kResolveUsage, place)) return;
@@ -335,6 +349,7 @@ void ConflictResolve(Context& c) {
   constexpr size_t kSeenBytesMax = 64;
   const size_t seen_bytes = kSeenBytesMax * (resolution.seen.size() + resolution.clears.size());
   if (!FitsChange(c, place.key.size() + element.name.size() + value->size() + seen_bytes)) return;
+  NoteResolved(c, place.key, element, resolution.seen);
   if (place.field) {
     c.change.ResolveElement(
         ref, element.type, element.name, *value, resolution.seen, resolution.clears);

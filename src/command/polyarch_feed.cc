@@ -206,8 +206,8 @@ void ReplyElsewhere(Context& c, const conflict::FeedGroup& group, const std::str
                 "'; read there (LEADER LIST tells where it is)");
 }
 
-// `state`: of the item's key. Returns what was shown, of it.
-const crdt::Register& ReplyItem(Context& c,
+// `state`: of the item's key.
+void ReplyItem(Context& c,
                const conflict::FeedItem& item,
                const crdt::KeyState& state,
                uint32_t times) {
@@ -233,7 +233,6 @@ const crdt::Register& ReplyItem(Context& c,
   c.reply.Bulk("times");
   c.reply.Integer(times);
   ReplyTokenAndVersions(c, true, item.type, *found, place);
-  return *found;
 }
 
 void ReplyDecided(Context& c, const conflict::FeedItem& item, const conflict::LedgerEntry& entry, uint32_t times) {
@@ -302,10 +301,19 @@ void FeedRead(Context& c) {
     }
     if (key == nullptr || *key != item->key) state = c.keys.State(c.Ref(item->key));
     key = &item->key;
-    const crdt::Register& shown = ReplyItem(c, *item, state, feeds.Given(group->name, item->id)->times);
-    for (const crdt::Version& version : shown.versions)
-      feeds.NoteTold(group->name, version.dot.bits());
+    ReplyItem(c, *item, state, feeds.Given(group->name, item->id)->times);
   }
+}
+
+// The item is acknowledged: what loses in it was told.
+void NoteLosses(Context& c, const conflict::FeedGroup& group, const conflict::FeedItem& item) {
+  const keyspace::KeyRef ref = c.Ref(item.key);
+  if (!c.keys.Exists(ref)) return;
+  const crdt::Register state =
+      item.type == crdt::Type::kString ? c.keys.OwnState(ref) : c.keys.ElementState(ref, item.type, item.element);
+  for (clock::Dot lost :
+       conflict::Losers(c.cluster.policies(), item.key, item.type, item.element, state.versions, c.cluster.origins()))
+    c.cluster.feeds().NoteTold(group.name, lost.bits());
 }
 
 void FeedAck(Context& c) {
@@ -332,6 +340,8 @@ void FeedAck(Context& c) {
     if (item == nullptr || !group->Matches(item->db, item->key) || AcksOf(c, key).Contains(id))
       continue;
     c.change.PutElement(ref, crdt::Type::kSet, id, {});
+    // Before the item goes: when the conflict has ended, what lost in it is not told once more.
+    if (group->decided) NoteLosses(c, *group, *item);
     feeds.Drop(group->name, id);
     ++acknowledged;
   }

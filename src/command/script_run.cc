@@ -86,6 +86,17 @@ bool AllowScript(Context& c, WhenFull when_full) {
   return false;
 }
 
+bool DeniesOom(Context& c, const Row& row) {
+  if ((row.flags & kDenyOom) != 0) return true;
+  if ((row.flags & kRunsScript) == 0) return false;
+  Scripts& scripts = c.cluster.scripts();
+  if (scripts.pending() && row.name.starts_with("fcall")) {
+    ScriptHost host(c, /*read_only=*/true);
+    scripts.Libraries(c.keys, host);
+  }
+  return scripts.DeniesOom(row.name, c.args);
+}
+
 ScriptHost::ScriptHost(Context& c, bool read_only, WhenFull when_full)
     : c_(c),
       read_only_(read_only),

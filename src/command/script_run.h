@@ -25,6 +25,10 @@ WhenFull WhenFullOf(bool declares, uint32_t flags);
 // False: it is kRefused and memory is full. The error was given.
 bool AllowScript(Context& c, WhenFull when_full);
 
+// Is the command not to run when memory is full, by its row, or by what a script or function says of itself? Libraries that
+// were not read yet are read for that.
+bool DeniesOom(Context& c, const Row& row);
+
 // The world of one run.
 class ScriptHost : public script::Host {
  public:

@@ -329,7 +329,7 @@ bool Scripts::DeniesOom(std::string_view command, std::span<const std::string_vi
   }
   if (command != "fcall" && command != "fcall_ro") return false;
   const auto found = functions_.find(ToLower(word));
-  return !libraries_changed_ && found != functions_.end() && (found->second.function->flags & kRuns) == 0;
+  return found != functions_.end() && (found->second.function->flags & kRuns) == 0;
 }
 
 Scripts::Function Scripts::FindFunction(keyspace::Keyspace& keys,

@@ -73,7 +73,7 @@ class Scripts {
   // if it is not known yet.
   bool ReadsOnly(std::string_view command, std::string_view word) const;
   // Does it, by its first line or its registration, not run when memory is full (Redis's `allow-oom`)? `arguments` are the
-  // command's. False also if it says nothing, or is not known yet.
+  // command's. False also if it says nothing, or is not known: of functions as of the last Libraries().
   bool DeniesOom(std::string_view command, std::span<const std::string_view> arguments) const;
 
   // ---- libraries

@@ -281,7 +281,11 @@ void Xclaim(Context& c) {
     claimed.push_back(*now);
     written.insert_or_assign(id, *now);
   }
-  if (claimed.empty() && gone.empty() && !moves && AskClaimed(c, ref, claim, foreign)) return;
+  if (claimed.empty() && gone.empty() && !moves) {
+    if (AskClaimed(c, ref, claim, foreign)) return;
+  } else if (!foreign.empty()) {
+    owners->WantPending(ref, claim.group, foreign);  // there is something to answer now: the next call finds them
+  }
   ReplyClaimed(c, claim, stream, claimed);
   if (!moves && written.empty() && gone.empty()) return;
   std::vector<PendingEntry> writes;

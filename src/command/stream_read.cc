@@ -236,12 +236,13 @@ bool ShareChange(Context& c, const std::vector<size_t>& places, ReadRequest& req
 void ReplyHistory(Context& c, const ReadRequest& request, size_t i) {
   const KeyRef ref = c.Ref(request.Key(c, i));
   const Stream stream = StreamAgain(c, ref);
+  OwnerHost* owners = GroupOwnersOf(c, ref.key, request.group);
   const size_t count = std::min({request.count,
                                  request.given_max,
                                  stream.PendingAtMost(request.group, request.consumer)});
   struct Given {
     keyspace::PendingEntry entry;
-    bool gone = false;  // from the stream; it stays as it is
+    bool stays = false;  // gone from the stream, or another leader's to give (`pop-owner`)
   };
   std::vector<Given> pending;
   const auto from = crdt::After(*request.after[i]);
@@ -259,17 +260,19 @@ void ReplyHistory(Context& c, const ReadRequest& request, size_t i) {
       c.reply.Array(2);
       ReplyStreamId(c, given.entry.id);
       c.reply.NullArray();
-      given.gone = true;
+      given.stays = true;
       continue;
     }
     ReplyStreamEntry(c, given.entry.id, *found);
-    any = true;
+    // Whoever writes it owns it: its owner might let somebody else claim it at the same time.
+    given.stays = owners != nullptr && !owners->OwnsPending(ref, stream, request.group, given.entry.id);
+    any = any || !given.stays;
   }
   if (!any) return;
   const auto state = stream.FindGroup(request.group);
   PutStreamGroup(c, ref, request.group, *state);
-  for (auto& [entry, gone] : pending) {
-    if (gone) continue;
+  for (auto& [entry, stays] : pending) {
+    if (stays) continue;
     entry.delivered_ms = c.now_ms;
     ++entry.count;
     PutStreamPending(c, ref, request.group, entry);

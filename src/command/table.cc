@@ -12,6 +12,7 @@
 #include "command/notify.h"
 #include "command/pubsub.h"
 #include "command/rights.h"
+#include "command/script_run.h"
 #include "command/support.h"
 #include "command/transaction.h"
 
@@ -373,12 +374,6 @@ bool AllowWrite(Context& c, const Row& row) {
 
 namespace {
 
-// Of what says of itself whether it may run when memory is full: scripts, by their first line, and functions.
-bool DeniesOom(Context& c, const Row& row) {
-  if ((row.flags & kDenyOom) != 0) return true;
-  return (row.flags & kRunsScript) != 0 && c.cluster.scripts().DeniesOom(row.name, c.args);
-}
-
 // There is more than `maxmemory`. As in Redis: what DENYOOM says, and nothing is queued, however little it takes. What
 // only reads does not ask for room.
 bool AllowMemory(Context& c, const Row& row) {
@@ -415,7 +410,8 @@ const Row* Check(Context& c) {
     return Refuse(c, *row);
   }
   if (c.client.judged && !AllowUser(c, *row)) [[unlikely]] return Refuse(c, *row);
-  if (c.keys.over_memory_line() && !AllowMemory(c, *row)) [[unlikely]] return Refuse(c, *row);
+  // Who has waited was let in when there was room, and is served as in Redis.
+  if (c.keys.over_memory_line() && c.ready == nullptr && !AllowMemory(c, *row)) [[unlikely]] return Refuse(c, *row);
   if ((row->flags & kWrite) != 0 && !AllowWrite(c, *row)) return Refuse(c, *row);
   return row;
 }

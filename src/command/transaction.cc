@@ -13,6 +13,7 @@
 #include "command/notify.h"
 #include "command/pubsub.h"
 #include "command/rights.h"
+#include "command/script_run.h"
 #include "command/support.h"
 
 namespace polyarch::command {
@@ -211,8 +212,7 @@ bool Enqueue(Context& c, const Row& row) {
     t.words.append(arg);
   }
   t.writes |= (row.flags & kWrite) != 0;
-  t.denies_oom |= (row.flags & kDenyOom) != 0 ||
-                  ((row.flags & kRunsScript) != 0 && c.cluster.scripts().DeniesOom(row.name, c.args));
+  t.denies_oom = t.denies_oom || DeniesOom(c, row);
   t.pauses |= MayPause(c.client, c.cluster.scripts(), c.args, row, /*writes_only=*/true);
   t.whole_keyspace |= (row.flags & kWholeKeyspace) != 0;
   return true;

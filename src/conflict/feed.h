@@ -41,7 +41,7 @@ inline constexpr std::string_view kFeedAcksPrefix = "feed-acks/";
 // (a session token) it has given all.
 inline constexpr std::string_view kFeedCursorsPrefix = "feed-cursors/";
 inline constexpr size_t kFeedDecidedMax = 1000;   // items of decided conflicts of a feed at once
-inline constexpr size_t kFeedToldMax = 100'000;  // versions that were told of as open, remembered for each feed
+inline constexpr size_t kFeedToldMax = 100'000;  // losses that were told of as open, remembered for each feed
 
 // A feed as CONFLICT FEED CREATE makes it.
 struct FeedGroup {
@@ -134,8 +134,8 @@ class Feeds {
   const FeedItem* Decided(std::string_view group, std::string_view id) const;  // null if there is none
   size_t DecidedOf(std::string_view group) const;
   void ForgetDecided(std::string_view group);
-  // A version of an open conflict was shown to a consumer, as Dot's bits: it need not be told of when it is decided. The
-  // oldest are forgotten.
+  // That this version has lost, as Dot's bits, was acknowledged or resolved while the conflict was open: it need not be told
+  // of when it is decided. What an open item only showed, the winner's above all, may be lost yet. The oldest are forgotten.
   void NoteTold(std::string_view group, uint64_t dot);
   bool Told(std::string_view group, uint64_t dot) const;
   // An item was acknowledged.

@@ -361,6 +361,28 @@ View Resolve(const Policy& policy,
   return view;
 }
 
+std::vector<clock::Dot> Losers(const PolicyTable& table,
+                               std::string_view key,
+                               crdt::Type type,
+                               std::string_view element,
+                               std::span<const crdt::Version> versions,
+                               const clock::OriginTable& origins) {
+  std::vector<clock::Dot> losers;
+  if (!IsConflict(versions)) return losers;
+  const View view = Resolve(table.ForRegister(key, type, element),
+                            table.default_order(),
+                            versions,
+                            origins,
+                            SubjectOf(key, type, element));
+  if (view.kind == View::Kind::kConflict) return losers;
+  const crdt::Version& shown = versions[view.index];
+  for (const crdt::Version& version : versions) {
+    const bool equal = version.absent == shown.absent && version.value == shown.value;
+    if (!equal && !view.Keeps(version)) losers.push_back(version.dot);
+  }
+  return losers;
+}
+
 std::vector<size_t> CanonicalOrder(std::span<const crdt::Version> versions,
                                    const clock::OriginTable& origins) {
   std::vector<size_t> order(versions.size());

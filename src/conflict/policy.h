@@ -186,6 +186,14 @@ View Resolve(const Policy& policy,
              const clock::OriginTable& origins,
              const Subject& subject = {});
 
+// The versions that lose: different from what is shown and no part of it. Empty if nothing has won. `table`: which policy.
+std::vector<clock::Dot> Losers(const PolicyTable& table,
+                               std::string_view key,
+                               crdt::Type type,
+                               std::string_view element,
+                               std::span<const crdt::Version> versions,
+                               const clock::OriginTable& origins);
+
 // Indices of the versions in canonical order (by global origin, then sequence), the order of
 // CONFLICT GET.
 std::vector<size_t> CanonicalOrder(std::span<const crdt::Version> versions,

@@ -454,9 +454,9 @@ bool AgreedKeys::InReach(const std::string& leader) const {
   return engine_.replica_.InReach(leader);
 }
 
-// A cluster that agrees on nothing has nothing to ask.
+// Also before anything is agreed on: POLICY SET sync must not be accepted where nobody could vote (MayBegin).
 uint64_t AgreedKeys::ProcessOf(const std::string& leader) const {
-  return in_use() ? engine_.replica_.ProcessOf(leader) : 0;
+  return engine_.replica_.ProcessOf(leader);
 }
 
 wire::Dependencies AgreedKeys::Applied() {

@@ -116,12 +116,18 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
     std::string wanted;
     std::string otherwise;
   };
-  // While the policy begins, it waits for that.
+  // While the policy begins, it waits for that: the command is run again then.
   void AskChange(command::Context& c,
                  const std::string& key,
                  std::vector<Unless> unless,
                  std::vector<std::string> arguments,
                  std::string reply);
+  // Does a command of this client wait so?
+  bool WaitsToBegin(uint64_t client) const { return !beginning_.empty() && beginning_.count(client) != 0; }
+  // Its command has ended, in whatever way.
+  void NoteEnded(uint64_t client) {
+    if (!beginning_.empty()) beginning_.erase(client);
+  }
   // What was decided last, as far as this leader has heard, if every member, away ones too, has said that it has applied
   // it.
   std::optional<DecidedRecord> NewestEverywhere(const std::pair<uint8_t, std::string>& key);
@@ -207,6 +213,7 @@ class AgreedKeys final : public command::AgreedHost, private sync::Host {
   void Send(const std::string& leader, std::string message) override;
   bool InReach(const std::string& leader) const override;
   uint64_t ProcessOf(const std::string& leader) const override;
+  bool Agrees() const override { return in_use(); }
   wire::Dependencies Applied() override;
   bool Covers(const wire::Dependencies& deps) const override;
   sync::RunResult FirstBase(const wire::SyncKey& key) override;

@@ -322,7 +322,11 @@ void AgreedKeys::AskChange(command::Context& c,
   const Standing standing = StandingOf(key);
   if (standing == Standing::kChanging) {
     const int64_t now = engine_.now_.mono_us;
-    const auto waits = beginning_.emplace(c.client.id, Beginning{.key = key, .deadline_us = now + kBeginTimeoutUs}).first;
+    auto waits = beginning_.find(c.client.id);
+    // Its time goes on only if it is the same command, run again.
+    if (waits == beginning_.end() || waits->second.key != key || !waits->second.resumed) {
+      waits = beginning_.insert_or_assign(c.client.id, Beginning{.key = key, .deadline_us = now + kBeginTimeoutUs}).first;
+    }
     if (c.may_wait && now < waits->second.deadline_us) {
       waits->second.resumed = false;
       c.suspended = true;

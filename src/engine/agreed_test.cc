@@ -615,6 +615,25 @@ TEST_F(Agreed, ElectorsWhoseDirectoriesWereReplacedAreNoMajority) {
   EXPECT_EQ(Do(a, {"GETSET", "s:k", "3"}), "\"1\"");
 }
 
+// The founder alone is to vote until there is a policy. Its directory was replaced before: the others must know.
+TEST_F(Agreed, NothingBeginsWhereTheFoundersVotesAreGone) {
+  a.Kill();
+  a.SetDisk({});
+  a.options().join = {b.address()};
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().may_write(); }));
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(3000);
+  const std::string reply = b.Ask({"POLICY", "SET", "s:*", "sync"});
+  EXPECT_NE(reply.find("the directory of a was replaced"), std::string::npos) << reply;
+  EXPECT_NE(reply.find("LEADER ELECTORS FORCE"), std::string::npos) << reply;
+  EXPECT_EQ(c.Ask({"POLICY", "LIST"}), "[]") << "nothing was set";
+  EXPECT_EQ(b.Ask({"LEADER", "ELECTORS", "FORCE", "a", "b", "c"})[0], '"');
+  ASSERT_TRUE(cluster.RunUntil([&] { return b.Ask({"POLICY", "SET", "s:*", "sync"}) == "+OK"; }, 10'000));
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b,c"); })) << b.Info("electors");
+  EXPECT_EQ(Do(c, {"SET", "s:k", "1"}), "+OK");
+}
+
 TEST_F(Agreed, EventsAreToldOnceAtEachLeader) {
   Begin();
   command::Client listener[2];

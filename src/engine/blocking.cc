@@ -54,19 +54,18 @@ void Engine::ServeWaiters(keyspace::Change& change) {
   while (waiters_.any_ready()) {
     for (const Waiters::Key& key : waiters_.TakeReady()) {
       const keyspace::KeyRef ref = keyspace_.Ref(key.first, key.second);
-      std::optional<Waiters::Turn> turn = Waiters::Turn{};
-      Waiters::Groups nothing_for;  // who has found nothing speaks for all of the group
+      Waiters::Pass pass;
       // As long as there is something: a push of one element costs the same however many wait for it.
       while (true) {
         const keyspace::Shown shown = keyspace_.Read(ref);
         const bool elements = shown.kind == keyspace::Shown::Kind::kCollection;
-        turn = waiters_.Next(
-            key, elements ? std::optional(shown.type) : std::nullopt, turn->number, nothing_for);
-        if (!turn) break;
-        const Waiters::Waiter& waiter = *waiters_.Find(turn->client);
+        const std::optional<uint64_t> client =
+            waiters_.Next(key, elements ? std::optional(shown.type) : std::nullopt, pass);
+        if (!client) break;
+        const Waiters::Waiter& waiter = *waiters_.Find(*client);
         const std::optional<std::string> group = waiter.group;
-        if (!waiter.client->gone && !ServeWaiter(turn->client, waiter, key, change) && group)
-          nothing_for.insert(*group);
+        // Who has found nothing speaks for all of the group.
+        if (!waiter.client->gone && !ServeWaiter(*client, waiter, key, change) && group) pass.Skip(*group);
         // Each of those that move an element writes it anew.
         if (change.bytes() > kServeInChangeBytesMax) change.Finish();
       }

@@ -82,6 +82,53 @@ TEST_F(Blocking, OneConsumerFindsNothingForAllOfItsGroup) {
   EXPECT_EQ(a.engine().blocked_clients(), 0U);
 }
 
+// (At each turn all groups that wait for the stream were looked at: 10,000 of them took seconds.)
+TEST_F(Blocking, ManyGroupsOfOneStreamCostNoMoreThanTheirTurns) {
+  constexpr size_t kGroups = 150;
+  std::vector<std::string> groups;
+  for (size_t i = 0; i < kGroups; ++i) {
+    groups.push_back("g" + std::to_string(i * 7919 % 1000));  // their names come in another order
+    EXPECT_EQ(a.Ask({"XGROUP", "CREATE", "s", groups[i], "$", "MKSTREAM"}), "+OK");
+  }
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  std::vector<uint64_t> first;
+  std::vector<uint64_t> second;
+  for (uint64_t i = 0; i < 2 * kGroups; ++i) {
+    waiting.push_back(std::make_unique<Waiting>(
+        a,
+        1000 + i,
+        std::vector<std::string_view>{
+            "XREADGROUP", "GROUP", groups[i % kGroups], "c", "COUNT", "1", "BLOCK", "0", "STREAMS", "s", ">"}));
+    (i < kGroups ? first : second).push_back(1000 + i);
+  }
+  const uint64_t turns = a.engine().waiter_turns();
+  const uint64_t lines = a.engine().waiter_lines_visited();
+  a.Ask({"XADD", "s", "1-1", "f", "v"});
+  EXPECT_EQ(a.resumed, first) << "in the order in which they came, whatever the group";
+  // Who is served, and the next of each group; once more, since what was given changes the stream.
+  EXPECT_LE(a.engine().waiter_turns() - turns, 3 * kGroups);
+  EXPECT_LE(a.engine().waiter_lines_visited() - lines, 4 * kGroups);
+  a.resumed.clear();
+  a.Ask({"XADD", "s", "1-2", "f", "v"});
+  EXPECT_EQ(a.resumed, second);
+  EXPECT_EQ(a.engine().blocked_clients(), 0U);
+}
+
+TEST_F(Blocking, WhoWaitsForOneTypeIsNotHeldUpByAnother) {
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  for (uint64_t i = 0; i < 6; ++i) {
+    waiting.push_back(std::make_unique<Waiting>(
+        a,
+        100 + i,
+        i % 2 == 0 ? std::vector<std::string_view>{"BZPOPMIN", "q", "0"} : std::vector<std::string_view>{"BLPOP", "q", "0"}));
+  }
+  EXPECT_EQ(a.Ask({"RPUSH", "q", "x", "y"}), "2");
+  EXPECT_EQ(a.resumed, (std::vector<uint64_t>{101, 103}));
+  EXPECT_EQ(a.Ask({"ZADD", "q", "1", "m", "2", "n"}), "2");
+  EXPECT_EQ(a.resumed, (std::vector<uint64_t>{101, 103, 100, 102}));
+  EXPECT_EQ(a.engine().blocked_clients(), 2U);
+}
+
 TEST_F(Blocking, NobodyIsAnsweredMoreThanAConnectionMayHave) {
   TestNode& c = cluster.Add("c", [](Options& options) { options.reply_bytes_max = 1000; });
   ASSERT_TRUE(c.Start().ok());

@@ -43,7 +43,8 @@ void Engine::RunDuties() {
   const bool merging = keyspace_.merging();
   if (may_write && !merging && now_.mono_us >= next_slice_us_) {
     next_slice_us_ = now_.mono_us + kSliceUs;
-    RemoveExpired();
+    // While clients are paused nothing goes by time or for its memory, as in Redis.
+    if (paused_until_us_ < 0) RemoveExpired();
     PurgeSlice();
     eviction_.Slice();
   }
@@ -165,10 +166,13 @@ void Engine::RemoveExpired() {
   expired_from_ms_ = PLANTED(kRemovalForgotten) && go_on != INT64_MIN ? INT64_MAX : go_on;
   std::sort(keys.begin(), keys.end());  // equal instants come in the order of addresses
   for (const auto& [db, key] : keys) {
+    // What goes in parts is removed once: with its last part.
+    if (expiring_ && expiring_->db == db && expiring_->key == key) continue;
     const keyspace::KeyRef ref = keyspace_.Ref(db, key);
     if (keyspace_.LiveCounters(ref) > kCountersEach * most && !keyspace_.Exists(ref)) {
       // One after another.
-      if (!expiring_) expiring_ = Expiring{db, key, {}};
+      const keyspace::Entry* stored = keyspace_.StoredAs(ref);
+      if (!expiring_ && stored != nullptr) expiring_ = Expiring{db, key, stored->indexed_expiry(), {}};
       continue;
     }
     removes_hidden_ = !keyspace_.Exists(ref);  // who tracks it was told when it became so
@@ -181,8 +185,11 @@ void Engine::RemoveExpired() {
 void Engine::RemoveExpiredPart() {
   if (!expiring_) return;
   const keyspace::KeyRef ref = keyspace_.Ref(expiring_->db, expiring_->key);
-  // Written anew, or extended by another leader: what is left of it stays.
-  if (keyspace_.Exists(ref)) return expiring_.reset();
+  // Flushed, written anew, or extended by another leader: what is left of it stays. It may have expired again by now, at
+  // another instant, which not all need have passed.
+  const keyspace::Entry* stored = keyspace_.StoredAs(ref);
+  if (stored == nullptr || stored->indexed_expiry() != expiring_->instant_ms || keyspace_.Exists(ref))
+    return expiring_.reset();
   removes_hidden_ = true;
   keyspace::Change change(*this, keyspace_);
   const bool removed = change.RemoveExpiredPart(

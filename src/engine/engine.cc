@@ -164,7 +164,8 @@ Outcome Engine::Execute(command::Client& client,
                            .now_ms = keyspace_.time_ms(),
                            .random = random_.Next(),
                            .notify = notifies(),
-                           .agreed = agreed_.in_use() ? &agreed_ : nullptr};
+                           .agreed = agreed_.in_use() ? &agreed_ : nullptr,
+                           .again = agreed_.WaitsToBegin(client.id)};
   acting_ = client.id;
   const command::Row* row = command::Dispatch(context);
   if (context.waits_for_others) [[unlikely]] {
@@ -172,6 +173,7 @@ Outcome Engine::Execute(command::Client& client,
     SettleMonitors();
     return Outcome::kSuspended;
   }
+  agreed_.NoteEnded(client.id);
   // What a read has brought to light (a merge) waits for the end of the tick.
   if (waiters_.any_ready() && change.wrote()) [[unlikely]] {
     if (change.bytes() > kServeInChangeBytesMax) change.Finish();

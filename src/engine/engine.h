@@ -316,6 +316,9 @@ class Engine final : public command::ClusterHost,
   int64_t last_checkpoint_ms() const override { return last_checkpoint_ms_; }
   uint64_t expired_keys() const override { return expired_keys_; }
   uint64_t evicted_keys() const override { return eviction_.evicted(); }
+  MemoryExceeded memory_exceeded() const override {
+    return {eviction_.exceeded_us() / 1000, eviction_.exceeded_now_us() / 1000};
+  }
   bool OutOfMemory() override { return eviction_.OutOfMemory(); }
   // `maxmemory` and what goes with it, from now on.
   void SetMemoryLimit(const command::MemoryLimit& limit) { eviction_.SetLimit(limit); }
@@ -331,6 +334,8 @@ class Engine final : public command::ClusterHost,
   size_t blocked_clients() const override { return waiters_.size() + paused_clients_.size(); }
   // How often a client that waits for elements was looked at.
   uint64_t waiter_turns() const { return waiters_.turns(); }
+  // How often a line of them was, to find who is next.
+  uint64_t waiter_lines_visited() const { return waiters_.lines_visited(); }
   void Pause(int64_t millis, bool writes_only) override;
   void Unpause() override;
   command::AgreedHost* agreed() override { return &agreed_; }
@@ -498,7 +503,8 @@ class Engine final : public command::ClusterHost,
   void TendFeeds();
   // The feed's decided conflicts, which it takes from the ledger, while this leader delivers.
   void TendDecided(const conflict::FeedGroup& group);
-  bool IsOpenStill(const conflict::LedgerEntry& entry, clock::Dot lost);
+  // The register in which both stand still, as an open conflict; nothing if it is none any more.
+  std::optional<crdt::Register> OpenStill(const conflict::LedgerEntry& entry, clock::Dot lost);
   // Of a feed that has been deleted, or replaced by another one of that name.
   bool AreOfNoFeed(std::string_view acks_key);
   void WritePresent();
@@ -675,8 +681,10 @@ class Engine final : public command::ClusterHost,
     uint64_t made = 0;
     std::vector<clock::VersionVector> given;  // of pairs that each of these covers all were given
     uint64_t scanned = 0;                     // of the ledger
-    std::map<uint64_t, std::string> waiting;  // entries that are items, or will be: ids
-    std::set<uint64_t> open;                  // of those: the conflict stands still
+    std::map<uint64_t, std::string> waiting;  // entries that are items: ids
+    std::map<uint64_t, std::string> open;     // those that may be, whose conflict stands still
+    std::set<std::string> ids;                // of both
+    uint64_t looked_at = 0;                   // of `open`: the next look begins behind it
     uint64_t target = 0;                      // when all up to this entry are given ...
     std::string target_token;                 // ... so are all pairs that this covers
     bool moved = false;                       // some were, since that was written
@@ -762,6 +770,7 @@ class Engine final : public command::ClusterHost,
   struct Expiring {
     uint8_t db;
     std::string key;
+    int64_t instant_ms;  // when it expired
     keyspace::Keyspace::CounterCursor cursor;
   };
   std::optional<Expiring> expiring_;

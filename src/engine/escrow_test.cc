@@ -383,6 +383,37 @@ TEST_F(EscrowTest, CreateDoesNotWaitForever) {
   EXPECT_TRUE(create.reply().starts_with("-")) << create.reply();
 }
 
+// (What a command that had waited, and ended otherwise, left behind was the next one's deadline.)
+TEST_F(EscrowTest, EachCommandThatWaitsForAPolicyHasItsOwnTime) {
+  command::Client monitor;
+  monitor.id = 500;
+  monitor.authenticated = true;
+  EXPECT_EQ(a.AskAs(monitor, {"MONITOR"}), "+OK");
+  Session client(a);
+  EXPECT_EQ(a.Ask({"POLICY", "SET", "s:*", "sync"}), "+OK");
+  client.Ask({"ESCROW", "CREATE", "s:k", "9"});
+  EXPECT_FALSE(client.done()) << client.reply();
+  a.engine().SetLowSpace(true);
+  ASSERT_TRUE(cluster.RunUntil([&] { return client.done(); }, 20'000));
+  EXPECT_TRUE(client.reply().starts_with("-DISKFULL")) << client.reply();
+  a.engine().SetLowSpace(false);
+  ASSERT_TRUE(cluster.RunUntil([&] { return InForce("a,b,c"); }));
+  cluster.Run(13'000);
+  cluster.Cut(a, b);
+  cluster.Cut(a, c);
+  EXPECT_EQ(a.Ask({"POLICY", "DEL", "s:*"}), "1");
+  client.Ask({"ESCROW", "CREATE", "s:k2", "9"});
+  EXPECT_FALSE(client.done()) << client.reply();
+  for (int i = 0; i < 500; ++i) {
+    cluster.Tick();
+    ASSERT_FALSE(client.done()) << client.reply();
+  }
+  ASSERT_TRUE(cluster.RunUntil([&] { return client.done(); }, 20'000));
+  EXPECT_TRUE(client.reply().starts_with("-TRYAGAIN")) << client.reply();
+  EXPECT_EQ(Count(a.pushed[500], "\"s:k2\""), 1U) << a.pushed[500];
+  a.engine().ForgetClient(500);
+}
+
 TEST_F(EscrowTest, WhoWatchesOrWaitsForTheDiskHearsOfSales) {
   Create("9");
   Session client(a);

@@ -18,8 +18,7 @@ constexpr int64_t kRoundUs = 1'000'000;
 constexpr int64_t kTellUs = 60'000'000;
 constexpr size_t kSweepAtWrite = 64;
 constexpr size_t kSweepASlice = 2'000;
-constexpr size_t kSoonestVisitsMax = 1'000;
-constexpr size_t kCountersMax = 1'000;  // in one key
+constexpr size_t kSoonestVisitsMax = 2'000;  // of keys that may not go, a slice
 
 }  // namespace
 
@@ -37,25 +36,48 @@ void Eviction::SetLimit(const command::MemoryLimit& limit) {
   exhausted_ = sweep_found_ = failed_ = false;
   keys.RestartSweep();
   above_since_us_ = -1;
-  alone_ = false;
+  hurries_ = alone_ = false;
+  BeginRound();
   told_us_ = -1;
-  BeginTick();
+  soonest_ = {};
+  soonest_visits_left_ = kSoonestVisitsMax;
+  SetLine();
 }
 
 void Eviction::BeginTick() {
+  SetLine();
+  const bool exceeds = limit_.bytes != 0 && Used() > limit_.bytes;
+  if (exceeds == (exceeded_since_us_ >= 0)) return;
+  exceeded_us_ += exceeded_now_us();
+  exceeded_since_us_ = exceeds ? engine_.now_.mono_us : -1;
+}
+
+int64_t Eviction::exceeded_now_us() const {
+  return exceeded_since_us_ < 0 ? 0 : engine_.now_.mono_us - exceeded_since_us_;
+}
+
+void Eviction::SetLine() {
   keyspace::Keyspace& keys = engine_.keyspace_;
   if (keys.uses() != nullptr) keys.uses()->Fit(keys.stored_keys());
   if (limit_.bytes == 0) return keys.SetMemoryLine(SIZE_MAX);
-  overhead_ = keys.overhead_bytes();
+  overhead_ = keys.compared_overhead_bytes();
   keys.SetMemoryLine(limit_.bytes > overhead_ ? limit_.bytes - overhead_ : 0);
 }
 
 size_t Eviction::Used() const {
-  return engine_.keyspace_.memory_bytes() + overhead_;
+  return engine_.keyspace_.compared_bytes() + overhead_;
+}
+
+bool Eviction::paused() const {
+  return engine_.paused_until_us_ >= 0;
 }
 
 bool Eviction::refuses() const {
-  return limit_.bytes != 0 && Used() > limit_.bytes && (!limit_.evicts() || exhausted_);
+  return limit_.bytes != 0 && !paused() && Used() > limit_.bytes && (!limit_.evicts() || exhausted_);
+}
+
+size_t Eviction::ResidueMax() const {
+  return std::clamp<size_t>(limit_.bytes / 4096, 1'000, 100'000);
 }
 
 size_t Eviction::Target() const {
@@ -126,16 +148,17 @@ bool Eviction::IsOwn(const keyspace::Entry& entry) const {
 
 // ---- whether
 
+void Eviction::BeginRound() {
+  round_us_ = engine_.now_.mono_us;
+  freed_ = freed_by_others_ = 0;
+}
+
 bool Eviction::Needs() {
   const size_t used = Used();
   const size_t target = Target();
-  const int64_t now = engine_.now_.mono_us;
-  if (used <= target || now - round_us_ >= kRoundUs) {
-    round_us_ = now;
-    freed_ = freed_by_others_ = 0;
-  }
+  if (used <= target || engine_.now_.mono_us - round_us_ >= kRoundUs) BeginRound();
   if (used <= target) return false;
-  if (alone_ || own_.empty()) return true;
+  if (alone_ || hurries_ || own_.empty()) return true;
   // This leader's part of all that is, or was, too much in this round.
   return freed_ * kSlots < (used - target + freed_ + freed_by_others_) * own_slots_;
 }
@@ -144,6 +167,7 @@ void Eviction::FollowLimit() {
   const int64_t now = engine_.now_.mono_us;
   if (Used() <= limit_.bytes) {
     above_since_us_ = -1;
+    hurries_ = false;
     if (alone_ && now >= alone_until_us_) {
       alone_ = false;
       pool_.clear();
@@ -151,28 +175,36 @@ void Eviction::FollowLimit() {
     return;
   }
   if (above_since_us_ < 0) above_since_us_ = now;
-  if (now - above_since_us_ < kEvictionPatienceUs) return;
+  hurries_ = now - above_since_us_ >= kEvictionPatienceUs;
+  if (now - above_since_us_ < kEvictionOthersUs) return;
   alone_ = true;
   alone_until_us_ = now + kEvictionAloneUs;
 }
 
 void Eviction::Slice() {
   if (limit_.bytes == 0) return;
+  if (paused()) {
+    // It has not been in vain for so long.
+    above_since_us_ = -1;
+    hurries_ = false;
+    BeginRound();
+    return;
+  }
   FollowReach();
   FollowLimit();
+  counters_left_ = kCountersASliceMax;
+  soonest_ = {};
+  soonest_visits_left_ = kSoonestVisitsMax;
   if (limit_.evicts() && MayWrite()) {
-    // A counter that is removed leaves something until all members know that; with one away it may take longer than it
-    // did. So no more of them than are soon forgotten.
-    spares_counters_ =
-        engine_.keyspace_.residue_keys().size() >= std::clamp<size_t>(limit_.bytes / 4096, 1'000, 100'000);
     failed_ = false;
-    if (!exhausted_) EvictSome(kEvictedASliceMax);
+    if (!exhausted_) EvictSome(kEvictedASliceMax, kCountersASliceMax);
     if (failed_ || (exhausted_ && Used() > Target())) Sweep(kSweepASlice);
   }
   if (above_since_us_ >= 0) Tell();
 }
 
 bool Eviction::OutOfMemory() {
+  if (paused()) return false;
   if (!limit_.evicts()) return true;
   // A write that is no write now is refused for another reason.
   if (!MayWrite()) return exhausted_;
@@ -182,21 +214,18 @@ bool Eviction::OutOfMemory() {
   // What it removes is no doing of the client whose write that is.
   const uint64_t acting = engine_.acting_;
   engine_.acting_ = 0;
-  EvictSome(kEvictedAtWriteMax);
+  EvictSome(kEvictedAtWriteMax, kCountersAtWriteMax);
   engine_.acting_ = acting;
   return exhausted_ && Used() > limit_.bytes;
 }
 
-size_t Eviction::EvictSome(size_t count) {
-  size_t removed = 0;
-  while (removed < count && Needs()) {
-    if (!EvictOne()) {
-      failed_ = true;
-      break;
-    }
-    ++removed;
+void Eviction::EvictSome(size_t count, size_t counters) {
+  const size_t kept = counters_left_ - std::min(counters_left_, counters);
+  for (; count > 0 && counters_left_ > kept && Needs(); --count) {
+    if (EvictOne()) continue;
+    failed_ = true;
+    return;
   }
-  return removed;
 }
 
 void Eviction::Tell() {
@@ -221,15 +250,18 @@ bool Eviction::MayGo(const keyspace::Entry& entry) const {
   if (engine_.agreed_.in_use() && engine_.agreed_.Keeps(entry.db(), entry.key())) return false;
   if (entry.form() <= keyspace::Form::kValueTtl) return true;
   const keyspace::KeyRef ref = engine_.keyspace_.Ref(entry.db(), entry.key());
-  if (spares_counters_ && engine_.keyspace_.MayHoldCounters(ref)) return false;
+  // A counter that is removed leaves something until all members know that; with one away it may take longer than it
+  // did. So no more of them than are soon forgotten.
+  if (engine_.keyspace_.residue_count() >= ResidueMax() && engine_.keyspace_.MayHoldCounters(ref)) return false;
   // Elements that were incremented are cleared one by one: of very many all would wait for that.
-  return engine_.keyspace_.LiveCounters(ref) <= kCountersMax;
+  return engine_.keyspace_.LiveCounters(ref) <= kEvictedCountersMax;
 }
 
 uint64_t Eviction::ScoreOf(const keyspace::Entry& entry) const {
   using Order = command::MemoryLimit::Order;
   const keyspace::Keyspace& keys = engine_.keyspace_;
   if (limit_.order == Order::kLru) return static_cast<uint64_t>(keys.IdleMs(entry));
+  if (limit_.order == Order::kTtl) return UINT64_MAX - static_cast<uint64_t>(entry.indexed_expiry());
   if (limit_.order == Order::kLfu) return 255U - keys.uses()->Count(keys.HashOf(entry));
   return 0;
 }
@@ -282,15 +314,17 @@ bool Eviction::TakeBest(Candidate& best) {
   return false;
 }
 
+// What may not go is met once a slice. If there is much of that in front, the soonest of those that are drawn goes.
 bool Eviction::FindSoonest(Candidate& best) {
   bool found = false;
-  size_t visits = 0;
-  engine_.keyspace_.VisitVolatile([&](const keyspace::Entry& entry) {
-    if (MayGo(entry) && IsOwn(entry)) {
-      best = {0, entry.db(), std::string(entry.key())};
-      found = true;
+  if (soonest_visits_left_ == 0) return false;
+  engine_.keyspace_.VisitVolatile(soonest_, [&](const keyspace::Entry& entry) {
+    found = MayGo(entry) && IsOwn(entry);
+    if (found) {
+      best = {ScoreOf(entry), entry.db(), std::string(entry.key())};
+      return false;
     }
-    return !found && ++visits < kSoonestVisitsMax;
+    return --soonest_visits_left_ > 0;
   });
   return found;
 }
@@ -317,8 +351,10 @@ void Eviction::Remove(uint8_t db, const std::string& key) {
   keyspace::Keyspace& keys = engine_.keyspace_;
   const size_t before = keys.memory_bytes();
   {
+    const keyspace::KeyRef ref = keys.Ref(db, key);
+    counters_left_ -= std::min(counters_left_, keys.LiveCounters(ref));
     keyspace::Change change(engine_, keys);
-    change.Evict(keys.Ref(db, key));
+    change.Evict(ref);
   }
   if (before > keys.memory_bytes()) freed_ += before - keys.memory_bytes();
   ++evicted_;

@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kSweepUs = 2'000'000;
 // Of one feed in a second: entries of the ledger, and keys whose conflict may have ended.
 constexpr size_t kFeedEntryLooks = 20'000;
-constexpr size_t kFeedOpenLooks = 50;
+constexpr size_t kFeedOpenLooks = 2'000;
 constexpr int64_t kSweepUsEach =
     100;  // of all there are: looking at them takes less than 1 % of the time
 
@@ -93,17 +93,25 @@ bool Engine::AreOfNoFeed(std::string_view acks_key) {
   return group && group->AcksKey() != acks_key && group->CursorsKey() != acks_key;  // one of a later format is not known
 }
 
-bool Engine::IsOpenStill(const conflict::LedgerEntry& entry, clock::Dot lost) {
-  if (!feeds_.HasItems(entry.db, entry.key)) return false;
-  const crdt::KeyState state = keyspace_.State(keyspace_.Ref(entry.db, entry.key));
-  bool open = false;
-  keyspace::Keyspace::VisitOpenConflicts(
-      state, [&](crdt::Type type, std::string_view element, const crdt::Register& found) {
-        if (type != entry.type || element != entry.element) return;
-        open = open || std::any_of(found.versions.begin(), found.versions.end(), [&](const crdt::Version& version) {
-                 return version.dot == lost;
-               });
-      });
+std::optional<crdt::Register> Engine::OpenStill(const conflict::LedgerEntry& entry, clock::Dot lost) {
+  if (!feeds_.HasItems(entry.db, entry.key)) return std::nullopt;
+  // This register alone: the state of a key with other conflicts may be large.
+  const keyspace::KeyRef ref = keyspace_.Ref(entry.db, entry.key);
+  crdt::KeyState state;
+  if (entry.type == crdt::Type::kString) {
+    static_cast<crdt::Register&>(state) = keyspace_.OwnState(ref);
+  } else {
+    crdt::Element& element = state.elements.emplace_back();
+    static_cast<crdt::Register&>(element) = keyspace_.ElementState(ref, entry.type, entry.element);
+    element.type = entry.type;
+    element.name = entry.element;
+  }
+  std::optional<crdt::Register> open;
+  keyspace::Keyspace::VisitOpenConflicts(state, [&](crdt::Type, std::string_view, const crdt::Register& found) {
+    const bool stands = std::any_of(
+        found.versions.begin(), found.versions.end(), [&](const crdt::Version& version) { return version.dot == lost; });
+    if (stands) open = found;
+  });
   return open;
 }
 
@@ -113,6 +121,7 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
   if (keyspace_.merging() || !may_write()) return;
   FollowConflicts();
   DecidedFeed& feed = decided_feeds_[group.name];
+  const std::string acks_key = group.AcksKey();
   const std::string cursors_key = group.CursorsKey();
   const keyspace::KeyRef cursors = keyspace_.Ref(crdt::kReservedDatabase, cursors_key);
   if (feed.made != group.made) {
@@ -139,38 +148,59 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
     feeds_.AddDecided(group.name, {id, entry.db, entry.key, entry.type, entry.element, entry.id});
     waiters_.NoteChanged(group.db, group.name);
   };
-  // What was acknowledged, has gone from the ledger, or was told of while it was open.
-  size_t looked_at = 0;
+  // What was acknowledged, or has gone from the ledger.
   for (auto it = feed.waiting.begin(); it != feed.waiting.end();) {
     const conflict::LedgerEntry* entry = ledger_.Find(it->first);
-    bool done = entry == nullptr;
-    if (!done && feed.open.count(it->first) != 0) {
-      const auto lost = dot_of(entry->lost);
-      done = lost && feeds_.Told(group.name, lost->bits());
-      // The state of a key with other conflicts may be large.
-      const bool looks = !feeds_.HasItems(entry->db, entry->key) || ++looked_at <= kFeedOpenLooks;
-      if (!done && lost && looks && !IsOpenStill(*entry, *lost)) {
-        feed.open.erase(it->first);
-        add(*entry, it->second);
-      }
-    } else if (!done) {
-      done = feeds_.Decided(group.name, it->second) == nullptr;
-      // The same value may lose once more, to a later one.
-      if (const auto lost = dot_of(entry->lost); done && lost) feeds_.NoteTold(group.name, lost->bits());
-    }
-    if (!done) {
+    if (entry != nullptr && feeds_.Decided(group.name, it->second) != nullptr) {
       ++it;
       continue;
     }
+    if (entry != nullptr) {
+      // The same value may lose once more, to a later one.
+      if (const auto lost = dot_of(entry->lost)) feeds_.NoteTold(group.name, lost->bits());
+    }
     feeds_.Drop(group.name, it->second);
-    feed.open.erase(it->first);
+    feed.ids.erase(it->second);
     feed.moved = true;
     it = feed.waiting.erase(it);
   }
+  // Open ones: told of as such, by whoever delivered then, or open no more. A part of them, in turn.
+  const keyspace::Collection acks =
+      keyspace_.Open(keyspace_.Ref(crdt::kReservedDatabase, acks_key), crdt::Type::kSet);
+  size_t looked_at = 0;
+  for (size_t left = std::min(feed.open.size(), kFeedOpenLooks); left > 0; --left) {
+    auto it = feed.open.upper_bound(feed.looked_at);
+    if (it == feed.open.end()) it = feed.open.begin();
+    feed.looked_at = it->first;
+    const conflict::LedgerEntry* entry = ledger_.Find(it->first);
+    const std::optional<clock::Dot> lost = entry != nullptr ? dot_of(entry->lost) : std::nullopt;
+    bool done = entry == nullptr || (lost && feeds_.Told(group.name, lost->bits()));
+    bool gives = false;
+    if (!done && lost) {
+      const std::optional<crdt::Register> open = OpenStill(*entry, *lost);
+      gives = !open;
+      if (open && acks.Contains(conflict::FeedItemId(entry->db, entry->key, entry->type, entry->element, *open, origins_))) {
+        const std::vector<clock::Dot> losers =
+            conflict::Losers(policies_, entry->key, entry->type, entry->element, open->versions, origins_);
+        // What is shown again had lost to something else, which nobody was told.
+        done = std::find(losers.begin(), losers.end(), *lost) != losers.end();
+        gives = !done;
+      }
+    }
+    if (!done && (!gives || feed.waiting.size() >= conflict::kFeedDecidedMax)) continue;
+    if (gives) {
+      add(*entry, it->second);
+      feed.waiting.emplace(it->first, it->second);
+    } else {
+      feed.ids.erase(it->second);
+      feed.moved = true;
+    }
+    feed.open.erase(it);
+  }
   bool to_end = true;
-  looked_at = 0;
   std::vector<uint64_t> fresh;
   ledger_.Visit(feed.scanned, [&](const conflict::LedgerEntry& entry) {
+    // Those that stand open are given as such: they take no place from the others.
     if (feed.waiting.size() + fresh.size() >= conflict::kFeedDecidedMax || ++looked_at > kFeedEntryLooks) {
       to_end = false;
       return false;
@@ -185,11 +215,6 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
     if (!given) fresh.push_back(entry.id);
     return true;
   });
-  // Of one value that has lost twice there is one item.
-  std::set<std::string> known;
-  for (const auto& [number, id] : feed.waiting) {
-    if (!fresh.empty()) known.insert(id);
-  }
   for (uint64_t number : fresh) {
     const conflict::LedgerEntry& entry = *ledger_.Find(number);
     const auto lost = dot_of(entry.lost);
@@ -198,15 +223,19 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
       continue;
     }
     std::string id = conflict::DecidedItemId(entry);
-    if (!known.insert(id).second) continue;
-    if (lost && IsOpenStill(entry, *lost)) {
-      feed.open.insert(number);
+    // Of one value that has lost twice there is one item.
+    if (!feed.ids.insert(id).second) continue;
+    if (lost && OpenStill(entry, *lost)) {
+      feed.open.emplace(number, std::move(id));
     } else {
       add(entry, id);
+      feed.waiting.emplace(number, std::move(id));
     }
-    feed.waiting.emplace(number, std::move(id));
   }
-  const bool reached = feed.target != 0 && (feed.waiting.empty() || feed.waiting.begin()->first > feed.target);
+  auto is_behind = [&](const std::map<uint64_t, std::string>& entries) {
+    return entries.empty() || entries.begin()->first > feed.target;
+  };
+  const bool reached = feed.target != 0 && is_behind(feed.waiting) && is_behind(feed.open);
   if (reached && feed.moved) {
     keyspace::Change change(*this, keyspace_);
     change.PutElement(cursors, crdt::Type::kHash, options_.leader_id, feed.target_token);

@@ -380,6 +380,13 @@ class DecidedFeed : public ConflictFeed {
     EXPECT_TRUE(cluster.Settle());
     cluster.Run(1500);
   }
+  // `write` while a and b do not hear of each other.
+  void Apart2(const std::function<void()>& write) {
+    cluster.Cut(a, b);
+    write();
+    cluster.Heal(a, b);
+    ASSERT_TRUE(cluster.RunUntil([&] { return a.Ask({"CONFLICT", "COUNT"}) == "1" && b.Ask({"CONFLICT", "COUNT"}) == "1"; }));
+  }
   std::string Read(TestNode& node, const std::string& again = "30000") {
     return node.Ask({"CONFLICT", "FEED", "READ", "lost", "worker", "AGAIN", again});
   }
@@ -416,6 +423,72 @@ TEST_F(DecidedFeed, WhatWasToldWhileItWasOpenIsNotToldAgain) {
   EXPECT_EQ(a.Ask({"CONFLICT", "RESOLVE", "doc:1", Named(open, "token")[0], "both"}), "+OK");
   cluster.Run(3000);
   EXPECT_EQ(Read(a, "0"), "[]");
+}
+
+TEST_F(DecidedFeed, WhatWasGivenOpenAndNotAcknowledgedIsToldWhenItIsDecided) {
+  Conflict("doc:1");
+  ASSERT_EQ(Named(Read(a), "token").size(), 1U);
+  EXPECT_EQ(c.Ask({"SET", "doc:1", "new"}), "+OK") << "the consumer has died meanwhile";
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(1500);
+  const std::string reply = Read(a);
+  EXPECT_EQ(Named(reply, "key"), Strings{"doc:1"});
+  EXPECT_NE(reply.find("\"lost\", [\"Ada\", \"a\""), std::string::npos) << reply;
+}
+
+// Three values, of which consumers were told of two: that the second one loses to the third they do not know.
+TEST_F(DecidedFeed, WhoWonWhenItWasToldMayLoseYet) {
+  for (auto [x, y] : {std::pair(&a, &c), std::pair(&b, &c)}) cluster.Cut(*x, *y);
+  Apart2([&] {
+    a.Ask({"SET", "doc:1", "Ada"});
+    b.Ask({"SET", "doc:1", "Grace"});
+  });
+  cluster.Run(100);
+  EXPECT_EQ(c.Ask({"SET", "doc:1", "Xena"}), "+OK");
+  const std::string open = Read(a);
+  ASSERT_EQ(Named(open, "token").size(), 1U) << open;
+  EXPECT_EQ(Ack(a, open), 1);
+  for (auto [x, y] : {std::pair(&a, &c), std::pair(&b, &c)}) cluster.Heal(*x, *y);
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"GET", "doc:1"}), "\"Xena\"");
+  EXPECT_EQ(b.Ask({"SET", "doc:1", "new"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(1500);
+  const std::string reply = Read(a);
+  EXPECT_EQ(Named(reply, "key"), Strings{"doc:1"}) << reply;
+  EXPECT_NE(reply.find("\"shown\", [\"Xena\", \"c\""), std::string::npos) << reply;
+  EXPECT_NE(reply.find("\"lost\", [\"Grace\", \"b\""), std::string::npos) << reply;
+}
+
+// The cursor stands before both; what was acknowledged of the second one is in the set.
+TEST_F(DecidedFeed, WhatWasAcknowledgedOpenIsNotToldAfterAStart) {
+  Conflict("doc:0");
+  EXPECT_EQ(Named(Read(a), "key"), Strings{"doc:0"}) << "given, and not acknowledged";
+  Conflict("doc:1");
+  EXPECT_EQ(Ack(a, Read(a)), 1);
+  cluster.Run(3000);
+  a.Kill();
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(5000);
+  EXPECT_EQ(c.Ask({"SET", "doc:1", "new"}), "+OK");
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(3000);
+  EXPECT_EQ(Named(Read(a, "0"), "key"), Strings{"doc:0"});
+}
+
+TEST_F(DecidedFeed, OpenOnesTakeNoPlace) {
+  Apart([&] {
+    for (int i = 0; i < 1100; ++i) {
+      a.Ask({"SET", "doc:" + std::to_string(i), "Ada"});
+      b.Ask({"SET", "doc:" + std::to_string(i), "Grace"});
+    }
+  });
+  cluster.Run(3000);
+  Decide("doc:last");
+  cluster.Run(3000);
+  EXPECT_NE(a.Ask({"CONFLICT", "FEED", "LIST"}).find("\"decided\", 1"), std::string::npos)
+      << "behind 1,100 that stand open";
 }
 
 TEST_F(DecidedFeed, AnotherLeaderTakesOverBehindWhatWasAcknowledged) {

@@ -54,6 +54,14 @@ void Engine::ReadMembers(std::map<std::string, Admissions> admissions) {
     // It may be asking to join again already; there is nobody to ask.
     admit_self_wanted_ = !replaying_ && cluster_id_ != 0 && last->first == options_.leader_id;
   }
+  for (const auto& [name, a] : admissions) {
+    const auto before = admissions_.find(name);
+    if (before == admissions_.end() ||
+        std::includes(before->second.nonces.begin(), before->second.nonces.end(), a.nonces.begin(), a.nonces.end())) {
+      continue;
+    }
+    std::erase_if(estranged_, [&](const auto& entry) { return entry.first == name; });  // another process than that one
+  }
   admissions_ = std::move(admissions);
   SettleRetirements();
   auto self = admissions_.find(options_.leader_id);
@@ -145,8 +153,9 @@ bool Engine::HasClaimed(const std::string& name, const std::vector<clock::Dot>& 
 bool Engine::AwaitsLastWord(const std::string& name, const Admissions& a) {
   if (replaying_ || name == options_.leader_id || PLANTED(kRetireUnheard)) return false;
   if (HasClaimed(name, a.records)) return false;
-  const bool estranged = std::any_of(a.retired.begin(), a.retired.end(), [&](const std::string& nonce) {
-    return estranged_.count({name, NonceOf(nonce)}) != 0;
+  // The record names earlier admissions, too: who has joined again since is a stranger to nobody.
+  const bool estranged = std::all_of(a.retired.begin(), a.retired.end(), [&](const std::string& nonce) {
+    return settled_.count({name, nonce}) != 0 || estranged_.count({name, NonceOf(nonce)}) != 0;
   });
   if (estranged) return false;
   auto [it, first] = retiring_.try_emplace(name, Retiring{.since_us = now_.mono_us, .in_reach_us = -1});

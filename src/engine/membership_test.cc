@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine_test_util.h"
+#include "wire/peer_message.h"
 
 namespace polyarch::engine {
 namespace {
@@ -197,6 +198,47 @@ TEST(Membership, ClaimsOfBeforeAnAdmissionDoNotCount) {
     EXPECT_FALSE(Covers(*node, node->engine().replica().Claim("c"), written)) << "c has not seen it";
   }
   EXPECT_EQ(a.engine().replica().Holders(dot), 1U) << "b; c's disk of before is no more";
+}
+
+// Refusing says that no last word will come of that admission. Who has joined again has one to give.
+TEST(Membership, WhoRefusedUsOnceIsHeardWhenItIsRetiredAgain) {
+  Leaders cluster(3);
+  TestNode& a = cluster[0];
+  TestNode& b = cluster[1];
+  const auto nonce_of = [&](const std::string& leader) {
+    keyspace::Keyspace& keys = b.engine().keys();
+    const std::string key = "member/" + leader;
+    const std::string text(keys.Read(keys.Ref(crdt::kReservedDatabase, key)).value);
+    return clock::Origin::Parse("x." + text.substr(0, text.find(' ')))->incarnation;
+  };
+  const auto is_member = [&] { return b.engine().replica().members().count("a") != 0; };
+  a.auto_sync = false;  // its claims do not grow: no last word
+  const uint64_t first = nonce_of("a");
+  EXPECT_EQ(b.Ask({"LEADER", "RETIRE", "a"}), "+OK");
+  cluster.Run(3'000);
+  EXPECT_TRUE(is_member()) << "b awaits its last word";
+  const uint64_t own = nonce_of("b");
+  cluster.on_way = [&](TestNode& from, std::string& message) {
+    if (&from == &a) message = wire::Encode(wire::Refused{wire::Refused::Reason::kRetired, own});
+    return true;
+  };
+  ASSERT_TRUE(cluster.RunUntil([&] { return !is_member(); }, 5'000)) << "which will not come";
+  a.Kill();
+  cluster.on_way = nullptr;
+  a.SetDisk({});
+  a.auto_sync = true;
+  a.options().join = {b.address()};
+  ASSERT_TRUE(a.Start().ok());
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.engine().may_write(); }));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_NE(nonce_of("a"), first);
+  EXPECT_TRUE(is_member());
+  a.auto_sync = false;
+  EXPECT_EQ(b.Ask({"LEADER", "RETIRE", "a"}), "+OK");
+  cluster.Run(5'000);
+  EXPECT_TRUE(is_member()) << "b awaits the last word of the second admission";
+  a.auto_sync = true;
+  EXPECT_TRUE(cluster.RunUntil([&] { return !is_member(); }, 5'000));
 }
 
 }  // namespace

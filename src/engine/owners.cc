@@ -25,8 +25,16 @@ constexpr size_t kSweptAtOnce = 2000;     // records that are looked at in a tic
 constexpr uint64_t kGrantMax = 200;       // elements, in one change
 constexpr uint64_t kGroupGrantsMax = 1000;  // entries of a group that were granted and not given
 constexpr int64_t kClaimedUs = 10'000'000;  // pending entries are asked for again for so long
+constexpr size_t kTargetsMax = 12;         // a minute of them
 constexpr uint8_t kOfGroup = 128;         // beside the database
 constexpr size_t kAskedKeysMax = 100'000;
+
+// The first one stays, and the newest ones.
+void AddTarget(std::deque<clock::VersionVector>& targets, std::optional<clock::VersionVector> target) {
+  if (!target) return;
+  if (targets.size() == kTargetsMax) targets.erase(targets.begin() + 1);
+  targets.push_back(std::move(*target));
+}
 
 // The first one by precedence, then by name; empty: there is none.
 std::string FirstOf(const std::set<std::string>& leaders, const std::vector<std::string>& order) {
@@ -441,7 +449,7 @@ void Owners::BeApart() {
   ready_ = false;
   started_us_ = -1;
   told_.reset();
-  target_.reset();
+  targets_.clear();
 }
 
 std::optional<clock::VersionVector> Owners::Told(bool last_words) const {
@@ -449,6 +457,12 @@ std::optional<clock::VersionVector> Owners::Told(bool last_words) const {
   // Who is in reach, but no neighbour any more, has what it told as one.
   if (told && last_words) told->Join(engine_.replica_.LastWords(&reach_));
   return told;
+}
+
+bool Owners::Reaches(const std::deque<clock::VersionVector>& targets) const {
+  return std::any_of(targets.begin(), targets.end(), [this](const clock::VersionVector& target) {
+    return engine_.replica_.applied().Includes(target);
+  });
 }
 
 // A disk may lack what left it: what the others have comes first.
@@ -459,12 +473,12 @@ void Owners::FollowStart() {
   const auto told = Told(true);
   if (!told) return;
   // Also of who is gone again: it may be back before it is acted for.
-  if (!target_) {
+  if (targets_.empty()) {
     if (!told_) told_ = clock::VersionVector();
     told_->Join(*told);
     told_->Join(engine_.replica_.LastWords());
   }
-  if (!target_ || now - target_us_ >= kOwnerGoneUs) {
+  if (targets_.empty() || now - target_us_ >= kOwnerGoneUs) {
     // What a neighbour had may be lost for good: then what it has now counts.
     const auto& members = engine_.replica_.members();
     const bool all = std::all_of(members.begin(), members.end(), [&](const auto& entry) {
@@ -477,13 +491,13 @@ void Owners::FollowStart() {
     if (now - since_us < (all ? kOnItsWayUs : kOwnerGoneUs)) {
       if (!members.empty() && (members.size() > 1 || members.count(engine_.options_.leader_id) == 0)) return;
     }
-    if (!target_) waits_us_ = now;
-    target_ = target_ ? Told(now - waits_us_ < kLastWordsUs) : std::exchange(told_, {});
+    if (targets_.empty()) waits_us_ = now;
+    AddTarget(targets_, targets_.empty() ? std::exchange(told_, {}) : Told(now - waits_us_ < kLastWordsUs));
     target_us_ = now;
   }
-  if (!target_ || !engine_.replica_.applied().Includes(*target_)) return;
+  if (!Reaches(targets_)) return;
   ready_ = true;
-  target_.reset();
+  targets_.clear();
   NoteWanted();
 }
 
@@ -493,16 +507,16 @@ void Owners::FollowActing() {
   const int64_t now = engine_.now_.mono_us;
   if (!first_ || now - std::max(reach_since_us_, first_since_us_) < kOwnerGoneUs) {
     may_act_ = false;
-    act_target_.reset();
+    act_targets_.clear();
     return;
   }
   if (may_act_) return;
-  if (!act_target_ || now - act_target_us_ >= kOwnerGoneUs) {
-    if (!act_target_) act_waits_us_ = now;
-    act_target_ = Told(now - act_waits_us_ < kLastWordsUs);
+  if (act_targets_.empty() || now - act_target_us_ >= kOwnerGoneUs) {
+    if (act_targets_.empty()) act_waits_us_ = now;
+    AddTarget(act_targets_, Told(now - act_waits_us_ < kLastWordsUs));
     act_target_us_ = now;
   }
-  may_act_ = act_target_ && engine_.replica_.applied().Includes(*act_target_);
+  may_act_ = Reaches(act_targets_);
 }
 
 bool Owners::ActsFor(const std::string& owner) {

@@ -170,6 +170,7 @@ class Owners final : public command::OwnerHost {
   void FollowActing();
   // What those in reach have told to have; nothing while one of them has told nothing.
   std::optional<clock::VersionVector> Told(bool last_words) const;
+  bool Reaches(const std::deque<clock::VersionVector>& targets) const;
   uint64_t Waiting(const Queue& queue) const;  // clients here, for elements
   void TellWants(bool all);
   void Tell(const Queue& queue, const Wanted& wanted, uint64_t count);
@@ -209,13 +210,15 @@ class Owners final : public command::OwnerHost {
   bool ready_ = false;
   int64_t started_us_ = -1;
   std::optional<clock::VersionVector> told_;    // by any of the others since then
-  std::optional<clock::VersionVector> target_;  // what the others had
+  // What the others had: first, and of late. Each is enough: a later one is taken beside it because what was told then
+  // may have been lost since, and who lags by more than the time between them never reaches the newest.
+  std::deque<clock::VersionVector> targets_;
   int64_t target_us_ = 0;
   int64_t waits_us_ = 0;  // since when there is one
 
   // Before it acts for anybody.
   bool may_act_ = false;
-  std::optional<clock::VersionVector> act_target_;
+  std::deque<clock::VersionVector> act_targets_;  // as targets_
   int64_t act_target_us_ = 0;
   int64_t act_waits_us_ = 0;
 

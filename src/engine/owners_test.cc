@@ -243,6 +243,31 @@ TEST_F(Owned, WhatAPowerCutTookIsHeardFirst) {
   EXPECT_EQ(again.Reply(), "null");
 }
 
+// What it has to catch up with first is what the others had when it asked, not what they have each time it looks.
+TEST_F(Owned, WhoLagsAllTheTimeIsReadyAllTheSame) {
+  constexpr uint64_t kLag = 1000;
+  const clock::OriginIndex own = *a.engine().replica().own();
+  const clock::Origin origin = a.engine().origins().Get(own);
+  const auto lag = [&] {
+    const auto index = c.engine().origins().Find(origin);
+    return a.engine().applied().Get(own) - (index ? c.engine().applied().Get(*index) : 0);
+  };
+  c.Kill();
+  for (uint64_t i = 0; i < kLag; ++i) a.Ask({"SET", "k", "v"});
+  c.options().window_bytes = 1;
+  ASSERT_TRUE(c.Start().ok());
+  const int64_t begin_us = cluster.now_us();
+  bool ready = false;
+  for (int i = 0; i < 6000 && !ready; ++i) {
+    while (lag() < kLag) a.Ask({"SET", "k", "v"});
+    cluster.Run(20);
+    ready = c.engine().owned().ready();
+  }
+  ASSERT_GT(cluster.now_us() - begin_us, 6'000'000) << "it lags by less: nothing is tested";
+  EXPECT_TRUE(ready);
+  EXPECT_GT(lag(), kLag / 2);
+}
+
 // Who acted for it is there when it starts, and gone again before it has caught up with what that one popped.
 TEST_F(Owned, WhatWasToldByWhoIsGoneAgainIsHeardFirst) {
   EXPECT_EQ(c.Ask({"RPUSH", "q", "1", "2"}), "2");
@@ -537,6 +562,36 @@ TEST_F(OwnedGroup, PendingEntriesAreClaimedThroughWhoGaveThem) {
   EXPECT_EQ(gone.Reply(), "(none)");
   cluster.Run(6500);
   EXPECT_EQ(gone.Reply(), "[\"0-0\", [\"1-1\"], []]") << "somebody acts for who is out of reach";
+}
+
+// (Beside entries of its own, those of others were not even asked for.)
+TEST_F(OwnedGroup, AClaimOfOwnAndOfOthersEntriesAsksForThose) {
+  EXPECT_EQ(a.Ask({"XADD", "q", "1-1", "job", "x"}), "\"1-1\"");
+  EXPECT_EQ(Read(a, "ada"), Reply({Given("1-1", "x")}));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"XADD", "q", "2-1", "job", "y"}), "\"2-1\"");
+  EXPECT_EQ(Read(b, "bob"), Reply({Given("2-1", "y")}));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.Ask({"XCLAIM", "q", "g", "bea", "0", "1-1", "2-1", "JUSTID"}), "[\"2-1\"]") << "its own, at once";
+  cluster.Run(400);
+  EXPECT_EQ(b.Ask({"XCLAIM", "q", "g", "bea", "0", "1-1", "2-1", "JUSTID"}), "[\"1-1\", \"2-1\"]");
+}
+
+// A consumer may read its own entries anywhere. That makes nobody else their owner.
+TEST_F(OwnedGroup, ReadingPendingEntriesAgainMovesNoOwnership) {
+  EXPECT_EQ(a.Ask({"XADD", "q", "1-1", "job", "x"}), "\"1-1\"");
+  EXPECT_EQ(Read(a, "ada"), Reply({Given("1-1", "x")}));
+  ASSERT_TRUE(cluster.Settle());
+  const std::vector<std::string_view> again = {"XREADGROUP", "GROUP", "g", "ada", "STREAMS", "q", "0"};
+  EXPECT_EQ(b.AskList(again), Reply({Given("1-1", "x")}));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_TRUE(c.Ask({"XPENDING", "q", "g", "-", "+", "10"}).ends_with(", 1]]")) << "given once, by its owner";
+  EXPECT_EQ(a.AskList(again), Reply({Given("1-1", "x")}));
+  EXPECT_TRUE(a.Ask({"XPENDING", "q", "g", "-", "+", "10"}).ends_with(", 2]]"));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(b.AskList(again), Reply({Given("1-1", "x")}));
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(a.Ask({"XCLAIM", "q", "g", "ann", "0", "1-1", "JUSTID"}), "[\"1-1\"]") << "its own still, at once";
 }
 
 TEST_F(Owned, OnlyMembersAreGrantedTo) {

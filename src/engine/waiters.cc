@@ -1,6 +1,7 @@
 #include "engine/waiters.h"
 
 #include <iterator>
+#include <utility>
 
 #include "base/check.h"
 #include "base/planted.h"
@@ -80,29 +81,62 @@ std::vector<Waiters::Key> Waiters::TakeReady() {
   return std::exchange(ready_, {});
 }
 
-std::optional<Waiters::Turn> Waiters::Next(const Key& key,
-                                           std::optional<crdt::Type> shown,
-                                           uint64_t number,
-                                           const Groups& groups) {
+void Waiters::Enter(Pass& pass, const LineName& name, const Line& line, uint64_t number) {
+  ++lines_visited_;
+  auto place = line.upper_bound(number);
+  if (PLANTED(kWaiterNewestFirst)) {
+    place = number == 0 ? line.end() : line.lower_bound(number);
+    place = place == line.begin() ? line.end() : std::prev(place);
+  }
+  if (place == line.end()) return;
+  const auto& [when_gone, type, group] = name;
+  pass.heads_[{when_gone, type}].emplace(place->first, group);
+}
+
+std::optional<uint64_t> Waiters::Next(const Key& key, std::optional<crdt::Type> shown, Pass& pass) {
   const auto found = by_key_.find(key);
   if (found == by_key_.end()) return std::nullopt;
-  std::optional<Turn> next;
-  for (const auto& [wanted, line] : found->second) {
-    const auto& [when_gone, type, group] = wanted;
-    if (!when_gone && shown != type) continue;
-    if (group && groups.count(*group) != 0) continue;
-    auto place = line.upper_bound(number);
-    if (PLANTED(kWaiterNewestFirst)) {
-      place = number == 0 ? line.end() : line.lower_bound(number);
-      place = place == line.begin() ? line.end() : std::prev(place);
-    }
-    if (place == line.end()) continue;
-    const bool sooner = PLANTED(kWaiterNewestFirst) ? !next || place->first > next->number
-                                                    : !next || place->first < next->number;
-    if (sooner) next = Turn{place->first, place->second};
+  const Lines& lines = found->second;
+  if (!std::exchange(pass.begun_, true)) {
+    for (const auto& [name, line] : lines)
+      Enter(pass, name, line, 0);
+  } else if (pass.last_) {
+    const auto line = lines.find(*pass.last_);
+    const auto& group = std::get<2>(*pass.last_);
+    if (line != lines.end() && !(group && pass.skipped_.count(*group) != 0))
+      Enter(pass, line->first, line->second, pass.last_number_);
+    pass.last_.reset();
   }
-  turns_ += next ? 1 : 0;
-  return next;
+  while (true) {
+    auto next = pass.heads_.end();
+    for (auto of = pass.heads_.begin(); of != pass.heads_.end(); ++of) {
+      if (of->second.empty() || (!of->first.first && shown != of->first.second)) continue;
+      const bool sooner = next == pass.heads_.end() ||
+                          (PLANTED(kWaiterNewestFirst)
+                               ? of->second.rbegin()->first > next->second.rbegin()->first
+                               : of->second.begin()->first < next->second.begin()->first);
+      if (sooner) next = of;
+    }
+    if (next == pass.heads_.end()) return std::nullopt;
+    Pass::Heads& heads = next->second;
+    const auto head = PLANTED(kWaiterNewestFirst) ? std::prev(heads.end()) : heads.begin();
+    const uint64_t number = head->first;
+    LineName name(next->first.first, next->first.second, std::move(head->second));
+    heads.erase(head);
+    const auto& group = std::get<2>(name);
+    if (group && pass.skipped_.count(*group) != 0) continue;
+    const auto line = lines.find(name);
+    if (line == lines.end()) continue;
+    const auto place = line->second.find(number);
+    if (place == line->second.end()) {  // served by another key, or gone
+      Enter(pass, name, line->second, number);
+      continue;
+    }
+    ++turns_;
+    pass.last_ = std::move(name);
+    pass.last_number_ = number;
+    return place->second;
+  }
 }
 
 size_t Waiters::CountFor(const Key& key, crdt::Type type) const {

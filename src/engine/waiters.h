@@ -59,20 +59,29 @@ class Waiters {
   bool any_ready() const { return !ready_.empty(); }
   // Keys with waiters that have changed, in the order of their first change since the last call.
   std::vector<Key> TakeReady();
-  // The next one behind `number` whom a key may serve that shows elements of `shown`, or none: the longest waiting
-  // first; `number` is 0 at the beginning. Who waits for what is new to one of `groups`, which there is nothing for, is
-  // passed over. Nobody else is looked at, however many wait.
-  struct Turn {
-    uint64_t number = 0;
-    uint64_t client = 0;
+  // One pass over those who wait for a key: each has at most one turn.
+  class Pass {
+   public:
+    // There is nothing for this group: who else waits for what is new to it is passed over.
+    void Skip(const std::string& group) { skipped_.insert(group); }
+
+   private:
+    friend class Waiters;
+    // Of lines of one `when_gone` and type, by the number of who is next there: the group.
+    using Heads = std::map<uint64_t, std::optional<std::string>>;
+    std::map<std::pair<bool, crdt::Type>, Heads> heads_;
+    std::set<std::string> skipped_;
+    std::optional<std::tuple<bool, crdt::Type, std::optional<std::string>>> last_;  // the line that had the last turn
+    uint64_t last_number_ = 0;
+    bool begun_ = false;
   };
-  using Groups = std::set<std::string>;
-  std::optional<Turn> Next(const Key& key,
-                           std::optional<crdt::Type> shown,
-                           uint64_t number,
-                           const Groups& groups = {});
-  // How often somebody had a turn.
+  // The client whose turn is next, of those whom a key may serve that shows elements of `shown`, or none: the longest
+  // waiting first. The key is the same in all of the pass. Each line (those who wait alike) is looked at once when the
+  // pass begins, and once for each of its turns: however many wait, nobody else is.
+  std::optional<uint64_t> Next(const Key& key, std::optional<crdt::Type> shown, Pass& pass);
+  // How often somebody had a turn, and how often a line was looked at for that.
   uint64_t turns() const { return turns_; }
+  uint64_t lines_visited() const { return lines_visited_; }
   // How many wait for elements of this type there.
   size_t CountFor(const Key& key, crdt::Type type) const;
   // ... for what is new to this group of a stream.
@@ -90,7 +99,10 @@ class Waiters {
 
   using Line = std::map<uint64_t, uint64_t>;  // clients by number
   // Those who wait for one key, by `when_gone`, the type and the group.
-  using Lines = std::map<std::tuple<bool, crdt::Type, std::optional<std::string>>, Line>;
+  using LineName = std::tuple<bool, crdt::Type, std::optional<std::string>>;
+  using Lines = std::map<LineName, Line>;
+  // Who is next there behind `number` (0: the first) is to have a turn.
+  void Enter(Pass& pass, const LineName& name, const Line& line, uint64_t number);
 
   std::map<uint64_t, std::pair<uint64_t, Waiter>> waiters_;  // by client, with its number
   std::map<Key, Lines> by_key_;
@@ -106,6 +118,7 @@ class Waiters {
   std::set<Key> is_ready_;  // the same
   uint64_t next_number_ = 1;
   uint64_t turns_ = 0;
+  uint64_t lines_visited_ = 0;
 };
 
 }  // namespace polyarch::engine

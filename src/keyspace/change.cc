@@ -134,8 +134,10 @@ bool Change::RemoveExpiredPart(const KeyRef& ref, Keyspace::CounterCursor& curso
   std::vector<Keyspace::ElementWithCounter> found;
   const bool more = keyspace_.NextElementsWithCounters(ref, cursor, count, found);
   ClearElements(ref, found);
-  if (!more) RemoveExpired(ref);
-  return !more;
+  // Behind the cursor there may be none any more: without counters and other elements it has no expiry to be found by.
+  if (more && keyspace_.LiveCounters(ref) > 0) return false;
+  RemoveExpired(ref);
+  return true;
 }
 
 void Change::Evict(const KeyRef& ref) {

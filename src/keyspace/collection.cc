@@ -83,8 +83,11 @@ void Keyspace::WipeElements(FatPart& fat,
       if (!left.empty()) rest = std::make_unique<Elements>(type, hash_key_, origins_);
       for (crdt::Element& e : left)
         rest->Load(e.name, e, /*own_row=*/false, /*replaces=*/false, ViewerOf(ref, type));
-      // Their old rows go with the others': as in Restore.
-      if (rest != nullptr && elements->has_rows()) rest->MakeBig(ViewerOf(ref, type));
+      // Their old rows go with the others': as in Restore. Or they are about to go because of an earlier wipe.
+      if (rest != nullptr &&
+          (elements->has_rows() || dropped_.count({ref.db, std::string(ref.key), type}) != 0)) {
+        rest->MakeBig(ViewerOf(ref, type));
+      }
       Retire(ref, std::exchange(elements, std::move(rest)));
       continue;
     }
@@ -239,7 +242,7 @@ bool Keyspace::VisitElements(
   Elements* elements = FindElements(ref, type);
   if (elements == nullptr) return true;
   const Viewer viewer = ViewerOf(ref, type);
-  elements->Sync(viewer);
+  Sync(*elements, viewer);
   // Only what is shown stands in an order.
   if (elements->shown() != elements->size()) return false;
   elements->Walk(

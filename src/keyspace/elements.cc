@@ -216,7 +216,7 @@ void Elements::Discount(Entry* entry, const Viewer& viewer) {
 
 void Elements::Sync(const Viewer& viewer) {
   // What is packed shows the same under every policy.
-  if (rare_ == nullptr || rare_->epoch == viewer.epoch) return;
+  if (InSync(viewer)) return;
   Rare& rare = *rare_;
   rare.epoch = viewer.epoch;
   if (rare.unplain == 0) return;

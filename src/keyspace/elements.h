@@ -186,8 +186,10 @@ class Elements {
   // The stored element, shown or not.
   std::optional<ElementView> Find(std::string_view name) const;
 
-  // Looks again at what is shown, if policies have changed.
+  // Looks again at what is shown, if policies have changed. Its memory may be another one then.
   void Sync(const Viewer& viewer);
+  // Would that do nothing?
+  bool InSync(const Viewer& viewer) const { return rare_ == nullptr || rare_->epoch == viewer.epoch; }
 
   // ---- changing
   // An effect about one of these elements.
@@ -206,13 +208,16 @@ class Elements {
                  Keeps keeps);
   // Does a wipe of the key, whose writer had seen `seen`, leave nothing? O(1); may say no in doubt.
   bool WipesAll(const crdt::Seen& seen) const;
-  // Does it take at least half of a big collection, among that all elements of one version? O(1). Then what is left,
-  // as LeftByWipe says, is better put into a new object than the rest taken out.
+  // Does it take at least half of a big collection, among that all elements of one version, and leave at most
+  // kLeftByWipeMax? O(1). Then what is left, as LeftByWipe says, is better put into a new object than the rest taken out.
+  // Its rows are all written in one slice of a checkpoint: hence the limit.
+  static constexpr size_t kLeftByWipeMax = 10'000;
   bool WipesMost(const crdt::Seen& seen) const;
   std::vector<crdt::Element> LeftByWipe(const crdt::Seen& seen) const;
   // The same of a wipe whose writer has seen all that is here.
   bool WipesMost() const {
-    return unplain() == 0 || (rare_ != nullptr && rare_->table != nullptr && unplain() <= size() / 2);
+    return unplain() == 0 || (rare_ != nullptr && rare_->table != nullptr && unplain() <= size() / 2 &&
+                              unplain() <= kLeftByWipeMax);
   }
   // A wipe of the key, or of all keys. Elements for which `keeps` says so stay as they are.
   void Wipe(const crdt::Seen& seen, const Viewer& viewer, Keeps keeps);

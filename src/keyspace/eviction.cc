@@ -14,11 +14,20 @@ constexpr size_t kRoundedUpBytes = 8;   // classes of 16 bytes: half of one, on 
 }  // namespace
 
 size_t Keyspace::overhead_bytes() const {
+  return own_overhead_bytes() + (merge_ == nullptr ? 0 : merge_->theirs->own_overhead_bytes());
+}
+
+size_t Keyspace::compared_overhead_bytes() const {
+  const size_t own = own_overhead_bytes();
+  return merge_ == nullptr ? own : std::max(own, merge_->theirs->own_overhead_bytes());
+}
+
+size_t Keyspace::own_overhead_bytes() const {
   size_t bytes = expiry_index_.size() * kIndexNodeBytes;
   for (const Table& table : tables_)
     bytes += table.memory_bytes() + table.size() * kRoundedUpBytes;
   if (uses_ != nullptr) bytes += uses_->memory_bytes();
-  return bytes + (merge_ == nullptr ? 0 : merge_->theirs->overhead_bytes());
+  return bytes;
 }
 
 size_t Keyspace::stored_keys() const {
@@ -85,11 +94,15 @@ const Entry* Keyspace::SampleKey(uint64_t random, base::FunctionRef<bool(const E
   return tables_[db].Sample(draw.Next(), [&](Entry* entry) { return IsShown(*entry) && wanted(*entry); });
 }
 
-void Keyspace::VisitVolatile(base::FunctionRef<bool(const Entry&)> visit) const {
-  for (auto it = expiry_index_.lower_bound({time_ms_, nullptr}); it != expiry_index_.end(); ++it) {
+void Keyspace::VisitVolatile(VolatilePlace& from, base::FunctionRef<bool(const Entry&)> visit) const {
+  const std::pair<int64_t, Entry*> first{from.instant_ms, from.entry};
+  auto it = expiry_index_.lower_bound(std::max(first, std::pair<int64_t, Entry*>(time_ms_, nullptr)));
+  for (; it != expiry_index_.end(); ++it) {
     if (it->second->db() == crdt::kReservedDatabase) continue;
+    from = {it->first, it->second};
     if (!visit(*it->second)) return;
   }
+  from = {INT64_MAX, nullptr};
 }
 
 bool Keyspace::SweepKeys(bool with_expiry, size_t count, base::FunctionRef<void(const Entry&)> visit) {

@@ -30,11 +30,26 @@ Keyspace::Keyspace(clock::OriginTable& origins,
 Keyspace::~Keyspace() = default;
 
 void Keyspace::CountMemory(const Entry* entry, bool added) {
+  size_t residue = 0;
+  if (entry->form() == Form::kFat) {
+    for (const auto& elements : entry->fat().elements) residue += elements->residue().size();
+  }
   if (added) {
     memory_bytes_ += entry->memory_bytes();
+    residue_elements_ += residue;
   } else {
     memory_bytes_ -= std::min(memory_bytes_, entry->memory_bytes());
+    residue_elements_ -= std::min(residue_elements_, residue);
   }
+}
+
+// A read may be the first look behind a change of policies: what is in an order takes memory, what is not takes none.
+void Keyspace::Sync(Elements& elements, const Viewer& viewer) {
+  if (elements.InSync(viewer)) [[likely]] return;
+  const size_t before = elements.memory_bytes();
+  elements.Sync(viewer);
+  memory_bytes_ += elements.memory_bytes();
+  memory_bytes_ -= std::min(memory_bytes_, before);
 }
 
 // ---- reading
@@ -85,7 +100,7 @@ std::optional<crdt::Type> Keyspace::ShownType(const KeyRef& ref, const FatPart& 
     ++types;
   }
   for (const auto& elements : fat.elements) {
-    elements->Sync(ViewerOf(ref, elements->type()));
+    Sync(*elements, ViewerOf(ref, elements->type()));
     if (elements->shown() == 0) continue;
     only = elements->type();
     ++types;
@@ -114,8 +129,9 @@ Shown Keyspace::ShowFat(const KeyRef& ref, const FatPart& fat) {
 
 Collection Keyspace::Open(const KeyRef& ref, crdt::Type type) {
   Collection collection = OpenElements(ref, type, /*again=*/false);
-  if (counts_uses_) [[unlikely]] uses_->Note(ref.hash);
-  NoteLookup(collection.status != Collection::Status::kMissing);
+  const bool found = collection.status != Collection::Status::kMissing;
+  if (counts_uses_ && found) [[unlikely]] uses_->Note(ref.hash);
+  NoteLookup(found);
   return collection;
 }
 
@@ -160,7 +176,7 @@ Keyspace* Keyspace::DecidedOf(const KeyRef& ref) const {
 
 Shown Keyspace::Read(const KeyRef& ref) {
   Shown shown = Peek(ref);
-  if (counts_uses_) [[unlikely]] uses_->Note(ref.hash);
+  if (counts_uses_ && shown.exists()) [[unlikely]] uses_->Note(ref.hash);
   NoteLookup(shown.exists());
   return shown;
 }
@@ -651,6 +667,11 @@ void Keyspace::Apply(const crdt::Effect& effect,
     if (effect.type == crdt::Type::kString) WipeAcross(effect, seen, ref);
     return;
   }
+  bool creates = false;
+  if (uses_ != nullptr) [[unlikely]] {
+    Entry** slot = Lookup(ref);
+    creates = slot == nullptr || !IsShown(**slot);
+  }
   if (effect.type != crdt::Type::kString) {
     ApplyElement(effect, seen, hlc, ref, cause);
   } else if (!ApplyFast(effect, seen, hlc, ref)) {
@@ -659,7 +680,7 @@ void Keyspace::Apply(const crdt::Effect& effect,
   // Another leader's write is a use, too; its reads are not known here.
   if (uses_ != nullptr && (cause == Cause::kLocal || cause == Cause::kRemote) && effect.kind != crdt::EffectKind::kClean &&
       (effect.kind != crdt::EffectKind::kWipe || effect.type != crdt::Type::kString)) [[unlikely]] {
-    uses_->Note(ref.hash);
+    creates ? uses_->NoteNew(ref.hash) : uses_->Note(ref.hash);
   }
   if (observer_ == nullptr) return;
   observer_->KeyModified(ref, effect.kind == crdt::EffectKind::kClean ? Cause::kCleaned : cause);

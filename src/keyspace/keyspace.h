@@ -13,6 +13,7 @@
 // not exist. It is removed by a change of its own (RemovableExpired).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -257,6 +258,8 @@ class Keyspace {
   int64_t EarliestExpiry() const;
   // Keys that hold residue: cleared counter entries, nothing but absents, expiries of nothing.
   const std::set<std::pair<uint8_t, std::string>>& residue_keys() const { return residue_; }
+  // How much of it there is: those keys, and their elements that hold some.
+  size_t residue_count() const { return residue_.size() + residue_elements_; }
   // Residue has no value of its own to look at but its state (elements aside). Null for a key that
   // holds none. `live`: is anything live there, elements included?
   const crdt::KeyState* Residue(const KeyRef& ref, bool* live) const;
@@ -411,15 +414,22 @@ class Keyspace {
   size_t memory_bytes() const {
     return memory_bytes_ + (merge_ == nullptr ? 0 : merge_->theirs->memory_bytes_);
   }
+  // The same as it is compared with a limit: while another state is merged the larger of the two. What both hold is
+  // there once when that has ended.
+  size_t compared_bytes() const {
+    return merge_ == nullptr ? memory_bytes_ : std::max(memory_bytes_, merge_->theirs->memory_bytes_);
+  }
   // What the key takes of that, its place in the table included; 0 if nothing is stored.
   size_t MemoryOf(const KeyRef& ref);
   // What is taken beside that to find the keys: tables, the index of expiry, what is known of uses; and what an
   // allocator rounds up, about. Of databases, not of elements.
   size_t overhead_bytes() const;
+  // As compared_bytes.
+  size_t compared_overhead_bytes() const;
   size_t used_bytes() const { return memory_bytes() + overhead_bytes(); }
-  // memory_bytes() beyond this is too much (`maxmemory`); SIZE_MAX: there is no limit.
+  // compared_bytes() beyond this are too much (`maxmemory`); SIZE_MAX: there is no limit.
   void SetMemoryLine(size_t bytes) { memory_line_ = bytes; }
-  bool over_memory_line() const { return memory_bytes() > memory_line_; }
+  bool over_memory_line() const { return compared_bytes() > memory_line_; }
 
   // ---- eviction (eviction.cc): what may go to make room. Which keys those are is the caller's to say.
   // It is noted from now on when, or how often, keys are used; or no more. What is known stays if that is the kind.
@@ -441,8 +451,13 @@ class Keyspace {
   const Entry* StoredAs(const KeyRef& ref) const;
   // One that is `wanted`, drawn among all keys of the 16 databases; null if none was met in a hundred draws.
   const Entry* SampleKey(uint64_t random, base::FunctionRef<bool(const Entry&)> wanted) const;
-  // Those of the 16 databases that have an expiry which does not hide them yet, the soonest first, until false.
-  void VisitVolatile(base::FunctionRef<bool(const Entry&)> visit) const;
+  // Those of the 16 databases that have an expiry which does not hide them yet, the soonest first, from `from` on and
+  // until false: it is set to the one that was visited last, or behind all.
+  struct VolatilePlace {
+    int64_t instant_ms = INT64_MIN;
+    Entry* entry = nullptr;  // it may be gone: it is compared, not looked at
+  };
+  void VisitVolatile(VolatilePlace& from, base::FunctionRef<bool(const Entry&)> visit) const;
   // Goes on round all keys of the 16 databases, or those with an expiry, by about `count` of them. True: it has come
   // to the end; the next call begins anew.
   bool SweepKeys(bool with_expiry, size_t count, base::FunctionRef<void(const Entry&)> visit);
@@ -556,6 +571,8 @@ class Keyspace {
   Shown ShowFat(const KeyRef& ref, const FatPart& fat);
   Shown ShowEntry(const KeyRef& ref, const Entry& entry);
   void CountMemory(const Entry* entry, bool added);
+  void Sync(Elements& elements, const Viewer& viewer);
+  size_t own_overhead_bytes() const;
   // The keyspace that has the key's decided value; null: this one says what it shows.
   Keyspace* DecidedOf(const KeyRef& ref) const;
   uint64_t ScanDecided(uint8_t db,
@@ -592,6 +609,7 @@ class Keyspace {
   size_t walk_db_ = 0;
   uint64_t walk_cursor_ = 0;
   size_t memory_bytes_ = 0;
+  size_t residue_elements_ = 0;  // elements that hold residue, of all keys
   size_t memory_line_ = SIZE_MAX;
   std::unique_ptr<Uses> uses_;
   bool counts_uses_ = false;

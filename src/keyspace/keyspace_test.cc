@@ -1474,6 +1474,59 @@ TEST_F(ChangeTest, ManyWithOneCounterGoWhole) {
   }
 }
 
+// (What the second wipe left moved into the key's row: whoever reads the store row by row, behind that one, missed it.)
+TEST_F(ChangeTest, WhatTwoWipesLeaveHasRowsOfItsOwn) {
+  auto fill = [&] {
+    for (int i = 0; i < 1000; ++i)
+      Change(node, node.keys).PutElement(Ref("h"), crdt::Type::kHash, "e" + std::to_string(i), "v");
+  };
+  fill();
+  EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref("h"), crdt::Type::kHash, "c", crdt::Number::Integer(2)));
+  Rows rows;
+  TakeRows(node.keys, rows, 100);
+  ASSERT_EQ(rows.elements.size(), 1001U);
+  Change(node, node.keys).Delete(Ref("h"));
+  fill();
+  Change(node, node.keys).Delete(Ref("h"));
+  ASSERT_EQ(node.keys.StoredElements(Ref("h")), 1U);
+  for (bool more = true; more;) {
+    more = node.keys.VisitDirty(1, [&](const Keyspace::Row& row) { rows.Take(row); });
+    ASSERT_EQ(rows.elements.count({0, "h", crdt::Type::kHash, "c"}), 1U);
+  }
+  EXPECT_EQ(rows.elements.size(), 1U);
+  EXPECT_EQ(rows.States()[Key(0, "h")], State("h"));
+  node.Check();
+}
+
+// What is left by a wipe in one step is written in one slice.
+TEST_F(ChangeTest, AWipeThatLeavesMuchIsWrittenInSlices) {
+  constexpr int kCounters = static_cast<int>(Elements::kLeftByWipeMax) + 1;
+  // By rising names: the model, a sorted vector, grows at its end.
+  for (int i = 0; i < kCounters; ++i) {
+    const std::string name = "c" + std::to_string(100'000 + i);
+    EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref("h"), crdt::Type::kHash, name, crdt::Number::Integer(2)));
+  }
+  for (int i = 0; i < kCounters + 1; ++i)
+    Change(node, node.keys).PutElement(Ref("h"), crdt::Type::kHash, "e" + std::to_string(100'000 + i), "v");
+  Rows rows;
+  TakeRows(node.keys, rows, 1000);
+  ASSERT_EQ(rows.elements.size(), 2U * kCounters + 1);
+  Change(node, node.keys).Delete(Ref("h"));
+  EXPECT_FALSE(node.keys.Exists(Ref("h")));
+  EXPECT_EQ(node.keys.StoredElements(Ref("h")), static_cast<size_t>(kCounters));
+  size_t most = 0;
+  for (bool more = true; more;) {
+    size_t visited = 0;
+    more = node.keys.VisitDirty(100, [&](const Keyspace::Row& row) {
+      ++visited;
+      rows.Take(row);
+    });
+    most = std::max(most, visited);
+  }
+  EXPECT_LE(most, 1000U) << "of 20,000";
+  EXPECT_EQ(rows.States()[Key(0, "h")], State("h"));
+}
+
 // What the wipe had not seen stays, and what it cleared: in all forms beside each other.
 TEST_F(ChangeTest, AWipeOfManyLeavesWhatItHasNotSeen) {
   Node other(origins, policies, origins.Intern({"o", 1}));
@@ -1577,6 +1630,71 @@ TEST_F(ChangeTest, FlushOfManyCounters) {
   EXPECT_GE(node.written.size() - written, 3U);
   EXPECT_EQ(node.keys.Size(0), 0U);
   EXPECT_EQ(node.keys.residue_keys().size(), 25'000U);
+}
+
+// The first read behind a change of policies may show less of a big sorted set, whose order takes less memory then.
+TEST(Keyspace, WhatAReadShowsAnewIsCounted) {
+  clock::OriginTable origins;
+  const auto eu = origins.Intern({"eu", 1});
+  const auto us = origins.Intern({"us", 1});
+  conflict::PolicyTable policies;
+  Keyspace keys(origins, policies, base::SipKey{1, 2});
+  clock::VersionVector none;
+  const std::string score = EncodeScore(1);
+  // Two leaders at once; one of them removes it, which is a version under that policy.
+  policies.Set("z", *conflict::Policy::ParseText("siblings"));
+  for (uint64_t i = 1; i <= 2'000; ++i) {
+    const std::string name = "m" + std::to_string(i);
+    for (const auto origin : {eu, us}) {
+      crdt::Effect effect{.kind = crdt::EffectKind::kPut,
+                          .db = 0,
+                          .type = crdt::Type::kSortedSet,
+                          .key = "z",
+                          .element = name,
+                          .value = score};
+      if (origin == us) {
+        effect.flags |= crdt::kAbsent;
+        effect.value = {};
+      }
+      keys.Apply(effect, crdt::Seen(none, origin, {i, 0}), clock::Hlc{i + (origin == us ? 10'000 : 0)}, Cause::kRemote);
+    }
+  }
+  auto counted = [&] { return keys.StoredAs(keys.Ref(0, "z"))->memory_bytes(); };
+  const size_t before = counted();
+  EXPECT_EQ(keys.memory_bytes(), before);
+  bool differs = false;
+  for (const char* policy : {"lww", "priority us eu", "priority eu us", "siblings"}) {
+    policies.Set("z", *conflict::Policy::ParseText(policy));
+    keys.PoliciesChanged();
+    (void)keys.Read(keys.Ref(0, "z"));
+    EXPECT_EQ(keys.memory_bytes(), counted()) << policy;
+    differs = differs || counted() != before;
+  }
+  EXPECT_TRUE(differs);
+}
+
+// Keys, and of collections each element.
+TEST_F(ChangeTest, ResidueIsCountedByElements) {
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(Change(node, node.keys)
+                    .IncrementElement(Ref("h"), crdt::Type::kHash, "f" + std::to_string(i), crdt::Number::Integer(1)));
+  }
+  Put("plain", "v");
+  EXPECT_EQ(node.keys.residue_count(), 0U);
+  Change(node, node.keys).Evict(Ref("h"));
+  EXPECT_EQ(node.keys.residue_keys().size(), 1U);
+  EXPECT_EQ(node.keys.residue_count(), 101U);
+  EXPECT_TRUE(Change(node, node.keys).IncrementElement(Ref("h"), crdt::Type::kHash, "f7", crdt::Number::Integer(1)));
+  EXPECT_TRUE(node.keys.Exists(Ref("h")));
+  Change(node, node.keys).Evict(Ref("h"));
+  EXPECT_EQ(node.keys.residue_count(), 101U);
+  Change(node, node.keys).Evict(Ref("plain"));
+  EXPECT_EQ(node.keys.residue_count(), 101U);
+  const crdt::KeyState state = State("h");
+  for (const crdt::Element& e : state.elements)
+    node.keys.PurgeElementCounter(Ref("h"), e.type, e.name, e.counters.at(0).origin);
+  EXPECT_EQ(node.keys.residue_count(), 0U);
+  EXPECT_EQ(node.keys.residue_keys().size(), 0U);
 }
 
 // A policy that is set, or known, after elements were loaded: they stand in their order by the old one.

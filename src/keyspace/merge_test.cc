@@ -2,6 +2,7 @@
 // written while it goes on.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <set>
@@ -224,6 +225,34 @@ TEST_F(Merged, AKeyThatTheOtherSideLacksMergesWithAbsent) {
   EXPECT_EQ(mine_->merged_on_access(), 1U);
   EXPECT_FALSE(mine_->MergeSome(1000));
   EXPECT_EQ(mine_->Size(0), 0U);
+}
+
+// Of what both hold only one is left in the end: it is not compared with a limit twice.
+TEST_F(Merged, WhatBothHoldIsComparedOnce) {
+  clock::VersionVector none;
+  for (uint64_t i = 1; i <= 300; ++i) {
+    const std::string name = "key" + std::to_string(i);
+    const crdt::Effect put{.kind = crdt::EffectKind::kPut, .db = 0, .flags = crdt::kWipes, .key = name, .value = "value"};
+    for (Keyspace* keys : {mine_.get(), theirs_.get()}) {
+      if (i <= 100 && keys == mine_.get()) continue;  // they hold more
+      keys->Apply(put, crdt::Seen(none, one_, {i, 0}), clock::Hlc::FromMs(now_), Cause::kLocal);
+    }
+  }
+  const size_t mine_bytes = mine_->memory_bytes();
+  const size_t theirs_bytes = theirs_->memory_bytes();
+  const size_t most = std::max(mine_->overhead_bytes(), theirs_->overhead_bytes());
+  clock::VersionVector mine;
+  clock::VersionVector theirs;
+  theirs.Set(one_, 300);
+  mine_->SetMemoryLine(theirs_bytes);
+  mine_->BeginMerge(std::move(theirs_), mine, theirs);
+  EXPECT_EQ(mine_->memory_bytes(), mine_bytes + theirs_bytes);
+  EXPECT_EQ(mine_->compared_bytes(), theirs_bytes);
+  EXPECT_EQ(mine_->compared_overhead_bytes(), most);
+  while (mine_->MergeSome(50)) EXPECT_LE(mine_->compared_bytes(), theirs_bytes);
+  EXPECT_EQ(mine_->memory_bytes(), theirs_bytes);
+  EXPECT_EQ(mine_->compared_bytes(), theirs_bytes);
+  EXPECT_FALSE(mine_->over_memory_line());
 }
 
 // Reading replaces the entry that the walk has come to.

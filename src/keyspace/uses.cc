@@ -43,14 +43,22 @@ uint8_t Uses::Decayed(uint32_t cell) const {
 
 // Redis's LFULogIncr: the higher it is, the less likely it grows.
 void Uses::NoteCount(uint32_t& cell) {
-  uint32_t count = Decayed(cell);
   const bool fresh = cell == 0;
+  uint32_t count = fresh ? kCountNew : Decayed(cell);
   if (!fresh && count < 255) {
     const uint64_t above = count > kCountNew ? count - kCountNew : 0;
     if (random_.Below(above * log_factor_ + 1) == 0) ++count;
   }
   cell = Minute() << 8 | count;
   if (cell == 0) cell = 1;  // the first minute, and decayed to nothing: still it was used
+}
+
+void Uses::NoteNew(uint64_t hash) {
+  last_ = hash;
+  fresh_ = false;
+  uint32_t& cell = CellOf(hash);
+  if (kind_ == Kind::kTime) return NoteTime(cell);
+  cell = Minute() << 8 | std::max<uint32_t>(cell == 0 ? 0 : Decayed(cell), kCountNew);
 }
 
 void Uses::Fit(size_t keys) {

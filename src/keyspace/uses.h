@@ -27,7 +27,12 @@ class Uses {
   Uses(Kind kind, int64_t now_ms);
 
   Kind kind() const { return kind_; }
-  void SetTime(int64_t now_ms) { now_ms_ = now_ms; }
+  // The first one that is told is where it begins, if there was none when it was made: a start sets policies before it
+  // knows the time.
+  void SetTime(int64_t now_ms) {
+    if (since_ms_ == 0) since_ms_ = now_ms;
+    now_ms_ = now_ms;
+  }
   // As `lfu-log-factor` and `lfu-decay-time` (minutes; 0: it never decays).
   void SetCounting(uint32_t log_factor, uint32_t decay_minutes) {
     log_factor_ = log_factor;
@@ -40,6 +45,9 @@ class Uses {
     fresh_ = false;
     kind_ == Kind::kTime ? NoteTime(CellOf(hash)) : NoteCount(CellOf(hash));
   }
+  // The key with this hash is created: kCount, it counts as no less than kCountNew, whatever was known of others, that
+  // have gone, in its cell.
+  void NoteNew(uint64_t hash);
   void NextCommand() { fresh_ = true; }
 
   // ---- kTime
@@ -64,7 +72,7 @@ class Uses {
   uint8_t Decayed(uint32_t cell) const;
 
   const Kind kind_;
-  const int64_t since_ms_;
+  int64_t since_ms_;  // 0: no time is known yet
   int64_t now_ms_;
   uint32_t log_factor_ = 10;
   uint32_t decay_minutes_ = 1;

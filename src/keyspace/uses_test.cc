@@ -55,6 +55,42 @@ TEST(Uses, HowOftenAKeyIsUsedDecays) {
   EXPECT_EQ(uses.Count(kHash), often);  // no decay
 }
 
+TEST(Uses, BeginsWithTheFirstTimeThatItIsTold) {
+  Uses last(Uses::Kind::kTime, 0);
+  last.SetTime(kStartMs);
+  bool known = true;
+  EXPECT_EQ(last.IdleMs(kHash, known), 0);
+  EXPECT_FALSE(known);
+  last.SetTime(kStartMs + 2'000);
+  EXPECT_EQ(last.IdleMs(kHash, known), 2'000);
+  Uses count(Uses::Kind::kCount, 0);
+  count.SetTime(kStartMs);
+  EXPECT_EQ(count.Count(kHash), Uses::kCountNew);
+}
+
+TEST(Uses, AKeyThatIsNewCountsAsNew) {
+  Uses uses(Uses::Kind::kCount, kStartMs);
+  // However long ago that began.
+  uses.SetTime(kStartMs + 30 * 60'000);
+  uses.Note(kHash);
+  EXPECT_EQ(uses.Count(kHash), Uses::kCountNew);
+  // Its cell is that of one that went.
+  uses.SetTime(kStartMs + 60 * 60'000);
+  EXPECT_EQ(uses.Count(kHash), 0);
+  uses.NextCommand();
+  uses.NoteNew(kHash);
+  EXPECT_EQ(uses.Count(kHash), Uses::kCountNew);
+  for (int i = 0; i < 10'000; ++i) {
+    uses.NextCommand();
+    uses.Note(kHash);
+  }
+  // Of one that others use, too, nothing is forgotten.
+  const int often = uses.Count(kHash);
+  EXPECT_GT(often, Uses::kCountNew);
+  uses.NoteNew(kHash);
+  EXPECT_EQ(uses.Count(kHash), often);
+}
+
 TEST(Uses, OneCommandUsesAKeyOnce) {
   Uses uses(Uses::Kind::kCount, kStartMs);
   uses.Note(kHash);

@@ -46,7 +46,7 @@ void Clients::Open(Fd fd, std::string address, std::string local_address, std::u
   c.id = next_id_++;
   c.fd = std::move(fd);
   c.tls = std::move(tls);
-  c.opened_us = context_.now.mono_us;
+  c.opened_us = c.touched_us = context_.now.mono_us;
   if (!poller_.Add(c, EPOLLIN)) {
     ++context_.stats.accept_errors;
     return;
@@ -106,10 +106,15 @@ void Clients::Read(Client& c) {
 }
 
 ssize_t Clients::Receive(Client& c, char* to, size_t size) {
-  if (c.tls == nullptr) [[likely]] return ::read(c.fd.get(), to, size);
+  if (c.tls == nullptr) [[likely]] {
+    const ssize_t got = ::read(c.fd.get(), to, size);
+    if (got > 0) c.touched_us = context_.now.mono_us;
+    return got;
+  }
   const bool crossed = c.tls->reads_on_write();
   const ssize_t got = c.tls->Read(to, size);
   const int error = errno;
+  if (got > 0) c.touched_us = context_.now.mono_us;
   if (c.tls->pending()) NotePending(c);
   if (c.tls->reads_on_write() != crossed) UpdateInterest(c);
   errno = error;
@@ -122,22 +127,33 @@ void Clients::NotePending(Client& c) {
   pending_.push_back(&c);
 }
 
-void Clients::ReadPending() {
+int64_t Clients::Prolong(size_t waited) {
+  const int64_t until_us = context_.clients_until_us;
+  if (waited > 0) {
+    const int64_t least_us = NowUs(CLOCK_MONOTONIC) + context_.options.tick_clients_us / 2;
+    context_.clients_until_us = std::max(until_us, least_us);
+  }
+  return until_us;
+}
+
+void Clients::ReadPending(size_t waited) {
   if (pending_.empty()) return;
   std::vector<Client*> round = std::exchange(pending_, {});
-  for (size_t i = 0; i < round.size(); ++i) {
-    if (context_.ClientsOutOfTime()) {
-      // The others come first the next time.
-      pending_.insert(pending_.begin(), round.begin() + static_cast<ptrdiff_t>(i), round.end());
-      return;
-    }
-    Client& c = *round[i];
+  const int64_t until_us = Prolong(waited);
+  size_t done = 0;
+  while (done < round.size()) {
+    if (done == waited) context_.clients_until_us = until_us;
+    if (context_.ClientsOutOfTime()) break;
+    Client& c = *round[done++];
     c.in_pending = false;
     if (c.dead || c.closing) continue;
     // Full: UpdateInterest notes it again when there is room.
     if (c.suspended && c.in.size() >= kSuspendedInputBytes) continue;
     c.in_backlog ? NotePending(c) : Read(c);
   }
+  context_.clients_until_us = until_us;
+  // The others come first the next time.
+  pending_.insert(pending_.begin(), round.begin() + static_cast<ptrdiff_t>(done), round.end());
 }
 
 void Clients::TellTlsError(const Client& c) {
@@ -257,7 +273,8 @@ Outcome Clients::ExecuteOne(Client& c, std::span<const std::string_view> argumen
   Outcome outcome = context_.service.Execute(c.id, *c.session, arguments, c.out);
   c.executing = false;
   ++context_.stats.commands;
-  if (c.out.overflowed()) [[unlikely]] {
+  // The buffer looks at its limit only when it grows.
+  if (c.out.overflowed() || c.out.size() > context_.options.output_bytes_hard_max) [[unlikely]] {
     if (!c.dead) ++context_.stats.output_limit_closes;
     Kill(c);
     return Outcome::kReplied;
@@ -304,6 +321,7 @@ void Clients::RunResumed() {
     if (c.dead || c.closing) continue;
     c.resumed_round = round_number_;
     c.suspended = false;
+    c.touched_us = context_.now.mono_us;
     // Only this command: what is behind it waits for its turn.
     Turn(c, c.in.view(), /*own=*/true, 1);
     if (!c.suspended) UpdateInterest(c);
@@ -314,11 +332,7 @@ void Clients::RunResumed() {
 
 void Clients::RunBacklog(size_t waited) {
   round_.swap(backlog_);
-  const int64_t until_us = context_.clients_until_us;
-  if (waited > 0) {
-    const int64_t least_us = NowUs(CLOCK_MONOTONIC) + context_.options.tick_clients_us / 2;
-    context_.clients_until_us = std::max(until_us, least_us);
-  }
+  const int64_t until_us = Prolong(waited);
   size_t done = 0;
   while (done < round_.size()) {
     if (done == waited) context_.clients_until_us = until_us;
@@ -445,6 +459,7 @@ void Clients::Write(Client& c) {
       if (!IsTransient(errno)) return Kill(c);
       sent = 0;
     }
+    if (sent > 0) c.touched_us = context_.now.mono_us;
     c.out.Consume(static_cast<size_t>(sent));
     c.out_sent += static_cast<uint64_t>(sent);
     context_.stats.net_output_bytes += static_cast<uint64_t>(sent);
@@ -567,12 +582,28 @@ void Clients::Kill(Client& c) {
   context_.service.ClientIsDead(*c.session);
 }
 
+// As Redis's `timeout`: not who listens or waits for something, or has something that waits for the loop or the disk.
+bool Clients::IsIdle(const Client& c) const {
+  const int64_t limit_s = context_.options.idle_s_max;
+  return limit_s > 0 && context_.now.mono_us - c.touched_us > limit_s * 1'000'000 && !c.suspended && !c.in_resumed &&
+         !c.in_backlog && !c.in_pending && !c.in_writes && c.holds.empty() && !context_.service.Listens(*c.session);
+}
+
 void Clients::Sweep() {
   const LoopOptions& options = context_.options;
   const int64_t now = context_.now.mono_us;
   for (auto& [id, client] : clients_) {
     Client& c = *client;
     if (c.dead) continue;
+    if (c.blocked && !c.out.empty()) {
+      // Of who reads nothing nothing is written: a limit that was lowered is looked at here.
+      std::min(c.pushed, c.out.size()) > options.push_bytes_hard_max ? KillSlow(c) : CheckOutput(c);
+      if (c.dead) continue;
+    }
+    if (IsIdle(c)) {
+      Kill(c);
+      continue;
+    }
     const bool pushed = std::min(c.pushed, c.out.size()) > options.push_bytes_soft_max;
     const int soft_s = pushed ? options.push_soft_s : options.output_soft_s;
     if (c.over_soft_us != 0 && now - c.over_soft_us > soft_s * 1'000'000LL) {

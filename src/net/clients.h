@@ -74,6 +74,7 @@ struct Client : Pollable {
   uint64_t held_from = kNotHeld;         // the first held reply of this tick
   Holds holds;
   int64_t opened_us = 0;
+  int64_t touched_us = 0;    // when it has last sent something, or taken some of its output
   int64_t over_soft_us = 0;  // since when `out` is beyond the soft limit; 0: it is not
   size_t pushed = 0;         // bytes of messages since `out` was empty
   size_t charged = 0;        // of the input budgets
@@ -107,14 +108,16 @@ class Clients {
   // Runs suspended commands that were resumed: each at most once in a round, so that a command that
   // resumes itself cannot hold the loop.
   void RunResumed();
-  // Reads what TLS holds already, of which the sockets do not tell.
-  void ReadPending();
+  // Reads what TLS holds already, of which the sockets do not tell. The first `waited` of them were noted before this tick:
+  // they get some time in any case, as those of RunBacklog.
+  void ReadPending(size_t waited);
+  size_t pending_size() const { return pending_.size(); }
   // Goes on with clients that used up their turn in an earlier tick.
   // The first `waited` of the backlog were in it before this tick: they get some time in any case, so that whoever has sent
   // much is not forgotten where many have sent something.
   void RunBacklog(size_t waited);
   size_t backlog_size() const { return backlog_.size(); }
-  // Deadlines and soft limits; about once a second.
+  // Deadlines, and limits as they are by now; about once a second.
   void Sweep();
   // Tells the service of clients that are gone and destroys them. Inside the tick.
   void Reap();
@@ -138,6 +141,8 @@ class Clients {
   void Read(Client& c);
   ssize_t Receive(Client& c, char* to, size_t size);
   void NotePending(Client& c);
+  // Prolongs the clients' time in this tick for `waited` of them; what it was before.
+  int64_t Prolong(size_t waited);
   void TellTlsError(const Client& c);
   void ReadSuspended(Client& c);
   void OnReadEnd(Client& c, ssize_t result);
@@ -160,6 +165,7 @@ class Clients {
   void ReleaseHeld(uint64_t durable);
   void Write(Client& c);
   void CheckOutput(Client& c);
+  bool IsIdle(const Client& c) const;
   void KillSlow(Client& c);
   void UpdateInterest(Client& c);
   std::unique_ptr<resp::Parser> TakeParser();

@@ -36,6 +36,22 @@ void Handshakes::Accept(Fd fd, const SocketAddress& remote, bool peer) {
   handshakes_.push_back(std::move(owned));
 }
 
+// An honest one is done within some round trips, so that it is rarely among the oldest.
+bool Handshakes::DropOldest(bool peer) {
+  Handshake* oldest = nullptr;
+  for (auto& handshake : handshakes_) {
+    if (handshake->dead || handshake->peer != peer) continue;
+    if (oldest == nullptr || !handshake->begun) oldest = handshake.get();
+    if (!handshake->begun) break;
+  }
+  if (oldest == nullptr) return false;
+  Refuse(*oldest, "no handshake of TLS, and too many others wait for theirs");
+  // Its file, at once: the newcomer has one, too.
+  oldest->tls.reset();
+  oldest->fd.Reset();
+  return true;
+}
+
 void Handshakes::OnEvent(Handshake& handshake) {
   if (handshake.dead) return;
   if (!handshake.begun) {

@@ -73,6 +73,79 @@ TEST(ClientTest, OneReplyBeyondTheLimit) {
   EXPECT_EQ(server.StatsAtEnd().output_limit_closes, 1U);
 }
 
+// However much room the buffer of the reply has from others before it.
+TEST(ClientTest, OneReplyBeyondTheLimitInAWarmBuffer) {
+  LoopOptions options;
+  options.output_bytes_hard_max = 100'000;
+  Server server(options);
+  Peer a(server.loop.port());
+  EXPECT_EQ(a.Call({"BIG", "90000"}).size(), 90'002U);
+  EXPECT_EQ(a.Call({"BIG", "95000"}).size(), 95'002U);
+  EXPECT_EQ(a.Call({"BIG", "120000"}), "closed");
+  EXPECT_EQ(server.StatsAtEnd().output_limit_closes, 1U);
+}
+
+TEST(ClientTest, ALowerLimitReachesWhoHasStoppedReading) {
+  Server server;
+  Peer a(server.loop.port());
+  Peer b(server.loop.port());
+  Peer c(server.loop.port());
+  EXPECT_EQ(a.Call({"ID"}), "1");
+  EXPECT_EQ(b.Call({"ID"}), "2");
+  a.Ask({"BIG", "30000000"});
+  while (c.Call({"PENDING", "1"}) == "0") {
+  }
+  EXPECT_EQ(c.Call({"OUTPUTMAX", "1000000"}), "+OK");
+  server.toy.Await("close 1");
+  // Messages have a limit of their own.
+  EXPECT_EQ(c.Call({"OUTPUTMAX", "0"}), "+OK");
+  EXPECT_EQ(c.Call({"PUSHTO", "2", "20000000"}), "+OK");
+  EXPECT_NE(c.Call({"PENDING", "2"}), "0");
+  EXPECT_EQ(c.Call({"PUSHMAX", "1000000"}), "+OK");
+  server.toy.Await("close 2");
+  EXPECT_EQ(c.Call({"ECHO", "fine"}), Text("fine"));
+  const LoopStats& stats = server.StatsAtEnd();
+  EXPECT_EQ(stats.output_limit_closes, 2U);
+  EXPECT_EQ(stats.push_limit_closes, 1U);
+}
+
+// Not who sends a long request, is sent messages, waits or listens: each of them is older than the one that is closed.
+TEST(ClientTest, WhoIsIdleIsClosed) {
+  LoopOptions options;
+  options.idle_s_max = 1;
+  Server server(options);
+  Peer sends(server.loop.port());
+  Peer is_told(server.loop.port());
+  Peer waits(server.loop.port());
+  Peer listens(server.loop.port());
+  EXPECT_EQ(sends.Call({"ID"}), "1");
+  EXPECT_EQ(is_told.Call({"ID"}), "2");
+  EXPECT_EQ(waits.Call({"ID"}), "3");
+  EXPECT_EQ(listens.Call({"LISTEN"}), "+OK");
+  waits.Ask({"WAIT", "for it"});
+  server.toy.Await("suspended 3");
+  sends.Send("*2\r\n$4\r\nECHO\r\n$60000000\r\n");
+  Peer idle(server.loop.port());
+  Peer busy(server.loop.port());
+  EXPECT_EQ(idle.Call({"ID"}), "5");
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  size_t sent = 0;
+  while (!server.toy.Told("close 5") && std::chrono::steady_clock::now() < until) {
+    sends.Send("x");
+    ++sent;
+    ASSERT_EQ(busy.Call({"SENDTO", "2", "+x\r\n"}), "+OK");
+  }
+  server.toy.Await("close 5");
+  EXPECT_EQ(idle.AllBytes(), "");
+  EXPECT_EQ(busy.Call({"COUNT"}), "5");
+  EXPECT_EQ(busy.Call({"RESUME", "3"}), "+OK");
+  EXPECT_EQ(waits.Reply(), Text("for it"));
+  EXPECT_EQ(listens.Call({"ECHO", "here"}), Text("here"));
+  EXPECT_EQ(is_told.Reply(), "+x");
+  sends.Send(std::string(60'000'000 - sent, 'x') + "\r\n");
+  EXPECT_EQ(sends.Reply().size(), 60'000'002U);
+}
+
 TEST(ClientTest, SlowReadersShareOneBudget) {
   LoopOptions options;
   options.output_bytes_total_max = 40 << 20;

@@ -210,10 +210,11 @@ void Loop::Tick(int ready) {
   clients_.RunResumed();
   links_.RunDials();
   const size_t waited = clients_.backlog_size();
+  const size_t waited_pending = clients_.pending_size();
   DispatchAll(ready);
   links_.TryFurther();
   links_.ReadPending();
-  clients_.ReadPending();
+  clients_.ReadPending(waited_pending);
   clients_.RunBacklog(waited);
   service.OnTimer();
   clients_.RunResumed();
@@ -342,8 +343,7 @@ void Loop::Accept(Listener& listener) {
 void Loop::AcceptClient(const Listener& listener, Fd fd, const SocketAddress& remote) {
   ++context_.stats.clients_received;
   const bool tls = listener.serves == Serves::kTlsClients;
-  if (clients_.size() + handshakes_.clients() >= context_.options.maxclients ||
-      (tls && handshakes_.clients() >= context_.options.tls_handshakes_max)) {
+  if (!HasClientRoom(tls)) {
     ++context_.stats.clients_rejected;
     if (tls) return;  // no word reaches it without a handshake
     static constexpr std::string_view kFull = "-ERR max number of clients reached\r\n";
@@ -357,9 +357,18 @@ void Loop::AcceptClient(const Listener& listener, Fd fd, const SocketAddress& re
   clients_.Open(std::move(fd), std::move(address), std::move(local), nullptr);
 }
 
+// Who only shakes hands makes room for others: it may be a stranger who never ends.
+bool Loop::HasClientRoom(bool tls) {
+  const LoopOptions& options = context_.options;
+  if (clients_.size() >= options.maxclients) return false;
+  const bool full = clients_.size() + handshakes_.clients() >= options.maxclients ||
+                    (tls && handshakes_.clients() >= options.tls_handshakes_max);
+  return !full || handshakes_.DropOldest(/*peer=*/false);
+}
+
 void Loop::AcceptPeer(Fd fd, const SocketAddress& remote) {
   if (context_.tls_peers == nullptr) return links_.Accept(std::move(fd), remote, nullptr);
-  if (links_.size() + handshakes_.peers() >= context_.options.links_max) {
+  if (handshakes_.peers() >= context_.options.tls_peer_handshakes_max && !handshakes_.DropOldest(/*peer=*/true)) {
     ++context_.stats.links_rejected;
     return;
   }

@@ -77,6 +77,8 @@ class Loop final : public Control {
   void SetOutputLimits(OutputLimit replies, OutputLimit pushed);
   // Of connections that come from now on. 0: off.
   void SetTcpKeepalive(int seconds);
+  // While it runs, for clients that are there, too. 0: as long as they like.
+  void SetIdleLimit(int64_t seconds) { context_.options.idle_s_max = seconds; }
   // The longest that an idle loop sleeps.
   int timer_ms() const { return context_.options.timer_ms; }
 
@@ -113,6 +115,8 @@ class Loop final : public Control {
   void Accept(Listener& listener);
   void AcceptClient(const Listener& listener, Fd fd, const SocketAddress& remote);
   void AcceptPeer(Fd fd, const SocketAddress& remote);
+  // Is there room for one more client that is served, or shakes hands?
+  bool HasClientRoom(bool tls);
   void OnHandshake(Handshake& handshake);
   void AcceptWithoutFiles(Listener& listener);
   void Sweep();

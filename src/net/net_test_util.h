@@ -31,6 +31,7 @@ inline constexpr auto kPatience = std::chrono::seconds(20);
 
 struct ToySession : Session {
   bool authenticated = true;
+  bool listens = false;
   int suspensions = 0;
   bool dead = false;
 };
@@ -104,6 +105,8 @@ class Toy : public Service {
   bool IsAuthenticated(const Session& session) const override {
     return static_cast<const ToySession&>(session).authenticated;
   }
+
+  bool Listens(const Session& session) const override { return static_cast<const ToySession&>(session).listens; }
 
   Outcome Execute(ClientId id,
                   Session& session,
@@ -249,6 +252,18 @@ class Toy : public Service {
       w.Integer(static_cast<int64_t>(control_->client_count()));
     } else if (name == "AUTH") {
       session.authenticated = true;
+      w.Ok();
+    } else if (name == "LISTEN") {
+      session.listens = true;
+      w.Ok();
+    } else if (name == "OUTPUTMAX") {  // what replies may take, from now on
+      static_cast<Loop*>(control_)->SetOutputLimits({Number(argument), 0, 0}, {0, 0, 0});
+      w.Ok();
+    } else if (name == "PUSHMAX") {
+      static_cast<Loop*>(control_)->SetOutputLimits({0, 0, 0}, {Number(argument), 0, 0});
+      w.Ok();
+    } else if (name == "PUSHTO") {
+      control_->PushToClient(Number(argument), std::string(Number(a[2]), '+') + "\r\n", false);
       w.Ok();
     } else if (name == "DIAL") {
       control_->Dial(std::string(argument));

@@ -35,9 +35,10 @@ struct LoopOptions {
   size_t links_max = 256;
   size_t http_connections_max = 64;
 
-  // TLS. Connections whose handshake is under way count as what they are to become, and those of clients have a bound of
-  // their own: each takes some 50 KB.
+  // TLS. Connections whose handshake is under way, which take some 50 KB each: of clients (who count among maxclients, too),
+  // of peers. Beyond it the oldest one goes, first of those that have said nothing yet: silent strangers lock nobody out.
   size_t tls_handshakes_max = 1000;
+  size_t tls_peer_handshakes_max = 256;
   int tls_handshake_ms = 10'000;
 
   // Input. A client is charged for what it sent and what is not yet executed.
@@ -58,6 +59,8 @@ struct LoopOptions {
   int push_soft_s = 60;
   size_t preauth_output_bytes_max = 1024;
   int preauth_deadline_ms = 10'000;  // only where authentication is required
+  // Who has sent and taken nothing for so long is closed, unless it waits for something or listens. 0: nobody.
+  int64_t idle_s_max = 0;
 
   // Fairness: what one client may have executed in one tick before others have their turn.
   size_t turn_input_bytes = 1 << 20;

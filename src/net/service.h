@@ -77,6 +77,8 @@ class Service {
   virtual void TurnEnd() {}
   // True once the client may use the full limits (before, net applies the pre-authentication ones).
   virtual bool IsAuthenticated(const Session& session) const = 0;
+  // It has subscribed to something: it may be silent for as long as it likes.
+  virtual bool Listens(const Session& /*session*/) const { return false; }
 
   // A peer link is up: `dialed` is the address given to Control::Dial, or empty if the peer dialed
   // us.

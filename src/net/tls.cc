@@ -26,6 +26,14 @@ namespace {
 // always offered to it again.
 constexpr size_t kWriteBytesMax = 4 << 20;
 
+// What one call takes from the socket, or an eighth more than what its caller has room for: what the other end sends besides
+// bytes for the caller must not hold the loop. A handshake with long certificates takes several calls.
+constexpr size_t kSocketBytesMax = 128 << 10;
+// Records with bytes for the caller that one Read opens: each costs as much, however few bytes are in it.
+constexpr int kRecordsMax = 2000;
+// New keys in one Read: each costs as much as a hundred records. Nobody needs them more often than once in some gigabytes.
+constexpr int kKeyUpdatesMax = 32;
+
 bool IsTransient(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
@@ -145,6 +153,12 @@ base::Status LoadTrusted(SSL_CTX* context, const TlsFiles& files, const OptionNa
   return {};
 }
 
+// Counts the new keys that come.
+void NoteMessage(int written, int, int kind, const void* bytes, size_t size, SSL*, void* key_updates) {
+  if (written != 0 || kind != SSL3_RT_HANDSHAKE || size == 0 || key_updates == nullptr) return;
+  if (*static_cast<const unsigned char*>(bytes) == SSL3_MT_KEY_UPDATE) ++*static_cast<int*>(key_updates);
+}
+
 base::Result<SSL_CTX*> NewContext() {
   ERR_clear_error();
   SSL_CTX* context = SSL_CTX_new(TLS_method());
@@ -159,6 +173,7 @@ base::Result<SSL_CTX*> NewContext() {
   static_cast<void>(SSL_CTX_set_num_tickets(context, 0));
   // One read of the socket for a record, not one for its head and one for its body.
   SSL_CTX_set_read_ahead(context, 1);
+  SSL_CTX_set_msg_callback(context, NoteMessage);
   SSL_CTX_set_default_passwd_cb(context, NoPassPhrase);
   return context;
 }
@@ -268,10 +283,21 @@ struct TlsBio {
 
 int Tls::BioRead(void* data, char* to, int size) {
   auto& wire = *static_cast<Wire*>(data);
-  const ssize_t got = ::recv(wire.fd, to, static_cast<size_t>(size), 0);
-  wire.empty = got < size;
+  if (wire.key_updates > kKeyUpdatesMax) {  // Read says so
+    errno = EPROTO;
+    return -1;
+  }
+  if (wire.bytes_left == 0) {  // the socket tells again of what it has
+    wire.empty = false;
+    errno = EAGAIN;
+    return -1;
+  }
+  const size_t room = std::min(static_cast<size_t>(size), wire.bytes_left);
+  const ssize_t got = ::recv(wire.fd, to, room, 0);
+  wire.empty = got < static_cast<ssize_t>(room);
   if (got == 0) wire.ended = true;
   if (got < 0) wire.error = errno;
+  if (got > 0) wire.bytes_left -= static_cast<size_t>(got);
   return static_cast<int>(got);
 }
 
@@ -303,6 +329,7 @@ std::unique_ptr<Tls> Tls::Make(std::shared_ptr<const TlsContext> context, int fd
   }
   BIO_set_data(bio, &tls->wire_);
   SSL_set_bio(tls->ssl_, bio, bio);  // which owns it
+  SSL_set_msg_callback_arg(tls->ssl_, &tls->wire_.key_updates);
   return tls;
 }
 
@@ -327,9 +354,15 @@ std::unique_ptr<Tls> Tls::Connect(std::shared_ptr<const TlsContext> context, int
   return well ? std::move(tls) : nullptr;
 }
 
+void Tls::BeginCall(size_t socket_bytes_max) {
+  wire_.bytes_left = socket_bytes_max;
+  wire_.key_updates = 0;
+}
+
 Tls::Progress Tls::Handshake() {
   if (ready_) return Progress::kDone;
   if (broken_) return Progress::kFailed;
+  BeginCall(kSocketBytesMax);
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_);
   if (result == 1) {
@@ -371,6 +404,13 @@ ssize_t Tls::Failed(int result, bool reading) {
     errno = EPIPE;
     return reading ? 0 : -1;
   }
+  // Whoever just closes has ended: requests and messages have ends of their own, so that nothing can be cut short. It may
+  // have closed its own direction only, and is answered as it would be without TLS.
+  if (reading && kind == SSL_ERROR_SYSCALL && wire_.ended) {
+    ended_ = true;
+    ERR_clear_error();
+    return 0;
+  }
   // Who cannot be written to may have said why just before.
   (reading ? broken_ : unwritable_) = true;
   if (kind == SSL_ERROR_SSL) {
@@ -381,8 +421,6 @@ ssize_t Tls::Failed(int result, bool reading) {
     return -1;
   }
   ERR_clear_error();
-  // Whoever just closes has ended: requests and messages have ends of their own, so that nothing can be cut short.
-  if (reading && wire_.ended) return 0;
   errno = wire_.error != 0 && !IsTransient(wire_.error) ? wire_.error : ECONNRESET;
   return -1;
 }
@@ -394,11 +432,24 @@ ssize_t Tls::Read(char* to, size_t size) {
     errno = error_.empty() ? ECONNRESET : EPROTO;
     return wire_.ended ? 0 : -1;
   }
+  if (ended_) return 0;
+  BeginCall(std::max(kSocketBytesMax, size + size / 8));
   size_t total = 0;
-  while (total < size) {
+  for (int records = 0; total < size; ++records) {
+    if (records == kRecordsMax) {
+      maybe_more_ = true;
+      break;
+    }
     ERR_clear_error();
     size_t got = 0;
     const int result = SSL_read_ex(ssl_, to + total, size - total, &got);
+    if (wire_.key_updates > kKeyUpdatesMax) {
+      ERR_clear_error();
+      broken_ = true;
+      error_ = "it changes its keys without end (KeyUpdate), which TLS needs only after gigabytes";
+      errno = EPROTO;
+      return -1;
+    }
     if (result != 1) {
       const ssize_t failed = Failed(result, /*reading=*/true);
       // What has come before goes first: a failure stays and is told the next time, the end, too.
@@ -415,7 +466,7 @@ ssize_t Tls::Read(char* to, size_t size) {
 }
 
 bool Tls::pending() const {
-  return maybe_more_ && (broken_ || SSL_has_pending(ssl_) != 0 || (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0);
+  return maybe_more_ && (broken_ || ended_ || SSL_has_pending(ssl_) != 0 || (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0);
 }
 
 ssize_t Tls::Write(const char* bytes, size_t size) {
@@ -425,6 +476,7 @@ ssize_t Tls::Write(const char* bytes, size_t size) {
     return -1;
   }
   size = std::min(size, kWriteBytesMax);
+  BeginCall(kSocketBytesMax);  // writing may need what the other end says
   size_t total = 0;
   while (total < size) {
     ERR_clear_error();
@@ -457,6 +509,7 @@ uint32_t Tls::Ready(uint32_t events) const {
 void Tls::Finish() {
   // Behind half a record there is no place for it.
   if (!ready_ || broken_ || unwritable_ || SSL_want_write(ssl_)) return;
+  BeginCall(kSocketBytesMax);
   ERR_clear_error();
   static_cast<void>(SSL_shutdown(ssl_));
   ERR_clear_error();

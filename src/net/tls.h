@@ -82,7 +82,8 @@ class Tls {
   uint32_t handshake_events() const;  // EPOLLIN or EPOLLOUT
 
   // As ::read and ::send, of what is within: the count of bytes; 0: the other end has ended (Read); -1 and errno, which is
-  // EPROTO if TLS was broken: error() says why. As many as there are, up to `size`; of much, a part.
+  // EPROTO if TLS was broken: error() says why. As many as there are, up to `size`; of much, a part. Whatever the other end
+  // sends, one Read costs a bounded time: EAGAIN may also mean that the socket has more, and tells of it again.
   ssize_t Read(char* to, size_t size);
   ssize_t Write(const char* bytes, size_t size);
   // Bytes have come that the socket does not tell of any more: Read has them, or a part of what it needs.
@@ -108,12 +109,15 @@ class Tls {
     int error = 0;       // of the last call that failed
     bool ended = false;
     bool empty = false;  // it had less than was asked for
+    size_t bytes_left = 0;  // that may still be taken from it in this call
+    int key_updates = 0;    // that have come in this call
   };
 
   Tls(std::shared_ptr<const TlsContext> context, int fd);
   static std::unique_ptr<Tls> Make(std::shared_ptr<const TlsContext> context, int fd);
   static int BioRead(void* bio, char* to, int size);
   static int BioWrite(void* bio, const char* bytes, int size);
+  void BeginCall(size_t socket_bytes_max);
   friend struct TlsBio;
   ssize_t Failed(int result, bool reading);
   std::string Explain() const;
@@ -123,6 +127,7 @@ class Tls {
   Wire wire_;
   bool ready_ = false;   // the handshake is done
   bool broken_ = false;  // nothing more can be read or said
+  bool ended_ = false;   // nothing more comes; what is said may still be heard
   bool unwritable_ = false;
   bool read_wants_write_ = false;
   bool write_wants_read_ = false;

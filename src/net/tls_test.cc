@@ -2,19 +2,23 @@
 #include "net/tls.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
 #include <functional>
 #include <poll.h>
 #include <string>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "net/net_test_util.h"
@@ -250,6 +254,135 @@ TEST_F(TlsTest, BrokenBytesAreTold) {
   EXPECT_NE(pair.accepted->error().find("TLS failed"), std::string::npos) << pair.accepted->error();
 }
 
+// An end of which the other one may think what it likes: what it says is put together first, and sent at once.
+struct Raw {
+  Raw(std::shared_ptr<const TlsContext> by, const std::shared_ptr<const TlsContext>& from) {
+    int fds[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    a = Fd(fds[0]);
+    b = Fd(fds[1]);
+    accepted = Tls::Accept(std::move(by), a.get());
+    ssl = SSL_new(from->get());
+    SSL_set_fd(ssl, b.get());
+    SSL_set_connect_state(ssl);
+    int client = 0;
+    Tls::Progress server = Tls::Progress::kUnderWay;
+    for (int i = 0; i < 100 && (client != 1 || server == Tls::Progress::kUnderWay); ++i) {
+      client = SSL_do_handshake(ssl);
+      server = accepted->Handshake();
+    }
+    EXPECT_EQ(client, 1);
+    EXPECT_EQ(server, Tls::Progress::kDone);
+    out = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(ssl, out);
+  }
+  ~Raw() { SSL_free(ssl); }
+  Raw(const Raw&) = delete;
+  Raw& operator=(const Raw&) = delete;
+
+  void Say(std::string_view bytes) {
+    ASSERT_EQ(SSL_write(ssl, bytes.data(), static_cast<int>(bytes.size())), static_cast<int>(bytes.size()));
+  }
+  void ChangeKey() {
+    ASSERT_EQ(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+    ASSERT_EQ(SSL_do_handshake(ssl), 1);
+  }
+  void Send() {
+    char* bytes = nullptr;
+    const long size = BIO_get_mem_data(out, &bytes);  // NOLINT: OpenSSL's type
+    ASSERT_EQ(::send(b.get(), bytes, static_cast<size_t>(size), 0), size);
+    BIO_reset(out);
+  }
+
+  Fd a;
+  Fd b;
+  std::unique_ptr<Tls> accepted;
+  SSL* ssl = nullptr;
+  BIO* out = nullptr;
+};
+
+TEST_F(TlsTest, OneReadOpensSoManyRecords) {
+  Raw raw(Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)), Well(TlsContext::ForTool(Trusting(), true)));
+  const std::string sent = Noise(3000);
+  for (char c : sent) raw.Say({&c, 1});
+  raw.Send();
+  char bytes[10'000];
+  ASSERT_EQ(raw.accepted->Read(bytes, sizeof bytes), 2000);
+  std::string got(bytes, 2000);
+  // The others are not forgotten: it has them, or the socket tells.
+  pollfd polled{.fd = raw.a.get(), .events = POLLIN, .revents = 0};
+  EXPECT_TRUE(raw.accepted->pending() || ::poll(&polled, 1, 0) == 1);
+  ASSERT_EQ(raw.accepted->Read(bytes, sizeof bytes), 1000);
+  got.append(bytes, 1000);
+  EXPECT_TRUE(got == sent);
+  EXPECT_EQ(raw.accepted->Read(bytes, sizeof bytes), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_FALSE(raw.accepted->pending());
+}
+
+TEST_F(TlsTest, NewKeysWithoutEndBreakTheConnection) {
+  Raw raw(Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)), Well(TlsContext::ForTool(Trusting(), true)));
+  char bytes[100];
+  for (int i = 0; i < 5; ++i) {
+    for (int k = 0; k < 32; ++k) raw.ChangeKey();
+    raw.Say("x");
+    raw.Send();
+    ASSERT_EQ(raw.accepted->Read(bytes, sizeof bytes), 1) << raw.accepted->error();
+  }
+  for (int k = 0; k < 3000; ++k) raw.ChangeKey();
+  raw.Say("x");
+  raw.Send();
+  int before = 0;
+  ASSERT_EQ(::ioctl(raw.a.get(), FIONREAD, &before), 0);
+  EXPECT_EQ(raw.accepted->Read(bytes, sizeof bytes), -1);
+  EXPECT_EQ(errno, EPROTO);
+  EXPECT_NE(raw.accepted->error().find("KeyUpdate"), std::string::npos) << raw.accepted->error();
+  // It has not read them all to find that out.
+  int left = 0;
+  ASSERT_EQ(::ioctl(raw.a.get(), FIONREAD, &left), 0);
+  EXPECT_GT(left, before / 2);
+  EXPECT_FALSE(raw.accepted->pending());
+  EXPECT_EQ(raw.accepted->Write("x", 1), -1);
+}
+
+TEST_F(TlsTest, OneCallTakesSoMuchFromTheSocket) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  Fd a(fds[0]);
+  Fd b(fds[1]);
+  auto accepted = Tls::Accept(Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)), a.get());
+  // A ClientHello as large as OpenSSL takes one, of nothing.
+  std::string hello("\x01\x02\x01\x3e", 4);
+  hello.resize(4 + 0x2013e);
+  std::string records;
+  for (size_t at = 0; at < hello.size(); at += 16384) {
+    const std::string part = hello.substr(at, 16384);
+    records += std::string("\x16\x03\x01", 3) + static_cast<char>(part.size() >> 8) + static_cast<char>(part.size() & 255) + part;
+  }
+  ASSERT_EQ(::send(b.get(), records.data(), records.size(), 0), static_cast<ssize_t>(records.size()));
+  EXPECT_EQ(accepted->Handshake(), Tls::Progress::kUnderWay) << accepted->error();
+  int left = 0;
+  ASSERT_EQ(::ioctl(a.get(), FIONREAD, &left), 0);
+  EXPECT_EQ(static_cast<size_t>(left), records.size() - (128 << 10));
+  EXPECT_EQ(accepted->handshake_events(), POLLIN);
+  EXPECT_EQ(accepted->Handshake(), Tls::Progress::kFailed);
+}
+
+TEST_F(TlsTest, WhoHasClosedItsDirectionIsStillAnswered) {
+  Pair pair(Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)), Well(TlsContext::ForTool(Trusting(), true)));
+  pair.Shake();
+  ASSERT_TRUE(pair.well());
+  ASSERT_EQ(pair.connected->Write("ping", 4), 4);
+  ASSERT_EQ(::shutdown(pair.b.get(), SHUT_WR), 0);  // without a word of TLS
+  char bytes[100];
+  ASSERT_EQ(pair.accepted->Read(bytes, sizeof bytes), 4);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(pair.accepted->Read(bytes, sizeof bytes), 0);
+  ASSERT_EQ(pair.accepted->Write("pong", 4), 4);
+  ASSERT_EQ(pair.connected->Read(bytes, sizeof bytes), 4);
+  pair.accepted->Finish();
+  EXPECT_EQ(pair.connected->Read(bytes, sizeof bytes), 0);
+}
+
 TEST_F(TlsTest, CertificatesOfClients) {
   Issue("expired", {.name = "expired", .from_days = -20, .to_days = -10});
   Issue("early", {.name = "early", .from_days = 10, .to_days = 20});
@@ -392,6 +525,7 @@ class Secure {
     Ask(arguments);
     return Reply();
   }
+  void FinishSending() { peer_.FinishSending(); }  // the socket's, without a word of TLS
 
  private:
   bool Take() {
@@ -437,6 +571,92 @@ TEST_F(TlsTest, ClientsOfALoop) {
   Peer plain(server.loop.port());
   EXPECT_EQ(plain.Call({"COUNT"}), "2");
   EXPECT_EQ(server.StatsAtEnd().tls_handshakes, 2u);
+}
+
+TEST_F(TlsTest, AClientThatHasFinishedSendingGetsItsReplies) {
+  Server server({}, false, Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)));
+  Secure client(server.loop.tls_port(), Well(TlsContext::ForTool(Trusting(), true)));
+  for (int i = 0; i < 1000; ++i) client.Ask({"ECHO", std::to_string(i)});
+  client.Ask({"HOLD", "held"});
+  client.FinishSending();
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(client.Reply(), Text(std::to_string(i)));
+  server.MakeDurable(1);
+  EXPECT_EQ(client.Reply(), Text("held"));
+  EXPECT_EQ(client.Reply(), "closed");
+  server.toy.Await("close 1");
+}
+
+// The end of its request is within TLS, and the socket does not tell of it any more: others take all the time of each tick.
+TEST_F(TlsTest, WhatTlsHoldsIsReadHoweverBusyTheLoopIs) {
+  LoopOptions options;
+  options.tick_clients_us = 5000;
+  Server server(options, false, Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)));
+  Secure client(server.loop.tls_port(), Well(TlsContext::ForTool(Trusting(), true)));
+  EXPECT_EQ(client.Call({"ECHO", "x"}), Text("x"));
+  constexpr int kCallsMax = 150;
+  std::atomic<bool> done = false;
+  std::atomic<int> given_up = 0;
+  std::atomic<int> calls = 0;
+  std::vector<std::thread> busy;
+  for (int i = 0; i < 4; ++i) {
+    busy.emplace_back([&] {
+      Peer peer(server.loop.port());
+      int n = 0;
+      for (; n < kCallsMax && !done; ++n) {
+        peer.Call({"SPIN", "12"});
+        ++calls;
+      }
+      if (n == kCallsMax) ++given_up;
+    });
+  }
+  while (calls < 8) std::this_thread::yield();
+  const std::string large = Noise(66'000);
+  EXPECT_TRUE(client.Call({"ECHO", large}) == Text(large));
+  EXPECT_EQ(given_up, 0);
+  done = true;
+  for (std::thread& thread : busy) thread.join();
+}
+
+TEST_F(TlsTest, SilentStrangersLockNobodyOut) {
+  LoopOptions options;
+  options.maxclients = 4;
+  options.tls_handshakes_max = 2;
+  options.tls_peer_handshakes_max = 2;
+  options.links_max = 1;
+  Server eu(options, false, Well(TlsContext::ForClients(Files("eu"), TlsAuth::kNo)), Well(TlsContext::ForPeers(Files("eu"))));
+  auto context = Well(TlsContext::ForTool(Trusting(), true));
+  Peer plain(eu.loop.port());
+  EXPECT_EQ(plain.Call({"ECHO", "x"}), Text("x"));
+  // The oldest one that has said nothing makes room for who comes behind it.
+  Peer first(eu.loop.tls_port());
+  Peer second(eu.loop.tls_port());
+  Secure client(eu.loop.tls_port(), context);
+  EXPECT_EQ(client.Call({"ECHO", "y"}), Text("y"));
+  EXPECT_EQ(first.AllBytes(), "");
+  eu.toy.Await("denied a client at 127.0.0.1 is refused: no handshake of TLS, and too many others");
+  // As many as clients there may be, two of them served.
+  Peer third(eu.loop.tls_port());
+  Peer more(eu.loop.port());
+  EXPECT_EQ(more.Call({"ECHO", "z"}), Text("z"));
+  EXPECT_EQ(second.AllBytes(), "");
+  Peer last(eu.loop.port());
+  EXPECT_EQ(last.Call({"ECHO", "z"}), Text("z"));
+  EXPECT_EQ(third.AllBytes(), "");
+  Peer beyond(eu.loop.port());
+  EXPECT_EQ(beyond.AllBytes(), "-ERR max number of clients reached\r\n");
+  // Peers: their handshakes take no link's place.
+  Peer silent(eu.loop.peer_port());
+  Peer silent_too(eu.loop.peer_port());
+  Server us({}, false, nullptr, Well(TlsContext::ForPeers(Files("us"))));
+  Peer at_us(us.loop.port());
+  const std::string address = "127.0.0.1:" + std::to_string(eu.loop.peer_port());
+  EXPECT_EQ(at_us.Call({"DIAL", address}), "+OK");
+  us.toy.Await("up " + address);
+  eu.toy.Await("up ");
+  EXPECT_EQ(silent.AllBytes(), "");
+  const LoopStats& stats = eu.StatsAtEnd();
+  EXPECT_EQ(stats.clients_rejected, 1u);
+  EXPECT_EQ(stats.links_rejected, 0u);
 }
 
 TEST_F(TlsTest, HandshakesThatFailCloseOnlyThemselves) {

@@ -25,6 +25,25 @@ constexpr int64_t kSampleUs = 50'000;
 constexpr size_t kSamplesMax = 600;
 // Origins that peers name never take the last places: this node needs one a start.
 constexpr size_t kOwnOriginsRoom = 1024;
+// Lines that strangers cause: the same one, and others.
+constexpr int64_t kSameStrangerUs = 60'000'000;
+constexpr int64_t kStrangersUs = 1'000'000;
+
+// A stranger's bytes, for the log: they begin no line of their own and move no terminal's cursor.
+std::string Shown(std::string_view text) {
+  constexpr size_t kShownMax = 200;
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out;
+  for (const char c : text.substr(0, kShownMax)) {
+    if (c >= ' ' && c <= '~') {
+      out.push_back(c);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out.append("\\x").append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
+  }
+  return out + (text.size() > kShownMax ? "..." : "");
+}
 
 }  // namespace
 
@@ -414,9 +433,10 @@ bool Replica::IsWhoItSays(Link& link, const Process& process) {
   const std::string why = host_.LinkRefusal(link.id, name.substr(0, name.find('~')));
   if (why.empty()) return true;
   host_.Report(2,
-               "the peer at " + (link.dialed.empty() ? process.address : link.dialed) + " says that it is leader " +
-                   process.leader + ", but " + why + ": it is refused; a leader's certificate needs its name (subjectAltName DNS:" +
-                   std::string(name.substr(0, name.find('~'))) + ")");
+               "the peer at " + Shown(link.dialed.empty() ? process.address : link.dialed) + " says that it is leader " +
+                   Shown(process.leader) + ", but " + why +
+                   ": it is refused; a leader's certificate needs its name (subjectAltName DNS:" +
+                   Shown(name.substr(0, name.find('~'))) + ")");
   link.impostor = true;
   link.deliberate = true;
   link.refused_us = now_us_;
@@ -424,11 +444,18 @@ bool Replica::IsWhoItSays(Link& link, const Process& process) {
   return false;
 }
 
+void Replica::ReportStranger(const std::string& line) {
+  const int64_t quiet_us = line == stranger_line_ ? kSameStrangerUs : kStrangersUs;
+  if (now_us_ - stranger_told_us_ < quiet_us) return;
+  stranger_line_ = line;
+  stranger_told_us_ = now_us_;
+  host_.Report(2, line);
+}
+
 void Replica::HandleHello(Link& link, const wire::Hello& hello) {
   if (hello.format != wire::kPeerFormat) {
-    host_.Report(2,
-                 "a peer speaks format " + std::to_string(hello.format) + ", this node " +
-                     std::to_string(wire::kPeerFormat) + ": upgrade the older one");
+    ReportStranger("a peer speaks format " + std::to_string(hello.format) + ", this node " +
+                   std::to_string(wire::kPeerFormat) + ": upgrade the older one");
     Close(link);
     return;
   }
@@ -443,12 +470,11 @@ void Replica::HandleHello(Link& link, const wire::Hello& hello) {
     return;
   }
   if (hello.cluster != 0 && cluster_id_ != 0 && hello.cluster != cluster_id_) {
-    stranger_ = hello.process.leader + " at " + hello.process.address;
+    stranger_ = Shown(hello.process.leader) + " at " + Shown(hello.process.address);
     stranger_us_ = now_us_;
-    host_.Report(2,
-                 "leader " + hello.process.leader + " at " + hello.process.address +
-                     " belongs to another cluster than this one: start whichever of the two is new here with an empty "
-                     "directory and --join");
+    ReportStranger("leader " + stranger_ +
+                   " belongs to another cluster than this one: start whichever of the two is new here with an empty "
+                   "directory and --join");
     Close(link);
     return;
   }

@@ -541,6 +541,8 @@ class Replica {
 
   void Handle(Link& link, std::string_view message);
   bool IsWhoItSays(Link& link, const Process& process);
+  // A line that anybody who reaches the port can cause, as often as he likes: the same one once a minute, others once a second.
+  void ReportStranger(const std::string& line);
   void HandleHello(Link& link, const wire::Hello& hello);
   void HandleRefused(Link& link, const wire::Refused& refused);
   void Refuse(Link& link, uint64_t join_nonce);
@@ -718,6 +720,8 @@ class Replica {
   Healing healing_;
   std::string stranger_;  // of another cluster, and when it called
   int64_t stranger_us_ = 0;
+  std::string stranger_line_;  // the last one that was told, and when
+  int64_t stranger_told_us_ = INT64_MIN / 2;
   std::map<uint64_t, Damping> damping_;  // by nonce
   uint64_t graph_seen_ = 0;              // its version, when we last drew our conclusions
   bool links_changed_ = true;            // our own link state may be old

@@ -861,6 +861,38 @@ TEST_F(ReplicaTest, WhoIsNotWhoItSays) {
   }
 }
 
+TEST_F(ReplicaTest, StrangersFillNoLog) {
+  const auto told = [&](const wire::Hello& hello) {
+    const int before = host.reports[2];
+    const LinkId link = next_link++;
+    replica.OnLinkUp(link, "", "somewhere");
+    Message(link, wire::Encode(hello));
+    return host.reports[2] - before;
+  };
+  wire::Hello hello = HelloOf("x\n\x1b[2Jeu", 1);
+  hello.cluster = 8;
+  hello.process.address = "h\r\n:1";
+  EXPECT_EQ(told(hello), 1);
+  EXPECT_TRUE(host.last_report.starts_with("leader x\\x0a\\x1b[2Jeu at h\\x0d\\x0a:1 belongs to another cluster")) << host.last_report;
+  EXPECT_EQ(replica.stranger(), "x\\x0a\\x1b[2Jeu at h\\x0d\\x0a:1");
+  // Another line each time, in one second; the same one in one minute.
+  int lines = 0;
+  for (int i = 0; i < 1000; ++i) {
+    hello.process.leader = "x" + std::to_string(i);
+    lines += told(hello);
+    hello.format = wire::kPeerFormat + 1 + static_cast<uint32_t>(i);
+    lines += told(hello);
+    hello.format = wire::kPeerFormat;
+  }
+  EXPECT_EQ(lines, 0);
+  Run(1100);
+  EXPECT_EQ(told(hello), 1);
+  Run(1100);
+  EXPECT_EQ(told(hello), 0);
+  hello.process.leader = "another";
+  EXPECT_EQ(told(hello), 1);
+}
+
 TEST_F(ReplicaTest, ARefusalCountsByWhoseItIs) {
   replica.SetJoining(false, 7);
   replica.SetMembers({{"me", {"me", "", {}}}, {"c", {"c", "", {}}}});

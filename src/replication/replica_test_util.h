@@ -118,7 +118,10 @@ class CheckingHost : public ReplicaHost {
     return bound == certificates.end() || bound->second == leader ? "" : "its certificate is for '" + bound->second + "'";
   }
   void Dial(const std::string& address) override { dialed.push_back(address); }
-  void Report(int severity, const std::string&) override { ++reports[severity]; }
+  void Report(int severity, const std::string& line) override {
+    ++reports[severity];
+    last_report = line;
+  }
   void ForkDetected(clock::OriginIndex origin) override { forks.push_back(origins_.Get(origin)); }
   void NameClash(const std::string&) override { ++clashes; }
   void JoinRequested(const std::string& leader, uint64_t, const std::string&) override {
@@ -142,6 +145,7 @@ class CheckingHost : public ReplicaHost {
   std::map<LinkId, std::string> certificates;  // whose each link shows; none: anybody's
   std::vector<std::string> dialed;
   std::map<int, int> reports;
+  std::string last_report;
   std::vector<std::string> routed;
   std::vector<clock::Origin> forks;
   std::vector<std::string> joins;

@@ -1,4 +1,5 @@
 // polyarch: one binary with subcommands.
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -12,14 +13,18 @@
 
 namespace {
 
-polyarch::server::Server* g_server = nullptr;  // NOLINT: for the signal handler
+// For the signal handlers, on whatever thread they run.
+std::atomic<polyarch::server::Server*> g_server = nullptr;  // NOLINT
+std::atomic<bool> g_reload_asked = false;                   // NOLINT: perhaps before there was one that serves
+static_assert(std::atomic<polyarch::server::Server*>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 void OnHangUp(int) {
-  if (g_server != nullptr) g_server->RequestReload();
+  g_reload_asked = true;
+  if (polyarch::server::Server* server = g_server; server != nullptr) server->RequestReload();
 }
 
 void OnSignal(int) {
-  if (g_server != nullptr) g_server->RequestStop();
+  if (polyarch::server::Server* server = g_server; server != nullptr) server->RequestStop();
 }
 
 int RunServer(int argc, char** argv) {
@@ -28,6 +33,13 @@ int RunServer(int argc, char** argv) {
   if (!polyarch::server::ReadConfig(argc, argv, config, exit_code)) return exit_code;
   polyarch::server::StartLogging(config.id, config.log_level);
   polyarch::server::Server server(config);
+  if (config.uses_tls()) {
+    // A start may take long, and whoever renews certificates does not know of it.
+    struct sigaction hang_up {};
+    hang_up.sa_handler = OnHangUp;
+    hang_up.sa_flags = SA_RESTART;
+    sigaction(SIGHUP, &hang_up, nullptr);
+  }
   polyarch::base::Status status = server.Start();
   if (!status.ok()) {
     polyarch::server::FinishLog();
@@ -39,10 +51,7 @@ int RunServer(int argc, char** argv) {
   action.sa_handler = OnSignal;
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
-  if (config.uses_tls()) {
-    action.sa_handler = OnHangUp;
-    sigaction(SIGHUP, &action, nullptr);
-  }
+  if (g_reload_asked) server.RequestReload();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is a failed write like any other
   exit_code = server.Run();

@@ -77,7 +77,8 @@ TEST(Metrics, WhatIsNewInInfoHasAMetricToo) {
 TEST(Metrics, KnowsWhatMonitorsOfRedisLookFor) {
   Metrics metrics;
   for (const char* name :
-       {"async_loading", "second_repl_offset", "evicted_keys", "evicted_clients", "unexpected_error_replies",
+       {"async_loading", "second_repl_offset", "evicted_keys", "evicted_clients", "total_eviction_exceeded_time",
+        "current_eviction_exceeded_time", "unexpected_error_replies",
         "rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "aof_current_size", "used_memory_peak",
         "total_system_memory", "mem_fragmentation_bytes", "instantaneous_ops_per_sec", "keyspace_hits",
         "keyspace_misses", "total_reads_processed", "total_writes_processed", "expired_keys", "total_error_replies",
@@ -90,7 +91,7 @@ TEST(Metrics, KnowsWhatMonitorsOfRedisLookFor) {
        {"polyarch_checkpoint_last_seconds 1\n", "polyarch_memory_used_peak_bytes 1\n", "polyarch_memory_system_bytes 1\n",
         "polyarch_commands_per_second 1\n", "polyarch_keyspace_hits_total 1\n", "polyarch_keyspace_misses_total 1\n",
         "polyarch_client_reads_total 1\n", "polyarch_client_writes_total 1\n", "polyarch_expired_keys_total 1\n",
-        "polyarch_error_replies_total 1\n", "polyarch_evicted_keys_total 1\n", "polyarch_memory_limit_bytes 1\n", "polyarch_scripts_compiled 1\n"}) {
+        "polyarch_error_replies_total 1\n", "polyarch_evicted_keys_total 1\n", "polyarch_memory_exceeded_seconds_total 0.001\n", "polyarch_memory_limit_bytes 1\n", "polyarch_scripts_compiled 1\n"}) {
     EXPECT_NE(text.find(sample), std::string::npos) << sample << text;
   }
 }

@@ -164,17 +164,17 @@ void Server::SetClientLimits() {
   };
   loop_->SetOutputLimits(limit("normal"), limit("pubsub"));
   loop_->SetTcpKeepalive(static_cast<int>(base::ParseInt64(remembered().Of("tcp-keepalive")).value_or(0)));
-  idle_s_max_ = base::ParseInt64(remembered().Of("timeout")).value_or(0);
+  loop_->SetIdleLimit(base::ParseInt64(remembered().Of("timeout")).value_or(0));
 }
 
 base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
   if (name == "requirepass") {
-    if (base::Status fits = CheckPasswordSetting(config_, value); !fits.ok()) return fits;
     if (engine_->users().default_is_shared()) {
       return base::Invalid("the user 'default' was set by ACL SETUSER, for all leaders: change its password with ACL SETUSER default");
     }
+    // Whether it fits depends on tls-auth-clients, which may be set behind it.
     config_.requirepass = value;
-    engine_->users().SetLocalPassword(value);
+    password_changed_ = true;
     return {};
   }
   if (name == "acl-pubsub-default") {
@@ -298,7 +298,7 @@ void Server::InfoSection(std::string_view section, std::string& out) {
     line("run_id",
          clock::Origin{"", engine_->replica().nonce()}.ToString().substr(1) +
              clock::Origin{"", engine_->replica().incarnation()}.ToString().substr(1) + "00000000");
-    line("tcp_port", std::to_string(config_.port));
+    line("tcp_port", std::to_string(config_.has_plain_port() ? config_.port : config_.tls_port));
     line("peer_port", std::to_string(config_.peer_port));
     line("http_port", std::to_string(config_.http_port));
     line("server_time_usec", std::to_string(WallMicros()));

@@ -335,27 +335,12 @@ int Server::Run() {
   return 0;
 }
 
-// As Redis's `timeout`: not who listens, or waits for something.
-void Server::CloseIdle() {
-  if (idle_s_max_ <= 0) return;
-  for (auto& [id, session] : clients_) {
-    const command::Client& client = session->client;
-    if (client.gone || client.subscribed != 0 || client.monitors || client.ticket != 0 ||
-        client.blocked != command::Client::Blocked::kNot || now_.wall_ms - client.active_ms <= idle_s_max_ * 1000) {
-      continue;
-    }
-    // Who is still reading a long reply is not idle.
-    if (loop_->ClientOutputBytes(id) == 0) loop_->CloseClientNow(id);
-  }
-}
-
 void Server::OnTimer() {
   Measure();
   ReloadIfAsked();
   DrainLog();
   if (now_.mono_us < next_space_check_us_) return;
   next_space_check_us_ = now_.mono_us + 1'000'000;
-  CloseIdle();
   if (join_watch_ && engine_->admitted()) join_watch_.reset();
   if (join_watch_) {
     for (const std::string& line : join_watch_->Due(now_.mono_us)) Log(1, line);
@@ -447,11 +432,13 @@ net::Outcome Server::Execute(net::ClientId,
                              resp::Buffer& out) {
   command::Client& client = static_cast<ClientSession&>(session).client;
   client.active_ms = now_.wall_ms;
-  ++commands_;
   const size_t before = out.size();
   const engine::Outcome outcome = engine_->Execute(client, arguments, out, *this);
-  // What waits is counted when it has its answer.
-  if (outcome != engine::Outcome::kSuspended) NoteRan(client, arguments, out, before);
+  // What waits is counted when it has its answer, however often it is run until then.
+  if (outcome != engine::Outcome::kSuspended) {
+    ++commands_;
+    NoteRan(client, arguments, out, before);
+  }
   last_of_turn_ = false;
   switch (outcome) {
     case engine::Outcome::kReplied:
@@ -481,6 +468,11 @@ void Server::NoteRan(const command::Client& client,
 
 bool Server::IsAuthenticated(const net::Session& session) const {
   return !engine_->users().must_authenticate() || static_cast<const ClientSession&>(session).client.authenticated;
+}
+
+bool Server::Listens(const net::Session& session) const {
+  const command::Client& client = static_cast<const ClientSession&>(session).client;
+  return client.subscribed != 0 || client.monitors;
 }
 
 void Server::UsersChanged(uint64_t acting) {

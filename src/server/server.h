@@ -58,6 +58,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   void LastOfTurn() override { last_of_turn_ = true; }
   void TurnEnd() override { timer_.End(); }
   bool IsAuthenticated(const net::Session& session) const override;
+  bool Listens(const net::Session& session) const override;
   void OnLinkUp(net::LinkId link, std::string dialed, std::string remote_address) override;
   void OnLinkMessage(net::LinkId link, std::string_view message) override;
   void OnLinkPart(net::LinkId link) override { engine_->OnLinkPart(link); }
@@ -132,7 +133,6 @@ class Server final : public net::Service, public engine::Host, public command::S
   void WatchSyncs();
   void WatchTurns(const net::Clocks& now);
   void Measure();
-  void CloseIdle();
   void ResetRates();
   std::string HealthFailure() const;
   std::string ReadyFailure();
@@ -150,7 +150,6 @@ class Server final : public net::Service, public engine::Host, public command::S
   bool failed_ = false;
   bool low_space_ = false;
   int64_t next_space_check_us_ = 0;
-  int64_t idle_s_max_ = 0;  // `timeout`; 0: as long as they like
   int64_t end_of_turn_us_ = 0;        // how long TickEnd took last
   uint64_t watched_durable_ = 0;      // as of the last tick
   int64_t sync_waits_since_us_ = 0;   // since when that has not grown although it should
@@ -171,6 +170,7 @@ class Server final : public net::Service, public engine::Host, public command::S
   std::map<uint64_t, ClientSession*> clients_;
   int64_t script_ms_max_ = 1000;
   bool tls_changed_ = false;               // CONFIG SET is under way
+  bool password_changed_ = false;          // the same
   std::atomic<bool> reload_asked_ = false;
   std::deque<std::pair<int64_t, std::string>> refusals_;  // told of late, and when
   uint64_t refusals_untold_ = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "command/support.h"
 #include "server/logging.h"
 #include "server/server.h"
 
@@ -61,12 +62,10 @@ base::Status Server::LoadTls() {
 
 base::Status Server::SetTls(std::string_view name, std::string_view value) {
   if (name == "tls-auth-clients") {
-    if (value != "yes" && value != "no" && value != "optional")
+    const std::string word = command::ToLower(value);
+    if (word != "yes" && word != "no" && word != "optional")
       return base::Invalid("argument(s) must be one of the following: no, yes, optional");
-    Config changed = config_;
-    changed.tls_auth_clients = value;
-    if (base::Status fits = CheckPasswordSetting(changed, config_.requirepass); !fits.ok()) return fits;
-    config_.tls_auth_clients = value;
+    config_.tls_auth_clients = word;
   } else if (name == "tls-cert-file") {
     config_.tls_cert_file = value;
   } else if (name == "tls-key-file") {
@@ -84,10 +83,16 @@ base::Status Server::SetTls(std::string_view name, std::string_view value) {
 }
 
 base::Status Server::ConfigSettle(bool keep) {
-  if (!std::exchange(tls_changed_, false) || !keep) return {};
-  if (base::Status fits = CheckTlsSettings(config_); !fits.ok()) return fits;
-  if (base::Status loaded = LoadTls(); !loaded.ok()) return loaded;
-  if (config_.uses_tls()) Log(0, "certificates and keys were read again: connections from now on use them");
+  const bool tls = std::exchange(tls_changed_, false);
+  const bool password = std::exchange(password_changed_, false);
+  if (!keep || (!tls && !password)) return {};
+  if (base::Status fits = CheckPasswordSetting(config_, config_.requirepass); !fits.ok()) return fits;
+  if (tls) {
+    if (base::Status fits = CheckTlsSettings(config_); !fits.ok()) return fits;
+    if (base::Status loaded = LoadTls(); !loaded.ok()) return loaded;
+  }
+  if (password) engine_->users().SetLocalPassword(config_.requirepass);
+  if (tls && config_.uses_tls()) Log(0, "certificates and keys were read again: connections from now on use them");
   return {};
 }
 

@@ -198,31 +198,38 @@ bool Agreement::QuorumIsGone() const {
 }
 
 // Each process is asked once; one whose seat is not the electorate's until it is, since the old directory may come back.
-// Only answers to the last question count: they are later than it.
+// Where nothing is agreed on, that is not asked again: the first policy must find out who is left, and then nobody.
 void Agreement::AskWhoSits() {
   if (sitting_epoch_ != electorate().epoch) {
     sitting_epoch_ = electorate().epoch;
     sitting_.clear();
     next_sitting_us_ = 0;
+    for (const auto& [asked_us, round] : std::exchange(sitting_asked_, {}))
+      proposer_.StopAsking(round);
   }
   if (next_sitting_us_ > now_us_) return;
+  for (; !sitting_asked_.empty() && now_us_ - sitting_asked_.front().first >= options_.sitting_open_us; sitting_asked_.pop_front())
+    proposer_.StopAsking(sitting_asked_.front().second);
   next_sitting_us_ = now_us_ + options_.sitting_us;
   std::map<std::string, uint64_t> asked;
   for (const wire::Seat& seat : AllSeats(electorate())) {
     const uint64_t process = seat.leader == options_.leader ? 0 : host_.ProcessOf(seat.leader);
     if (process == 0) continue;
     auto told = sitting_.find(seat.leader);
-    if (told == sitting_.end() || told->second.process != process || told->second.seat != seat.id)
+    if (told == sitting_.end() || told->second.process != process || (told->second.seat != seat.id && host_.Agrees()))
       asked[seat.leader] = process;
   }
-  if (sitting_asked_ != 0) proposer_.StopAsking(std::exchange(sitting_asked_, 0));
   if (asked.empty()) return;
-  sitting_asked_ = proposer_.Ask([this, asked](const wire::SyncReply& reply) {
+  const uint64_t question = ++sitting_questions_;
+  const uint64_t round = proposer_.Ask([this, asked, question](const wire::SyncReply& reply) {
     auto who = asked.find(reply.seat.leader);
-    if (reply.said == wire::SyncSaid::kVotes && who != asked.end())
-      sitting_[who->first] = {who->second, reply.seat.id};
+    if (reply.said != wire::SyncSaid::kVotes || who == asked.end()) return;
+    // An answer may have taken longer than that to a later question, and be of an earlier process.
+    Sitting& told = sitting_[who->first];
+    if (question >= told.question) told = {who->second, reply.seat.id, question};
   });
-  wire::SyncRequest request = proposer_.Request(wire::SyncAsk::kVotes, sitting_asked_);
+  sitting_asked_.emplace_back(now_us_, round);
+  wire::SyncRequest request = proposer_.Request(wire::SyncAsk::kVotes, round);
   request.seat = elector_.seat();
   for (const auto& [leader, process] : asked)
     Send(leader, wire::Encode(request));

@@ -22,6 +22,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -49,6 +50,7 @@ class Agreement final : private Host {
     int64_t list_us = 5'000'000;
     int64_t again_us = 200'000;
     int64_t sitting_us = 1'000'000;  // between questions to leaders whose seats are not known
+    int64_t sitting_open_us = 10'000'000;  // so long an answer may take: a path may be longer than the time between two
     size_t sweep_window = 32;
   };
 
@@ -203,10 +205,12 @@ class Agreement final : private Host {
   struct Sitting {
     uint64_t process = 0;  // that told it
     uint64_t seat = 0;     // 0: in none
+    uint64_t question = 0;  // to which: answers to earlier ones come too late
   };
   std::map<std::string, Sitting> sitting_;  // other leaders, by name
   uint64_t sitting_epoch_ = 0;              // of the electorate for which they were asked: another one asks anew
-  uint64_t sitting_asked_ = 0;
+  std::deque<std::pair<int64_t, uint64_t>> sitting_asked_;  // questions that may be answered yet: when, and their rounds
+  uint64_t sitting_questions_ = 0;
   int64_t next_sitting_us_ = 0;
   uint64_t changes_ = 0;
   uint64_t decided_epoch_ = 0;  // the newest electorate that a round of this process decided

@@ -350,6 +350,83 @@ TEST(AgreementTest, WhereNobodyVotesItIsBegunByForce) {
   EXPECT_GT(agreement.electorate().epoch, 0U);
 }
 
+// Leader "us" answers from far away.
+struct FarHost : FakeHost {
+  std::vector<SyncRequest> asked;
+  bool agrees = true;
+  uint64_t process = 1;
+
+  void Send(const std::string& leader, std::string message) override {
+    SyncRequest request;
+    ASSERT_TRUE(wire::Decode(message, request));
+    EXPECT_EQ(leader, "us");
+    EXPECT_EQ(request.ask, wire::SyncAsk::kVotes);
+    asked.push_back(std::move(request));
+  }
+  uint64_t ProcessOf(const std::string& leader) const override { return leader == "us" ? process : 0; }
+  bool Agrees() const override { return agrees; }
+};
+
+class Sitting : public testing::Test {
+ protected:
+  Sitting() {
+    agreement.Start(0, 0);
+    wire::Electorate electorate;
+    electorate.epoch = 1;
+    electorate.now = {{"us", 77}};
+    agreement.Learn(electorate);
+  }
+  void RunUntil(int64_t end_ms) {
+    for (; ms <= end_ms; ms += 100) {
+      agreement.SetTime(ms * 1000, ms);
+      agreement.OnDurable(host.log.size());
+      agreement.Tick();
+    }
+  }
+  // "us" sits in this seat, it says to that question.
+  void Answer(size_t question, uint64_t seat) {
+    SyncReply reply;
+    reply.said = wire::SyncSaid::kVotes;
+    reply.proposer = host.asked.at(question).proposer;
+    reply.round = host.asked.at(question).round;
+    reply.seat = {"us", seat};
+    agreement.OnMessage(wire::Encode(reply));
+  }
+  using Names = std::vector<std::string>;
+  FarHost host;
+  Agreement agreement{{.leader = "eu", .seed = 1}, host};
+  int64_t ms = 0;
+};
+
+TEST_F(Sitting, AnAnswerMayTakeLongerThanTheTimeBetweenQuestions) {
+  RunUntil(5'500);
+  ASSERT_EQ(host.asked.size(), 6U) << "one a second while it is not known";
+  Answer(1, 99);
+  EXPECT_EQ(agreement.GoneElectors(), Names{"us"});
+  EXPECT_TRUE(agreement.QuorumIsGone());
+  Answer(0, 77);
+  EXPECT_EQ(agreement.GoneElectors(), Names{"us"}) << "an earlier answer that comes later";
+  Answer(3, 77);
+  EXPECT_EQ(agreement.GoneElectors(), Names{}) << "the old directory is back";
+  RunUntil(20'000);
+  EXPECT_EQ(host.asked.size(), 6U) << "it is known";
+}
+
+TEST_F(Sitting, WhereNothingIsAgreedOnEachProcessIsAskedOnce) {
+  host.agrees = false;
+  RunUntil(2'500);
+  ASSERT_EQ(host.asked.size(), 3U) << "no answer has come";
+  Answer(0, 99);
+  EXPECT_TRUE(agreement.QuorumIsGone());
+  RunUntil(20'000);
+  EXPECT_EQ(host.asked.size(), 3U);
+  host.process = 2;
+  RunUntil(21'500);
+  EXPECT_GT(host.asked.size(), 3U) << "another process may have another directory";
+  Answer(host.asked.size() - 1, 77);
+  EXPECT_FALSE(agreement.QuorumIsGone());
+}
+
 TEST_F(ElectorTest, ListsInPages) {
   for (int i = 0; i < 2500; ++i)
     Said(Ask(SyncAsk::kAccept, 5, "k" + std::to_string(i)));

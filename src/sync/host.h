@@ -57,6 +57,8 @@ class Host {
   // Which process that leader is now: a number that changes with each start. Each new one is asked for its seat, since
   // its directory may have been replaced. 0: not known, or nothing is to be asked.
   virtual uint64_t ProcessOf(const std::string& /*leader*/) const { return 0; }
+  // Is anything agreed on? Where nothing is, each process is asked for its seat once, whatever it says.
+  virtual bool Agrees() const { return true; }
   // The leader of this seat answers, and sits in another one: these votes are not to be had.
   virtual bool SeatIsGone(const wire::Seat& /*seat*/) const { return false; }
 

@@ -404,7 +404,7 @@ def test_random_bytes(long):
 def test_limits_of_clients(long):
     """CONFIG SET of limits that concern connections is in force at once, for those that are there, too."""
     with _server() as leader:
-        reader, idle, listener, waiter = (leader.connect() for _ in range(4))
+        reader, idle, listener, waiter, paused = (leader.connect() for _ in range(5))
         listener.call("SUBSCRIBE", "ch")
         waiter.send_raw(encode("BLPOP", "queue", "0"))
         leader.call("SET", "big", "x" * 3_000_000)
@@ -414,11 +414,23 @@ def test_limits_of_clients(long):
         until("who does not read is cut off", lambda: leader.info("stats")["client_output_buffer_limit_disconnections"] == "1")
         leader.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
         assert len(leader.call("GET", "big")) == 3_000_000
+        # A lower limit reaches who has stopped reading before.
+        reader = leader.connect()
+        reader.send_raw(encode("GET", "big") * 8)
+        until("its replies wait", lambda: any(
+            int(client.split(b" omem=")[1].split()[0]) > 2_000_000 for client in leader.call("CLIENT", "LIST").splitlines()))
+        leader.call("CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0")
+        until("it is cut off", lambda: leader.info("stats")["client_output_buffer_limit_disconnections"] == "2")
+        leader.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+        # One that waits for the end of a pause is not idle.
+        leader.call("CLIENT", "PAUSE", "2500", "WRITE")
+        paused.send_raw(encode("SET", "paused", "1"))
         leader.call("CONFIG", "SET", "timeout", "1")
         until("who is idle is gone", lambda: leader.call("PING") == b"PONG" and _closed(idle))
         assert leader.call("PUBLISH", "ch", "still there") == 1
         leader.call("RPUSH", "queue", "1")
         assert waiter.read() == [b"queue", b"1"]
+        assert paused.read() == b"OK"
         assert leader.call("CONFIG", "GET", "timeout") == [b"timeout", b"1"]
 
 

@@ -104,6 +104,24 @@ def test_writes_are_refused_where_nothing_is_evicted(long):
         assert refused(eu, "SET", "k", "x") is None
 
 
+def test_what_is_known_of_uses_begins_with_the_start(long):
+    flags = ["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]
+    with Cluster(["eu"], flags) as cluster:
+        eu = cluster.eu
+        eu.call("SET", "old", "v")
+        assert eu.call("OBJECT", "IDLETIME", "old") < 60
+        eu.terminate()
+        eu.start()
+        # Not since 1970.
+        assert eu.call("OBJECT", "IDLETIME", "old") < 600
+        eu.terminate()
+        eu.flags[eu.flags.index("allkeys-lru")] = "allkeys-lfu"
+        eu.start()
+        assert eu.call("OBJECT", "FREQ", "old") in (4, 5)
+        eu.call("SET", "new", "v")
+        assert eu.call("OBJECT", "FREQ", "new") == 5
+
+
 def test_what_a_start_finds_beyond_the_limit_goes(long):
     with Cluster(["eu"]) as cluster:
         eu = cluster.eu

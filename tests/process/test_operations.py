@@ -476,6 +476,19 @@ def test_operations_redis_py(long):
             time.sleep(2)
             rates = client.info("stats")
         assert rates["instantaneous_ops_per_sec"] == 0 and rates["instantaneous_input_kbps"] < 1, rates
+        # A command that waits counts once: when it has its answer.
+        waiting = Connection(cluster.eu.port)
+        before = client.info("stats")["total_commands_processed"]
+        asked = 1
+        waiting.send_raw(encode("BLPOP", "waited-for", "0"))
+        while client.info("clients")["blocked_clients"] == 0:
+            asked += 1
+            assert time.time() < deadline + 60
+        client.rpush("waited-for", "x")
+        assert waiting.read() == [b"waited-for", b"x"]
+        waiting.close()
+        # Those that asked, the one that saw it blocked, RPUSH and BLPOP.
+        assert client.info("stats")["total_commands_processed"] - before == asked + 3, (before, asked)
         memory, server = client.info("memory"), client.info("server")
         assert memory["used_memory_peak"] >= memory["used_memory"] > 0, memory
         assert memory["total_system_memory"] > memory["used_memory_rss"], memory

@@ -363,6 +363,9 @@ def test_tls_reload(long):
             assert eu.call("CONFIG", "SET", "tls-cert-file", ca.path("new.crt"), "tls-key-file", ca.path("new.key")) == b"OK"
             assert _shown(eu.tls_port, ca) == ["new", "localhost"]
             assert kept.call("PING") == b"PONG", "who is there stays"
+            assert eu.call("CONFIG", "SET", "tls-auth-clients", "OPTIONAL") == b"OK"
+            assert eu.call("CONFIG", "GET", "tls-auth-clients")[1] == b"optional"
+            assert eu.call("CONFIG", "SET", "tls-auth-clients", "No") == b"OK"
             # New files under the same names: by CONFIG SET of what is set, and by SIGHUP.
             ca.issue("new", "DNS:newer,DNS:localhost")
             assert _shown(eu.tls_port, ca) == ["new", "localhost"]
@@ -438,8 +441,63 @@ def test_tls_startup(long):
                 assert isinstance(answer, ReplyError) and "--requirepass" in answer.text, answer
                 assert client.call("CONFIG", "GET", "tls-auth-clients")[1] == b"yes"
                 assert client.call("CONFIG", "GET", "port")[1] == b"0"
+                assert f"tcp_port:{port}\r\n".encode() in client.call("INFO", "server")
+                # Both together, in whichever order; all or nothing.
+                for words in (("tls-auth-clients", "no", "requirepass", "secret"),
+                              ("requirepass", "", "tls-auth-clients", "yes"),
+                              ("requirepass", "secret", "tls-auth-clients", "no"),
+                              ("tls-auth-clients", "yes", "requirepass", "")):
+                    assert client.call("CONFIG", "SET", *words) == b"OK", words
+                for words in (("requirepass", "secret", "tls-auth-clients", "no", "maxmemory-samples", "bad"),
+                              ("tls-auth-clients", "no", "requirepass", "secret", "maxmemory-samples", "bad")):
+                    answer = client.ask("CONFIG", "SET", *words)
+                    assert isinstance(answer, ReplyError) and "stays changed" not in answer.text, answer
+                    assert client.call("CONFIG", "GET", "tls-auth-clients")[1] == b"yes"
+                    assert client.call("CONFIG", "GET", "requirepass")[1] == b""
+            assert answers(), "no password is asked for"
         finally:
             if eu.process:
+                eu.process.kill()
+
+
+def test_tls_hang_up_at_start(long):
+    """SIGHUP while a leader starts: it lives, and reads its certificates again as soon as it serves."""
+    with _authority() as ca:
+        ca.issue("eu", "DNS:eu,DNS:localhost")
+        certificate, whole = ca.path("eu.crt"), ca.path("whole.crt")
+        os.rename(certificate, whole)
+        os.mkfifo(certificate)
+        eu = Leader("eu", ca.path("data"), ["--tls-port", str(free_port()), *ca.flags("eu")])
+        try:
+            eu.start(ready=False)
+
+            def opened():
+                try:
+                    return os.open(certificate, os.O_WRONLY | os.O_NONBLOCK)
+                except OSError:  # nobody reads it yet
+                    return None
+            pipe = until("it reads its certificate, in the middle of its start", opened)
+            eu.process.signal(signal.SIGHUP)
+
+            def delivered():
+                if not eu.process.alive():
+                    return True
+                with open(f"/proc/{eu.process.pid}/status", encoding="ascii") as status:
+                    return all(int(line.split()[1], 16) == 0 for line in status if line.startswith(("SigPnd:", "ShdPnd:")))
+            until("the signal has come", delivered)
+            assert eu.process.alive(), eu.process.log_tail()
+            # The file, by whichever of the two ways it is read.
+            with open(whole, "rb") as text:
+                content = text.read()
+            os.rename(whole, certificate)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(pipe, content)
+            os.close(pipe)
+            eu.wait_ready()
+            _said(eu, "certificates and keys were read again")
+            eu.terminate()
+        finally:
+            if eu.process and eu.process.alive():
                 eu.process.kill()
 
 
