@@ -179,8 +179,9 @@ void JobHistory::Drain() {
   };
   const bool drained = world_.RunUntil(kDrainUs, 20 * kMs, [&] {
     if (!node.up() || left() == 0) return true;
-    if (open_ < kQueues) AskRead(node, 20);
-    for (size_t i = 0; i < kQueues && open_ < kQueues; ++i)
+    // One that waits for entries holds up no pop.
+    if (open_ == 0) AskRead(node, 20);
+    for (size_t i = 0; i < kQueues && open_ <= kQueues; ++i)
       Ask(node, {.most = 20}, {{draw.Percent(50) ? "LPOP" : "RPOP", QueueName(i), "20"}});
     return false;
   });

@@ -68,7 +68,8 @@ struct Op {
 
   // Refused before it looked at any key.
   bool refused() const {
-    return reply.is_error() && (reply.text.rfind("HISTORY ", 0) == 0 || reply.text.rfind("RETIRED ", 0) == 0);
+    if (!reply.is_error()) return false;
+    return reply.text.starts_with("HISTORY ") || reply.text.starts_with("RETIRED ") || reply.text.starts_with("DISKFULL ");
   }
 };
 
