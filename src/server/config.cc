@@ -236,7 +236,9 @@ Flags::Flags(Config& config) {
       "or volatile-ttl")
       ->transform(AsParameter("maxmemory-policy"))->capture_default_str();
   Add(Holds::kWhole, "maxmemory-samples", config.maxmemory_samples, "how many keys are looked at for one that is evicted")
-      ->transform(AsParameter("maxmemory-samples"))->capture_default_str();
+      ->transform(AsParameter("maxmemory-samples"))
+      ->type_name("INT")
+      ->capture_default_str();
   AddFlag("insecure", config.insecure, "listen beyond this machine without a password or mutual TLS");
   Add(Holds::kWhole, "tls-port", config.tls_port, "the port for clients by TLS (0: none)")->check(port)->capture_default_str();
   Add(Holds::kText, "tls-cert-file", config.tls_cert_file, "this leader's certificate in PEM, and behind it those between it and the CA");
