@@ -168,7 +168,7 @@ def _told_on_a_terminal(arguments, env):
             if not part:
                 break
             said += part
-            if b"type cutover to end" in said and not typed:
+            if b"type cutover, or kill" in said and not typed:
                 os.write(terminal, b"cutover\n")
                 typed = True
         assert typed, said[-500:]
