@@ -309,7 +309,7 @@ void NoteResolved(Context& c, std::string_view key, const FoundElement& element,
   for (const conflict::FeedGroup* group : feeds.All()) {
     if (!group->decided || feeds.Given(group->name, id) == nullptr) continue;
     for (clock::Dot dot : seen)
-      feeds.NoteTold(group->name, dot.bits());
+      feeds.NoteTold(group->name, conflict::LossAt(c.client.db, key, element.type, element.name, dot));
   }
 }
 

@@ -313,7 +313,7 @@ void NoteLosses(Context& c, const conflict::FeedGroup& group, const conflict::Fe
       item.type == crdt::Type::kString ? c.keys.OwnState(ref) : c.keys.ElementState(ref, item.type, item.element);
   for (clock::Dot lost :
        conflict::Losers(c.cluster.policies(), item.key, item.type, item.element, state.versions, c.cluster.origins()))
-    c.cluster.feeds().NoteTold(group.name, lost.bits());
+    c.cluster.feeds().NoteTold(group.name, conflict::LossAt(item.db, item.key, item.type, item.element, lost));
 }
 
 void FeedAck(Context& c) {

@@ -351,7 +351,11 @@ void Xautoclaim(Context& c) {
     --count;
     return true;
   });
-  if (claimed.empty() && gone.empty() && AskClaimed(c, ref, claim, foreign)) return;
+  if (claimed.empty() && gone.empty()) {
+    if (AskClaimed(c, ref, claim, foreign)) return;
+  } else if (!foreign.empty()) {
+    owners->WantPending(ref, claim.group, foreign);
+  }
   c.reply.Array(3);
   ReplyStreamId(c, next);
   ReplyClaimed(c, claim, stream, claimed);

@@ -133,6 +133,15 @@ std::string FeedItemId(uint8_t db,
   return base::HexDigest(base::ContentHash128(text));
 }
 
+uint64_t LossAt(uint8_t db, std::string_view key, crdt::Type type, std::string_view element, clock::Dot lost) {
+  std::string text(1, static_cast<char>(db));
+  base::PutBytes(text, key);
+  base::PutFixed8(text, static_cast<uint8_t>(type));
+  base::PutBytes(text, element);
+  base::PutFixed64(text, lost.bits());
+  return base::ContentHash64(text);
+}
+
 std::string DecidedItemId(const LedgerEntry& entry) {
   std::string text("decided");
   base::PutFixed8(text, entry.db);
@@ -226,18 +235,18 @@ void Feeds::ForgetDecided(std::string_view group) {
     DropFrom(it->second, id);
 }
 
-void Feeds::NoteTold(std::string_view group, uint64_t dot) {
+void Feeds::NoteTold(std::string_view group, uint64_t loss) {
   const auto it = groups_.find(group);
-  if (it == groups_.end() || !it->second.group.decided || !it->second.told.insert(dot).second) return;
-  it->second.told_order.push_back(dot);
+  if (it == groups_.end() || !it->second.group.decided || !it->second.told.insert(loss).second) return;
+  it->second.told_order.push_back(loss);
   if (it->second.told_order.size() <= kFeedToldMax) return;
   it->second.told.erase(it->second.told_order.front());
   it->second.told_order.pop_front();
 }
 
-bool Feeds::Told(std::string_view group, uint64_t dot) const {
+bool Feeds::Told(std::string_view group, uint64_t loss) const {
   const auto it = groups_.find(group);
-  return it != groups_.end() && it->second.told.count(dot) != 0;
+  return it != groups_.end() && it->second.told.count(loss) != 0;
 }
 
 size_t Feeds::SetItems(uint8_t db, const std::string& key, std::vector<FeedItem> items) {

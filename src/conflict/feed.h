@@ -76,6 +76,8 @@ struct FeedItem {
   uint64_t entry = 0;  // not 0: a decided conflict, this one of the ledger here
 };
 
+// Names, in this process, that a version lost at a place. Versions are named by their change, which may be of many places.
+uint64_t LossAt(uint8_t db, std::string_view key, crdt::Type type, std::string_view element, clock::Dot lost);
 // Of what a policy has decided against: the place, and the tag of what lost.
 std::string DecidedItemId(const LedgerEntry& entry);
 // Whatever the order of versions and the numbering of origins. Another version, another increment
@@ -134,10 +136,10 @@ class Feeds {
   const FeedItem* Decided(std::string_view group, std::string_view id) const;  // null if there is none
   size_t DecidedOf(std::string_view group) const;
   void ForgetDecided(std::string_view group);
-  // That this version has lost, as Dot's bits, was acknowledged or resolved while the conflict was open: it need not be told
+  // That this version has lost at its place (LossAt) was acknowledged or resolved while the conflict was open: it need not be told
   // of when it is decided. What an open item only showed, the winner's above all, may be lost yet. The oldest are forgotten.
-  void NoteTold(std::string_view group, uint64_t dot);
-  bool Told(std::string_view group, uint64_t dot) const;
+  void NoteTold(std::string_view group, uint64_t loss);
+  bool Told(std::string_view group, uint64_t loss) const;
   // An item was acknowledged.
   void Drop(std::string_view group, std::string_view id);
   // Another leader delivers: who has what is its business now.

@@ -144,6 +144,9 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
     if (!index) return std::nullopt;
     return clock::Dot(*index, version.sequence);
   };
+  auto loss_at = [](const conflict::LedgerEntry& entry, clock::Dot lost) {
+    return conflict::LossAt(entry.db, entry.key, entry.type, entry.element, lost);
+  };
   auto add = [&](const conflict::LedgerEntry& entry, const std::string& id) {
     feeds_.AddDecided(group.name, {id, entry.db, entry.key, entry.type, entry.element, entry.id});
     waiters_.NoteChanged(group.db, group.name);
@@ -157,7 +160,7 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
     }
     if (entry != nullptr) {
       // The same value may lose once more, to a later one.
-      if (const auto lost = dot_of(entry->lost)) feeds_.NoteTold(group.name, lost->bits());
+      if (const auto lost = dot_of(entry->lost)) feeds_.NoteTold(group.name, loss_at(*entry, *lost));
     }
     feeds_.Drop(group.name, it->second);
     feed.ids.erase(it->second);
@@ -174,7 +177,7 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
     feed.looked_at = it->first;
     const conflict::LedgerEntry* entry = ledger_.Find(it->first);
     const std::optional<clock::Dot> lost = entry != nullptr ? dot_of(entry->lost) : std::nullopt;
-    bool done = entry == nullptr || (lost && feeds_.Told(group.name, lost->bits()));
+    bool done = entry == nullptr || (lost && feeds_.Told(group.name, loss_at(*entry, *lost)));
     bool gives = false;
     if (!done && lost) {
       const std::optional<crdt::Register> open = OpenStill(*entry, *lost);
@@ -218,7 +221,7 @@ void Engine::TendDecided(const conflict::FeedGroup& group) {
   for (uint64_t number : fresh) {
     const conflict::LedgerEntry& entry = *ledger_.Find(number);
     const auto lost = dot_of(entry.lost);
-    if (lost && feeds_.Told(group.name, lost->bits())) {
+    if (lost && feeds_.Told(group.name, loss_at(entry, *lost))) {
       feed.moved = true;
       continue;
     }

@@ -436,6 +436,26 @@ TEST_F(DecidedFeed, WhatWasGivenOpenAndNotAcknowledgedIsToldWhenItIsDecided) {
   EXPECT_NE(reply.find("\"lost\", [\"Ada\", \"a\""), std::string::npos) << reply;
 }
 
+// Versions are named by their change: what was told of one place of it says nothing of the others.
+TEST_F(DecidedFeed, EachPlaceOfOneChangeIsTold) {
+  cluster.Cut(a, b);
+  EXPECT_EQ(a.Ask({"MSET", "doc:1", "Ada", "doc:2", "Ada"}), "+OK");
+  EXPECT_EQ(b.Ask({"MSET", "doc:1", "Grace", "doc:2", "Grace"}), "+OK");
+  cluster.Heal(a, b);
+  ASSERT_TRUE(cluster.RunUntil([&] { return a.Ask({"CONFLICT", "COUNT"}) == "2"; }));
+  cluster.Run(1500);
+  const std::string first = a.Ask({"CONFLICT", "FEED", "READ", "lost", "worker", "COUNT", "1"});
+  ASSERT_EQ(Named(first, "key").size(), 1U) << first;
+  EXPECT_EQ(Ack(a, first), 1);
+  cluster.Run(1500);
+  const std::string other = Named(first, "key")[0] == "doc:1" ? "doc:2" : "doc:1";
+  ASSERT_TRUE(cluster.Settle());
+  EXPECT_EQ(c.Ask({"SET", other, "new"}), "+OK") << "before anybody was told of it";
+  ASSERT_TRUE(cluster.Settle());
+  cluster.Run(1500);
+  EXPECT_EQ(Named(Read(a), "key"), Strings{other});
+}
+
 // Three values, of which consumers were told of two: that the second one loses to the third they do not know.
 TEST_F(DecidedFeed, WhoWonWhenItWasToldMayLoseYet) {
   for (auto [x, y] : {std::pair(&a, &c), std::pair(&b, &c)}) cluster.Cut(*x, *y);

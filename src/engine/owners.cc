@@ -478,7 +478,11 @@ void Owners::FollowStart() {
     told_->Join(*told);
     told_->Join(engine_.replica_.LastWords());
   }
-  if (targets_.empty() || now - target_us_ >= kOwnerGoneUs) {
+  // Whoever is out of reach for a moment is to be back before it is gone: what it told still counts.
+  const bool flaps = std::any_of(missed_us_.begin(), missed_us_.end(), [&](const auto& entry) {
+    return now - entry.second < kOwnerGoneUs;
+  });
+  if (targets_.empty() || (now - target_us_ >= kOwnerGoneUs && !flaps)) {
     // What a neighbour had may be lost for good: then what it has now counts.
     const auto& members = engine_.replica_.members();
     const bool all = std::all_of(members.begin(), members.end(), [&](const auto& entry) {

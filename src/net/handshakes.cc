@@ -1,5 +1,6 @@
 #include "net/handshakes.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <string_view>
 #include <sys/socket.h>
@@ -36,15 +37,14 @@ void Handshakes::Accept(Fd fd, const SocketAddress& remote, bool peer) {
   handshakes_.push_back(std::move(owned));
 }
 
-// An honest one is done within some round trips, so that it is rarely among the oldest.
+// An honest one is done within some round trips, so that it is rarely among the oldest. One that has said something goes as
+// well as one that has not: a stranger's single byte would else keep its place, and cost the newest one its own.
 bool Handshakes::DropOldest(bool peer) {
-  Handshake* oldest = nullptr;
-  for (auto& handshake : handshakes_) {
-    if (handshake->dead || handshake->peer != peer) continue;
-    if (oldest == nullptr || !handshake->begun) oldest = handshake.get();
-    if (!handshake->begun) break;
-  }
-  if (oldest == nullptr) return false;
+  const auto first = std::find_if(handshakes_.begin(), handshakes_.end(), [&](const auto& handshake) {
+    return !handshake->dead && handshake->peer == peer;
+  });
+  if (first == handshakes_.end()) return false;
+  Handshake* oldest = first->get();
   Refuse(*oldest, "no handshake of TLS, and too many others wait for theirs");
   // Its file, at once: the newcomer has one, too.
   oldest->tls.reset();

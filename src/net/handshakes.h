@@ -36,7 +36,7 @@ class Handshakes {
   size_t clients() const { return clients_; }
   size_t peers() const { return peers_; }
   void Accept(Fd fd, const SocketAddress& remote, bool peer);
-  // Makes room for another one: the oldest goes, of those that have not begun if there are such. False: there is none.
+  // Makes room for another one: the oldest goes. False: there is none.
   bool DropOldest(bool peer);
   void OnEvent(Handshake& handshake);
   void Sweep();

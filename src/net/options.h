@@ -36,7 +36,7 @@ struct LoopOptions {
   size_t http_connections_max = 64;
 
   // TLS. Connections whose handshake is under way, which take some 50 KB each: of clients (who count among maxclients, too),
-  // of peers. Beyond it the oldest one goes, first of those that have said nothing yet: silent strangers lock nobody out.
+  // of peers. Beyond it the oldest one goes: strangers lock nobody out.
   size_t tls_handshakes_max = 1000;
   size_t tls_peer_handshakes_max = 256;
   int tls_handshake_ms = 10'000;
