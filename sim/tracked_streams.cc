@@ -75,7 +75,8 @@ void TrackedStreams::Note(Node& node, const Op& op) {
     for (auto& [id, entry] : entries) {
       const keyspace::Stream stream = Open(node, key);
       const auto first = stream.first();
-      if (Covers(act.seen, entry.added) && (!first || id < *first)) entry.removes.push_back(act);
+      if (first && !(id < *first)) continue;
+      (Covers(act.seen, entry.added) ? entry.removes : entry.spared).push_back(act);
     }
   }
 }
@@ -101,7 +102,7 @@ void TrackedStreams::Check(Node& node) const {
         throw Violation(node.name() + (there ? " has lost " : " still has ") + text);
       if (there) ++count;
       auto is_known = [&](const Act& act) { return Covers(applied, act.dot); };
-      if (there && std::any_of(entry.removes.begin(), entry.removes.end(), is_known)) SOMETIMES(kRangeBesideAdd);
+      if (there && std::any_of(entry.spared.begin(), entry.spared.end(), is_known)) SOMETIMES(kRangeBesideAdd);
       const bool given = std::any_of(entry.deliveries.begin(), entry.deliveries.end(), is_known);
       if (group && there && given == (undelivered.count(id) != 0)) {
         throw Violation(node.name() + (given ? " would give the group again " : " will never give the group ") + text);

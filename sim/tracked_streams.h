@@ -31,6 +31,7 @@ class TrackedStreams {
   struct Entry {
     Dot added;
     std::vector<Act> removes;
+    std::vector<Act> spared;  // trims that would have removed it, had they seen it
     std::vector<Act> deliveries;
     std::vector<Act> acks;
   };

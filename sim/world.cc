@@ -119,7 +119,7 @@ std::string World::Reported(Node&, int, const std::string& line) {
   }
   if (line.find("it joins again as a new member") != std::string::npos) SOMETIMES(kRejoined);
   if (line.find("is given up: the disk of this leader is nearly full") != std::string::npos) SOMETIMES(kStateForRoom);
-  if (line.find("ahead of this one") != std::string::npos) SOMETIMES(kFarClock);
+  if (line.find(" s ahead of the clock of ") != std::string::npos) SOMETIMES(kFarClock);
   return {};
 }
 

@@ -181,17 +181,28 @@ void ClientTrackinginfo(Context& c) {
 
 }  // namespace
 
-void TrackRead(Context& c, const Row& row) {
+namespace {
+
+void TrackKeys(Context& c, const Row& row) {
   const KeyTracking& mode = *c.client.tracking;
-  // What a script reads is noted by its own calls.
-  if ((row.flags & kReadonly) == 0 || (row.flags & (kRunsScript | kPubsub)) != 0 || mode.broadcast) return;
-  if ((mode.opt_in && !mode.caching) || (mode.opt_out && mode.caching)) return;
+  if (mode.broadcast || (mode.opt_in && !mode.caching) || (mode.opt_out && mode.caching)) return;
   std::vector<size_t> indices;
   if (!KeyIndices(row, c.args, indices)) return;
   for (size_t i : indices) {
     // Nobody can write a longer one.
     if (c.args[i].size() <= kKeyBytesMax) c.cluster.tracking().NoteRead(c.client, c.Ref(c.args[i]));
   }
+}
+
+}  // namespace
+
+void TrackRead(Context& c, const Row& row) {
+  // What a script reads is noted by its own calls.
+  if ((row.flags & kReadonly) != 0 && (row.flags & (kRunsScript | kPubsub)) == 0) TrackKeys(c, row);
+}
+
+void TrackDeclared(Context& c) {
+  if (const Row* row = Table::Instance().Find(c.args)) TrackKeys(c, *row);
 }
 
 void AddClientTrackingFamily(std::vector<Row>& rows) {

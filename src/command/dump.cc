@@ -78,29 +78,28 @@ void Dump(Context& c) {
 struct RestoreOptions {
   bool replace = false;
   bool absolute = false;  // ABSTTL
+  std::optional<int64_t> idle_seconds;
+  std::optional<uint8_t> frequency;
 };
 
 bool ReadRestoreOptions(Context& c, RestoreOptions& options) {
-  bool idle = false;
-  bool frequency = false;
   for (size_t i = 4; i < c.count(); ++i) {
     const bool more = i + 1 < c.count();
     if (EqualsIgnoreCase(c.args[i], "replace")) {
       options.replace = true;
     } else if (EqualsIgnoreCase(c.args[i], "absttl")) {
       options.absolute = true;
-    } else if (EqualsIgnoreCase(c.args[i], "idletime") && more && !frequency) {
-      // Read and not used, as FREQ: neither is kept here.
-      idle = true;
+    } else if (EqualsIgnoreCase(c.args[i], "idletime") && more && !options.frequency) {
       const auto seconds = ReadInteger(c, c.args[++i]);
       if (!seconds) return false;
+      options.idle_seconds = *seconds;
       if (*seconds >= 0) continue;
       c.reply.Error("ERR Invalid IDLETIME value, must be >= 0");
       return false;
-    } else if (EqualsIgnoreCase(c.args[i], "freq") && more && !idle) {
-      frequency = true;
+    } else if (EqualsIgnoreCase(c.args[i], "freq") && more && !options.idle_seconds) {
       const auto value = ReadInteger(c, c.args[++i]);
       if (!value) return false;
+      options.frequency = static_cast<uint8_t>(*value);
       if (*value >= 0 && *value <= 255) continue;
       c.reply.Error("ERR Invalid FREQ value, must be >= 0 and <= 255");
       return false;
@@ -164,6 +163,15 @@ bool FitsRestored(Context& c,
   return FitsElements(c, key, bytes, elements.size() + 2);
 }
 
+// Of this leader only, as all that is known of uses.
+void NoteUses(Context& c, const KeyRef& ref, const RestoreOptions& options) {
+  constexpr int64_t kSecondsMax = std::numeric_limits<int64_t>::max() / 1000;
+  keyspace::Uses* uses = c.keys.uses();
+  if (uses == nullptr) return;
+  if (options.idle_seconds) uses->SetIdle(ref.hash, std::min(*options.idle_seconds, kSecondsMax) * 1000);
+  if (options.frequency) uses->SetCount(ref.hash, *options.frequency);
+}
+
 void Restore(Context& c) {
   RestoreOptions options;
   if (!ReadRestoreOptions(c, options)) return;
@@ -197,6 +205,7 @@ void Restore(Context& c) {
   }
   if (type == crdt::Type::kString) {
     c.change.Put(ref, value.text, expires ? Change::Ttl::kAt : Change::Ttl::kNone, expire_ms);
+    NoteUses(c, ref, options);
     return c.reply.Ok();
   }
   if (exists) c.change.Delete(ref);
@@ -207,6 +216,7 @@ void Restore(Context& c) {
     c.change.PutElement(ref, type, name, text);
   if (type == kStream) PutRestoredStream(c, ref, value.stream);
   if (expires) c.change.SetExpiry(ref, expire_ms);
+  NoteUses(c, ref, options);
   c.reply.Ok();
 }
 

@@ -186,7 +186,12 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
   inner.notify ? RunAndNotify(inner, *row) : RunHandler(inner, *row);
   if (c_.cluster.monitors().any() && (c_.agreed == nullptr || !c_.agreed->Tries())) FeedMonitors(inner, *row, /*of_script=*/true);
   timer_.Ran(*row, words, nullptr, out.view(), /*last=*/false);
-  if (c_.client.tracking != nullptr) TrackRead(inner, *row);
+  if (c_.client.tracking != nullptr) {
+    TrackRead(inner, *row);
+    // As in Redis: a script that reads at all has read its KEYS, too.
+    if ((row->flags & kReadonly) != 0 && !tracks_declared_) TrackDeclared(c_);
+    tracks_declared_ |= (row->flags & kReadonly) != 0;
+  }
   CHECK(!inner.suspended);
   if (PLANTED(kTornScript)) c_.change.Finish();
   if (c_.change.bytes() > kChangeBytesMax) {

@@ -57,6 +57,7 @@ class ScriptHost : public script::Host {
   const bool read_only_;
   const WhenFull when_full_;
   bool may_have_written_ = false;
+  bool tracks_declared_ = false;
   base::Random random_;
   CommandTimer timer_;
   std::vector<Publication> publications_;

@@ -152,6 +152,8 @@ bool MayPause(
 
 // The client tracks keys, and has run this: the keys that it has read count (client_tracking.cc).
 void TrackRead(Context& c, const Row& row);
+// The keys that the request names, whatever it did with them.
+void TrackDeclared(Context& c);
 
 // Runs the handler. The keys that it looks up for reading count (INFO's keyspace_hits and keyspace_misses), but for who
 // has waited: they counted before. And they are used, if anybody wants to know that.

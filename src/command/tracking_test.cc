@@ -72,6 +72,17 @@ TEST_F(TrackingTest, ReadsInTransactionsAndScriptsCount) {
   node.Ask(a, {"EVAL", "return redis.call('get', 'undeclared')", "0"});
   node.Ask({"SET", "undeclared", "1"});
   EXPECT_EQ(Take(a), Told("undeclared"));
+  // The KEYS of a script that reads count as read, whatever it reads; of one that only writes they do not.
+  node.Ask(a, {"EVAL", "redis.call('set', 'other', '1')", "2", "k", "l"});
+  EXPECT_EQ(book().keys(), 0U);
+  for (const std::string command : {"EVAL", "EVAL_RO"}) {
+    node.Ask(a, {command, "redis.call('get', 'other') redis.call('get', 'other')", "2", "k", "l"});
+    EXPECT_EQ(book().keys(), 3U);
+    for (const std::string key : {"l", "k", "other"}) {
+      node.Ask({"SET", key, "2"});
+      EXPECT_EQ(Take(a), Told(key));
+    }
+  }
 }
 
 TEST_F(TrackingTest, CachingSaysItForTheNextCommandOrTransaction) {

@@ -1,6 +1,7 @@
 #include "keyspace/uses.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace polyarch::keyspace {
 
@@ -59,6 +60,20 @@ void Uses::NoteNew(uint64_t hash) {
   uint32_t& cell = CellOf(hash);
   if (kind_ == Kind::kTime) return NoteTime(cell);
   cell = Minute() << 8 | std::max<uint32_t>(cell == 0 ? 0 : Decayed(cell), kCountNew);
+}
+
+void Uses::SetIdle(uint64_t hash, int64_t idle_ms) {
+  if (kind_ != Kind::kTime) return;
+  constexpr int64_t kStepsMax = std::numeric_limits<int32_t>::max() / 2;  // and as long to go until it wraps
+  const auto steps = static_cast<uint32_t>(std::clamp<int64_t>(idle_ms / kStepMs, 0, kStepsMax));
+  const uint32_t cell = Step() - steps;  // before the beginning, too: only differences count
+  CellOf(hash) = cell == 0 ? 1 : cell;
+}
+
+void Uses::SetCount(uint64_t hash, uint8_t count) {
+  if (kind_ != Kind::kCount) return;
+  const uint32_t cell = Minute() << 8 | count;
+  CellOf(hash) = cell == 0 ? 1 : cell;
 }
 
 void Uses::Fit(size_t keys) {

@@ -49,6 +49,10 @@ class Uses {
   // have gone, in its cell.
   void NoteNew(uint64_t hash);
   void NextCommand() { fresh_ = true; }
+  // What somebody else knows of the key with this hash (RESTORE): it was used so long ago, or so often. Of the other
+  // kind: nothing changes. It holds for all keys in its cell.
+  void SetIdle(uint64_t hash, int64_t idle_ms);
+  void SetCount(uint64_t hash, uint8_t count);
 
   // ---- kTime
   // Since it was used last; nothing is known before `since_ms`: then `known` is false, and it is how long that is ago.

@@ -1,6 +1,7 @@
 #include "keyspace/uses.h"
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -89,6 +90,36 @@ TEST(Uses, AKeyThatIsNewCountsAsNew) {
   EXPECT_GT(often, Uses::kCountNew);
   uses.NoteNew(kHash);
   EXPECT_EQ(uses.Count(kHash), often);
+}
+
+TEST(Uses, IsToldWhatOthersKnow) {
+  bool known = false;
+  Uses times(Uses::Kind::kTime, kStartMs);
+  times.SetTime(kStartMs + 5'000);
+  times.SetIdle(kHash, 1'000'000);  // long before it was made
+  EXPECT_EQ(times.IdleMs(kHash, known), 1'000'000);
+  EXPECT_TRUE(known);
+  times.SetTime(kStartMs + 65'000);
+  EXPECT_EQ(times.IdleMs(kHash, known), 1'060'000);
+  times.SetIdle(kHash, std::numeric_limits<int64_t>::max());
+  EXPECT_GT(times.IdleMs(kHash, known), int64_t{120} * 24 * 3600 * 1000);
+  times.Note(kHash);
+  EXPECT_EQ(times.IdleMs(kHash, known), 0);
+  times.SetIdle(kHash, 65'010);  // the step that would be the cell of a key never used
+  EXPECT_NEAR(static_cast<double>(times.IdleMs(kHash, known)), 65'000, 10);
+  EXPECT_TRUE(known);
+  times.SetCount(kOther, 9);
+  EXPECT_EQ(times.IdleMs(kOther, known), 65'000);
+  EXPECT_FALSE(known);
+
+  Uses counts(Uses::Kind::kCount, kStartMs);
+  counts.SetTime(kStartMs + 60'000);
+  counts.SetCount(kHash, 100);
+  EXPECT_EQ(counts.Count(kHash), 100);
+  counts.SetTime(kStartMs + 120'000);
+  EXPECT_EQ(counts.Count(kHash), 99);
+  counts.SetIdle(kHash, 1'000);
+  EXPECT_EQ(counts.Count(kHash), 99);
 }
 
 TEST(Uses, OneCommandUsesAKeyOnce) {

@@ -7,6 +7,7 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "cli/text.h"
 #include "server/line_writer.h"
 
 namespace polyarch::server {
@@ -49,7 +50,9 @@ class Sink final : public spdlog::sinks::base_sink<std::mutex> {
 
 std::shared_ptr<Sink> g_sink;  // NOLINT: as spdlog's default logger, whose sink it is
 
-void Write(int severity, const std::string& line) {
+// A line may hold what a client, a script or a peer says: it stays one line, and moves no terminal's cursor.
+void Write(int severity, const std::string& text) {
+  const std::string line = cli::Printable(text);
   if (severity < 0) {
     spdlog::debug("{}", line);
   } else if (severity == 0) {

@@ -440,3 +440,15 @@ def _closed(connection):
         return connection.socket.recv(1) == b""
     except BlockingIOError:
         return False
+
+
+def test_lines_of_the_log(long):
+    """What a client has the server log stays one line, and does nothing to a terminal."""
+    with _server() as leader:
+        leader.call("EVAL", "redis.log(redis.LOG_WARNING, 'begin\\n2026-01-01T00:00:00.000 eu error: forged \\27[2J\\194\\155 end')", "0")
+        leader.call("DEBUG", "LOG", b"begin\r\nforged \xff end")
+        lines = leader.process.log_tail(1000).splitlines()
+        told = [line for line in lines if "forged" in line]
+        assert len(told) == 2 and all("begin" in line and line.endswith("end") for line in told), told
+        assert "\\x0a2026" in told[0] and "\\x1b[2J\\xc2\\x9b" in told[0], told
+        assert "\\x0d\\x0aforged \\xff" in told[1], told

@@ -114,12 +114,18 @@ def test_what_is_known_of_uses_begins_with_the_start(long):
         eu.start()
         # Not since 1970.
         assert eu.call("OBJECT", "IDLETIME", "old") < 600
+        # What is moved in is as idle, and as often used, as it was.
+        dump = eu.call("DUMP", "old")
+        eu.call("RESTORE", "moved", "0", dump, "IDLETIME", "1000")
+        assert 1000 <= eu.call("OBJECT", "IDLETIME", "moved") < 1060
         eu.terminate()
         eu.flags[eu.flags.index("allkeys-lru")] = "allkeys-lfu"
         eu.start()
         assert eu.call("OBJECT", "FREQ", "old") in (4, 5)
         eu.call("SET", "new", "v")
         assert eu.call("OBJECT", "FREQ", "new") == 5
+        eu.call("RESTORE", "moved", "0", dump, "REPLACE", "FREQ", "100")
+        assert eu.call("OBJECT", "FREQ", "moved") in (99, 100)
 
 
 def test_what_a_start_finds_beyond_the_limit_goes(long):
