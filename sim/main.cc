@@ -28,7 +28,7 @@ namespace {
 
 constexpr uint64_t kPlantedSeedsMax = 2000;
 constexpr int kReportedMax = 20;
-constexpr uint64_t kLongRun = 2000;  // from so many seeds on, a mark that none has passed is a failure
+constexpr uint64_t kLongRun = 20000;  // from so many seeds on, a mark that none has passed is a failure
 // So many histories of agreed keys may be too large to be checked.
 constexpr uint64_t kUndecidedPercentMax = 2;
 

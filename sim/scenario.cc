@@ -392,6 +392,10 @@ class Story {
       node.Continue();
     } else if (verb == "room") {
       node.SetRoom(words.at(2) == "all" ? Node::kRoomForAll : node.DiskBytes() + std::stoull(words[2]));
+    } else if (verb == "sync") {
+      Node::Options& options = node.mutable_options();
+      options.sync_min_us = words.at(2) == "fast" ? Node::Options().sync_min_us : ParseTime(words[2]);
+      options.sync_max_us = words[2] == "fast" ? Node::Options().sync_max_us : options.sync_min_us;
     } else if (verb == "clock") {
       node.SetOffset(ParseTime(words.at(2)));
     } else if (verb == "backup") {

@@ -17,6 +17,7 @@
 //   run 5s | leap 7d                 time with and without anybody working in it
 //   crash eu | kill eu | stop eu | start eu | pause eu | continue eu
 //   room eu 10000 | room eu all      so many bytes are left on its disk; as many as it likes
+//   sync eu 20s | sync eu fast       from now on its log's syncs take so long, or as long as usual
 //   clock eu +1h                     relative to the true time
 //   rejoin eu                        stops it and starts it with --rejoin
 //   backup-begin eu NAME | backup-end eu NAME (as beside writes: the store, later the log)

@@ -68,6 +68,7 @@ struct Client {
   bool judged = false;
   bool expelled = false;  // its user is gone: it is closed behind the reply
   bool gone = false;  // nothing reaches it any more
+  bool leaving = false;  // its last reply is on its way (QUIT)
   bool no_evict = false;
   bool no_touch = false;
   bool paused = false;    // its request waits for the end of a pause

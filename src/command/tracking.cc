@@ -238,7 +238,8 @@ void Tracking::TellNow(const Message& message, Send send) {
   resp::Buffer bytes;
   if (mode.redirect != 0) {
     auto target = targets_.find(mode.redirect);
-    if (target == targets_.end()) {
+    // Who is leaving takes no message any more, though its connection may not be closed yet.
+    if (target == targets_.end() || target->second.client->leaving) {
       mode.broken = true;
       if (to->protocol < 3) return;
       resp::Writer writer(bytes, to->protocol);

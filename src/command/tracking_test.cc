@@ -180,9 +180,16 @@ TEST_F(TrackingTest, AnotherConnectionIsToldInItsProtocol) {
   node.Ask(a, {"GET", "k"});
   node.Ask({"SET", "k", "1"});
   EXPECT_EQ(Take(two), "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nk\r\n");
+  // It leaves: its connection is still there, but takes nothing any more.
+  a.protocol = 3;
+  node.Ask(a, {"GET", "k"});
+  two.leaving = true;
+  node.Ask({"SET", "k", "1"});
+  EXPECT_EQ(Take(a), ">2\r\n$21\r\ntracking-redir-broken\r\n:" + id + "\r\n");
+  EXPECT_EQ(Take(two), "");
+  two.leaving = false;
   // It goes.
   book().Forget(two.id);
-  a.protocol = 3;
   node.Ask(a, {"GET", "k"});
   node.Ask({"SET", "k", "1"});
   EXPECT_EQ(Take(a), ">2\r\n$21\r\ntracking-redir-broken\r\n:" + id + "\r\n");

@@ -203,6 +203,7 @@ Outcome Engine::Execute(command::Client& client,
   }
   const bool hold = escrow_.TakeWrote() || (options_.durability == Durability::kAlways && row != nullptr &&
                                             MustHold(*row, arguments, change.wrote()));
+  client.leaving |= context.close;
   if (context.close) return hold ? Outcome::kHeldClose : Outcome::kClose;
   return hold ? Outcome::kHeld : Outcome::kReplied;
 }

@@ -117,6 +117,14 @@ void Loop::LimitClientsToFiles() {
   maxclients = files > 2 * kOtherFiles ? files - kOtherFiles : files / 2;
 }
 
+size_t Loop::SetMaxclients(size_t count) {
+  const size_t before = std::exchange(context_.options.maxclients, count);
+  LimitClientsToFiles();
+  const size_t possible = context_.options.maxclients;
+  if (possible < count) context_.options.maxclients = before;
+  return possible;
+}
+
 base::Status Loop::OpenListeners() {
   const LoopOptions& options = context_.options;
   auto add = [this](base::Result<Fd> fd, Serves serves, std::string unix_path) -> base::Status {

@@ -73,6 +73,9 @@ class Loop final : public Control {
   size_t maxclients() const { return context_.options.maxclients; }
   const LoopStats& stats() const { return context_.stats; }
   void ForgetLongestTick() { context_.stats.longest_tick_us = 0; }
+  // While it runs; who is connected stays. Returns how many there may be: fewer, and nothing changes, if the process may
+  // not open so many files.
+  size_t SetMaxclients(size_t count);
   // While it runs, for clients that are there, too. No more than the options that it began with allow; 0: as those.
   void SetOutputLimits(OutputLimit replies, OutputLimit pushed);
   // Of connections that come from now on. 0: off.

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -237,13 +238,26 @@ base::Status Server::ConfigSet(std::string_view name, std::string_view value) {
     SetClientLimits();
     return {};
   }
+  if (name == "maxclients") {
+    constexpr int64_t kClientsMax = std::numeric_limits<int32_t>::max();  // as --maxclients takes files, and Redis
+    const std::optional<int64_t> count = base::ParseInt64(value);
+    if (!count || *count < 1 || *count > kClientsMax)
+      return base::Invalid("argument must be between 1 and " + std::to_string(kClientsMax) + " inclusive");
+    const size_t possible = loop_->SetMaxclients(static_cast<size_t>(*count));
+    if (possible < static_cast<size_t>(*count)) {
+      return base::Invalid("The operating system is not able to handle the specified number of clients, try with " +
+                           std::to_string(possible));
+    }
+    config_.maxclients = static_cast<size_t>(*count);
+    return {};
+  }
   if (remembered().Has(name)) return remembered().Set(name, value);
   return RefuseFixed(name, value);
 }
 
 base::Status Server::ConfigMayChange(std::string_view name, std::string_view value) {
   constexpr std::string_view kFixed[] = {"advertise", "bind", "databases", "dir", "enable-debug-command", "http-port",
-                                         "log-quota", "max-bulk", "max-clock-skew", "maxclients", "peer-port", "port",
+                                         "log-quota", "max-bulk", "max-clock-skew", "peer-port", "port",
                                          "proto-max-bulk-len", "residue-quota", "tls-peers", "tls-port"};
   if (std::find(std::begin(kFixed), std::end(kFixed), name) != std::end(kFixed)) return RefuseFixed(name, value);
   return ServerHost::ConfigMayChange(name, value);

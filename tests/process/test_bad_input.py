@@ -434,6 +434,29 @@ def test_limits_of_clients(long):
         assert leader.call("CONFIG", "GET", "timeout") == [b"timeout", b"1"]
 
 
+def test_maxclients_at_run_time(long):
+    with _server() as leader:
+        leader.call("PING")
+        first = leader.connect()
+        assert first.call("PING") == b"PONG"
+        assert leader.call("CONFIG", "SET", "maxclients", "2") == b"OK"
+        for asked, said in ((b"0", "between 1 and"), (b"x", "between 1 and"), (b"2147483647", "not able to handle")):
+            try:
+                raise AssertionError(leader.call("CONFIG", "SET", "maxclients", asked))
+            except ReplyError as error:
+                assert said in str(error), error
+        assert leader.call("CONFIG", "GET", "maxclients") == [b"maxclients", b"2"]
+        assert leader.info("clients")["maxclients"] == "2"
+        with socket.create_connection(("127.0.0.1", leader.port)) as third:
+            third.settimeout(5)
+            assert third.recv(100) == b"-ERR max number of clients reached\r\n"
+        # Fewer than there are: these stay.
+        assert leader.call("CONFIG", "SET", "maxclients", "1") == b"OK"
+        assert first.call("PING") == b"PONG"
+        assert leader.call("CONFIG", "SET", "maxclients", "10") == b"OK"
+        assert leader.connect().call("PING") == b"PONG"
+
+
 def _closed(connection):
     connection.socket.setblocking(False)
     try:
