@@ -240,8 +240,9 @@ void Loop::Tick(int ready) {
   context_.stats.longest_tick_us = std::max(context_.stats.longest_tick_us, context_.now.busy_us);
 }
 
-// Links, which are few, each time; clients, and handshakes, which cost more, for as long as a tick may take. The poller tells again of those that are left,
-// and tells of all in the same order: so each tick begins with another one.
+// Links, which are few, each time; clients, and handshakes, which cost more, for as long as a tick may take, in the order in
+// which the poller tells of them: about that in which they came. It tells again, and in the same order, of those that are
+// left: so a tick behind one that has left some begins with another one.
 void Loop::DispatchAll(int ready) {
   int clients = 0;
   for (int i = 0; i < ready; ++i) {
@@ -250,7 +251,7 @@ void Loop::DispatchAll(int ready) {
     TakesTurns(pollable) ? (void)++clients : Dispatch(pollable, event.events);
   }
   if (clients == 0) return;
-  first_ready_ = (first_ready_ + 1) % ready;
+  first_ready_ = std::exchange(out_of_time_, false) ? (first_ready_ + 1) % ready : 0;
   for (int n = 0; n < ready; ++n) {
     const int i = (first_ready_ + n) % ready;
     const epoll_event& event = poller_.event(i);
@@ -259,6 +260,7 @@ void Loop::DispatchAll(int ready) {
     Dispatch(pollable, event.events);
     if (context_.ClientsOutOfTime()) {
       first_ready_ = i;
+      out_of_time_ = true;
       return;
     }
   }

@@ -150,7 +150,8 @@ class Loop final : public Control {
 
   Fd reserve_;  // given up for a moment to accept and close when the process has no more files
   int64_t swept_us_ = 0;
-  int first_ready_ = 0;  // of the clients that the poller tells of: whose turn comes first
+  int first_ready_ = 0;          // of the clients that the poller tells of: whose turn comes first
+  bool out_of_time_ = false;  // the last tick has left some
 };
 
 }  // namespace polyarch::net
