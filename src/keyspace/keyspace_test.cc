@@ -3,6 +3,7 @@
 #include "keyspace/keyspace.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <unordered_set>
@@ -842,7 +843,8 @@ TEST(Keyspace, AgainstPlainStates) {
   size_t spilled = 0;
   static constexpr const char* kDeciding[] = {"priority n1 n0", "merge CONCAT", "merge MAX", "merge UNION"};
   static constexpr uint64_t kNames[] = {90, 0, 0, 400, 0, 0};
-  for (uint64_t seed = 1; seed <= 150; ++seed) {
+  const uint64_t seeds = std::getenv("POLYARCH_TEST_LONG") != nullptr ? 150 : 60;
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE(seed);
     base::Random random(seed);
     clock::OriginTable origins;
@@ -978,7 +980,8 @@ TEST(Keyspace, EverySliceHoldsWhatThePassBeforeHeld) {
   using Held = std::map<ElementName, crdt::Register>;
   size_t looked_at = 0;
   size_t restarts = 0;
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
+  const uint64_t seeds = std::getenv("POLYARCH_TEST_LONG") != nullptr ? 40 : 16;
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE(seed);
     base::Random random(seed);
     clock::OriginTable origins;

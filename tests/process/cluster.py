@@ -334,7 +334,7 @@ class Cluster:
         return self
 
     def __exit__(self, kind, *unused):
-        if kind is not None and kind is not KeyboardInterrupt:
+        if kind not in (None, KeyboardInterrupt, Skip):
             self.show_logs()
             if os.environ.get("POLYARCH_KEEP"):
                 print(f"      data kept in {self.directory}")
