@@ -191,6 +191,8 @@ base::Status ScriptHost::Call(std::span<const std::string_view> words,
     // As in Redis: a script that reads at all has read its KEYS, too.
     if ((row->flags & kReadonly) != 0 && !tracks_declared_) TrackDeclared(c_);
     tracks_declared_ |= (row->flags & kReadonly) != 0;
+    // What it writes is not known any more: its next read notes all again.
+    if ((row->flags & kWrite) != 0) tracks_declared_ = false;
   }
   CHECK(!inner.suspended);
   if (PLANTED(kTornScript)) c_.change.Finish();

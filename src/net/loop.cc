@@ -113,8 +113,8 @@ void Loop::LimitClientsToFiles() {
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   }
   if (limit.rlim_cur >= wanted) return;
-  size_t files = limit.rlim_cur;
-  maxclients = files > 2 * kOtherFiles ? files - kOtherFiles : files / 2;
+  const size_t files = limit.rlim_cur;
+  maxclients = std::min(maxclients, files > 2 * kOtherFiles ? files - kOtherFiles : files / 2);
 }
 
 size_t Loop::SetMaxclients(size_t count) {
