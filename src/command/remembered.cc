@@ -305,7 +305,8 @@ base::Result<std::string> CheckOutputLimits(std::string_view before, std::string
   for (size_t i = 0; i < words.size(); i += 4) {
     const std::string name = EqualsIgnoreCase(words[i], "replica") ? "slave" : ToLower(words[i]);
     const auto found = std::find(next.begin(), next.end(), name);
-    if (found == next.end()) return base::Invalid("Invalid client class specified in buffer limit configuration.");
+    // A limit is no class, whatever its text.
+    if (found == next.end() || (found - next.begin()) % 4 != 0) return base::Invalid("Invalid client class specified in buffer limit configuration.");
     const std::optional<int64_t> hard = ParseBytes(words[i + 1]);
     const std::optional<int64_t> soft = ParseBytes(words[i + 2]);
     const std::optional<int64_t> seconds = base::ParseInt64(words[i + 3]);
